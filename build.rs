@@ -1,0 +1,35 @@
+//! Link flags of the trusted binary. They apply to the program only, not to
+//! the library's unit tests, which run under plain `std`.
+
+fn main() {
+    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=link.ld");
+    let here = std::env::var("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR");
+    println!("cargo:rustc-link-arg-bins=-Wl,-T,{here}/link.ld");
+    for flag in [
+        // No libc: main.rs brings `_start`, and no C start-up code may run before it.
+        "-nostartfiles",
+        "-nostdlib",
+        // Nothing is loaded at run time: no interpreter, no library, no preload. Position
+        // independent, so that the kernel places the program at a random address; the
+        // start relocates itself (a few entries, about 1 % of a spawn).
+        "-static-pie",
+        // A stack that cannot be executed, said in the header.
+        "-Wl,-z,noexecstack",
+        // The places to relocate as a bitmap: a thirtieth of the size.
+        "-Wl,-z,pack-relative-relocs",
+        // What the start relocates is made read-only before anything else runs.
+        "-Wl,-z,relro,-z,now",
+        // Code, constants and data in pages of their own: nothing is both writable and
+        // executable, and constants are not executable either.
+        "-Wl,-z,separate-code",
+        // A link that would want run-time text relocations fails.
+        "-Wl,-z,text",
+        // No unwind tables, see link.ld.
+        "-Wl,--no-eh-frame-hdr",
+        // The same source gives the same bytes.
+        "-Wl,--build-id=none",
+    ] {
+        println!("cargo:rustc-link-arg-bins={flag}");
+    }
+}

@@ -1,0 +1,196 @@
+//! The command: its words, environment and directory, and the search for its file. All of it
+//! runs with the caller's rights and nothing more.
+#![forbid(unsafe_code)]
+
+use crate::cli::{EnvChange, Request};
+use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result, on};
+use crate::sys::{self, Pointers};
+use alloc::borrow::Cow;
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+
+/// Where commands are looked for if the environment does not say.
+const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
+
+/// What to run.
+#[derive(Debug)]
+pub struct Command<'a> {
+    words: Vec<CString>,
+    environment: Vec<Cow<'a, CStr>>,
+    directory: Vec<u8>,
+    chosen: bool,
+}
+
+impl<'a> Command<'a> {
+    /// Takes the command out of a request. `environment` is the caller's, `cwd` the caller's
+    /// directory.
+    pub fn new(
+        request: &Request<'a>,
+        environment: &[&'a CStr],
+        cwd: Option<&[u8]>,
+    ) -> Result<Self> {
+        let environment = change(environment, &request.env)?;
+        let mut words = Vec::with_capacity(request.command.len().max(1));
+        for word in &request.command {
+            words.push(string(word)?);
+        }
+        if words.is_empty() {
+            words.push(string(
+                variable(&environment, b"SHELL")
+                    .filter(|s| !s.is_empty())
+                    .unwrap_or(b"sh"),
+            )?);
+        }
+        let directory = match request.chdir {
+            Some(dir) if dir.starts_with(b"/") => dir.to_vec(),
+            Some(dir) => [cwd.unwrap_or(b"/"), b"/", dir].concat(),
+            None => cwd.unwrap_or(b"/").to_vec(),
+        };
+        Ok(Command {
+            words,
+            environment,
+            directory,
+            chosen: request.chdir.is_some(),
+        })
+    }
+
+    /// The directory to start in.
+    pub fn directory(&self) -> &[u8] {
+        &self.directory
+    }
+
+    /// Whether the caller chose it.
+    pub fn chosen_directory(&self) -> bool {
+        self.chosen
+    }
+
+    /// Becomes the command. Returns only on failure. execve(2), exec(3).
+    pub fn exec(&self) -> Error {
+        if let Err(errno) = sys::block_only(0) {
+            return Error::of("unblock signals", errno);
+        }
+        let argv = Pointers::new(self.words.iter().map(CString::as_c_str));
+        let envp = Pointers::new(self.environment.iter().map(AsRef::as_ref));
+        let name = self.words[0].to_bytes();
+        if name.contains(&b'/') {
+            let errno = self.attempt(&self.words[0], &argv, &envp);
+            return self.failure(&self.words[0], errno);
+        }
+        let path = variable(&self.environment, b"PATH").unwrap_or(DEFAULT_PATH);
+        let mut denied = None;
+        for dir in path.split(|b| *b == b':') {
+            let dir: &[u8] = if dir.is_empty() { b"." } else { dir };
+            let Ok(file) = CString::new([dir, b"/", name].concat()) else {
+                continue;
+            };
+            match self.attempt(&file, &argv, &envp) {
+                Errno::NOENT if exists(&file) => return self.failure(&file, Errno::NOENT),
+                Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {}
+                Errno::ACCESS => denied = Some(file),
+                errno => return self.failure(&file, errno),
+            }
+        }
+        match denied {
+            Some(file) => self.failure(&file, Errno::ACCESS),
+            None => Error::refused(on("run {}", name), "command not found").status(NOT_FOUND),
+        }
+    }
+
+    /// One execve; a text without `#!` is given to the shell, as execvp(3) does.
+    fn attempt(&self, file: &CStr, argv: &Pointers<'_>, envp: &Pointers<'_>) -> Errno {
+        let errno = sys::execve(file, argv, envp);
+        if errno != Errno::NOEXEC {
+            return errno;
+        }
+        let rest = self.words[1..].iter().map(CString::as_c_str);
+        let script = Pointers::new([c"sh", file].into_iter().chain(rest));
+        sys::execve(c"/bin/sh", &script, envp)
+    }
+
+    fn failure(&self, file: &CStr, errno: Errno) -> Error {
+        let error = Error::of(on("run {}", file.to_bytes()), errno);
+        match errno {
+            Errno::NOENT if exists(file) => error
+                .hint("the file is there, but not the interpreter it names")
+                .status(NOT_EXECUTABLE),
+            Errno::NOENT | Errno::NOTDIR => error.status(NOT_FOUND),
+            Errno::TOOBIG | Errno::NOMEM | Errno::AGAIN => error.status(FAILED),
+            _ => error.status(NOT_EXECUTABLE),
+        }
+    }
+}
+
+fn exists(file: &CStr) -> bool {
+    rustix::fs::accessat(CWD, file, Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+fn string(bytes: &[u8]) -> Result<CString> {
+    CString::new(bytes).map_err(|_| Error::refused(on("argument {}", bytes), "has a NUL in it"))
+}
+
+/// The caller's environment with the changes applied, in order.
+fn change<'a>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<Cow<'a, CStr>>> {
+    let mut all: Vec<Cow<'a, CStr>> = environment
+        .iter()
+        .map(|entry| Cow::Borrowed(*entry))
+        .collect();
+    for change in changes {
+        match change {
+            EnvChange::Clear => all.clear(),
+            EnvChange::Unset(name) => all.retain(|entry| value(entry, name).is_none()),
+            EnvChange::Set(name, new) => {
+                all.retain(|entry| value(entry, name).is_none());
+                all.push(Cow::Owned(string(&[name, &b"="[..], new].concat())?));
+            }
+        }
+    }
+    Ok(all)
+}
+
+fn value<'e>(entry: &'e CStr, name: &[u8]) -> Option<&'e [u8]> {
+    entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
+}
+
+fn variable<'e>(environment: &'e [Cow<'_, CStr>], name: &[u8]) -> Option<&'e [u8]> {
+    environment.iter().find_map(|entry| value(entry, name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_apply_in_order() {
+        let caller = [c"A=1", c"AB=2", c"C=3"];
+        let changed = change(
+            &caller,
+            &[
+                EnvChange::Unset(b"A"),
+                EnvChange::Set(b"C", b"x"),
+                EnvChange::Set(b"A", b""),
+            ],
+        );
+        let text: Vec<_> = changed
+            .unwrap()
+            .iter()
+            .map(|e| e.to_bytes().to_vec())
+            .collect();
+        assert_eq!(text, [&b"AB=2"[..], b"C=x", b"A="]);
+        let cleared = change(&caller, &[EnvChange::Clear, EnvChange::Set(b"Z", b"1")]).unwrap();
+        assert_eq!(cleared.len(), 1);
+    }
+
+    #[test]
+    fn without_a_command_it_is_the_shell() {
+        let request = Request::default();
+        let with = Command::new(&request, &[c"SHELL=/bin/zsh"], None).unwrap();
+        assert_eq!(with.words, [c"/bin/zsh".into()]);
+        assert_eq!(
+            Command::new(&request, &[], None).unwrap().words,
+            [c"sh".into()]
+        );
+    }
+}

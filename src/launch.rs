@@ -1,0 +1,203 @@
+//! The parent's side, from the start to the exit status.
+#![forbid(unsafe_code)]
+
+use crate::cli::{self, Request};
+use crate::command::Command;
+use crate::creds::{self, Caller, Privilege, Privileged};
+use crate::error::{Error, OrFail, Result, on, say};
+use crate::mount::Detached;
+use crate::sandbox::{self, Job, Program};
+use crate::sys::{self, Reach, Start, Tighten};
+use crate::{plan, supervise};
+use alloc::format;
+use alloc::vec::Vec;
+use core::mem::MaybeUninit;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, getpid};
+use rustix::thread::CapabilitySet;
+
+/// Everything from the first instruction in Rust on.
+pub fn main(start: &Start) -> ! {
+    match go(start) {
+        Ok(end) => supervise::end(end),
+        Err(error) => sys::exit(error.report()),
+    }
+}
+
+fn go(start: &Start) -> Result<supervise::End> {
+    // start
+    let mut placeholders = Vec::new();
+    fill_standard_descriptors(&mut placeholders)?;
+    sys::block_only(sys::ALL_SIGNALS).or_fail("block signals")?;
+    // shed
+    let (caller, privilege) = creds::shed()?;
+    // parse
+    let args = start.args();
+    let Some(args) = args.get(1..) else {
+        return Err(Error::refused("start", "there is not even a program name"));
+    };
+    match cli::parse(args)? {
+        cli::Command::Help => {
+            say(sys::standard(1), &cli::help());
+            Ok(supervise::End::Exit(0))
+        }
+        cli::Command::Version => {
+            say(
+                sys::standard(1),
+                concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n"),
+            );
+            Ok(supervise::End::Exit(0))
+        }
+        cli::Command::Run(request) => run(&request, start, caller, privilege),
+    }
+}
+
+/// Takes up descriptors 0 to 2 where they are closed, so that nothing opened later gets one
+/// of these numbers and is then read or written for it. An epoll descriptor is opened
+/// without a path, can be neither read nor written, and is closed again at exec: the command
+/// finds its descriptors as the caller left them.
+fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> {
+    for fd in 0..3 {
+        if rustix::io::fcntl_getfd(sys::standard(fd)) == Err(Errno::BADF) {
+            let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC);
+            placeholders.push(epoll.or_fail("fill a closed standard descriptor")?);
+        }
+    }
+    Ok(())
+}
+
+fn run(
+    request: &Request<'_>,
+    start: &Start,
+    caller: Caller,
+    privilege: Option<Privilege>,
+) -> Result<supervise::End> {
+    check_descriptors(&request.keep_fds)?;
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+    let cwd = current_directory(&mut buffer);
+    let job = Job {
+        caller,
+        plan: plan::make(request, cwd)?,
+        command: Command::new(request, &start.environment(), cwd)?,
+        life: rustix::process::pidfd_open(getpid(), PidfdFlags::empty())
+            .or_fail("watch the supervisor")?,
+        program: None,
+        hostname: request.hostname,
+        own_network: request.own_network,
+        no_nest: request.no_nest,
+        keep_fds: request.keep_fds.clone(),
+    };
+    let Some(privilege) = privilege else {
+        return Err(Error::refused("start", "selfdock has no privilege").hint(
+            "it has to be installed set-uid root, on a mount without nosuid: cargo xtask install",
+        ));
+    };
+    let network = if request.own_network {
+        CapabilitySet::NET_ADMIN
+    } else {
+        CapabilitySet::empty()
+    };
+    launch(job, privilege.raise(network)?)
+}
+
+/// Starts the child in its namespaces, gives up all privilege and waits.
+fn launch(mut job: Job<'_>, privileged: Privileged) -> Result<supervise::End> {
+    const SIGCHLD: i32 = 17;
+    const NO_MORE_PROCESSES: &str = "the limit of processes (ulimit -u), or of memory";
+    const TOO_DEEP: &str = "instances are nested as deep as the kernel allows, 32 levels";
+    if !job.no_nest {
+        job.program = own_program(&privileged)?;
+    }
+    // An ignored SIGCHLD would be inherited, and the exit status lost.
+    sys::default_disposition(SIGCHLD).or_fail("expect the end of the command")?;
+    let child = sys::clone(namespaces(&job))
+        .or_fail("start the instance")
+        .map_err(|e| {
+            e.hint_if(Errno::NOSPC, TOO_DEEP)
+                .hint_if(Errno::USERS, TOO_DEEP)
+                .hint_if(Errno::AGAIN, NO_MORE_PROCESSES)
+        })?;
+    let Some(child) = child else {
+        sys::exit(sandbox::run(job, privileged).report());
+    };
+    privileged.relinquish()?;
+    drop(job);
+    if getpid().is_init() {
+        // The command of an outer instance: exec of a set-uid program cleared the wish that
+        // this process end with the outer supervisor.
+        let ended = Some(rustix::process::Signal::KILL);
+        rustix::process::set_parent_process_death_signal(ended)
+            .or_fail("end with the outer instance")?;
+    }
+    sys::close_range(3, u32::MAX).or_fail("close descriptors")?;
+    supervise::wait(child)
+}
+
+fn namespaces(job: &Job<'_>) -> u32 {
+    const CLONE_NEWNS: u32 = 0x0002_0000;
+    const CLONE_NEWUTS: u32 = 0x0400_0000;
+    const CLONE_NEWIPC: u32 = 0x0800_0000;
+    const CLONE_NEWPID: u32 = 0x2000_0000;
+    const CLONE_NEWNET: u32 = 0x4000_0000;
+    let mut flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC;
+    if job.hostname.is_some() {
+        flags |= CLONE_NEWUTS;
+    }
+    if job.own_network {
+        flags |= CLONE_NEWNET;
+    }
+    flags
+}
+
+/// A descriptor to keep must be open now, before selfdock opens any.
+fn check_descriptors(keep: &[u32]) -> Result<()> {
+    for fd in keep {
+        sys::is_open(*fd).or_fail(on("keep descriptor {=}", format!("{fd}").as_bytes()))?;
+    }
+    Ok(())
+}
+
+fn current_directory(buffer: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
+    let path = sys::getcwd(buffer).ok()?;
+    // A directory outside of the root shows as `(unreachable)/...`. getcwd(2)
+    path.starts_with(b"/").then_some(path)
+}
+
+/// The running program itself, found through its own `/proc` entry, not by any name: so that
+/// no other file can take its place and keep a set-uid bit inside.
+fn own_program(privileged: &Privileged) -> Result<Option<Program>> {
+    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    let failed = "find selfdock's own file";
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let proc =
+        rustix::fs::open("/proc", flags | OFlags::DIRECTORY, Mode::empty()).or_fail(failed)?;
+    if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type as u64 != PROC_SUPER_MAGIC {
+        return Err(Error::refused(failed, "/proc is not procfs"));
+    }
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+    let (path, _) = rustix::fs::readlinkat_raw(&proc, "self/exe", &mut buffer).or_fail(failed)?;
+    let file = rustix::fs::openat(&proc, "self/exe", flags, Mode::empty()).or_fail(failed)?;
+    let stat = rustix::fs::fstat(&file).or_fail(failed)?;
+    if !path.starts_with(b"/") || stat.st_nlink == 0 {
+        // Replaced by another version a moment ago, or outside of the root directory.
+        return Ok(None);
+    }
+    let trusted = stat.st_uid == 0
+        && stat.st_mode & 0o022 == 0
+        && FileType::from_raw_mode(stat.st_mode).is_file();
+    let attributes = Tighten::RDONLY | Tighten::NODEV | if trusted { 0 } else { Tighten::NOSUID };
+    let what = on("show {} inside", path);
+    let tree = Detached::copy(privileged, &file, b"").or_fail(what)?;
+    sys::tighten(
+        tree.0.as_fd(),
+        Tighten::set(attributes).and_private(),
+        Reach::One,
+    )
+    .or_fail(what)?;
+    Ok(Some(Program {
+        path: path.to_vec(),
+        tree,
+    }))
+}

@@ -1,0 +1,15 @@
+//! selfdock
+#![cfg_attr(not(test), no_std)]
+extern crate alloc;
+pub mod cli;
+pub mod command;
+pub mod creds;
+pub mod error;
+pub mod launch;
+pub mod mount;
+pub mod options;
+pub mod plan;
+pub mod sandbox;
+pub mod stage;
+pub mod supervise;
+pub mod sys;

@@ -1,0 +1,153 @@
+//! Mounts by file descriptor: find, clone, tighten, attach. No path is used twice, and no
+//! attribute is ever cleared.
+#![forbid(unsafe_code)]
+
+use crate::creds::Privileged;
+use crate::error::{OrFail, Result, on};
+use crate::plan::Tmpfs;
+use crate::sys::{self, Reach, Tighten};
+use alloc::format;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+
+/// A mount that is attached nowhere yet. Closing it ends it.
+#[derive(Debug)]
+pub struct Detached(pub OwnedFd);
+
+/// Finds what the caller names, with the caller's rights, once. Links of `/proc` that lead
+/// to files without a path are not followed. openat2(2).
+pub fn find(path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat2(
+        CWD,
+        path,
+        flags | OFlags::PATH | OFlags::CLOEXEC,
+        Mode::empty(),
+        ResolveFlags::NO_MAGICLINKS,
+    )
+}
+
+impl Detached {
+    /// A copy of the file or tree at `path` below `dir` (an empty path: `dir` itself), with
+    /// all mounts in it, so that nothing they cover shows. `open_tree(2)`.
+    pub fn copy(_: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix::io::Result<Self> {
+        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE
+            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
+            | OpenTreeFlags::AT_NO_AUTOMOUNT;
+        if path.is_empty() {
+            flags |= OpenTreeFlags::AT_EMPTY_PATH;
+        }
+        rustix::mount::open_tree(dir, path, flags).map(Detached)
+    }
+
+    /// A fresh filesystem of this type. The attributes are those of its mount. fsopen(2).
+    pub fn fresh(
+        _: &Privileged,
+        kind: &str,
+        options: &[(&str, &str)],
+        attributes: MountAttrFlags,
+    ) -> Result<Self> {
+        let make = || {
+            let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+            for (key, value) in options {
+                rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)?;
+            }
+            rustix::mount::fsconfig_create(context.as_fd())?;
+            rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
+        };
+        make()
+            .map(Detached)
+            .or_fail(on("make a {=}", kind.as_bytes()))
+    }
+
+    /// A fresh tmpfs.
+    pub fn tmpfs(privileged: &Privileged, options: &Tmpfs) -> Result<Self> {
+        let size = format!("{}", options.size.unwrap_or(64 << 20));
+        let inodes = format!("{}", options.inodes.unwrap_or(16384));
+        let mode = format!("{:o}", options.mode.unwrap_or(0o755));
+        let options = [
+            ("size", size.as_str()),
+            ("nr_inodes", &inodes),
+            ("mode", &mode),
+        ];
+        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+        Detached::fresh(privileged, "tmpfs", &options, attributes)
+    }
+
+    /// Adds attributes to this mount and all in it.
+    pub fn tighten(self, _: &Privileged, set: u64) -> rustix::io::Result<Self> {
+        sys::tighten(&self.0, Tighten::set(set), Reach::Tree)?;
+        Ok(self)
+    }
+
+    /// Attaches it on `target` and gives its root, now in place. `move_mount(2)`.
+    pub fn attach(self, privileged: &Privileged, target: impl AsFd) -> rustix::io::Result<OwnedFd> {
+        self.attach_at(privileged, target, b"")
+    }
+
+    /// Attaches it on the entry `name` of a directory that only selfdock can change.
+    pub fn attach_at(
+        self,
+        _: &Privileged,
+        dir: impl AsFd,
+        name: &[u8],
+    ) -> rustix::io::Result<OwnedFd> {
+        let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        if name.is_empty() {
+            flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        }
+        rustix::mount::move_mount(self.0.as_fd(), "", dir, name, flags)?;
+        Ok(self.0)
+    }
+}
+
+/// The kind of a mount point: what it has to be depends on what comes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// For a tree.
+    Directory,
+    /// For anything else.
+    File,
+}
+
+impl Kind {
+    /// What `fd` is.
+    pub fn of(fd: impl AsFd) -> rustix::io::Result<Self> {
+        let stat = rustix::fs::fstat(fd)?;
+        Ok(if FileType::from_raw_mode(stat.st_mode).is_dir() {
+            Kind::Directory
+        } else {
+            Kind::File
+        })
+    }
+}
+
+/// Device and inode number.
+pub type Identity = (u64, u64);
+
+/// Which file `fd` is.
+pub fn identity(fd: impl AsFd) -> rustix::io::Result<Identity> {
+    rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// Makes an empty directory or file, with permissions for all to look in.
+pub fn make_entry(dir: impl AsFd, name: &[u8], kind: Kind) -> rustix::io::Result<()> {
+    match kind {
+        Kind::Directory => rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)),
+        Kind::File => rustix::fs::mknodat(
+            dir,
+            name,
+            FileType::RegularFile,
+            Mode::from_raw_mode(0o444),
+            0,
+        ),
+    }
+}
+
+/// Opens a directory entry that selfdock made.
+pub fn enter(dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}

@@ -1,0 +1,162 @@
+//! The one table of commands and options. The parser, `--help`, the man page and the shell
+//! completions are all made from it. Pure data: the harness includes this file as it is.
+#![forbid(unsafe_code)]
+
+/// A command word: `selfdock run`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verb {
+    /// The word.
+    pub name: &'static str,
+    /// What follows it.
+    pub usage: &'static str,
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// Its bit in [`Opt::verbs`].
+    pub bit: u8,
+}
+
+/// `run`
+pub const RUN: u8 = 1;
+
+/// Every command, in the order of `--help`.
+pub const VERBS: &[Verb] = &[Verb {
+    name: "run",
+    usage: "[OPTION...] [--] [CMD [ARG...]]",
+    help: "run CMD ($SHELL without one) in a fresh instance",
+    bit: RUN,
+}];
+
+/// What an option is about: the groups of `--help`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Group {
+    /// Files and directories.
+    Files,
+    /// The command's surroundings.
+    Process,
+    /// Namespaces and privilege.
+    Isolation,
+    /// About selfdock itself.
+    General,
+}
+
+/// The groups with their headings.
+pub const GROUPS: &[(Group, &str)] = &[
+    (Group::Files, "Files"),
+    (Group::Process, "Process"),
+    (Group::Isolation, "Isolation"),
+    (Group::General, "General"),
+];
+
+/// Which option it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Id {
+    Root,
+    Vol,
+    Map,
+    Tmpfs,
+    Here,
+    Dev,
+    Mask,
+    Chdir,
+    Env,
+    UnsetEnv,
+    ClearEnv,
+    KeepFd,
+    Net,
+    Hostname,
+    NoNest,
+    Help,
+    Version,
+}
+
+/// What a value names, for completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Complete {
+    /// Nothing that could be completed.
+    Nothing,
+    /// A file or directory.
+    File,
+    /// A directory.
+    Directory,
+    /// One of these words.
+    Words(&'static [&'static str]),
+}
+
+/// An option.
+#[derive(Clone, Copy, Debug)]
+pub struct Opt {
+    /// Which.
+    pub id: Id,
+    /// `-v`
+    pub short: Option<char>,
+    /// `--vol`
+    pub long: &'static str,
+    /// The values it takes, as `--help` names them, with what to complete there.
+    pub values: &'static [(&'static str, Complete)],
+    /// What it does, in one line.
+    pub help: &'static str,
+    /// Its group.
+    pub group: Group,
+    /// The commands that know it.
+    pub verbs: u8,
+}
+
+const SRC: (&str, Complete) = ("SRC", Complete::File);
+const DST: (&str, Complete) = ("DST", Complete::Directory);
+
+/// Every option, in the order of `--help`.
+#[rustfmt::skip]
+pub const OPTIONS: &[Opt] = &[
+    Opt { id: Id::Root, short: Some('r'), long: "root", values: &[("DIR", Complete::Directory)],
+          help: "root filesystem (default: the host's, read-only)", group: Group::Files, verbs: RUN },
+    Opt { id: Id::Vol, short: Some('v'), long: "vol", values: &[SRC, DST],
+          help: "volume: bind SRC on DST, writable", group: Group::Files, verbs: RUN },
+    Opt { id: Id::Map, short: Some('m'), long: "map", values: &[SRC, DST],
+          help: "map: bind SRC on DST, read-only", group: Group::Files, verbs: RUN },
+    Opt { id: Id::Tmpfs, short: Some('t'), long: "tmpfs", values: &[("OPTS", Complete::Words(&["-", "size=", "nr_inodes=", "mode="])), DST],
+          help: "private tmpfs on DST; OPTS like size=1G,mode=755 or -", group: Group::Files, verbs: RUN },
+    Opt { id: Id::Here, short: Some('H'), long: "here", values: &[],
+          help: "the current directory as a volume, and start in it", group: Group::Files, verbs: RUN },
+    Opt { id: Id::Dev, short: None, long: "dev", values: &[("PATH", Complete::File)],
+          help: "a device of the host's /dev, or a directory of them", group: Group::Files, verbs: RUN },
+    Opt { id: Id::Mask, short: None, long: "mask", values: &[("PATH", Complete::File)],
+          help: "hide a file or directory", group: Group::Files, verbs: RUN },
+    Opt { id: Id::Chdir, short: Some('C'), long: "chdir", values: &[("DIR", Complete::Directory)],
+          help: "start in DIR (default: the same directory, else /)", group: Group::Process, verbs: RUN },
+    Opt { id: Id::Env, short: Some('e'), long: "env", values: &[("NAME", Complete::Nothing), ("VALUE", Complete::Nothing)],
+          help: "set a variable; NAME=VALUE in one word works too", group: Group::Process, verbs: RUN },
+    Opt { id: Id::UnsetEnv, short: Some('E'), long: "unset-env", values: &[("NAME", Complete::Nothing)],
+          help: "remove a variable", group: Group::Process, verbs: RUN },
+    Opt { id: Id::ClearEnv, short: None, long: "clear-env", values: &[],
+          help: "start from an empty environment", group: Group::Process, verbs: RUN },
+    Opt { id: Id::KeepFd, short: None, long: "keep-fd", values: &[("N", Complete::Nothing)],
+          help: "pass descriptor N on (default: only 0, 1 and 2)", group: Group::Process, verbs: RUN },
+    Opt { id: Id::Net, short: Some('n'), long: "net", values: &[("none|host", Complete::Words(&["none", "host"]))],
+          help: "none: a network of its own with only loopback", group: Group::Isolation, verbs: RUN },
+    Opt { id: Id::Hostname, short: None, long: "hostname", values: &[("NAME", Complete::Nothing)],
+          help: "a host name of its own", group: Group::Isolation, verbs: RUN },
+    Opt { id: Id::NoNest, short: None, long: "no-nest", values: &[],
+          help: "no set-uid program works inside, nor does selfdock", group: Group::Isolation, verbs: RUN },
+    Opt { id: Id::Help, short: Some('h'), long: "help", values: &[],
+          help: "show this help", group: Group::General, verbs: 0 },
+    Opt { id: Id::Version, short: Some('V'), long: "version", values: &[],
+          help: "show the version", group: Group::General, verbs: 0 },
+];
+
+/// Long names that are understood beside those of the table.
+pub const ALIASES: &[(&str, Id)] = &[("rootfs", Id::Root)];
+
+/// Whole command lines for `--help` and the man page.
+pub const EXAMPLES: &[(&str, &str)] = &[
+    ("selfdock run sh", "a shell that can change nothing"),
+    (
+        "selfdock run -H make",
+        "build here; nothing else is writable",
+    ),
+    ("selfdock -v /mnt/data /mnt/data run sh", "with a volume"),
+    (
+        "selfdock --root /mnt/debian run sh",
+        "in another root filesystem",
+    ),
+];

@@ -1,0 +1,468 @@
+//! A request becomes a plan: which mounts in which order. Pure: it asks the kernel nothing.
+#![forbid(unsafe_code)]
+
+use crate::cli::{Request, Wish};
+use crate::error::{Error, Result, both, on};
+use alloc::vec::Vec;
+
+/// What to build, in order.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    /// The image.
+    pub root: Root<'a>,
+    /// The caller's mounts, parents before what lies in them.
+    pub mounts: Vec<Mount<'a>>,
+    /// Devices beyond the usual ones: paths below `/dev`.
+    pub devices: Vec<Vec<u8>>,
+    /// Options of the tmpfs on `/dev/shm`, if it is to be one of its own.
+    pub shm: Option<Tmpfs>,
+}
+
+/// The root filesystem of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root<'a> {
+    /// The host's own, with [`HIDDEN`] hidden.
+    Host,
+    /// A directory that holds one.
+    Dir(&'a [u8]),
+}
+
+/// One mount.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Mount<'a> {
+    /// Absolute, without `.`, `..` or empty components.
+    pub dst: Vec<u8>,
+    /// What comes there.
+    pub what: What<'a>,
+}
+
+/// What is mounted.
+#[derive(Debug, PartialEq, Eq)]
+pub enum What<'a> {
+    /// A file or directory of the caller's.
+    Bind {
+        /// Where it is for the caller.
+        src: &'a [u8],
+        /// A volume, or else a map.
+        writable: bool,
+    },
+    /// A private tmpfs.
+    Tmpfs(Tmpfs),
+    /// Nothing, so that what is there is hidden.
+    Mask,
+}
+
+/// Options of a tmpfs, from the list of those that are harmless. tmpfs(5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tmpfs {
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Number of files and directories.
+    pub inodes: Option<u64>,
+    /// Permissions of its root directory.
+    pub mode: Option<u16>,
+}
+
+/// Directories of the host that an instance sees empty. Whatever is mounted directly under
+/// `/` and is not listed in [`SYSTEM`] is hidden too.
+pub const HIDDEN: &[&str] = &[
+    "home", "root", "run", "tmp", "var/tmp", "mnt", "media", "srv", "sys", "boot",
+];
+
+/// Top-level directories that belong to the operating system; `proc`, `dev` and `tmp` are
+/// made afresh.
+pub const SYSTEM: &[&str] = &[
+    "usr", "etc", "opt", "var", "nix", "gnu", "bin", "sbin", "lib", "lib32", "lib64", "libx32",
+    "proc", "dev", "tmp",
+];
+
+/// Devices of the host that every instance has, with their numbers.
+pub const DEVICES: &[(&str, u32, u32)] = &[
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
+
+/// Filesystems of their own under `/dev`: an instance has its own, never the host's.
+const NOT_DEVICES: &[&str] = &["pts", "shm", "mqueue", "hugepages", "fd"];
+
+/// The kernel allows some 100 000 mounts in a namespace; this keeps a spawn bounded.
+const MOST_MOUNTS: usize = 1024;
+
+/// Makes the plan. `cwd` is the caller's current directory.
+pub fn make<'a>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Result<Plan<'a>> {
+    let root = match request.root {
+        None => Root::Host,
+        Some(dir) => Root::Dir(dir),
+    };
+    let mut plan = Plan {
+        root,
+        mounts: Vec::new(),
+        devices: Vec::new(),
+        shm: None,
+    };
+    if request.mounts.len() > MOST_MOUNTS {
+        return Err(Error::refused("plan mounts", "too many")
+            .hint("at most 1024; bind a directory that holds them"));
+    }
+    for wish in &request.mounts {
+        add(&mut plan, *wish)?;
+    }
+    if request.here {
+        let dir = cwd.ok_or_else(|| {
+            Error::refused("option --here", "the current directory has no path here")
+        })?;
+        add(
+            &mut plan,
+            Wish::Bind {
+                src: dir,
+                dst: dir,
+                writable: true,
+            },
+        )?;
+    }
+    Ok(plan)
+}
+
+fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
+    match wish {
+        Wish::Bind { src, dst, writable } => {
+            if src.is_empty() {
+                return Err(Error::refused(
+                    on("bind '' on {}", dst),
+                    "the source has no name",
+                ));
+            }
+            insert(
+                &mut plan.mounts,
+                Mount {
+                    dst: destination(dst)?,
+                    what: What::Bind { src, writable },
+                },
+            )?;
+        }
+        Wish::Mask { path } => insert(
+            &mut plan.mounts,
+            Mount {
+                dst: destination(path)?,
+                what: What::Mask,
+            },
+        )?,
+        Wish::Device { path } => plan.devices.push(device(path)?),
+        Wish::Tmpfs { options, dst } => {
+            let tmpfs = Tmpfs::parse(options)?;
+            if components(dst).eq(components(b"/dev/shm")) && dst.starts_with(b"/") {
+                if plan.shm.replace(tmpfs).is_some() {
+                    return Err(Error::refused("mount on '/dev/shm'", "wanted twice"));
+                }
+            } else {
+                insert(
+                    &mut plan.mounts,
+                    Mount {
+                        dst: destination(dst)?,
+                        what: What::Tmpfs(tmpfs),
+                    },
+                )?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts a mount in its place: after those that it lies in.
+fn insert<'a>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<()> {
+    let order = |other: &Mount<'_>| components(&other.dst).cmp(components(&mount.dst));
+    match mounts.binary_search_by(order) {
+        Ok(_) => Err(Error::refused(
+            on("mount on {}", &mount.dst),
+            "wanted twice",
+        )),
+        Err(at) => {
+            mounts.insert(at, mount);
+            Ok(())
+        }
+    }
+}
+
+/// The components of a path that count: not the empty ones, nor `.`.
+pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|b| *b == b'/')
+        .filter(|c| !c.is_empty() && *c != b".")
+}
+
+/// Checks and tidies a destination.
+fn destination(path: &[u8]) -> Result<Vec<u8>> {
+    let refuse = |why| Err(Error::refused(on("mount on {}", path), why));
+    let tidy = absolute(path, "mount on")?;
+    match components(path).next() {
+        None => refuse("the root cannot be a destination"),
+        Some(b"proc" | b"dev") => refuse("/proc and /dev are the instance's own"),
+        Some(_) => Ok(tidy),
+    }
+}
+
+fn absolute(path: &[u8], operation: &str) -> Result<Vec<u8>> {
+    let refuse = |why| {
+        Err(Error::refused(
+            both("{=} {}", operation.as_bytes(), path),
+            why,
+        ))
+    };
+    if !path.starts_with(b"/") {
+        return refuse("not an absolute path");
+    }
+    if components(path).any(|c| c == b"..") {
+        return refuse("has '..' in it");
+    }
+    let mut tidy = Vec::with_capacity(path.len());
+    for c in components(path) {
+        tidy.push(b'/');
+        tidy.extend_from_slice(c);
+    }
+    Ok(tidy)
+}
+
+/// Checks the path of a device; gives it relative to `/dev`.
+fn device(path: &[u8]) -> Result<Vec<u8>> {
+    let tidy = absolute(path, "device")?;
+    let refuse = |why| Err(Error::refused(on("device {}", path), why));
+    let mut parts = components(&tidy);
+    if parts.next() != Some(b"dev") {
+        return refuse("not below /dev");
+    }
+    let Some(first) = parts.next() else {
+        return refuse("all of /dev is not for an instance");
+    };
+    if NOT_DEVICES.iter().any(|name| name.as_bytes() == first) {
+        return refuse("an instance has its own");
+    }
+    Ok(tidy[b"/dev/".len()..].to_vec())
+}
+
+impl Tmpfs {
+    /// What `/tmp` and `/dev/shm` share when nothing else is said: enough for temporary
+    /// files, too little to hurt the host. A file of a page each fills both limits.
+    pub const DEFAULT: Tmpfs = Tmpfs {
+        size: Some(64 << 20),
+        inodes: Some(16384),
+        mode: Some(0o755),
+    };
+
+    /// Reads `size=1G,nr_inodes=10k,mode=1777`; `-` stands for no options.
+    fn parse(options: &[u8]) -> Result<Self> {
+        let mut out = Tmpfs {
+            mode: Some(0o755),
+            ..Tmpfs::DEFAULT
+        };
+        if options == b"-" {
+            return Ok(out);
+        }
+        for option in options.split(|b| *b == b',') {
+            let refuse = |why| Error::refused(on("tmpfs option {}", option), why);
+            let text = core::str::from_utf8(option).unwrap_or("");
+            let Some((name, value)) = text.split_once('=') else {
+                return Err(
+                    refuse("not understood").hint("size=, nr_inodes= and mode=, or - for none")
+                );
+            };
+            match name {
+                "size" => {
+                    out.size = Some(amount(value).ok_or_else(|| refuse("not a size, like 64M"))?)
+                }
+                "nr_inodes" => {
+                    out.inodes =
+                        Some(amount(value).ok_or_else(|| refuse("not a number, like 10k"))?)
+                }
+                "mode" => {
+                    out.mode =
+                        Some(mode(value).ok_or_else(|| refuse("not permissions, like 1777"))?)
+                }
+                _ => return Err(refuse("not allowed").hint("size=, nr_inodes= and mode= are")),
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// A positive number with an optional `k`, `M`, `G` or `T` (powers of 1024).
+fn amount(text: &str) -> Option<u64> {
+    let shift = match text.bytes().last()?.to_ascii_lowercase() {
+        b'k' => 10,
+        b'm' => 20,
+        b'g' => 30,
+        b't' => 40,
+        _ => 0,
+    };
+    let digits = &text[..text.len() - usize::from(shift > 0)];
+    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    // The kernel counts in a signed 64-bit integer.
+    let n = digits.parse::<u64>().ok()?.checked_mul(1 << shift)?;
+    (n > 0 && i64::try_from(n).is_ok()).then_some(n)
+}
+
+fn mode(text: &str) -> Option<u16> {
+    let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
+    u16::from_str_radix(text, 8).ok().filter(|_| octal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, parse};
+    use alloc::string::String;
+
+    fn with_plan(args: &[&str], check: impl FnOnce(Result<Plan<'_>>)) {
+        let mut bytes: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
+        bytes.push(b"run");
+        let Ok(Command::Run(request)) = parse(&bytes) else {
+            panic!("not parsed: {args:?}")
+        };
+        check(make(&request, Some(b"/w")));
+    }
+
+    fn refusal(args: &[&str]) -> String {
+        let mut text = String::new();
+        with_plan(args, |plan| {
+            text = format!("{}", plan.expect_err("accepted"))
+        });
+        text
+    }
+
+    #[test]
+    fn parents_come_first_whatever_their_order() {
+        with_plan(
+            &[
+                "-v", "/x", "/a/b/c", "-m", "/y", "/a/b", "-t", "-", "/a", "-v", "/z", "/a/b-c",
+            ],
+            |plan| {
+                let order: Vec<_> = plan.unwrap().mounts.into_iter().map(|m| m.dst).collect();
+                assert_eq!(order, [&b"/a"[..], b"/a/b", b"/a/b/c", b"/a/b-c"]);
+            },
+        );
+    }
+
+    #[test]
+    fn destinations_are_compared_by_component() {
+        with_plan(&["-v", "/x", "/scratch", "-v", "/y", "/scratch2"], |plan| {
+            assert_eq!(plan.unwrap().mounts.len(), 2)
+        });
+        assert!(refusal(&["-v", "/x", "/a/b", "-t", "-", "//a/./b/"]).contains("twice"));
+        with_plan(&["-v", "/x", "/processes", "-v", "/x", "/device"], |plan| {
+            assert!(plan.is_ok())
+        });
+    }
+
+    #[test]
+    fn root_proc_and_dev_are_no_destinations() {
+        for dst in [
+            "/",
+            "//",
+            "/.",
+            "/proc",
+            "/proc/sys",
+            "/./proc/",
+            "/dev",
+            "/dev/null",
+            "/dev/shm",
+        ] {
+            let why = refusal(&["-v", "/x", dst]);
+            assert!(why.contains("own") || why.contains("root"), "{dst}: {why}");
+        }
+        assert!(refusal(&["-v", "/x", "a"]).contains("absolute"));
+        assert!(refusal(&["-v", "/x", "/a/../b"]).contains(".."));
+        assert!(refusal(&["-v", "", "/b"]).contains("no name"));
+        assert!(refusal(&["--mask", "/proc/cpuinfo"]).contains("own"));
+    }
+
+    #[test]
+    fn only_harmless_tmpfs_options_are_taken() {
+        for bad in [
+            "uid=0",
+            "mpol=bind",
+            "size=18446744073709551616",
+            "size=16777216T",
+            "size=\n1",
+            "",
+            "size=",
+            "size=0",
+            "size=-1",
+            "size=+1",
+            "mode=99",
+            "mode=17777",
+            "size=1M,",
+            "huge=always",
+            "size=1,gid=0",
+            "size=k",
+        ] {
+            assert!(
+                refusal(&["-t", bad, "/x"]).contains("tmpfs option"),
+                "{bad}"
+            );
+        }
+        let wanted = Tmpfs {
+            size: Some(1 << 30),
+            inodes: Some(2048),
+            mode: Some(0o1777),
+        };
+        assert_eq!(
+            Tmpfs::parse(b"size=1G,nr_inodes=2k,mode=1777").unwrap(),
+            wanted
+        );
+    }
+
+    #[test]
+    fn shm_can_have_a_size() {
+        with_plan(&["-t", "size=1G", "/dev/shm"], |plan| {
+            assert_eq!(plan.unwrap().shm.unwrap().size, Some(1 << 30))
+        });
+        assert!(refusal(&["-t", "-", "/dev/shm", "-t", "-", "/dev/shm/"]).contains("twice"));
+    }
+
+    #[test]
+    fn devices_lie_below_dev() {
+        with_plan(&["--dev", "/dev//snd/"], |plan| {
+            assert_eq!(plan.unwrap().devices, [b"snd".to_vec()])
+        });
+        for bad in [
+            "/dev",
+            "/etc/x",
+            "null",
+            "/dev/pts/3",
+            "/dev/shm",
+            "/dev/../etc",
+        ] {
+            assert!(refusal(&["--dev", bad]).contains("device"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn here_is_a_volume_on_itself() {
+        with_plan(&["-H"], |plan| {
+            assert_eq!(
+                plan.unwrap().mounts,
+                [Mount {
+                    dst: b"/w".to_vec(),
+                    what: What::Bind {
+                        src: b"/w",
+                        writable: true
+                    }
+                }]
+            );
+        });
+    }
+
+    #[test]
+    fn the_number_of_mounts_is_bounded() {
+        let args: Vec<&str> = ["-v", "/x", "/y"]
+            .into_iter()
+            .cycle()
+            .take(3 * (MOST_MOUNTS + 1))
+            .collect();
+        assert!(refusal(&args).contains("too many"));
+    }
+}

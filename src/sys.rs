@@ -1,0 +1,681 @@
+//! Raw system calls, the start of the process and its memory: with main.rs the only unsafe code.
+//!
+//! # Safety
+//!
+//! What the kernel reads or writes through a pointer here is a reference or a `CStr` of this
+//! file's own functions, alive for the whole call; numbers out of range are the kernel's to
+//! refuse. The program has one thread in each process, so `clone` without `CLONE_VM` leaves
+//! both sides with consistent memory. Calls that rustix types are made through rustix.
+
+use alloc::vec::Vec;
+use core::alloc::{GlobalAlloc, Layout};
+use core::arch::asm;
+use core::cell::Cell;
+use core::ffi::CStr;
+use core::mem::MaybeUninit;
+use core::ptr;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+use rustix::io::{Errno, Result};
+
+// ---- the one architecture-dependent part ---------------------------------------------------
+
+/// System call numbers of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl).
+mod nr {
+    pub const FCNTL: usize = 72;
+    pub const GETCWD: usize = 79;
+    pub const MMAP: usize = 9;
+    pub const MPROTECT: usize = 10;
+    pub const RT_SIGACTION: usize = 13;
+    pub const RT_SIGPROCMASK: usize = 14;
+    pub const IOCTL: usize = 16;
+    pub const SOCKET: usize = 41;
+    pub const CLONE: usize = 56;
+    pub const EXECVE: usize = 59;
+    pub const GETRESUID: usize = 118;
+    pub const GETRESGID: usize = 120;
+    pub const SETFSUID: usize = 122;
+    pub const SETFSGID: usize = 123;
+    pub const RT_SIGTIMEDWAIT: usize = 128;
+    pub const SETHOSTNAME: usize = 170;
+    pub const EXIT_GROUP: usize = 231;
+    pub const CLOSE_RANGE: usize = 436;
+    pub const MOUNT_SETATTR: usize = 442;
+}
+
+/// One system call.
+///
+/// # Safety
+/// Each argument that the kernel takes for a pointer must be valid for what the call does
+/// with it, and the call must not change memory that Rust believes to own otherwise.
+unsafe fn call(n: usize, a: [usize; 6]) -> Result<usize> {
+    let out: isize;
+    // SAFETY: the `syscall` instruction clobbers rcx and r11 only; memory is the caller's promise.
+    unsafe {
+        asm!("syscall", inlateout("rax") n => out,
+            in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4], in("r9") a[5],
+            lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    if out < 0 {
+        // Errnos are 1 to 4095, so the negated value fits.
+        Err(Errno::from_raw_os_error(
+            i32::try_from(-out).unwrap_or(i32::MAX),
+        ))
+    } else {
+        Ok(out.unsigned_abs())
+    }
+}
+
+const NONE: usize = 0;
+
+fn fd_arg(fd: BorrowedFd<'_>) -> usize {
+    // The kernel reads an int; AT_FDCWD is negative, and sign extension keeps it so.
+    fd.as_raw_fd() as isize as usize
+}
+
+// ---- the start -----------------------------------------------------------------------------
+
+/// What the kernel passed: arguments and environment, for the life of the process.
+#[derive(Clone, Copy)]
+pub struct Start {
+    argc: usize,
+    argv: *const *const u8,
+    envp: *const *const u8,
+}
+
+/// Relocates the program, makes the relocated data read-only and finds the arguments.
+///
+/// # Safety
+/// To be called once, before anything else, with the stack as the kernel left it and the
+/// addresses of this program's own dynamic section and ELF header.
+pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u8) -> Start {
+    // SAFETY: the pointers are as promised above. Until `relocate` is done, nothing here
+    // reads data that holds an address.
+    unsafe {
+        relocate(dynamic, header as usize);
+        protect_relocated(header);
+        let argc = *stack;
+        let argv = stack.add(1).cast::<*const u8>();
+        Start {
+            argc,
+            argv,
+            envp: argv.add(argc + 1),
+        }
+    }
+}
+
+/// Adds the load address to each place that the linker listed. A static position-independent
+/// program has only relative relocations, and `-z pack-relative-relocs` puts them in a
+/// `DT_RELR` table: an even word is the next place; an odd one is a bitmap of the 63 words
+/// after the last. Other tables end the process at once.
+unsafe fn relocate(mut dynamic: *const usize, base: usize) {
+    const DT_NULL: usize = 0;
+    const DT_RELASZ: usize = 8;
+    const DT_RELRSZ: usize = 35;
+    const DT_RELR: usize = 36;
+    let mut table = 0;
+    let mut bytes = 0;
+    // SAFETY: the linker's dynamic section ends with DT_NULL, and its table holds `bytes`
+    // bytes, which name words of this program's own writable data.
+    unsafe {
+        while *dynamic != DT_NULL {
+            match *dynamic {
+                DT_RELR => table = *dynamic.add(1),
+                DT_RELRSZ => bytes = *dynamic.add(1),
+                DT_RELASZ if *dynamic.add(1) != 0 => asm!("ud2", options(noreturn)),
+                _ => {}
+            }
+            dynamic = dynamic.add(2);
+        }
+        let entries = (base + table) as *const usize;
+        let mut place = base as *mut usize;
+        for i in 0..bytes / size_of::<usize>() {
+            let entry = *entries.add(i);
+            if entry & 1 == 0 {
+                place = (base + entry) as *mut usize;
+                *place += base;
+                place = place.add(1);
+            } else {
+                for bit in 0..63 {
+                    if entry >> (bit + 1) & 1 == 1 {
+                        *place.add(bit) += base;
+                    }
+                }
+                place = place.add(63);
+            }
+        }
+    }
+}
+
+/// Takes the right to write from the segment that the linker marked `PT_GNU_RELRO`.
+unsafe fn protect_relocated(header: *const u8) {
+    const PT_GNU_RELRO: u32 = 0x6474_e552;
+    const PROT_READ: usize = 1;
+    // SAFETY: Elf64_Ehdr holds e_phoff at 32, e_phentsize at 54, e_phnum at 56; Elf64_Phdr
+    // p_type at 0, p_vaddr at 16, p_memsz at 40. The header and its table are mapped, since
+    // they lie in the first loaded segment. mprotect on our own finished data breaks no
+    // reference; on failure the data stays writable, which changes nothing that follows.
+    unsafe {
+        let table = header.add(*header.add(32).cast::<usize>());
+        let size = usize::from(*header.add(54).cast::<u16>());
+        for i in 0..usize::from(*header.add(56).cast::<u16>()) {
+            let entry = table.add(i * size);
+            if *entry.cast::<u32>() == PT_GNU_RELRO {
+                let start = header as usize + *entry.add(16).cast::<usize>();
+                let end = (start + *entry.add(40).cast::<usize>()) & !0xfff;
+                let from = start & !0xfff;
+                let _ = call(nr::MPROTECT, [from, end - from, PROT_READ, 0, 0, 0]);
+            }
+        }
+    }
+}
+
+impl Start {
+    /// The arguments, with the program's own name first.
+    pub fn args(&self) -> Vec<&'static [u8]> {
+        // SAFETY: the kernel put argc pointers to NUL-terminated strings there, for good.
+        (0..self.argc)
+            .map(|i| unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }.to_bytes())
+            .collect()
+    }
+
+    /// The environment, `NAME=VALUE` each, as the kernel passed it.
+    pub fn environment(&self) -> Vec<&'static CStr> {
+        let mut all = Vec::new();
+        // SAFETY: a list of pointers to NUL-terminated strings, closed by a null pointer.
+        unsafe {
+            let mut next = self.envp;
+            while !(*next).is_null() {
+                all.push(CStr::from_ptr((*next).cast()));
+                next = next.add(1);
+            }
+        }
+        all
+    }
+}
+
+// ---- memory --------------------------------------------------------------------------------
+
+/// A bump allocator: memory is taken and never given back, since the process is short-lived
+/// and allocates kilobytes. The first pages are part of the program (untouched ones cost
+/// nothing); larger needs map more, and a refusal by the kernel is an allocation failure.
+pub struct Arena {
+    next: Cell<usize>,
+    end: Cell<usize>,
+}
+
+const FIRST: usize = 64 * 1024;
+const CHUNK: usize = 1024 * 1024;
+
+#[repr(align(4096))]
+struct FirstPages(core::cell::UnsafeCell<[u8; FIRST]>);
+
+// SAFETY: the program has one thread.
+unsafe impl Sync for FirstPages {}
+// SAFETY: the program has one thread.
+unsafe impl Sync for Arena {}
+
+static FIRST_PAGES: FirstPages = FirstPages(core::cell::UnsafeCell::new([0; FIRST]));
+
+#[cfg(not(test))]
+#[global_allocator]
+static ARENA: Arena = Arena {
+    next: Cell::new(0),
+    end: Cell::new(0),
+};
+
+impl Arena {
+    /// Room of this size and alignment, from what is left or from new pages.
+    fn take(&self, layout: Layout) -> Option<usize> {
+        if self.end.get() == 0 {
+            self.next.set(FIRST_PAGES.0.get() as usize);
+            self.end.set(self.next.get() + FIRST);
+        }
+        let fits = |from: usize, end: usize| {
+            let start = from.checked_next_multiple_of(layout.align())?;
+            let stop = start.checked_add(layout.size())?;
+            (stop <= end).then_some((start, stop))
+        };
+        let (start, stop) = match fits(self.next.get(), self.end.get()) {
+            Some(room) => room,
+            None => {
+                let size = layout
+                    .size()
+                    .checked_add(layout.align())?
+                    .checked_next_multiple_of(CHUNK)?;
+                let from = map_pages(size).ok()?;
+                self.end.set(from + size);
+                fits(from, from + size)?
+            }
+        };
+        self.next.set(stop);
+        Some(start)
+    }
+}
+
+// SAFETY: every block is fresh, aligned, inside pages that stay mapped for good, and handed
+// out once; a null pointer is the answer when there is no room.
+unsafe impl GlobalAlloc for Arena {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.take(layout)
+            .map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
+    }
+
+    unsafe fn dealloc(&self, _block: *mut u8, _layout: Layout) {}
+}
+
+fn map_pages(size: usize) -> Result<usize> {
+    const PROT_READ_WRITE: usize = 3;
+    const PRIVATE_ANONYMOUS: usize = 0x22;
+    // SAFETY: an anonymous mapping where the kernel finds room; it touches nothing we have.
+    unsafe {
+        call(
+            nr::MMAP,
+            [
+                NONE,
+                size,
+                PROT_READ_WRITE,
+                PRIVATE_ANONYMOUS,
+                usize::MAX,
+                0,
+            ],
+        )
+    }
+}
+
+/// The memory functions that the compiler calls by name and that a libc would bring. The
+/// string instructions start slowly on long-past processors only, and are one line each.
+#[cfg(not(test))]
+mod by_name {
+    use core::arch::asm;
+
+    /// # Safety
+    /// As memcpy(3): both ranges valid for `n` bytes, not overlapping.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
+        // SAFETY: the caller's promise; the direction flag is clear by the ABI.
+        unsafe {
+            asm!("rep movsb", inout("rcx") n => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags))
+        }
+        to
+    }
+
+    /// # Safety
+    /// As memmove(3): both ranges valid for `n` bytes.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
+        if (to as usize).wrapping_sub(from as usize) >= n {
+            // SAFETY: going up, a byte is read before it can be overwritten.
+            return unsafe { memcpy(to, from, n) };
+        }
+        // SAFETY: going down from the last byte, likewise; the flag is cleared again.
+        unsafe {
+            asm!("std", "rep movsb", "cld", inout("rcx") n => _,
+                inout("rdi") to.wrapping_add(n).wrapping_sub(1) => _,
+                inout("rsi") from.wrapping_add(n).wrapping_sub(1) => _, options(nostack));
+        }
+        to
+    }
+
+    /// # Safety
+    /// As memset(3): the range valid for `n` bytes.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
+        // SAFETY: the caller's promise; `al` is the low byte, as C has it.
+        unsafe {
+            asm!("rep stosb", inout("rcx") n => _, inout("rdi") to => _, in("al") byte as u8, options(nostack, preserves_flags))
+        }
+        to
+    }
+
+    /// # Safety
+    /// As memcmp(3): both ranges valid for `n` bytes.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
+        for i in 0..n {
+            // SAFETY: i < n. Volatile, so that the loop is not made a call of itself.
+            let (x, y) = unsafe { (a.add(i).read_volatile(), b.add(i).read_volatile()) };
+            if x != y {
+                return i32::from(x) - i32::from(y);
+            }
+        }
+        0
+    }
+
+    /// # Safety
+    /// As memcmp(3): both ranges valid for `n` bytes.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
+        // SAFETY: the same promise.
+        unsafe { memcmp(a, b, n) }
+    }
+
+    /// # Safety
+    /// As strlen(3): a string that ends with NUL.
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn strlen(s: *const u8) -> usize {
+        let mut n = 0;
+        // SAFETY: no byte past the NUL is read. Volatile for the same reason as above.
+        while unsafe { s.add(n).read_volatile() } != 0 {
+            n += 1;
+        }
+        n
+    }
+}
+
+// ---- processes -----------------------------------------------------------------------------
+
+/// Starts a process with a copy of this one's memory, in the new namespaces of `flags`
+/// (`CLONE_NEW*`). clone(2). Gives `None` in the child and its PID in the parent.
+pub fn clone(flags: u32) -> Result<Option<rustix::process::Pid>> {
+    const SIGCHLD: u32 = 17;
+    const CLONE_VM: u32 = 0x100;
+    let flags = (flags & !CLONE_VM) | SIGCHLD;
+    // SAFETY: without CLONE_VM the child runs on a copy of this very stack, and there is
+    // no other thread whose locks it could miss.
+    let pid = unsafe { call(nr::CLONE, [flags as usize, NONE, NONE, NONE, NONE, 0]) }?;
+    Ok(i32::try_from(pid)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw))
+}
+
+/// Becomes another program. execve(2). Returns only on failure.
+pub fn execve(path: &CStr, argv: &Pointers, envp: &Pointers) -> Errno {
+    // SAFETY: both lists are null-terminated and borrow strings that end with NUL.
+    let done = unsafe {
+        call(
+            nr::EXECVE,
+            [
+                path.as_ptr() as usize,
+                argv.list.as_ptr() as usize,
+                envp.list.as_ptr() as usize,
+                0,
+                0,
+                0,
+            ],
+        )
+    };
+    done.err().unwrap_or(Errno::NOEXEC)
+}
+
+/// A null-terminated list of pointers to strings, as execve wants it.
+pub struct Pointers<'a> {
+    list: Vec<*const u8>,
+    strings: core::marker::PhantomData<&'a CStr>,
+}
+
+impl<'a> Pointers<'a> {
+    /// The list of these strings.
+    pub fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
+        let mut list: Vec<*const u8> = strings.map(|s| s.as_ptr().cast()).collect();
+        list.push(ptr::null());
+        Pointers {
+            list,
+            strings: core::marker::PhantomData,
+        }
+    }
+}
+
+/// Ends the process. `exit_group(2)`.
+pub fn exit(status: u8) -> ! {
+    // SAFETY: the call does not return; `ud2` says so to the compiler.
+    unsafe {
+        let _ = call(nr::EXIT_GROUP, [usize::from(status), 0, 0, 0, 0, 0]);
+        asm!("ud2", options(noreturn));
+    }
+}
+
+/// Closes every descriptor from `first` to `last`. `close_range(2)`.
+pub fn close_range(first: u32, last: u32) -> Result<()> {
+    // SAFETY: descriptors are numbers to the kernel. No owned descriptor is used again: the
+    // callers are about to exec or keep none.
+    unsafe { call(nr::CLOSE_RANGE, [first as usize, last as usize, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Whether a descriptor is open. fcntl(2), `F_GETFD`.
+pub fn is_open(fd: u32) -> Result<()> {
+    const F_GETFD: usize = 1;
+    // SAFETY: a number, and nothing is written.
+    unsafe { call(nr::FCNTL, [fd as usize, F_GETFD, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// The path of the current directory. getcwd(2).
+pub fn getcwd(buffer: &mut [MaybeUninit<u8>]) -> Result<&[u8]> {
+    // SAFETY: the kernel writes at most that many bytes, and says how many, NUL included.
+    unsafe {
+        let n = call(
+            nr::GETCWD,
+            [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0],
+        )?;
+        Ok(core::slice::from_raw_parts(
+            buffer.as_ptr().cast(),
+            n.clamp(1, buffer.len()) - 1,
+        ))
+    }
+}
+
+/// One of the standard descriptors, 0 to 2.
+pub fn standard(fd: i32) -> BorrowedFd<'static> {
+    // SAFETY: the start filled 0 to 2 where they were closed, and nothing closes them.
+    unsafe { BorrowedFd::borrow_raw(fd.clamp(0, 2)) }
+}
+
+// ---- ids -----------------------------------------------------------------------------------
+
+/// Real, effective, saved and filesystem uid (`gid` for groups), as the kernel has them now.
+/// getresuid(2), getresgid(2); setfsuid(2) with an impossible id only reads.
+pub fn all_ids() -> Result<([u32; 4], [u32; 4])> {
+    let read = |get: usize, fs: usize| {
+        let mut ids = [u32::MAX; 4];
+        let [r, e, s, _] = &mut ids;
+        // SAFETY: three pointers to integers of this frame, written by the kernel.
+        unsafe {
+            call(
+                get,
+                [
+                    ptr::from_mut(r) as usize,
+                    ptr::from_mut(e) as usize,
+                    ptr::from_mut(s) as usize,
+                    0,
+                    0,
+                    0,
+                ],
+            )
+        }?;
+        // SAFETY: no pointer involved. The id -1 is never valid, so nothing is set.
+        let current = unsafe { call(fs, [u32::MAX as usize, 0, 0, 0, 0, 0]) }?;
+        ids[3] = u32::try_from(current).unwrap_or(u32::MAX);
+        Ok(ids)
+    };
+    Ok((
+        read(nr::GETRESUID, nr::SETFSUID)?,
+        read(nr::GETRESGID, nr::SETFSGID)?,
+    ))
+}
+
+// ---- signals -------------------------------------------------------------------------------
+
+/// A set of signals: bit N-1 is signal N. The kernel's `sigset_t`.
+pub type SignalSet = u64;
+
+/// Every signal there is.
+pub const ALL_SIGNALS: SignalSet = !0;
+
+/// Sets the mask of blocked signals. sigprocmask(2).
+pub fn block_only(set: SignalSet) -> Result<()> {
+    const SIG_SETMASK: usize = 2;
+    // SAFETY: reads eight bytes of this frame.
+    unsafe {
+        call(
+            nr::RT_SIGPROCMASK,
+            [SIG_SETMASK, ptr::from_ref(&set) as usize, NONE, 8, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// Gives a signal its default disposition. sigaction(2).
+pub fn default_disposition(signal: i32) -> Result<()> {
+    // struct sigaction of the kernel: handler, flags, restorer, mask.
+    let action = [0usize; 4];
+    // SAFETY: reads the 32 bytes of this frame; SIG_DFL (0) installs no code.
+    unsafe {
+        call(
+            nr::RT_SIGACTION,
+            [signal as usize, action.as_ptr() as usize, NONE, 8, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// A signal that was taken from the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// Its number.
+    pub signal: i32,
+    /// `si_code`: who sent it (`SI_KERNEL` is 128, `SI_USER` 0; sigaction(2)).
+    pub code: i32,
+    /// `si_pid`: the sender, 0 where it is outside of our PID namespace.
+    pub pid: i32,
+}
+
+/// Waits for one of the signals of `set`, which must be blocked. `rt_sigtimedwait(2)`.
+pub fn wait_signal(set: SignalSet, timeout: Option<[i64; 2]>) -> Result<Taken> {
+    // siginfo_t is 128 bytes: si_signo, si_errno, si_code, padding, si_pid.
+    let mut info = [0i32; 32];
+    let limit = timeout.as_ref().map_or(NONE, |t| t.as_ptr() as usize);
+    // SAFETY: reads eight bytes of the set and the timespec, and writes at most 128 bytes to
+    // `info`; all are of this frame.
+    unsafe {
+        call(
+            nr::RT_SIGTIMEDWAIT,
+            [
+                ptr::from_ref(&set) as usize,
+                info.as_mut_ptr() as usize,
+                limit,
+                8,
+                0,
+                0,
+            ],
+        )
+    }?;
+    Ok(Taken {
+        signal: info[0],
+        code: info[2],
+        pid: info[4],
+    })
+}
+
+// ---- mounts and the rest -------------------------------------------------------------------
+
+/// Attributes to add to a mount; there is no field to clear any. `mount_setattr(2)`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Tighten {
+    /// `MOUNT_ATTR_*` to set.
+    pub set: u64,
+    cleared: u64,
+    /// `MS_PRIVATE` or 0.
+    pub propagation: u64,
+    userns: u64,
+}
+
+impl Tighten {
+    /// Read-only.
+    pub const RDONLY: u64 = 1;
+    /// Set-uid bits and file capabilities have no effect.
+    pub const NOSUID: u64 = 2;
+    /// Device files cannot be opened.
+    pub const NODEV: u64 = 4;
+    /// No file can be executed.
+    pub const NOEXEC: u64 = 8;
+
+    /// Sets these attributes.
+    pub const fn set(set: u64) -> Self {
+        Tighten {
+            set,
+            cleared: 0,
+            propagation: 0,
+            userns: 0,
+        }
+    }
+
+    /// The same, and no mount or unmount passes in or out (`MS_PRIVATE`).
+    pub const fn and_private(self) -> Self {
+        const MS_PRIVATE: u64 = 1 << 18;
+        Tighten {
+            propagation: MS_PRIVATE,
+            ..self
+        }
+    }
+}
+
+/// Whether a change reaches the mounts below.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// The mount alone.
+    One,
+    /// The mount and all below it.
+    Tree,
+}
+
+/// Adds attributes to the mount whose root `fd` is. `mount_setattr(2)`.
+pub fn tighten(fd: impl AsFd, attributes: Tighten, reach: Reach) -> Result<()> {
+    const AT_EMPTY_PATH: usize = 0x1000;
+    const AT_RECURSIVE: usize = 0x8000;
+    let flags = AT_EMPTY_PATH
+        | if reach == Reach::Tree {
+            AT_RECURSIVE
+        } else {
+            0
+        };
+    let size = size_of::<Tighten>();
+    // SAFETY: an empty path and a struct of `size` bytes, both read only.
+    unsafe {
+        call(
+            nr::MOUNT_SETATTR,
+            [
+                fd_arg(fd.as_fd()),
+                c"".as_ptr() as usize,
+                flags,
+                ptr::from_ref(&attributes) as usize,
+                size,
+                0,
+            ],
+        )
+    }
+    .map(drop)
+}
+
+/// Sets the host name of the UTS namespace. sethostname(2).
+pub fn sethostname(name: &[u8]) -> Result<()> {
+    // SAFETY: reads `len` bytes of the slice.
+    unsafe {
+        call(
+            nr::SETHOSTNAME,
+            [name.as_ptr() as usize, name.len(), 0, 0, 0, 0],
+        )
+    }
+    .map(drop)
+}
+
+/// Brings the loopback device of the network namespace up. netdevice(7).
+pub fn loopback_up() -> Result<()> {
+    const AF_INET: usize = 2;
+    const DGRAM_CLOEXEC: usize = 2 | 0o2_000_000;
+    const SIOCSIFFLAGS: usize = 0x8914;
+    const IFF_UP_RUNNING: u8 = 0x41;
+    // struct ifreq: a name of 16 bytes, then a union of which the flags are the first two bytes.
+    let mut request = [0u8; 40];
+    request[..2].copy_from_slice(b"lo");
+    request[16] = IFF_UP_RUNNING;
+    // SAFETY: no pointer in the first call; the second reads the 40 bytes of this frame.
+    unsafe {
+        let socket = call(nr::SOCKET, [AF_INET, DGRAM_CLOEXEC, 0, 0, 0, 0])?;
+        call(
+            nr::IOCTL,
+            [socket, SIOCSIFFLAGS, request.as_ptr() as usize, 0, 0, 0],
+        )?;
+        let socket = u32::try_from(socket).unwrap_or(u32::MAX);
+        close_range(socket, socket)
+    }
+}
