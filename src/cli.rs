@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Operation, Result, both, on};
-use crate::options::{ALIASES, EXAMPLES, GROUPS, Id, OPTIONS, Opt, VERBS, Verb};
+use crate::options::{BUILD, DOCTOR, ALIASES, EXAMPLES, GROUPS, Id, OPTIONS, Opt, VERBS, Verb};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -17,15 +17,19 @@ pub enum Command<'a> {
     Help,
     /// `--version`
     Version,
-    /// `run`
+    /// `run` and `build`
     Run(Request<'a>),
+    /// `doctor`
+    Doctor,
 }
 
 /// Everything that was said about an instance and its command, in the order it was said.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
-    /// `--root`
-    pub root: Option<&'a [u8]>,
+    /// `build` instead of `run`
+    pub build: bool,
+    /// `--root`, once for each layer
+    pub roots: Vec<&'a [u8]>,
     /// `-v -m -t --dev --mask`
     pub mounts: Vec<Wish<'a>>,
     /// `--here`
@@ -42,6 +46,10 @@ pub struct Request<'a> {
     pub hostname: Option<&'a [u8]>,
     /// `--no-nest`
     pub no_nest: bool,
+    /// `--unprivileged`
+    pub unprivileged: bool,
+    /// `--explain`
+    pub explain: bool,
     /// CMD and its arguments; empty for a shell.
     pub command: Vec<&'a [u8]>,
 }
@@ -50,21 +58,10 @@ pub struct Request<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Wish<'a> {
-    Bind {
-        src: &'a [u8],
-        dst: &'a [u8],
-        writable: bool,
-    },
-    Tmpfs {
-        options: &'a [u8],
-        dst: &'a [u8],
-    },
-    Device {
-        path: &'a [u8],
-    },
-    Mask {
-        path: &'a [u8],
-    },
+    Bind { src: &'a [u8], dst: &'a [u8], writable: bool },
+    Tmpfs { options: &'a [u8], dst: &'a [u8] },
+    Device { path: &'a [u8] },
+    Mask { path: &'a [u8] },
 }
 
 /// A change to the environment.
@@ -88,10 +85,7 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
     let mut verb: Option<&Verb> = None;
     let mut seen: Vec<&Opt> = Vec::new();
 
-    while let Some(arg) = options
-        .next_arg()
-        .map_err(|_| superfluous(&args[position.get() - 1]))?
-    {
+    while let Some(arg) = options.next_arg().map_err(|_| superfluous(&args[position.get() - 1]))? {
         let opt = match arg {
             Arg::Short(c) => by_short(c)?,
             Arg::Long(name) => by_long(name)?,
@@ -122,35 +116,27 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
     }
 
     let Some(verb) = verb else {
-        return Err(Error::plain(
-            "no command given; try 'selfdock run sh', or 'selfdock --help'",
-        ));
+        return Err(Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'"));
     };
     if let Some(opt) = seen.iter().find(|opt| opt.verbs & verb.bit == 0) {
-        return Err(
-            Error::refused(named(opt), "not for this command").hint("see 'selfdock --help'")
-        );
+        return Err(Error::refused(named(opt), "not for this command").hint("see 'selfdock --help'"));
     }
-    Ok(Command::Run(request))
+    match verb.bit {
+        DOCTOR if !request.command.is_empty() => Err(Error::refused("doctor", "takes no arguments")),
+        DOCTOR => Ok(Command::Doctor),
+        _ => {
+            request.build = verb.bit == BUILD;
+            Ok(Command::Run(request))
+        }
+    }
 }
 
 fn apply<'a>(r: &mut Request<'a>, opt: &Opt, first: &'a [u8], second: &'a [u8]) -> Result<()> {
     match opt.id {
-        Id::Root => once(&mut r.root, opt, first)?,
-        Id::Vol => r.mounts.push(Wish::Bind {
-            src: first,
-            dst: second,
-            writable: true,
-        }),
-        Id::Map => r.mounts.push(Wish::Bind {
-            src: first,
-            dst: second,
-            writable: false,
-        }),
-        Id::Tmpfs => r.mounts.push(Wish::Tmpfs {
-            options: first,
-            dst: second,
-        }),
+        Id::Root => r.roots.push(first),
+        Id::Vol => r.mounts.push(Wish::Bind { src: first, dst: second, writable: true }),
+        Id::Map => r.mounts.push(Wish::Bind { src: first, dst: second, writable: false }),
+        Id::Tmpfs => r.mounts.push(Wish::Tmpfs { options: first, dst: second }),
         Id::Dev => r.mounts.push(Wish::Device { path: first }),
         Id::Mask => r.mounts.push(Wish::Mask { path: first }),
         Id::Here => r.here = true,
@@ -162,42 +148,30 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Opt, first: &'a [u8], second: &'a [u8]) 
         Id::Net => r.own_network = network(first)?,
         Id::Hostname => once(&mut r.hostname, opt, hostname(first)?)?,
         Id::NoNest => r.no_nest = true,
+        Id::Unprivileged => r.unprivileged = true,
+        Id::Explain => r.explain = true,
         Id::Help | Id::Version => {}
     }
     Ok(())
 }
 
 fn by_name(word: &[u8]) -> Result<&'static Verb> {
-    VERBS
-        .iter()
-        .find(|verb| verb.name.as_bytes() == word)
-        .ok_or_else(|| {
-            Error::refused(on("command {}", word), "unknown")
-                .hint("to run a program: selfdock run PROGRAM")
-        })
+    VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| {
+        Error::refused(on("command {}", word), "unknown").hint("to run a program: selfdock run PROGRAM")
+    })
 }
 
 fn by_short(c: u8) -> Result<&'static Opt> {
-    let unknown =
-        || Error::refused(on("option {}", &[b'-', c]), "unknown").hint("see 'selfdock --help'");
-    OPTIONS
-        .iter()
-        .find(|opt| opt.short.is_some_and(|s| s as u32 == u32::from(c)))
-        .ok_or_else(unknown)
+    let unknown = || Error::refused(on("option {}", &[b'-', c]), "unknown").hint("see 'selfdock --help'");
+    OPTIONS.iter().find(|opt| opt.short.is_some_and(|s| s as u32 == u32::from(c))).ok_or_else(unknown)
 }
 
 fn by_long(name: &[u8]) -> Result<&'static Opt> {
-    let alias = ALIASES
-        .iter()
-        .find(|(word, _)| word.as_bytes() == name)
-        .map(|(_, id)| *id);
-    OPTIONS
-        .iter()
-        .find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id))
-        .ok_or_else(|| {
-            let shown = [b"--", name].concat();
-            Error::refused(on("option {}", &shown), "unknown").hint("see 'selfdock --help'")
-        })
+    let alias = ALIASES.iter().find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
+    OPTIONS.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id)).ok_or_else(|| {
+        let shown = [b"--", name].concat();
+        Error::refused(on("option {}", &shown), "unknown").hint("see 'selfdock --help'")
+    })
 }
 
 fn named(opt: &Opt) -> Operation<'static> {
@@ -206,11 +180,7 @@ fn named(opt: &Opt) -> Operation<'static> {
 
 fn wants(opt: &Opt) -> Error {
     let values = format!("{}", Values(opt));
-    Error::plain(both(
-        "option --{=}: wants {=}",
-        opt.long.as_bytes(),
-        values.as_bytes(),
-    ))
+    Error::plain(both("option --{=}: wants {=}", opt.long.as_bytes(), values.as_bytes()))
 }
 
 fn superfluous(arg: &[u8]) -> Error {
@@ -225,18 +195,10 @@ fn once<'a>(slot: &mut Option<&'a [u8]>, opt: &Opt, value: &'a [u8]) -> Result<(
 }
 
 fn number(opt: &Opt, digits: &[u8]) -> Result<u32> {
-    let parsed = core::str::from_utf8(digits)
-        .ok()
-        .filter(|s| s.bytes().all(|b| b.is_ascii_digit()));
-    parsed
-        .and_then(|s| s.parse().ok())
-        .filter(|n| i32::try_from(*n).is_ok())
-        .ok_or_else(|| {
-            Error::refused(
-                both("option --{=} {}", opt.long.as_bytes(), digits),
-                "not a number that fits",
-            )
-        })
+    let parsed = core::str::from_utf8(digits).ok().filter(|s| s.bytes().all(|b| b.is_ascii_digit()));
+    parsed.and_then(|s| s.parse().ok()).filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
+        Error::refused(both("option --{=} {}", opt.long.as_bytes(), digits), "not a number that fits")
+    })
 }
 
 fn assignment<'a>(first: &'a [u8], second: &'a [u8]) -> Result<EnvChange<'a>> {
@@ -257,20 +219,13 @@ fn network(word: &[u8]) -> Result<bool> {
     match word {
         b"none" => Ok(true),
         b"host" => Ok(false),
-        _ => Err(Error::refused(
-            on("option --net {}", word),
-            "neither 'none' nor 'host'",
-        )),
+        _ => Err(Error::refused(on("option --net {}", word), "neither 'none' nor 'host'")),
     }
 }
 
 fn hostname(name: &[u8]) -> Result<&[u8]> {
     let fits = (1..=64).contains(&name.len());
-    if fits
-        && name
-            .iter()
-            .all(|b| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'.')
-    {
+    if fits && name.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-' || *b == b'.') {
         return Ok(name);
     }
     let what = on("option --hostname {}", name);
@@ -291,21 +246,14 @@ impl core::fmt::Display for Values<'_> {
 
 /// The text of `--help`.
 pub fn help() -> String {
-    let mut out =
-        String::from("selfdock: run a command in isolation, as yourself, in no time\n\nUsage:\n");
+    let mut out = String::from("selfdock: run a command in isolation, as yourself, in no time\n\nUsage:\n");
     for verb in VERBS {
-        let _ = writeln!(
-            out,
-            "  selfdock [OPTION...] {} {}\n      {}",
-            verb.name, verb.usage, verb.help
-        );
+        let _ = writeln!(out, "  selfdock [OPTION...] {} {}\n      {}", verb.name, verb.usage, verb.help);
     }
     for (group, heading) in GROUPS {
         let _ = writeln!(out, "\n{heading}:");
         for opt in OPTIONS.iter().filter(|opt| opt.group == *group) {
-            let short = opt
-                .short
-                .map_or(String::from("    "), |c| format!("-{c}, "));
+            let short = opt.short.map_or(String::from("    "), |c| format!("-{c}, "));
             let left = format!("{short}--{} {}", opt.long, Values(opt));
             let _ = writeln!(out, "  {left:<27} {}", opt.help);
         }
@@ -335,33 +283,17 @@ mod tests {
 
     #[test]
     fn options_stand_before_or_after_the_word_run() {
-        let wish = Wish::Bind {
-            src: b"/a",
-            dst: b"/b",
-            writable: true,
-        };
-        assert_eq!(
-            request(&[b"-v", b"/a", b"/b", b"run", b"sh"]).mounts,
-            [wish]
-        );
-        assert_eq!(
-            request(&[b"run", b"-v", b"/a", b"/b", b"sh"]).mounts,
-            [wish]
-        );
+        let wish = Wish::Bind { src: b"/a", dst: b"/b", writable: true };
+        assert_eq!(request(&[b"-v", b"/a", b"/b", b"run", b"sh"]).mounts, [wish]);
+        assert_eq!(request(&[b"run", b"-v", b"/a", b"/b", b"sh"]).mounts, [wish]);
         assert_eq!(request(&[b"run", b"--vol=/a", b"/b", b"sh"]).mounts, [wish]);
         assert_eq!(request(&[b"run", b"-v/a", b"/b", b"sh"]).mounts, [wish]);
     }
 
     #[test]
     fn parsing_stops_at_the_command() {
-        assert_eq!(
-            request(&[b"run", b"ls", b"-v", b"--", b"x"]).command,
-            [&b"ls"[..], b"-v", b"--", b"x"]
-        );
-        assert_eq!(
-            request(&[b"run", b"--", b"-x", b"y"]).command,
-            [&b"-x"[..], b"y"]
-        );
+        assert_eq!(request(&[b"run", b"ls", b"-v", b"--", b"x"]).command, [&b"ls"[..], b"-v", b"--", b"x"]);
+        assert_eq!(request(&[b"run", b"--", b"-x", b"y"]).command, [&b"-x"[..], b"y"]);
         assert!(request(&[b"run"]).command.is_empty());
     }
 
@@ -379,37 +311,27 @@ mod tests {
         assert!(refusal(&["run", "--nope"]).contains("'--nope'"));
         assert!(refusal(&["run", "-v", "/a"]).contains("SRC DST"));
         assert!(refusal(&["run", "--here=x"]).contains("takes no value"));
-        assert!(refusal(&["run", "-r", "/a", "-r", "/b"]).contains("twice"));
+        assert!(refusal(&["run", "-C", "/a", "-C", "/b"]).contains("twice"));
         assert!(refusal(&["run", "-e", "=x"]).contains("not a name"));
         assert!(refusal(&["run", "--keep-fd", "4294967297"]).contains("number"));
         assert!(refusal(&["run", "-n", "some"]).contains("neither"));
         assert!(
-            refusal(&["--", "run"]).contains("no command")
-                || refusal(&["--", "run"]).contains("unknown")
+            refusal(&["--", "run"]).contains("no command") || refusal(&["--", "run"]).contains("unknown")
         );
     }
 
     #[test]
     fn help_fits_a_screen_and_names_every_option() {
         let text = help();
-        assert!(
-            text.lines().count() <= 60 && text.lines().all(|l| l.chars().count() <= 80),
-            "{text}"
-        );
-        assert!(
-            OPTIONS
-                .iter()
-                .all(|opt| text.contains(&format!("--{}", opt.long)))
-        );
+        assert!(text.lines().count() <= 60 && text.lines().all(|l| l.chars().count() <= 80), "{text}");
+        assert!(OPTIONS.iter().all(|opt| text.contains(&format!("--{}", opt.long))));
     }
 
     #[test]
     fn no_two_options_share_a_name() {
         for (i, a) in OPTIONS.iter().enumerate() {
             for b in &OPTIONS[..i] {
-                assert!(
-                    a.long != b.long && (a.short.is_none() || a.short != b.short) && a.id != b.id
-                );
+                assert!(a.long != b.long && (a.short.is_none() || a.short != b.short) && a.id != b.id);
             }
         }
     }

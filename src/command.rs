@@ -27,34 +27,21 @@ pub struct Command<'a> {
 impl<'a> Command<'a> {
     /// Takes the command out of a request. `environment` is the caller's, `cwd` the caller's
     /// directory.
-    pub fn new(
-        request: &Request<'a>,
-        environment: &[&'a CStr],
-        cwd: Option<&[u8]>,
-    ) -> Result<Self> {
+    pub fn new(request: &Request<'a>, environment: &[&'a CStr], cwd: Option<&[u8]>) -> Result<Self> {
         let environment = change(environment, &request.env)?;
         let mut words = Vec::with_capacity(request.command.len().max(1));
         for word in &request.command {
             words.push(string(word)?);
         }
         if words.is_empty() {
-            words.push(string(
-                variable(&environment, b"SHELL")
-                    .filter(|s| !s.is_empty())
-                    .unwrap_or(b"sh"),
-            )?);
+            words.push(string(variable(&environment, b"SHELL").filter(|s| !s.is_empty()).unwrap_or(b"sh"))?);
         }
         let directory = match request.chdir {
             Some(dir) if dir.starts_with(b"/") => dir.to_vec(),
             Some(dir) => [cwd.unwrap_or(b"/"), b"/", dir].concat(),
             None => cwd.unwrap_or(b"/").to_vec(),
         };
-        Ok(Command {
-            words,
-            environment,
-            directory,
-            chosen: request.chdir.is_some(),
-        })
+        Ok(Command { words, environment, directory, chosen: request.chdir.is_some() })
     }
 
     /// The directory to start in.
@@ -113,9 +100,9 @@ impl<'a> Command<'a> {
     fn failure(&self, file: &CStr, errno: Errno) -> Error {
         let error = Error::of(on("run {}", file.to_bytes()), errno);
         match errno {
-            Errno::NOENT if exists(file) => error
-                .hint("the file is there, but not the interpreter it names")
-                .status(NOT_EXECUTABLE),
+            Errno::NOENT if exists(file) => {
+                error.hint("the file is there, but not the interpreter it names").status(NOT_EXECUTABLE)
+            }
             Errno::NOENT | Errno::NOTDIR => error.status(NOT_FOUND),
             Errno::TOOBIG | Errno::NOMEM | Errno::AGAIN => error.status(FAILED),
             _ => error.status(NOT_EXECUTABLE),
@@ -133,10 +120,7 @@ fn string(bytes: &[u8]) -> Result<CString> {
 
 /// The caller's environment with the changes applied, in order.
 fn change<'a>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<Cow<'a, CStr>>> {
-    let mut all: Vec<Cow<'a, CStr>> = environment
-        .iter()
-        .map(|entry| Cow::Borrowed(*entry))
-        .collect();
+    let mut all: Vec<Cow<'a, CStr>> = environment.iter().map(|entry| Cow::Borrowed(*entry)).collect();
     for change in changes {
         match change {
             EnvChange::Clear => all.clear(),
@@ -165,19 +149,9 @@ mod tests {
     #[test]
     fn changes_apply_in_order() {
         let caller = [c"A=1", c"AB=2", c"C=3"];
-        let changed = change(
-            &caller,
-            &[
-                EnvChange::Unset(b"A"),
-                EnvChange::Set(b"C", b"x"),
-                EnvChange::Set(b"A", b""),
-            ],
-        );
-        let text: Vec<_> = changed
-            .unwrap()
-            .iter()
-            .map(|e| e.to_bytes().to_vec())
-            .collect();
+        let changed =
+            change(&caller, &[EnvChange::Unset(b"A"), EnvChange::Set(b"C", b"x"), EnvChange::Set(b"A", b"")]);
+        let text: Vec<_> = changed.unwrap().iter().map(|e| e.to_bytes().to_vec()).collect();
         assert_eq!(text, [&b"AB=2"[..], b"C=x", b"A="]);
         let cleared = change(&caller, &[EnvChange::Clear, EnvChange::Set(b"Z", b"1")]).unwrap();
         assert_eq!(cleared.len(), 1);
@@ -188,9 +162,6 @@ mod tests {
         let request = Request::default();
         let with = Command::new(&request, &[c"SHELL=/bin/zsh"], None).unwrap();
         assert_eq!(with.words, [c"/bin/zsh".into()]);
-        assert_eq!(
-            Command::new(&request, &[], None).unwrap().words,
-            [c"sh".into()]
-        );
+        assert_eq!(Command::new(&request, &[], None).unwrap().words, [c"sh".into()]);
     }
 }

@@ -2,8 +2,10 @@
 //! and giving it up consumes it; each id and each capability set is read back from the kernel.
 #![forbid(unsafe_code)]
 
-use crate::error::{Error, OrFail, Result};
+use crate::error::{Error, OrFail, Result, on};
 use crate::sys;
+use alloc::format;
+use rustix::fs::{Mode, OFlags};
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
@@ -17,9 +19,11 @@ pub struct Caller {
 }
 
 /// What may be kept past the start, in the permitted set: `SYS_ADMIN` for namespaces and
-/// mounts, `NET_ADMIN` to bring loopback up in a new network namespace. [`Privilege::raise`]
-/// gives up what the request does not need.
-const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN);
+/// mounts; `NET_ADMIN` to bring loopback up in a new network namespace; `SETPCAP` to take
+/// from a caller with uid 0 what root gets at exec. [`Privilege::raise`] gives up what the
+/// request does not need. The installed file grants no others either.
+const KEPT: CapabilitySet =
+    CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::SETPCAP);
 
 /// Capabilities that are permitted and not in effect.
 #[derive(Debug)]
@@ -40,13 +44,11 @@ pub struct Privileged {
 /// other processes of the caller can neither trace this one nor read its memory.
 pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     let (uids, gids) = sys::all_ids().or_fail("read the ids of the caller")?;
-    let caller = Caller {
-        uid: uids[0],
-        gid: gids[0],
-    };
+    let caller = Caller { uid: uids[0], gid: gids[0] };
     if gids[1..].iter().any(|gid| *gid != caller.gid) {
-        return Err(Error::refused("start", "installed set-gid")
-            .hint("set it up again with 'cargo xtask install'"));
+        return Err(
+            Error::refused("start", "installed set-gid").hint("set it up again with 'cargo xtask install'")
+        );
     }
     let permitted = current()?.permitted & KEPT;
     if uids.iter().any(|uid| *uid != caller.uid) {
@@ -55,8 +57,7 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     set(CapabilitySet::empty(), permitted)?;
     if permitted.contains(CapabilitySet::SYS_ADMIN) {
         // The kernel made us so at exec, unless fs.suid_dumpable says otherwise.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
-            .or_fail("become undumpable")?;
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")?;
         Ok((caller, Some(Privilege { caller, permitted })))
     } else {
         set(CapabilitySet::empty(), CapabilitySet::empty())?;
@@ -74,52 +75,91 @@ fn become_caller(caller: Caller) -> Result<()> {
 }
 
 impl Privilege {
-    /// Puts `SYS_ADMIN` and `more` in effect and gives up the rest.
-    pub fn raise(self, more: CapabilitySet) -> Result<Privileged> {
-        let wanted = (CapabilitySet::SYS_ADMIN | more) & self.permitted;
-        if !wanted.contains(more) {
-            return Err(
-                Error::refused("start", "a capability is missing").hint("see 'selfdock --help'")
-            );
+    /// Puts `SYS_ADMIN` and what else is needed in effect and gives up the rest.
+    pub fn raise(self, need: Need) -> Result<Privileged> {
+        let wanted = need.capabilities(self.caller);
+        if !self.permitted.contains(wanted) {
+            return Err(Error::refused("start", "a capability is missing").hint("see 'selfdock doctor'"));
         }
         set(wanted, wanted)?;
-        Ok(Privileged {
-            caller: self.caller,
-        })
+        Ok(Privileged { caller: self.caller })
+    }
+}
+
+/// What a request needs beyond `SYS_ADMIN`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Need {
+    /// A network namespace of its own.
+    pub network: bool,
+}
+
+impl Need {
+    fn capabilities(self, caller: Caller) -> CapabilitySet {
+        let mut all = CapabilitySet::SYS_ADMIN;
+        all.set(CapabilitySet::NET_ADMIN, self.network);
+        all.set(CapabilitySet::SETPCAP, caller.uid == 0);
+        all
+    }
+}
+
+/// The start of an instance in unprivileged mode: this process is in a user namespace of its
+/// own and holds every capability there. Maps the caller's ids to themselves and no others,
+/// and keeps `SYS_ADMIN` and what is needed. `user_namespaces(7)`: a process may map its own
+/// id, and its own gid once setgroups(2) is denied.
+pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
+    // Its files in /proc belong to root otherwise. Nothing privileged is held or in memory.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail("become dumpable")?;
+    write_once("/proc/self/setgroups", b"deny")?;
+    write_once("/proc/self/uid_map", format!("{0} {0} 1", caller.uid).as_bytes())?;
+    write_once("/proc/self/gid_map", format!("{0} {0} 1", caller.gid).as_bytes())?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")?;
+    verify_ids(caller)?;
+    let wanted = need.capabilities(caller);
+    set(wanted, wanted)?;
+    Ok(Privileged { caller })
+}
+
+fn write_once(path: &str, text: &[u8]) -> Result<()> {
+    let failed = on("map the caller's ids in {}", path.as_bytes());
+    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).or_fail(failed)?;
+    match rustix::io::write(&file, text).or_fail(failed)? {
+        n if n == text.len() => Ok(()),
+        _ => Err(Error::refused(failed, "it was cut short")),
     }
 }
 
 impl Privileged {
     /// Gives up everything, and makes sure of it: no capability in any set that the process
-    /// could use, no id but the caller's, no flag that would bring capabilities back.
+    /// could use, no id but the caller's, no flag that would bring capabilities back. A
+    /// caller with uid 0 would get them back at exec; `NOROOT` ends that for good, and leaves
+    /// file capabilities, which count on selfdock's own file only. capabilities(7).
     pub fn relinquish(self) -> Result<()> {
+        let noroot = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
+        let mut wanted = secure_bits()?.difference(CapabilitiesSecureBits::KEEP_CAPS);
+        if self.caller.uid == 0 {
+            wanted |= noroot;
+            rustix::thread::set_capabilities_secure_bits(wanted).or_fail("end the rights of root")?;
+        }
         set(CapabilitySet::empty(), CapabilitySet::empty())?;
         verify_ids(self.caller)?;
-        let bits = rustix::thread::capabilities_secure_bits().or_fail("read the securebits")?;
-        if bits.intersects(CapabilitiesSecureBits::KEEP_CAPS) {
-            return Err(Error::refused(
-                "give up privilege",
-                "the kernel would still keep capabilities",
-            ));
+        if secure_bits()? != wanted {
+            return Err(Error::refused("give up privilege", "the kernel would still keep capabilities"));
         }
         Ok(())
     }
 }
 
+fn secure_bits() -> Result<CapabilitiesSecureBits> {
+    rustix::thread::capabilities_secure_bits().or_fail("read the securebits")
+}
+
 /// Sets the capability sets and reads them back. An empty inheritable set empties the
 /// ambient one too. capabilities(7).
 fn set(effective: CapabilitySet, permitted: CapabilitySet) -> Result<()> {
-    let wanted = CapabilitySets {
-        effective,
-        permitted,
-        inheritable: CapabilitySet::empty(),
-    };
+    let wanted = CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, wanted).or_fail("set capabilities")?;
     if current()? != wanted {
-        return Err(Error::refused(
-            "set capabilities",
-            "they did not change as asked",
-        ));
+        return Err(Error::refused("set capabilities", "they did not change as asked"));
     }
     Ok(())
 }
@@ -131,10 +171,7 @@ fn current() -> Result<CapabilitySets> {
 fn verify_ids(caller: Caller) -> Result<()> {
     let ids = sys::all_ids().or_fail("read the ids")?;
     if ids != ([caller.uid; 4], [caller.gid; 4]) {
-        return Err(Error::refused(
-            "become the caller",
-            "the ids did not change as asked",
-        ));
+        return Err(Error::refused("become the caller", "the ids did not change as asked"));
     }
     Ok(())
 }

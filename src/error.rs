@@ -31,8 +31,8 @@ struct Failure {
 #[derive(Debug)]
 enum Reason {
     Errno(Errno),
+    /// None for a message that is whole without.
     Words(&'static str),
-    None,
 }
 
 /// An operation and the objects it is about. Small to hand around; a text only on failure.
@@ -45,26 +45,17 @@ pub struct Operation<'a> {
 
 /// An operation on one object: `on("enter {}", dir)`.
 pub fn on<'a>(template: &'static str, object: &'a [u8]) -> Operation<'a> {
-    Operation {
-        template,
-        objects: [object, b""],
-    }
+    Operation { template, objects: [object, b""] }
 }
 
 /// An operation on two objects: `both("bind {} on {}", src, dst)`.
 pub fn both<'a>(template: &'static str, first: &'a [u8], second: &'a [u8]) -> Operation<'a> {
-    Operation {
-        template,
-        objects: [first, second],
-    }
+    Operation { template, objects: [first, second] }
 }
 
 impl From<&'static str> for Operation<'_> {
     fn from(template: &'static str) -> Self {
-        Operation {
-            template,
-            objects: [b"", b""],
-        }
+        Operation { template, objects: [b"", b""] }
     }
 }
 
@@ -94,28 +85,29 @@ impl fmt::Display for Operation<'_> {
 impl Error {
     #[cold]
     #[inline(never)]
-    fn new(what: &Operation<'_>, reason: Reason) -> Self {
-        Error(Box::new(Failure {
-            status: FAILED,
-            what: alloc::format!("{what}"),
-            reason,
-            hint: None,
-        }))
+    fn kernel(what: &Operation<'_>, errno: Errno) -> Self {
+        Error(Box::new(Failure { status: FAILED, what: alloc::format!("{what}"), reason: Reason::Errno(errno), hint: None }))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn own(what: &Operation<'_>, why: &'static str) -> Self {
+        Error(Box::new(Failure { status: FAILED, what: alloc::format!("{what}"), reason: Reason::Words(why), hint: None }))
     }
 
     /// An operation that the kernel refused: `bind '/a' on '/b'`.
     pub fn of<'a>(what: impl Into<Operation<'a>>, errno: Errno) -> Self {
-        Error::new(&what.into(), Reason::Errno(errno))
+        Error::kernel(&what.into(), errno)
     }
 
     /// One that selfdock itself refuses, with the reason in words.
     pub fn refused<'a>(what: impl Into<Operation<'a>>, why: &'static str) -> Self {
-        Error::new(&what.into(), Reason::Words(why))
+        Error::own(&what.into(), why)
     }
 
     /// A whole message.
     pub fn plain<'a>(what: impl Into<Operation<'a>>) -> Self {
-        Error::new(&what.into(), Reason::None)
+        Error::own(&what.into(), "")
     }
 
     /// The same with advice: what to do about it, or what a misleading errno means here.
@@ -129,11 +121,7 @@ impl Error {
     #[must_use]
     #[inline(never)]
     pub fn hint_if(self, errno: Errno, hint: &'static str) -> Self {
-        if self.errno() == Some(errno) {
-            self.hint(hint)
-        } else {
-            self
-        }
+        if self.errno() == Some(errno) { self.hint(hint) } else { self }
     }
 
     /// The same with another exit status.
@@ -147,16 +135,13 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self.0.reason {
             Reason::Errno(e) => Some(e),
-            _ => None,
+            Reason::Words(_) => None,
         }
     }
 
     /// Shows the message on standard error, in one write, and gives the exit status.
     pub fn report(&self) -> u8 {
-        say(
-            crate::sys::standard(2),
-            &alloc::format!("selfdock: {self}\n"),
-        );
+        say(crate::sys::standard(2), &alloc::format!("selfdock: {self}\n"));
         self.0.status
     }
 }
@@ -166,8 +151,8 @@ impl fmt::Display for Error {
         f.write_str(&self.0.what)?;
         match self.0.reason {
             Reason::Errno(errno) => write!(f, ": {}", Explained(errno))?,
+            Reason::Words("") => {}
             Reason::Words(why) => write!(f, ": {why}")?,
-            Reason::None => {}
         }
         match self.0.hint {
             Some(hint) => write!(f, "; {hint}"),
@@ -246,11 +231,7 @@ const ERRNOS: &[(Errno, &str, &str)] = &[
     (Errno::FAULT, "EFAULT", "bad address"),
     (Errno::BUSY, "EBUSY", "device or resource busy"),
     (Errno::EXIST, "EEXIST", "file exists"),
-    (
-        Errno::XDEV,
-        "EXDEV",
-        "leads through a magic link or out of its root",
-    ),
+    (Errno::XDEV, "EXDEV", "leads through a magic link or out of its root"),
     (Errno::NODEV, "ENODEV", "no such device"),
     (Errno::NOTDIR, "ENOTDIR", "not a directory"),
     (Errno::ISDIR, "EISDIR", "is a directory"),
@@ -264,11 +245,7 @@ const ERRNOS: &[(Errno, &str, &str)] = &[
     (Errno::MLINK, "EMLINK", "too many links"),
     (Errno::NAMETOOLONG, "ENAMETOOLONG", "file name too long"),
     (Errno::NOSYS, "ENOSYS", "not implemented by this kernel"),
-    (
-        Errno::LOOP,
-        "ELOOP",
-        "too many symbolic links, or a link where none is allowed",
-    ),
+    (Errno::LOOP, "ELOOP", "too many symbolic links, or a link where none is allowed"),
     (Errno::USERS, "EUSERS", "too many user namespaces"),
     (Errno::OPNOTSUPP, "EOPNOTSUPP", "not supported"),
     (Errno::STALE, "ESTALE", "stale file handle"),
@@ -292,10 +269,7 @@ pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &str) {
 /// A line of the form `selfdock: internal error: ...`, then the end: for the panic handler.
 pub fn panicked(info: &dyn fmt::Display) -> ! {
     // Out of memory comes here too, so the line is made in place.
-    let mut line = Line {
-        bytes: [0; 512],
-        used: 0,
-    };
+    let mut line = Line { bytes: [0; 512], used: 0 };
     let _ = write!(line, "selfdock: internal error: {info}");
     for byte in &mut line.bytes[..line.used] {
         if byte.is_ascii_control() {
@@ -331,21 +305,14 @@ mod tests {
     #[test]
     fn a_message_names_operation_object_and_reason() {
         let e = Error::of(both("bind {} on {}", b"/srv/x", b"/data"), Errno::ACCESS);
-        assert_eq!(
-            e.to_string(),
-            "bind '/srv/x' on '/data': permission denied (EACCES)"
-        );
+        assert_eq!(e.to_string(), "bind '/srv/x' on '/data': permission denied (EACCES)");
         assert_eq!(e.0.status, FAILED);
     }
 
     #[test]
     fn a_hint_follows_only_its_errno() {
         let e = || Error::of("start", Errno::NOSPC);
-        assert!(
-            e().hint_if(Errno::NOSPC, "nested too deep")
-                .to_string()
-                .ends_with("; nested too deep")
-        );
+        assert!(e().hint_if(Errno::NOSPC, "nested too deep").to_string().ends_with("; nested too deep"));
         assert!(!e().hint_if(Errno::PERM, "x").to_string().contains(';'));
     }
 
@@ -358,10 +325,7 @@ mod tests {
     #[test]
     fn every_errno_of_the_table_has_its_own_line() {
         for (i, (errno, name, _)) in ERRNOS.iter().enumerate() {
-            assert!(
-                ERRNOS[..i].iter().all(|(e, n, _)| e != errno && n != name),
-                "{name}"
-            );
+            assert!(ERRNOS[..i].iter().all(|(e, n, _)| e != errno && n != name), "{name}");
         }
     }
 }

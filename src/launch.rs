@@ -3,7 +3,7 @@
 
 use crate::cli::{self, Request};
 use crate::command::Command;
-use crate::creds::{self, Caller, Privilege, Privileged};
+use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::error::{Error, OrFail, Result, on, say};
 use crate::mount::Detached;
 use crate::sandbox::{self, Job, Program};
@@ -16,7 +16,6 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getpid};
-use rustix::thread::CapabilitySet;
 
 /// Everything from the first instruction in Rust on.
 pub fn main(start: &Start) -> ! {
@@ -44,13 +43,11 @@ fn go(start: &Start) -> Result<supervise::End> {
             Ok(supervise::End::Exit(0))
         }
         cli::Command::Version => {
-            say(
-                sys::standard(1),
-                concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n"),
-            );
+            say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(supervise::End::Exit(0))
         }
         cli::Command::Run(request) => run(&request, start, caller, privilege),
+        cli::Command::Doctor => Err(Error::plain("doctor")),
     }
 }
 
@@ -81,72 +78,83 @@ fn run(
         caller,
         plan: plan::make(request, cwd)?,
         command: Command::new(request, &start.environment(), cwd)?,
-        life: rustix::process::pidfd_open(getpid(), PidfdFlags::empty())
-            .or_fail("watch the supervisor")?,
+        life: rustix::process::pidfd_open(getpid(), PidfdFlags::empty()).or_fail("watch the supervisor")?,
         program: None,
         hostname: request.hostname,
-        own_network: request.own_network,
+        need: Need { network: request.own_network },
         no_nest: request.no_nest,
         keep_fds: request.keep_fds.clone(),
     };
-    let Some(privilege) = privilege else {
-        return Err(Error::refused("start", "selfdock has no privilege").hint(
-            "it has to be installed set-uid root, on a mount without nosuid: cargo xtask install",
-        ));
+    let privileged = match privilege {
+        Some(privilege) if !request.unprivileged && !request.explain => Some(privilege.raise(job.need)?),
+        _ => None,
     };
-    let network = if request.own_network {
-        CapabilitySet::NET_ADMIN
-    } else {
-        CapabilitySet::empty()
-    };
-    launch(job, privilege.raise(network)?)
+    launch(job, privileged)
 }
 
 /// Starts the child in its namespaces, gives up all privilege and waits.
-fn launch(mut job: Job<'_>, privileged: Privileged) -> Result<supervise::End> {
+fn launch(mut job: Job<'_>, privileged: Option<Privileged>) -> Result<supervise::End> {
     const SIGCHLD: i32 = 17;
-    const NO_MORE_PROCESSES: &str = "the limit of processes (ulimit -u), or of memory";
-    const TOO_DEEP: &str = "instances are nested as deep as the kernel allows, 32 levels";
     if !job.no_nest {
-        job.program = own_program(&privileged)?;
+        job.program = own_program(privileged.as_ref())?;
     }
     // An ignored SIGCHLD would be inherited, and the exit status lost.
     sys::default_disposition(SIGCHLD).or_fail("expect the end of the command")?;
-    let child = sys::clone(namespaces(&job))
-        .or_fail("start the instance")
-        .map_err(|e| {
-            e.hint_if(Errno::NOSPC, TOO_DEEP)
-                .hint_if(Errno::USERS, TOO_DEEP)
-                .hint_if(Errno::AGAIN, NO_MORE_PROCESSES)
-        })?;
+    let flags = namespaces(&job, privileged.is_none());
+    let child = sys::clone(flags).or_fail("start the instance").map_err(|e| explain_clone(e, privileged.is_none()))?;
     let Some(child) = child else {
         sys::exit(sandbox::run(job, privileged).report());
     };
-    privileged.relinquish()?;
+    if let Some(privileged) = privileged {
+        privileged.relinquish()?;
+    }
     drop(job);
     if getpid().is_init() {
         // The command of an outer instance: exec of a set-uid program cleared the wish that
         // this process end with the outer supervisor.
         let ended = Some(rustix::process::Signal::KILL);
-        rustix::process::set_parent_process_death_signal(ended)
-            .or_fail("end with the outer instance")?;
+        rustix::process::set_parent_process_death_signal(ended).or_fail("end with the outer instance")?;
     }
     sys::close_range(3, u32::MAX).or_fail("close descriptors")?;
     supervise::wait(child)
 }
 
-fn namespaces(job: &Job<'_>) -> u32 {
+/// What the errnos of clone(2) mean where namespaces are made.
+fn explain_clone(error: Error, unprivileged: bool) -> Error {
+    let error = error.hint_if(Errno::AGAIN, "the limit of processes (ulimit -u), or of memory").hint_if(
+        Errno::PERM,
+        "selfdock is not installed set-uid root, and user namespaces are not for everyone here: see 'selfdock doctor'",
+    );
+    if unprivileged && user_namespaces_are_off() {
+        return error.hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
+    }
+    let too_deep = "instances are nested as deep as the kernel allows: 32 levels";
+    error.hint_if(Errno::NOSPC, too_deep).hint_if(Errno::USERS, too_deep)
+}
+
+fn user_namespaces_are_off() -> bool {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 16];
+    let path = "/proc/sys/user/max_user_namespaces";
+    let Ok(file) = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else { return false };
+    matches!(rustix::io::read(&file, &mut buffer), Ok((text, _)) if text.trim_ascii() == b"0")
+}
+
+fn namespaces(job: &Job<'_>, unprivileged: bool) -> u32 {
     const CLONE_NEWNS: u32 = 0x0002_0000;
     const CLONE_NEWUTS: u32 = 0x0400_0000;
     const CLONE_NEWIPC: u32 = 0x0800_0000;
+    const CLONE_NEWUSER: u32 = 0x1000_0000;
     const CLONE_NEWPID: u32 = 0x2000_0000;
     const CLONE_NEWNET: u32 = 0x4000_0000;
     let mut flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC;
     if job.hostname.is_some() {
         flags |= CLONE_NEWUTS;
     }
-    if job.own_network {
+    if job.need.network {
         flags |= CLONE_NEWNET;
+    }
+    if unprivileged {
+        flags |= CLONE_NEWUSER;
     }
     flags
 }
@@ -167,12 +175,11 @@ fn current_directory(buffer: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
 
 /// The running program itself, found through its own `/proc` entry, not by any name: so that
 /// no other file can take its place and keep a set-uid bit inside.
-fn own_program(privileged: &Privileged) -> Result<Option<Program>> {
+fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let failed = "find selfdock's own file";
     let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let proc =
-        rustix::fs::open("/proc", flags | OFlags::DIRECTORY, Mode::empty()).or_fail(failed)?;
+    let proc = rustix::fs::open("/proc", flags | OFlags::DIRECTORY, Mode::empty()).or_fail(failed)?;
     if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type as u64 != PROC_SUPER_MAGIC {
         return Err(Error::refused(failed, "/proc is not procfs"));
     }
@@ -184,20 +191,19 @@ fn own_program(privileged: &Privileged) -> Result<Option<Program>> {
         // Replaced by another version a moment ago, or outside of the root directory.
         return Ok(None);
     }
-    let trusted = stat.st_uid == 0
-        && stat.st_mode & 0o022 == 0
-        && FileType::from_raw_mode(stat.st_mode).is_file();
+    let tree = match privileged {
+        Some(privileged) => Some(own_mount(privileged, &file, &stat).or_fail(on("show {} inside", path))?),
+        None => None,
+    };
+    Ok(Some(Program { path: path.to_vec(), identity: (stat.st_dev, stat.st_ino), tree }))
+}
+
+/// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file is
+/// beyond doubt: root's, and writable to nobody else.
+fn own_mount(privileged: &Privileged, file: &OwnedFd, stat: &rustix::fs::Stat) -> rustix::io::Result<Detached> {
+    let trusted = stat.st_uid == 0 && stat.st_mode & 0o022 == 0 && FileType::from_raw_mode(stat.st_mode).is_file();
     let attributes = Tighten::RDONLY | Tighten::NODEV | if trusted { 0 } else { Tighten::NOSUID };
-    let what = on("show {} inside", path);
-    let tree = Detached::copy(privileged, &file, b"").or_fail(what)?;
-    sys::tighten(
-        tree.0.as_fd(),
-        Tighten::set(attributes).and_private(),
-        Reach::One,
-    )
-    .or_fail(what)?;
-    Ok(Some(Program {
-        path: path.to_vec(),
-        tree,
-    }))
+    let tree = Detached::copy(privileged, file, b"")?;
+    sys::tighten(tree.0.as_fd(), Tighten::set(attributes).and_private(), Reach::One)?;
+    Ok(tree)
 }

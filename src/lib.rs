@@ -13,3 +13,7 @@ pub mod sandbox;
 pub mod stage;
 pub mod supervise;
 pub mod sys;
+pub mod dev;
+pub mod layers;
+pub mod names;
+pub mod sources;

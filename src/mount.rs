@@ -57,9 +57,7 @@ impl Detached {
             rustix::mount::fsconfig_create(context.as_fd())?;
             rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         };
-        make()
-            .map(Detached)
-            .or_fail(on("make a {=}", kind.as_bytes()))
+        make().map(Detached).or_fail(on("make a {=}", kind.as_bytes()))
     }
 
     /// A fresh tmpfs.
@@ -67,11 +65,7 @@ impl Detached {
         let size = format!("{}", options.size.unwrap_or(64 << 20));
         let inodes = format!("{}", options.inodes.unwrap_or(16384));
         let mode = format!("{:o}", options.mode.unwrap_or(0o755));
-        let options = [
-            ("size", size.as_str()),
-            ("nr_inodes", &inodes),
-            ("mode", &mode),
-        ];
+        let options = [("size", size.as_str()), ("nr_inodes", &inodes), ("mode", &mode)];
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         Detached::fresh(privileged, "tmpfs", &options, attributes)
     }
@@ -88,12 +82,7 @@ impl Detached {
     }
 
     /// Attaches it on the entry `name` of a directory that only selfdock can change.
-    pub fn attach_at(
-        self,
-        _: &Privileged,
-        dir: impl AsFd,
-        name: &[u8],
-    ) -> rustix::io::Result<OwnedFd> {
+    pub fn attach_at(self, _: &Privileged, dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
         let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
         if name.is_empty() {
             flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -116,11 +105,7 @@ impl Kind {
     /// What `fd` is.
     pub fn of(fd: impl AsFd) -> rustix::io::Result<Self> {
         let stat = rustix::fs::fstat(fd)?;
-        Ok(if FileType::from_raw_mode(stat.st_mode).is_dir() {
-            Kind::Directory
-        } else {
-            Kind::File
-        })
+        Ok(if FileType::from_raw_mode(stat.st_mode).is_dir() { Kind::Directory } else { Kind::File })
     }
 }
 
@@ -136,13 +121,7 @@ pub fn identity(fd: impl AsFd) -> rustix::io::Result<Identity> {
 pub fn make_entry(dir: impl AsFd, name: &[u8], kind: Kind) -> rustix::io::Result<()> {
     match kind {
         Kind::Directory => rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)),
-        Kind::File => rustix::fs::mknodat(
-            dir,
-            name,
-            FileType::RegularFile,
-            Mode::from_raw_mode(0o444),
-            0,
-        ),
+        Kind::File => rustix::fs::mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o444), 0),
     }
 }
 

@@ -18,13 +18,21 @@ pub struct Verb {
 /// `run`
 pub const RUN: u8 = 1;
 
+/// `build`
+pub const BUILD: u8 = 2;
+/// `doctor`
+pub const DOCTOR: u8 = 16;
+
 /// Every command, in the order of `--help`.
-pub const VERBS: &[Verb] = &[Verb {
-    name: "run",
-    usage: "[OPTION...] [--] [CMD [ARG...]]",
-    help: "run CMD ($SHELL without one) in a fresh instance",
-    bit: RUN,
-}];
+#[rustfmt::skip]
+pub const VERBS: &[Verb] = &[
+    Verb { name: "run", usage: "[OPTION...] [--] [CMD [ARG...]]", bit: RUN,
+           help: "run CMD ($SHELL without one) in a fresh instance" },
+    Verb { name: "build", usage: "[OPTION...] [--] [CMD [ARG...]]", bit: BUILD,
+           help: "the same with a root filesystem that CMD may write to" },
+    Verb { name: "doctor", usage: "", bit: DOCTOR,
+           help: "say what this machine allows, and whether run works" },
+];
 
 /// What an option is about: the groups of `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +74,8 @@ pub enum Id {
     Net,
     Hostname,
     NoNest,
+    Unprivileged,
+    Explain,
     Help,
     Version,
 }
@@ -109,35 +119,39 @@ const DST: (&str, Complete) = ("DST", Complete::Directory);
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     Opt { id: Id::Root, short: Some('r'), long: "root", values: &[("DIR", Complete::Directory)],
-          help: "root filesystem (default: the host's, read-only)", group: Group::Files, verbs: RUN },
+          help: "root filesystem (default: the host's); more than one: layers", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Vol, short: Some('v'), long: "vol", values: &[SRC, DST],
-          help: "volume: bind SRC on DST, writable", group: Group::Files, verbs: RUN },
+          help: "volume: bind SRC on DST, writable", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Map, short: Some('m'), long: "map", values: &[SRC, DST],
-          help: "map: bind SRC on DST, read-only", group: Group::Files, verbs: RUN },
+          help: "map: bind SRC on DST, read-only", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Tmpfs, short: Some('t'), long: "tmpfs", values: &[("OPTS", Complete::Words(&["-", "size=", "nr_inodes=", "mode="])), DST],
-          help: "private tmpfs on DST; OPTS like size=1G,mode=755 or -", group: Group::Files, verbs: RUN },
+          help: "private tmpfs on DST; OPTS like size=1G,mode=755 or -", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Here, short: Some('H'), long: "here", values: &[],
-          help: "the current directory as a volume, and start in it", group: Group::Files, verbs: RUN },
+          help: "the current directory as a volume, and start in it", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Dev, short: None, long: "dev", values: &[("PATH", Complete::File)],
-          help: "a device of the host's /dev, or a directory of them", group: Group::Files, verbs: RUN },
+          help: "a device of the host's /dev, or a directory of them", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Mask, short: None, long: "mask", values: &[("PATH", Complete::File)],
-          help: "hide a file or directory", group: Group::Files, verbs: RUN },
+          help: "hide a file or directory", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Chdir, short: Some('C'), long: "chdir", values: &[("DIR", Complete::Directory)],
-          help: "start in DIR (default: the same directory, else /)", group: Group::Process, verbs: RUN },
+          help: "start in DIR (default: the same directory, else /)", group: Group::Process, verbs: RUN | BUILD },
     Opt { id: Id::Env, short: Some('e'), long: "env", values: &[("NAME", Complete::Nothing), ("VALUE", Complete::Nothing)],
-          help: "set a variable; NAME=VALUE in one word works too", group: Group::Process, verbs: RUN },
+          help: "set a variable; NAME=VALUE in one word works too", group: Group::Process, verbs: RUN | BUILD },
     Opt { id: Id::UnsetEnv, short: Some('E'), long: "unset-env", values: &[("NAME", Complete::Nothing)],
-          help: "remove a variable", group: Group::Process, verbs: RUN },
+          help: "remove a variable", group: Group::Process, verbs: RUN | BUILD },
     Opt { id: Id::ClearEnv, short: None, long: "clear-env", values: &[],
-          help: "start from an empty environment", group: Group::Process, verbs: RUN },
+          help: "start from an empty environment", group: Group::Process, verbs: RUN | BUILD },
     Opt { id: Id::KeepFd, short: None, long: "keep-fd", values: &[("N", Complete::Nothing)],
-          help: "pass descriptor N on (default: only 0, 1 and 2)", group: Group::Process, verbs: RUN },
+          help: "pass descriptor N on (default: only 0, 1 and 2)", group: Group::Process, verbs: RUN | BUILD },
     Opt { id: Id::Net, short: Some('n'), long: "net", values: &[("none|host", Complete::Words(&["none", "host"]))],
-          help: "none: a network of its own with only loopback", group: Group::Isolation, verbs: RUN },
+          help: "none: a network of its own with only loopback", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::Hostname, short: None, long: "hostname", values: &[("NAME", Complete::Nothing)],
-          help: "a host name of its own", group: Group::Isolation, verbs: RUN },
+          help: "a host name of its own", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::NoNest, short: None, long: "no-nest", values: &[],
-          help: "no set-uid program works inside, nor does selfdock", group: Group::Isolation, verbs: RUN },
+          help: "no program inside can gain privilege (no_new_privs)", group: Group::Isolation, verbs: RUN | BUILD },
+    Opt { id: Id::Unprivileged, short: None, long: "unprivileged", values: &[],
+          help: "use a user namespace, even if installed set-uid", group: Group::Isolation, verbs: RUN | BUILD },
+    Opt { id: Id::Explain, short: None, long: "explain", values: &[],
+          help: "print what would be done, and do nothing", group: Group::General, verbs: RUN | BUILD },
     Opt { id: Id::Help, short: Some('h'), long: "help", values: &[],
           help: "show this help", group: Group::General, verbs: 0 },
     Opt { id: Id::Version, short: Some('V'), long: "version", values: &[],
@@ -150,13 +164,7 @@ pub const ALIASES: &[(&str, Id)] = &[("rootfs", Id::Root)];
 /// Whole command lines for `--help` and the man page.
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("selfdock run sh", "a shell that can change nothing"),
-    (
-        "selfdock run -H make",
-        "build here; nothing else is writable",
-    ),
+    ("selfdock run -H make", "build here; nothing else is writable"),
     ("selfdock -v /mnt/data /mnt/data run sh", "with a volume"),
-    (
-        "selfdock --root /mnt/debian run sh",
-        "in another root filesystem",
-    ),
+    ("selfdock --root /mnt/debian run sh", "in another root filesystem"),
 ];

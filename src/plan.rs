@@ -10,6 +10,10 @@ use alloc::vec::Vec;
 pub struct Plan<'a> {
     /// The image.
     pub root: Root<'a>,
+    /// Whether it may be written to, as far as the caller may: `build`.
+    pub writable: bool,
+    /// A network of its own.
+    pub own_network: bool,
     /// The caller's mounts, parents before what lies in them.
     pub mounts: Vec<Mount<'a>>,
     /// Devices beyond the usual ones: paths below `/dev`.
@@ -19,12 +23,14 @@ pub struct Plan<'a> {
 }
 
 /// The root filesystem of an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Root<'a> {
     /// The host's own, with [`HIDDEN`] hidden.
     Host,
     /// A directory that holds one.
     Dir(&'a [u8]),
+    /// Several, the later over the earlier.
+    Layers(Vec<&'a [u8]>),
 }
 
 /// One mount.
@@ -65,26 +71,18 @@ pub struct Tmpfs {
 
 /// Directories of the host that an instance sees empty. Whatever is mounted directly under
 /// `/` and is not listed in [`SYSTEM`] is hidden too.
-pub const HIDDEN: &[&str] = &[
-    "home", "root", "run", "tmp", "var/tmp", "mnt", "media", "srv", "sys", "boot",
-];
+pub const HIDDEN: &[&str] = &["home", "root", "run", "tmp", "var/tmp", "mnt", "media", "srv", "sys", "boot"];
 
 /// Top-level directories that belong to the operating system; `proc`, `dev` and `tmp` are
 /// made afresh.
 pub const SYSTEM: &[&str] = &[
-    "usr", "etc", "opt", "var", "nix", "gnu", "bin", "sbin", "lib", "lib32", "lib64", "libx32",
-    "proc", "dev", "tmp",
+    "usr", "etc", "opt", "var", "nix", "gnu", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc",
+    "dev", "tmp",
 ];
 
 /// Devices of the host that every instance has, with their numbers.
-pub const DEVICES: &[(&str, u32, u32)] = &[
-    ("null", 1, 3),
-    ("zero", 1, 5),
-    ("full", 1, 7),
-    ("random", 1, 8),
-    ("urandom", 1, 9),
-    ("tty", 5, 0),
-];
+pub const DEVICES: &[(&str, u32, u32)] =
+    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// Filesystems of their own under `/dev`: an instance has its own, never the host's.
 const NOT_DEVICES: &[&str] = &["pts", "shm", "mqueue", "hugepages", "fd"];
@@ -92,37 +90,38 @@ const NOT_DEVICES: &[&str] = &["pts", "shm", "mqueue", "hugepages", "fd"];
 /// The kernel allows some 100 000 mounts in a namespace; this keeps a spawn bounded.
 const MOST_MOUNTS: usize = 1024;
 
+/// More layers than anyone needs; each one is asked for each name.
+const MOST_LAYERS: usize = 64;
+
 /// Makes the plan. `cwd` is the caller's current directory.
 pub fn make<'a>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Result<Plan<'a>> {
-    let root = match request.root {
-        None => Root::Host,
-        Some(dir) => Root::Dir(dir),
+    let root = match request.roots.as_slice() {
+        [] if request.build => {
+            return Err(Error::refused("build", "no root filesystem is named")
+                .hint("--root DIR; for the host's own, --root / says so"));
+        }
+        [] => Root::Host,
+        [dir] if dir.starts_with(b"/") && components(dir).next().is_none() => Root::Host,
+        [dir] => Root::Dir(dir),
+        several if several.len() > MOST_LAYERS => {
+            return Err(Error::refused("lay root filesystems over each other", "too many").hint("at most 64"));
+        }
+        several => Root::Layers(several.to_vec()),
     };
-    let mut plan = Plan {
-        root,
-        mounts: Vec::new(),
-        devices: Vec::new(),
-        shm: None,
-    };
+    let (writable, own_network) = (request.build, request.own_network);
+    let mut plan = Plan { root, writable, own_network, mounts: Vec::new(), devices: Vec::new(), shm: None };
     if request.mounts.len() > MOST_MOUNTS {
-        return Err(Error::refused("plan mounts", "too many")
-            .hint("at most 1024; bind a directory that holds them"));
+        return Err(
+            Error::refused("plan mounts", "too many").hint("at most 1024; bind a directory that holds them")
+        );
     }
     for wish in &request.mounts {
         add(&mut plan, *wish)?;
     }
     if request.here {
-        let dir = cwd.ok_or_else(|| {
-            Error::refused("option --here", "the current directory has no path here")
-        })?;
-        add(
-            &mut plan,
-            Wish::Bind {
-                src: dir,
-                dst: dir,
-                writable: true,
-            },
-        )?;
+        let dir =
+            cwd.ok_or_else(|| Error::refused("option --here", "the current directory has no path here"))?;
+        add(&mut plan, Wish::Bind { src: dir, dst: dir, writable: true })?;
     }
     Ok(plan)
 }
@@ -131,26 +130,11 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
     match wish {
         Wish::Bind { src, dst, writable } => {
             if src.is_empty() {
-                return Err(Error::refused(
-                    on("bind '' on {}", dst),
-                    "the source has no name",
-                ));
+                return Err(Error::refused(on("bind '' on {}", dst), "the source has no name"));
             }
-            insert(
-                &mut plan.mounts,
-                Mount {
-                    dst: destination(dst)?,
-                    what: What::Bind { src, writable },
-                },
-            )?;
+            insert(&mut plan.mounts, Mount { dst: destination(dst)?, what: What::Bind { src, writable } })?;
         }
-        Wish::Mask { path } => insert(
-            &mut plan.mounts,
-            Mount {
-                dst: destination(path)?,
-                what: What::Mask,
-            },
-        )?,
+        Wish::Mask { path } => insert(&mut plan.mounts, Mount { dst: destination(path)?, what: What::Mask })?,
         Wish::Device { path } => plan.devices.push(device(path)?),
         Wish::Tmpfs { options, dst } => {
             let tmpfs = Tmpfs::parse(options)?;
@@ -159,13 +143,7 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
                     return Err(Error::refused("mount on '/dev/shm'", "wanted twice"));
                 }
             } else {
-                insert(
-                    &mut plan.mounts,
-                    Mount {
-                        dst: destination(dst)?,
-                        what: What::Tmpfs(tmpfs),
-                    },
-                )?;
+                insert(&mut plan.mounts, Mount { dst: destination(dst)?, what: What::Tmpfs(tmpfs) })?;
             }
         }
     }
@@ -176,10 +154,7 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
 fn insert<'a>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<()> {
     let order = |other: &Mount<'_>| components(&other.dst).cmp(components(&mount.dst));
     match mounts.binary_search_by(order) {
-        Ok(_) => Err(Error::refused(
-            on("mount on {}", &mount.dst),
-            "wanted twice",
-        )),
+        Ok(_) => Err(Error::refused(on("mount on {}", &mount.dst), "wanted twice")),
         Err(at) => {
             mounts.insert(at, mount);
             Ok(())
@@ -189,8 +164,7 @@ fn insert<'a>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<()> {
 
 /// The components of a path that count: not the empty ones, nor `.`.
 pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|b| *b == b'/')
-        .filter(|c| !c.is_empty() && *c != b".")
+    path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
 }
 
 /// Checks and tidies a destination.
@@ -205,12 +179,7 @@ fn destination(path: &[u8]) -> Result<Vec<u8>> {
 }
 
 fn absolute(path: &[u8], operation: &str) -> Result<Vec<u8>> {
-    let refuse = |why| {
-        Err(Error::refused(
-            both("{=} {}", operation.as_bytes(), path),
-            why,
-        ))
-    };
+    let refuse = |why| Err(Error::refused(both("{=} {}", operation.as_bytes(), path), why));
     if !path.starts_with(b"/") {
         return refuse("not an absolute path");
     }
@@ -245,18 +214,11 @@ fn device(path: &[u8]) -> Result<Vec<u8>> {
 impl Tmpfs {
     /// What `/tmp` and `/dev/shm` share when nothing else is said: enough for temporary
     /// files, too little to hurt the host. A file of a page each fills both limits.
-    pub const DEFAULT: Tmpfs = Tmpfs {
-        size: Some(64 << 20),
-        inodes: Some(16384),
-        mode: Some(0o755),
-    };
+    pub const DEFAULT: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(16384), mode: Some(0o755) };
 
     /// Reads `size=1G,nr_inodes=10k,mode=1777`; `-` stands for no options.
     fn parse(options: &[u8]) -> Result<Self> {
-        let mut out = Tmpfs {
-            mode: Some(0o755),
-            ..Tmpfs::DEFAULT
-        };
+        let mut out = Tmpfs { mode: Some(0o755), ..Tmpfs::DEFAULT };
         if options == b"-" {
             return Ok(out);
         }
@@ -264,22 +226,14 @@ impl Tmpfs {
             let refuse = |why| Error::refused(on("tmpfs option {}", option), why);
             let text = core::str::from_utf8(option).unwrap_or("");
             let Some((name, value)) = text.split_once('=') else {
-                return Err(
-                    refuse("not understood").hint("size=, nr_inodes= and mode=, or - for none")
-                );
+                return Err(refuse("not understood").hint("size=, nr_inodes= and mode=, or - for none"));
             };
             match name {
-                "size" => {
-                    out.size = Some(amount(value).ok_or_else(|| refuse("not a size, like 64M"))?)
-                }
+                "size" => out.size = Some(amount(value).ok_or_else(|| refuse("not a size, like 64M"))?),
                 "nr_inodes" => {
-                    out.inodes =
-                        Some(amount(value).ok_or_else(|| refuse("not a number, like 10k"))?)
+                    out.inodes = Some(amount(value).ok_or_else(|| refuse("not a number, like 10k"))?)
                 }
-                "mode" => {
-                    out.mode =
-                        Some(mode(value).ok_or_else(|| refuse("not permissions, like 1777"))?)
-                }
+                "mode" => out.mode = Some(mode(value).ok_or_else(|| refuse("not permissions, like 1777"))?),
                 _ => return Err(refuse("not allowed").hint("size=, nr_inodes= and mode= are")),
             }
         }
@@ -319,26 +273,20 @@ mod tests {
     fn with_plan(args: &[&str], check: impl FnOnce(Result<Plan<'_>>)) {
         let mut bytes: Vec<&[u8]> = args.iter().map(|a| a.as_bytes()).collect();
         bytes.push(b"run");
-        let Ok(Command::Run(request)) = parse(&bytes) else {
-            panic!("not parsed: {args:?}")
-        };
+        let Ok(Command::Run(request)) = parse(&bytes) else { panic!("not parsed: {args:?}") };
         check(make(&request, Some(b"/w")));
     }
 
     fn refusal(args: &[&str]) -> String {
         let mut text = String::new();
-        with_plan(args, |plan| {
-            text = format!("{}", plan.expect_err("accepted"))
-        });
+        with_plan(args, |plan| text = format!("{}", plan.expect_err("accepted")));
         text
     }
 
     #[test]
     fn parents_come_first_whatever_their_order() {
         with_plan(
-            &[
-                "-v", "/x", "/a/b/c", "-m", "/y", "/a/b", "-t", "-", "/a", "-v", "/z", "/a/b-c",
-            ],
+            &["-v", "/x", "/a/b/c", "-m", "/y", "/a/b", "-t", "-", "/a", "-v", "/z", "/a/b-c"],
             |plan| {
                 let order: Vec<_> = plan.unwrap().mounts.into_iter().map(|m| m.dst).collect();
                 assert_eq!(order, [&b"/a"[..], b"/a/b", b"/a/b/c", b"/a/b-c"]);
@@ -352,24 +300,12 @@ mod tests {
             assert_eq!(plan.unwrap().mounts.len(), 2)
         });
         assert!(refusal(&["-v", "/x", "/a/b", "-t", "-", "//a/./b/"]).contains("twice"));
-        with_plan(&["-v", "/x", "/processes", "-v", "/x", "/device"], |plan| {
-            assert!(plan.is_ok())
-        });
+        with_plan(&["-v", "/x", "/processes", "-v", "/x", "/device"], |plan| assert!(plan.is_ok()));
     }
 
     #[test]
     fn root_proc_and_dev_are_no_destinations() {
-        for dst in [
-            "/",
-            "//",
-            "/.",
-            "/proc",
-            "/proc/sys",
-            "/./proc/",
-            "/dev",
-            "/dev/null",
-            "/dev/shm",
-        ] {
+        for dst in ["/", "//", "/.", "/proc", "/proc/sys", "/./proc/", "/dev", "/dev/null", "/dev/shm"] {
             let why = refusal(&["-v", "/x", dst]);
             assert!(why.contains("own") || why.contains("root"), "{dst}: {why}");
         }
@@ -399,20 +335,10 @@ mod tests {
             "size=1,gid=0",
             "size=k",
         ] {
-            assert!(
-                refusal(&["-t", bad, "/x"]).contains("tmpfs option"),
-                "{bad}"
-            );
+            assert!(refusal(&["-t", bad, "/x"]).contains("tmpfs option"), "{bad}");
         }
-        let wanted = Tmpfs {
-            size: Some(1 << 30),
-            inodes: Some(2048),
-            mode: Some(0o1777),
-        };
-        assert_eq!(
-            Tmpfs::parse(b"size=1G,nr_inodes=2k,mode=1777").unwrap(),
-            wanted
-        );
+        let wanted = Tmpfs { size: Some(1 << 30), inodes: Some(2048), mode: Some(0o1777) };
+        assert_eq!(Tmpfs::parse(b"size=1G,nr_inodes=2k,mode=1777").unwrap(), wanted);
     }
 
     #[test]
@@ -425,17 +351,8 @@ mod tests {
 
     #[test]
     fn devices_lie_below_dev() {
-        with_plan(&["--dev", "/dev//snd/"], |plan| {
-            assert_eq!(plan.unwrap().devices, [b"snd".to_vec()])
-        });
-        for bad in [
-            "/dev",
-            "/etc/x",
-            "null",
-            "/dev/pts/3",
-            "/dev/shm",
-            "/dev/../etc",
-        ] {
+        with_plan(&["--dev", "/dev//snd/"], |plan| assert_eq!(plan.unwrap().devices, [b"snd".to_vec()]));
+        for bad in ["/dev", "/etc/x", "null", "/dev/pts/3", "/dev/shm", "/dev/../etc"] {
             assert!(refusal(&["--dev", bad]).contains("device"), "{bad}");
         }
     }
@@ -445,24 +362,14 @@ mod tests {
         with_plan(&["-H"], |plan| {
             assert_eq!(
                 plan.unwrap().mounts,
-                [Mount {
-                    dst: b"/w".to_vec(),
-                    what: What::Bind {
-                        src: b"/w",
-                        writable: true
-                    }
-                }]
+                [Mount { dst: b"/w".to_vec(), what: What::Bind { src: b"/w", writable: true } }]
             );
         });
     }
 
     #[test]
     fn the_number_of_mounts_is_bounded() {
-        let args: Vec<&str> = ["-v", "/x", "/y"]
-            .into_iter()
-            .cycle()
-            .take(3 * (MOST_MOUNTS + 1))
-            .collect();
+        let args: Vec<&str> = ["-v", "/x", "/y"].into_iter().cycle().take(3 * (MOST_MOUNTS + 1)).collect();
         assert!(refusal(&args).contains("too many"));
     }
 }

@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
-use crate::error::{Error, OrFail, Result, both, on};
-use crate::mount::{Detached, Identity, Kind, enter, find, identity, make_entry};
+use crate::error::{Error, Operation, OrFail, Result, both, on};
+use crate::mount::{Detached, Kind, enter, find, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
 use alloc::format;
@@ -19,6 +19,20 @@ use rustix::io::Errno;
 
 /// How many entries a directory may have that is to get one more without being touched.
 const MOST_ENTRIES: usize = 4096;
+
+/// How many binds the layers of a root filesystem may take.
+const MOST_BINDS: usize = 16384;
+
+/// The root directory of an instance, where it needs one of its own: room for names only.
+const OWN_ROOT: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(65536), mode: Some(0o755) };
+
+/// One of several trees that make up a root filesystem.
+pub struct Layer {
+    /// Its root directory, in this mount namespace.
+    pub dir: OwnedFd,
+    /// What its mounts get on top of their own attributes.
+    pub attributes: u64,
+}
 
 /// How many symbolic links are followed to a place where a mount point is to be made: the
 /// kernel's own limit.
@@ -49,56 +63,36 @@ pub struct Stage<'p> {
     scratch: Option<OwnedFd>,
     /// An empty read-only directory, attached somewhere: what covers are copied from.
     cover: Option<OwnedFd>,
-    /// Directories that can get entries although they are shown read-only: which, and how.
-    growing: Vec<(Identity, OwnedFd)>,
-    /// Filesystems that selfdock made, and the command may write to.
+    /// Filesystems that selfdock made: entries can be added where they are writable.
     own: Vec<u64>,
-    /// The root directory, where it is one of ours: read-only only at the end.
-    own_root: Option<OwnedFd>,
+    /// Mounts that are writable until the end, so that entries can be added.
+    unfinished: Vec<OwnedFd>,
 }
 
 impl<'p> Stage<'p> {
     /// Starts from the root directory of this process, in a mount namespace of its own that
     /// nothing passes into or out of any more. `mount_namespaces(7)`.
     pub fn begin(privileged: &'p Privileged, in_image: bool) -> Result<Self> {
-        const CHROOT: &str =
-            "the root directory is a chroot and not a mount; bind it on itself first";
+        const CHROOT: &str = "the root directory is a chroot and not a mount; bind it on itself first";
         let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
         sys::tighten(&root, Tighten::default().and_private(), Reach::Tree)
             .or_fail("make mounts private")
             .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
-        let growing = Vec::new();
-        let own = Vec::new();
-        Ok(Stage {
-            privileged,
-            root,
-            in_image,
-            scratch: None,
-            cover: None,
-            growing,
-            own,
-            own_root: None,
-        })
+        let (own, unfinished) = (Vec::new(), Vec::new());
+        Ok(Stage { privileged, root, in_image, scratch: None, cover: None, own, unfinished })
     }
 
     /// Opens a path of the instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`.
     pub fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(
-            &self.root,
-            path,
-            flags | OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-            resolve,
-        )
+        rustix::fs::openat2(&self.root, path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
     }
 
     // ---- the root ---------------------------------------------------------------------------
 
     /// Keeps the host's tree where it is, tightened.
     pub fn keep_root(&self, attributes: u64) -> Result<()> {
-        sys::tighten(&self.root, Tighten::set(attributes), Reach::Tree)
-            .or_fail("make '/' read-only")
+        sys::tighten(&self.root, Tighten::set(attributes), Reach::Tree).or_fail("make '/' read-only")
     }
 
     /// Puts a tree in the place of the root and lets go of the old one.
@@ -109,16 +103,14 @@ impl<'p> Stage<'p> {
 
     /// Attaches a tree over the root directory, where it shows after `leave_old_root`.
     fn cover_root(&self, tree: Detached) -> Result<OwnedFd> {
-        tree.attach_at(self.privileged, CWD, b"/")
-            .or_fail("attach the root filesystem")
+        tree.attach_at(self.privileged, CWD, b"/").or_fail("attach the root filesystem")
     }
 
     /// Makes `root`, attached over the old one, the root directory. `pivot_root(2)`, notes.
     fn leave_old_root(&mut self, root: OwnedFd) -> Result<()> {
         rustix::process::fchdir(&root).or_fail("enter the root filesystem")?;
         rustix::process::pivot_root(".", ".").or_fail("change the root")?;
-        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)
-            .or_fail("let go of the old root")?;
+        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).or_fail("let go of the old root")?;
         self.root = root;
         Ok(())
     }
@@ -132,7 +124,7 @@ impl<'p> Stage<'p> {
             if name != last {
                 match rustix::fs::statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW) {
                     Ok(_) => {}
-                    Err(Errno::NOENT) if self.in_image => {}
+                    Err(Errno::NOENT) if self.root_grows()? => return Ok(()),
                     Err(Errno::NOENT) => return self.make_own_root(),
                     Err(errno) => return Err(Error::of(on("look up {} in the root", name), errno)),
                 }
@@ -142,12 +134,34 @@ impl<'p> Stage<'p> {
         Ok(())
     }
 
+    /// Whether entries can be added to the root directory as it is.
+    fn root_grows(&self) -> Result<bool> {
+        let failed = "look at the root directory";
+        let (device, _) = identity(&self.root).or_fail(failed)?;
+        let writable = !is_read_only(&self.root).or_fail(failed)?;
+        Ok(writable && (self.in_image || self.own.contains(&device)))
+    }
+
     fn make_own_root(&mut self) -> Result<()> {
-        let root = self.cover_root(Detached::tmpfs(self.privileged, &Tmpfs::DEFAULT)?)?;
-        self.fill(&root, &root, self.root.as_fd(), b"/")?;
-        self.growing
-            .push((identity(&root).or_fail("look at the root")?, again(&root)?));
-        self.own_root = Some(again(&root)?);
+        let root = self.begin_own_root()?;
+        self.fill(&root, self.root.as_fd(), b"/")?;
+        self.leave_old_root(root)
+    }
+
+    /// Attaches a root directory of the instance's own over the old one.
+    fn begin_own_root(&mut self) -> Result<OwnedFd> {
+        let root = self.cover_root(Detached::tmpfs(self.privileged, &OWN_ROOT)?)?;
+        self.note_own(&root)?;
+        self.unfinished.push(again(&root)?);
+        Ok(root)
+    }
+
+    /// Gives the instance a root directory in which several trees are laid over each other,
+    /// the later over the earlier.
+    pub fn stack_roots(&mut self, layers: &[Layer]) -> Result<()> {
+        let root = self.begin_own_root()?;
+        let layers: Vec<&Layer> = layers.iter().rev().collect();
+        crate::layers::merge(self.privileged, &root, &layers, &mut MOST_BINDS.clone())?;
         self.leave_old_root(root)
     }
 
@@ -156,24 +170,18 @@ impl<'p> Stage<'p> {
     /// Attaches the tmpfs of the instance on `/tmp` and shows its own /tmp there.
     pub fn show_tmp(&mut self, scratch: Detached) -> Result<()> {
         let target = self.mount_point(b"/tmp", Kind::Directory)?;
-        let scratch = scratch
-            .attach(self.privileged, &target)
-            .or_fail("mount on '/tmp'")?;
-        self.own
-            .push(identity(&scratch).or_fail("look at '/tmp'")?.0);
+        let scratch = scratch.attach(self.privileged, &target).or_fail("mount on '/tmp'")?;
+        self.own.push(identity(&scratch).or_fail("look at '/tmp'")?.0);
         let tmp = Detached::copy(self.privileged, &scratch, piece::TMP).or_fail("make '/tmp'")?;
-        tmp.attach(self.privileged, &scratch)
-            .or_fail("mount on '/tmp'")?;
+        tmp.attach(self.privileged, &scratch).or_fail("mount on '/tmp'")?;
         self.scratch = Some(scratch);
         Ok(())
     }
 
     /// A copy of a piece of the tmpfs.
     pub fn piece(&self, name: &[u8]) -> Result<Detached> {
-        let scratch = self
-            .scratch
-            .as_ref()
-            .ok_or_else(|| Error::refused("make a piece", "there is no '/tmp' yet"))?;
+        let scratch =
+            self.scratch.as_ref().ok_or_else(|| Error::refused("make a piece", "there is no '/tmp' yet"))?;
         Detached::copy(self.privileged, scratch, name).or_fail(on("copy {}", name))
     }
 
@@ -183,23 +191,33 @@ impl<'p> Stage<'p> {
         let attributes = Tighten::RDONLY | Tighten::NOEXEC;
         let cover = match (kind, &self.cover) {
             // A copy of a cover has its attributes.
-            (Kind::Directory, Some(cover)) => {
-                Detached::copy(self.privileged, cover, b"").or_fail(failed)?
+            (Kind::Directory, Some(cover)) => Detached::copy(self.privileged, cover, b"").or_fail(failed)?,
+            (Kind::Directory, None) => {
+                self.piece(piece::EMPTY)?.tighten(self.privileged, attributes).or_fail(failed)?
             }
-            (Kind::Directory, None) => self
-                .piece(piece::EMPTY)?
-                .tighten(self.privileged, attributes)
-                .or_fail(failed)?,
-            (Kind::File, _) => self
-                .piece(piece::BLANK)?
-                .tighten(self.privileged, attributes)
-                .or_fail(failed)?,
+            (Kind::File, _) => {
+                self.piece(piece::BLANK)?.tighten(self.privileged, attributes).or_fail(failed)?
+            }
         };
         let cover = cover.attach(self.privileged, target).or_fail(failed)?;
         if kind == Kind::Directory && self.cover.is_none() {
             self.cover = Some(cover);
         }
         Ok(())
+    }
+
+    /// A file with this text, which nobody can write.
+    pub fn text_file(&self, name: &[u8], text: &[u8]) -> Result<Detached> {
+        let failed = on("make the file {}", name);
+        let scratch = self.scratch.as_ref().ok_or_else(|| Error::refused(failed, "there is no '/tmp' yet"))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(scratch, name, flags, Mode::from_raw_mode(0o444)).or_fail(failed)?;
+        let mut rest = text;
+        while !rest.is_empty() {
+            rest = &rest[rustix::io::write(&file, rest).or_fail(failed)?..];
+        }
+        let attributes = Tighten::RDONLY | Tighten::NOEXEC;
+        self.piece(name)?.tighten(self.privileged, attributes).or_fail(failed)
     }
 
     /// Notes a filesystem that selfdock made for the command to write to.
@@ -211,11 +229,16 @@ impl<'p> Stage<'p> {
     /// Ends the construction: what only selfdock wrote to is read-only from here on.
     pub fn finish(self) -> Result<OwnedFd> {
         let attributes = Tighten::set(Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV);
-        for fd in self.scratch.iter().chain(&self.own_root) {
+        for fd in self.scratch.iter().chain(&self.unfinished) {
             sys::tighten(fd, attributes, Reach::One)
                 .or_fail("make the instance's own directories read-only")?;
         }
         Ok(self.root)
+    }
+
+    /// The root directory.
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
     }
 
     // ---- mount points -----------------------------------------------------------------------
@@ -226,6 +249,16 @@ impl<'p> Stage<'p> {
         match self.open(path, OFlags::empty()) {
             Err(Errno::NOENT) => self.make_mount_point(path, kind),
             other => other.or_fail(on("find {} in the instance", path)),
+        }
+    }
+
+    /// The directory of an image where a filesystem of the instance goes: never a link.
+    pub fn own_mount_point(&mut self, path: &str) -> Result<OwnedFd> {
+        let failed = on("mount on {}", path.as_bytes());
+        match self.open(path.as_bytes(), OFlags::DIRECTORY | OFlags::NOFOLLOW) {
+            Err(Errno::NOENT) => self.mount_point(path.as_bytes(), Kind::Directory),
+            Err(Errno::NOTDIR | Errno::LOOP) => Err(Error::refused(failed, "in the image it is not a directory")),
+            other => other.or_fail(failed),
         }
     }
 
@@ -280,24 +313,14 @@ impl<'p> Stage<'p> {
     /// or the caller's.
     fn growing_directory(&mut self, dir: OwnedFd, above: &[u8], path: &[u8]) -> Result<OwnedFd> {
         let failed = on("make the mount point {}", path);
-        let which = identity(&dir).or_fail(failed)?;
-        if let Some((_, writable)) = self.growing.iter().find(|(known, _)| *known == which) {
-            return again(writable);
+        if is_read_only(&dir).or_fail(failed)? {
+            return self.cover_with_growing(&dir, above);
         }
-        let writable = !rustix::fs::fstatvfs(&dir)
-            .or_fail(failed)?
-            .f_flag
-            .contains(StatVfsMountFlags::RDONLY);
-        if writable && (self.in_image || self.own.contains(&which.0)) {
+        let (device, _) = identity(&dir).or_fail(failed)?;
+        if self.in_image || self.own.contains(&device) {
             return Ok(dir);
         }
-        if writable {
-            return Err(
-                Error::refused(failed, "it would have to be made in a volume")
-                    .hint("make it there first"),
-            );
-        }
-        self.cover_with_growing(&dir, above)
+        Err(Error::refused(failed, "it would have to be made in a volume").hint("make it there first"))
     }
 
     /// Covers a directory of the image by one of ours that shows its entries.
@@ -306,81 +329,79 @@ impl<'p> Stage<'p> {
         let Some(scratch) = self.scratch.as_ref() else {
             return Err(Error::refused(failed, "there is no '/tmp' yet"));
         };
-        let name = format!("d{}", self.growing.len());
+        let name = format!("d{}", self.unfinished.len());
         make_entry(scratch, name.as_bytes(), Kind::Directory).or_fail(failed)?;
-        let writable = enter(scratch, name.as_bytes()).or_fail(failed)?;
-        let shown = self
-            .piece(name.as_bytes())?
-            .attach(self.privileged, dir)
-            .or_fail(failed)?;
-        self.fill(&writable, &shown, dir.as_fd(), path)?;
-        sys::tighten(&shown, Tighten::set(Tighten::RDONLY), Reach::One).or_fail(failed)?;
-        self.growing
-            .push((identity(&writable).or_fail(failed)?, again(&writable)?));
-        Ok(writable)
+        let cover = self.piece(name.as_bytes())?.attach(self.privileged, dir).or_fail(failed)?;
+        self.fill(&cover, dir.as_fd(), path)?;
+        self.unfinished.push(again(&cover)?);
+        Ok(cover)
     }
 
     /// Gives a directory of ours the entries of `from`: links are copied, all else is bound.
-    fn fill(
-        &self,
-        writable: &OwnedFd,
-        shown: &OwnedFd,
-        from: BorrowedFd<'_>,
-        path: &[u8],
-    ) -> Result<()> {
-        let failed = on("list {}", path);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let list = rustix::fs::openat(from, ".", flags, Mode::empty()).or_fail(failed)?;
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut entries = RawDir::new(list, &mut buffer);
+    fn fill(&self, into: &OwnedFd, from: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         let mut count = 0;
-        while let Some(entry) = entries.next() {
-            let entry = entry.or_fail(failed)?;
-            let name = entry.file_name().to_bytes();
-            if name == b"." || name == b".." {
-                continue;
-            }
+        each_entry(from, on("list {}", path), |name| {
             count += 1;
             if count > MOST_ENTRIES {
                 let what = on("make a mount point in {}", path);
-                return Err(
-                    Error::refused(what, "more than 4096 entries are there already")
-                        .hint("make the mount point in the image"),
-                );
+                return Err(Error::refused(what, "more than 4096 entries are there already")
+                    .hint("make the mount point in the image"));
             }
-            self.fill_one(writable, shown, from, name).or_fail(both(
-                "show {} in {}",
-                name,
-                path,
-            ))?;
-        }
-        Ok(())
-    }
-
-    fn fill_one(
-        &self,
-        writable: &OwnedFd,
-        shown: &OwnedFd,
-        from: BorrowedFd<'_>,
-        name: &[u8],
-    ) -> rustix::io::Result<()> {
-        let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let kind = match FileType::from_raw_mode(stat.st_mode) {
-            FileType::Symlink => {
-                let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-                let (target, _) = rustix::fs::readlinkat_raw(from, name, &mut buffer)?;
-                return rustix::fs::symlinkat(&*target, writable, name);
-            }
-            FileType::Directory => Kind::Directory,
-            _ => Kind::File,
-        };
-        make_entry(writable, name, kind)?;
-        Detached::copy(self.privileged, from, name)?
-            .attach_at(self.privileged, shown, name)
-            .map(drop)
+            show_entry(self.privileged, into, from, name, 0).or_fail(both("show {} in {}", name, path))
+        })
     }
 }
 
+/// Shows an entry of `from` in a directory of ours: a link as a copy, all else bound, with
+/// these attributes added.
+pub fn show_entry(
+    privileged: &Privileged,
+    into: &OwnedFd,
+    from: BorrowedFd<'_>,
+    name: &[u8],
+    attributes: u64,
+) -> rustix::io::Result<()> {
+    let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Symlink => {
+            let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+            let (target, _) = rustix::fs::readlinkat_raw(from, name, &mut buffer)?;
+            return rustix::fs::symlinkat(&*target, into, name);
+        }
+        FileType::Directory => Kind::Directory,
+        _ => Kind::File,
+    };
+    make_entry(into, name, kind)?;
+    let mut tree = Detached::copy(privileged, from, name)?;
+    if attributes != 0 {
+        tree = tree.tighten(privileged, attributes)?;
+    }
+    tree.attach_at(privileged, into, name).map(drop)
+}
+
+/// Calls `f` with each name in a directory.
+pub fn each_entry(
+    dir: BorrowedFd<'_>,
+    failed: Operation<'_>,
+    mut f: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let list = rustix::fs::openat(dir, ".", flags, Mode::empty()).or_fail(failed)?;
+    let mut buffer = [MaybeUninit::uninit(); 2048];
+    let mut entries = RawDir::new(list, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry.or_fail(failed)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            f(name)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_read_only(fd: &OwnedFd) -> rustix::io::Result<bool> {
+    Ok(rustix::fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
 /// Makes directories down to the last name, which becomes of the kind that is asked for.
 fn grow(mut dir: OwnedFd, names: &[&[u8]], kind: Kind) -> rustix::io::Result<()> {
     for (i, name) in names.iter().enumerate() {

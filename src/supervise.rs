@@ -45,11 +45,7 @@ fn default_action(signal: i32) -> Default {
 
 /// Waits for the command, with all signals blocked.
 pub fn wait(command: Pid) -> Result<End> {
-    let mut watch = Watch {
-        command,
-        ended_by: None,
-        stopped_by: STOP,
-    };
+    let mut watch = Watch { command, ended_by: None, stopped_by: STOP };
     loop {
         match sys::wait_signal(ALL_SIGNALS, None) {
             Ok(taken) if taken.signal == CHLD => {
@@ -95,9 +91,7 @@ impl Watch {
             return Some(End::Exit(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
         }
         let signal = status.terminating_signal()?;
-        Some(End::Signal(
-            self.ended_by.filter(|_| signal == KILL).unwrap_or(signal),
-        ))
+        Some(End::Signal(self.ended_by.filter(|_| signal == KILL).unwrap_or(signal)))
     }
 
     /// Stops this process as the command was stopped, so that a shell takes the job for
@@ -116,11 +110,7 @@ impl Watch {
         if handled(self.command, signal) {
             // What the terminal sends goes to the whole foreground group, command included.
             let reached_both = taken.code == SI_KERNEL && self.in_our_group();
-            return if reached_both {
-                Ok(())
-            } else {
-                self.send(signal)
-            };
+            return if reached_both { Ok(()) } else { self.send(signal) };
         }
         match default_action(signal) {
             Default::Nothing if signal == CONT => self.send(CONT),
@@ -158,28 +148,20 @@ impl Watch {
 fn handled(pid: Pid, signal: i32) -> bool {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
     let path = format!("/proc/{}/status", pid.as_raw_nonzero());
-    let Ok(file) = rustix::fs::openat(
-        CWD,
-        path.as_str(),
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    ) else {
+    let Ok(file) = rustix::fs::openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    else {
         return false;
     };
     let Ok((text, _)) = rustix::io::read(&file, &mut buffer) else {
         return false;
     };
-    let set = ["SigBlk:", "SigIgn:", "SigCgt:"]
-        .iter()
-        .filter_map(|name| signal_set(text, name));
+    let set = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(text, name));
     set.fold(0, |all, one| all | one) & (1 << (signal - 1)) != 0
 }
 
 /// The set of signals on a line of `/proc/PID/status`. proc(5).
 fn signal_set(status: &[u8], name: &str) -> Option<SignalSet> {
-    let line = status
-        .split(|b| *b == b'\n')
-        .find_map(|line| line.strip_prefix(name.as_bytes()))?;
+    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
     SignalSet::from_str_radix(core::str::from_utf8(line).ok()?.trim(), 16).ok()
 }
 

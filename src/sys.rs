@@ -57,9 +57,7 @@ unsafe fn call(n: usize, a: [usize; 6]) -> Result<usize> {
     }
     if out < 0 {
         // Errnos are 1 to 4095, so the negated value fits.
-        Err(Errno::from_raw_os_error(
-            i32::try_from(-out).unwrap_or(i32::MAX),
-        ))
+        Err(Errno::from_raw_os_error(i32::try_from(-out).unwrap_or(i32::MAX)))
     } else {
         Ok(out.unsigned_abs())
     }
@@ -95,11 +93,7 @@ pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u
         protect_relocated(header);
         let argc = *stack;
         let argv = stack.add(1).cast::<*const u8>();
-        Start {
-            argc,
-            argv,
-            envp: argv.add(argc + 1),
-        }
+        Start { argc, argv, envp: argv.add(argc + 1) }
     }
 }
 
@@ -173,9 +167,7 @@ impl Start {
     /// The arguments, with the program's own name first.
     pub fn args(&self) -> Vec<&'static [u8]> {
         // SAFETY: the kernel put argc pointers to NUL-terminated strings there, for good.
-        (0..self.argc)
-            .map(|i| unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }.to_bytes())
-            .collect()
+        (0..self.argc).map(|i| unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }.to_bytes()).collect()
     }
 
     /// The environment, `NAME=VALUE` each, as the kernel passed it.
@@ -218,10 +210,7 @@ static FIRST_PAGES: FirstPages = FirstPages(core::cell::UnsafeCell::new([0; FIRS
 
 #[cfg(not(test))]
 #[global_allocator]
-static ARENA: Arena = Arena {
-    next: Cell::new(0),
-    end: Cell::new(0),
-};
+static ARENA: Arena = Arena { next: Cell::new(0), end: Cell::new(0) };
 
 impl Arena {
     /// Room of this size and alignment, from what is left or from new pages.
@@ -238,10 +227,7 @@ impl Arena {
         let (start, stop) = match fits(self.next.get(), self.end.get()) {
             Some(room) => room,
             None => {
-                let size = layout
-                    .size()
-                    .checked_add(layout.align())?
-                    .checked_next_multiple_of(CHUNK)?;
+                let size = layout.size().checked_add(layout.align())?.checked_next_multiple_of(CHUNK)?;
                 let from = map_pages(size).ok()?;
                 self.end.set(from + size);
                 fits(from, from + size)?
@@ -256,8 +242,7 @@ impl Arena {
 // out once; a null pointer is the answer when there is no room.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.take(layout)
-            .map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
+        self.take(layout).map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
     }
 
     unsafe fn dealloc(&self, _block: *mut u8, _layout: Layout) {}
@@ -267,19 +252,7 @@ fn map_pages(size: usize) -> Result<usize> {
     const PROT_READ_WRITE: usize = 3;
     const PRIVATE_ANONYMOUS: usize = 0x22;
     // SAFETY: an anonymous mapping where the kernel finds room; it touches nothing we have.
-    unsafe {
-        call(
-            nr::MMAP,
-            [
-                NONE,
-                size,
-                PROT_READ_WRITE,
-                PRIVATE_ANONYMOUS,
-                usize::MAX,
-                0,
-            ],
-        )
-    }
+    unsafe { call(nr::MMAP, [NONE, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, usize::MAX, 0]) }
 }
 
 /// The memory functions that the compiler calls by name and that a libc would bring. The
@@ -373,9 +346,7 @@ pub fn clone(flags: u32) -> Result<Option<rustix::process::Pid>> {
     // SAFETY: without CLONE_VM the child runs on a copy of this very stack, and there is
     // no other thread whose locks it could miss.
     let pid = unsafe { call(nr::CLONE, [flags as usize, NONE, NONE, NONE, NONE, 0]) }?;
-    Ok(i32::try_from(pid)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw))
+    Ok(i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw))
 }
 
 /// Becomes another program. execve(2). Returns only on failure.
@@ -384,14 +355,7 @@ pub fn execve(path: &CStr, argv: &Pointers, envp: &Pointers) -> Errno {
     let done = unsafe {
         call(
             nr::EXECVE,
-            [
-                path.as_ptr() as usize,
-                argv.list.as_ptr() as usize,
-                envp.list.as_ptr() as usize,
-                0,
-                0,
-                0,
-            ],
+            [path.as_ptr() as usize, argv.list.as_ptr() as usize, envp.list.as_ptr() as usize, 0, 0, 0],
         )
     };
     done.err().unwrap_or(Errno::NOEXEC)
@@ -408,10 +372,7 @@ impl<'a> Pointers<'a> {
     pub fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
         let mut list: Vec<*const u8> = strings.map(|s| s.as_ptr().cast()).collect();
         list.push(ptr::null());
-        Pointers {
-            list,
-            strings: core::marker::PhantomData,
-        }
+        Pointers { list, strings: core::marker::PhantomData }
     }
 }
 
@@ -442,14 +403,8 @@ pub fn is_open(fd: u32) -> Result<()> {
 pub fn getcwd(buffer: &mut [MaybeUninit<u8>]) -> Result<&[u8]> {
     // SAFETY: the kernel writes at most that many bytes, and says how many, NUL included.
     unsafe {
-        let n = call(
-            nr::GETCWD,
-            [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0],
-        )?;
-        Ok(core::slice::from_raw_parts(
-            buffer.as_ptr().cast(),
-            n.clamp(1, buffer.len()) - 1,
-        ))
+        let n = call(nr::GETCWD, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0])?;
+        Ok(core::slice::from_raw_parts(buffer.as_ptr().cast(), n.clamp(1, buffer.len()) - 1))
     }
 }
 
@@ -471,14 +426,7 @@ pub fn all_ids() -> Result<([u32; 4], [u32; 4])> {
         unsafe {
             call(
                 get,
-                [
-                    ptr::from_mut(r) as usize,
-                    ptr::from_mut(e) as usize,
-                    ptr::from_mut(s) as usize,
-                    0,
-                    0,
-                    0,
-                ],
+                [ptr::from_mut(r) as usize, ptr::from_mut(e) as usize, ptr::from_mut(s) as usize, 0, 0, 0],
             )
         }?;
         // SAFETY: no pointer involved. The id -1 is never valid, so nothing is set.
@@ -486,10 +434,7 @@ pub fn all_ids() -> Result<([u32; 4], [u32; 4])> {
         ids[3] = u32::try_from(current).unwrap_or(u32::MAX);
         Ok(ids)
     };
-    Ok((
-        read(nr::GETRESUID, nr::SETFSUID)?,
-        read(nr::GETRESGID, nr::SETFSGID)?,
-    ))
+    Ok((read(nr::GETRESUID, nr::SETFSUID)?, read(nr::GETRESGID, nr::SETFSGID)?))
 }
 
 // ---- signals -------------------------------------------------------------------------------
@@ -504,13 +449,7 @@ pub const ALL_SIGNALS: SignalSet = !0;
 pub fn block_only(set: SignalSet) -> Result<()> {
     const SIG_SETMASK: usize = 2;
     // SAFETY: reads eight bytes of this frame.
-    unsafe {
-        call(
-            nr::RT_SIGPROCMASK,
-            [SIG_SETMASK, ptr::from_ref(&set) as usize, NONE, 8, 0, 0],
-        )
-    }
-    .map(drop)
+    unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, ptr::from_ref(&set) as usize, NONE, 8, 0, 0]) }.map(drop)
 }
 
 /// Gives a signal its default disposition. sigaction(2).
@@ -518,13 +457,7 @@ pub fn default_disposition(signal: i32) -> Result<()> {
     // struct sigaction of the kernel: handler, flags, restorer, mask.
     let action = [0usize; 4];
     // SAFETY: reads the 32 bytes of this frame; SIG_DFL (0) installs no code.
-    unsafe {
-        call(
-            nr::RT_SIGACTION,
-            [signal as usize, action.as_ptr() as usize, NONE, 8, 0, 0],
-        )
-    }
-    .map(drop)
+    unsafe { call(nr::RT_SIGACTION, [signal as usize, action.as_ptr() as usize, NONE, 8, 0, 0]) }.map(drop)
 }
 
 /// A signal that was taken from the queue.
@@ -546,23 +479,9 @@ pub fn wait_signal(set: SignalSet, timeout: Option<[i64; 2]>) -> Result<Taken> {
     // SAFETY: reads eight bytes of the set and the timespec, and writes at most 128 bytes to
     // `info`; all are of this frame.
     unsafe {
-        call(
-            nr::RT_SIGTIMEDWAIT,
-            [
-                ptr::from_ref(&set) as usize,
-                info.as_mut_ptr() as usize,
-                limit,
-                8,
-                0,
-                0,
-            ],
-        )
+        call(nr::RT_SIGTIMEDWAIT, [ptr::from_ref(&set) as usize, info.as_mut_ptr() as usize, limit, 8, 0, 0])
     }?;
-    Ok(Taken {
-        signal: info[0],
-        code: info[2],
-        pid: info[4],
-    })
+    Ok(Taken { signal: info[0], code: info[2], pid: info[4] })
 }
 
 // ---- mounts and the rest -------------------------------------------------------------------
@@ -591,21 +510,13 @@ impl Tighten {
 
     /// Sets these attributes.
     pub const fn set(set: u64) -> Self {
-        Tighten {
-            set,
-            cleared: 0,
-            propagation: 0,
-            userns: 0,
-        }
+        Tighten { set, cleared: 0, propagation: 0, userns: 0 }
     }
 
     /// The same, and no mount or unmount passes in or out (`MS_PRIVATE`).
     pub const fn and_private(self) -> Self {
         const MS_PRIVATE: u64 = 1 << 18;
-        Tighten {
-            propagation: MS_PRIVATE,
-            ..self
-        }
+        Tighten { propagation: MS_PRIVATE, ..self }
     }
 }
 
@@ -622,25 +533,13 @@ pub enum Reach {
 pub fn tighten(fd: impl AsFd, attributes: Tighten, reach: Reach) -> Result<()> {
     const AT_EMPTY_PATH: usize = 0x1000;
     const AT_RECURSIVE: usize = 0x8000;
-    let flags = AT_EMPTY_PATH
-        | if reach == Reach::Tree {
-            AT_RECURSIVE
-        } else {
-            0
-        };
+    let flags = AT_EMPTY_PATH | if reach == Reach::Tree { AT_RECURSIVE } else { 0 };
     let size = size_of::<Tighten>();
     // SAFETY: an empty path and a struct of `size` bytes, both read only.
     unsafe {
         call(
             nr::MOUNT_SETATTR,
-            [
-                fd_arg(fd.as_fd()),
-                c"".as_ptr() as usize,
-                flags,
-                ptr::from_ref(&attributes) as usize,
-                size,
-                0,
-            ],
+            [fd_arg(fd.as_fd()), c"".as_ptr() as usize, flags, ptr::from_ref(&attributes) as usize, size, 0],
         )
     }
     .map(drop)
@@ -649,13 +548,7 @@ pub fn tighten(fd: impl AsFd, attributes: Tighten, reach: Reach) -> Result<()> {
 /// Sets the host name of the UTS namespace. sethostname(2).
 pub fn sethostname(name: &[u8]) -> Result<()> {
     // SAFETY: reads `len` bytes of the slice.
-    unsafe {
-        call(
-            nr::SETHOSTNAME,
-            [name.as_ptr() as usize, name.len(), 0, 0, 0, 0],
-        )
-    }
-    .map(drop)
+    unsafe { call(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len(), 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Brings the loopback device of the network namespace up. netdevice(7).
@@ -671,10 +564,7 @@ pub fn loopback_up() -> Result<()> {
     // SAFETY: no pointer in the first call; the second reads the 40 bytes of this frame.
     unsafe {
         let socket = call(nr::SOCKET, [AF_INET, DGRAM_CLOEXEC, 0, 0, 0, 0])?;
-        call(
-            nr::IOCTL,
-            [socket, SIOCSIFFLAGS, request.as_ptr() as usize, 0, 0, 0],
-        )?;
+        call(nr::IOCTL, [socket, SIOCSIFFLAGS, request.as_ptr() as usize, 0, 0, 0])?;
         let socket = u32::try_from(socket).unwrap_or(u32::MAX);
         close_range(socket, socket)
     }

@@ -1,0 +1,100 @@
+//! Several directories laid over each other as one root filesystem, by binds alone: no
+//! overlay filesystem interprets what a caller could have put into them.
+//!
+//! What only one layer has is bound whole, and so is what only one layer has anything in.
+//! Where several have something in a directory, the instance gets a directory of its own with
+//! the entries of all; such a directory takes no new entries, and its owner is the caller.
+//! A later layer can add and replace, and cannot remove.
+#![forbid(unsafe_code)]
+
+use crate::creds::Privileged;
+use crate::error::{Error, OrFail, Result, on};
+use crate::mount::{Kind, enter, make_entry};
+use crate::stage::{Layer, each_entry, show_entry};
+use alloc::vec::Vec;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+/// Shows in `into` the entries of all layers; the first layer that has a name wins. Takes
+/// at most `budget` binds.
+pub fn merge(
+    privileged: &Privileged,
+    into: &OwnedFd,
+    layers: &[&Layer],
+    budget: &mut usize,
+) -> Result<()> {
+    for (i, layer) in layers.iter().enumerate() {
+        each_entry(layer.dir.as_fd(), "list a layer".into(), |name| {
+            let failed = on("show {} from a layer", name);
+            if rustix::fs::statat(into, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+                return Ok(());
+            }
+            let below = directories(&layers[i..], name)?;
+            match below.as_slice() {
+                [] | [_] => {
+                    *budget = budget.checked_sub(1).ok_or_else(too_many)?;
+                    // The only one with anything in it, if they are directories.
+                    let from = below.first().map_or(*layer, |(layer, _)| *layer);
+                    show_entry(privileged, into, from.dir.as_fd(), name, from.attributes).or_fail(failed)
+                }
+                several => {
+                    make_entry(into, name, Kind::Directory).or_fail(failed)?;
+                    let target = enter(into, name).or_fail(failed)?;
+                    let mut inner = Vec::with_capacity(several.len());
+                    for (layer, dir) in several {
+                        let dir = rustix::io::fcntl_dupfd_cloexec(dir, 3).or_fail(failed)?;
+                        inner.push(Layer { dir, attributes: layer.attributes });
+                    }
+                    merge(privileged, &target, &inner.iter().collect::<Vec<_>>(), budget)
+                }
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn too_many() -> Error {
+    Error::refused("lay root filesystems over each other", "they share too many directories")
+        .hint("at most 16384 binds; keep additions in directories of their own")
+}
+
+/// The layers that have a directory of that name with something in it, down to the first that
+/// has something else there. None if the topmost is no directory; the topmost if all are empty.
+fn directories<'l>(layers: &[&'l Layer], name: &[u8]) -> Result<Vec<(&'l Layer, OwnedFd)>> {
+    let mut all: Vec<(&Layer, OwnedFd)> = Vec::new();
+    for layer in layers {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match rustix::fs::openat(&layer.dir, name, flags, Mode::empty()) {
+            Ok(dir) => all.push((layer, dir)),
+            Err(Errno::NOENT) => {}
+            Err(Errno::NOTDIR | Errno::LOOP) => break,
+            Err(errno) => return Err(Error::of(on("look into {} of a layer", name), errno)),
+        }
+    }
+    if all.len() > 1 {
+        let mut filled = Vec::with_capacity(all.len());
+        let mut spare = None;
+        for entry in all {
+            if is_empty(&entry.1)? {
+                spare = spare.or(Some(entry));
+            } else {
+                filled.push(entry);
+            }
+        }
+        if filled.is_empty() {
+            filled.extend(spare);
+        }
+        return Ok(filled);
+    }
+    Ok(all)
+}
+
+fn is_empty(dir: &OwnedFd) -> Result<bool> {
+    let mut empty = true;
+    each_entry(dir.as_fd(), "list a layer".into(), |_| {
+        empty = false;
+        Ok(())
+    })?;
+    Ok(empty)
+}

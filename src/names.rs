@@ -1,0 +1,207 @@
+//! Names in an instance: hosts by the caller's resolver configuration, and the caller's own
+//! user and group names. A foreign image knows neither, and is not written to: the files are
+//! covered by the host's, or by copies of its own with the caller's entries added.
+//!
+//! The image's files are read as plain bytes, with the caller's rights.
+#![forbid(unsafe_code)]
+
+use crate::creds::Privileged;
+use crate::error::{OrFail, Result, on};
+use crate::mount::{Detached, Kind, find};
+use crate::plan::{Plan, Root};
+use crate::stage::Stage;
+use crate::sys::Tighten;
+use alloc::format;
+use alloc::vec::Vec;
+use core::mem::MaybeUninit;
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::process::{getgid, getgroups, getuid};
+
+/// A file of names that is larger is left alone: it would cost memory in every instance.
+const MOST_BYTES: usize = 1 << 20;
+
+/// What the host knows.
+#[derive(Default)]
+pub struct Names {
+    /// Files of the host to show in the instance.
+    files: Vec<(&'static [u8], Detached)>,
+    /// Lines of the caller for `/etc/passwd` and `/etc/group`.
+    entries: Vec<(&'static [u8], Vec<Entry>)>,
+}
+
+/// A line of a file of names, and the id in its third field that it gives a name to.
+struct Entry {
+    id: Vec<u8>,
+    line: Vec<u8>,
+}
+
+/// Reads them. On the host's own root only a resolver configuration that is a link into a
+/// hidden directory is missing.
+pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Names> {
+    let mut names = Names::default();
+    let foreign = match &plan.root {
+        Root::Host => false,
+        Root::Dir(_) | Root::Layers(_) if plan.writable => return Ok(names),
+        Root::Dir(_) | Root::Layers(_) => true,
+    };
+    if !plan.own_network && (foreign || is_link(RESOLV)) {
+        names.add_file(RESOLV, privileged)?;
+    }
+    if foreign {
+        if !plan.own_network {
+            names.add_file(HOSTS, privileged)?;
+        }
+        let uid = format!("{}", getuid().as_raw());
+        names.entries.push((PASSWD, entries(PASSWD, &[uid.into_bytes()])));
+        names.entries.push((GROUP, entries(GROUP, &group_ids())));
+    }
+    Ok(names)
+}
+
+const RESOLV: &[u8] = b"/etc/resolv.conf";
+const HOSTS: &[u8] = b"/etc/hosts";
+const PASSWD: &[u8] = b"/etc/passwd";
+const GROUP: &[u8] = b"/etc/group";
+
+fn is_link(path: &[u8]) -> bool {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 1];
+    rustix::fs::readlinkat_raw(CWD, path, &mut buffer).is_ok()
+}
+
+fn group_ids() -> Vec<Vec<u8>> {
+    let mut groups = getgroups().unwrap_or_default();
+    groups.push(getgid());
+    groups.iter().map(|gid| format!("{}", gid.as_raw()).into_bytes()).collect()
+}
+
+impl Names {
+    /// A host without the file, or one that keeps it from the caller, has nothing to show.
+    fn add_file(&mut self, path: &'static [u8], privileged: &Privileged) -> Result<()> {
+        let Ok(fd) = find(path, OFlags::empty()) else { return Ok(()) };
+        let failed = on("show {} inside", path);
+        if Kind::of(&fd).or_fail(failed)? == Kind::File {
+            let attributes = Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV | Tighten::NOEXEC;
+            let tree = Detached::copy(privileged, &fd, b"").or_fail(failed)?;
+            self.files.push((path, tree.tighten(privileged, attributes).or_fail(failed)?));
+        }
+        Ok(())
+    }
+
+    /// Shows them in the instance.
+    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged) -> Result<()> {
+        for (path, tree) in self.files {
+            let target = stage.mount_point(path, Kind::File)?;
+            tree.attach(privileged, target).or_fail(on("show {} inside", path))?;
+        }
+        for (path, entries) in self.entries {
+            add_entries(stage, privileged, path, &entries)?;
+        }
+        Ok(())
+    }
+}
+
+/// The lines of a file of the host for these ids.
+fn entries(path: &[u8], ids: &[Vec<u8>]) -> Vec<Entry> {
+    let text = rustix::fs::openat(CWD, path, READ, Mode::empty()).ok().and_then(|fd| read(&fd));
+    let text = text.unwrap_or_default();
+    let mut found: Vec<Entry> = Vec::new();
+    for id in ids {
+        if found.iter().any(|entry| entry.id == *id) {
+            continue;
+        }
+        if let Some(line) = line_of(&text, id) {
+            found.push(Entry { id: id.clone(), line: own_part(path, line) });
+        }
+    }
+    found
+}
+
+/// Of a group the name and number only: its members are not the instance's business.
+fn own_part(path: &[u8], line: &[u8]) -> Vec<u8> {
+    if path != GROUP {
+        return line.to_vec();
+    }
+    let mut fields = line.split(|b| *b == b':');
+    let mut field = || fields.next().unwrap_or(b"");
+    let (name, password, id) = (field(), field(), field());
+    [name, b":", password, b":", id, b":"].concat()
+}
+
+/// The line whose third field is `id`. passwd(5), group(5).
+fn line_of<'t>(text: &'t [u8], id: &[u8]) -> Option<&'t [u8]> {
+    text.split(|b| *b == b'\n').find(|line| line.split(|b| *b == b':').nth(2) == Some(id))
+}
+
+/// Covers a file of the image by a copy with those entries that it lacks.
+fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entries: &[Entry]) -> Result<()> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let own = rustix::fs::openat2(stage.root(), path, READ, Mode::empty(), resolve);
+    let mut text = match own {
+        Ok(fd) => match read(&fd) {
+            Some(text) => text,
+            // Not a file of names: the image keeps what it has.
+            None => return Ok(()),
+        },
+        Err(rustix::io::Errno::NOENT) => Vec::new(),
+        Err(_) => return Ok(()),
+    };
+    let missing: Vec<&Entry> = entries.iter().filter(|entry| line_of(&text, &entry.id).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    for entry in missing {
+        if text.last().is_some_and(|last| *last != b'\n') {
+            text.push(b'\n');
+        }
+        text.extend_from_slice(&entry.line);
+        text.push(b'\n');
+    }
+    let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
+    let tree = stage.text_file(name, &text)?;
+    let target = stage.mount_point(path, Kind::File)?;
+    tree.attach(privileged, target).or_fail(on("show {} inside", path)).map(drop)
+}
+
+/// Opening waits for nobody: not for the writer of a FIFO, nor for a terminal.
+const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+
+/// A regular file of reasonable size, whole.
+fn read(fd: &OwnedFd) -> Option<Vec<u8>> {
+    let stat = rustix::fs::fstat(fd).ok()?;
+    let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= MOST_BYTES)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return None;
+    }
+    let mut text = Vec::with_capacity(size + 1024);
+    loop {
+        if text.len() == text.capacity() {
+            // It grows while it is read.
+            return None;
+        }
+        match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut text)) {
+            Ok(0) => return Some(text),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_found_by_its_third_field_alone() {
+        let text = b"root:x:0:0:root:/root:/bin/sh\n10:x:1:10::/:/bin/sh\nu:x:10:5::/home/u:/bin/sh";
+        assert_eq!(line_of(text, b"10"), Some(&b"u:x:10:5::/home/u:/bin/sh"[..]));
+        assert_eq!(line_of(text, b"1"), Some(&b"10:x:1:10::/:/bin/sh"[..]));
+        assert_eq!(line_of(text, b"2"), None);
+    }
+
+    #[test]
+    fn a_group_shows_without_its_members() {
+        assert_eq!(own_part(GROUP, b"staff:x:50:alice,bob"), b"staff:x:50:");
+        assert_eq!(own_part(PASSWD, b"u:x:1:1::/:/bin/sh"), b"u:x:1:1::/:/bin/sh");
+    }
+}

@@ -1,0 +1,146 @@
+//! What the caller named, opened: once, with the caller's rights, before anything of the
+//! instance covers it. What comes after works with these descriptors only.
+#![forbid(unsafe_code)]
+
+use crate::creds::Privileged;
+use crate::error::{Error, OrFail, Result, both, on};
+use crate::mount::{Detached, Identity, Kind, find};
+use crate::names::{self, Names};
+use crate::plan::{DEVICES, Mount, Plan, Root, What};
+use crate::stage::Layer;
+use crate::sys::Tighten;
+use alloc::format;
+use alloc::vec::Vec;
+use rustix::fd::AsFd;
+use rustix::fs::{CWD, FileType, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+/// A device to show: its path below `/dev`.
+pub struct Device {
+    /// `null`, or `dri`.
+    pub path: Vec<u8>,
+    /// A copy of its mount.
+    pub tree: Detached,
+    /// A device, or a directory of them.
+    pub kind: Kind,
+}
+
+/// The root filesystem, opened.
+pub enum Image {
+    /// The host's, which is there already.
+    Host,
+    /// A copy of a directory.
+    Tree(Detached),
+    /// Directories to be laid over each other.
+    Layers(Vec<Layer>),
+}
+
+/// Everything that an instance takes from the host.
+pub struct Sources {
+    /// The caller's current directory.
+    pub here: Option<Identity>,
+    /// A procfs of the instance's PID namespace. It is made now, since the kernel gives one to
+    /// a user namespace only while another can be seen. `mount_too_revealing()`, fs/namespace.c.
+    pub proc: Detached,
+    /// The root filesystem.
+    pub image: Image,
+    /// For each mount of the plan; `None` where it needs nothing of the host.
+    pub trees: Vec<Option<(Detached, Kind)>>,
+    /// The usual devices and those that were asked for.
+    pub devices: Vec<Device>,
+    /// Where host and user names come from.
+    pub names: Names,
+}
+
+impl Sources {
+    /// Opens them.
+    pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Self> {
+        let here = rustix::fs::stat(".").ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let trees = plan.mounts.iter().map(|mount| open_mount(mount, privileged)).collect::<Result<_>>()?;
+        let mut devices = Vec::with_capacity(DEVICES.len() + plan.devices.len());
+        for (name, major, minor) in DEVICES {
+            devices.push(usual_device(name, rustix::fs::makedev(*major, *minor), privileged)?);
+        }
+        for path in &plan.devices {
+            devices.push(other_device(path, privileged)?);
+        }
+        let names = names::open(plan, privileged)?;
+        let image = open_image(plan, privileged)?;
+        Ok(Sources { here, proc: fresh_proc(privileged)?, image, trees, devices, names })
+    }
+}
+
+fn fresh_proc(privileged: &Privileged) -> Result<Detached> {
+    let flags =
+        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Detached::fresh(privileged, "proc", &[], flags).map_err(|e| {
+        e.hint_if(Errno::PERM, "in a user namespace that takes a /proc of which nothing is covered")
+    })
+}
+
+fn open_mount(mount: &Mount<'_>, privileged: &Privileged) -> Result<Option<(Detached, Kind)>> {
+    let What::Bind { src, writable } = mount.what else { return Ok(None) };
+    let failed = both("bind {} on {}", src, &mount.dst);
+    let fd = find(src, OFlags::empty()).or_fail(failed)?;
+    let kind = Kind::of(&fd).or_fail(failed)?;
+    let attributes = Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY };
+    let tree = Detached::copy(privileged, &fd, b"").or_fail(failed).map_err(unbindable)?;
+    Ok(Some((tree.tighten(privileged, attributes).or_fail(failed)?, kind)))
+}
+
+fn unbindable(error: Error) -> Error {
+    error.hint_if(Errno::INVAL, "a mount there is marked unbindable")
+}
+
+/// What a root filesystem loses in any case, and what it keeps if it may be written to.
+fn attributes(writable: bool) -> u64 {
+    Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY }
+}
+
+fn open_image(plan: &Plan<'_>, privileged: &Privileged) -> Result<Image> {
+    let open = |dir: &[u8]| find(dir, OFlags::DIRECTORY).or_fail(on("use the root filesystem {}", dir));
+    match &plan.root {
+        Root::Host => Ok(Image::Host),
+        Root::Dir(dir) => {
+            let failed = on("use the root filesystem {}", dir);
+            let tree = Detached::copy(privileged, open(dir)?, b"").or_fail(failed).map_err(unbindable)?;
+            Ok(Image::Tree(tree.tighten(privileged, attributes(plan.writable)).or_fail(failed)?))
+        }
+        Root::Layers(dirs) => {
+            let mut layers = Vec::with_capacity(dirs.len());
+            for (i, dir) in dirs.iter().enumerate() {
+                let writable = plan.writable && i + 1 == dirs.len();
+                layers.push(Layer { dir: open(dir)?, attributes: attributes(writable) });
+            }
+            Ok(Image::Layers(layers))
+        }
+    }
+}
+
+/// One of the devices that every instance has. Its numbers are checked, so that nothing
+/// else can stand in for it.
+fn usual_device(name: &str, number: u64, privileged: &Privileged) -> Result<Device> {
+    let path = format!("/dev/{name}");
+    let failed = on("show the device {}", path.as_bytes());
+    let tree = Detached::copy(privileged, CWD, path.as_bytes()).or_fail(failed)?;
+    let stat = rustix::fs::fstat(tree.0.as_fd()).or_fail(failed)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != number {
+        return Err(Error::refused(failed, "it is not that device"));
+    }
+    Ok(Device { path: name.as_bytes().to_vec(), tree, kind: Kind::File })
+}
+
+/// A device, or a directory of devices, that the caller asks for.
+fn other_device(path: &[u8], privileged: &Privileged) -> Result<Device> {
+    let full = [b"/dev/", path].concat();
+    let failed = on("show the device {}", &full);
+    let fd = find(&full, OFlags::empty()).or_fail(failed)?;
+    let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::CharacterDevice | FileType::BlockDevice => Kind::File,
+        _ => return Err(Error::refused(failed, "neither a device nor a directory")),
+    };
+    Ok(Device { path: path.to_vec(), tree: Detached::copy(privileged, &fd, b"").or_fail(failed)?, kind })
+}
