@@ -44,6 +44,11 @@ impl<'a> Command<'a> {
         Ok(Command { words, environment, directory, chosen: request.chdir.is_some() })
     }
 
+    /// The command and its arguments.
+    pub fn words(&self) -> impl Iterator<Item = &[u8]> {
+        self.words.iter().map(|word| word.to_bytes())
+    }
+
     /// The directory to start in.
     pub fn directory(&self) -> &[u8] {
         &self.directory

@@ -75,6 +75,16 @@ fn become_caller(caller: Caller) -> Result<()> {
 }
 
 impl Privilege {
+    /// The same for a child process, which has its own copy of what this process holds.
+    pub fn for_child(&self) -> Self {
+        Privilege { caller: self.caller, permitted: self.permitted }
+    }
+
+    /// Gives everything up without having used it.
+    pub fn discard(self) -> Result<()> {
+        set(CapabilitySet::empty(), CapabilitySet::empty())
+    }
+
     /// Puts `SYS_ADMIN` and what else is needed in effect and gives up the rest.
     pub fn raise(self, need: Need) -> Result<Privileged> {
         let wanted = need.capabilities(self.caller);

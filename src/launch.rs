@@ -8,7 +8,7 @@ use crate::error::{Error, OrFail, Result, on, say};
 use crate::mount::Detached;
 use crate::sandbox::{self, Job, Program};
 use crate::sys::{self, Reach, Start, Tighten};
-use crate::{plan, supervise};
+use crate::{doctor, explain, plan, supervise};
 use alloc::format;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
@@ -47,7 +47,10 @@ fn go(start: &Start) -> Result<supervise::End> {
             Ok(supervise::End::Exit(0))
         }
         cli::Command::Run(request) => run(&request, start, caller, privilege),
-        cli::Command::Doctor => Err(Error::plain("doctor")),
+        cli::Command::Doctor => {
+            let try_run = |privilege| try_run(start, caller, privilege);
+            doctor::report(caller, privilege, try_run)
+        }
     }
 }
 
@@ -74,7 +77,7 @@ fn run(
     check_descriptors(&request.keep_fds)?;
     let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
     let cwd = current_directory(&mut buffer);
-    let job = Job {
+    let mut job = Job {
         caller,
         plan: plan::make(request, cwd)?,
         command: Command::new(request, &start.environment(), cwd)?,
@@ -85,11 +88,31 @@ fn run(
         no_nest: request.no_nest,
         keep_fds: request.keep_fds.clone(),
     };
+    let unprivileged = request.unprivileged || privilege.is_none();
     let privileged = match privilege {
-        Some(privilege) if !request.unprivileged && !request.explain => Some(privilege.raise(job.need)?),
-        _ => None,
+        Some(privilege) if unprivileged || request.explain => {
+            privilege.discard()?;
+            None
+        }
+        Some(privilege) => Some(privilege.raise(job.need)?),
+        None => None,
     };
+    if request.explain {
+        job.program = if job.no_nest { None } else { own_program(None)? };
+        say(sys::standard(1), &explain::text(&job, unprivileged)?);
+        return Ok(supervise::End::Exit(0));
+    }
     launch(job, privileged)
+}
+
+/// Runs an instance that only starts selfdock once more, and says nothing.
+fn try_run(start: &Start, caller: Caller, privilege: Option<Privilege>) -> Result<supervise::End> {
+    let path = own_program(None)?.map(|program| program.path).unwrap_or_default();
+    let command = alloc::vec![path.as_slice(), b"--version"];
+    let request = Request { command, chdir: Some(b"/"), ..Request::default() };
+    let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC);
+    sys::redirect(epoll.or_fail("make a place for output")?, 1).or_fail("silence the trial")?;
+    run(&request, start, caller, privilege)
 }
 
 /// Starts the child in its namespaces, gives up all privilege and waits.
@@ -175,7 +198,7 @@ fn current_directory(buffer: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
 
 /// The running program itself, found through its own `/proc` entry, not by any name: so that
 /// no other file can take its place and keep a set-uid bit inside.
-fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
+pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let failed = "find selfdock's own file";
     let flags = OFlags::PATH | OFlags::CLOEXEC;

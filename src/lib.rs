@@ -17,3 +17,5 @@ pub mod dev;
 pub mod layers;
 pub mod names;
 pub mod sources;
+pub mod doctor;
+pub mod explain;

@@ -28,6 +28,7 @@ mod nr {
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
     pub const IOCTL: usize = 16;
+    pub const DUP2: usize = 33;
     pub const SOCKET: usize = 41;
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
@@ -397,6 +398,12 @@ pub fn is_open(fd: u32) -> Result<()> {
     const F_GETFD: usize = 1;
     // SAFETY: a number, and nothing is written.
     unsafe { call(nr::FCNTL, [fd as usize, F_GETFD, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Makes one of the standard descriptors another name for `from`. dup2(2).
+pub fn redirect(from: impl AsFd, standard: u32) -> Result<()> {
+    // SAFETY: two numbers. Nothing owns the standard descriptors.
+    unsafe { call(nr::DUP2, [fd_arg(from.as_fd()), standard.min(2) as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// The path of the current directory. getcwd(2).
