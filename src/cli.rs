@@ -2,7 +2,8 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Operation, Result, both, on};
-use crate::options::{BUILD, DOCTOR, ALIASES, EXAMPLES, GROUPS, Id, OPTIONS, Opt, VERBS, Verb};
+use crate::options::{BUILD, DOCTOR, ENTER, LIMITS, PS, ALIASES, EXAMPLES, GROUPS, Id, OPTIONS, Opt, VERBS, Verb};
+use crate::sys::Moment;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -19,6 +20,10 @@ pub enum Command<'a> {
     Version,
     /// `run` and `build`
     Run(Request<'a>),
+    /// `enter`, with the PID
+    Enter(u32, Request<'a>),
+    /// `ps`, as JSON or not
+    Ps(bool),
     /// `doctor`
     Doctor,
 }
@@ -50,6 +55,16 @@ pub struct Request<'a> {
     pub unprivileged: bool,
     /// `--explain`
     pub explain: bool,
+    /// `--json`
+    pub json: bool,
+    /// `--init`
+    pub init: bool,
+    /// `--timeout`
+    pub timeout: Option<Moment>,
+    /// `--rlimit`: which, and how much
+    pub limits: Vec<(&'static str, Option<u64>)>,
+    /// `--report`
+    pub report: Option<&'a [u8]>,
     /// CMD and its arguments; empty for a shell.
     pub command: Vec<&'a [u8]>,
 }
@@ -122,8 +137,23 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
         return Err(Error::refused(named(opt), "not for this command").hint("see 'selfdock --help'"));
     }
     match verb.bit {
-        DOCTOR if !request.command.is_empty() => Err(Error::refused("doctor", "takes no arguments")),
+        DOCTOR | PS if !request.command.is_empty() => {
+            Err(Error::refused(on("{=}", verb.name.as_bytes()), "takes no arguments"))
+        }
         DOCTOR => Ok(Command::Doctor),
+        PS => Ok(Command::Ps(request.json)),
+        ENTER => {
+            let pid = request.command.first().ok_or_else(|| {
+                Error::refused("enter", "no PID is given").hint("'selfdock ps' lists instances")
+            })?;
+            let pid = process_id(pid)?;
+            request.command.remove(0);
+            // `enter -- PID -- CMD` and `enter PID -- CMD` mean the same.
+            if request.command.first() == Some(&&b"--"[..]) {
+                request.command.remove(0);
+            }
+            Ok(Command::Enter(pid, request))
+        }
         _ => {
             request.build = verb.bit == BUILD;
             Ok(Command::Run(request))
@@ -150,6 +180,11 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Opt, first: &'a [u8], second: &'a [u8]) 
         Id::NoNest => r.no_nest = true,
         Id::Unprivileged => r.unprivileged = true,
         Id::Explain => r.explain = true,
+        Id::Json => r.json = true,
+        Id::Init => r.init = true,
+        Id::Timeout => r.timeout = Some(duration(first)?),
+        Id::Rlimit => r.limits.push(limit(first)?),
+        Id::Report => once(&mut r.report, opt, first)?,
         Id::Help | Id::Version => {}
     }
     Ok(())
@@ -201,6 +236,74 @@ fn number(opt: &Opt, digits: &[u8]) -> Result<u32> {
     })
 }
 
+/// A PID: a positive number that the kernel could have given. Nothing wraps around.
+fn process_id(word: &[u8]) -> Result<u32> {
+    whole(word)
+        .and_then(|n| u32::try_from(n).ok())
+        .filter(|n| *n > 0 && i32::try_from(*n).is_ok())
+        .ok_or_else(|| Error::refused(on("enter {}", word), "not a PID"))
+}
+
+fn whole(digits: &[u8]) -> Option<u64> {
+    let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    core::str::from_utf8(digits).ok().filter(|_| all_digits)?.parse().ok()
+}
+
+/// Seconds, minutes, hours or days, with a fraction: `1.5`, `10m`. As timeout(1) has it.
+fn duration(word: &[u8]) -> Result<Moment> {
+    let wrong = || Error::refused(on("option --timeout {}", word), "not a time, like 1.5 or 10m");
+    let (number, unit) = match word.split_last() {
+        Some((b's', rest)) => (rest, 1),
+        Some((b'm', rest)) => (rest, 60),
+        Some((b'h', rest)) => (rest, 3600),
+        Some((b'd', rest)) => (rest, 86400),
+        _ => (word, 1),
+    };
+    let (seconds, fraction) = match number.iter().position(|b| *b == b'.') {
+        Some(at) => (&number[..at], &number[at + 1..]),
+        None => (number, &b"0"[..]),
+    };
+    if fraction.is_empty() {
+        return Err(wrong());
+    }
+    let mut digits = [b'0'; 9];
+    let shown = fraction.get(..9).unwrap_or(fraction);
+    digits[..shown.len()].copy_from_slice(shown);
+    let parts = (whole(seconds), whole(&digits), whole(fraction.get(9..).filter(|f| !f.is_empty()).unwrap_or(b"0")));
+    let (Some(seconds), Some(nanos), Some(_)) = parts else { return Err(wrong()) };
+    // A year is more than any command needs, and less than what overflows.
+    let nanos = nanos * unit;
+    let seconds = seconds.checked_mul(unit).map(|s| s + nanos / 1_000_000_000).filter(|s| *s <= 366 * 86400);
+    let seconds = seconds.and_then(|s| i64::try_from(s).ok()).ok_or_else(wrong)?;
+    let nanoseconds = i64::try_from(nanos % 1_000_000_000).map_err(|_| wrong())?;
+    if seconds == 0 && nanoseconds == 0 {
+        return Err(wrong());
+    }
+    Ok(Moment { seconds, nanoseconds })
+}
+
+/// `nofile=64`, `as=1G`, `core=unlimited`.
+fn limit(word: &[u8]) -> Result<(&'static str, Option<u64>)> {
+    let wrong = |why| Error::refused(on("option --rlimit {}", word), why);
+    let at = word.iter().position(|b| *b == b'=').ok_or_else(|| wrong("not NAME=VALUE"))?;
+    let name = LIMITS.iter().find(|name| name.as_bytes() == &word[..=at]).ok_or_else(|| {
+        wrong("no such limit").hint("as core cpu data fsize memlock msgqueue nofile nproc rss sigpending stack")
+    })?;
+    let value = &word[at + 1..];
+    if value == b"unlimited" {
+        return Ok((name.trim_end_matches('='), None));
+    }
+    let (digits, shift) = match value.split_last() {
+        Some((b'k' | b'K', rest)) => (rest, 10),
+        Some((b'm' | b'M', rest)) => (rest, 20),
+        Some((b'g' | b'G', rest)) => (rest, 30),
+        Some((b't' | b'T', rest)) => (rest, 40),
+        _ => (value, 0),
+    };
+    let amount = whole(digits).and_then(|n| n.checked_mul(1 << shift));
+    amount.map(|n| (name.trim_end_matches('='), Some(n))).ok_or_else(|| wrong("not an amount, like 64M or unlimited"))
+}
+
 fn assignment<'a>(first: &'a [u8], second: &'a [u8]) -> Result<EnvChange<'a>> {
     match first.iter().position(|b| *b == b'=') {
         Some(at) => Ok(EnvChange::Set(variable(&first[..at])?, &first[at + 1..])),
@@ -246,9 +349,13 @@ impl core::fmt::Display for Values<'_> {
 
 /// The text of `--help`.
 pub fn help() -> String {
-    let mut out = String::from("selfdock: run a command in isolation, as yourself, in no time\n\nUsage:\n");
+    let mut out = String::from(
+        "selfdock: run a command in isolation, as yourself, in no time\n\n\
+         Usage: selfdock [OPTION...] COMMAND [OPTION...] [--] ...\n",
+    );
     for verb in VERBS {
-        let _ = writeln!(out, "  selfdock [OPTION...] {} {}\n      {}", verb.name, verb.usage, verb.help);
+        let left = format!("{} {}", verb.name, verb.usage);
+        let _ = writeln!(out, "  {left:<27} {}", verb.help);
     }
     for (group, heading) in GROUPS {
         let _ = writeln!(out, "\n{heading}:");
@@ -318,6 +425,37 @@ mod tests {
         assert!(
             refusal(&["--", "run"]).contains("no command") || refusal(&["--", "run"]).contains("unknown")
         );
+    }
+
+    #[test]
+    fn a_time_has_a_unit_and_a_fraction() {
+        let at = |word: &str| duration(word.as_bytes()).map(|t| (t.seconds, t.nanoseconds)).ok();
+        assert_eq!(at("1.5"), Some((1, 500_000_000)));
+        assert_eq!(at("10m"), Some((600, 0)));
+        assert_eq!(at("0.25h"), Some((900, 0)));
+        assert_eq!(at("2s"), Some((2, 0)));
+        for bad in ["", "0", "0.0", "-1", "1e3", "x", ".", "1.", "1..2", "99999999999999999999", "400d", "1w"] {
+            assert_eq!(at(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pid_does_not_wrap_around() {
+        for bad in ["0", "-1", "4294967297", "2147483648", "x", "", "1 "] {
+            assert!(refusal(&["enter", "--", bad]).contains("not a PID"), "{bad}");
+        }
+        assert!(matches!(parse(&[b"enter", b"12", b"sh"]), Ok(Command::Enter(12, r)) if r.command == [b"sh"]));
+        assert!(refusal(&["enter"]).contains("no PID"));
+        assert!(refusal(&["enter", "-v", "/a", "/b", "1"]).contains("not for this command"));
+    }
+
+    #[test]
+    fn a_limit_has_a_name_and_an_amount() {
+        assert_eq!(limit(b"as=1G").ok(), Some(("as", Some(1 << 30))));
+        assert_eq!(limit(b"core=unlimited").ok(), Some(("core", None)));
+        for bad in ["as", "as=", "nope=1", "as=x", "as=-1", "cpu=99999999999999999999", "as=99999999T"] {
+            assert!(limit(bad.as_bytes()).is_err(), "{bad}");
+        }
     }
 
     #[test]

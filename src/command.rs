@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::cli::{EnvChange, Request};
-use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result, on};
+use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on};
+use crate::limits::{self, Limit};
 use crate::sys::{self, Pointers};
 use alloc::borrow::Cow;
 use alloc::ffi::CString;
@@ -22,6 +23,7 @@ pub struct Command<'a> {
     environment: Vec<Cow<'a, CStr>>,
     directory: Vec<u8>,
     chosen: bool,
+    limits: Vec<Limit>,
 }
 
 impl<'a> Command<'a> {
@@ -41,7 +43,8 @@ impl<'a> Command<'a> {
             Some(dir) => [cwd.unwrap_or(b"/"), b"/", dir].concat(),
             None => cwd.unwrap_or(b"/").to_vec(),
         };
-        Ok(Command { words, environment, directory, chosen: request.chdir.is_some() })
+        let limits = limits::check(&request.limits)?;
+        Ok(Command { words, environment, directory, chosen: request.chdir.is_some(), limits })
     }
 
     /// The command and its arguments.
@@ -61,8 +64,8 @@ impl<'a> Command<'a> {
 
     /// Becomes the command. Returns only on failure. execve(2), exec(3).
     pub fn exec(&self) -> Error {
-        if let Err(errno) = sys::block_only(0) {
-            return Error::of("unblock signals", errno);
+        if let Err(error) = limits::set(&self.limits).and_then(|()| sys::block_only(0).or_fail("unblock signals")) {
+            return error;
         }
         let argv = Pointers::new(self.words.iter().map(CString::as_c_str));
         let envp = Pointers::new(self.environment.iter().map(AsRef::as_ref));
@@ -166,7 +169,7 @@ mod tests {
     fn without_a_command_it_is_the_shell() {
         let request = Request::default();
         let with = Command::new(&request, &[c"SHELL=/bin/zsh"], None).unwrap();
-        assert_eq!(with.words, [c"/bin/zsh".into()]);
-        assert_eq!(Command::new(&request, &[], None).unwrap().words, [c"sh".into()]);
+        assert_eq!(with.words, [CString::from(c"/bin/zsh")]);
+        assert_eq!(Command::new(&request, &[], None).unwrap().words, [CString::from(c"sh")]);
     }
 }

@@ -19,11 +19,14 @@ pub struct Caller {
 }
 
 /// What may be kept past the start, in the permitted set: `SYS_ADMIN` for namespaces and
-/// mounts; `NET_ADMIN` to bring loopback up in a new network namespace; `SETPCAP` to take
-/// from a caller with uid 0 what root gets at exec. [`Privilege::raise`] gives up what the
-/// request does not need. The installed file grants no others either.
-const KEPT: CapabilitySet =
-    CapabilitySet::SYS_ADMIN.union(CapabilitySet::NET_ADMIN).union(CapabilitySet::SETPCAP);
+/// mounts; `NET_ADMIN` to bring loopback up in a new network namespace; `SYS_CHROOT` to enter
+/// the mount namespace of an instance; `SETPCAP` to take from a caller with uid 0 what root
+/// gets at exec. [`Privilege::raise`] gives up what the request does not need. The installed
+/// file grants no others either.
+const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
+    .union(CapabilitySet::NET_ADMIN)
+    .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::SETPCAP);
 
 /// Capabilities that are permitted and not in effect.
 #[derive(Debug)]
@@ -101,12 +104,15 @@ impl Privilege {
 pub struct Need {
     /// A network namespace of its own.
     pub network: bool,
+    /// To move into another mount namespace.
+    pub enter: bool,
 }
 
 impl Need {
     fn capabilities(self, caller: Caller) -> CapabilitySet {
         let mut all = CapabilitySet::SYS_ADMIN;
         all.set(CapabilitySet::NET_ADMIN, self.network);
+        all.set(CapabilitySet::SYS_CHROOT, self.enter);
         all.set(CapabilitySet::SETPCAP, caller.uid == 0);
         all
     }
@@ -125,6 +131,15 @@ pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")?;
     verify_ids(caller)?;
     let wanted = need.capabilities(caller);
+    set(wanted, wanted)?;
+    Ok(Privileged { caller })
+}
+
+/// After a move into the user namespace of an instance, where this process holds every
+/// capability: keeps what entering needs.
+pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
+    verify_ids(caller)?;
+    let wanted = Need { enter: true, ..Need::default() }.capabilities(caller);
     set(wanted, wanted)?;
     Ok(Privileged { caller })
 }

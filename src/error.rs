@@ -124,6 +124,13 @@ impl Error {
         if self.errno() == Some(errno) { self.hint(hint) } else { self }
     }
 
+    /// The same, as a part of a larger operation.
+    #[must_use]
+    pub fn about<'a>(mut self, whole: impl Into<Operation<'a>>) -> Self {
+        self.0.what = alloc::format!("{}: {}", whole.into(), self.0.what);
+        self
+    }
+
     /// The same with another exit status.
     #[must_use]
     pub fn status(mut self, status: u8) -> Self {

@@ -4,18 +4,21 @@
 use crate::cli::{self, Request};
 use crate::command::Command;
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
+use crate::enter::{self, Join};
 use crate::error::{Error, OrFail, Result, on, say};
 use crate::mount::Detached;
+use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
-use crate::sys::{self, Reach, Start, Tighten};
-use crate::{doctor, explain, plan, supervise};
+use crate::supervise::{self, Watch};
+use crate::sys::{self, Moment, Reach, Start, Tighten};
+use crate::{doctor, explain, plan, ps};
 use alloc::format;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, getpid};
+use rustix::process::{DumpableBehavior, PidfdFlags, getpid};
 
 /// Everything from the first instruction in Rust on.
 pub fn main(start: &Start) -> ! {
@@ -47,6 +50,13 @@ fn go(start: &Start) -> Result<supervise::End> {
             Ok(supervise::End::Exit(0))
         }
         cli::Command::Run(request) => run(&request, start, caller, privilege),
+        cli::Command::Enter(pid, request) => enter(pid, &request, start, caller, privilege),
+        cli::Command::Ps(json) => {
+            privilege.map_or(Ok(()), Privilege::discard)?;
+            let own = own_program(None)?.map_or((0, 0), |program| program.identity);
+            say(sys::standard(1), &ps::text(caller.uid, own, json)?);
+            Ok(supervise::End::Exit(0))
+        }
         cli::Command::Doctor => {
             let try_run = |privilege| try_run(start, caller, privilege);
             doctor::report(caller, privilege, try_run)
@@ -81,28 +91,26 @@ fn run(
         caller,
         plan: plan::make(request, cwd)?,
         command: Command::new(request, &start.environment(), cwd)?,
-        life: rustix::process::pidfd_open(getpid(), PidfdFlags::empty()).or_fail("watch the supervisor")?,
+        life: own_life()?,
         program: None,
         hostname: request.hostname,
-        need: Need { network: request.own_network },
+        need: Need { network: request.own_network, ..Need::default() },
         no_nest: request.no_nest,
         keep_fds: request.keep_fds.clone(),
+        status: None,
     };
     let unprivileged = request.unprivileged || privilege.is_none();
-    let privileged = match privilege {
-        Some(privilege) if unprivileged || request.explain => {
-            privilege.discard()?;
-            None
+    if unprivileged || request.explain {
+        privilege.map_or(Ok(()), Privilege::discard)?;
+        if request.explain {
+            job.program = if job.no_nest { None } else { own_program(None)? };
+            say(sys::standard(1), &explain::text(&job, unprivileged)?);
+            return Ok(supervise::End::Exit(0));
         }
-        Some(privilege) => Some(privilege.raise(job.need)?),
-        None => None,
-    };
-    if request.explain {
-        job.program = if job.no_nest { None } else { own_program(None)? };
-        say(sys::standard(1), &explain::text(&job, unprivileged)?);
-        return Ok(supervise::End::Exit(0));
+        return launch(job, None, &Care::new(request)?);
     }
-    launch(job, privileged)
+    let privileged = privilege.map(|privilege| privilege.raise(job.need)).transpose()?;
+    launch(job, privileged, &Care::new(request)?)
 }
 
 /// Runs an instance that only starts selfdock once more, and says nothing.
@@ -115,31 +123,127 @@ fn try_run(start: &Start, caller: Caller, privilege: Option<Privilege>) -> Resul
     run(&request, start, caller, privilege)
 }
 
+/// What the supervisor does beside waiting.
+struct Care {
+    timeout: Option<Moment>,
+    report: Option<Report>,
+    /// A pipe for the reaper's word, if there is to be one: what it reads, what it writes.
+    init: Option<(OwnedFd, OwnedFd)>,
+}
+
+impl Care {
+    fn new(request: &Request<'_>) -> Result<Self> {
+        let report = request.report.map(Report::open).transpose()?;
+        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_fail("make a pipe");
+        let init = if request.init { Some(pipe()?) } else { None };
+        Ok(Care { timeout: request.timeout, report, init })
+    }
+
+    /// Waits for a command that was just started.
+    fn supervise(&self, command: rustix::process::Pid) -> Result<supervise::End> {
+        let started = if self.report.is_some() { sys::now().or_fail("read the clock")? } else { Moment::default() };
+        let status = self.init.as_ref().map(|(reader, _)| reader.as_fd());
+        let outcome = Watch::new(command).for_at_most(self.timeout)?.and_ask(status).wait()?;
+        if let Some(report) = &self.report {
+            report.write(&outcome, sys::now().or_fail("read the clock")?.minus(started))?;
+        }
+        Ok(outcome.end)
+    }
+
+    /// The descriptors that it needs.
+    fn descriptors(&self) -> Vec<u32> {
+        let report = self.report.as_ref().map(Report::fd);
+        let status = self.init.as_ref().map(|(reader, _)| reader.as_fd());
+        report.into_iter().chain(status).map(|fd| fd.as_raw_fd().unsigned_abs()).collect()
+    }
+}
+
 /// Starts the child in its namespaces, gives up all privilege and waits.
-fn launch(mut job: Job<'_>, privileged: Option<Privileged>) -> Result<supervise::End> {
-    const SIGCHLD: i32 = 17;
+fn launch(mut job: Job<'_>, privileged: Option<Privileged>, care: &Care) -> Result<supervise::End> {
     if !job.no_nest {
         job.program = own_program(privileged.as_ref())?;
     }
-    // An ignored SIGCHLD would be inherited, and the exit status lost.
-    sys::default_disposition(SIGCHLD).or_fail("expect the end of the command")?;
-    let flags = namespaces(&job, privileged.is_none());
-    let child = sys::clone(flags).or_fail("start the instance").map_err(|e| explain_clone(e, privileged.is_none()))?;
-    let Some(child) = child else {
+    job.status = care.init.as_ref().map(|(_, writer)| sys::duplicate(writer.as_raw_fd().unsigned_abs())).transpose().or_fail("make a pipe")?;
+    let unprivileged = privileged.is_none();
+    expect_end()?;
+    let child = sys::clone(namespaces(&job, unprivileged)).or_fail("start the instance");
+    let Some(child) = child.map_err(|e| explain_clone(e, unprivileged))? else {
         sys::exit(sandbox::run(job, privileged).report());
     };
+    drop(job);
+    become_supervisor(privileged, care)?;
+    care.supervise(child)
+}
+
+/// Starts a command in a running instance.
+fn enter(
+    pid: u32,
+    request: &Request<'_>,
+    start: &Start,
+    caller: Caller,
+    privilege: Option<Privilege>,
+) -> Result<supervise::End> {
+    check_descriptors(&request.keep_fds)?;
+    enter::become_undumpable()?;
+    let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
+    let join = Join {
+        target: enter::find_target(pid, caller, own.identity)?,
+        command: Command::new(request, &start.environment(), None)?,
+        life: own_life()?,
+        keep_fds: request.keep_fds.clone(),
+    };
+    let care = Care::new(request)?;
+    let need = Need { enter: true, ..Need::default() };
+    let privileged = match privilege {
+        Some(privilege) if join.target.own_user_namespace => {
+            privilege.discard()?;
+            None
+        }
+        Some(privilege) => Some(privilege.raise(need)?),
+        None if join.target.own_user_namespace => None,
+        None => {
+            return Err(Error::refused("enter", "selfdock has no privilege here, and the instance was made with it")
+                .hint("see 'selfdock doctor'"));
+        }
+    };
+    let privileged = join.target.enter_first(caller, privileged)?;
+    expect_end()?;
+    let Some(child) = sys::clone(0).or_fail("start a process in the instance").map_err(|e| {
+        e.hint_if(Errno::NOMEM, "it has ended")
+    })?
+    else {
+        sys::exit(enter::run(join, privileged).report());
+    };
+    drop(join);
+    become_supervisor(Some(privileged), &care)?;
+    care.supervise(child)
+}
+
+/// An ignored SIGCHLD would be inherited, and the exit status lost.
+fn expect_end() -> Result<()> {
+    const SIGCHLD: i32 = 17;
+    sys::default_disposition(SIGCHLD).or_fail("expect the end of the command")
+}
+
+/// Becomes ready when this process has ended.
+fn own_life() -> Result<OwnedFd> {
+    rustix::process::pidfd_open(getpid(), PidfdFlags::empty()).or_fail("watch the supervisor")
+}
+
+/// Gives up all privilege and every descriptor that is not needed. From here on this process
+/// is nothing that its caller could not be, and can be looked at as any other.
+fn become_supervisor(privileged: Option<Privileged>, care: &Care) -> Result<()> {
     if let Some(privileged) = privileged {
         privileged.relinquish()?;
     }
-    drop(job);
     if getpid().is_init() {
         // The command of an outer instance: exec of a set-uid program cleared the wish that
         // this process end with the outer supervisor.
         let ended = Some(rustix::process::Signal::KILL);
         rustix::process::set_parent_process_death_signal(ended).or_fail("end with the outer instance")?;
     }
-    sys::close_range(3, u32::MAX).or_fail("close descriptors")?;
-    supervise::wait(child)
+    sandbox::close_descriptors(&care.descriptors())?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail("become dumpable")
 }
 
 /// What the errnos of clone(2) mean where namespaces are made.

@@ -20,18 +20,26 @@ pub const RUN: u8 = 1;
 
 /// `build`
 pub const BUILD: u8 = 2;
+/// `enter`
+pub const ENTER: u8 = 4;
+/// `ps`
+pub const PS: u8 = 8;
 /// `doctor`
 pub const DOCTOR: u8 = 16;
 
 /// Every command, in the order of `--help`.
 #[rustfmt::skip]
 pub const VERBS: &[Verb] = &[
-    Verb { name: "run", usage: "[OPTION...] [--] [CMD [ARG...]]", bit: RUN,
-           help: "run CMD ($SHELL without one) in a fresh instance" },
-    Verb { name: "build", usage: "[OPTION...] [--] [CMD [ARG...]]", bit: BUILD,
-           help: "the same with a root filesystem that CMD may write to" },
+    Verb { name: "run", usage: "[CMD [ARG...]]", bit: RUN,
+           help: "run CMD, or else $SHELL, in a fresh instance" },
+    Verb { name: "build", usage: "[CMD [ARG...]]", bit: BUILD,
+           help: "the same, with a root filesystem to write to" },
+    Verb { name: "enter", usage: "PID [CMD [ARG...]]", bit: ENTER,
+           help: "run CMD in the instance that PID belongs to" },
+    Verb { name: "ps", usage: "[--json]", bit: PS,
+           help: "list your running instances" },
     Verb { name: "doctor", usage: "", bit: DOCTOR,
-           help: "say what this machine allows, and whether run works" },
+           help: "say what this machine allows and what works" },
 ];
 
 /// What an option is about: the groups of `--help`.
@@ -76,6 +84,11 @@ pub enum Id {
     NoNest,
     Unprivileged,
     Explain,
+    Init,
+    Report,
+    Timeout,
+    Rlimit,
+    Json,
     Help,
     Version,
 }
@@ -115,43 +128,59 @@ pub struct Opt {
 const SRC: (&str, Complete) = ("SRC", Complete::File);
 const DST: (&str, Complete) = ("DST", Complete::Directory);
 
+/// Names of resource limits, as they start a value of `--rlimit`.
+pub const LIMITS: &[&str] = &[
+    "as=", "core=", "cpu=", "data=", "fsize=", "memlock=", "msgqueue=", "nofile=", "nproc=", "rss=", "sigpending=",
+    "stack=",
+];
+
 /// Every option, in the order of `--help`.
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     Opt { id: Id::Root, short: Some('r'), long: "root", values: &[("DIR", Complete::Directory)],
-          help: "root filesystem (default: the host's); more than one: layers", group: Group::Files, verbs: RUN | BUILD },
+          help: "root filesystem; default the host's; several: layers", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Vol, short: Some('v'), long: "vol", values: &[SRC, DST],
           help: "volume: bind SRC on DST, writable", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Map, short: Some('m'), long: "map", values: &[SRC, DST],
           help: "map: bind SRC on DST, read-only", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Tmpfs, short: Some('t'), long: "tmpfs", values: &[("OPTS", Complete::Words(&["-", "size=", "nr_inodes=", "mode="])), DST],
-          help: "private tmpfs on DST; OPTS like size=1G,mode=755 or -", group: Group::Files, verbs: RUN | BUILD },
+          help: "private tmpfs; OPTS like size=1G,mode=755, or -", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Here, short: Some('H'), long: "here", values: &[],
           help: "the current directory as a volume, and start in it", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Dev, short: None, long: "dev", values: &[("PATH", Complete::File)],
-          help: "a device of the host's /dev, or a directory of them", group: Group::Files, verbs: RUN | BUILD },
+          help: "a device in /dev, or a directory of devices", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Mask, short: None, long: "mask", values: &[("PATH", Complete::File)],
           help: "hide a file or directory", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Chdir, short: Some('C'), long: "chdir", values: &[("DIR", Complete::Directory)],
-          help: "start in DIR (default: the same directory, else /)", group: Group::Process, verbs: RUN | BUILD },
+          help: "start in DIR (default: the same directory, else /)", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::Env, short: Some('e'), long: "env", values: &[("NAME", Complete::Nothing), ("VALUE", Complete::Nothing)],
-          help: "set a variable; NAME=VALUE in one word works too", group: Group::Process, verbs: RUN | BUILD },
+          help: "set a variable; NAME=VALUE in one word works too", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::UnsetEnv, short: Some('E'), long: "unset-env", values: &[("NAME", Complete::Nothing)],
-          help: "remove a variable", group: Group::Process, verbs: RUN | BUILD },
+          help: "remove a variable", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::ClearEnv, short: None, long: "clear-env", values: &[],
-          help: "start from an empty environment", group: Group::Process, verbs: RUN | BUILD },
+          help: "start from an empty environment", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::KeepFd, short: None, long: "keep-fd", values: &[("N", Complete::Nothing)],
-          help: "pass descriptor N on (default: only 0, 1 and 2)", group: Group::Process, verbs: RUN | BUILD },
+          help: "pass descriptor N on (default: only 0, 1 and 2)", group: Group::Process, verbs: RUN | BUILD | ENTER },
+    Opt { id: Id::Init, short: None, long: "init", values: &[],
+          help: "PID 1 is a reaper, CMD is PID 2", group: Group::Process, verbs: RUN | BUILD },
+    Opt { id: Id::Timeout, short: None, long: "timeout", values: &[("TIME", Complete::Nothing)],
+          help: "end CMD after TIME, like 1.5 or 10m", group: Group::Process, verbs: RUN | BUILD | ENTER },
+    Opt { id: Id::Rlimit, short: None, long: "rlimit", values: &[("NAME=VALUE", Complete::Words(LIMITS))],
+          help: "lower a limit of setrlimit(2), like nofile=64", group: Group::Process, verbs: RUN | BUILD | ENTER },
+    Opt { id: Id::Report, short: None, long: "report", values: &[("FILE|FD", Complete::File)],
+          help: "when CMD has ended, write what it used as JSON", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::Net, short: Some('n'), long: "net", values: &[("none|host", Complete::Words(&["none", "host"]))],
           help: "none: a network of its own with only loopback", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::Hostname, short: None, long: "hostname", values: &[("NAME", Complete::Nothing)],
           help: "a host name of its own", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::NoNest, short: None, long: "no-nest", values: &[],
-          help: "no program inside can gain privilege (no_new_privs)", group: Group::Isolation, verbs: RUN | BUILD },
+          help: "no program inside gains privilege (no_new_privs)", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::Unprivileged, short: None, long: "unprivileged", values: &[],
           help: "use a user namespace, even if installed set-uid", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::Explain, short: None, long: "explain", values: &[],
           help: "print what would be done, and do nothing", group: Group::General, verbs: RUN | BUILD },
+    Opt { id: Id::Json, short: None, long: "json", values: &[],
+          help: "ps: print JSON", group: Group::General, verbs: PS },
     Opt { id: Id::Help, short: Some('h'), long: "help", values: &[],
           help: "show this help", group: Group::General, verbs: 0 },
     Opt { id: Id::Version, short: Some('V'), long: "version", values: &[],

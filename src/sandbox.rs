@@ -4,6 +4,9 @@
 use crate::command::Command;
 use crate::creds::{self, Caller, Need, Privileged};
 use crate::dev;
+use crate::filter;
+use crate::init;
+use crate::process::has_ended;
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::mount::{Detached, Identity, Kind, identity, make_entry};
 use crate::plan::{HIDDEN, Mount, Plan, SYSTEM, Tmpfs, What, components};
@@ -12,7 +15,7 @@ use crate::stage::{Stage, each_entry, piece};
 use crate::sys::{self, Tighten};
 use alloc::format;
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
@@ -36,6 +39,8 @@ pub struct Job<'a> {
     pub no_nest: bool,
     /// Descriptors to pass on beside 0, 1 and 2.
     pub keep_fds: Vec<u32>,
+    /// Where a reaper tells how the command ended; without it there is none.
+    pub status: Option<OwnedFd>,
 }
 
 /// The running program: where it was started from, and its file.
@@ -61,12 +66,13 @@ pub fn run(job: Job<'_>, privileged: Option<Privileged>) -> Error {
         build(job, privileged)
     };
     match build() {
-        Ok(command) => command.exec(),
+        Ok((command, Some(status))) => init::run(&command, &status),
+        Ok((command, None)) => command.exec(),
         Err(error) => error,
     }
 }
 
-fn build<'a>(mut job: Job<'a>, privileged: Privileged) -> Result<Command<'a>> {
+fn build<'a>(mut job: Job<'a>, privileged: Privileged) -> Result<(Command<'a>, Option<OwnedFd>)> {
     let umask = rustix::process::umask(Mode::empty());
     let mut stage = Stage::begin(&privileged, job.plan.writable)?;
     // open
@@ -94,27 +100,27 @@ fn build<'a>(mut job: Job<'a>, privileged: Privileged) -> Result<Command<'a>> {
     rustix::process::fchdir(&start).or_fail(on("enter {}", job.command.directory()))?;
     drop(start);
     rustix::process::umask(umask);
+    filter::protect_terminal()?;
     // drop
+    job.keep_fds.extend(job.status.iter().map(|fd| fd.as_raw_fd().unsigned_abs()));
     close_descriptors(&job.keep_fds)?;
     privileged.relinquish()?;
     if job.no_nest {
         rustix::thread::set_no_new_privs(true).or_fail("forbid new privileges")?;
     }
-    Ok(job.command)
+    Ok((job.command, job.status))
 }
 
 /// Asks the kernel to kill this process, and with it the instance, when the supervisor is
 /// gone. Privilege is only reduced from here on, which keeps the wish; `prctl(2)`,
 /// `PR_SET_PDEATHSIG`. It may be gone already: then nobody would tell.
-fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
-    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+pub fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
     let failed = "tie the instance to its supervisor";
     let signal = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(signal).or_fail(failed)?;
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    match poll(&mut [PollFd::new(life, PollFlags::IN)], Some(&now)).or_fail(failed)? {
-        0 => Ok(()),
-        _ => Err(Error::refused(failed, "it is gone")),
+    match has_ended(life).or_fail(failed)? {
+        false => Ok(()),
+        true => Err(Error::refused(failed, "it is gone")),
     }
 }
 
@@ -292,7 +298,7 @@ fn start_directory(stage: &Stage<'_>, command: &Command<'_>, here: Option<Identi
 }
 
 /// Closes all descriptors from 3 on but those to keep.
-fn close_descriptors(keep: &[u32]) -> Result<()> {
+pub fn close_descriptors(keep: &[u32]) -> Result<()> {
     let mut from = 3;
     while let Some(kept) = keep.iter().copied().filter(|fd| *fd >= from).min() {
         if kept > from {

@@ -1,16 +1,22 @@
 //! The supervisor: it waits for the command, passes signals on, and ends as the command ends.
-//! It holds no privilege and no descriptor beyond the caller's first three.
+//! It holds no privilege, and no descriptor beyond the caller's first three unless an option
+//! needs one.
+//!
+//! A command is PID 1 of its namespace, and the kernel shields PID 1 from signals that it does
+//! not handle. What their default action would have been is done here, so that the command
+//! seems an ordinary process. With `--init` a reaper of ours is PID 1, and watches the command
+//! with this same code. `pid_namespaces(7)`, signal(7).
 #![forbid(unsafe_code)]
 
-use crate::error::{OrFail, Result};
-use crate::sys::{self, ALL_SIGNALS, SignalSet};
-use alloc::format;
+use crate::error::{Error, OrFail, Result};
+use crate::process::{field, status};
+use crate::sys::{self, ALL_SIGNALS, Moment, SignalSet, Usage};
 use core::mem::MaybeUninit;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus};
+use rustix::process::{Pid, Signal, getpid};
 
-/// How the instance ended.
+/// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
     /// With this exit status.
@@ -19,108 +25,254 @@ pub enum End {
     Signal(i32),
 }
 
-/// What a signal does to a process that has no handler for it. signal(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Default {
-    End,
-    Stop,
-    Nothing,
+impl End {
+    /// From what wait(2) gives; `None` for a process that only stopped.
+    fn of(status: i32) -> Option<Self> {
+        match status & 0x7f {
+            0 => Some(End::Exit(u8::try_from(status >> 8 & 0xff).unwrap_or(u8::MAX))),
+            STOPPED => None,
+            signal => Some(End::Signal(signal)),
+        }
+    }
 }
 
+/// Who ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Itself, or what is in the instance.
+    Command,
+    /// A signal that was sent to the supervisor.
+    Signal,
+    /// `--timeout`
+    Timeout,
+}
+
+/// What became of the command.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Who ended it.
+    pub cause: Cause,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// What to watch.
+pub struct Watch<'a> {
+    command: Pid,
+    /// This process is PID 1 of a namespace: signals cannot end or stop it.
+    first: bool,
+    /// Others may be left to this process to be waited for.
+    reaper: bool,
+    /// When to end the command, and then to kill it.
+    deadline: Option<Moment>,
+    timed_out: bool,
+    killed: bool,
+    /// Where a reaper tells how the command really ended.
+    status: Option<BorrowedFd<'a>>,
+    /// The last signal that was passed on, and whether its default action was done.
+    passed: Option<(i32, bool)>,
+    /// The signal whose default action stopped the command.
+    stopped_by: i32,
+    /// This process was stopped, and is not any more.
+    resumed: bool,
+}
+
+const STOPPED: i32 = 0x7f;
 const KILL: i32 = 9;
+const TERM: i32 = 15;
 const CHLD: i32 = 17;
 const CONT: i32 = 18;
 const STOP: i32 = 19;
 const SI_KERNEL: i32 = 128;
 
-fn default_action(signal: i32) -> Default {
+/// How long a command may take to end after the SIGTERM of `--timeout`.
+const GRACE: Moment = Moment { seconds: 5, nanoseconds: 0 };
+
+/// What a signal does to a process that has no handler for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    End,
+    Stop,
+    Nothing,
+}
+
+fn default_action(signal: i32) -> Action {
     match signal {
         // CHLD, CONT, URG, WINCH
-        17 | 18 | 23 | 28 => Default::Nothing,
+        17 | 18 | 23 | 28 => Action::Nothing,
         // STOP, TSTP, TTIN, TTOU
-        19..=22 => Default::Stop,
-        _ => Default::End,
+        19..=22 => Action::Stop,
+        _ => Action::End,
     }
 }
 
-/// Waits for the command, with all signals blocked.
-pub fn wait(command: Pid) -> Result<End> {
-    let mut watch = Watch { command, ended_by: None, stopped_by: STOP };
-    loop {
-        match sys::wait_signal(ALL_SIGNALS, None) {
-            Ok(taken) if taken.signal == CHLD => {
-                if let Some(end) = watch.look()? {
-                    return Ok(end);
-                }
-            }
-            Ok(taken) => watch.pass_on(taken)?,
-            Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(errno) => return Err(crate::error::Error::of("wait for a signal", errno)),
+/// Whether the terminal sends a signal to its whole foreground group: HUP, INT, QUIT, CONT,
+/// TSTP, TTIN, TTOU, WINCH.
+fn of_terminal(signal: i32) -> bool {
+    matches!(signal, 1 | 2 | 3 | 18 | 20 | 21 | 22 | 28)
+}
+
+impl<'a> Watch<'a> {
+    /// Watches a command.
+    pub fn new(command: Pid) -> Self {
+        Watch {
+            command,
+            first: getpid().is_init(),
+            reaper: false,
+            deadline: None,
+            timed_out: false,
+            killed: false,
+            status: None,
+            passed: None,
+            stopped_by: STOP,
+            resumed: false,
         }
     }
-}
 
-struct Watch {
-    command: Pid,
-    /// The signal whose default action ended the command at our hands.
-    ended_by: Option<i32>,
-    /// The signal whose default action stopped it.
-    stopped_by: i32,
-}
+    /// Waits for other children too, which the command left behind.
+    pub fn and_reap(self) -> Self {
+        Watch { reaper: true, ..self }
+    }
 
-impl Watch {
-    /// What became of the command: `None` while it lives.
-    fn look(&mut self) -> Result<Option<End>> {
+    /// Ends the command after this time.
+    pub fn for_at_most(self, time: Option<Moment>) -> Result<Self> {
+        let Some(time) = time else { return Ok(self) };
+        Ok(Watch { deadline: Some(sys::now().or_fail("read the clock")?.plus(time)), ..self })
+    }
+
+    /// Asks a reaper how the command ended.
+    pub fn and_ask(self, status: Option<BorrowedFd<'a>>) -> Self {
+        Watch { status, ..self }
+    }
+
+    /// Waits for the command, with all signals blocked.
+    pub fn wait(mut self) -> Result<Outcome> {
         loop {
-            let options = WaitOptions::NOHANG | WaitOptions::UNTRACED;
-            let status = match rustix::process::waitpid(Some(self.command), options) {
-                Ok(Some((_, status))) => status,
-                Ok(None) => return Ok(None),
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(crate::error::Error::of("wait for the command", errno)),
-            };
-            match self.end(status) {
-                Some(end) => return Ok(Some(end)),
-                None => self.stop_likewise()?,
+            match sys::wait_signal(ALL_SIGNALS, self.time_left()?) {
+                Ok(taken) if taken.signal == CHLD => {
+                    if let Some(outcome) = self.look()? {
+                        return Ok(outcome);
+                    }
+                }
+                Ok(taken) => self.pass_on(taken)?,
+                Err(Errno::AGAIN) => self.time_is_up()?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(Error::of("wait for a signal", errno)),
             }
         }
     }
 
-    fn end(&self, status: WaitStatus) -> Option<End> {
-        if let Some(code) = status.exit_status() {
-            return Some(End::Exit(u8::try_from(code & 0xff).unwrap_or(u8::MAX)));
-        }
-        let signal = status.terminating_signal()?;
-        Some(End::Signal(self.ended_by.filter(|_| signal == KILL).unwrap_or(signal)))
+    fn time_left(&self) -> Result<Option<Moment>> {
+        let Some(deadline) = self.deadline else { return Ok(None) };
+        Ok(Some(deadline.minus(sys::now().or_fail("read the clock")?)))
     }
 
-    /// Stops this process as the command was stopped, so that a shell takes the job for
-    /// stopped; then continues the command. SIGCONT reaches a stopped process even blocked.
-    fn stop_likewise(&mut self) -> Result<()> {
-        end_by(self.stopped_by)?;
-        self.stopped_by = STOP;
+    /// First SIGTERM, as `kill(1)` would send it; after the grace SIGKILL.
+    fn time_is_up(&mut self) -> Result<()> {
+        if self.timed_out {
+            self.killed = true;
+            self.deadline = None;
+            return self.send(KILL);
+        }
+        self.timed_out = true;
+        self.deadline = Some(sys::now().or_fail("read the clock")?.plus(GRACE));
+        self.deliver(TERM)?;
+        // A stopped command could not even end.
         self.send(CONT)
     }
 
-    /// Has a signal act on the command as if it were an ordinary process. The kernel shields
-    /// it, as PID 1 of its namespace, from signals that it does not handle; so their default
-    /// action is done here. `pid_namespaces(7)`.
+    /// What became of the command: `None` while it lives.
+    fn look(&mut self) -> Result<Option<Outcome>> {
+        loop {
+            let whom = if self.reaper { None } else { Some(self.command) };
+            let (pid, status, usage) = match sys::wait(whom) {
+                Ok(Some(found)) => found,
+                Ok(None) => return Ok(None),
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(Error::of("wait for the command", errno)),
+            };
+            if pid != self.command {
+                continue;
+            }
+            match End::of(status) {
+                Some(end) => return Ok(Some(self.outcome(end, usage))),
+                None => self.stop_likewise(status >> 8 & 0xff)?,
+            }
+        }
+    }
+
+    fn outcome(&self, end: End, usage: Usage) -> Outcome {
+        let end = match self.passed {
+            // Its default action was done by SIGKILL.
+            Some((signal, true)) if end == End::Signal(KILL) => End::Signal(signal),
+            // PID 1 cannot end itself by the signal that it was sent, and says so as shells do.
+            Some((signal, _)) if end == End::Exit(after_signal(signal)) => End::Signal(signal),
+            _ => self.told().unwrap_or(end),
+        };
+        let by_signal = self.passed.is_some_and(|(signal, _)| end == End::Signal(signal));
+        match (self.timed_out, by_signal) {
+            // As timeout(1) has it.
+            (true, _) if self.killed => Outcome { end: End::Exit(137), cause: Cause::Timeout, usage },
+            (true, _) => Outcome { end: End::Exit(124), cause: Cause::Timeout, usage },
+            (false, true) => Outcome { end, cause: Cause::Signal, usage },
+            (false, false) => Outcome { end, cause: Cause::Command, usage },
+        }
+    }
+
+    /// What a reaper says of the command: the status as wait(2) gave it.
+    fn told(&self) -> Option<End> {
+        let mut status = [0; 4];
+        match rustix::io::read(self.status?, &mut status) {
+            Ok(4) => End::of(i32::from_ne_bytes(status)),
+            _ => None,
+        }
+    }
+
+    /// Stops this process as the command was stopped, so that a shell takes the job for
+    /// stopped. The SIGCONT that ends this is then taken like any signal, and passed on.
+    /// PID 1 cannot be stopped from inside: it has the process group stopped, to which the
+    /// supervisor outside belongs.
+    fn stop_likewise(&mut self, signal: i32) -> Result<()> {
+        if self.first {
+            let group = rustix::process::getpgrp();
+            return rustix::process::kill_process_group(group, Signal::STOP).or_fail("stop the process group");
+        }
+        let wanted = core::mem::replace(&mut self.stopped_by, STOP);
+        act_by_default(if signal == STOP { wanted } else { signal })?;
+        self.resumed = true;
+        Ok(())
+    }
+
+    /// Has a signal act on the command as if it had been sent there.
     fn pass_on(&mut self, taken: sys::Taken) -> Result<()> {
-        let signal = taken.signal;
-        if handled(self.command, signal) {
-            // What the terminal sends goes to the whole foreground group, command included.
-            let reached_both = taken.code == SI_KERNEL && self.in_our_group();
-            return if reached_both { Ok(()) } else { self.send(signal) };
+        if taken.signal == CONT && core::mem::take(&mut self.resumed) && !stopped(self.command) {
+            // What continued this process continued the command too: it went to the group.
+            return Ok(());
+        }
+        let reached_both = taken.code == SI_KERNEL && of_terminal(taken.signal) && self.in_our_group();
+        if reached_both && (self.reaper || handled(self.command, taken.signal)) {
+            return Ok(());
+        }
+        self.deliver(taken.signal)
+    }
+
+    /// Sends a signal to the command, or does what its default action would be.
+    fn deliver(&mut self, signal: i32) -> Result<()> {
+        if self.reaper || handled(self.command, signal) {
+            self.passed = Some((signal, false));
+            return self.send(signal);
         }
         match default_action(signal) {
-            Default::Nothing if signal == CONT => self.send(CONT),
-            Default::Nothing => Ok(()),
-            Default::Stop => {
+            Action::Nothing if signal == CONT => self.send(CONT),
+            Action::Nothing => Ok(()),
+            Action::Stop => {
                 self.stopped_by = signal;
                 self.send(STOP)
             }
-            Default::End => {
-                self.ended_by.get_or_insert(signal);
+            Action::End => {
+                self.passed = Some((signal, true));
                 self.send(KILL)
             }
         }
@@ -132,51 +284,50 @@ impl Watch {
 
     /// It has not been waited for, so the PID is still the command's.
     fn send(&self, signal: i32) -> Result<()> {
-        let Some(signal) = Signal::from_named_raw(signal) else {
-            return Ok(());
-        };
-        match rustix::process::kill_process(self.command, signal) {
+        match sys::kill(self.command, signal) {
             // It ended meanwhile, or took other ids; the next wait tells.
             Ok(()) | Err(Errno::SRCH | Errno::PERM) => Ok(()),
-            Err(errno) => Err(crate::error::Error::of("pass a signal on", errno)),
+            Err(errno) => Err(Error::of("pass a signal on", errno)),
         }
     }
 }
 
-/// Whether a process handles, ignores or blocks a signal, as far as `/proc` tells. A process
-/// that is being replaced or is gone counts as one that does not.
+/// Whether a process handles, ignores or blocks a signal, as far as `/proc` tells; and whether
+/// it is no PID 1 at all, so that the kernel does the default action. A process that is gone
+/// counts as one that does not handle it.
 fn handled(pid: Pid, signal: i32) -> bool {
     let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
-    let Ok(file) = rustix::fs::openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-    else {
-        return false;
-    };
-    let Ok((text, _)) = rustix::io::read(&file, &mut buffer) else {
-        return false;
-    };
-    let set = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(text, name));
-    set.fold(0, |all, one| all | one) & (1 << (signal - 1)) != 0
+    let Some(text) = status(pid, &mut buffer) else { return false };
+    let sets = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(text, name));
+    let own_pid = field(text, "NSpid:").and_then(|pids| pids.rsplit(|b| *b == b'\t').next());
+    sets.fold(0, |all, one| all | one) & (1 << (signal - 1)) != 0 || own_pid != Some(b"1")
 }
 
-/// The set of signals on a line of `/proc/PID/status`. proc(5).
+fn stopped(pid: Pid) -> bool {
+    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+    status(pid, &mut buffer).and_then(|text| field(text, "State:")).is_some_and(|state| state.starts_with(b"T"))
+}
+
+/// The signals on a line of `/proc/PID/status`. proc(5).
 fn signal_set(status: &[u8], name: &str) -> Option<SignalSet> {
-    let line = status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes()))?;
-    SignalSet::from_str_radix(core::str::from_utf8(line).ok()?.trim(), 16).ok()
+    SignalSet::from_str_radix(core::str::from_utf8(field(status, name)?).ok()?, 16).ok()
 }
 
 /// Lets a signal have its default action on this process. Returns if it was a stop that is
 /// over, or if the signal cannot act: on PID 1 of a namespace, say.
-fn end_by(signal: i32) -> Result<()> {
+fn act_by_default(signal: i32) -> Result<()> {
     let failed = "end by a signal";
     if signal != KILL && signal != STOP {
         sys::default_disposition(signal).or_fail(failed)?;
     }
-    if let Some(named) = Signal::from_named_raw(signal) {
-        rustix::process::kill_process(rustix::process::getpid(), named).or_fail(failed)?;
-    }
+    sys::kill(getpid(), signal).or_fail(failed)?;
     sys::block_only(ALL_SIGNALS & !(1 << (signal - 1))).or_fail(failed)?;
     sys::block_only(ALL_SIGNALS).or_fail(failed)
+}
+
+/// The exit status that says what a signal would have said.
+pub fn after_signal(signal: i32) -> u8 {
+    128 | u8::try_from(signal).unwrap_or(127)
 }
 
 /// Ends this process as the command ended.
@@ -184,9 +335,10 @@ pub fn end(end: End) -> ! {
     match end {
         End::Exit(status) => sys::exit(status),
         End::Signal(signal) => {
-            let _ = end_by(signal);
-            // Where a signal cannot end us, the status says it as shells do.
-            sys::exit(128 | u8::try_from(signal).unwrap_or(127))
+            // The command has left its own core file, if any.
+            let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+            let _ = act_by_default(signal);
+            sys::exit(after_signal(signal))
         }
     }
 }
@@ -197,16 +349,25 @@ mod tests {
 
     #[test]
     fn signal_sets_are_read_from_status() {
-        let status = b"Name:\tx\nSigBlk:\t0000000000000002\nSigCgt:\tfffffffe7ffbfeff\n";
+        let status = b"Name:\tx\nNSpid:\t812\t1\nSigBlk:\t0000000000000002\nSigCgt:\tfffffffe7ffbfeff\n";
         assert_eq!(signal_set(status, "SigBlk:"), Some(2));
         assert_eq!(signal_set(status, "SigCgt:"), Some(0xffff_fffe_7ffb_feff));
         assert_eq!(signal_set(status, "SigIgn:"), None);
+        assert_eq!(field(status, "NSpid:"), Some(&b"812\t1"[..]));
     }
 
     #[test]
     fn stop_signals_do_not_end_a_process() {
-        assert_eq!(default_action(20), Default::Stop);
-        assert_eq!(default_action(28), Default::Nothing);
-        assert_eq!(default_action(15), Default::End);
+        assert_eq!(default_action(20), Action::Stop);
+        assert_eq!(default_action(28), Action::Nothing);
+        assert_eq!(default_action(15), Action::End);
+    }
+
+    #[test]
+    fn a_wait_status_tells_exit_signal_and_stop() {
+        assert_eq!(End::of(7 << 8), Some(End::Exit(7)));
+        assert_eq!(End::of(15), Some(End::Signal(15)));
+        assert_eq!(End::of(0x80 | 11), Some(End::Signal(11)));
+        assert_eq!(End::of(19 << 8 | 0x7f), None);
     }
 }

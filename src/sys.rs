@@ -14,8 +14,9 @@ use core::cell::Cell;
 use core::ffi::CStr;
 use core::mem::MaybeUninit;
 use core::ptr;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
+use rustix::process::Pid;
 
 // ---- the one architecture-dependent part ---------------------------------------------------
 
@@ -32,12 +33,16 @@ mod nr {
     pub const SOCKET: usize = 41;
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
+    pub const WAIT4: usize = 61;
+    pub const KILL: usize = 62;
     pub const GETRESUID: usize = 118;
     pub const GETRESGID: usize = 120;
     pub const SETFSUID: usize = 122;
     pub const SETFSGID: usize = 123;
     pub const RT_SIGTIMEDWAIT: usize = 128;
+    pub const PRCTL: usize = 157;
     pub const SETHOSTNAME: usize = 170;
+    pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
     pub const CLOSE_RANGE: usize = 436;
     pub const MOUNT_SETATTR: usize = 442;
@@ -340,14 +345,14 @@ mod by_name {
 
 /// Starts a process with a copy of this one's memory, in the new namespaces of `flags`
 /// (`CLONE_NEW*`). clone(2). Gives `None` in the child and its PID in the parent.
-pub fn clone(flags: u32) -> Result<Option<rustix::process::Pid>> {
+pub fn clone(flags: u32) -> Result<Option<Pid>> {
     const SIGCHLD: u32 = 17;
     const CLONE_VM: u32 = 0x100;
     let flags = (flags & !CLONE_VM) | SIGCHLD;
     // SAFETY: without CLONE_VM the child runs on a copy of this very stack, and there is
     // no other thread whose locks it could miss.
     let pid = unsafe { call(nr::CLONE, [flags as usize, NONE, NONE, NONE, NONE, 0]) }?;
-    Ok(i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw))
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
 }
 
 /// Becomes another program. execve(2). Returns only on failure.
@@ -398,6 +403,17 @@ pub fn is_open(fd: u32) -> Result<()> {
     const F_GETFD: usize = 1;
     // SAFETY: a number, and nothing is written.
     unsafe { call(nr::FCNTL, [fd as usize, F_GETFD, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Another descriptor for what `fd` is, above the standard ones and closed at exec. fcntl(2),
+/// `F_DUPFD_CLOEXEC`.
+pub fn duplicate(fd: u32) -> Result<OwnedFd> {
+    const F_DUPFD_CLOEXEC: usize = 1030;
+    // SAFETY: two numbers; the new descriptor belongs to nobody else yet.
+    unsafe {
+        let new = call(nr::FCNTL, [fd as usize, F_DUPFD_CLOEXEC, 3, 0, 0, 0])?;
+        Ok(OwnedFd::from_raw_fd(i32::try_from(new).map_err(|_| Errno::BADF)?))
+    }
 }
 
 /// Makes one of the standard descriptors another name for `from`. dup2(2).
@@ -479,16 +495,105 @@ pub struct Taken {
 }
 
 /// Waits for one of the signals of `set`, which must be blocked. `rt_sigtimedwait(2)`.
-pub fn wait_signal(set: SignalSet, timeout: Option<[i64; 2]>) -> Result<Taken> {
+pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
     // siginfo_t is 128 bytes: si_signo, si_errno, si_code, padding, si_pid.
     let mut info = [0i32; 32];
-    let limit = timeout.as_ref().map_or(NONE, |t| t.as_ptr() as usize);
+    let limit = timeout.as_ref().map_or(NONE, |t| ptr::from_ref(t) as usize);
     // SAFETY: reads eight bytes of the set and the timespec, and writes at most 128 bytes to
     // `info`; all are of this frame.
     unsafe {
         call(nr::RT_SIGTIMEDWAIT, [ptr::from_ref(&set) as usize, info.as_mut_ptr() as usize, limit, 8, 0, 0])
     }?;
     Ok(Taken { signal: info[0], code: info[2], pid: info[4] })
+}
+
+/// Sends any signal, real-time ones too. kill(2).
+pub fn kill(pid: Pid, signal: i32) -> Result<()> {
+    // SAFETY: two numbers. What the signal does to us is what it would do from anyone.
+    unsafe { call(nr::KILL, [pid.as_raw_nonzero().get() as usize, signal as usize, 0, 0, 0, 0]) }.map(drop)
+}
+
+/// What a process and the children it waited for have used. getrusage(2).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// Seconds and microseconds in user mode.
+    pub user: [i64; 2],
+    /// Seconds and microseconds in the kernel.
+    pub system: [i64; 2],
+    /// Peak of resident memory, KiB.
+    pub peak: i64,
+    #[doc(hidden)]
+    pub unused_1: [i64; 3],
+    /// Page faults without input or output.
+    pub minor_faults: i64,
+    /// Page faults with.
+    pub major_faults: i64,
+    #[doc(hidden)]
+    pub unused_2: [i64; 6],
+    /// Context switches when it waited.
+    pub voluntary_switches: i64,
+    /// Context switches when its time was up.
+    pub involuntary_switches: i64,
+}
+
+/// Takes one child that ended or stopped, without waiting: this one, or any. Gives its PID,
+/// its status as `waitpid(2)` has it, and what it used. wait4(2).
+pub fn wait(pid: Option<Pid>) -> Result<Option<(Pid, i32, Usage)>> {
+    const WNOHANG_UNTRACED: usize = 1 | 2;
+    let mut status = 0i32;
+    let mut usage = Usage::default();
+    let whom = pid.map_or(usize::MAX, |pid| pid.as_raw_nonzero().get() as usize);
+    // SAFETY: writes an int and a struct rusage of 144 bytes, both of this frame.
+    let found = unsafe {
+        call(
+            nr::WAIT4,
+            [whom, ptr::from_mut(&mut status) as usize, WNOHANG_UNTRACED, ptr::from_mut(&mut usage) as usize, 0, 0],
+        )
+    }?;
+    Ok(i32::try_from(found).ok().and_then(Pid::from_raw).map(|pid| (pid, status, usage)))
+}
+
+/// A point in time, or a span of it. The kernel's `timespec`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Whole seconds.
+    pub seconds: i64,
+    /// 0 to 999 999 999.
+    pub nanoseconds: i64,
+}
+
+impl Moment {
+    const SECOND: i64 = 1_000_000_000;
+
+    /// The sum; far enough in the future all are the same.
+    pub fn plus(self, other: Moment) -> Moment {
+        let sum = self.nanoseconds + other.nanoseconds;
+        let carry = i64::from(sum >= Self::SECOND);
+        let seconds = self.seconds.saturating_add(other.seconds).saturating_add(carry);
+        Moment { seconds, nanoseconds: sum - carry * Self::SECOND }
+    }
+
+    /// The difference, 0 at the least.
+    pub fn minus(self, other: Moment) -> Moment {
+        let difference = self.nanoseconds - other.nanoseconds;
+        let borrow = i64::from(difference < 0);
+        let seconds = self.seconds.saturating_sub(other.seconds).saturating_sub(borrow);
+        if seconds < 0 {
+            return Moment::default();
+        }
+        Moment { seconds, nanoseconds: difference + borrow * Self::SECOND }
+    }
+}
+
+/// Time since the machine started. `clock_gettime(2)`, `CLOCK_MONOTONIC`.
+pub fn now() -> Result<Moment> {
+    const CLOCK_MONOTONIC: usize = 1;
+    let mut now = Moment::default();
+    // SAFETY: writes a timespec of this frame.
+    unsafe { call(nr::CLOCK_GETTIME, [CLOCK_MONOTONIC, ptr::from_mut(&mut now) as usize, 0, 0, 0, 0]) }?;
+    Ok(now)
 }
 
 // ---- mounts and the rest -------------------------------------------------------------------
@@ -550,6 +655,38 @@ pub fn tighten(fd: impl AsFd, attributes: Tighten, reach: Reach) -> Result<()> {
         )
     }
     .map(drop)
+}
+
+/// An instruction of a classic BPF program. The kernel's `sock_filter`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Instruction {
+    /// What to do.
+    pub code: u16,
+    /// How many instructions to skip if a test holds.
+    pub yes: u8,
+    /// And if it does not.
+    pub no: u8,
+    /// The constant that is loaded from, compared with, or returned.
+    pub k: u32,
+}
+
+/// Filters the system calls of this process and all that come from it, for good. seccomp(2),
+/// `PR_SET_SECCOMP`; the kernel checks the program.
+pub fn filter(program: &[Instruction]) -> Result<()> {
+    #[repr(C)]
+    struct Program {
+        length: u16,
+        instructions: *const Instruction,
+    }
+    const PR_SET_SECCOMP: usize = 22;
+    const SECCOMP_MODE_FILTER: usize = 2;
+    let length = u16::try_from(program.len()).map_err(|_| Errno::INVAL)?;
+    let program = Program { length, instructions: program.as_ptr() };
+    // SAFETY: the kernel reads `length` instructions of the slice. What it forbids later are
+    // system calls; those return an error.
+    unsafe { call(nr::PRCTL, [PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ptr::from_ref(&program) as usize, 0, 0, 0]) }
+        .map(drop)
 }
 
 /// Sets the host name of the UTS namespace. sethostname(2).

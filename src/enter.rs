@@ -1,0 +1,266 @@
+//! `enter`: another command in a running instance.
+//!
+//! The target is pinned by a pidfd, and everything is asked of it as the caller, so that the
+//! kernel's own rule for tracing decides. What makes entering safe is not where the instance
+//! comes from but what it is: its namespaces belong to the caller's own user namespace, so
+//! only a privileged program made them, and no set-uid bit counts in it but selfdock's; or
+//! they belong to a user namespace below, and then no privilege of ours goes there. The
+//! joiner takes on what the target is restricted by, or is refused.
+#![forbid(unsafe_code)]
+
+use crate::command::Command;
+use crate::creds::{self, Caller, Privileged};
+use crate::error::{Error, OrFail, Result, on};
+use crate::filter;
+use crate::mount::{Identity, find, identity};
+use crate::process::{Process, decimal, field, has_ended, read, words};
+use crate::sandbox::{close_descriptors, die_with_supervisor};
+use alloc::format;
+use alloc::vec::Vec;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open, set_dumpable_behavior};
+use rustix::thread::{ThreadNameSpaceType as Namespaces, move_into_thread_name_spaces};
+
+/// An instance to enter, by one of its processes.
+pub struct Target {
+    process: OwnedFd,
+    root: OwnedFd,
+    cwd: OwnedFd,
+    /// It has a user namespace of its own.
+    pub own_user_namespace: bool,
+    /// Its namespaces beside those of users and processes that are not ours already.
+    rest: Namespaces,
+    no_new_privs: bool,
+    /// How many filters of system calls it has more than this process.
+    filters: usize,
+    /// Its control group, if this process is in another one.
+    group: Option<Vec<u8>>,
+}
+
+/// What the joiner needs to know.
+pub struct Join<'a> {
+    /// Where to.
+    pub target: Target,
+    /// What to run there.
+    pub command: Command<'a>,
+    /// Ready when the supervisor is gone.
+    pub life: OwnedFd,
+    /// `--keep-fd`
+    pub keep_fds: Vec<u32>,
+}
+
+/// Finds the instance that a PID belongs to: that of its supervisor, or of any process in it.
+/// `program` is selfdock's own file.
+pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target> {
+    let text = format!("{pid}");
+    let failed = on("enter {=}", text.as_bytes());
+    let refuse = |why| Err(Error::refused(failed, why));
+    let not_an_instance = || refuse("not an instance of selfdock, nor a process in one");
+
+    let here = Process::read(rustix::process::getpid()).ok_or_else(|| Error::refused(failed, "/proc does not tell"))?;
+    let named = i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(Process::read);
+    let Some(named) = named else { return refuse("no such process") };
+    let process = if named.depth > here.depth { Some(named) } else { inside(&named) };
+    let Some(process) = process else { return not_an_instance() };
+
+    // Pinned: as long as this process lives, its PID means nobody else. So it is read again.
+    let pinned = pidfd_open(process.pid, PidfdFlags::empty()).or_fail(failed)?;
+    let Some(process) = Process::read(process.pid).filter(|process| !process.ended) else {
+        return refuse("it has ended");
+    };
+    if process.depth <= here.depth {
+        return not_an_instance();
+    }
+    if process.ids != Some((caller.uid, caller.gid)) {
+        return refuse("it is not yours");
+    }
+    match supervisor(process).and_then(|supervisor| supervisor.program()) {
+        Some(found) if found == program => {}
+        Some(_) => return not_an_instance(),
+        None => return refuse("not an instance of yours, as far as can be seen"),
+    }
+    let target = examine(&process, here.depth, program, pinned).map_err(|e| e.about(failed))?;
+    if has_ended(&target.process).or_fail(failed)? {
+        // What was read may have been of another process by then.
+        return refuse("it has ended");
+    }
+    Ok(target)
+}
+
+/// The process inside that a supervisor watches.
+fn inside(supervisor: &Process) -> Option<Process> {
+    supervisor.children().into_iter().find(|child| child.depth > supervisor.depth && !child.ended)
+}
+
+/// The nearest process above that is outside of the namespace.
+fn supervisor(process: Process) -> Option<Process> {
+    let mut above = process;
+    while above.depth >= process.depth {
+        above = Process::read(above.parent?)?;
+    }
+    Some(above)
+}
+
+/// Opens what is needed of the target, and compares its restrictions with our own.
+fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) -> Result<Target> {
+    let pid = target.pid.as_raw_nonzero();
+    let refuse = |why| Err(Error::refused("look at the instance", why));
+    let open = |what: &str, flags: OFlags| {
+        let path = format!("/proc/{pid}/{what}");
+        let fd = rustix::fs::open(path.as_str(), flags | OFlags::CLOEXEC, Mode::empty());
+        fd.or_fail(on("open {}", path.as_bytes()))
+    };
+    let differs = |kind: &str| {
+        let of = |pid: &str| rustix::fs::stat(format!("/proc/{pid}/ns/{kind}").as_str()).map(|stat| stat.st_ino);
+        let failed = on("look at its {=} namespace", kind.as_bytes());
+        Ok::<_, Error>(of(&format!("{pid}")).or_fail(failed)? != of("self").or_fail(failed)?)
+    };
+    let own_user_namespace = differs("user")?;
+    let mut rest = Namespaces::MOUNT | Namespaces::INTER_PROCESS_COMMUNICATION;
+    rest.set(Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME, differs("uts")?);
+    rest.set(Namespaces::NETWORK, differs("net")?);
+
+    let (Some(theirs), Some(ours)) = (read(&format!("/proc/{pid}/status")), read("/proc/self/status")) else {
+        return refuse("/proc does not tell");
+    };
+    let number = |status: &[u8], name| field(status, name).and_then(decimal).unwrap_or(0);
+    let no_new_privs = number(&theirs, "NoNewPrivs:") != 0;
+    let filters = number(&theirs, "Seccomp_filters:").saturating_sub(number(&ours, "Seccomp_filters:"));
+    let filters = usize::try_from(filters).unwrap_or(usize::MAX);
+    // Each level of instances adds one of ours; of another we do not know what it forbids.
+    if filters > target.depth - depth || number(&theirs, "Seccomp:") == 1 {
+        return refuse("it has a system-call filter that a joiner would lack");
+    }
+    if bounding(&ours, own_user_namespace) & !bounding(&theirs, false) != 0 {
+        return refuse("it has a smaller capability bounding set than a joiner would have");
+    }
+    if !own_user_namespace && !no_new_privs && !set_uid_bits_are_inert(pid.get(), program)? {
+        return refuse("set-uid programs would work in it");
+    }
+    Ok(Target {
+        process,
+        root: open("root", OFlags::PATH | OFlags::DIRECTORY)?,
+        cwd: open("cwd", OFlags::PATH | OFlags::DIRECTORY)?,
+        own_user_namespace,
+        rest,
+        no_new_privs,
+        filters: filters.max(1),
+        group: other_group(pid.get())?,
+    })
+}
+
+/// A new user namespace starts with all capabilities in the bounding set.
+fn bounding(status: &[u8], joins_user_namespace: bool) -> u64 {
+    let text = field(status, "CapBnd:").and_then(|hex| core::str::from_utf8(hex).ok());
+    let set = text.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    if joins_user_namespace { 0 } else { set }
+}
+
+/// Whether every mount is `nosuid`, but for selfdock's own file. proc(5), `mountinfo`.
+fn set_uid_bits_are_inert(pid: i32, program: Identity) -> Result<bool> {
+    let text = read(&format!("/proc/{pid}/mountinfo"));
+    let text = text.ok_or_else(|| Error::refused("look at its mounts", "/proc does not tell"))?;
+    for line in text.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let point = words(line).nth(4).unwrap_or(b"");
+        let options = words(line).nth(5).unwrap_or(b"");
+        if options.split(|b| *b == b',').any(|option| option == b"nosuid") {
+            continue;
+        }
+        let path = [format!("/proc/{pid}/root").as_bytes(), point].concat();
+        let found = rustix::fs::stat(&*path).map(|stat| (stat.st_dev, stat.st_ino));
+        if found != Ok(program) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// The control group of a process, if it is not ours. cgroups(7)
+fn other_group(pid: i32) -> Result<Option<Vec<u8>>> {
+    let theirs = read(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    let ours = read("/proc/self/cgroup").unwrap_or_default();
+    if theirs == ours {
+        return Ok(None);
+    }
+    let path = |text: &[u8]| text.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"0::")).map(<[u8]>::to_vec);
+    let rest = |text: &[u8]| text.split(|b| *b == b'\n').filter(|l| !l.starts_with(b"0::")).collect::<Vec<_>>().concat();
+    match path(&theirs) {
+        Some(group) if rest(&theirs) == rest(&ours) => Ok(Some(group)),
+        _ => Err(Error::refused("look at its control groups", "they are not ours, and cannot be joined")),
+    }
+}
+
+impl Target {
+    /// Moves into its user namespace, if it has one, and has later children start in its PID
+    /// namespace. setns(2)
+    pub fn enter_first(&self, caller: Caller, privileged: Option<Privileged>) -> Result<Privileged> {
+        let failed = "enter the instance";
+        self.join_group()?;
+        let mut first = Namespaces::PROCESS_ID;
+        first.set(Namespaces::USER, self.own_user_namespace);
+        move_into_thread_name_spaces(self.process.as_fd(), first).or_fail(failed).map_err(|e| {
+            e.hint_if(Errno::SRCH, "it has ended").hint_if(Errno::INVAL, "it has ended, or its namespaces are odd")
+        })?;
+        match privileged {
+            Some(privileged) => Ok(privileged),
+            None => creds::joined_user_namespace(caller),
+        }
+    }
+
+    fn join_group(&self) -> Result<()> {
+        let Some(group) = &self.group else { return Ok(()) };
+        let path = [b"/sys/fs/cgroup", &**group, b"/cgroup.procs"].concat();
+        let failed = on("join its control group {}", group);
+        let file = rustix::fs::open(&*path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).or_fail(failed);
+        let file = file.map_err(|e| e.hint("enter from a process in the same group"))?;
+        rustix::io::write(&file, b"0").or_fail(failed).map(drop)
+    }
+
+    /// Moves into the other namespaces and to the same root and directory.
+    fn enter_rest(&self, command: &Command<'_>) -> Result<()> {
+        move_into_thread_name_spaces(self.process.as_fd(), self.rest).or_fail("enter the instance")?;
+        let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
+        if identity(&root).or_fail("look at '/'")? != identity(&self.root).or_fail("look at its root")? {
+            return Err(Error::refused("enter the instance", "its process has another root than its namespace"));
+        }
+        let dir = command.directory();
+        let failed = on("enter {}", dir);
+        let dir = if command.chosen_directory() {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            rustix::fs::openat2(&root, dir, flags, Mode::empty(), ResolveFlags::IN_ROOT).or_fail(failed)?
+        } else {
+            rustix::io::fcntl_dupfd_cloexec(&self.cwd, 3).or_fail("look at its directory")?
+        };
+        rustix::process::fchdir(&dir).or_fail(failed)
+    }
+}
+
+/// The joiner's side. It can be seen from inside the instance, so it stays undumpable until
+/// it is the command. Returns only on failure.
+pub fn run(join: Join<'_>, privileged: Privileged) -> Error {
+    match become_joiner(&join, privileged) {
+        Ok(()) => join.command.exec(),
+        Err(error) => error,
+    }
+}
+
+fn become_joiner(join: &Join<'_>, privileged: Privileged) -> Result<()> {
+    die_with_supervisor(&join.life)?;
+    join.target.enter_rest(&join.command)?;
+    for _ in 0..join.target.filters {
+        filter::protect_terminal()?;
+    }
+    close_descriptors(&join.keep_fds)?;
+    privileged.relinquish()?;
+    if join.target.no_new_privs {
+        rustix::thread::set_no_new_privs(true).or_fail("forbid new privileges")?;
+    }
+    Ok(())
+}
+
+/// Hides this process from the others of the caller, in the instance above all.
+pub fn become_undumpable() -> Result<()> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")
+}

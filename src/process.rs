@@ -1,0 +1,140 @@
+//! What `/proc` tells of processes. proc(5).
+#![forbid(unsafe_code)]
+
+use crate::mount::Identity;
+use alloc::format;
+use alloc::vec::Vec;
+use core::mem::MaybeUninit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::OwnedFd;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::Pid;
+
+/// A process, as far as its status tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its PID here.
+    pub pid: Pid,
+    /// Its parent's PID here; `None` if that is outside.
+    pub parent: Option<Pid>,
+    /// In how many PID namespaces it can be seen, from that of `/proc` inwards.
+    pub depth: usize,
+    /// It is PID 1 of its own namespace.
+    pub first: bool,
+    /// It has ended, and was not waited for yet.
+    pub ended: bool,
+    /// All four of its uids and gids are these.
+    pub ids: Option<(u32, u32)>,
+    /// Resident memory, KiB.
+    pub memory: u64,
+}
+
+impl Process {
+    /// Reads `/proc/PID/status`.
+    pub fn read(pid: Pid) -> Option<Self> {
+        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
+        Process::parse(pid, status(pid, &mut buffer)?)
+    }
+
+    fn parse(pid: Pid, text: &[u8]) -> Option<Self> {
+        let pids = field(text, "NSpid:")?;
+        let parent = field(text, "PPid:").and_then(decimal).and_then(|n| i32::try_from(n).ok());
+        let memory = field(text, "VmRSS:").and_then(|v| v.split(|b| *b == b' ').next()).and_then(decimal);
+        Some(Process {
+            pid,
+            parent: parent.and_then(Pid::from_raw),
+            depth: words(pids).count(),
+            first: words(pids).last() == Some(b"1"),
+            ended: field(text, "State:").is_none_or(|state| state.starts_with(b"Z") || state.starts_with(b"X")),
+            ids: same(field(text, "Uid:")?).zip(same(field(text, "Gid:")?)),
+            memory: memory.unwrap_or(0),
+        })
+    }
+
+    /// Which file it runs. Only its owner may know, and only if it is dumpable.
+    pub fn program(&self) -> Option<Identity> {
+        let path = format!("/proc/{}/exe", self.pid.as_raw_nonzero());
+        rustix::fs::stat(path.as_str()).ok().map(|stat| (stat.st_dev, stat.st_ino))
+    }
+
+    /// Its children, where the kernel lists them.
+    pub fn children(&self) -> Vec<Process> {
+        let pid = self.pid.as_raw_nonzero();
+        let text = read(&format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let pids = words(&text).filter_map(decimal).filter_map(|n| i32::try_from(n).ok());
+        pids.filter_map(Pid::from_raw).filter_map(Process::read).collect()
+    }
+}
+
+/// Whether the process of a pidfd has ended. `pidfd_open(2)`: then it can be read.
+pub fn has_ended(pidfd: &OwnedFd) -> rustix::io::Result<bool> {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).map(|ready| ready > 0)
+}
+
+/// A whole file of `/proc`.
+pub fn read(path: &str) -> Option<Vec<u8>> {
+    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    let mut text = Vec::with_capacity(4096);
+    loop {
+        text.reserve(4096);
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text)) {
+            Ok(0) => return Some(text),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// The text of `/proc/PID/status`.
+pub fn status(pid: Pid, buffer: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
+    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
+    let file = rustix::fs::openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    rustix::io::read(&file, buffer).ok().map(|(text, _)| &*text)
+}
+
+/// What follows a name in `/proc/PID/status`.
+pub fn field<'t>(status: &'t [u8], name: &str) -> Option<&'t [u8]> {
+    status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes())).map(<[u8]>::trim_ascii)
+}
+
+/// The words of a line.
+pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
+}
+
+/// A decimal number.
+pub fn decimal(digits: &[u8]) -> Option<u64> {
+    core::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The number that stands four times on a line.
+fn same(line: &[u8]) -> Option<u32> {
+    let mut numbers = words(line).map(decimal);
+    let first = numbers.next()??;
+    let all = (0..3).all(|_| numbers.next() == Some(Some(first)));
+    u32::try_from(first).ok().filter(|_| all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &[u8] = b"Name:\tsh\nState:\tS (sleeping)\nPPid:\t7\nUid:\t5\t5\t5\t5\nGid:\t6\t6\t6\t6\n\
+        NSpid:\t812\t1\nVmRSS:\t     640 kB\nCapBnd:\t000001ffffffffff\n";
+
+    #[test]
+    fn a_status_is_read() {
+        let pid = Pid::from_raw(812).unwrap();
+        let found = Process::parse(pid, STATUS).unwrap();
+        assert_eq!((found.parent, found.depth, found.first), (Pid::from_raw(7), 2, true));
+        assert_eq!((found.ids, found.memory, found.ended), (Some((5, 6)), 640, false));
+    }
+
+    #[test]
+    fn differing_ids_are_no_ids() {
+        assert_eq!(same(b"5\t5\t0\t5"), None);
+        assert_eq!(same(b"5\t5"), None);
+        assert_eq!(same(b"5 5 5 5"), Some(5));
+    }
+}

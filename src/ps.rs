@@ -1,0 +1,211 @@
+//! `selfdock ps`: the caller's instances below where it stands, from `/proc` alone.
+#![forbid(unsafe_code)]
+
+use crate::cli::{self, Command};
+use crate::error::{OrFail, Quoted, Result};
+use crate::mount::Identity;
+use crate::process::{Process, decimal, read, words};
+use crate::stage::each_entry;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+use rustix::fd::AsFd;
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::process::Pid;
+
+/// One instance.
+struct Instance {
+    supervisor: Pid,
+    command: Pid,
+    /// Seconds since it started.
+    age: u64,
+    /// 1 for an instance started from here, 2 for one inside of that.
+    level: usize,
+    /// KiB, of all its processes.
+    memory: u64,
+    /// The words of `--root`, `/` for the host's.
+    root: Vec<u8>,
+    words: Vec<Vec<u8>>,
+}
+
+/// The table, or JSON. `program` is selfdock's own file.
+pub fn text(uid: u32, program: Identity, json: bool) -> Result<String> {
+    let all = processes()?;
+    let here = all.iter().map(|process| process.depth).min().unwrap_or(1);
+    let mut found = Vec::new();
+    for first in all.iter().filter(|process| process.first && process.depth > here && !process.ended) {
+        let supervisor = first.parent.and_then(|pid| all.iter().find(|process| process.pid == pid));
+        let Some(supervisor) = supervisor else { continue };
+        let yours = supervisor.ids.is_some_and(|(owner, _)| owner == uid);
+        if yours && supervisor.depth < first.depth && supervisor.program() == Some(program) {
+            found.push(describe(supervisor, first, &all, here));
+        }
+    }
+    Ok(if json { as_json(&found) } else { as_table(&found) })
+}
+
+fn processes() -> Result<Vec<Process>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()).or_fail("list '/proc'")?;
+    let mut all = Vec::new();
+    each_entry(proc.as_fd(), "list '/proc'".into(), |name| {
+        let pid = decimal(name).and_then(|n| i32::try_from(n).ok()).and_then(Pid::from_raw);
+        all.extend(pid.and_then(Process::read));
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+fn describe(supervisor: &Process, first: &Process, all: &[Process], here: usize) -> Instance {
+    let line = |pid: Pid| read(&format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    let words = arguments(&line(first.pid));
+    Instance {
+        supervisor: supervisor.pid,
+        command: first.pid,
+        age: age(supervisor.pid),
+        level: first.depth - here,
+        memory: all.iter().filter(|process| is_below(process, first, all)).map(|process| process.memory).sum(),
+        root: root(&arguments(&line(supervisor.pid))),
+        words,
+    }
+}
+
+fn arguments(line: &[u8]) -> Vec<Vec<u8>> {
+    line.strip_suffix(b"\0").unwrap_or(line).split(|b| *b == 0).map(<[u8]>::to_vec).collect()
+}
+
+/// The image, as the supervisor was told.
+fn root(supervisor: &[Vec<u8>]) -> Vec<u8> {
+    let args: Vec<&[u8]> = supervisor.iter().skip(1).map(|word| &**word).collect();
+    match cli::parse(&args) {
+        Ok(Command::Run(request)) if !request.roots.is_empty() => request.roots.join(&b'+'),
+        _ => b"/".to_vec(),
+    }
+}
+
+/// Whether a process is in the instance of `first`, or in one inside of it.
+fn is_below(process: &Process, first: &Process, all: &[Process]) -> bool {
+    let mut at = *process;
+    for _ in 0..all.len() {
+        if at.pid == first.pid {
+            return true;
+        }
+        let Some(parent) = at.parent.and_then(|pid| all.iter().find(|other| other.pid == pid)) else { return false };
+        at = *parent;
+    }
+    false
+}
+
+/// Seconds since a process started: field 22 of its `stat`, in hundredths since the start of
+/// the machine.
+fn age(pid: Pid) -> u64 {
+    let stat = read(&format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    // The second field is a name in parentheses, and may hold anything.
+    let after = stat.iter().rposition(|b| *b == b')').map_or(&stat[..], |at| &stat[at + 1..]);
+    let started = words(after).nth(19).and_then(decimal).unwrap_or(0) / 100;
+    let uptime = read("/proc/uptime").unwrap_or_default();
+    let now = uptime.split(|b| *b == b'.').next().and_then(decimal).unwrap_or(0);
+    now.saturating_sub(started)
+}
+
+/// Words as a person would type them: quoted where they hold anything unusual.
+fn shown(words: &[Vec<u8>]) -> String {
+    let mut out = String::new();
+    for word in words {
+        let usual = !word.is_empty() && word.iter().all(|b| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b));
+        let space = if out.is_empty() { "" } else { " " };
+        let _ = match core::str::from_utf8(word) {
+            Ok(word) if usual => write!(out, "{space}{word}"),
+            _ => write!(out, "{space}{}", Quoted(word)),
+        };
+    }
+    out
+}
+
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        3600..86400 => format!("{}h{:02}m", seconds / 3600, seconds / 60 % 60),
+        _ => format!("{}d{:02}h", seconds / 86400, seconds / 3600 % 24),
+    }
+}
+
+fn as_table(all: &[Instance]) -> String {
+    let mut out = String::from("    PID COMMAND     AGE LEVEL  MEMORY ROOT             COMMAND LINE\n");
+    for one in all {
+        let (pid, command) = (one.supervisor.as_raw_nonzero(), one.command.as_raw_nonzero());
+        let (age, memory) = (span(one.age), format!("{}k", one.memory));
+        let (root, line) = (shown(core::slice::from_ref(&one.root)), shown(&one.words));
+        let _ = writeln!(out, "{pid:>7} {command:>7} {age:>7} {:>5} {memory:>7} {root:<16} {line}", one.level);
+    }
+    out
+}
+
+fn as_json(all: &[Instance]) -> String {
+    let mut out = String::from("[");
+    for (i, one) in all.iter().enumerate() {
+        let comma = if i == 0 { "" } else { "," };
+        let (pid, command) = (one.supervisor.as_raw_nonzero(), one.command.as_raw_nonzero());
+        let _ = write!(
+            out,
+            "{comma}\n{{\"pid\":{pid},\"command_pid\":{command},\"age_seconds\":{},\"level\":{},\"memory_kib\":{},\
+             \"root\":{},\"command\":[",
+            one.age,
+            one.level,
+            one.memory,
+            Json(&one.root),
+        );
+        for (i, word) in one.words.iter().enumerate() {
+            let _ = write!(out, "{}{}", if i == 0 { "" } else { "," }, Json(word));
+        }
+        out.push_str("]}");
+    }
+    out.push_str(if all.is_empty() { "]\n" } else { "\n]\n" });
+    out
+}
+
+/// A string of JSON; bytes that are no UTF-8 become the replacement character.
+struct Json<'a>(&'a [u8]);
+
+impl core::fmt::Display for Json<'_> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_char('"')?;
+        for chunk in self.0.utf8_chunks() {
+            for c in chunk.valid().chars() {
+                match c {
+                    '"' | '\\' => write!(f, "\\{c}")?,
+                    _ if (c as u32) < 0x20 => write!(f, "\\u{:04x}", c as u32)?,
+                    _ => f.write_char(c)?,
+                }
+            }
+            if !chunk.invalid().is_empty() {
+                f.write_char('\u{fffd}')?;
+            }
+        }
+        f.write_char('"')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_strings_are_escaped() {
+        assert_eq!(format!("{}", Json(b"a\"\\\n\xff")), "\"a\\\"\\\\\\u000a\u{fffd}\"");
+    }
+
+    #[test]
+    fn unusual_words_are_quoted() {
+        let words = [b"sh".to_vec(), b"-c".to_vec(), b"a b\n".to_vec(), Vec::new()];
+        assert_eq!(shown(&words), "sh -c 'a b\\n' ''");
+    }
+
+    #[test]
+    fn the_root_is_what_the_supervisor_was_told() {
+        assert_eq!(root(&arguments(b"selfdock\0--root\0/a\0run\0sh\0")), b"/a");
+        assert_eq!(root(&arguments(b"selfdock\0run\0sh\0")), b"/");
+    }
+}
