@@ -138,7 +138,7 @@ pub const LIMITS: &[&str] = &[
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     Opt { id: Id::Root, short: Some('r'), long: "root", values: &[("DIR", Complete::Directory)],
-          help: "root filesystem; default the host's; several: layers", group: Group::Files, verbs: RUN | BUILD },
+          help: "root filesystem (else the host's); several: layers", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Vol, short: Some('v'), long: "vol", values: &[SRC, DST],
           help: "volume: bind SRC on DST, writable", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Map, short: Some('m'), long: "map", values: &[SRC, DST],
