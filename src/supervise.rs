@@ -71,7 +71,8 @@ pub struct Watch<'a> {
     killed: bool,
     /// Where a reaper tells how the command really ended.
     status: Option<BorrowedFd<'a>>,
-    /// The last signal that was passed on, and whether its default action was done.
+    /// The last signal that could have ended the command, and whether its default action was
+    /// done here.
     passed: Option<(i32, bool)>,
     /// The signal whose default action stopped the command.
     stopped_by: i32,
@@ -253,15 +254,23 @@ impl<'a> Watch<'a> {
         }
         let reached_both = taken.code == SI_KERNEL && of_terminal(taken.signal) && self.in_our_group();
         if reached_both && (self.reaper || handled(self.command, taken.signal)) {
+            self.note(taken.signal, false);
             return Ok(());
         }
         self.deliver(taken.signal)
     }
 
+    /// Notes a signal that could end the command.
+    fn note(&mut self, signal: i32, by_us: bool) {
+        if default_action(signal) == Action::End {
+            self.passed = Some((signal, by_us));
+        }
+    }
+
     /// Sends a signal to the command, or does what its default action would be.
     fn deliver(&mut self, signal: i32) -> Result<()> {
         if self.reaper || handled(self.command, signal) {
-            self.passed = Some((signal, false));
+            self.note(signal, false);
             return self.send(signal);
         }
         match default_action(signal) {
@@ -272,7 +281,7 @@ impl<'a> Watch<'a> {
                 self.send(STOP)
             }
             Action::End => {
-                self.passed = Some((signal, true));
+                self.note(signal, true);
                 self.send(KILL)
             }
         }
