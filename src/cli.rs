@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Operation, Result, both, on};
-use crate::options::{BUILD, DOCTOR, ENTER, LIMITS, PS, ALIASES, EXAMPLES, GROUPS, Id, OPTIONS, Opt, VERBS, Verb};
+use crate::options::{
+    ALIASES, BUILD, DOCTOR, ENTER, EXAMPLES, GROUPS, Id, LIMITS, OPTIONS, Opt, PS, VERBS, Verb,
+};
 use crate::sys::Moment;
 use alloc::format;
 use alloc::string::String;
@@ -269,7 +271,8 @@ fn duration(word: &[u8]) -> Result<Moment> {
     let mut digits = [b'0'; 9];
     let shown = fraction.get(..9).unwrap_or(fraction);
     digits[..shown.len()].copy_from_slice(shown);
-    let parts = (whole(seconds), whole(&digits), whole(fraction.get(9..).filter(|f| !f.is_empty()).unwrap_or(b"0")));
+    let parts =
+        (whole(seconds), whole(&digits), whole(fraction.get(9..).filter(|f| !f.is_empty()).unwrap_or(b"0")));
     let (Some(seconds), Some(nanos), Some(_)) = parts else { return Err(wrong()) };
     // A year is more than any command needs, and less than what overflows.
     let nanos = nanos * unit;
@@ -287,7 +290,8 @@ fn limit(word: &[u8]) -> Result<(&'static str, Option<u64>)> {
     let wrong = |why| Error::refused(on("option --rlimit {}", word), why);
     let at = word.iter().position(|b| *b == b'=').ok_or_else(|| wrong("not NAME=VALUE"))?;
     let name = LIMITS.iter().find(|name| name.as_bytes() == &word[..=at]).ok_or_else(|| {
-        wrong("no such limit").hint("as core cpu data fsize memlock msgqueue nofile nproc rss sigpending stack")
+        wrong("no such limit")
+            .hint("as core cpu data fsize memlock msgqueue nofile nproc rss sigpending stack")
     })?;
     let value = &word[at + 1..];
     if value == b"unlimited" {
@@ -301,7 +305,9 @@ fn limit(word: &[u8]) -> Result<(&'static str, Option<u64>)> {
         _ => (value, 0),
     };
     let amount = whole(digits).and_then(|n| n.checked_mul(1 << shift));
-    amount.map(|n| (name.trim_end_matches('='), Some(n))).ok_or_else(|| wrong("not an amount, like 64M or unlimited"))
+    amount
+        .map(|n| (name.trim_end_matches('='), Some(n)))
+        .ok_or_else(|| wrong("not an amount, like 64M or unlimited"))
 }
 
 fn assignment<'a>(first: &'a [u8], second: &'a [u8]) -> Result<EnvChange<'a>> {
@@ -434,7 +440,8 @@ mod tests {
         assert_eq!(at("10m"), Some((600, 0)));
         assert_eq!(at("0.25h"), Some((900, 0)));
         assert_eq!(at("2s"), Some((2, 0)));
-        for bad in ["", "0", "0.0", "-1", "1e3", "x", ".", "1.", "1..2", "99999999999999999999", "400d", "1w"] {
+        for bad in ["", "0", "0.0", "-1", "1e3", "x", ".", "1.", "1..2", "99999999999999999999", "400d", "1w"]
+        {
             assert_eq!(at(bad), None, "{bad}");
         }
     }
@@ -444,7 +451,9 @@ mod tests {
         for bad in ["0", "-1", "4294967297", "2147483648", "x", "", "1 "] {
             assert!(refusal(&["enter", "--", bad]).contains("not a PID"), "{bad}");
         }
-        assert!(matches!(parse(&[b"enter", b"12", b"sh"]), Ok(Command::Enter(12, r)) if r.command == [b"sh"]));
+        assert!(
+            matches!(parse(&[b"enter", b"12", b"sh"]), Ok(Command::Enter(12, r)) if r.command == [b"sh"])
+        );
         assert!(refusal(&["enter"]).contains("no PID"));
         assert!(refusal(&["enter", "-v", "/a", "/b", "1"]).contains("not for this command"));
     }

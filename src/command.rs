@@ -64,7 +64,9 @@ impl<'a> Command<'a> {
 
     /// Becomes the command. Returns only on failure. execve(2), exec(3).
     pub fn exec(&self) -> Error {
-        if let Err(error) = limits::set(&self.limits).and_then(|()| sys::block_only(0).or_fail("unblock signals")) {
+        if let Err(error) =
+            limits::set(&self.limits).and_then(|()| sys::block_only(0).or_fail("unblock signals"))
+        {
             return error;
         }
         let argv = Pointers::new(self.words.iter().map(CString::as_c_str));

@@ -3,9 +3,10 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, OrFail, Result, on};
+use crate::files;
 use crate::sys;
 use alloc::format;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, OFlags};
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
@@ -146,7 +147,7 @@ pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
 
 fn write_once(path: &str, text: &[u8]) -> Result<()> {
     let failed = on("map the caller's ids in {}", path.as_bytes());
-    let file = rustix::fs::open(path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).or_fail(failed)?;
+    let file = files::open(CWD, path.as_bytes(), OFlags::WRONLY).or_fail(failed)?;
     match rustix::io::write(&file, text).or_fail(failed)? {
         n if n == text.len() => Ok(()),
         _ => Err(Error::refused(failed, "it was cut short")),

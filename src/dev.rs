@@ -3,13 +3,14 @@
 
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
+use crate::files;
 use crate::mount::{Detached, Kind, enter, make_entry};
 use crate::plan::Tmpfs;
 use crate::sources::Device;
 use crate::stage::{Stage, piece};
 use crate::sys::{self, Reach, Tighten};
 use alloc::vec::Vec;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -28,7 +29,7 @@ pub fn fill(root: &OwnedFd, devices: &[Device]) -> rustix::io::Result<()> {
     make_entry(&dev, b"pts", Kind::Directory)?;
     make_entry(&dev, b"shm", Kind::Directory)?;
     for (link, target) in LINKS {
-        rustix::fs::symlinkat(*target, &dev, *link)?;
+        files::make_link(target.as_bytes(), dev.as_fd(), link.as_bytes())?;
     }
     for device in devices {
         make_path(&dev, &device.path, device.kind)?;

@@ -5,12 +5,12 @@
 use crate::creds::{self, Caller, Need, Privilege};
 use crate::error::{OrFail, Quoted, Result, say};
 use crate::launch::own_program;
+use crate::process;
 use crate::supervise::End;
 use crate::sys;
 use alloc::format;
 use alloc::string::String;
-use core::mem::MaybeUninit;
-use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
+use rustix::fs::StatVfsMountFlags;
 use rustix::process::{Pid, WaitOptions};
 
 /// The oldest kernel that has all that is needed: `mount_setattr(2)` came with it.
@@ -35,12 +35,10 @@ pub fn report(
         Some(Ok(_)) => levels(caller, true),
         None => levels(caller, false),
     })?;
-    let works = in_child(|| {
-        match try_run(privilege) {
-            Ok(End::Exit(status)) => status,
-            Ok(End::Signal(_)) => crate::error::FAILED,
-            Err(error) => error.report(),
-        }
+    let works = in_child(|| match try_run(privilege) {
+        Ok(End::Exit(status)) => status,
+        Ok(End::Signal(_)) => crate::error::FAILED,
+        Err(error) => error.report(),
     })?;
     let line = match (works, levels) {
         (0, levels) => format!("ok    run works, in {mode} mode; {levels} more levels can be nested\n"),
@@ -77,7 +75,9 @@ fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
         return Some("it is set-uid, but does not belong to root; install it with: cargo xtask install");
     }
     if rustix::fs::statvfs(path).ok()?.f_flag.contains(StatVfsMountFlags::NOSUID) {
-        return Some("it is set-uid, but on a file system mounted nosuid; install it elsewhere with --prefix");
+        return Some(
+            "it is set-uid, but on a file system mounted nosuid; install it elsewhere with --prefix",
+        );
     }
     None
 }
@@ -85,9 +85,9 @@ fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
 fn kernel(out: &mut String) {
     let name = rustix::system::uname();
     let release = name.release().to_bytes();
-    let mut numbers = release.split(|b| !b.is_ascii_digit()).map(|n| {
-        core::str::from_utf8(n).ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0)
-    });
+    let mut numbers = release
+        .split(|b| !b.is_ascii_digit())
+        .map(|n| core::str::from_utf8(n).ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let verdict = if version >= OLDEST_KERNEL { "ok   " } else { "FAIL " };
     out.push_str(&format!("{verdict} kernel {}, 5.12 or later is needed\n", Quoted(release)));
@@ -118,7 +118,7 @@ fn user_namespaces(out: &mut String, caller: Caller) {
     }
     out.push_str("note  user namespaces: not to be had, so no unprivileged mode");
     for (path, value, why) in SWITCHES {
-        if read(path).is_some_and(|(text, n)| text[..n].trim_ascii() == *value) {
+        if process::read(path).is_some_and(|text| text.trim_ascii() == *value) {
             out.push_str("; ");
             out.push_str(why);
         }
@@ -127,15 +127,6 @@ fn user_namespaces(out: &mut String, caller: Caller) {
         out.push_str("; for uid 0 the kernel gives none without CAP_SETFCAP");
     }
     out.push('\n');
-}
-
-fn read(path: &str) -> Option<([u8; 32], usize)> {
-    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 32];
-    let (text, _) = rustix::io::read(&file, &mut buffer).ok()?;
-    let mut copy = [0; 32];
-    copy[..text.len()].copy_from_slice(text);
-    Some((copy, text.len()))
 }
 
 /// How many PID namespaces can be nested from here, by trying.

@@ -11,6 +11,7 @@
 use crate::command::Command;
 use crate::creds::{self, Caller, Privileged};
 use crate::error::{Error, OrFail, Result, on};
+use crate::files;
 use crate::filter;
 use crate::mount::{Identity, find, identity};
 use crate::process::{Process, decimal, field, has_ended, read, words};
@@ -18,7 +19,7 @@ use crate::sandbox::{close_descriptors, die_with_supervisor};
 use alloc::format;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open, set_dumpable_behavior};
 use rustix::thread::{ThreadNameSpaceType as Namespaces, move_into_thread_name_spaces};
@@ -59,7 +60,8 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
     let refuse = |why| Err(Error::refused(failed, why));
     let not_an_instance = || refuse("not an instance of selfdock, nor a process in one");
 
-    let here = Process::read(rustix::process::getpid()).ok_or_else(|| Error::refused(failed, "/proc does not tell"))?;
+    let here = Process::read(rustix::process::getpid())
+        .ok_or_else(|| Error::refused(failed, "/proc does not tell"))?;
     let named = i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(Process::read);
     let Some(named) = named else { return refuse("no such process") };
     let process = if named.depth > here.depth { Some(named) } else { inside(&named) };
@@ -109,11 +111,10 @@ fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) 
     let refuse = |why| Err(Error::refused("look at the instance", why));
     let open = |what: &str, flags: OFlags| {
         let path = format!("/proc/{pid}/{what}");
-        let fd = rustix::fs::open(path.as_str(), flags | OFlags::CLOEXEC, Mode::empty());
-        fd.or_fail(on("open {}", path.as_bytes()))
+        files::open(CWD, path.as_bytes(), flags).or_fail(on("open {}", path.as_bytes()))
     };
     let differs = |kind: &str| {
-        let of = |pid: &str| rustix::fs::stat(format!("/proc/{pid}/ns/{kind}").as_str()).map(|stat| stat.st_ino);
+        let of = |pid: &str| files::which(format!("/proc/{pid}/ns/{kind}").as_bytes());
         let failed = on("look at its {=} namespace", kind.as_bytes());
         Ok::<_, Error>(of(&format!("{pid}")).or_fail(failed)? != of("self").or_fail(failed)?)
     };
@@ -169,8 +170,7 @@ fn set_uid_bits_are_inert(pid: i32, program: Identity) -> Result<bool> {
             continue;
         }
         let path = [format!("/proc/{pid}/root").as_bytes(), point].concat();
-        let found = rustix::fs::stat(&*path).map(|stat| (stat.st_dev, stat.st_ino));
-        if found != Ok(program) {
+        if files::which(&path) != Ok(program) {
             return Ok(false);
         }
     }
@@ -184,8 +184,11 @@ fn other_group(pid: i32) -> Result<Option<Vec<u8>>> {
     if theirs == ours {
         return Ok(None);
     }
-    let path = |text: &[u8]| text.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"0::")).map(<[u8]>::to_vec);
-    let rest = |text: &[u8]| text.split(|b| *b == b'\n').filter(|l| !l.starts_with(b"0::")).collect::<Vec<_>>().concat();
+    let path =
+        |text: &[u8]| text.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"0::")).map(<[u8]>::to_vec);
+    let rest = |text: &[u8]| {
+        text.split(|b| *b == b'\n').filter(|l| !l.starts_with(b"0::")).collect::<Vec<_>>().concat()
+    };
     match path(&theirs) {
         Some(group) if rest(&theirs) == rest(&ours) => Ok(Some(group)),
         _ => Err(Error::refused("look at its control groups", "they are not ours, and cannot be joined")),
@@ -201,7 +204,8 @@ impl Target {
         let mut first = Namespaces::PROCESS_ID;
         first.set(Namespaces::USER, self.own_user_namespace);
         move_into_thread_name_spaces(self.process.as_fd(), first).or_fail(failed).map_err(|e| {
-            e.hint_if(Errno::SRCH, "it has ended").hint_if(Errno::INVAL, "it has ended, or its namespaces are odd")
+            e.hint_if(Errno::SRCH, "it has ended")
+                .hint_if(Errno::INVAL, "it has ended, or its namespaces are odd")
         })?;
         match privileged {
             Some(privileged) => Ok(privileged),
@@ -213,7 +217,7 @@ impl Target {
         let Some(group) = &self.group else { return Ok(()) };
         let path = [b"/sys/fs/cgroup", &**group, b"/cgroup.procs"].concat();
         let failed = on("join its control group {}", group);
-        let file = rustix::fs::open(&*path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).or_fail(failed);
+        let file = files::open(CWD, &path, OFlags::WRONLY).or_fail(failed);
         let file = file.map_err(|e| e.hint("enter from a process in the same group"))?;
         rustix::io::write(&file, b"0").or_fail(failed).map(drop)
     }
@@ -222,14 +226,19 @@ impl Target {
     fn enter_rest(&self, command: &Command<'_>) -> Result<()> {
         move_into_thread_name_spaces(self.process.as_fd(), self.rest).or_fail("enter the instance")?;
         let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
-        if identity(&root).or_fail("look at '/'")? != identity(&self.root).or_fail("look at its root")? {
-            return Err(Error::refused("enter the instance", "its process has another root than its namespace"));
+        if identity(root.as_fd()).or_fail("look at '/'")?
+            != identity(self.root.as_fd()).or_fail("look at its root")?
+        {
+            return Err(Error::refused(
+                "enter the instance",
+                "its process has another root than its namespace",
+            ));
         }
         let dir = command.directory();
         let failed = on("enter {}", dir);
         let dir = if command.chosen_directory() {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            rustix::fs::openat2(&root, dir, flags, Mode::empty(), ResolveFlags::IN_ROOT).or_fail(failed)?
+            let flags = OFlags::PATH | OFlags::DIRECTORY;
+            files::place(root.as_fd(), dir, flags, ResolveFlags::IN_ROOT).or_fail(failed)?
         } else {
             rustix::io::fcntl_dupfd_cloexec(&self.cwd, 3).or_fail("look at its directory")?
         };

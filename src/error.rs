@@ -86,13 +86,23 @@ impl Error {
     #[cold]
     #[inline(never)]
     fn kernel(what: &Operation<'_>, errno: Errno) -> Self {
-        Error(Box::new(Failure { status: FAILED, what: alloc::format!("{what}"), reason: Reason::Errno(errno), hint: None }))
+        Error(Box::new(Failure {
+            status: FAILED,
+            what: alloc::format!("{what}"),
+            reason: Reason::Errno(errno),
+            hint: None,
+        }))
     }
 
     #[cold]
     #[inline(never)]
     fn own(what: &Operation<'_>, why: &'static str) -> Self {
-        Error(Box::new(Failure { status: FAILED, what: alloc::format!("{what}"), reason: Reason::Words(why), hint: None }))
+        Error(Box::new(Failure {
+            status: FAILED,
+            what: alloc::format!("{what}"),
+            reason: Reason::Words(why),
+            hint: None,
+        }))
     }
 
     /// An operation that the kernel refused: `bind '/a' on '/b'`.

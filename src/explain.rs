@@ -45,8 +45,12 @@ pub fn text(job: &Job<'_>, unprivileged: bool) -> Result<String> {
     for mount in &plan.mounts {
         let dst = Quoted(&mount.dst);
         let _ = match &mount.what {
-            What::Bind { src, writable: true } => writeln!(out, "volume\t{}\t{dst}\trw,nosuid,nodev", Quoted(src)),
-            What::Bind { src, writable: false } => writeln!(out, "map\t{}\t{dst}\tro,nosuid,nodev", Quoted(src)),
+            What::Bind { src, writable: true } => {
+                writeln!(out, "volume\t{}\t{dst}\trw,nosuid,nodev", Quoted(src))
+            }
+            What::Bind { src, writable: false } => {
+                writeln!(out, "map\t{}\t{dst}\tro,nosuid,nodev", Quoted(src))
+            }
             What::Tmpfs(tmpfs) => writeln!(out, "tmpfs\t-\t{dst}\t{}", options(tmpfs)),
             What::Mask => writeln!(out, "mask\t-\t{dst}\tro,nosuid,nodev,noexec"),
         };

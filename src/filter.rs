@@ -93,7 +93,12 @@ mod tests {
 
     #[test]
     fn pushing_input_is_refused_on_every_abi() {
-        for request in [u64::from(TIOCSTI), u64::from(TIOCLINUX), u64::from(TIOCSTI) | 1 << 32, u64::from(TIOCSTI) | 1 << 63] {
+        for request in [
+            u64::from(TIOCSTI),
+            u64::from(TIOCLINUX),
+            u64::from(TIOCSTI) | 1 << 32,
+            u64::from(TIOCSTI) | 1 << 63,
+        ] {
             assert_eq!(run(16, AUDIT_ARCH_X86_64, request), EPERM);
             assert_eq!(run(0x4000_0000 | 514, AUDIT_ARCH_X86_64, request), EPERM);
             assert_eq!(run(0x4000_0000 | 16, AUDIT_ARCH_X86_64, request), EPERM);

@@ -11,12 +11,11 @@ use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, Watch};
 use crate::sys::{self, Moment, Reach, Start, Tighten};
-use crate::{doctor, explain, plan, ps};
+use crate::{doctor, explain, files, plan, process, ps};
 use alloc::format;
 use alloc::vec::Vec;
-use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, PidfdFlags, getpid};
 
@@ -85,8 +84,8 @@ fn run(
     privilege: Option<Privilege>,
 ) -> Result<supervise::End> {
     check_descriptors(&request.keep_fds)?;
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-    let cwd = current_directory(&mut buffer);
+    let cwd = current_directory();
+    let cwd = cwd.as_deref();
     let mut job = Job {
         caller,
         plan: plan::make(request, cwd)?,
@@ -141,7 +140,8 @@ impl Care {
 
     /// Waits for a command that was just started.
     fn supervise(&self, command: rustix::process::Pid) -> Result<supervise::End> {
-        let started = if self.report.is_some() { sys::now().or_fail("read the clock")? } else { Moment::default() };
+        let started =
+            if self.report.is_some() { sys::now().or_fail("read the clock")? } else { Moment::default() };
         let status = self.init.as_ref().map(|(reader, _)| reader.as_fd());
         let outcome = Watch::new(command).for_at_most(self.timeout)?.and_ask(status).wait()?;
         if let Some(report) = &self.report {
@@ -163,7 +163,12 @@ fn launch(mut job: Job<'_>, privileged: Option<Privileged>, care: &Care) -> Resu
     if !job.no_nest {
         job.program = own_program(privileged.as_ref())?;
     }
-    job.status = care.init.as_ref().map(|(_, writer)| sys::duplicate(writer.as_raw_fd().unsigned_abs())).transpose().or_fail("make a pipe")?;
+    job.status = care
+        .init
+        .as_ref()
+        .map(|(_, writer)| sys::duplicate(writer.as_raw_fd().unsigned_abs()))
+        .transpose()
+        .or_fail("make a pipe")?;
     let unprivileged = privileged.is_none();
     expect_end()?;
     let child = sys::clone(namespaces(&job, unprivileged)).or_fail("start the instance");
@@ -202,15 +207,18 @@ fn enter(
         Some(privilege) => Some(privilege.raise(need)?),
         None if join.target.own_user_namespace => None,
         None => {
-            return Err(Error::refused("enter", "selfdock has no privilege here, and the instance was made with it")
-                .hint("see 'selfdock doctor'"));
+            return Err(Error::refused(
+                "enter",
+                "selfdock has no privilege here, and the instance was made with it",
+            )
+            .hint("see 'selfdock doctor'"));
         }
     };
     let privileged = join.target.enter_first(caller, privileged)?;
     expect_end()?;
-    let Some(child) = sys::clone(0).or_fail("start a process in the instance").map_err(|e| {
-        e.hint_if(Errno::NOMEM, "it has ended")
-    })?
+    let Some(child) = sys::clone(0)
+        .or_fail("start a process in the instance")
+        .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?
     else {
         sys::exit(enter::run(join, privileged).report());
     };
@@ -253,17 +261,16 @@ fn explain_clone(error: Error, unprivileged: bool) -> Error {
         "selfdock is not installed set-uid root, and user namespaces are not for everyone here: see 'selfdock doctor'",
     );
     if unprivileged && user_namespaces_are_off() {
-        return error.hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
+        return error
+            .hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
     }
     let too_deep = "instances are nested as deep as the kernel allows: 32 levels";
     error.hint_if(Errno::NOSPC, too_deep).hint_if(Errno::USERS, too_deep)
 }
 
 fn user_namespaces_are_off() -> bool {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 16];
     let path = "/proc/sys/user/max_user_namespaces";
-    let Ok(file) = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()) else { return false };
-    matches!(rustix::io::read(&file, &mut buffer), Ok((text, _)) if text.trim_ascii() == b"0")
+    process::read(path).is_some_and(|text| text.trim_ascii() == b"0")
 }
 
 fn namespaces(job: &Job<'_>, unprivileged: bool) -> u32 {
@@ -294,8 +301,8 @@ fn check_descriptors(keep: &[u32]) -> Result<()> {
     Ok(())
 }
 
-fn current_directory(buffer: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
-    let path = sys::getcwd(buffer).ok()?;
+fn current_directory() -> Option<Vec<u8>> {
+    let path = sys::getcwd().ok()?;
     // A directory outside of the root shows as `(unreachable)/...`. getcwd(2)
     path.starts_with(b"/").then_some(path)
 }
@@ -305,32 +312,35 @@ fn current_directory(buffer: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
 pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
     const PROC_SUPER_MAGIC: u64 = 0x9fa0;
     let failed = "find selfdock's own file";
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    let proc = rustix::fs::open("/proc", flags | OFlags::DIRECTORY, Mode::empty()).or_fail(failed)?;
+    let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
     if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type as u64 != PROC_SUPER_MAGIC {
         return Err(Error::refused(failed, "/proc is not procfs"));
     }
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-    let (path, _) = rustix::fs::readlinkat_raw(&proc, "self/exe", &mut buffer).or_fail(failed)?;
-    let file = rustix::fs::openat(&proc, "self/exe", flags, Mode::empty()).or_fail(failed)?;
+    let path = files::link_target(proc.as_fd(), b"self/exe").or_fail(failed)?;
+    let file = files::open(proc.as_fd(), b"self/exe", OFlags::PATH).or_fail(failed)?;
     let stat = rustix::fs::fstat(&file).or_fail(failed)?;
     if !path.starts_with(b"/") || stat.st_nlink == 0 {
         // Replaced by another version a moment ago, or outside of the root directory.
         return Ok(None);
     }
     let tree = match privileged {
-        Some(privileged) => Some(own_mount(privileged, &file, &stat).or_fail(on("show {} inside", path))?),
+        Some(privileged) => Some(own_mount(privileged, &file, &stat).or_fail(on("show {} inside", &path))?),
         None => None,
     };
-    Ok(Some(Program { path: path.to_vec(), identity: (stat.st_dev, stat.st_ino), tree }))
+    Ok(Some(Program { path, identity: (stat.st_dev, stat.st_ino), tree }))
 }
 
 /// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file is
 /// beyond doubt: root's, and writable to nobody else.
-fn own_mount(privileged: &Privileged, file: &OwnedFd, stat: &rustix::fs::Stat) -> rustix::io::Result<Detached> {
-    let trusted = stat.st_uid == 0 && stat.st_mode & 0o022 == 0 && FileType::from_raw_mode(stat.st_mode).is_file();
+fn own_mount(
+    privileged: &Privileged,
+    file: &OwnedFd,
+    stat: &rustix::fs::Stat,
+) -> rustix::io::Result<Detached> {
+    let trusted =
+        stat.st_uid == 0 && stat.st_mode & 0o022 == 0 && FileType::from_raw_mode(stat.st_mode).is_file();
     let attributes = Tighten::RDONLY | Tighten::NODEV | if trusted { 0 } else { Tighten::NOSUID };
-    let tree = Detached::copy(privileged, file, b"")?;
+    let tree = Detached::copy(privileged, file.as_fd(), b"")?;
     sys::tighten(tree.0.as_fd(), Tighten::set(attributes).and_private(), Reach::One)?;
     Ok(tree)
 }

@@ -9,25 +9,21 @@
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
+use crate::files;
 use crate::mount::{Kind, enter, make_entry};
 use crate::stage::{Layer, each_entry, show_entry};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// Shows in `into` the entries of all layers; the first layer that has a name wins. Takes
 /// at most `budget` binds.
-pub fn merge(
-    privileged: &Privileged,
-    into: &OwnedFd,
-    layers: &[&Layer],
-    budget: &mut usize,
-) -> Result<()> {
+pub fn merge(privileged: &Privileged, into: &OwnedFd, layers: &[&Layer], budget: &mut usize) -> Result<()> {
     for (i, layer) in layers.iter().enumerate() {
         each_entry(layer.dir.as_fd(), "list a layer".into(), |name| {
             let failed = on("show {} from a layer", name);
-            if rustix::fs::statat(into, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            if files::look(into.as_fd(), name).is_ok() {
                 return Ok(());
             }
             let below = directories(&layers[i..], name)?;
@@ -64,8 +60,8 @@ fn too_many() -> Error {
 fn directories<'l>(layers: &[&'l Layer], name: &[u8]) -> Result<Vec<(&'l Layer, OwnedFd)>> {
     let mut all: Vec<(&Layer, OwnedFd)> = Vec::new();
     for layer in layers {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        match rustix::fs::openat(&layer.dir, name, flags, Mode::empty()) {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+        match files::open(layer.dir.as_fd(), name, flags) {
             Ok(dir) => all.push((layer, dir)),
             Err(Errno::NOENT) => {}
             Err(Errno::NOTDIR | Errno::LOOP) => break,

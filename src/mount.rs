@@ -4,11 +4,12 @@
 
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
+use crate::files;
 use crate::plan::Tmpfs;
 use crate::sys::{self, Reach, Tighten};
 use alloc::format;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 
 /// A mount that is attached nowhere yet. Closing it ends it.
@@ -18,28 +19,14 @@ pub struct Detached(pub OwnedFd);
 /// Finds what the caller names, with the caller's rights, once. Links of `/proc` that lead
 /// to files without a path are not followed. openat2(2).
 pub fn find(path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    rustix::fs::openat2(
-        CWD,
-        path,
-        flags | OFlags::PATH | OFlags::CLOEXEC,
-        Mode::empty(),
-        ResolveFlags::NO_MAGICLINKS,
-    )
+    files::place(CWD, path, flags | OFlags::PATH, ResolveFlags::NO_MAGICLINKS)
 }
 
 impl Detached {
     /// A copy of the file or tree at `path` below `dir` (an empty path: `dir` itself), with
     /// all mounts in it, so that nothing they cover shows. `open_tree(2)`.
     pub fn copy(_: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix::io::Result<Self> {
-        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
-            | OpenTreeFlags::OPEN_TREE_CLOEXEC
-            | OpenTreeFlags::AT_RECURSIVE
-            | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
-            | OpenTreeFlags::AT_NO_AUTOMOUNT;
-        if path.is_empty() {
-            flags |= OpenTreeFlags::AT_EMPTY_PATH;
-        }
-        rustix::mount::open_tree(dir, path, flags).map(Detached)
+        copy_tree(dir.as_fd(), path).map(Detached)
     }
 
     /// A fresh filesystem of this type. The attributes are those of its mount. fsopen(2).
@@ -83,13 +70,31 @@ impl Detached {
 
     /// Attaches it on the entry `name` of a directory that only selfdock can change.
     pub fn attach_at(self, _: &Privileged, dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        if name.is_empty() {
-            flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-        }
-        rustix::mount::move_mount(self.0.as_fd(), "", dir, name, flags)?;
+        move_tree(self.0.as_fd(), dir.as_fd(), name)?;
         Ok(self.0)
     }
+}
+
+#[inline(never)]
+fn copy_tree(dir: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
+        | OpenTreeFlags::AT_NO_AUTOMOUNT;
+    if path.is_empty() {
+        flags |= OpenTreeFlags::AT_EMPTY_PATH;
+    }
+    rustix::mount::open_tree(dir, path, flags)
+}
+
+#[inline(never)]
+fn move_tree(tree: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    if name.is_empty() {
+        flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    }
+    rustix::mount::move_mount(tree, c"", dir, name, flags)
 }
 
 /// The kind of a mount point: what it has to be depends on what comes there.
@@ -120,13 +125,12 @@ pub fn identity(fd: impl AsFd) -> rustix::io::Result<Identity> {
 /// Makes an empty directory or file, with permissions for all to look in.
 pub fn make_entry(dir: impl AsFd, name: &[u8], kind: Kind) -> rustix::io::Result<()> {
     match kind {
-        Kind::Directory => rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(0o755)),
-        Kind::File => rustix::fs::mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o444), 0),
+        Kind::Directory => files::make_directory(dir.as_fd(), name, 0o755),
+        Kind::File => files::make_file(dir.as_fd(), name),
     }
 }
 
 /// Opens a directory entry that selfdock made.
 pub fn enter(dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
+    files::open(dir.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW)
 }

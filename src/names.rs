@@ -7,15 +7,15 @@
 
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
+use crate::files;
 use crate::mount::{Detached, Kind, find};
 use crate::plan::{Plan, Root};
 use crate::stage::Stage;
 use crate::sys::Tighten;
 use alloc::format;
 use alloc::vec::Vec;
-use core::mem::MaybeUninit;
-use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::process::{getgid, getgroups, getuid};
 
 /// A file of names that is larger is left alone: it would cost memory in every instance.
@@ -65,8 +65,7 @@ const PASSWD: &[u8] = b"/etc/passwd";
 const GROUP: &[u8] = b"/etc/group";
 
 fn is_link(path: &[u8]) -> bool {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 1];
-    rustix::fs::readlinkat_raw(CWD, path, &mut buffer).is_ok()
+    files::link_target(CWD, path).is_ok()
 }
 
 fn group_ids() -> Vec<Vec<u8>> {
@@ -103,7 +102,7 @@ impl Names {
 
 /// The lines of a file of the host for these ids.
 fn entries(path: &[u8], ids: &[Vec<u8>]) -> Vec<Entry> {
-    let text = rustix::fs::openat(CWD, path, READ, Mode::empty()).ok().and_then(|fd| read(&fd));
+    let text = files::open(CWD, path, READ).ok().and_then(|fd| read(&fd));
     let text = text.unwrap_or_default();
     let mut found: Vec<Entry> = Vec::new();
     for id in ids {
@@ -136,7 +135,7 @@ fn line_of<'t>(text: &'t [u8], id: &[u8]) -> Option<&'t [u8]> {
 /// Covers a file of the image by a copy with those entries that it lacks.
 fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entries: &[Entry]) -> Result<()> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let own = rustix::fs::openat2(stage.root(), path, READ, Mode::empty(), resolve);
+    let own = files::place(stage.root(), path, READ, resolve);
     let mut text = match own {
         Ok(fd) => match read(&fd) {
             Some(text) => text,
@@ -164,7 +163,7 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
 }
 
 /// Opening waits for nobody: not for the writer of a FIFO, nor for a terminal.
-const READ: OFlags = OFlags::RDONLY.union(OFlags::CLOEXEC).union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
+const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A regular file of reasonable size, whole.
 fn read(fd: &OwnedFd) -> Option<Vec<u8>> {
@@ -173,18 +172,7 @@ fn read(fd: &OwnedFd) -> Option<Vec<u8>> {
     if !FileType::from_raw_mode(stat.st_mode).is_file() {
         return None;
     }
-    let mut text = Vec::with_capacity(size + 1024);
-    loop {
-        if text.len() == text.capacity() {
-            // It grows while it is read.
-            return None;
-        }
-        match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut text)) {
-            Ok(0) => return Some(text),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return None,
-        }
-    }
+    files::read(fd.as_fd(), size + 1024, MOST_BYTES).ok()
 }
 
 #[cfg(test)]

@@ -130,7 +130,17 @@ const DST: (&str, Complete) = ("DST", Complete::Directory);
 
 /// Names of resource limits, as they start a value of `--rlimit`.
 pub const LIMITS: &[&str] = &[
-    "as=", "core=", "cpu=", "data=", "fsize=", "memlock=", "msgqueue=", "nofile=", "nproc=", "rss=", "sigpending=",
+    "as=",
+    "core=",
+    "cpu=",
+    "data=",
+    "fsize=",
+    "memlock=",
+    "msgqueue=",
+    "nofile=",
+    "nproc=",
+    "rss=",
+    "sigpending=",
     "stack=",
 ];
 

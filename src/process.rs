@@ -1,13 +1,13 @@
 //! What `/proc` tells of processes. proc(5).
 #![forbid(unsafe_code)]
 
+use crate::files;
 use crate::mount::Identity;
 use alloc::format;
 use alloc::vec::Vec;
-use core::mem::MaybeUninit;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, OFlags};
 use rustix::process::Pid;
 
 /// A process, as far as its status tells.
@@ -32,8 +32,7 @@ pub struct Process {
 impl Process {
     /// Reads `/proc/PID/status`.
     pub fn read(pid: Pid) -> Option<Self> {
-        let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-        Process::parse(pid, status(pid, &mut buffer)?)
+        Process::parse(pid, &status(pid)?)
     }
 
     fn parse(pid: Pid, text: &[u8]) -> Option<Self> {
@@ -45,7 +44,8 @@ impl Process {
             parent: parent.and_then(Pid::from_raw),
             depth: words(pids).count(),
             first: words(pids).last() == Some(b"1"),
-            ended: field(text, "State:").is_none_or(|state| state.starts_with(b"Z") || state.starts_with(b"X")),
+            ended: field(text, "State:")
+                .is_none_or(|state| state.starts_with(b"Z") || state.starts_with(b"X")),
             ids: same(field(text, "Uid:")?).zip(same(field(text, "Gid:")?)),
             memory: memory.unwrap_or(0),
         })
@@ -53,8 +53,7 @@ impl Process {
 
     /// Which file it runs. Only its owner may know, and only if it is dumpable.
     pub fn program(&self) -> Option<Identity> {
-        let path = format!("/proc/{}/exe", self.pid.as_raw_nonzero());
-        rustix::fs::stat(path.as_str()).ok().map(|stat| (stat.st_dev, stat.st_ino))
+        files::which(format!("/proc/{}/exe", self.pid.as_raw_nonzero()).as_bytes()).ok()
     }
 
     /// Its children, where the kernel lists them.
@@ -74,23 +73,13 @@ pub fn has_ended(pidfd: &OwnedFd) -> rustix::io::Result<bool> {
 
 /// A whole file of `/proc`.
 pub fn read(path: &str) -> Option<Vec<u8>> {
-    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    let mut text = Vec::with_capacity(4096);
-    loop {
-        text.reserve(4096);
-        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text)) {
-            Ok(0) => return Some(text),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(_) => return None,
-        }
-    }
+    let file = files::open(CWD, path.as_bytes(), OFlags::RDONLY).ok()?;
+    files::read(file.as_fd(), 2048, 1 << 24).ok()
 }
 
 /// The text of `/proc/PID/status`.
-pub fn status(pid: Pid, buffer: &mut [MaybeUninit<u8>]) -> Option<&[u8]> {
-    let path = format!("/proc/{}/status", pid.as_raw_nonzero());
-    let file = rustix::fs::openat(CWD, path.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-    rustix::io::read(&file, buffer).ok().map(|(text, _)| &*text)
+pub fn status(pid: Pid) -> Option<Vec<u8>> {
+    read(&format!("/proc/{}/status", pid.as_raw_nonzero()))
 }
 
 /// What follows a name in `/proc/PID/status`.

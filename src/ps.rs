@@ -3,6 +3,7 @@
 
 use crate::cli::{self, Command};
 use crate::error::{OrFail, Quoted, Result};
+use crate::files;
 use crate::mount::Identity;
 use crate::process::{Process, decimal, read, words};
 use crate::stage::each_entry;
@@ -11,7 +12,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use rustix::fd::AsFd;
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{CWD, OFlags};
 use rustix::process::Pid;
 
 /// One instance.
@@ -46,8 +47,7 @@ pub fn text(uid: u32, program: Identity, json: bool) -> Result<String> {
 }
 
 fn processes() -> Result<Vec<Process>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let proc = rustix::fs::openat(CWD, "/proc", flags, Mode::empty()).or_fail("list '/proc'")?;
+    let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail("list '/proc'")?;
     let mut all = Vec::new();
     each_entry(proc.as_fd(), "list '/proc'".into(), |name| {
         let pid = decimal(name).and_then(|n| i32::try_from(n).ok()).and_then(Pid::from_raw);
@@ -65,7 +65,11 @@ fn describe(supervisor: &Process, first: &Process, all: &[Process], here: usize)
         command: first.pid,
         age: age(supervisor.pid),
         level: first.depth - here,
-        memory: all.iter().filter(|process| is_below(process, first, all)).map(|process| process.memory).sum(),
+        memory: all
+            .iter()
+            .filter(|process| is_below(process, first, all))
+            .map(|process| process.memory)
+            .sum(),
         root: root(&arguments(&line(supervisor.pid))),
         words,
     }
@@ -91,7 +95,9 @@ fn is_below(process: &Process, first: &Process, all: &[Process]) -> bool {
         if at.pid == first.pid {
             return true;
         }
-        let Some(parent) = at.parent.and_then(|pid| all.iter().find(|other| other.pid == pid)) else { return false };
+        let Some(parent) = at.parent.and_then(|pid| all.iter().find(|other| other.pid == pid)) else {
+            return false;
+        };
         at = *parent;
     }
     false
@@ -113,7 +119,8 @@ fn age(pid: Pid) -> u64 {
 fn shown(words: &[Vec<u8>]) -> String {
     let mut out = String::new();
     for word in words {
-        let usual = !word.is_empty() && word.iter().all(|b| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b));
+        let usual =
+            !word.is_empty() && word.iter().all(|b| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b));
         let space = if out.is_empty() { "" } else { " " };
         let _ = match core::str::from_utf8(word) {
             Ok(word) if usual => write!(out, "{space}{word}"),
@@ -138,7 +145,8 @@ fn as_table(all: &[Instance]) -> String {
         let (pid, command) = (one.supervisor.as_raw_nonzero(), one.command.as_raw_nonzero());
         let (age, memory) = (span(one.age), format!("{}k", one.memory));
         let (root, line) = (shown(core::slice::from_ref(&one.root)), shown(&one.words));
-        let _ = writeln!(out, "{pid:>7} {command:>7} {age:>7} {:>5} {memory:>7} {root:<16} {line}", one.level);
+        let _ =
+            writeln!(out, "{pid:>7} {command:>7} {age:>7} {:>5} {memory:>7} {root:<16} {line}", one.level);
     }
     out
 }

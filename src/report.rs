@@ -2,12 +2,13 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, OrFail, Result, on};
+use crate::files;
 use crate::supervise::{Cause, End, Outcome};
 use crate::sys::Moment;
 use alloc::format;
 use alloc::string::String;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, OFlags};
 
 /// Where it goes. A file is opened as the caller before the command starts: its directory,
 /// since the file appears there at the end, in place of an older one.
@@ -34,8 +35,7 @@ impl Report {
         if name.is_empty() || name == b"." || name == b".." {
             return Err(Error::refused(failed, "not the name of a file"));
         }
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let dir = rustix::fs::openat(CWD, dir, flags, Mode::empty()).or_fail(failed)?;
+        let dir = files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
         rustix::fs::accessat(&dir, ".", Access::WRITE_OK, AtFlags::empty()).or_fail(failed)?;
         Ok(Report::File(dir, name.to_vec()))
     }
@@ -64,8 +64,8 @@ impl Report {
 }
 
 fn replace(dir: &OwnedFd, own: &str, name: &[u8], text: &str) -> rustix::io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(dir, own, flags, Mode::from_raw_mode(0o666))?;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let file = files::open(dir.as_fd(), own.as_bytes(), flags)?;
     write_all(file.as_fd(), text)?;
     rustix::fs::renameat(dir, own, dir, name)
 }
@@ -115,7 +115,13 @@ mod tests {
         let usage = Usage { user: [1, 5], peak: 7, ..Usage::default() };
         let outcome = Outcome { end: End::Signal(9), cause: Cause::Timeout, usage };
         let text = json(&outcome, Moment { seconds: 2, nanoseconds: 345_678 });
-        assert!(text.starts_with("{\"exit\":null,\"signal\":9,\"ended_by\":\"timeout\",\"wall_seconds\":2.000345,"));
-        assert!(text.contains("\"user_seconds\":1.000005,") && text.ends_with("}\n") && text.lines().count() == 1);
+        assert!(
+            text.starts_with(
+                "{\"exit\":null,\"signal\":9,\"ended_by\":\"timeout\",\"wall_seconds\":2.000345,"
+            )
+        );
+        assert!(
+            text.contains("\"user_seconds\":1.000005,") && text.ends_with("}\n") && text.lines().count() == 1
+        );
     }
 }

@@ -4,12 +4,13 @@
 use crate::command::Command;
 use crate::creds::{self, Caller, Need, Privileged};
 use crate::dev;
+use crate::error::{Error, OrFail, Result, both, on};
+use crate::files;
 use crate::filter;
 use crate::init;
-use crate::process::has_ended;
-use crate::error::{Error, OrFail, Result, both, on};
 use crate::mount::{Detached, Identity, Kind, identity, make_entry};
 use crate::plan::{HIDDEN, Mount, Plan, SYSTEM, Tmpfs, What, components};
+use crate::process::has_ended;
 use crate::sources::{Device, Image, Sources};
 use crate::stage::{Stage, each_entry, piece};
 use crate::sys::{self, Tighten};
@@ -161,10 +162,9 @@ fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<
 /// The tmpfs of the instance, with the pieces that its mounts are made from.
 fn make_pieces(privileged: &Privileged, devices: &[Device]) -> Result<Detached> {
     let tmpfs = Detached::tmpfs(privileged, &Tmpfs::DEFAULT)?;
-    let sticky = Mode::from_raw_mode(0o1777);
     let fill = |root: &OwnedFd| {
-        rustix::fs::mkdirat(root, piece::TMP, sticky)?;
-        rustix::fs::mkdirat(root, piece::SHM, sticky)?;
+        files::make_directory(root.as_fd(), piece::TMP, 0o1777)?;
+        files::make_directory(root.as_fd(), piece::SHM, 0o1777)?;
         make_entry(root, piece::EMPTY, Kind::Directory)?;
         make_entry(root, piece::BLANK, Kind::File)?;
         make_entry(root, piece::DEV, Kind::Directory)?;
@@ -206,7 +206,8 @@ pub fn other_mounts(root: &OwnedFd) -> Result<Vec<Vec<u8>>> {
             return Ok(());
         }
         let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        let stat = rustix::fs::statx(root, name, at, StatxFlags::TYPE).or_fail(on("look at {} in '/'", name))?;
+        let stat =
+            rustix::fs::statx(root, name, at, StatxFlags::TYPE).or_fail(on("look at {} in '/'", name))?;
         let link = FileType::from_raw_mode(u32::from(stat.stx_mode)) == FileType::Symlink;
         if !link && stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
             found.push(name.to_vec());
@@ -257,7 +258,7 @@ fn mount_proc(stage: &mut Stage<'_>, privileged: &Privileged, proc: Detached, ca
     }
     each_entry(proc.as_fd(), "list '/proc'".into(), |name| {
         let failed = on("make {} of '/proc' read-only", name);
-        let stat = rustix::fs::statat(&proc, name, AtFlags::SYMLINK_NOFOLLOW).or_fail(failed)?;
+        let stat = files::look(proc.as_fd(), name).or_fail(failed)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let process = name.iter().all(u8::is_ascii_digit);
         let could_be_written = kind.is_dir() || (kind.is_file() && stat.st_mode & 0o222 != 0);

@@ -4,6 +4,7 @@
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, both, on};
+use crate::files;
 use crate::mount::{Detached, Identity, Kind, find};
 use crate::names::{self, Names};
 use crate::plan::{DEVICES, Mount, Plan, Root, What};
@@ -56,7 +57,7 @@ pub struct Sources {
 impl Sources {
     /// Opens them.
     pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Self> {
-        let here = rustix::fs::stat(".").ok().map(|stat| (stat.st_dev, stat.st_ino));
+        let here = files::which(b".").ok();
         let trees = plan.mounts.iter().map(|mount| open_mount(mount, privileged)).collect::<Result<_>>()?;
         let mut devices = Vec::with_capacity(DEVICES.len() + plan.devices.len());
         for (name, major, minor) in DEVICES {
@@ -72,8 +73,9 @@ impl Sources {
 }
 
 fn fresh_proc(privileged: &Privileged) -> Result<Detached> {
-    let flags =
-        MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     Detached::fresh(privileged, "proc", &[], flags).map_err(|e| {
         e.hint_if(Errno::PERM, "in a user namespace that takes a /proc of which nothing is covered")
     })

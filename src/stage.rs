@@ -7,6 +7,7 @@
 
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
+use crate::files;
 use crate::mount::{Detached, Kind, enter, find, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
@@ -14,7 +15,7 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, FileType, OFlags, RawDir, ResolveFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 /// How many entries a directory may have that is to get one more without being touched.
@@ -85,7 +86,7 @@ impl<'p> Stage<'p> {
     /// Opens a path of the instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`.
     pub fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        rustix::fs::openat2(&self.root, path, flags | OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve)
+        files::place(self.root.as_fd(), path, flags | OFlags::PATH, resolve)
     }
 
     // ---- the root ---------------------------------------------------------------------------
@@ -122,7 +123,7 @@ impl<'p> Stage<'p> {
         for name in names {
             // They come sorted, so this asks once for each.
             if name != last {
-                match rustix::fs::statat(&self.root, name, AtFlags::SYMLINK_NOFOLLOW) {
+                match files::look(self.root.as_fd(), name) {
                     Ok(_) => {}
                     Err(Errno::NOENT) if self.root_grows()? => return Ok(()),
                     Err(Errno::NOENT) => return self.make_own_root(),
@@ -209,9 +210,10 @@ impl<'p> Stage<'p> {
     /// A file with this text, which nobody can write.
     pub fn text_file(&self, name: &[u8], text: &[u8]) -> Result<Detached> {
         let failed = on("make the file {}", name);
-        let scratch = self.scratch.as_ref().ok_or_else(|| Error::refused(failed, "there is no '/tmp' yet"))?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(scratch, name, flags, Mode::from_raw_mode(0o444)).or_fail(failed)?;
+        let scratch =
+            self.scratch.as_ref().ok_or_else(|| Error::refused(failed, "there is no '/tmp' yet"))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+        let file = files::open(scratch.as_fd(), name, flags).or_fail(failed)?;
         let mut rest = text;
         while !rest.is_empty() {
             rest = &rest[rustix::io::write(&file, rest).or_fail(failed)?..];
@@ -257,7 +259,9 @@ impl<'p> Stage<'p> {
         let failed = on("mount on {}", path.as_bytes());
         match self.open(path.as_bytes(), OFlags::DIRECTORY | OFlags::NOFOLLOW) {
             Err(Errno::NOENT) => self.mount_point(path.as_bytes(), Kind::Directory),
-            Err(Errno::NOTDIR | Errno::LOOP) => Err(Error::refused(failed, "in the image it is not a directory")),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                Err(Error::refused(failed, "in the image it is not a directory"))
+            }
             other => other.or_fail(failed),
         }
     }
@@ -273,9 +277,8 @@ impl<'p> Stage<'p> {
                 return Err(Error::of(failed, Errno::NOENT));
             };
             // A link that leads nowhere: the mount point is made where it points to.
-            let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-            match rustix::fs::readlinkat_raw(&dir, *first, &mut buffer) {
-                Ok((target, _)) => {
+            match files::link_target(dir.as_fd(), first) {
+                Ok(target) => {
                     let start: &[u8] = if target.starts_with(b"/") { b"" } else { above };
                     let mut next = [start, b"/", &*target].concat();
                     for component in &missing[1..] {
@@ -361,12 +364,10 @@ pub fn show_entry(
     name: &[u8],
     attributes: u64,
 ) -> rustix::io::Result<()> {
-    let stat = rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let stat = files::look(from, name)?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Symlink => {
-            let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-            let (target, _) = rustix::fs::readlinkat_raw(from, name, &mut buffer)?;
-            return rustix::fs::symlinkat(&*target, into, name);
+            return files::make_link(&files::link_target(from, name)?, into.as_fd(), name);
         }
         FileType::Directory => Kind::Directory,
         _ => Kind::File,
@@ -385,9 +386,8 @@ pub fn each_entry(
     failed: Operation<'_>,
     mut f: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let list = rustix::fs::openat(dir, ".", flags, Mode::empty()).or_fail(failed)?;
-    let mut buffer = [MaybeUninit::uninit(); 2048];
+    let list = files::open(dir, b".", OFlags::RDONLY | OFlags::DIRECTORY).or_fail(failed)?;
+    let mut buffer = [MaybeUninit::uninit(); 1024];
     let mut entries = RawDir::new(list, &mut buffer);
     while let Some(entry) = entries.next() {
         let entry = entry.or_fail(failed)?;

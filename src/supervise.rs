@@ -11,7 +11,6 @@
 use crate::error::{Error, OrFail, Result};
 use crate::process::{field, status};
 use crate::sys::{self, ALL_SIGNALS, Moment, SignalSet, Usage};
-use core::mem::MaybeUninit;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid};
@@ -238,7 +237,8 @@ impl<'a> Watch<'a> {
     fn stop_likewise(&mut self, signal: i32) -> Result<()> {
         if self.first {
             let group = rustix::process::getpgrp();
-            return rustix::process::kill_process_group(group, Signal::STOP).or_fail("stop the process group");
+            return rustix::process::kill_process_group(group, Signal::STOP)
+                .or_fail("stop the process group");
         }
         let wanted = core::mem::replace(&mut self.stopped_by, STOP);
         act_by_default(if signal == STOP { wanted } else { signal })?;
@@ -305,16 +305,15 @@ impl<'a> Watch<'a> {
 /// it is no PID 1 at all, so that the kernel does the default action. A process that is gone
 /// counts as one that does not handle it.
 fn handled(pid: Pid, signal: i32) -> bool {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-    let Some(text) = status(pid, &mut buffer) else { return false };
+    let Some(text) = status(pid) else { return false };
+    let text = &*text;
     let sets = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(text, name));
     let own_pid = field(text, "NSpid:").and_then(|pids| pids.rsplit(|b| *b == b'\t').next());
     sets.fold(0, |all, one| all | one) & (1 << (signal - 1)) != 0 || own_pid != Some(b"1")
 }
 
 fn stopped(pid: Pid) -> bool {
-    let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
-    status(pid, &mut buffer).and_then(|text| field(text, "State:")).is_some_and(|state| state.starts_with(b"T"))
+    status(pid).is_some_and(|text| field(&text, "State:").is_some_and(|state| state.starts_with(b"T")))
 }
 
 /// The signals on a line of `/proc/PID/status`. proc(5).

@@ -12,7 +12,6 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::arch::asm;
 use core::cell::Cell;
 use core::ffi::CStr;
-use core::mem::MaybeUninit;
 use core::ptr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
@@ -423,11 +422,19 @@ pub fn redirect(from: impl AsFd, standard: u32) -> Result<()> {
 }
 
 /// The path of the current directory. getcwd(2).
-pub fn getcwd(buffer: &mut [MaybeUninit<u8>]) -> Result<&[u8]> {
-    // SAFETY: the kernel writes at most that many bytes, and says how many, NUL included.
-    unsafe {
-        let n = call(nr::GETCWD, [buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0, 0])?;
-        Ok(core::slice::from_raw_parts(buffer.as_ptr().cast(), n.clamp(1, buffer.len()) - 1))
+pub fn getcwd() -> Result<Vec<u8>> {
+    // A short one first, as most are: the longest would be a page more to touch.
+    let mut path = alloc::vec![0; 256];
+    loop {
+        // SAFETY: the kernel writes at most that many bytes, and says how many, NUL included.
+        match unsafe { call(nr::GETCWD, [path.as_mut_ptr() as usize, path.len(), 0, 0, 0, 0]) } {
+            Ok(n) => {
+                path.truncate(n.saturating_sub(1));
+                return Ok(path);
+            }
+            Err(Errno::RANGE) if path.len() < 65536 => path.resize(65536, 0),
+            Err(errno) => return Err(errno),
+        }
     }
 }
 
@@ -548,7 +555,14 @@ pub fn wait(pid: Option<Pid>) -> Result<Option<(Pid, i32, Usage)>> {
     let found = unsafe {
         call(
             nr::WAIT4,
-            [whom, ptr::from_mut(&mut status) as usize, WNOHANG_UNTRACED, ptr::from_mut(&mut usage) as usize, 0, 0],
+            [
+                whom,
+                ptr::from_mut(&mut status) as usize,
+                WNOHANG_UNTRACED,
+                ptr::from_mut(&mut usage) as usize,
+                0,
+                0,
+            ],
         )
     }?;
     Ok(i32::try_from(found).ok().and_then(Pid::from_raw).map(|pid| (pid, status, usage)))
@@ -685,8 +699,10 @@ pub fn filter(program: &[Instruction]) -> Result<()> {
     let program = Program { length, instructions: program.as_ptr() };
     // SAFETY: the kernel reads `length` instructions of the slice. What it forbids later are
     // system calls; those return an error.
-    unsafe { call(nr::PRCTL, [PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ptr::from_ref(&program) as usize, 0, 0, 0]) }
-        .map(drop)
+    unsafe {
+        call(nr::PRCTL, [PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ptr::from_ref(&program) as usize, 0, 0, 0])
+    }
+    .map(drop)
 }
 
 /// Sets the host name of the UTS namespace. sethostname(2).
