@@ -8,13 +8,12 @@ use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::filter;
 use crate::init;
-use crate::mount::{Detached, Identity, Kind, identity, make_entry};
+use crate::mount::{Detached, Identity, Kind, identity};
 use crate::plan::{HIDDEN, Mount, Plan, SYSTEM, Tmpfs, What, components};
 use crate::process::has_ended;
-use crate::sources::{Device, Image, Sources};
+use crate::sources::{Image, Sources};
 use crate::stage::{Stage, each_entry, piece};
 use crate::sys::{self, Tighten};
-use alloc::format;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
@@ -77,17 +76,17 @@ fn build<'a>(mut job: Job<'a>, privileged: Privileged) -> Result<(Command<'a>, O
     let umask = rustix::process::umask(Mode::empty());
     let mut stage = Stage::begin(&privileged, job.plan.writable)?;
     // open
-    let sources = Sources::open(&job.plan, &privileged)?;
     let program = open_program(job.program.take(), &privileged)?;
+    let sources = Sources::open(&job.plan, program.as_ref().map(|p| &*p.path), &privileged)?;
     // build
     let host = set_root(&mut stage, &job, sources.image, program.as_ref())?;
-    stage.show_tmp(make_pieces(&privileged, &sources.devices)?)?;
+    stage.show_tmp(make_pieces(&privileged)?)?;
     if host {
         hide_directories(&mut stage)?;
     }
     sources.names.show(&mut stage, &privileged)?;
     mount_wishes(&mut stage, &privileged, &job.plan.mounts, sources.trees)?;
-    dev::mount(&mut stage, &privileged, sources.devices, job.plan.shm.as_ref())?;
+    dev::mount(&mut stage, &privileged, sources.dev, sources.devices, job.plan.shm.as_ref())?;
     mount_proc(&mut stage, &privileged, sources.proc, job.caller)?;
     show_program(&mut stage, &privileged, program, job.plan.writable)?;
     if let Some(name) = job.hostname {
@@ -160,24 +159,16 @@ fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<
 }
 
 /// The tmpfs of the instance, with the pieces that its mounts are made from.
-fn make_pieces(privileged: &Privileged, devices: &[Device]) -> Result<Detached> {
+fn make_pieces(privileged: &Privileged) -> Result<Detached> {
     let tmpfs = Detached::tmpfs(privileged, &Tmpfs::DEFAULT)?;
-    let fill = |root: &OwnedFd| {
-        files::make_directory(root.as_fd(), piece::TMP, 0o1777)?;
-        files::make_directory(root.as_fd(), piece::SHM, 0o1777)?;
-        make_entry(root, piece::EMPTY, Kind::Directory)?;
-        make_entry(root, piece::BLANK, Kind::File)?;
-        make_entry(root, piece::DEV, Kind::Directory)?;
-        dev::fill(root, devices)
-    };
-    fill(&tmpfs.0).or_fail("fill the instance's tmpfs")?;
+    for name in [piece::TMP, piece::SHM] {
+        files::make_directory(tmpfs.0.as_fd(), name, 0o1777).or_fail("fill the instance's tmpfs")?;
+    }
     Ok(tmpfs)
 }
 
 fn hide_directories(stage: &mut Stage<'_>) -> Result<()> {
-    for name in HIDDEN.iter().filter(|name| **name != "tmp") {
-        hide(stage, format!("/{name}").as_bytes())?;
-    }
+    stage.hide_all(HIDDEN.iter().copied().filter(|name| *name != "tmp"))?;
     let root = stage.open(b"/", OFlags::DIRECTORY).or_fail("look for mounts in '/'")?;
     for name in other_mounts(&root)? {
         hide(stage, &[b"/", &*name].concat())?;

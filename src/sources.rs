@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
+use crate::dev::{self, Dev};
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::mount::{Detached, Identity, Kind, find};
@@ -48,7 +49,9 @@ pub struct Sources {
     pub image: Image,
     /// For each mount of the plan; `None` where it needs nothing of the host.
     pub trees: Vec<Option<(Detached, Kind)>>,
-    /// The usual devices and those that were asked for.
+    /// The usual devices.
+    pub dev: Dev,
+    /// Those that were asked for.
     pub devices: Vec<Device>,
     /// Where host and user names come from.
     pub names: Names,
@@ -56,19 +59,17 @@ pub struct Sources {
 
 impl Sources {
     /// Opens them.
-    pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Self> {
+    pub fn open(plan: &Plan<'_>, program: Option<&[u8]>, privileged: &Privileged) -> Result<Self> {
         let here = files::which(b".").ok();
         let trees = plan.mounts.iter().map(|mount| open_mount(mount, privileged)).collect::<Result<_>>()?;
-        let mut devices = Vec::with_capacity(DEVICES.len() + plan.devices.len());
-        for (name, major, minor) in DEVICES {
-            devices.push(usual_device(name, rustix::fs::makedev(*major, *minor), privileged)?);
-        }
-        for path in &plan.devices {
-            devices.push(other_device(path, privileged)?);
-        }
+        let devices = plan.devices.iter().map(|path| other_device(path, privileged)).collect::<Result<_>>()?;
+        let dev = match program.and_then(|path| dev::prepared(privileged, path)) {
+            Some(tree) => Dev::Prepared(tree),
+            None => Dev::Assembled(usual_devices(privileged)?),
+        };
         let names = names::open(plan, privileged)?;
         let image = open_image(plan, privileged)?;
-        Ok(Sources { here, proc: fresh_proc(privileged)?, image, trees, devices, names })
+        Ok(Sources { here, proc: fresh_proc(privileged)?, image, trees, dev, devices, names })
     }
 }
 
@@ -118,6 +119,11 @@ fn open_image(plan: &Plan<'_>, privileged: &Privileged) -> Result<Image> {
             Ok(Image::Layers(layers))
         }
     }
+}
+
+fn usual_devices(privileged: &Privileged) -> Result<Vec<Device>> {
+    let number = |major, minor| rustix::fs::makedev(major, minor);
+    DEVICES.iter().map(|(name, major, minor)| usual_device(name, number(*major, *minor), privileged)).collect()
 }
 
 /// One of the devices that every instance has. Its numbers are checked, so that nothing

@@ -45,12 +45,8 @@ pub mod piece {
     pub const TMP: &[u8] = b"tmp";
     /// What `/dev/shm` shows.
     pub const SHM: &[u8] = b"shm";
-    /// What `/dev` shows.
+    /// What `/dev` shows, if it is put together.
     pub const DEV: &[u8] = b"dev";
-    /// An empty directory: the cover of what is hidden.
-    pub const EMPTY: &[u8] = b"empty";
-    /// An empty file, likewise.
-    pub const BLANK: &[u8] = b"blank";
 }
 
 /// An instance under construction.
@@ -64,6 +60,7 @@ pub struct Stage<'p> {
     scratch: Option<OwnedFd>,
     /// An empty read-only directory, attached somewhere: what covers are copied from.
     cover: Option<OwnedFd>,
+    covers: u32,
     /// Filesystems that selfdock made: entries can be added where they are writable.
     own: Vec<u64>,
     /// Mounts that are writable until the end, so that entries can be added.
@@ -80,7 +77,7 @@ impl<'p> Stage<'p> {
             .or_fail("make mounts private")
             .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
         let (own, unfinished) = (Vec::new(), Vec::new());
-        Ok(Stage { privileged, root, in_image, scratch: None, cover: None, own, unfinished })
+        Ok(Stage { privileged, root, in_image, scratch: None, cover: None, covers: 0, own, unfinished })
     }
 
     /// Opens a path of the instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`.
@@ -179,6 +176,14 @@ impl<'p> Stage<'p> {
         Ok(())
     }
 
+    /// Makes a piece of the tmpfs, and gives a way in.
+    pub fn make_piece(&self, name: &[u8], kind: Kind) -> Result<OwnedFd> {
+        let failed = on("make {} in the instance's tmpfs", name);
+        let scratch = self.scratch.as_ref().ok_or_else(|| Error::refused(failed, "there is none yet"))?;
+        make_entry(scratch, name, kind).or_fail(failed)?;
+        enter(scratch, name).or_fail(failed)
+    }
+
     /// A copy of a piece of the tmpfs.
     pub fn piece(&self, name: &[u8]) -> Result<Detached> {
         let scratch =
@@ -193,16 +198,40 @@ impl<'p> Stage<'p> {
         let cover = match (kind, &self.cover) {
             // A copy of a cover has its attributes.
             (Kind::Directory, Some(cover)) => Detached::copy(self.privileged, cover, b"").or_fail(failed)?,
-            (Kind::Directory, None) => {
-                self.piece(piece::EMPTY)?.tighten(self.privileged, attributes).or_fail(failed)?
-            }
-            (Kind::File, _) => {
-                self.piece(piece::BLANK)?.tighten(self.privileged, attributes).or_fail(failed)?
+            (_, _) => {
+                let name = format!("cover{}", self.covers);
+                self.covers += 1;
+                self.make_piece(name.as_bytes(), kind)?;
+                self.piece(name.as_bytes())?.tighten(self.privileged, attributes).or_fail(failed)?
             }
         };
         let cover = cover.attach(self.privileged, target).or_fail(failed)?;
         if kind == Kind::Directory && self.cover.is_none() {
             self.cover = Some(cover);
+        }
+        Ok(())
+    }
+
+    /// Hides directories of the host as `hide` does, by path: one call for each instead of
+    /// four, which a spawn can tell. The paths are constants, and a link in one of them leads
+    /// at worst to another place that is then hidden.
+    pub fn hide_all<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Result<()> {
+        for name in names {
+            let path = format!("/{name}");
+            let failed = on("hide {}", path.as_bytes());
+            let Some(cover) = &self.cover else {
+                match self.open(path.as_bytes(), OFlags::DIRECTORY) {
+                    Ok(target) => self.hide(&target, path.as_bytes(), Kind::Directory)?,
+                    Err(Errno::NOENT | Errno::NOTDIR) => {}
+                    Err(errno) => return Err(Error::of(failed, errno)),
+                }
+                continue;
+            };
+            rustix::process::fchdir(cover).or_fail(failed)?;
+            match rustix::mount::mount_bind(".", path.as_str()) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(Error::of(failed, errno)),
+            }
         }
         Ok(())
     }
