@@ -54,7 +54,12 @@ pub fn prepared(privileged: &Privileged, path: &[u8]) -> Option<Detached> {
 }
 
 /// Puts a `/dev` together at `target`, from a directory in the tmpfs of the instance.
-fn assemble(stage: &Stage<'_>, privileged: &Privileged, target: &OwnedFd, devices: Vec<Device>) -> Result<OwnedFd> {
+fn assemble(
+    stage: &Stage<'_>,
+    privileged: &Privileged,
+    target: &OwnedFd,
+    devices: Vec<Device>,
+) -> Result<OwnedFd> {
     let failed = "make '/dev'";
     let dir = stage.make_piece(piece::DEV, Kind::Directory)?;
     let fill = || {

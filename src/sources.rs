@@ -62,7 +62,8 @@ impl Sources {
     pub fn open(plan: &Plan<'_>, program: Option<&[u8]>, privileged: &Privileged) -> Result<Self> {
         let here = files::which(b".").ok();
         let trees = plan.mounts.iter().map(|mount| open_mount(mount, privileged)).collect::<Result<_>>()?;
-        let devices = plan.devices.iter().map(|path| other_device(path, privileged)).collect::<Result<_>>()?;
+        let devices =
+            plan.devices.iter().map(|path| other_device(path, privileged)).collect::<Result<_>>()?;
         let dev = match program.and_then(|path| dev::prepared(privileged, path)) {
             Some(tree) => Dev::Prepared(tree),
             None => Dev::Assembled(usual_devices(privileged)?),
@@ -123,7 +124,10 @@ fn open_image(plan: &Plan<'_>, privileged: &Privileged) -> Result<Image> {
 
 fn usual_devices(privileged: &Privileged) -> Result<Vec<Device>> {
     let number = |major, minor| rustix::fs::makedev(major, minor);
-    DEVICES.iter().map(|(name, major, minor)| usual_device(name, number(*major, *minor), privileged)).collect()
+    DEVICES
+        .iter()
+        .map(|(name, major, minor)| usual_device(name, number(*major, *minor), privileged))
+        .collect()
 }
 
 /// One of the devices that every instance has. Its numbers are checked, so that nothing

@@ -1,0 +1,78 @@
+use crate::support::{Dock, args, bin, fixture, scratch};
+use rstest::rstest;
+use std::ffi::OsString;
+
+/// M5.
+#[rstest]
+#[case::in_the_root(args![], fixture("devices/null"))]
+#[case::in_a_map(args!["-m", fixture("devices"), "/mnt"], "/mnt/null")]
+#[case::in_a_volume(args!["-v", fixture("devices"), "/mnt"], "/mnt/null")]
+#[case::as_a_volume(args!["-v", fixture("devices/null"), "/mnt/null"], "/mnt/null")]
+#[case::in_an_image(args!["--root", fixture("busybox"), "-m", bin("probe"), "/home/probe"], "/etc/null")]
+fn a_planted_device_node_does_not_work<const N: usize>(
+    #[case] options: [OsString; N],
+    #[case] node: impl Into<OsString>,
+) {
+    let control = Dock::program(args![bin("probe"), "open", fixture("devices/null")]);
+    assert_eq!(control.ok(), "opened");
+    let inside = N > 0 && options[0] == "--root";
+    let probe = if inside { "/home/probe".into() } else { bin("probe") };
+    let ran = Dock::run(options).arg(probe).arg("open").arg(node.into()).output();
+    ran.refused_or(|ran| assert_eq!(ran.ok(), "EACCES"));
+}
+
+#[rstest]
+#[case::host_image(args![])]
+#[case::foreign_image(args!["--root", fixture("busybox")])]
+fn dev_is_minimal<const N: usize>(#[case] options: [OsString; N]) {
+    let listing = Dock::run(options).arg("ls").arg("-A").arg("/dev").ok();
+    let usual = "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero";
+    assert_eq!(listing.split_whitespace().collect::<Vec<_>>().join(" "), usual);
+}
+
+#[test]
+fn the_usual_devices_work() {
+    let script = "echo x > /dev/null && head -c 4 /dev/zero | wc -c && head -c 8 /dev/urandom | wc -c \
+                  && cat /dev/null && echo by-fd > /dev/stdout; echo x > /dev/full";
+    let ran = Dock::run([]).sh(script).output();
+    assert_eq!(ran.stdout, "4\n8\nby-fd\n");
+    assert!(ran.stderr.contains("No space left"));
+}
+
+#[test]
+fn dev_cannot_be_changed() {
+    let ran = Dock::run([]).sh("touch /dev/x || rm /dev/null || mknod /tmp/n c 1 3").output();
+    assert!(!ran.status.success());
+}
+
+#[rstest]
+fn dev_is_no_destination(#[values("/dev", "/dev/null", "/dev/pts", "/dev/new")] dst: &str) {
+    let dir = scratch();
+    Dock::run(args!["-v", dir.path(), dst, "true"]).refused("");
+}
+
+/// M7.
+#[test]
+fn terminals_are_the_instances_own() {
+    let outside = nix::pty::openpty(None, None).unwrap();
+    assert!(nix::unistd::ttyname(&outside.slave).unwrap().exists());
+    assert_eq!(Dock::run([]).sh("ls /dev/pts").ok(), "ptmx");
+    assert_eq!(Dock::run([]).probe(&["pty"]).ok(), "/dev/pts/0");
+}
+
+#[test]
+fn a_device_that_is_asked_for_is_there() {
+    let fuse = std::path::Path::new("/dev/fuse");
+    let device = if fuse.exists() { "/dev/fuse" } else { "/dev/kmsg" };
+    let listing = Dock::run(args!["--dev", device, "ls", "-A", "/dev"]).ok();
+    assert!(listing.lines().any(|name| device.ends_with(name)), "{listing}");
+    let inside = Dock::run(args!["--dev", device, "stat", "-c", "%t:%T %a", device]).ok();
+    assert_eq!(inside, Dock::program(args!["stat", "-c", "%t:%T %a", device]).ok());
+}
+
+#[rstest]
+fn only_what_is_in_dev_is_a_device(
+    #[values("/etc/passwd", "/dev/../etc/passwd", "/dev/no-such")] path: &str,
+) {
+    Dock::run(args!["--dev", path, "true"]).refused("");
+}

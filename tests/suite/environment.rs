@@ -1,0 +1,78 @@
+use crate::support::{Dock, args, bin, scratch};
+use rstest::rstest;
+
+#[test]
+fn the_callers_environment_comes_along() {
+    let seen = Dock::run([]).env("SOME_VARIABLE", "a b").sh("echo \"$SOME_VARIABLE\"").ok();
+    assert_eq!(seen, "a b");
+}
+
+#[rstest]
+#[case::two_words(&["-e", "NAME", "value"], "value")]
+#[case::one_word(&["-e", "NAME=value"], "value")]
+#[case::long(&["--env", "NAME", "value"], "value")]
+#[case::empty(&["-e", "NAME="], "")]
+#[case::equals_sign_in_value(&["-e", "NAME=a=b"], "a=b")]
+#[case::last_wins(&["-e", "NAME=1", "-e", "NAME", "2"], "2")]
+#[case::unset(&["-E", "NAME"], "unset")]
+#[case::unset_and_set(&["-E", "NAME", "-e", "NAME=x"], "x")]
+#[case::set_and_unset(&["-e", "NAME=x", "-E", "NAME"], "unset")]
+#[case::cleared(&["--clear-env", "-e", "PATH=/bin"], "unset")]
+#[case::cleared_and_set(&["--clear-env", "-e", "PATH=/bin", "-e", "NAME=x"], "x")]
+#[case::unset_what_is_not_set(&["-E", "NO_SUCH_NAME"], "outer")]
+fn a_variable_is_what_the_options_say(#[case] options: &[&str], #[case] value: &str) {
+    let run = Dock::run(options.iter().map(Into::into)).env("NAME", "outer");
+    assert_eq!(run.sh("echo \"${NAME-unset}\"").ok(), value);
+}
+
+#[test]
+fn a_cleared_environment_is_empty() {
+    let run = Dock::run(args!["--clear-env", "/usr/bin/env"]).env("NAME", "outer");
+    assert_eq!(run.ok(), "");
+}
+
+#[rstest]
+fn a_name_that_cannot_be_one_is_refused(#[values("", "=", "=x", "A=B=")] name: &str) {
+    if name == "A=B=" {
+        Dock::run(args!["-E", name, "true"]).refused("");
+    } else {
+        Dock::run(args!["-e", name, "x", "true"]).refused("");
+    }
+}
+
+/// I3.
+#[test]
+fn no_variable_makes_selfdock_open_a_file() {
+    let dir = scratch();
+    let fifo = dir.path().join("fifo");
+    // Whoever opens it waits for ever.
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut run = Dock::run(args![bin("nothing")]);
+    for name in [
+        "LD_PRELOAD",
+        "LD_LIBRARY_PATH",
+        "LD_AUDIT",
+        "GLIBC_TUNABLES",
+        "TZ",
+        "TMPDIR",
+        "LOCPATH",
+        "NLSPATH",
+        "SHELL",
+    ] {
+        run = run.env(name, &fifo);
+    }
+    run.env("RUST_BACKTRACE", "1").env("LD_SHOW_AUXV", "1").ok();
+}
+
+#[test]
+fn a_command_is_found_by_path() {
+    let dir = scratch();
+    std::fs::copy(bin("nothing"), dir.path().join("my-command")).unwrap();
+    Dock::run(args!["my-command"]).env("PATH", dir.path()).ok();
+}
+
+#[test]
+fn without_a_command_the_callers_shell_runs() {
+    assert_eq!(Dock::run([]).env("SHELL", "/bin/sh").stdin("echo $0 $((6*7))\n").ok(), "/bin/sh 42");
+    assert_eq!(Dock::run(args!["-E", "SHELL"]).stdin("echo $((6*7))\n").ok(), "42");
+}

@@ -1,0 +1,83 @@
+use crate::support::{Dock, args, bin, nested, scratch};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+
+#[rstest]
+fn the_status_is_the_commands_own(
+    #[values(0, 1, 2, 42, 125, 126, 127, 128, 143, 255)] code: i32,
+    #[values(0, 2)] depth: usize,
+) {
+    let ran = Dock::run(nested(depth, [])).sh(format!("exit {code}")).output().exits(code);
+    assert_eq!(ran.stderr, "");
+}
+
+#[rstest]
+#[case::bare_name("no-such-command", 127, "(ENOENT)")]
+#[case::path("/no/such/command", 127, "(ENOENT)")]
+#[case::not_executable("/etc/passwd", 126, "(EACCES)")]
+#[case::directory("/etc", 126, "(EACCES)")]
+fn a_command_that_cannot_start(#[case] command: &str, #[case] code: i32, #[case] errno: &str) {
+    let ran = Dock::run(args![command]).output().exits(code);
+    assert!(
+        ran.stderr.starts_with("selfdock: ") && ran.stderr.contains(errno) && ran.stderr.contains(command)
+    );
+    assert_eq!((ran.stderr.lines().count(), ran.stdout.as_str()), (1, ""));
+}
+
+#[test]
+fn a_script_without_an_interpreter_says_so() {
+    let dir = scratch();
+    let script = dir.path().join("script");
+    fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    Dock::program(args!["chmod", "755", &script]).ok();
+    let ran = Dock::run(args![&script]).output();
+    assert!(matches!(ran.status.code(), Some(126 | 127)), "{}", ran.status);
+    assert!(ran.stderr.contains("interpreter"), "{}", ran.stderr);
+}
+
+#[rstest]
+fn a_command_that_a_signal_ends_ends_selfdock_by_the_same(#[values(0, 2)] depth: usize) {
+    let crash = nested(depth, args![bin("crash")]);
+    Dock::run(crash).output().dies_by(Signal::SIGSEGV as i32);
+}
+
+#[rstest]
+fn a_signal_to_selfdock_ends_the_command_as_if_it_were_sent_to_it(
+    #[values(
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+        Signal::SIGQUIT,
+        Signal::SIGUSR1,
+        Signal::SIGUSR2,
+        Signal::SIGALRM,
+        Signal::SIGPIPE
+    )]
+    signal: Signal,
+    #[values(0, 2)] depth: usize,
+) {
+    let mut instance = Dock::run(nested(depth, [])).sh("echo up; exec sleep 1000").spawn();
+    instance.line();
+    instance.signal(signal);
+    assert_eq!(instance.wait().signal(), Some(signal as i32));
+}
+
+#[rstest]
+fn a_command_may_handle_a_signal_to_selfdock(#[values(0, 2)] depth: usize) {
+    let run = Dock::run(nested(depth, []));
+    let mut instance = run.sh("trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done").spawn();
+    instance.line();
+    instance.signal(Signal::SIGTERM);
+    assert_eq!(instance.wait().code(), Some(7));
+}
+
+#[test]
+fn an_ignored_signal_ends_nothing() {
+    let mut instance = Dock::run([]).sh("trap '' TERM; echo up; read line; exit 5").spawn();
+    instance.line();
+    instance.signal(Signal::SIGTERM);
+    instance.write("go\n");
+    assert_eq!(instance.wait().code(), Some(5));
+}

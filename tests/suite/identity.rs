@@ -1,0 +1,80 @@
+use crate::support::{Dock, args, children, fixture, nested, own_status, scratch, status_of};
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+const IDS: [&str; 4] = ["status", "Uid", "Gid", "Groups"];
+const CAPABILITIES: [&str; 4] = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
+const NONE: &str = "CapInh: 0000000000000000\nCapPrm: 0000000000000000\n\
+                    CapEff: 0000000000000000\nCapAmb: 0000000000000000";
+
+/// C2.
+#[rstest]
+#[case::once(0)]
+#[case::nested(1)]
+#[case::deep(15)]
+fn all_four_ids_and_the_groups_are_the_callers(#[case] depth: usize) {
+    let inside = Dock::run(nested(depth, [])).probe(&IDS).ok();
+    assert_eq!(inside, own_status(&IDS[1..]));
+}
+
+/// C1.
+#[rstest]
+#[case::once(0)]
+#[case::nested(1)]
+fn a_command_has_no_capability(#[case] depth: usize) {
+    let inside = Dock::run(nested(depth, [])).probe(&[&["status"], &CAPABILITIES[..]].concat()).ok();
+    assert_eq!(inside, NONE);
+}
+
+/// C1.
+#[rstest]
+#[case::inherited(&["--inh-caps", "+net_raw"])]
+#[case::ambient(&["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"])]
+#[case::ids_that_do_not_drop_capabilities(&["--securebits", "+no_setuid_fixup"])]
+#[case::ids_that_do_not_drop_capabilities_for_good(&["--securebits", "+no_setuid_fixup,+no_setuid_fixup_locked"])]
+#[case::root_without_capabilities(&["--securebits", "+noroot"])]
+fn capabilities_of_the_caller_do_not_come_along(#[case] options: &[&str]) {
+    let launcher = args![fixture("filecap/setpriv")].into_iter().chain(options.iter().map(Into::into));
+    let control = Dock::program(launcher.clone().chain(args!["true"]));
+    control.ok();
+    let run = Dock::under(launcher, args!["run"]).probe(&[&["status"], &CAPABILITIES[..]].concat());
+    run.output().refused_or(|ran| assert_eq!(ran.ok(), NONE));
+}
+
+/// C1.
+#[test]
+fn the_bounding_set_is_the_callers_and_securebits_are_clean() {
+    let bounding = Dock::run([]).probe(&["status", "CapBnd"]).ok();
+    assert_eq!(bounding, own_status(&["CapBnd"]));
+    let dump = Dock::run(args!["setpriv", "--dump"]).ok();
+    assert!(dump.contains("Securebits: [none]"), "{dump}");
+}
+
+/// C2.
+#[rstest]
+#[case::once(0)]
+#[case::nested(2)]
+fn every_process_of_an_instance_is_the_caller_without_capabilities(#[case] depth: usize) {
+    let instance = Dock::run(nested(depth, [])).sh("echo up; exec cat").spawn();
+    instance.line();
+    let mut pid = instance.pid();
+    for _ in 0..=depth + 1 {
+        let process = pid.to_string();
+        assert_eq!(status_of(&process, &IDS[1..]), own_status(&IDS[1..]), "process {pid}");
+        assert_eq!(status_of(&process, &CAPABILITIES), NONE, "process {pid}");
+        let Some(child) = children(pid).first().copied() else { return };
+        pid = child;
+    }
+}
+
+#[test]
+fn files_made_in_a_volume_belong_to_the_caller() {
+    let dir = scratch();
+    Dock::run(args!["-v", dir.path(), "/mnt"]).sh("umask 022; touch /mnt/file; mkdir /mnt/dir").ok();
+    let own = fs::metadata(dir.path()).unwrap();
+    for name in ["file", "dir"] {
+        let made = fs::metadata(dir.path().join(name)).unwrap();
+        assert_eq!((made.uid(), made.gid()), (own.uid(), own.gid()), "{name}");
+    }
+}

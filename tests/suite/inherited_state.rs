@@ -1,0 +1,157 @@
+use crate::support::{Dock, args, bin, children, fixture, is_alive, nested, scratch, selfdock, wait_until};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use std::fs;
+
+/// A shell's words that start `selfdock run` with its arguments.
+fn shell(script: &str) -> Dock {
+    Dock::program(args!["bash", "-c", script]).env("SD", selfdock()).env("PROBE", bin("probe"))
+}
+
+/// I1.
+#[rstest]
+fn a_closed_descriptor_stays_closed(
+    #[values("", "<&-")] stdin: &str,
+    #[values("", ">&-")] stdout: &str,
+    #[values("", "2>&-")] stderr: &str,
+    #[values(0, 1)] depth: usize,
+) {
+    let dir = scratch();
+    let inner = if depth == 1 { "$SD run -v /mnt /mnt" } else { "" };
+    let run = format!("$SD run -v $DIR /mnt {inner} $PROBE fds-to /mnt/fds {stdin} {stdout} {stderr}");
+    shell(&run).env("DIR", dir.path()).ok();
+    let seen = fs::read_to_string(dir.path().join("fds")).unwrap();
+    let open: Vec<&str> = seen.lines().filter_map(|line| line.split(' ').next()).collect();
+    let expected = [("0", stdin), ("1", stdout), ("2", stderr)];
+    let expected: Vec<&str> =
+        expected.iter().filter(|(_, closed)| closed.is_empty()).map(|(fd, _)| *fd).collect();
+    assert_eq!(open, expected, "{seen}");
+}
+
+/// I1.
+#[rstest]
+fn a_refusal_with_closed_descriptors_writes_into_nothing(
+    #[values("<&-", ">&-", "2>&-", "<&- >&- 2>&-")] closed: &str,
+) {
+    let dir = scratch();
+    let run = format!("$SD run -m {} /mnt -v $DIR /etc true {closed}", fixture("p/pub").display());
+    shell(&run).env("DIR", dir.path()).output().exits(125);
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// I2.
+#[rstest]
+fn descriptors_do_not_leak(#[values(0, 1)] depth: usize) {
+    let inner = if depth == 1 { "$SD run" } else { "" };
+    let seen = shell(&format!("$SD run {inner} $PROBE fds 9</ 77</etc/passwd")).ok();
+    let open: Vec<&str> = seen.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(open, ["0", "1", "2"], "{seen}");
+}
+
+/// I2.
+#[test]
+fn a_descriptor_that_is_asked_for_comes_along() {
+    let seen = shell("$SD run --keep-fd 9 cat /dev/fd/9 9<<<kept 8</").ok();
+    assert_eq!(seen, "kept");
+    let seen = shell("$SD run --keep-fd 9 $PROBE fds 8</ 9</etc 10</").ok();
+    let open: Vec<&str> = seen.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert_eq!(open, ["0", "1", "2", "9"], "{seen}");
+}
+
+/// I2.
+#[rstest]
+fn a_descriptor_that_is_not_open_cannot_be_kept(#[values("9", "-1", "x", "99999999999", "")] number: &str) {
+    Dock::run(args!["--keep-fd", number, "true"]).refused("");
+}
+
+/// I4.
+#[test]
+fn no_arguments_at_all_is_a_usage_error() {
+    let ran = Dock::program(args![bin("probe"), "no-argv", selfdock()]).output();
+    ran.refused("");
+}
+
+/// I5.
+#[test]
+fn signals_are_in_the_documented_state() {
+    let launcher = args!["env", "--block-signal=TERM,INT,CHLD,USR1", "--ignore-signal=CHLD,HUP"];
+    let seen = Dock::under(launcher, args!["run"]).probe(&["status", "SigBlk", "SigIgn"]).ok();
+    // Nothing is blocked, SIGCHLD has its default, SIGHUP stays ignored.
+    assert_eq!(seen, "SigBlk: 0000000000000000\nSigIgn: 0000000000000001");
+}
+
+/// I5.
+#[test]
+fn an_ignored_child_signal_does_not_lose_the_status() {
+    let launcher = args!["env", "--ignore-signal=CHLD", "--block-signal=CHLD"];
+    Dock::under(launcher, args!["run"]).sh("exit 9").output().exits(9);
+}
+
+/// I5.
+#[rstest]
+#[case(0o022)]
+#[case(0o077)]
+#[case(0o777)]
+fn the_umask_is_the_callers(#[case] mask: u32) {
+    let seen = shell(&format!("umask {mask:04o}; $SD run -v /opt /mnt/new sh -c umask")).ok();
+    assert_eq!(seen, format!("{mask:04o}"));
+}
+
+/// I5.
+#[rstest]
+fn a_killed_supervisor_takes_the_instance_with_it(#[values(0, 3)] depth: usize) {
+    let mut instance = Dock::run(nested(depth, [])).sh("sleep 1000 & echo up; exec sleep 1000").spawn();
+    instance.line();
+    let mut tree = vec![instance.pid()];
+    let mut next = 0;
+    while next < tree.len() {
+        tree.extend(children(tree[next]));
+        next += 1;
+    }
+    assert!(tree.len() >= depth + 3, "{tree:?}");
+    instance.signal(Signal::SIGKILL);
+    instance.wait();
+    let start = std::time::Instant::now();
+    wait_until("the instance is gone", || !tree.iter().any(|pid| is_alive(*pid)));
+    assert!(start.elapsed().as_secs_f64() < 1.0);
+}
+
+/// I5.
+#[test]
+fn a_caller_that_asked_to_die_with_its_parent_still_gets_an_instance() {
+    Dock::under(args!["setpriv", "--pdeathsig", "TERM"], args!["run", "true"]).ok();
+}
+
+/// I6.
+#[rstest]
+#[case::fsize("--fsize=0")]
+#[case::nofile("--nofile=3")]
+#[case::nofile_few("--nofile=5")]
+#[case::nofile_some("--nofile=8")]
+#[case::nproc("--nproc=1")]
+#[case::stack("--stack=8192")]
+#[case::address_space("--as=1048576")]
+#[case::address_space_tiny("--as=65536")]
+#[case::data("--data=4096")]
+#[case::cpu("--cpu=1")]
+#[case::core("--core=0")]
+#[case::sigpending("--sigpending=0")]
+#[case::memlock("--memlock=0")]
+fn a_small_limit_ends_in_an_instance_or_a_refusal(#[case] limit: &str) {
+    let ran = Dock::under(args!["prlimit", limit], args!["run", bin("nothing")]).output();
+    // prlimit itself, or the kernel that loads selfdock, may fail first; then nothing of selfdock has run.
+    assert!(ran.stdout.is_empty());
+    if ran.status.code() == Some(125) {
+        ran.refused("");
+    }
+}
+
+/// I6.
+#[test]
+fn a_message_into_a_full_file_is_no_crash() {
+    let dir = scratch();
+    let run = "prlimit --fsize=0 $SD run -v /no/such/thing /mnt true 2> $DIR/log";
+    let ran = shell(run).env("DIR", dir.path()).output();
+    assert_eq!(ran.status.code(), Some(125));
+    assert_eq!(fs::metadata(dir.path().join("log")).unwrap().len(), 0);
+}

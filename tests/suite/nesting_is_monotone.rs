@@ -1,0 +1,123 @@
+use crate::support::{Dock, args, nested, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+
+#[rstest]
+#[case(2)]
+#[case(16)]
+#[case(30)]
+fn instances_nest(#[case] depth: usize) {
+    let seen = Dock::run(nested(depth - 1, args!["sh", "-c", "echo $$ in $(id -u)"])).ok();
+    assert_eq!(seen, format!("1 in {}", nix::unistd::getuid()));
+}
+
+/// N4.
+#[test]
+fn beyond_the_kernels_limit_there_is_a_clear_refusal() {
+    let ran = Dock::run(nested(40, args!["true"])).refused("nest");
+    assert!(ran.stderr.contains("32"), "{}", ran.stderr);
+}
+
+/// N4.
+#[test]
+fn an_outer_instance_outlives_a_failed_inner_one() {
+    let inner: Vec<String> =
+        nested(40, args!["true"]).iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let script =
+        format!("{} 2>/dev/null; echo $?; {} run echo usable", inner.join(" "), selfdock().display());
+    assert_eq!(Dock::run([]).sh(script).ok(), "125\nusable");
+}
+
+/// N1.
+#[rstest]
+fn read_only_stays_read_only(#[values(1, 2, 16)] depth: usize) {
+    let dir = scratch();
+    let script = format!("touch {}/x", dir.path().display());
+    let ran = Dock::run(nested(depth, [])).sh(script).output();
+    assert!(ran.stderr.contains("Read-only file system"));
+    assert!(!dir.path().join("x").exists());
+}
+
+/// N1.
+#[rstest]
+#[case::a_directory_of_the_root(args![], "DIR")]
+#[case::a_map(args!["-m", "DIR", "/mnt"], "/mnt")]
+#[case::a_map_elsewhere(args!["-m", "DIR", "/srv/deep"], "/srv")]
+fn a_volume_of_something_read_only_is_read_only<const N: usize>(
+    #[case] outer: [OsString; N],
+    #[case] source: &str,
+) {
+    let dir = scratch();
+    let name = dir.path().display().to_string();
+    let outer = outer.map(|word| if word == "DIR" { dir.path().into() } else { word });
+    let inner = args![selfdock(), "run", "-v", source.replace("DIR", &name), "/mnt"];
+    let ran = Dock::run(outer.into_iter().chain(inner)).sh("touch /mnt/x /mnt/deep/x").output();
+    assert!(ran.stderr.contains("Read-only file system"));
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+/// N1.
+#[rstest]
+#[case::tmp("/tmp")]
+#[case::home("/home")]
+#[case::root("/")]
+fn a_hidden_path_stays_hidden_in_a_nested_instance(#[case] map: &str) {
+    let marker = tempfile::NamedTempFile::new_in("/tmp").unwrap();
+    let inner = args![selfdock(), "run", "-m", map, "/mnt"];
+    let name = marker.path().file_name().unwrap().to_string_lossy().into_owned();
+    let script = format!("ls -A /mnt /mnt/tmp /mnt/home | grep -F {name}");
+    let ran = Dock::run(inner).sh(script).output();
+    assert_eq!(ran.stdout, "");
+}
+
+#[rstest]
+fn a_volume_can_be_passed_on(#[values(1, 2, 10)] depth: usize) {
+    let dir = scratch();
+    let level = args![selfdock(), "run", "-v", "/mnt", "/mnt"];
+    let levels = std::iter::repeat_n(level, depth).flatten();
+    Dock::run(args!["-v", dir.path(), "/mnt"].into_iter().chain(levels)).sh("touch /mnt/x").ok();
+    assert!(dir.path().join("x").exists());
+}
+
+#[test]
+fn a_volume_that_is_not_passed_on_stays_outside() {
+    let dir = scratch();
+    fs::write(dir.path().join("marker"), "x").unwrap();
+    let seen = Dock::run(args!["-v", dir.path(), "/mnt", selfdock(), "run", "ls", "-A", "/mnt"]).ok();
+    assert_eq!(seen, "");
+}
+
+#[test]
+fn a_tmp_of_an_outer_instance_can_be_a_volume_of_an_inner_one() {
+    let script = "mkdir /tmp/d; $SD run -v /tmp/d /mnt sh -c 'ls -A /tmp; touch /mnt/x'; ls /tmp/d";
+    assert_eq!(Dock::run([]).env("SD", selfdock()).sh(script).ok(), "x");
+}
+
+#[test]
+fn a_mask_of_an_outer_instance_holds_in_an_inner_one() {
+    let inner = args!["--mask", "/etc/passwd", selfdock(), "run"];
+    assert_eq!(Dock::run(inner.into_iter().chain(args!["cat", "/etc/passwd"])).output().stdout, "");
+}
+
+#[test]
+fn no_nest_ends_nesting() {
+    let seen = Dock::run(args!["--no-nest"]).probe(&["status", "NoNewPrivs"]).ok();
+    assert_eq!(seen, "NoNewPrivs: 1");
+    Dock::run(args!["--no-nest", selfdock(), "run", "true"]).refused("");
+}
+
+/// C5.
+#[test]
+fn without_new_privileges_there_is_a_clear_refusal() {
+    Dock::under(args!["setpriv", "--no-new-privs"], args!["run", "true"]).output().refused_or(|ran| {
+        ran.ok();
+    });
+}
+
+#[test]
+fn an_inner_instance_ends_with_its_outer_one() {
+    let script = "$SD run sleep 1000 & echo started";
+    // `output` looks for processes that are left.
+    Dock::run([]).env("SD", selfdock()).sh(script).output().exits(0);
+}

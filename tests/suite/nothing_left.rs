@@ -1,0 +1,85 @@
+use crate::support::{Dock, args, host_mounts, nested, scratch, selfdock};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use std::fs;
+
+#[test]
+fn the_hosts_mount_table_is_as_before() {
+    let dir = scratch();
+    let before = host_mounts();
+    for _ in 0..50 {
+        Dock::run(args!["-v", dir.path(), "/mnt", "-t", "-", "/srv", "true"]).ok();
+    }
+    let instance = Dock::run(args!["-v", dir.path(), "/mnt"]).sh("echo up; exec cat").spawn();
+    instance.line();
+    assert_eq!(host_mounts(), before);
+}
+
+/// M4.
+#[test]
+fn a_directory_that_is_a_volume_can_be_removed_outside() {
+    let dir = scratch();
+    let sub = dir.path().join("sub");
+    fs::create_dir(&sub).unwrap();
+    let instance = Dock::run(args!["-v", &sub, "/mnt"]).sh("echo up; exec cat").spawn();
+    instance.line();
+    fs::remove_dir(&sub).unwrap();
+}
+
+/// M4.
+#[test]
+fn every_mount_of_an_instance_is_private() {
+    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
+    for line in table.lines() {
+        assert!(!line.contains(" shared:") && !line.contains(" master:"), "{line}");
+    }
+}
+
+/// M4.
+#[test]
+fn a_mount_inside_does_not_come_out() {
+    let before = host_mounts();
+    let mut instance =
+        Dock::run(args!["unshare", "-Urm"]).sh("mount -t tmpfs x /mnt && echo up; exec cat").spawn();
+    assert_eq!(instance.line(), "up");
+    assert_eq!(host_mounts(), before);
+    instance.close();
+    assert!(instance.wait().success());
+}
+
+#[rstest]
+fn background_processes_end_with_the_command(#[values(0, 2)] depth: usize) {
+    // `output` looks for processes that are left.
+    let run = Dock::run(nested(depth, []));
+    run.sh("setsid sleep 1000 >/dev/null 2>&1 & (sleep 1000 >/dev/null 2>&1 &) ; true").ok();
+}
+
+#[test]
+fn a_refusal_leaves_nothing() {
+    let before = host_mounts();
+    Dock::run(args!["-v", "/etc", "/mnt", "-v", "/no/such/thing", "/srv", "true"]).refused("");
+    Dock::run(args!["-t", "-", "/mnt", "no-such-command"]).output().exits(127);
+    assert_eq!(host_mounts(), before);
+}
+
+#[test]
+fn kill_at_any_moment_leaves_nothing() {
+    let before = host_mounts();
+    for micros in (0..2000).step_by(40) {
+        let mut instance = Dock::run(args!["sleep", "1000"]).spawn();
+        std::thread::sleep(std::time::Duration::from_micros(micros));
+        instance.signal(Signal::SIGKILL);
+        instance.wait();
+        instance.leaves_nothing();
+    }
+    assert_eq!(host_mounts(), before);
+}
+
+#[test]
+fn the_program_is_not_changed() {
+    let before = fs::read(selfdock()).unwrap();
+    let script = "echo x >> $SD; echo x >> /proc/1/exe; cp /bin/true $SD; rm -f $SD";
+    let ran = Dock::run([]).env("SD", selfdock()).sh(script).output();
+    assert!(!ran.stderr.is_empty());
+    assert!(before == fs::read(selfdock()).unwrap());
+}

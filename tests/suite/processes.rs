@@ -1,0 +1,89 @@
+use crate::support::{Background, Dock, args, children, fixture, is_alive, scratch, wait_until};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+/// A process of the same user, outside.
+fn bystander() -> Background {
+    let process = Dock::program(args!["sh", "-c", "echo up; exec cat"]).spawn();
+    process.line();
+    process
+}
+
+/// K6.
+#[test]
+fn the_command_is_the_first_process_and_sees_only_its_own() {
+    let _other = bystander();
+    let seen = Dock::run([]).sh("echo $$; cd /proc; echo [0-9]*").ok();
+    assert_eq!(seen, "1\n1");
+}
+
+/// K6.
+#[test]
+fn a_process_outside_cannot_be_seen_or_signalled() {
+    let other = bystander();
+    let pid = other.pid();
+    let script =
+        format!("kill -9 -1; kill -9 {pid} && echo sent; kill -0 {pid} && echo there; ls -d /proc/{pid}");
+    let ran = Dock::run([]).sh(script).output();
+    assert_eq!(ran.stdout, "");
+    assert!(is_alive(pid));
+}
+
+/// K6.
+#[test]
+fn kill_of_everyone_reaches_the_instance_only() {
+    let other = bystander();
+    let instance = Dock::run([]).sh("sleep 1000 & echo up; read line; kill -9 -1; wait; echo done").spawn();
+    let mut instance = instance;
+    instance.line();
+    instance.write("go\n");
+    assert_eq!(instance.line(), "done");
+    assert!(instance.wait().success());
+    assert!(is_alive(other.pid()));
+}
+
+/// K1.
+#[rstest]
+fn proc_is_no_destination(
+    #[values("-v", "-m")] option: &str,
+    #[values("/proc", "/proc/sys", "/proc/self/attr", "/")] dst: &str,
+) {
+    let fake = scratch();
+    Dock::run(args![option, fake.path(), dst, "true"]).refused("");
+}
+
+/// K1.
+#[rstest]
+#[case::absolute("/etc")]
+#[case::relative("../../etc")]
+#[case::dangling("nowhere")]
+#[case::a_loop("proc")]
+fn proc_of_an_image_is_never_a_link(#[case] target: &str) {
+    let image = crate::volumes::user_image();
+    fs::remove_dir(image.path().join("proc")).unwrap();
+    symlink(target, image.path().join("proc")).unwrap();
+    Dock::run(args!["--root", image.path()]).sh("echo $$; cat /proc/1/comm").output().refused_or(|ran| {
+        assert_eq!(ran.ok(), "1\nsh");
+    });
+}
+
+#[test]
+fn proc_shows_the_instance_in_a_foreign_image() {
+    let seen = Dock::run(args!["--root", fixture("busybox")]).sh("cat /proc/1/comm").ok();
+    assert_eq!(seen, "sh");
+}
+
+#[test]
+fn stop_and_continue_reach_the_command() {
+    let instance = Dock::run(args!["sh", "-c", "echo up; exec cat"]).spawn();
+    instance.line();
+    let command = children(instance.pid())[0];
+    let state = |pid: i32| crate::support::status_of(&pid.to_string(), &["State"]);
+    instance.signal(Signal::SIGTSTP);
+    wait_until("the command is stopped", || state(command).contains("stopped"));
+    wait_until("the supervisor is stopped", || state(instance.pid()).contains("stopped"));
+    instance.signal(Signal::SIGCONT);
+    wait_until("the command goes on", || state(command).contains("sleeping"));
+}

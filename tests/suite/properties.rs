@@ -1,0 +1,64 @@
+//! The isolation properties of selfdock: what it promises, one sentence each.
+//!
+//! The tests of a property are the module of the same name, with `_` for `-`; a property without a passing test
+//! fails the run.
+
+pub struct Property {
+    pub name: &'static str,
+    pub promise: &'static str,
+    /// Its tests measure, so they run alone and not beside others.
+    pub alone: bool,
+}
+
+const fn property(name: &'static str, promise: &'static str) -> Property {
+    Property { name, promise, alone: false }
+}
+
+const fn measured(name: &'static str, promise: &'static str) -> Property {
+    Property { name, promise, alone: true }
+}
+
+pub const PROPERTIES: &[Property] = &[
+    property(
+        "identity",
+        "A command runs with the caller's user, groups and no capability, and owns what it makes.",
+    ),
+    property(
+        "read-only-root",
+        "Nothing of the root filesystem can be changed; the private /tmp is writable.",
+    ),
+    property(
+        "hidden-files",
+        "What the caller may not read stays unreadable, and the caller's own files stay outside.",
+    ),
+    property("processes", "An instance sees, signals and traces no process but its own."),
+    property("ipc", "Shared memory, semaphores and message queues are the instance's own."),
+    property("devices", "An instance has a minimal /dev, and device nodes anywhere else do not work."),
+    property(
+        "set-uid-inert",
+        "No set-uid program and no file capability has an effect, but selfdock itself.",
+    ),
+    property("volumes", "A volume shows exactly what the caller named, at the place the caller named."),
+    property("nesting-is-monotone", "An inner instance has at most what the outer one has."),
+    property("nothing-left", "When its first process ends, nothing of an instance is left."),
+    property(
+        "inherited-state",
+        "No descriptor, signal state or limit of the caller leaks into an instance or breaks it.",
+    ),
+    property("exit-status", "The status is the command's own, or 125, 126 or 127 where there is none."),
+    property("environment", "A command gets the caller's environment with exactly the changes asked for."),
+    property("network", "With `--net none` there is a loopback interface and nothing else."),
+    property(
+        "real-programs",
+        "A shell, a compiler, an interpreter and a version control system work as outside.",
+    ),
+    measured("spawn-rate", "Starting an instance costs little more than the system calls that it takes."),
+    property("errors", "A refusal is one printable line that names operation, object and reason."),
+    property("help", "`--help` and `--version` say what there is, and fit a screen."),
+];
+
+/// The property that a test belongs to, by the first module in its path.
+pub fn of_test(test: &str) -> Option<&'static Property> {
+    let module = test.split("::").next()?.replace('_', "-");
+    PROPERTIES.iter().find(|property| property.name == module)
+}

@@ -1,0 +1,120 @@
+use crate::support::{Dock, args, fixture, scratch, selfdock};
+use nix::unistd::getuid;
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+#[test]
+fn the_planted_programs_would_work_outside() {
+    assert_eq!(Dock::program(args![fixture("setuid/id"), "-u"]).ok(), "0");
+    let capabilities = Dock::program(args![fixture("filecap/probe"), "status", "CapEff"]).ok();
+    assert_ne!(capabilities, "CapEff: 0000000000000000");
+}
+
+/// M3.
+#[rstest]
+#[case::in_the_root(args![], fixture("setuid/id"))]
+#[case::in_a_map(args!["-m", fixture("setuid"), "/mnt"], "/mnt/id")]
+#[case::in_a_volume(args!["-v", fixture("setuid"), "/mnt"], "/mnt/id")]
+#[case::as_a_volume(args!["-m", fixture("setuid/id"), "/mnt/id"], "/mnt/id")]
+fn a_set_uid_program_has_no_effect<const N: usize>(
+    #[case] options: [OsString; N],
+    #[case] program: impl Into<OsString>,
+    #[values(0, 1)] depth: usize,
+) {
+    let program = program.into();
+    // Every level passes the volume on.
+    let inner = (0..depth).flat_map(|_| {
+        let passed = options.get(2).map(|dst| args!["-m", dst, dst]).into_iter().flatten();
+        args![selfdock(), "run"].into_iter().chain(passed)
+    });
+    let inner: Vec<OsString> = inner.collect();
+    let ran = Dock::run(options.into_iter().chain(inner)).arg(program).arg("-u").ok();
+    assert_eq!(ran, getuid().to_string());
+}
+
+/// M3.
+#[rstest]
+#[case::set_uid(args![], fixture("setuid/probe"))]
+#[case::file_capability(args![], fixture("filecap/probe"))]
+#[case::file_capability_in_a_volume(args!["-v", fixture("filecap"), "/mnt"], "/mnt/probe")]
+#[case::set_uid_in_an_image(args!["--root", fixture("busybox")], "/bin/setuid-probe")]
+fn a_privileged_program_gets_no_capability<const N: usize>(
+    #[case] options: [OsString; N],
+    #[case] program: impl Into<OsString>,
+) {
+    let run = Dock::run(options).arg(program.into());
+    let seen = run.arg("status").arg("Uid").arg("CapPrm").arg("CapEff").ok();
+    let uid = getuid();
+    let none = "CapPrm: 0000000000000000\nCapEff: 0000000000000000";
+    assert_eq!(seen, format!("Uid: {uid} {uid} {uid} {uid}\n{none}"));
+}
+
+/// M3.
+#[test]
+fn su_under_a_forged_shadow_does_not_make_root() {
+    let dir = scratch();
+    let (passwd, shadow) = (dir.path().join("passwd"), dir.path().join("shadow"));
+    fs::write(&passwd, "root::0:0:root:/:/bin/sh\n").unwrap();
+    fs::write(&shadow, "root::1:0:99999:7:::\n").unwrap();
+    let run = Dock::run(args!["-m", passwd, "/etc/passwd", "-m", shadow, "/etc/shadow"]);
+    let ran = run.sh("su root -c 'id -u'").output();
+    assert!(!ran.stdout.contains('0'));
+    assert!(!ran.status.success());
+}
+
+/// M3.
+#[test]
+fn every_mount_is_nosuid_but_selfdocks_own_file() {
+    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
+    let mut without = Vec::new();
+    for line in table.lines() {
+        let fields: Vec<&str> = line.split(' ').collect();
+        if !fields[5].split(',').any(|flag| flag == "nosuid") {
+            assert!(fields[5].split(',').any(|flag| flag == "ro"), "{line}");
+            without.push(fields[4].to_owned());
+        }
+    }
+    assert_eq!(without, [selfdock().to_string_lossy()]);
+}
+
+/// N3.
+#[rstest]
+#[case::by_a_map(args!["-m", fixture("setuid/id"), selfdock()])]
+#[case::by_a_volume(args!["-v", fixture("setuid/id"), selfdock()])]
+#[case::with_its_directory(args!["-m", fixture("setuid"), selfdock().parent().unwrap()])]
+fn a_file_at_selfdocks_place_is_inert<const N: usize>(#[case] options: [OsString; N]) {
+    for program in ["selfdock", "id"] {
+        let place = selfdock().with_file_name(program);
+        let run = Dock::run(options.clone().into_iter().chain(args![place, "-u"]));
+        run.output().refused_or(|ran| assert_ne!(ran.stdout, "0\n"));
+    }
+}
+
+/// N3, I9.
+#[test]
+fn a_symlink_as_name_of_the_program_blesses_nothing_else() {
+    let dir = scratch();
+    let link = dir.path().join("selfdock");
+    symlink(selfdock(), &link).unwrap();
+    let script = format!("{} -u", fixture("setuid/id").display());
+    let ran = Dock::program(args![link, "run", "sh", "-c", script]).output();
+    ran.refused_or(|ran| assert_eq!(ran.ok(), getuid().to_string()));
+}
+
+/// N2.
+#[test]
+fn selfdock_reads_nothing_of_an_image() {
+    let image = crate::volumes::user_image();
+    let mode = nix::sys::stat::Mode::S_IRWXU;
+    // Whoever opens one of these waits for ever.
+    for name in ["ld.so.preload", "ld.so.cache", "nsswitch.conf", "passwd", "group", "shadow", "localtime"] {
+        nix::unistd::mkfifo(&image.path().join("etc").join(name), mode).unwrap();
+    }
+    let link = image.path().join("probe");
+    fs::copy(fixture("bin/nothing"), &link).unwrap();
+    fs::set_permissions(&link, fs::Permissions::from_mode(0o755)).unwrap();
+    Dock::run(args!["--root", image.path(), "/probe"]).ok();
+    Dock::run(args!["--root", image.path(), selfdock(), "run", "/probe"]).ok();
+}

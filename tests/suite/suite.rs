@@ -1,0 +1,27 @@
+//! The suite: a module a property, against the installed program. `cargo xtask install-test` prepares and runs it.
+//!
+//! `properties.rs` has the promise of each property. `P1` and the like in the comment of a test is the row of
+//! SECURITY.md that the test answers.
+#![forbid(unsafe_code)]
+
+mod properties;
+mod support;
+
+mod devices;
+mod environment;
+mod errors;
+mod exit_status;
+mod help;
+mod hidden_files;
+mod identity;
+mod inherited_state;
+mod ipc;
+mod nesting_is_monotone;
+mod network;
+mod nothing_left;
+mod processes;
+mod read_only_root;
+mod real_programs;
+mod set_uid_inert;
+mod spawn_rate;
+mod volumes;

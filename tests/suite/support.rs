@@ -1,0 +1,24 @@
+//! What the tests share: starting selfdock, reading what came of it, and the oracle for refusals.
+
+mod background;
+mod dock;
+mod place;
+mod ran;
+mod terminal;
+
+pub use background::{Background, children, is_alive, wait_until};
+pub(crate) use dock::args;
+pub use dock::{Dock, nested};
+pub use place::{bin, fixture, host_mounts, own_status, scratch, selfdock, status_of};
+pub use ran::Ran;
+pub use terminal::Terminal;
+
+/// What stands in the files that no test may read; the fixtures of xtask hold it.
+pub const CANARY: &str = "canary-3f9c61d0-must-not-be-seen";
+
+/// The directories that the tests may not search, for three different reasons.
+pub const FORBIDDEN: [&str; 3] = ["p", "p710", "p705"];
+
+/// Where the host image hides what stands on the host.
+pub const HIDDEN: [&str; 10] =
+    ["/home", "/root", "/run", "/tmp", "/var/tmp", "/mnt", "/media", "/srv", "/sys", "/boot"];

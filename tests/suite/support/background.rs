@@ -1,0 +1,125 @@
+//! Instances that run beside the test, and waiting for what they do.
+
+use super::Dock;
+use super::dock::MARK;
+use super::ran::log;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A started command. Killed when dropped.
+pub struct Background {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    lines: Receiver<String>,
+    mark: String,
+}
+
+impl Background {
+    pub(super) fn new(mut dock: Dock) -> Self {
+        log(&format!("{:?} &", dock.command), None);
+        let mut child = dock.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start");
+        let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
+        let (send, lines) = channel();
+        std::thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                if send.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Self { stdin: child.stdin.take(), child, lines, mark: dock.mark }
+    }
+
+    pub fn pid(&self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
+    /// The next line that it prints.
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("the command prints a line in time")
+    }
+
+    pub fn write(&mut self, text: &str) {
+        self.stdin.as_mut().expect("stdin is open").write_all(text.as_bytes()).expect("write to the command");
+    }
+
+    /// Closes its stdin: the end for a shell that reads from it.
+    pub fn close(&mut self) {
+        self.stdin = None;
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid()), signal).expect("send a signal");
+    }
+
+    /// Its status, which must come in time.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_until("the command ends", || {
+            status = self.child.try_wait().expect("wait");
+            status.is_some()
+        });
+        status.expect("it has ended")
+    }
+
+    /// Waits until no process of the run is left.
+    pub fn leaves_nothing(&self) {
+        wait_until("no process of the run is left", || marked(&self.mark).is_empty());
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for something to be true. Never a fixed time: a slow machine takes longer, a fast one less.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The children of a process, as the host sees them.
+pub fn children(pid: i32) -> Vec<i32> {
+    let is_child = |other: &i32| stat(*other).is_some_and(|fields| fields.get(1) == Some(&pid.to_string()));
+    processes().filter(is_child).collect()
+}
+
+/// Whether there is such a process, and it has not ended.
+pub fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")
+}
+
+/// The processes of one run.
+pub(super) fn marked(mark: &str) -> Vec<i32> {
+    let entry = format!("{MARK}={mark}").into_bytes();
+    let has_it = |pid: &i32| {
+        let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        environ.split(|byte| *byte == 0).any(|variable| variable == entry)
+    };
+    processes().filter(has_it).collect()
+}
+
+fn processes() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").expect("read /proc").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+}
+
+/// The fields of /proc/PID/stat from the state on.
+fn stat(pid: i32) -> Option<Vec<String>> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = text.rsplit_once(')')?;
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}

@@ -1,0 +1,122 @@
+//! Starts selfdock.
+
+use super::{Background, Ran, place};
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Arguments of mixed types: `args!["-v", dir.path(), "/mnt"]`.
+macro_rules! args {
+    ($($arg:expr),* $(,)?) => {
+        [$(::std::ffi::OsString::from(::std::convert::AsRef::<::std::ffi::OsStr>::as_ref(&$arg))),*]
+    };
+}
+pub(crate) use args;
+
+/// The variable that tells the processes of one run from all others.
+pub const MARK: &str = "SELFDOCK_TEST_RUN";
+
+/// A command line of selfdock, not started yet.
+pub struct Dock {
+    pub(super) command: Command,
+    pub(super) mark: String,
+    pub(super) timeout: Duration,
+    pub(super) stdin: Option<Vec<u8>>,
+}
+
+impl Dock {
+    /// `selfdock ARGS`.
+    pub fn new(args: impl IntoIterator<Item = OsString>) -> Self {
+        Self::under([], args)
+    }
+
+    /// `selfdock run ARGS`.
+    pub fn run(args: impl IntoIterator<Item = OsString>) -> Self {
+        Self::new(args!["run"].into_iter().chain(args))
+    }
+
+    /// `LAUNCHER selfdock ARGS`, for a launcher that changes what selfdock inherits.
+    pub fn under(
+        launcher: impl IntoIterator<Item = OsString>,
+        args: impl IntoIterator<Item = OsString>,
+    ) -> Self {
+        let words = launcher.into_iter().chain([place::selfdock().into()]).chain(args);
+        Self::program(words)
+    }
+
+    /// Any program, watched in the same way: for what is started outside.
+    pub fn program(words: impl IntoIterator<Item = OsString>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        super::ran::report_panics();
+        let mut words = words.into_iter();
+        let mut command = Command::new(words.next().expect("a program"));
+        let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        command.args(words).env(MARK, &mark).current_dir("/");
+        Self { command, mark, timeout: Duration::from_secs(20), stdin: None }
+    }
+
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.command.arg(arg);
+        self
+    }
+
+    /// Ends the command line with a shell and its script.
+    pub fn sh(self, script: impl AsRef<OsStr>) -> Self {
+        self.arg("sh").arg("-c").arg(script)
+    }
+
+    /// Ends the command line with the probe.
+    pub fn probe(mut self, args: &[&str]) -> Self {
+        self.command.arg(place::bin("probe")).args(args);
+        self
+    }
+
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    pub fn current_dir(mut self, dir: impl AsRef<Path>) -> Self {
+        self.command.current_dir(dir);
+        self
+    }
+
+    pub fn stdin(mut self, text: &str) -> Self {
+        self.stdin = Some(text.into());
+        self
+    }
+
+    pub fn timeout(mut self, seconds: u64) -> Self {
+        self.timeout = Duration::from_secs(seconds);
+        self
+    }
+
+    /// Runs it to its end.
+    pub fn output(self) -> Ran {
+        Ran::new(self)
+    }
+
+    /// Runs it; it must succeed and have no complaint. Returns what it printed.
+    pub fn ok(self) -> String {
+        self.output().ok()
+    }
+
+    /// Runs it; selfdock must refuse, for a reason with these words in it.
+    pub fn refused(self, words: &str) -> Ran {
+        self.output().refused(words)
+    }
+
+    /// Starts it and goes on.
+    pub fn spawn(self) -> Background {
+        Background::new(self)
+    }
+}
+
+/// `selfdock run` as often as `depth` says, then the command; for the arguments of an outer `Dock::run`.
+pub fn nested(depth: usize, command: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let inner = args![place::selfdock(), "run"];
+    let levels = std::iter::repeat_n(inner, depth).flatten();
+    levels.chain(command).collect()
+}

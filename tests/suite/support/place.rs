@@ -1,0 +1,55 @@
+//! Where things are, and what the kernel says about this process.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+fn told(name: &str) -> PathBuf {
+    let value = std::env::var_os(name);
+    value
+        .unwrap_or_else(|| panic!("{name} is not set: start the suite with `cargo xtask install-test`"))
+        .into()
+}
+
+/// The installed program.
+pub fn selfdock() -> PathBuf {
+    told("SELFDOCK")
+}
+
+/// A file or directory that root has prepared. An instance of the host image shows it.
+pub fn fixture(path: impl AsRef<Path>) -> PathBuf {
+    told("SELFDOCK_FIXTURES").join(path)
+}
+
+/// A helper program.
+pub fn bin(name: &str) -> PathBuf {
+    fixture("bin").join(name)
+}
+
+/// A new directory of the caller. An instance of the host image shows it.
+pub fn scratch() -> TempDir {
+    TempDir::new_in(told("SELFDOCK_SCRATCH")).expect("make a scratch directory")
+}
+
+/// The lines of this process's own /proc/self/status with these names.
+pub fn own_status(fields: &[&str]) -> String {
+    status_of("self", fields)
+}
+
+/// The lines of /proc/PID/status with these names, with single spaces.
+pub fn status_of(pid: &str, fields: &[&str]) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let wanted = |line: &&str| line.split_once(':').is_some_and(|(name, _)| fields.contains(&name));
+    let lines = text.lines().filter(wanted).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// User, groups and capabilities of this process.
+pub fn ids() -> String {
+    own_status(&["Uid", "Gid", "Groups", "CapPrm", "CapBnd", "NoNewPrivs"])
+}
+
+/// The mount table outside.
+pub fn host_mounts() -> String {
+    fs::read_to_string("/proc/self/mountinfo").expect("read the mount table")
+}

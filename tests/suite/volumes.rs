@@ -1,0 +1,290 @@
+use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use tempfile::TempDir;
+
+/// A root filesystem that belongs to the caller.
+pub fn user_image() -> TempDir {
+    let image = scratch();
+    for name in ["bin", "dev", "etc", "mnt", "proc", "sys", "tmp"] {
+        fs::create_dir(image.path().join(name)).unwrap();
+    }
+    fs::copy(fixture("busybox/bin/busybox"), image.path().join("bin/busybox")).unwrap();
+    for name in ["cat", "grep", "id", "ls", "sh", "touch", "true"] {
+        symlink("busybox", image.path().join("bin").join(name)).unwrap();
+    }
+    image
+}
+
+/// A directory of the caller with a file in it.
+fn marked(text: &str) -> TempDir {
+    let dir = scratch();
+    fs::write(dir.path().join("marker"), text).unwrap();
+    dir
+}
+
+#[test]
+fn a_volume_is_shared_in_both_directions() {
+    let dir = marked("from outside");
+    let seen =
+        Dock::run(args!["-v", dir.path(), "/mnt"]).sh("cat /mnt/marker; echo from inside > /mnt/new").ok();
+    assert_eq!(seen, "from outside");
+    assert_eq!(fs::read_to_string(dir.path().join("new")).unwrap(), "from inside\n");
+}
+
+#[test]
+fn a_map_is_read_only() {
+    let dir = marked("x");
+    let ran = Dock::run(args!["-m", dir.path(), "/mnt"]).sh("cat /mnt/marker; touch /mnt/new").output();
+    assert_eq!(ran.stdout, "x");
+    assert!(ran.stderr.contains("Read-only file system"));
+}
+
+#[test]
+fn options_stand_before_or_after_the_word_run() {
+    let dir = marked("x");
+    for words in [args!["-v", dir.path(), "/mnt", "run"], args!["run", "-v", dir.path(), "/mnt"]] {
+        assert_eq!(Dock::new(words).arg("cat").arg("/mnt/marker").ok(), "x");
+    }
+}
+
+#[test]
+fn a_volume_in_a_foreign_image() {
+    let dir = marked("x");
+    let run = Dock::run(args!["--root", fixture("busybox"), "-v", dir.path(), "/mnt", "cat", "/mnt/marker"]);
+    assert_eq!(run.ok(), "x");
+}
+
+#[test]
+fn a_file_is_a_volume_too() {
+    let dir = marked("mine");
+    let file = dir.path().join("marker");
+    let run = Dock::run(args!["-v", file, "/etc/hostname"]);
+    assert_eq!(run.sh("cat /etc/hostname; echo new > /etc/hostname").ok(), "mine");
+    assert_eq!(fs::read_to_string(&file).unwrap(), "new\n");
+}
+
+#[rstest]
+#[case("/home/somebody/deep/below")]
+#[case("/mnt/x")]
+#[case("/run/x/y")]
+#[case("/tmp/x/y")]
+#[case("/var/tmp/x")]
+fn a_place_below_a_hidden_directory_is_made(#[case] dst: &str) {
+    let dir = marked("x");
+    let marker = format!("{dst}/marker");
+    assert_eq!(Dock::run(args!["-v", dir.path(), dst, "cat", &marker]).ok(), "x");
+    let file = format!("{dst}/file");
+    assert_eq!(Dock::run(args!["-m", dir.path().join("marker"), &file, "cat", &file]).ok(), "x");
+}
+
+#[test]
+fn the_order_on_the_command_line_does_not_matter() {
+    let (outer, inner) = (marked("outer"), marked("inner"));
+    fs::create_dir(outer.path().join("sub")).unwrap();
+    let a = args!["-v", outer.path(), "/mnt"];
+    let b = args!["-m", inner.path(), "/mnt/sub"];
+    let read = |words: Vec<OsString>| Dock::run(words).sh("cat /mnt/marker /mnt/sub/marker").ok();
+    assert_eq!(read([a.clone(), b.clone()].concat()), "outerinner");
+    assert_eq!(read([b, a].concat()), "outerinner");
+}
+
+#[test]
+fn a_volume_has_what_is_mounted_in_it() {
+    let run = Dock::run(args!["-m", fixture("flags"), "/mnt", "cat", "/mnt/sub/marker"]);
+    assert_eq!(run.ok(), "submount");
+}
+
+/// M2.
+#[rstest]
+fn a_volume_keeps_its_flags_and_gets_ours(#[values("-v", "-m")] option: &str) {
+    let run = Dock::run(args![option, fixture("flags"), "/mnt"]);
+    let table = run.sh("grep ' /mnt' /proc/self/mountinfo; cp /bin/true /mnt/sub/p; /mnt/sub/p").output();
+    let lines: Vec<&str> = table.stdout.lines().collect();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        let flags: Vec<&str> = line.split(' ').nth(5).unwrap().split(',').collect();
+        for flag in ["nosuid", "nodev", "noexec"].into_iter().chain((option == "-m").then_some("ro")) {
+            assert!(flags.contains(&flag), "{flag} is missing: {line}");
+        }
+    }
+    assert!(!table.status.success());
+}
+
+/// M2.
+#[test]
+fn the_root_keeps_the_flags_of_its_mounts_and_gets_ours() {
+    let name = fixture("flags").display().to_string();
+    let table = Dock::run(args!["grep", &name, "/proc/self/mountinfo"]).ok();
+    assert_eq!(table.lines().count(), 2);
+    for line in table.lines() {
+        for flag in ["ro", "nosuid", "nodev", "noexec"] {
+            assert!(
+                line.split(' ').nth(5).unwrap().split(',').any(|f| f == flag),
+                "{flag} is missing: {line}"
+            );
+        }
+    }
+}
+
+#[rstest]
+#[case::twice(&["-v", "DIR", "/mnt", "-m", "DIR", "/mnt"])]
+#[case::twice_spelt_differently(&["-v", "DIR", "/mnt", "-m", "DIR", "//mnt/./"])]
+#[case::a_volume_and_a_tmpfs(&["-v", "DIR", "/mnt", "-t", "-", "/mnt"])]
+#[case::relative(&["-v", "DIR", "mnt"])]
+#[case::empty_destination(&["-v", "DIR", ""])]
+#[case::empty_source(&["-v", "", "/mnt"])]
+#[case::dots(&["-v", "DIR", "/mnt/../etc"])]
+#[case::root(&["-v", "DIR", "/"])]
+#[case::absent_source(&["-v", "DIR/absent", "/mnt"])]
+#[case::file_on_directory(&["-v", "DIR/marker", "/etc"])]
+#[case::directory_on_file(&["-v", "DIR", "/etc/passwd"])]
+#[case::no_destination(&["-v", "DIR"])]
+fn a_volume_that_makes_no_sense_is_refused(#[case] options: &[&str]) {
+    let dir = marked("x");
+    let name = dir.path().display().to_string();
+    Dock::run(options.iter().map(|word| word.replace("DIR", &name).into())).refused("");
+}
+
+#[test]
+fn the_errno_of_a_missing_source_is_named() {
+    Dock::run(args!["-v", "/no/such/thing", "/mnt", "true"]).refused("'/no/such/thing'").refused("(ENOENT)");
+}
+
+#[test]
+fn a_name_may_hold_any_byte() {
+    let parent = scratch();
+    let dir = parent.path().join("a b\n\\\t'\"ü");
+    fs::create_dir(&dir).unwrap();
+    fs::write(dir.join("marker"), "x").unwrap();
+    let dst = OsString::from("/mnt/c d\n'");
+    let mut file = dst.clone();
+    file.push("/marker");
+    assert_eq!(Dock::run(args!["-v", dir, dst, "cat", file]).ok(), "x");
+}
+
+/// P5.
+#[rstest]
+#[case::absolute("/etc")]
+#[case::upwards("../../../../../etc")]
+#[case::dangling("/no/such/thing")]
+#[case::a_loop("NAME")]
+fn a_link_in_an_image_leads_nowhere_else(
+    #[case] target: &str,
+    #[values("mnt", "dev", "proc", "tmp", "sys")] name: &str,
+) {
+    let (image, dir) = (user_image(), marked("x"));
+    let target = target.replace("NAME", name);
+    fs::remove_dir(image.path().join(name)).unwrap();
+    symlink(target, image.path().join(name)).unwrap();
+    let before = host_mounts();
+    let run = Dock::run(args!["--root", image.path(), "-v", dir.path(), "/mnt", "cat", "/mnt/marker"]);
+    run.output().refused_or(|ran| assert_eq!(ran.ok(), "x"));
+    assert_eq!(before, host_mounts());
+    assert!(!std::path::Path::new("/etc/marker").exists());
+}
+
+/// P5.
+#[test]
+fn a_link_in_an_image_is_followed_inside_it() {
+    let (image, dir) = (user_image(), marked("x"));
+    symlink("/etc", image.path().join("link")).unwrap();
+    fs::create_dir(image.path().join("etc/below")).unwrap();
+    let run =
+        Dock::run(args!["--root", image.path(), "-v", dir.path(), "/link/below", "cat", "/etc/below/marker"]);
+    assert_eq!(run.ok(), "x");
+}
+
+#[test]
+fn an_image_is_not_changed() {
+    let image = user_image();
+    let listing = || Dock::program(args!["find", image.path(), "-printf", "%p %m %T@ %C@\n"]).ok();
+    let before = listing();
+    Dock::run(args!["--root", image.path(), "sh", "-c", "touch /tmp/x; ls /"]).ok();
+    assert_eq!(listing(), before);
+}
+
+#[test]
+fn here_is_the_current_directory_and_writable() {
+    let dir = scratch();
+    let seen = Dock::run(args!["--here"]).current_dir(dir.path()).sh("pwd; touch made").ok();
+    assert_eq!(seen, dir.path().canonicalize().unwrap().display().to_string());
+    assert!(dir.path().join("made").exists());
+}
+
+#[test]
+fn here_works_below_a_hidden_directory() {
+    let dir = tempfile::TempDir::new_in("/tmp").unwrap();
+    let seen = Dock::run(args!["-H"]).current_dir(dir.path()).sh("pwd; touch made").ok();
+    assert_eq!(seen, dir.path().display().to_string());
+    assert!(dir.path().join("made").exists());
+}
+
+#[test]
+fn the_start_is_the_callers_directory_where_it_is_the_same() {
+    let dir = scratch();
+    let at = |path: &std::path::Path| Dock::run(args!["pwd"]).current_dir(path).ok();
+    assert_eq!(at(dir.path()), dir.path().display().to_string());
+    let hidden = tempfile::TempDir::new_in("/tmp").unwrap();
+    assert_eq!(at(hidden.path()), "/");
+    assert_eq!(Dock::run(args!["-C", "/etc", "pwd"]).ok(), "/etc");
+}
+
+#[rstest]
+#[case::absent("/no/such/dir", "(ENOENT)")]
+#[case::file("/etc/passwd", "(ENOTDIR)")]
+fn a_start_that_is_no_directory_is_refused(#[case] dir: &str, #[case] errno: &str) {
+    Dock::run(args!["-C", dir, "true"]).refused(errno);
+}
+
+#[rstest]
+#[case("-", "1777")]
+#[case("mode=700", "700")]
+#[case("size=1M,mode=0755", "755")]
+fn a_tmpfs_is_private_and_has_its_options(#[case] options: &str, #[case] mode: &str) {
+    let run = Dock::run(args!["-t", options, "/mnt", "stat", "-c", "%a", "/mnt"]);
+    assert_eq!(run.ok(), mode);
+}
+
+#[test]
+fn a_tmpfs_is_as_large_as_asked_for() {
+    let script = "head -c 900k /dev/zero > /mnt/x && head -c 2M /dev/zero > /mnt/y";
+    let ran = Dock::run(args!["-t", "size=1M", "/mnt"]).sh(script).output();
+    assert!(!ran.status.success() && ran.stderr.contains("No space left"));
+}
+
+/// M8.
+#[rstest]
+fn an_option_of_tmpfs_that_is_not_on_the_list_is_refused(
+    #[values(
+        "uid=0",
+        "gid=0",
+        "mpol=bind:0",
+        "huge=always",
+        "size=18446744073709551616",
+        "size=",
+        "size=-1",
+        "size=1M\n",
+        "",
+        "size",
+        "mode=9",
+        "mode=4777",
+        "ro",
+        "size=1M,",
+        ",",
+        "size=1M,uid=0",
+        "nr_inodes=x",
+        "context=x"
+    )]
+    options: &str,
+) {
+    Dock::run(args!["-t", options, "/mnt", "true"]).refused("");
+}
+
+#[test]
+fn selfdocks_own_directory_as_a_volume_still_nests() {
+    let dir = selfdock().parent().unwrap().to_owned();
+    Dock::run(args!["-m", &dir, &dir, selfdock(), "run", "true"]).ok();
+}

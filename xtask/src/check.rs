@@ -1,0 +1,107 @@
+//! `cargo xtask check`
+
+use crate::cargo::{build_release, cargo, release};
+use crate::run::{Result, no_more, output, run, wants_help};
+use crate::{elf, rules};
+use std::process::{Command, Stdio};
+
+const HELP: &str = "\
+Check everything that needs no privilege: formatting, lints (warnings are errors), unit tests, documentation, licences
+and origins of the dependencies (where cargo-deny is installed), the headers of the release binary, and the rules of
+the tree: where unsafe code may stand and what must stand above it, no unfinished work, every property has tests,
+every row of SECURITY.md names tests that exist, only known crates in the trusted binary.
+
+Usage: cargo xtask check
+";
+
+/// Name of a check, and what does it.
+type Check = (&'static str, fn() -> Result);
+
+const CHECKS: &[Check] = &[
+    ("formatting", || both("fmt", &["--check", "--all"], &[])),
+    ("rules of the tree", rules::check),
+    ("lints", || {
+        both("clippy", &["--quiet", "--locked", "--workspace", "--all-targets"], &["--", "-D", "warnings"])
+    }),
+    ("unit tests", unit_tests),
+    ("documentation", || both("doc", &["--quiet", "--locked", "--no-deps", "--document-private-items"], &[])),
+    ("trusted crates", trusted_crates),
+    ("dependencies", dependencies),
+    ("release binary", release_binary),
+];
+
+/// All that is linked into the trusted binary.
+const TRUSTED: [&str; 5] = ["selfdock", "getargs", "rustix", "bitflags", "linux-raw-sys"];
+
+/// The two workspaces.
+const MANIFESTS: [&str; 2] = ["Cargo.toml", "xtask/Cargo.toml"];
+
+pub fn main(mut args: pico_args::Arguments) -> Result {
+    if wants_help(&mut args, HELP) {
+        return Ok(());
+    }
+    no_more(args)?;
+    let mut failed = Vec::new();
+    for (name, check) in CHECKS {
+        println!("check: {name}");
+        if let Err(message) = check() {
+            eprintln!("check: {name} FAILED:\n  {message}");
+            failed.push(*name);
+        }
+    }
+    if failed.is_empty() {
+        println!("check: all well");
+        return Ok(());
+    }
+    Err(format!("failed checks: {}", failed.join(", ")))
+}
+
+/// Runs a command of cargo in both workspaces.
+fn both(subcommand: &str, options: &[&str], last: &[&str]) -> Result {
+    MANIFESTS.iter().try_for_each(|manifest| {
+        let mut command = cargo(subcommand);
+        command.args(["--manifest-path", manifest]).args(options).args(last);
+        run(command.env("RUSTDOCFLAGS", "-D warnings"))
+    })
+}
+
+fn unit_tests() -> Result {
+    run(cargo("test").args(["--quiet", "--locked", "--lib"]))?;
+    run(cargo("test").args([
+        "--quiet",
+        "--locked",
+        "--manifest-path",
+        "xtask/Cargo.toml",
+        "--package",
+        "xtask",
+    ]))
+}
+
+fn release_binary() -> Result {
+    build_release()?;
+    elf::check(&release())
+}
+
+fn trusted_crates() -> Result {
+    let tree = output(cargo("tree").args(["--locked", "--edges", "normal,build", "--prefix", "none"]))?;
+    for name in tree.lines().filter_map(|line| line.split_whitespace().next()) {
+        if !TRUSTED.contains(&name) {
+            return Err(format!(
+                "crate '{name}' is linked into the trusted binary, and not on the list of check.rs"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn dependencies() -> Result {
+    let version =
+        Command::new("cargo-deny").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if version.is_err() {
+        println!(
+            "check: cargo-deny is not installed, so licences and origins of dependencies stay unchecked"
+        );
+        return Ok(());
+    }
+    both("deny", &["--workspace"], &["check", "bans", "licenses", "sources"])
+}

@@ -1,0 +1,95 @@
+//! Reads the program headers of an ELF file: what a set-uid program must and must not have.
+
+use crate::run::{Context, Result};
+use std::path::Path;
+
+const LOAD: u32 = 1;
+const DYNAMIC: u32 = 2;
+const INTERP: u32 = 3;
+const GNU_STACK: u32 = 0x6474_e551;
+const GNU_RELRO: u32 = 0x6474_e552;
+const EXECUTE: u32 = 1;
+const WRITE: u32 = 2;
+/// Tag of a dynamic entry that names a shared library.
+const NEEDED: u64 = 1;
+/// Smallest size that is too large.
+const TOO_LARGE: usize = 160_000;
+
+struct Segment {
+    kind: u32,
+    flags: u32,
+    offset: usize,
+    size: usize,
+}
+
+/// Fails with every fault of the program in `path`.
+pub fn check(path: &Path) -> Result {
+    let bytes = std::fs::read(path).context(path.display())?;
+    let faults = faults(&bytes).ok_or_else(|| format!("{}: not a 64-bit ELF file", path.display()))?;
+    if faults.is_empty() { Ok(()) } else { Err(format!("{}: {}", path.display(), faults.join(", "))) }
+}
+
+fn faults(bytes: &[u8]) -> Option<Vec<&'static str>> {
+    let segments = segments(bytes)?;
+    let has = |kind| segments.iter().any(|segment| segment.kind == kind);
+    let any = |test: fn(&Segment) -> bool| segments.iter().any(test);
+    let checks = [
+        (has(INTERP), "has an interpreter"),
+        (segments.iter().any(|segment| needs_library(bytes, segment)), "needs a shared library"),
+        (any(|s| s.kind == LOAD && s.flags & (WRITE | EXECUTE) == WRITE | EXECUTE), "RWX segment"),
+        (!has(GNU_STACK), "no GNU_STACK"),
+        (any(|s| s.kind == GNU_STACK && s.flags & EXECUTE != 0), "executable stack"),
+        (!has(GNU_RELRO), "no RELRO"),
+        (bytes.len() >= TOO_LARGE, "160 kB or more"),
+    ];
+    Some(checks.into_iter().filter(|(fault, _)| *fault).map(|(_, name)| name).collect())
+}
+
+fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
+    if bytes.get(..5)? != b"\x7fELF\x02" {
+        return None;
+    }
+    let table = number(bytes, 32, 8)? as usize;
+    let (size, count) = (number(bytes, 54, 2)? as usize, number(bytes, 56, 2)? as usize);
+    (0..count)
+        .map(|index| {
+            let at = table + index * size;
+            Some(Segment {
+                kind: number(bytes, at, 4)? as u32,
+                flags: number(bytes, at + 4, 4)? as u32,
+                offset: number(bytes, at + 8, 8)? as usize,
+                size: number(bytes, at + 32, 8)? as usize,
+            })
+        })
+        .collect()
+}
+
+fn needs_library(bytes: &[u8], segment: &Segment) -> bool {
+    let entries = (segment.offset..segment.offset.saturating_add(segment.size)).step_by(16);
+    segment.kind == DYNAMIC && entries.into_iter().any(|at| number(bytes, at, 8) == Some(NEEDED))
+}
+
+fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
+    let mut word = [0; 8];
+    word[..size].copy_from_slice(bytes.get(at..at.checked_add(size)?)?);
+    Some(u64::from_le_bytes(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_of_the_system_is_dynamic_and_too_large() {
+        let faults = faults(&std::fs::read("/bin/bash").unwrap()).unwrap();
+        assert!(faults.contains(&"has an interpreter"), "{faults:?}");
+        assert!(faults.contains(&"needs a shared library"), "{faults:?}");
+        assert!(faults.contains(&"160 kB or more"), "{faults:?}");
+        assert!(!faults.contains(&"executable stack"), "{faults:?}");
+    }
+
+    #[test]
+    fn text_is_no_program() {
+        assert!(faults(b"#!/bin/sh\nexit 0\n").is_none());
+    }
+}

@@ -1,0 +1,116 @@
+//! What only root can prepare: files that the tests must not reach, and programs that must have no effect.
+
+use crate::cargo::Built;
+use crate::run::{Context, Result, output, root, run};
+use crate::suite::User;
+use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Words that no test may ever print: `suite/support.rs` looks for them in all output.
+const CANARY: &str = "canary-3f9c61d0-must-not-be-seen";
+
+pub struct Fixtures {
+    pub dir: PathBuf,
+    pub scratch: PathBuf,
+    pub suite: PathBuf,
+}
+
+/// Prepares everything below `prefix`.
+pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
+    let dir = prefix.join("fixtures");
+    // All modes below are meant as they stand.
+    umask(Mode::empty());
+    make_dir(&dir, 0o755)?;
+    for (name, mode, group) in [("p", 0o700, 0), ("p710", 0o710, 0), ("p705", 0o705, User::EXTRA_GROUP)] {
+        forbidden(&dir.join(name), mode, group)?;
+    }
+    programs(&dir, built, user)?;
+    make_dir(&dir.join("devices"), 0o755)?;
+    mknod(&dir.join("devices/null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))
+        .context("make a device node")?;
+    busybox(&dir.join("busybox"))?;
+    privileged(&built.probe, &dir.join("busybox/bin/setuid-probe"), 0o4750, user)?;
+
+    let scratch = prefix.join("scratch");
+    make_dir(&scratch, 0o700)?;
+    chown(&scratch, Some(user.uid), Some(user.gid)).context("chown the scratch directory")?;
+    let suite = prefix.join("suite");
+    copy(&built.suite, &suite, 0o755)?;
+    Ok(Fixtures { dir, scratch, suite })
+}
+
+/// A directory that the tests may not search, with files in it that everyone could read.
+fn forbidden(dir: &Path, mode: u32, group: u32) -> Result {
+    make_dir(dir, 0o755)?;
+    make_dir(&dir.join("pub"), 0o755)?;
+    // So that the directory could be a root filesystem.
+    for name in ["proc", "dev", "tmp"] {
+        make_dir(&dir.join("pub").join(name), 0o755)?;
+    }
+    write(&dir.join("pub/canary"), CANARY, 0o644)?;
+    chown(dir, Some(0), Some(group)).context(dir.display())?;
+    set_mode(dir, mode)
+}
+
+/// Programs that run in any root filesystem, as they are static.
+fn programs(dir: &Path, built: &Built, user: User) -> Result {
+    make_dir(&dir.join("bin"), 0o755)?;
+    copy(&built.probe, &dir.join("bin/probe"), 0o755)?;
+    privileged(&built.floor, &dir.join("bin/floor"), 0o4750, user)?;
+    let mut compile = Command::new("cc");
+    compile.args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(dir.join("bin/nothing"));
+    run(compile.arg(root().join("tests/bin/nothing.S")))?;
+    make_dir(&dir.join("setuid"), 0o755)?;
+    copy(Path::new("/usr/bin/id"), &dir.join("setuid/id"), 0o4755)?;
+    privileged(&built.probe, &dir.join("setuid/probe"), 0o4750, user)?;
+    make_dir(&dir.join("filecap"), 0o755)?;
+    let filecap = dir.join("filecap/probe");
+    privileged(&built.probe, &filecap, 0o750, user)?;
+    run(Command::new("setcap").arg("cap_net_raw,cap_dac_override+ep").arg(filecap))
+}
+
+/// A program with more rights than its caller; so nobody may start it but the tests.
+fn privileged(from: &Path, to: &Path, mode: u32, user: User) -> Result {
+    copy(from, to, 0o700)?;
+    chown(to, Some(0), Some(user.gid)).context(to.display())?;
+    set_mode(to, mode)
+}
+
+/// A foreign root filesystem.
+fn busybox(image: &Path) -> Result {
+    make_dir(image, 0o755)?;
+    for name in ["bin", "dev", "etc", "home", "mnt", "proc", "root", "run", "srv", "sys", "tmp", "usr", "var"]
+    {
+        make_dir(&image.join(name), 0o755)?;
+    }
+    let program = ["/bin/busybox", "/usr/bin/busybox"].into_iter().map(Path::new).find(|path| path.exists());
+    let program = program.ok_or("no busybox: the tests need the package busybox-static")?;
+    copy(program, &image.join("bin/busybox"), 0o755)?;
+    for applet in output(Command::new(program).arg("--list"))?.lines().filter(|name| *name != "busybox") {
+        symlink("busybox", image.join("bin").join(applet)).context(applet)?;
+    }
+    write(&image.join("etc/image"), "busybox\n", 0o644)
+}
+
+fn make_dir(dir: &Path, mode: u32) -> Result {
+    fs::create_dir(dir).context(format_args!("make directory '{}'", dir.display()))?;
+    set_mode(dir, mode)
+}
+
+fn write(path: &Path, text: &str, mode: u32) -> Result {
+    fs::write(path, text).context(format_args!("write '{}'", path.display()))?;
+    set_mode(path, mode)
+}
+
+fn copy(from: &Path, to: &Path, mode: u32) -> Result {
+    fs::copy(from, to).context(format_args!("copy '{}' to '{}'", from.display(), to.display()))?;
+    set_mode(to, mode)
+}
+
+fn set_mode(path: &Path, mode: u32) -> Result {
+    fs::set_permissions(path, Permissions::from_mode(mode))
+        .context(format_args!("chmod '{}'", path.display()))
+}

@@ -1,0 +1,152 @@
+//! `cargo xtask install-test`
+
+use crate::cargo::{self, Built};
+use crate::fixtures;
+use crate::place::{is_nosuid, place};
+use crate::report::report;
+use crate::run::{Context, Result, again_as_root, is_root, no_more, run, wants_help};
+use crate::stop::Stop;
+use crate::suite::{Suite, User};
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+const HELP: &str = "\
+Install selfdock into a throwaway prefix and run the suite against it, as a user without privilege.
+
+Usage: cargo xtask install-test [FILTER] [--keep] [--report FILE]
+
+  FILTER          only tests whose name contains it: a property (hidden_files) or part of a test's name
+  --keep          leave the prefix in place, and say where it is
+  --report FILE   write the table of properties as JSON, too
+
+Root installs the program and prepares files that the tests must not reach; the tests themselves run with no privilege:
+as you, or as uid 61234 where root starts the run, in both cases with the one supplementary group 61235.
+The run ends with a table, property by property, and fails where a property has no passing test. A machine on which a
+test cannot run fails that test. Needs the packages busybox-static and libcap2-bin, and a C compiler.
+";
+
+struct Options {
+    filter: Option<String>,
+    keep: bool,
+    report: Option<PathBuf>,
+    /// What an ordinary user has built already, and who that is.
+    built: Option<(Built, User)>,
+}
+
+pub fn main(mut args: pico_args::Arguments) -> Result {
+    if wants_help(&mut args, HELP) {
+        return Ok(());
+    }
+    let options = options(args)?;
+    let stop = Stop::watch()?;
+    let (built, user) = match options.built {
+        Some(built) => built,
+        None => {
+            cargo::build_release()?;
+            let built = cargo::build_tests()?;
+            if !is_root() {
+                return as_root(&built, options.filter.as_deref(), options.keep, options.report.as_deref());
+            }
+            (built, User::NOBODY)
+        }
+    };
+    let prefix = Prefix::new(options.keep)?;
+    let suite = set_up(&prefix.path, &built, user)?;
+    let tests = suite.list(options.filter.as_deref())?;
+    if tests.is_empty() {
+        return Err("no test has such a name".into());
+    }
+    let outcomes = suite.run(tests, &stop)?;
+    if stop.requested() {
+        return Err("interrupted".into());
+    }
+    let result = report(&outcomes, options.filter.is_some(), options.report.as_deref());
+    if let Some(file) = &options.report {
+        chown(file, Some(user.uid), Some(user.gid)).context(file.display())?;
+    }
+    result
+}
+
+fn options(mut args: pico_args::Arguments) -> Result<Options> {
+    let path = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
+    let keep = args.contains("--keep");
+    let report = args.opt_value_from_os_str("--report", path).context("--report")?;
+    let report = report.map(std::path::absolute).transpose().context("--report")?;
+    let built = match args.opt_value_from_fn("--as", user).context("--as")? {
+        None => None,
+        Some(user) => {
+            let mut built = |name| args.value_from_os_str(name, path).context(name);
+            Some((
+                Built { suite: built("--suite")?, probe: built("--probe")?, floor: built("--floor")? },
+                user,
+            ))
+        }
+    };
+    let filter = args.opt_free_from_str::<String>().context("FILTER")?;
+    no_more(args)?;
+    Ok(Options { filter, keep, report, built })
+}
+
+/// Reads UID:GID.
+fn user(text: &str) -> Result<User> {
+    let (uid, gid) = text.split_once(':').ok_or("not UID:GID")?;
+    Ok(User { uid: uid.parse().context("UID")?, gid: gid.parse().context("GID")? })
+}
+
+/// Hands what is built to root, who sets up, becomes the caller again for the tests, and cleans up.
+fn as_root(built: &Built, filter: Option<&str>, keep: bool, report: Option<&Path>) -> Result {
+    let mut command = again_as_root()?;
+    command.arg("install-test").args(keep.then_some("--keep"));
+    command.arg("--as").arg(format!("{}:{}", nix::unistd::getuid(), nix::unistd::getgid()));
+    for (name, path) in [("--suite", &built.suite), ("--probe", &built.probe), ("--floor", &built.floor)] {
+        command.arg(name).arg(path);
+    }
+    if let Some(file) = report {
+        command.arg("--report").arg(file);
+    }
+    run(command.args(filter))
+}
+
+fn set_up(prefix: &Path, built: &Built, user: User) -> Result<Suite> {
+    place(prefix)?;
+    let fixtures = fixtures::prepare(prefix, built, user)?;
+    let env = vec![
+        ("SELFDOCK", prefix.join("bin/selfdock")),
+        ("SELFDOCK_FIXTURES", fixtures.dir),
+        ("SELFDOCK_SCRATCH", fixtures.scratch.clone()),
+        ("HOME", fixtures.scratch),
+    ];
+    Ok(Suite { program: fixtures.suite, user, env })
+}
+
+/// The throwaway prefix: gone when the run ends, however it ends.
+struct Prefix {
+    path: PathBuf,
+    /// Removes the directory when dropped.
+    _dir: Option<TempDir>,
+}
+
+impl Prefix {
+    /// Stands where an instance of the host image shows it, on a mount that honours set-uid.
+    fn new(keep: bool) -> Result<Self> {
+        for parent in ["/opt", "/var/lib", "/usr/local"].map(Path::new) {
+            if !parent.is_dir() || is_nosuid(parent)? {
+                continue;
+            }
+            let dir = tempfile::Builder::new().prefix("selfdock-test.").tempdir_in(parent);
+            let dir = dir.context(format_args!("make a directory in '{}'", parent.display()))?;
+            std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755))
+                .context("chmod the prefix")?;
+            let path = dir.path().to_owned();
+            if keep {
+                println!("prefix: {}", dir.keep().display());
+                return Ok(Self { path, _dir: None });
+            }
+            return Ok(Self { path, _dir: Some(dir) });
+        }
+        Err("cannot install set-uid here: /opt, /var/lib and /usr/local are all absent or on nosuid mounts"
+            .into())
+    }
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask`: installs, checks and tests selfdock. One file a subcommand.
+#![forbid(unsafe_code)]
+
+mod cargo;
+mod check;
+mod elf;
+mod fixtures;
+mod install;
+mod install_test;
+mod place;
+mod report;
+mod rules;
+mod run;
+mod source;
+mod stop;
+mod suite;
+mod uninstall;
+
+#[path = "../../tests/suite/properties.rs"]
+mod properties;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+Install, check and test selfdock.
+
+Usage: cargo xtask COMMAND [OPTION...]
+
+Commands:
+  install        build a release and install it set-uid root
+  uninstall      remove what install put in place
+  install-test   install into a throwaway prefix and run the whole suite against it
+  check          formatting, lints, unit tests, documentation, dependencies and the rules of the tree
+
+`cargo xtask COMMAND --help` says more.
+";
+
+fn main() -> ExitCode {
+    let mut args = pico_args::Arguments::from_env();
+    let result = match args.subcommand() {
+        Ok(Some(name)) => match name.as_str() {
+            "install" => install::main(args),
+            "uninstall" => uninstall::main(args),
+            "install-test" => install_test::main(args),
+            "check" => check::main(args),
+            "help" => run::help(HELP),
+            _ => Err(format!("unknown command '{name}'; `cargo xtask --help` lists them all")),
+        },
+        Ok(None) => run::help(HELP),
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("xtask: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! Puts files where they belong, as root, each one at once or not at all; and looks at the result.
+
+use crate::elf;
+use crate::run::{Context, Result, root};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{Gid, Uid, fchown};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// One file of an installation: where it comes from, where it goes below the prefix, and its mode.
+pub struct Item {
+    pub source: PathBuf,
+    pub dest: &'static str,
+    pub mode: u32,
+}
+
+/// All that `install` puts in place.
+pub fn items() -> Vec<Item> {
+    vec![Item { source: root().join("target/release/selfdock"), dest: "bin/selfdock", mode: 0o4755 }]
+}
+
+/// Installs all items below `prefix` and verifies them.
+pub fn place(prefix: &Path) -> Result {
+    prepare_dev(&prefix.join(DEV))?;
+    for item in items() {
+        let dest = prefix.join(item.dest);
+        let dir = dest.parent().expect("an item has a directory");
+        fs::create_dir_all(dir).context(format_args!("make directory '{}'", dir.display()))?;
+        check_parents(dir)?;
+        replace(&item.source, &dest, item.mode)?;
+        verify(&dest, item.mode)?;
+    }
+    Ok(())
+}
+
+/// The `/dev` of instances, ready made.
+pub const DEV: &str = "lib/selfdock/dev";
+
+const DEVICES: [(&str, u64, u64); 6] =
+    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+const LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// Makes the directory that instances show as `/dev`, beside an older one, and then puts it in its place. Instances
+/// that run keep what they have. Where no device node can be made, selfdock puts a `/dev` together for each instance.
+fn prepare_dev(dest: &Path) -> Result {
+    let parent = dest.parent().expect("it has a directory");
+    fs::create_dir_all(parent).context(format_args!("make directory '{}'", parent.display()))?;
+    check_parents(parent)?;
+    let new =
+        tempfile::Builder::new().prefix(".dev.").tempdir_in(parent).context("make a directory for '/dev'")?;
+    let dir = new.path();
+    for name in ["pts", "shm"] {
+        fs::create_dir(dir.join(name)).context(name)?;
+        fs::set_permissions(dir.join(name), Permissions::from_mode(0o755)).context(name)?;
+    }
+    for (name, target) in LINKS {
+        symlink(target, dir.join(name)).context(name)?;
+    }
+    for (name, major, minor) in DEVICES {
+        let node = dir.join(name);
+        if let Err(error) =
+            mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor))
+        {
+            eprintln!("xtask: note: no prepared /dev, as '{}' cannot be made: {error}", node.display());
+            return Ok(());
+        }
+        fs::set_permissions(&node, Permissions::from_mode(0o666)).context(name)?;
+    }
+    fs::set_permissions(dir, Permissions::from_mode(0o755)).context("chmod '/dev'")?;
+    if dest.exists() {
+        fs::remove_dir_all(dest).context(format_args!("remove '{}'", dest.display()))?;
+    }
+    fs::rename(new.keep(), dest).context(format_args!("make '{}'", dest.display()))
+}
+
+/// Capabilities of the installed file: `SETPCAP`, `NET_ADMIN`, `SYS_CHROOT` and `SYS_ADMIN`, permitted and not in
+/// effect. With them the set-uid bit gives no others (capabilities(7)), and a caller with uid 0, whose instances give
+/// root nothing, can nest. Not every file system keeps them, and selfdock works without.
+fn limit_capabilities(program: &Path) -> Result {
+    const REVISION_2: u32 = 0x0200_0000;
+    let permitted: u32 = [8, 12, 18, 21].iter().map(|bit| 1 << bit).sum();
+    let value: Vec<u8> =
+        [REVISION_2, permitted, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+    match xattr::set(program, "security.capability", &value) {
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
+            eprintln!(
+                "xtask: note: this file system keeps no file capabilities; instances of root cannot nest"
+            );
+            Ok(())
+        }
+        other => other.context(format_args!("set the capabilities of '{}'", program.display())),
+    }
+}
+
+/// Copies `source` beside `dest` and renames it: nobody ever sees half a program, or one with the wrong owner.
+fn replace(source: &Path, dest: &Path, mode: u32) -> Result {
+    let what = format!("install '{}'", dest.display());
+    let dir = dest.parent().expect("a file has a directory");
+    let mut from = fs::File::open(source).context(format_args!("open '{}'", source.display()))?;
+    let mut file = tempfile::NamedTempFile::new_in(dir).context(&what)?;
+    std::io::copy(&mut from, &mut file).context(&what)?;
+    // The owner first: changing it clears the set-uid bit.
+    fchown(file.as_file(), Some(Uid::from_raw(0)), Some(Gid::from_raw(0))).context(&what)?;
+    file.as_file().set_permissions(Permissions::from_mode(mode)).context(&what)?;
+    if mode & 0o4000 != 0 {
+        limit_capabilities(file.path())?;
+    }
+    file.as_file().sync_all().context(&what)?;
+    file.persist(dest).context(&what)?;
+    Ok(())
+}
+
+/// Whoever can write to a directory above a set-uid program can put another in its place.
+fn check_parents(dir: &Path) -> Result {
+    let dir = dir.canonicalize().context(dir.display())?;
+    for parent in dir.ancestors() {
+        let meta = fs::metadata(parent).context(parent.display())?;
+        let (mode, name) = (meta.mode(), parent.display());
+        if meta.uid() != 0 {
+            return Err(format!(
+                "'{name}' belongs to uid {}, not to root: choose another --prefix",
+                meta.uid()
+            ));
+        }
+        let sticky = mode & 0o1000 != 0;
+        if mode & 0o002 != 0 && !sticky {
+            return Err(format!("'{name}' can be written by everyone: choose another --prefix"));
+        }
+        if mode & 0o020 != 0 && meta.gid() != 0 && !sticky {
+            eprintln!("xtask: warning: group {} can write to '{name}', and so replace selfdock", meta.gid());
+        }
+    }
+    Ok(())
+}
+
+/// Reads back owner, mode and kind of the program, and whether its mount honours the set-uid bit.
+fn verify(dest: &Path, mode: u32) -> Result {
+    let name = dest.display();
+    let meta = fs::symlink_metadata(dest).context(&name)?;
+    if !meta.is_file() || (meta.uid(), meta.gid()) != (0, 0) || meta.mode() & 0o7777 != mode {
+        let (uid, gid, is) = (meta.uid(), meta.gid(), meta.mode() & 0o7777);
+        return Err(format!("'{name}' is {uid}:{gid} {is:04o} and should be 0:0 {mode:04o}"));
+    }
+    if mode & 0o4000 == 0 {
+        return Ok(());
+    }
+    if is_nosuid(dest)? {
+        return Err(format!(
+            "'{name}' lies on a mount with nosuid, where set-uid has no effect: choose another --prefix"
+        ));
+    }
+    elf::check(dest)
+}
+
+pub fn is_nosuid(path: &Path) -> Result<bool> {
+    let about = statvfs(path).context(format_args!("statvfs '{}'", path.display()))?;
+    Ok(about.flags().contains(FsFlags::ST_NOSUID))
+}

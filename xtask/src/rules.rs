@@ -1,0 +1,198 @@
+//! Rules of the tree that no other tool checks.
+
+use crate::properties::PROPERTIES;
+use crate::run::{Context, Result, root};
+use crate::source::{Line, lines};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Files of the trusted package that may hold unsafe code.
+const UNSAFE: [&str; 2] = ["src/sys.rs", "src/main.rs"];
+/// A helper of the tests that makes namespaces with no library between it and the kernel.
+const UNSAFE_HELPER: &str = "tests/bin/floor.rs";
+/// Words that mark unfinished work. Written so that this file does not hold them.
+const UNFINISHED: [&str; 5] = [
+    concat!("TO", "DO"),
+    concat!("FIX", "ME"),
+    concat!("todo", "!("),
+    concat!("unimplemented", "!("),
+    concat!("dbg", "!("),
+];
+const WIDEST: usize = 110;
+
+/// Finds everything that breaks a rule.
+pub fn check() -> Result {
+    let mut faults = Vec::new();
+    for file in files()? {
+        let name = file.strip_prefix(root()).unwrap_or(&file).to_string_lossy().into_owned();
+        let Ok(text) = fs::read_to_string(&file) else {
+            continue;
+        };
+        text_rules(&name, &text, &mut faults);
+        if name.ends_with(".rs") {
+            rust_rules(&name, &lines(&text), &mut faults);
+        }
+    }
+    property_rules(&mut faults);
+    security_rules(&mut faults)?;
+    if faults.is_empty() { Ok(()) } else { Err(faults.join("\n  ")) }
+}
+
+/// All files of the project that are written by hand.
+fn files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut dirs = vec![root()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).context(dir.display())? {
+            let path = entry.context(dir.display())?.path();
+            let name = path.file_name().unwrap_or_default();
+            if path.is_dir() && name != "target" && name != ".git" {
+                dirs.push(path);
+            } else if path.is_file() && name != "Cargo.lock" {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn text_rules(name: &str, text: &str, faults: &mut Vec<String>) {
+    let narrow = [".rs", ".sh", ".toml", ".yml", ".md"].iter().any(|end| name.ends_with(end));
+    for (number, line) in text.lines().enumerate() {
+        let at = format!("{name}:{}", number + 1);
+        for word in UNFINISHED.iter().filter(|word| line.contains(*word)) {
+            faults.push(format!("{at}: unfinished work ({word})"));
+        }
+        // A table of Markdown cannot be broken.
+        if narrow && !line.starts_with('|') && line.chars().count() > WIDEST {
+            faults.push(format!("{at}: wider than {WIDEST} characters"));
+        }
+    }
+}
+
+fn rust_rules(name: &str, lines: &[Line], faults: &mut Vec<String>) {
+    let allowed = UNSAFE.contains(&name) || name == UNSAFE_HELPER;
+    for (index, _) in lines.iter().enumerate().filter(|(_, line)| line.has_word("unsafe")) {
+        let at = format!("{name}:{}", index + 1);
+        if !allowed {
+            faults.push(format!("{at}: unsafe code belongs into {}", UNSAFE.join(" and ")));
+        } else if !is_justified(lines, index) {
+            faults.push(format!("{at}: unsafe without a `SAFETY:` comment above it"));
+        }
+    }
+    let forbids = lines.iter().any(|line| line.code.contains("#![forbid(unsafe_code)]"));
+    if name.starts_with("src/") && name != "src/lib.rs" && !UNSAFE.contains(&name) && !forbids {
+        faults.push(format!("{name}: lacks #![forbid(unsafe_code)]"));
+    }
+}
+
+/// Whether the line itself, or the comment and attributes right above its statement, say why it is sound.
+fn is_justified(lines: &[Line], index: usize) -> bool {
+    let says = |line: &Line| line.comment.contains("SAFETY:") || line.comment.contains("# Safety");
+    let above = lines[..index].iter().rev();
+    let mut own = above.take_while(|line| !line.comment.is_empty() || continues(&line.code));
+    says(&lines[index]) || own.any(says)
+}
+
+/// Whether code on a line goes on in the next one: an attribute, or the begin of a statement.
+fn continues(code: &str) -> bool {
+    let code = code.trim_end();
+    code.trim_start().starts_with("#[") || code.ends_with(['=', '(', ','])
+}
+
+/// Every property is a module with tests.
+fn property_rules(faults: &mut Vec<String>) {
+    for property in PROPERTIES {
+        let file = format!("tests/suite/{}.rs", property.name.replace('-', "_"));
+        let text = fs::read_to_string(root().join(&file)).unwrap_or_default();
+        if tests_in(&text).is_empty() {
+            faults.push(format!("{file}: property '{}' has no test", property.name));
+        }
+    }
+}
+
+/// Every row of the table of known mistakes names tests, and they exist.
+fn security_rules(faults: &mut Vec<String>) -> Result {
+    let text = fs::read_to_string(root().join("SECURITY.md")).context("SECURITY.md")?;
+    for line in text.lines().filter(|line| line.starts_with('|')) {
+        let id = line.trim_matches('|').split('|').next().unwrap_or_default();
+        let id = id.split_whitespace().next().unwrap_or_default().trim_end_matches(',');
+        if !is_row_id(id) {
+            continue;
+        }
+        let names: Vec<&str> =
+            line.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
+        if names.is_empty() {
+            faults.push(format!("SECURITY.md: row {id} names no test"));
+        }
+        for name in names.into_iter().filter(|name| !test_exists(name)) {
+            faults.push(format!("SECURITY.md: row {id} names '{name}', and there is no such test"));
+        }
+    }
+    Ok(())
+}
+
+/// P1, M10, …
+fn is_row_id(id: &str) -> bool {
+    let digits = id.strip_prefix(|c: char| c.is_ascii_uppercase()).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// `module::test` is in tests/suite/module.rs, or in the unit tests of src/module.rs.
+fn test_exists(name: &str) -> bool {
+    let parts: Vec<&str> = name.split("::").collect();
+    let (module, test) = (parts[0], parts[parts.len() - 1]);
+    let holds = |dir: &str| {
+        let file: PathBuf = root().join(Path::new(dir).join(format!("{module}.rs")));
+        fs::read_to_string(file).is_ok_and(|text| tests_in(&text).iter().any(|found| found == test))
+    };
+    holds("tests/suite") || holds("src")
+}
+
+/// The functions of a file that are tests: those after `#[test]` or `#[rstest]`.
+fn tests_in(text: &str) -> Vec<String> {
+    let mut tests = Vec::new();
+    let mut marked = false;
+    for line in lines(text) {
+        let code = line.code.trim();
+        marked |= code == "#[test]" || code.starts_with("#[rstest");
+        if let Some((_, rest)) = code.split_once("fn ").filter(|_| marked) {
+            tests.extend(rest.split('(').next().map(str::to_owned));
+            marked = false;
+        }
+    }
+    tests
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(name: &str, text: &str) -> usize {
+        let mut faults = Vec::new();
+        rust_rules(name, &lines(text), &mut faults);
+        faults.len()
+    }
+
+    #[test]
+    fn unsafe_code_has_its_place_and_its_reason() {
+        assert_eq!(faults("src/sys.rs", "// SAFETY: because.\nlet x =\n    unsafe { y() };"), 0);
+        assert_eq!(faults("src/sys.rs", "/// # Safety\n/// Never.\n#[inline]\npub unsafe fn f() {}"), 0);
+        assert_eq!(faults("src/sys.rs", "// SAFETY: because.\na();\nunsafe { y() };"), 1);
+        assert_eq!(faults("src/plan.rs", "#![forbid(unsafe_code)]\n// SAFETY: because.\nunsafe { y() };"), 1);
+        assert_eq!(faults("src/plan.rs", "fn f() {}"), 1);
+    }
+
+    #[test]
+    fn tests_are_found() {
+        let text = "#[rstest]\n#[case(1)]\nfn one(#[case] n: u8) {}\nfn helper() {}\n#[test]\nfn two() {}";
+        assert_eq!(tests_in(text), ["one", "two"]);
+    }
+
+    #[test]
+    fn row_ids_are_a_letter_and_a_number() {
+        assert!(is_row_id("P1") && is_row_id("M10"));
+        assert!(!is_row_id("id") && !is_row_id("P") && !is_row_id("-"));
+    }
+}

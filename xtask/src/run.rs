@@ -1,0 +1,78 @@
+//! Running other programs, and errors that say what was tried.
+
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub type Result<T = ()> = std::result::Result<T, String>;
+
+/// Names what failed, before the reason.
+pub trait Context<T> {
+    fn context(self, what: impl Display) -> Result<T>;
+}
+
+impl<T, E: Display> Context<T> for std::result::Result<T, E> {
+    fn context(self, what: impl Display) -> Result<T> {
+        self.map_err(|error| format!("{what}: {error}"))
+    }
+}
+
+/// The top directory of the project.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ has a parent").to_owned()
+}
+
+pub fn help(text: &str) -> Result {
+    print!("{text}");
+    Ok(())
+}
+
+/// Takes the options that every subcommand shares: true where help was asked for, and given.
+pub fn wants_help(args: &mut pico_args::Arguments, text: &str) -> bool {
+    let wanted = args.contains(["-h", "--help"]);
+    if wanted {
+        print!("{text}");
+    }
+    wanted
+}
+
+/// Refuses whatever the subcommand has not taken.
+pub fn no_more(args: pico_args::Arguments) -> Result {
+    match args.finish().first() {
+        None => Ok(()),
+        Some(extra) => Err(format!("unexpected argument '{}'; see --help", extra.display())),
+    }
+}
+
+/// Runs a command to its end; its output goes where ours goes.
+pub fn run(command: &mut Command) -> Result {
+    let status = command.status().context(line(command))?;
+    if status.success() { Ok(()) } else { Err(format!("{}: {status}", line(command))) }
+}
+
+/// Runs a command and returns what it printed.
+pub fn output(command: &mut Command) -> Result<String> {
+    let done = command.stderr(Stdio::inherit()).output().context(line(command))?;
+    if !done.status.success() {
+        return Err(format!("{}: {}", line(command), done.status));
+    }
+    String::from_utf8(done.stdout).context(line(command))
+}
+
+/// The command line, for messages.
+pub fn line(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// This very program, started again as root: for the few steps that take privilege, and for nothing else.
+pub fn again_as_root() -> Result<Command> {
+    let exe = std::env::current_exe().context("find the running program")?;
+    let mut command = Command::new("sudo");
+    command.arg("--").arg(exe);
+    Ok(command)
+}

@@ -1,0 +1,130 @@
+//! Runs the test binary as an unprivileged user, and reads what it reports.
+
+use crate::properties::of_test;
+use crate::run::{Context, Result};
+use crate::stop::Stop;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Who runs the tests.
+#[derive(Clone, Copy)]
+pub struct User {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl User {
+    /// Where root starts the run, nobody in particular.
+    pub const NOBODY: Self = Self { uid: 61234, gid: 61234 };
+    /// The one supplementary group.
+    pub const EXTRA_GROUP: u32 = 61235;
+}
+
+pub struct Suite {
+    pub program: PathBuf,
+    pub user: User,
+    pub env: Vec<(&'static str, PathBuf)>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Passed,
+    Failed,
+    Ignored,
+}
+
+pub struct Outcome {
+    pub test: String,
+    pub verdict: Verdict,
+}
+
+impl Suite {
+    /// The names of the tests that `filter` selects.
+    pub fn list(&self, filter: Option<&str>) -> Result<Vec<String>> {
+        let mut command = self.command();
+        command.args(["--list", "--format", "terse"]).args(filter);
+        let listing = crate::run::output(&mut command)?;
+        let names = listing.lines().filter_map(|line| line.strip_suffix(": test"));
+        Ok(names.map(str::to_owned).collect())
+    }
+
+    /// Runs the tests: side by side, but those that measure alone and last.
+    pub fn run(&self, tests: Vec<String>, stop: &Stop) -> Result<Vec<Outcome>> {
+        let (alone, others): (Vec<_>, Vec<_>) =
+            tests.into_iter().partition(|test| of_test(test).is_some_and(|property| property.alone));
+        let mut outcomes = self.pass(others, "4", stop)?;
+        outcomes.extend(self.pass(alone, "1", stop)?);
+        Ok(outcomes)
+    }
+
+    /// One run of the test binary. A test that it does not report on has failed.
+    fn pass(&self, tests: Vec<String>, threads: &str, stop: &Stop) -> Result<Vec<Outcome>> {
+        if tests.is_empty() || stop.requested() {
+            return Ok(Vec::new());
+        }
+        let mut command = self.command();
+        command.args(["--test-threads", threads, "--exact"]).args(&tests);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        let mut child = command.spawn().context("start the suite")?;
+        stop.guard(child.id());
+        let mut outcomes = Vec::new();
+        for text in BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines() {
+            let text = text.context("read the suite's output")?;
+            println!("{text}");
+            outcomes.extend(outcome(&text));
+        }
+        child.wait().context("wait for the suite")?;
+        stop.release();
+        let silent: Vec<_> =
+            tests.into_iter().filter(|test| outcomes.iter().all(|o| o.test != *test)).collect();
+        outcomes.extend(silent.into_iter().map(|test| Outcome { test, verdict: Verdict::Failed }));
+        Ok(outcomes)
+    }
+
+    /// The suite with no privilege and no environment but what the tests are told.
+    fn command(&self) -> Command {
+        let mut command = Command::new("setpriv");
+        command
+            .arg(format!("--reuid={}", self.user.uid))
+            .arg(format!("--regid={}", self.user.gid))
+            .arg(format!("--groups={}", User::EXTRA_GROUP))
+            .args(["--inh-caps=-all", "--"])
+            .arg(&self.program)
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LANG", "C.UTF-8")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .current_dir("/");
+        command
+    }
+}
+
+/// Reads a line of libtest: `test NAME ... ok`.
+fn outcome(text: &str) -> Option<Outcome> {
+    let (name, word) = text.strip_prefix("test ")?.rsplit_once(" ... ")?;
+    let verdict = match word {
+        "ok" => Verdict::Passed,
+        word if word.starts_with("ignored") => Verdict::Ignored,
+        word if word.starts_with("FAILED") => Verdict::Failed,
+        _ => return None,
+    };
+    let test = name.strip_suffix(" - should panic").unwrap_or(name).to_owned();
+    Some(Outcome { test, verdict })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_libtest_are_read() {
+        let verdict = |text| outcome(text).map(|o| (o.test, o.verdict as u8));
+        assert_eq!(verdict("test a::b ... ok"), Some(("a::b".into(), Verdict::Passed as u8)));
+        assert_eq!(verdict("test a::b ... FAILED"), Some(("a::b".into(), Verdict::Failed as u8)));
+        assert_eq!(verdict("test a::b ... ignored, later"), Some(("a::b".into(), Verdict::Ignored as u8)));
+        assert_eq!(verdict("test result: ok. 3 passed"), None);
+        assert_eq!(verdict("running 3 tests"), None);
+    }
+}

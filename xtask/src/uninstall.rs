@@ -1,0 +1,50 @@
+//! `cargo xtask uninstall`
+
+use crate::install;
+use crate::place::{self, items};
+use crate::run::{Result, again_as_root, is_root, no_more, run, wants_help};
+use std::io::ErrorKind;
+use std::path::Path;
+
+const HELP: &str = "\
+Remove what `cargo xtask install` has put in place. Directories stay.
+
+Usage: cargo xtask uninstall [--prefix DIR]
+
+  --prefix DIR   where it was installed (default /usr/local)
+";
+
+pub fn main(mut args: pico_args::Arguments) -> Result {
+    if wants_help(&mut args, HELP) {
+        return Ok(());
+    }
+    let prefix = install::prefix(&mut args)?;
+    no_more(args)?;
+    if !is_root() {
+        return run(again_as_root()?.args(["uninstall", "--prefix"]).arg(prefix));
+    }
+    remove_dev(&prefix.join(place::DEV))?;
+    for item in items() {
+        let dest = prefix.join(item.dest);
+        match std::fs::remove_file(&dest) {
+            Ok(()) => println!("removed {}", dest.display()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                println!("absent {}", dest.display())
+            }
+            Err(error) => return Err(format!("remove '{}': {error}", dest.display())),
+        }
+    }
+    Ok(())
+}
+
+/// Removes the prepared `/dev`, and the directory that held nothing else.
+fn remove_dev(dev: &Path) -> Result {
+    match std::fs::remove_dir_all(dev) {
+        Ok(()) => println!("removed {}", dev.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => println!("absent {}", dev.display()),
+        Err(error) => return Err(format!("remove '{}': {error}", dev.display())),
+    }
+    // Another file in it is not ours to remove.
+    let _ = dev.parent().map(std::fs::remove_dir);
+    Ok(())
+}
