@@ -92,7 +92,9 @@ impl<'a> Command<'a> {
         }
         match denied {
             Some(file) => self.failure(&file, Errno::ACCESS),
-            None => Error::refused(on("run {}", name), "command not found").status(NOT_FOUND),
+            None => Error::of(on("run {}", name), Errno::NOENT)
+                .hint("no directory of PATH in the instance has it")
+                .status(NOT_FOUND),
         }
     }
 

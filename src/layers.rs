@@ -72,10 +72,12 @@ fn directories<'l>(layers: &[&'l Layer], name: &[u8]) -> Result<Vec<(&'l Layer, 
         let mut filled = Vec::with_capacity(all.len());
         let mut spare = None;
         for entry in all {
-            if is_empty(&entry.1)? {
-                spare = spare.or(Some(entry));
-            } else {
-                filled.push(entry);
+            match is_empty(&entry.1) {
+                Ok(true) => spare = spare.or(Some(entry)),
+                Ok(false) => filled.push(entry),
+                // Nobody could tell its entries from those below: it is shown alone, or not.
+                Err(_) if filled.is_empty() => return Ok(alloc::vec![entry]),
+                Err(_) => break,
             }
         }
         if filled.is_empty() {

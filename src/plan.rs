@@ -218,7 +218,7 @@ impl Tmpfs {
 
     /// Reads `size=1G,nr_inodes=10k,mode=1777`; `-` stands for no options.
     fn parse(options: &[u8]) -> Result<Self> {
-        let mut out = Tmpfs { mode: Some(0o755), ..Tmpfs::DEFAULT };
+        let mut out = Tmpfs { mode: Some(0o1777), ..Tmpfs::DEFAULT };
         if options == b"-" {
             return Ok(out);
         }
@@ -261,7 +261,7 @@ fn amount(text: &str) -> Option<u64> {
 
 fn mode(text: &str) -> Option<u16> {
     let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    u16::from_str_radix(text, 8).ok().filter(|_| octal)
+    u16::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o1777)
 }
 
 #[cfg(test)]
@@ -330,6 +330,7 @@ mod tests {
             "size=+1",
             "mode=99",
             "mode=17777",
+            "mode=4777",
             "size=1M,",
             "huge=always",
             "size=1,gid=0",

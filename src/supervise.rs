@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, OrFail, Result};
-use crate::process::{field, status};
+use crate::process::{Process, field, status};
 use crate::sys::{self, ALL_SIGNALS, Moment, SignalSet, Usage};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
@@ -253,7 +253,7 @@ impl<'a> Watch<'a> {
             return Ok(());
         }
         let reached_both = taken.code == SI_KERNEL && of_terminal(taken.signal) && self.in_our_group();
-        if reached_both && (self.reaper || handled(self.command, taken.signal)) {
+        if reached_both && self.is_handled(taken.signal) {
             self.note(taken.signal, false);
             return Ok(());
         }
@@ -269,7 +269,7 @@ impl<'a> Watch<'a> {
 
     /// Sends a signal to the command, or does what its default action would be.
     fn deliver(&mut self, signal: i32) -> Result<()> {
-        if self.reaper || handled(self.command, signal) {
+        if self.is_handled(signal) {
             self.note(signal, false);
             return self.send(signal);
         }
@@ -287,6 +287,12 @@ impl<'a> Watch<'a> {
         }
     }
 
+    /// Whether the command takes care of a signal: an ordinary process in any case, and a
+    /// reaper of ours.
+    fn is_handled(&self, signal: i32) -> bool {
+        self.reaper || self.status.is_some() || handled(self.command, signal)
+    }
+
     fn in_our_group(&self) -> bool {
         rustix::process::getpgid(Some(self.command)).ok() == Some(rustix::process::getpgrp())
     }
@@ -302,14 +308,15 @@ impl<'a> Watch<'a> {
 }
 
 /// Whether a process handles, ignores or blocks a signal, as far as `/proc` tells; and whether
-/// it is no PID 1 at all, so that the kernel does the default action. A process that is gone
-/// counts as one that does not handle it.
+/// it is no PID 1 at all, so that the kernel does the default action. Another supervisor takes
+/// every signal, which does not show: what it waits for counts as unblocked meanwhile. A
+/// process that is gone counts as one that does not handle it.
 fn handled(pid: Pid, signal: i32) -> bool {
-    let Some(text) = status(pid) else { return false };
-    let text = &*text;
-    let sets = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(text, name));
-    let own_pid = field(text, "NSpid:").and_then(|pids| pids.rsplit(|b| *b == b'\t').next());
-    sets.fold(0, |all, one| all | one) & (1 << (signal - 1)) != 0 || own_pid != Some(b"1")
+    let (Some(text), Some(process)) = (status(pid), Process::read(pid)) else { return false };
+    let sets = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(&text, name));
+    let set = sets.fold(0, |all, one| all | one);
+    let ours = Process::read(getpid()).and_then(|own| own.program());
+    !process.first || set & (1 << (signal - 1)) != 0 || (ours.is_some() && process.program() == ours)
 }
 
 fn stopped(pid: Pid) -> bool {

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
-use nix::mqueue::{MQ_OFlag, mq_open, mq_unlink};
+use nix::mqueue::{MQ_OFlag, MqAttr, mq_open, mq_unlink};
 use nix::sys::stat::Mode;
 use std::ffi::{CStr, CString};
 use std::fs;
@@ -45,10 +45,11 @@ fn open(path: &str) {
 
 /// `fds`: number and target of every open descriptor.
 fn fds() -> String {
-    let listing: Vec<_> = fs::read_dir("/proc/self/fd").expect("read /proc/self/fd").flatten().collect();
-    // The descriptor of the listing itself is closed by now, so its link cannot be read.
-    let open =
-        listing.iter().filter_map(|entry| Some((entry.file_name(), fs::read_link(entry.path()).ok()?)));
+    let listing = fs::read_dir("/proc/self/fd").expect("read /proc/self/fd").flatten();
+    let all = listing.filter_map(|entry| Some((entry.file_name(), fs::read_link(entry.path()).ok()?)));
+    // One of them is the listing itself.
+    let own = format!("/proc/{}/fd", std::process::id());
+    let open = all.filter(|(_, target)| target.to_str() != Some(own.as_str()));
     open.map(|(number, target)| format!("{} {}\n", number.display(), target.display())).collect()
 }
 
@@ -68,7 +69,9 @@ fn pty() {
 
 /// `queue make|open NAME`: a POSIX message queue.
 fn queue(name: &str, flags: MQ_OFlag) {
-    match mq_open(name, flags, Mode::from_bits_truncate(0o666), None) {
+    // With no attributes nix passes no mode either.
+    let attributes = MqAttr::new(0, 4, 64, 0);
+    match mq_open(name, flags, Mode::from_bits_truncate(0o666), Some(&attributes)) {
         Ok(_) => println!("opened"),
         Err(error) => println!("{error:?}"),
     }

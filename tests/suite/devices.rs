@@ -33,7 +33,7 @@ fn dev_is_minimal<const N: usize>(#[case] options: [OsString; N]) {
 #[test]
 fn the_usual_devices_work() {
     let script = "echo x > /dev/null && head -c 4 /dev/zero | wc -c && head -c 8 /dev/urandom | wc -c \
-                  && cat /dev/null && echo by-fd > /dev/stdout; echo x > /dev/full";
+                  && cat /dev/null && echo by-fd > /dev/stdout; cat /etc/hostname /etc/passwd > /dev/full";
     let ran = Dock::run([]).sh(script).output();
     assert_eq!(ran.stdout, "4\n8\nby-fd\n");
     assert!(ran.stderr.contains("No space left"));

@@ -9,7 +9,6 @@ use rstest::rstest;
 #[case::missing_value(&["run", "-v", "/etc"], "")]
 #[case::missing_values(&["run", "--root"], "--root")]
 #[case::value_for_a_flag(&["run", "--here=yes"], "--here")]
-#[case::two_roots(&["run", "--root", "/", "--root", "/", "true"], "root")]
 #[case::absent_root(&["run", "--root", "/no/such/root", "true"], "'/no/such/root'")]
 #[case::root_is_a_file(&["run", "--root", "/etc/passwd", "true"], "'/etc/passwd'")]
 fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] object: &str) {

@@ -61,9 +61,7 @@ fn an_interactive_shell_has_job_control() {
     terminal.expect("ready> ");
     terminal.send("fg\n");
     terminal.expect("sleep 1000");
-    terminal.expect("sleep 1000");
-    terminal.send("\x03");
-    terminal.expect("ready> ");
+    terminal.press_until("\x03", "ready> ");
     terminal.send("exit 3\n");
     assert_eq!(terminal.wait().code(), Some(3));
 }
@@ -79,8 +77,7 @@ fn an_instance_is_a_job_of_the_shell_outside() {
     terminal.expect("ready> ");
     terminal.send("fg\n");
     terminal.expect("sleep 1000");
-    terminal.send("\x03");
-    terminal.expect("ready> ");
+    terminal.press_until("\x03", "ready> ");
     terminal.send("echo status-$?; exit\n");
     terminal.expect("status-130\r\n");
 }

@@ -112,9 +112,9 @@ fn selfdock_reads_nothing_of_an_image() {
     for name in ["ld.so.preload", "ld.so.cache", "nsswitch.conf", "passwd", "group", "shadow", "localtime"] {
         nix::unistd::mkfifo(&image.path().join("etc").join(name), mode).unwrap();
     }
-    let link = image.path().join("probe");
+    let link = image.path().join("usr/probe");
     fs::copy(fixture("bin/nothing"), &link).unwrap();
     fs::set_permissions(&link, fs::Permissions::from_mode(0o755)).unwrap();
-    Dock::run(args!["--root", image.path(), "/probe"]).ok();
-    Dock::run(args!["--root", image.path(), selfdock(), "run", "/probe"]).ok();
+    Dock::run(args!["--root", image.path(), "/usr/probe"]).ok();
+    Dock::run(args!["--root", image.path(), selfdock(), "run", "/usr/probe"]).ok();
 }

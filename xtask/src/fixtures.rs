@@ -3,6 +3,7 @@
 use crate::cargo::Built;
 use crate::run::{Context, Result, output, root, run};
 use crate::suite::User;
+use nix::mount::{MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod, umask};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -32,6 +33,7 @@ pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
     mknod(&dir.join("devices/null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))
         .context("make a device node")?;
     busybox(&dir.join("busybox"))?;
+    mounts(&dir)?;
     privileged(&built.probe, &dir.join("busybox/bin/setuid-probe"), 0o4750, user)?;
 
     let scratch = prefix.join("scratch");
@@ -63,13 +65,47 @@ fn programs(dir: &Path, built: &Built, user: User) -> Result {
     let mut compile = Command::new("cc");
     compile.args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(dir.join("bin/nothing"));
     run(compile.arg(root().join("tests/bin/nothing.S")))?;
+    let mut compile = Command::new("cc");
+    compile.args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(dir.join("bin/crash"));
+    run(compile.arg(root().join("tests/bin/crash.S")))?;
     make_dir(&dir.join("setuid"), 0o755)?;
     copy(Path::new("/usr/bin/id"), &dir.join("setuid/id"), 0o4755)?;
     privileged(&built.probe, &dir.join("setuid/probe"), 0o4750, user)?;
     make_dir(&dir.join("filecap"), 0o755)?;
-    let filecap = dir.join("filecap/probe");
-    privileged(&built.probe, &filecap, 0o750, user)?;
-    run(Command::new("setcap").arg("cap_net_raw,cap_dac_override+ep").arg(filecap))
+    let capable = |from: &Path, name: &str, capabilities: &str| {
+        let to = dir.join("filecap").join(name);
+        privileged(from, &to, 0o750, user)?;
+        run(Command::new("setcap").arg(capabilities).arg(to))
+    };
+    capable(&built.probe, "probe", "cap_net_raw,cap_dac_override+ep")?;
+    // For callers with odd capabilities and securebits.
+    capable(Path::new("/usr/bin/setpriv"), "setpriv", "cap_net_raw,cap_setpcap+ep")
+}
+
+/// Where something is mounted, inner mounts first.
+pub const MOUNTS: [&str; 4] = ["flags/sub", "flags", "busybox/mnt", "covered"];
+
+/// Mounts that cover something, and mounts with flags. They are in the mount namespace of this run alone, and gone
+/// with it.
+fn mounts(dir: &Path) -> Result {
+    let covered = [dir.join("covered"), dir.join("busybox/mnt")];
+    make_dir(&covered[0], 0o755)?;
+    for place in &covered {
+        write(&place.join("secret"), CANARY, 0o644)?;
+        tmpfs(place, "mode=755", MsFlags::empty())?;
+    }
+    let flags = dir.join("flags");
+    make_dir(&flags, 0o755)?;
+    let strict = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    tmpfs(&flags, "mode=1777", strict)?;
+    make_dir(&flags.join("sub"), 0o755)?;
+    tmpfs(&flags.join("sub"), "mode=1777", strict)?;
+    write(&flags.join("sub/marker"), "submount", 0o644)
+}
+
+fn tmpfs(place: &Path, options: &str, flags: MsFlags) -> Result {
+    mount(Some("tmpfs"), place, Some("tmpfs"), flags, Some(options))
+        .context(format_args!("mount a tmpfs on '{}'", place.display()))
 }
 
 /// A program with more rights than its caller; so nobody may start it but the tests.
@@ -92,6 +128,8 @@ fn busybox(image: &Path) -> Result {
     for applet in output(Command::new(program).arg("--list"))?.lines().filter(|name| *name != "busybox") {
         symlink("busybox", image.join("bin").join(applet)).context(applet)?;
     }
+    mknod(&image.join("etc/null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))
+        .context("make a device node")?;
     write(&image.join("etc/image"), "busybox\n", 0o644)
 }
 

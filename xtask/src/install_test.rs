@@ -7,6 +7,8 @@ use crate::report::report;
 use crate::run::{Context, Result, again_as_root, is_root, no_more, run, wants_help};
 use crate::stop::Stop;
 use crate::suite::{Suite, User};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -52,6 +54,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
             (built, User::NOBODY)
         }
     };
+    own_mounts()?;
     let prefix = Prefix::new(options.keep)?;
     let suite = set_up(&prefix.path, &built, user)?;
     let tests = suite.list(options.filter.as_deref())?;
@@ -109,6 +112,13 @@ fn as_root(built: &Built, filter: Option<&str>, keep: bool, report: Option<&Path
     run(command.args(filter))
 }
 
+/// A mount namespace for this run: what it mounts, the host does not see, and it is gone with the last process.
+fn own_mounts() -> Result {
+    unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .context("make its mounts private")
+}
+
 fn set_up(prefix: &Path, built: &Built, user: User) -> Result<Suite> {
     place(prefix)?;
     let fixtures = fixtures::prepare(prefix, built, user)?;
@@ -148,5 +158,14 @@ impl Prefix {
         }
         Err("cannot install set-uid here: /opt, /var/lib and /usr/local are all absent or on nosuid mounts"
             .into())
+    }
+}
+
+impl Drop for Prefix {
+    /// Lets go of what is mounted in it, so that it can be removed.
+    fn drop(&mut self) {
+        for place in fixtures::MOUNTS {
+            let _ = umount2(&self.path.join("fixtures").join(place), MntFlags::MNT_DETACH);
+        }
     }
 }

@@ -51,17 +51,32 @@ impl Terminal {
 
     /// Waits until the terminal has shown `text`, and forgets everything up to there.
     pub fn expect(&mut self, text: &str) -> String {
+        let found = self.shows(text, DEADLINE);
+        found.unwrap_or_else(|| panic!("no '{text}' in time on the terminal:\n{}", self.shown))
+    }
+
+    /// Presses a key until the terminal shows `text`: a shell hands the terminal to a job a moment after it has
+    /// named the job.
+    pub fn press_until(&mut self, key: &str, text: &str) {
+        let start = Instant::now();
+        while start.elapsed() < DEADLINE {
+            self.send(key);
+            if self.shows(text, Duration::from_millis(500)).is_some() {
+                return;
+            }
+        }
+        panic!("no '{text}' after {key:?} on the terminal:\n{}", self.shown);
+    }
+
+    fn shows(&mut self, text: &str, limit: Duration) -> Option<String> {
         let start = Instant::now();
         loop {
             if let Some(at) = self.shown.find(text) {
-                return self.shown.drain(..at + text.len()).collect();
+                return Some(self.shown.drain(..at + text.len()).collect());
             }
-            let left = DEADLINE.saturating_sub(start.elapsed());
-            match self.output.recv_timeout(left) {
+            match self.output.recv_timeout(limit.saturating_sub(start.elapsed())) {
                 Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(RecvTimeoutError::Timeout) => {
-                    panic!("no '{text}' in time on the terminal:\n{}", self.shown)
-                }
+                Err(RecvTimeoutError::Timeout) => return None,
                 Err(RecvTimeoutError::Disconnected) => panic!("closed before '{text}':\n{}", self.shown),
             }
         }
