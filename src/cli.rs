@@ -102,7 +102,7 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
     let mut verb: Option<&Verb> = None;
     let mut seen: Vec<&Opt> = Vec::new();
 
-    while let Some(arg) = options.next_arg().map_err(|_| superfluous(&args[position.get() - 1]))? {
+    while let Some(arg) = options.next_arg().map_err(|_| superfluous(args[position.get() - 1]))? {
         let opt = match arg {
             Arg::Short(c) => by_short(c)?,
             Arg::Long(name) => by_long(name)?,

@@ -74,7 +74,7 @@ impl<'a> Command<'a> {
         let name = self.words[0].to_bytes();
         if name.contains(&b'/') {
             let errno = self.attempt(&self.words[0], &argv, &envp);
-            return self.failure(&self.words[0], errno);
+            return Self::failure(&self.words[0], errno);
         }
         let path = variable(&self.environment, b"PATH").unwrap_or(DEFAULT_PATH);
         let mut denied = None;
@@ -84,14 +84,14 @@ impl<'a> Command<'a> {
                 continue;
             };
             match self.attempt(&file, &argv, &envp) {
-                Errno::NOENT if exists(&file) => return self.failure(&file, Errno::NOENT),
+                Errno::NOENT if exists(&file) => return Self::failure(&file, Errno::NOENT),
                 Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {}
                 Errno::ACCESS => denied = Some(file),
-                errno => return self.failure(&file, errno),
+                errno => return Self::failure(&file, errno),
             }
         }
         match denied {
-            Some(file) => self.failure(&file, Errno::ACCESS),
+            Some(file) => Self::failure(&file, Errno::ACCESS),
             None => Error::of(on("run {}", name), Errno::NOENT)
                 .hint("no directory of PATH in the instance has it")
                 .status(NOT_FOUND),
@@ -109,7 +109,7 @@ impl<'a> Command<'a> {
         sys::execve(c"/bin/sh", &script, envp)
     }
 
-    fn failure(&self, file: &CStr, errno: Errno) -> Error {
+    fn failure(file: &CStr, errno: Errno) -> Error {
         let error = Error::of(on("run {}", file.to_bytes()), errno);
         match errno {
             Errno::NOENT if exists(file) => {

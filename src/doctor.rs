@@ -10,6 +10,7 @@ use crate::supervise::End;
 use crate::sys;
 use alloc::format;
 use alloc::string::String;
+use core::fmt::Write as _;
 use rustix::fs::StatVfsMountFlags;
 use rustix::process::{Pid, WaitOptions};
 
@@ -56,11 +57,11 @@ fn installation(out: &mut String, privileged: bool) {
     };
     let path = Quoted(&program.path);
     if privileged {
-        out.push_str(&format!("ok    {path} is installed set-uid root\n"));
+        let _ = writeln!(out, "ok    {path} is installed set-uid root");
         return;
     }
     let why = why_not_privileged(&program.path).unwrap_or("this process may not gain privilege");
-    out.push_str(&format!("note  {path} has no privilege: {why}\n"));
+    let _ = writeln!(out, "note  {path} has no privilege: {why}");
 }
 
 fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
@@ -90,7 +91,7 @@ fn kernel(out: &mut String) {
         .map(|n| core::str::from_utf8(n).ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0));
     let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let verdict = if version >= OLDEST_KERNEL { "ok   " } else { "FAIL " };
-    out.push_str(&format!("{verdict} kernel {}, 5.12 or later is needed\n", Quoted(release)));
+    let _ = writeln!(out, "{verdict} kernel {}, 5.12 or later is needed", Quoted(release));
 }
 
 /// What stands in the way of user namespaces, and whether one can be had.

@@ -248,8 +248,8 @@ impl Target {
 
 /// The joiner's side. It can be seen from inside the instance, so it stays undumpable until
 /// it is the command. Returns only on failure.
-pub fn run(join: Join<'_>, privileged: Privileged) -> Error {
-    match become_joiner(&join, privileged) {
+pub fn run(join: &Join<'_>, privileged: Privileged) -> Error {
+    match become_joiner(join, privileged) {
         Ok(()) => join.command.exec(),
         Err(error) => error,
     }

@@ -6,7 +6,6 @@ use crate::error::{OrFail, Quoted, Result};
 use crate::mount::find;
 use crate::plan::{DEVICES, HIDDEN, Plan, Root, Tmpfs, What};
 use crate::sandbox::{Job, other_mounts};
-use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
 use rustix::fs::OFlags;
@@ -105,13 +104,13 @@ fn namespaces(job: &Job<'_>, unprivileged: bool) -> String {
 fn options(tmpfs: &Tmpfs) -> String {
     let mut text = String::from("rw,nosuid,nodev");
     if let Some(size) = tmpfs.size {
-        text.push_str(&format!(",size={size}"));
+        let _ = write!(text, ",size={size}");
     }
     if let Some(inodes) = tmpfs.inodes {
-        text.push_str(&format!(",nr_inodes={inodes}"));
+        let _ = write!(text, ",nr_inodes={inodes}");
     }
     if let Some(mode) = tmpfs.mode {
-        text.push_str(&format!(",mode={mode:o}"));
+        let _ = write!(text, ",mode={mode:o}");
     }
     text
 }

@@ -100,8 +100,8 @@ mod tests {
             u64::from(TIOCSTI) | 1 << 63,
         ] {
             assert_eq!(run(16, AUDIT_ARCH_X86_64, request), EPERM);
-            assert_eq!(run(0x4000_0000 | 514, AUDIT_ARCH_X86_64, request), EPERM);
-            assert_eq!(run(0x4000_0000 | 16, AUDIT_ARCH_X86_64, request), EPERM);
+            assert_eq!(run(0x4000_0000 | 0x202, AUDIT_ARCH_X86_64, request), EPERM);
+            assert_eq!(run(0x4000_0000 | 0x10, AUDIT_ARCH_X86_64, request), EPERM);
             assert_eq!(run(54, AUDIT_ARCH_I386, request), EPERM);
         }
     }

@@ -220,7 +220,7 @@ fn enter(
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?
     else {
-        sys::exit(enter::run(join, privileged).report());
+        sys::exit(enter::run(&join, privileged).report());
     };
     drop(join);
     become_supervisor(Some(privileged), &care)?;
@@ -310,10 +310,10 @@ fn current_directory() -> Option<Vec<u8>> {
 /// The running program itself, found through its own `/proc` entry, not by any name: so that
 /// no other file can take its place and keep a set-uid bit inside.
 pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
-    const PROC_SUPER_MAGIC: u64 = 0x9fa0;
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
     let failed = "find selfdock's own file";
     let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-    if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type as u64 != PROC_SUPER_MAGIC {
+    if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC {
         return Err(Error::refused(failed, "/proc is not procfs"));
     }
     let path = files::link_target(proc.as_fd(), b"self/exe").or_fail(failed)?;

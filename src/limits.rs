@@ -27,7 +27,7 @@ pub fn check(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>> {
 /// Sets them for this process: right before the command, as they would bind selfdock too.
 pub fn set(limits: &[Limit]) -> Result<()> {
     for (resource, limit, name) in limits {
-        setrlimit(*resource, limit.clone()).or_fail(on("set the limit {=}", name.as_bytes()))?;
+        setrlimit(*resource, *limit).or_fail(on("set the limit {=}", name.as_bytes()))?;
     }
     Ok(())
 }

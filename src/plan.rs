@@ -231,7 +231,7 @@ impl Tmpfs {
             match name {
                 "size" => out.size = Some(amount(value).ok_or_else(|| refuse("not a size, like 64M"))?),
                 "nr_inodes" => {
-                    out.inodes = Some(amount(value).ok_or_else(|| refuse("not a number, like 10k"))?)
+                    out.inodes = Some(amount(value).ok_or_else(|| refuse("not a number, like 10k"))?);
                 }
                 "mode" => out.mode = Some(mode(value).ok_or_else(|| refuse("not permissions, like 1777"))?),
                 _ => return Err(refuse("not allowed").hint("size=, nr_inodes= and mode= are")),
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn destinations_are_compared_by_component() {
         with_plan(&["-v", "/x", "/scratch", "-v", "/y", "/scratch2"], |plan| {
-            assert_eq!(plan.unwrap().mounts.len(), 2)
+            assert_eq!(plan.unwrap().mounts.len(), 2);
         });
         assert!(refusal(&["-v", "/x", "/a/b", "-t", "-", "//a/./b/"]).contains("twice"));
         with_plan(&["-v", "/x", "/processes", "-v", "/x", "/device"], |plan| assert!(plan.is_ok()));
@@ -345,7 +345,7 @@ mod tests {
     #[test]
     fn shm_can_have_a_size() {
         with_plan(&["-t", "size=1G", "/dev/shm"], |plan| {
-            assert_eq!(plan.unwrap().shm.unwrap().size, Some(1 << 30))
+            assert_eq!(plan.unwrap().shm.unwrap().size, Some(1 << 30));
         });
         assert!(refusal(&["-t", "-", "/dev/shm", "-t", "-", "/dev/shm/"]).contains("twice"));
     }

@@ -72,7 +72,7 @@ pub fn run(job: Job<'_>, privileged: Option<Privileged>) -> Error {
     }
 }
 
-fn build<'a>(mut job: Job<'a>, privileged: Privileged) -> Result<(Command<'a>, Option<OwnedFd>)> {
+fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Option<OwnedFd>)> {
     let umask = rustix::process::umask(Mode::empty());
     let mut stage = Stage::begin(&privileged, job.plan.writable)?;
     // open
@@ -118,10 +118,10 @@ pub fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
     let failed = "tie the instance to its supervisor";
     let signal = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(signal).or_fail(failed)?;
-    match has_ended(life).or_fail(failed)? {
-        false => Ok(()),
-        true => Err(Error::refused(failed, "it is gone")),
+    if has_ended(life).or_fail(failed)? {
+        return Err(Error::refused(failed, "it is gone"));
     }
+    Ok(())
 }
 
 /// Without privilege the program is found by its path, and must be the one that runs.

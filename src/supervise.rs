@@ -11,6 +11,10 @@
 use crate::error::{Error, OrFail, Result};
 use crate::process::{Process, field, status};
 use crate::sys::{self, ALL_SIGNALS, Moment, SignalSet, Usage};
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid};
@@ -132,6 +136,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Waits for other children too, which the command left behind.
+    #[must_use]
     pub fn and_reap(self) -> Self {
         Watch { reaper: true, ..self }
     }
@@ -143,6 +148,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Asks a reaper how the command ended.
+    #[must_use]
     pub fn and_ask(self, status: Option<BorrowedFd<'a>>) -> Self {
         Watch { status, ..self }
     }
@@ -152,6 +158,7 @@ impl<'a> Watch<'a> {
         loop {
             match sys::wait_signal(ALL_SIGNALS, self.time_left()?) {
                 Ok(taken) if taken.signal == CHLD => {
+                    self.listen(taken);
                     if let Some(outcome) = self.look()? {
                         return Ok(outcome);
                     }
@@ -161,6 +168,18 @@ impl<'a> Watch<'a> {
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::of("wait for a signal", errno)),
             }
+        }
+    }
+
+    /// Where the command is a supervisor, PID 1 of an instance, it cannot end by the signal
+    /// that ended its own command. It says so in its name, which can still be read since it
+    /// has not been waited for. What a command could claim in that way hurts only itself.
+    fn listen(&mut self, taken: sys::Taken) {
+        const CLD_EXITED: i32 = 1;
+        let ended = taken.code == CLD_EXITED && taken.pid == self.command.as_raw_nonzero().get();
+        let signal = taken.status - 128;
+        if ended && (1..=64).contains(&signal) && name(self.command) == Some(last_word(signal).into()) {
+            self.passed = Some((signal, false));
         }
     }
 
@@ -319,6 +338,16 @@ fn handled(pid: Pid, signal: i32) -> bool {
     !process.first || set & (1 << (signal - 1)) != 0 || (ours.is_some() && process.program() == ours)
 }
 
+/// The name under which a supervisor ends that could not end by a signal.
+fn last_word(signal: i32) -> String {
+    format!("selfdock={signal}")
+}
+
+/// The name of a process, also of one that has ended.
+fn name(pid: Pid) -> Option<Vec<u8>> {
+    status(pid).and_then(|text| field(&text, "Name:").map(<[u8]>::to_vec))
+}
+
 fn stopped(pid: Pid) -> bool {
     status(pid).is_some_and(|text| field(&text, "State:").is_some_and(|state| state.starts_with(b"T")))
 }
@@ -353,6 +382,7 @@ pub fn end(end: End) -> ! {
             // The command has left its own core file, if any.
             let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
             let _ = act_by_default(signal);
+            let _ = CString::new(last_word(signal)).map(|name| rustix::thread::set_name(&name));
             sys::exit(after_signal(signal))
         }
     }
@@ -382,7 +412,7 @@ mod tests {
     fn a_wait_status_tells_exit_signal_and_stop() {
         assert_eq!(End::of(7 << 8), Some(End::Exit(7)));
         assert_eq!(End::of(15), Some(End::Signal(15)));
-        assert_eq!(End::of(0x80 | 11), Some(End::Signal(11)));
+        assert_eq!(End::of(0x80 | 0xb), Some(End::Signal(11)));
         assert_eq!(End::of(19 << 8 | 0x7f), None);
     }
 }

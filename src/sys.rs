@@ -19,7 +19,7 @@ use rustix::process::Pid;
 
 // ---- the one architecture-dependent part ---------------------------------------------------
 
-/// System call numbers of x86-64 (arch/x86/entry/syscalls/syscall_64.tbl).
+/// System call numbers of x86-64 (`arch/x86/entry/syscalls/syscall_64.tbl`).
 mod nr {
     pub const FCNTL: usize = 72;
     pub const GETCWD: usize = 79;
@@ -70,9 +70,13 @@ unsafe fn call(n: usize, a: [usize; 6]) -> Result<usize> {
 
 const NONE: usize = 0;
 
+/// An int as a register holds it, with its sign.
+fn int(n: i32) -> usize {
+    (n as isize).cast_unsigned()
+}
+
 fn fd_arg(fd: BorrowedFd<'_>) -> usize {
-    // The kernel reads an int; AT_FDCWD is negative, and sign extension keeps it so.
-    fd.as_raw_fd() as isize as usize
+    int(fd.as_raw_fd())
 }
 
 // ---- the start -----------------------------------------------------------------------------
@@ -146,6 +150,7 @@ unsafe fn relocate(mut dynamic: *const usize, base: usize) {
 }
 
 /// Takes the right to write from the segment that the linker marked `PT_GNU_RELRO`.
+#[allow(clippy::cast_ptr_alignment)] // the ELF header and its table are aligned as their fields are
 unsafe fn protect_relocated(header: *const u8) {
     const PT_GNU_RELRO: u32 = 0x6474_e552;
     const PROT_READ: usize = 1;
@@ -272,7 +277,8 @@ mod by_name {
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
         // SAFETY: the caller's promise; the direction flag is clear by the ABI.
         unsafe {
-            asm!("rep movsb", inout("rcx") n => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags))
+            asm!("rep movsb", inout("rcx") n => _, inout("rdi") to => _, inout("rsi") from => _,
+                options(nostack, preserves_flags));
         }
         to
     }
@@ -300,7 +306,8 @@ mod by_name {
     unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
         // SAFETY: the caller's promise; `al` is the low byte, as C has it.
         unsafe {
-            asm!("rep stosb", inout("rcx") n => _, inout("rdi") to => _, in("al") byte as u8, options(nostack, preserves_flags))
+            asm!("rep stosb", inout("rcx") n => _, inout("rdi") to => _, in("al") byte.to_ne_bytes()[0],
+                options(nostack, preserves_flags));
         }
         to
     }
@@ -487,7 +494,7 @@ pub fn default_disposition(signal: i32) -> Result<()> {
     // struct sigaction of the kernel: handler, flags, restorer, mask.
     let action = [0usize; 4];
     // SAFETY: reads the 32 bytes of this frame; SIG_DFL (0) installs no code.
-    unsafe { call(nr::RT_SIGACTION, [signal as usize, action.as_ptr() as usize, NONE, 8, 0, 0]) }.map(drop)
+    unsafe { call(nr::RT_SIGACTION, [int(signal), action.as_ptr() as usize, NONE, 8, 0, 0]) }.map(drop)
 }
 
 /// A signal that was taken from the queue.
@@ -499,11 +506,13 @@ pub struct Taken {
     pub code: i32,
     /// `si_pid`: the sender, 0 where it is outside of our PID namespace.
     pub pid: i32,
+    /// `si_status`: of SIGCHLD, how the child ended.
+    pub status: i32,
 }
 
 /// Waits for one of the signals of `set`, which must be blocked. `rt_sigtimedwait(2)`.
 pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
-    // siginfo_t is 128 bytes: si_signo, si_errno, si_code, padding, si_pid.
+    // siginfo_t is 128 bytes: si_signo, si_errno, si_code, padding, si_pid, si_uid, si_status.
     let mut info = [0i32; 32];
     let limit = timeout.as_ref().map_or(NONE, |t| ptr::from_ref(t) as usize);
     // SAFETY: reads eight bytes of the set and the timespec, and writes at most 128 bytes to
@@ -511,13 +520,13 @@ pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
     unsafe {
         call(nr::RT_SIGTIMEDWAIT, [ptr::from_ref(&set) as usize, info.as_mut_ptr() as usize, limit, 8, 0, 0])
     }?;
-    Ok(Taken { signal: info[0], code: info[2], pid: info[4] })
+    Ok(Taken { signal: info[0], code: info[2], pid: info[4], status: info[6] })
 }
 
 /// Sends any signal, real-time ones too. kill(2).
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: two numbers. What the signal does to us is what it would do from anyone.
-    unsafe { call(nr::KILL, [pid.as_raw_nonzero().get() as usize, signal as usize, 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(nr::KILL, [int(pid.as_raw_nonzero().get()), int(signal), 0, 0, 0, 0]) }.map(drop)
 }
 
 /// What a process and the children it waited for have used. getrusage(2).
@@ -550,7 +559,7 @@ pub fn wait(pid: Option<Pid>) -> Result<Option<(Pid, i32, Usage)>> {
     const WNOHANG_UNTRACED: usize = 1 | 2;
     let mut status = 0i32;
     let mut usage = Usage::default();
-    let whom = pid.map_or(usize::MAX, |pid| pid.as_raw_nonzero().get() as usize);
+    let whom = pid.map_or(usize::MAX, |pid| int(pid.as_raw_nonzero().get()));
     // SAFETY: writes an int and a struct rusage of 144 bytes, both of this frame.
     let found = unsafe {
         call(
@@ -582,6 +591,7 @@ impl Moment {
     const SECOND: i64 = 1_000_000_000;
 
     /// The sum; far enough in the future all are the same.
+    #[must_use]
     pub fn plus(self, other: Moment) -> Moment {
         let sum = self.nanoseconds + other.nanoseconds;
         let carry = i64::from(sum >= Self::SECOND);
@@ -590,6 +600,7 @@ impl Moment {
     }
 
     /// The difference, 0 at the least.
+    #[must_use]
     pub fn minus(self, other: Moment) -> Moment {
         let difference = self.nanoseconds - other.nanoseconds;
         let borrow = i64::from(difference < 0);
@@ -640,6 +651,7 @@ impl Tighten {
     }
 
     /// The same, and no mount or unmount passes in or out (`MS_PRIVATE`).
+    #[must_use]
     pub const fn and_private(self) -> Self {
         const MS_PRIVATE: u64 = 1 << 18;
         Tighten { propagation: MS_PRIVATE, ..self }

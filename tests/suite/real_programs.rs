@@ -53,8 +53,7 @@ fn an_interactive_shell_has_job_control() {
     terminal.expect("ready> ");
     terminal.send("sleep 1000\n");
     terminal.expect("sleep 1000\r\n");
-    terminal.send("\x1a");
-    terminal.expect("Stopped");
+    terminal.press_until("\x1a", "Stopped");
     terminal.expect("ready> ");
     terminal.send("bg; jobs\n");
     terminal.expect("Running");
@@ -72,8 +71,7 @@ fn an_instance_is_a_job_of_the_shell_outside() {
     terminal.expect("ready> ");
     terminal.send("$SELFDOCK run sh -c 'echo up-$((6*7)); exec sleep 1000'\n");
     terminal.expect("up-42\r\n");
-    terminal.send("\x1a");
-    terminal.expect("Stopped");
+    terminal.press_until("\x1a", "Stopped");
     terminal.expect("ready> ");
     terminal.send("fg\n");
     terminal.expect("sleep 1000");

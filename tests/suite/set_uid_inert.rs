@@ -112,6 +112,7 @@ fn selfdock_reads_nothing_of_an_image() {
     for name in ["ld.so.preload", "ld.so.cache", "nsswitch.conf", "passwd", "group", "shadow", "localtime"] {
         nix::unistd::mkfifo(&image.path().join("etc").join(name), mode).unwrap();
     }
+    fs::create_dir_all(image.path().join("usr")).unwrap();
     let link = image.path().join("usr/probe");
     fs::copy(fixture("bin/nothing"), &link).unwrap();
     fs::set_permissions(&link, fs::Permissions::from_mode(0o755)).unwrap();

@@ -100,8 +100,9 @@ fn a_volume_has_what_is_mounted_in_it() {
 /// M2.
 #[rstest]
 fn a_volume_keeps_its_flags_and_gets_ours(#[values("-v", "-m")] option: &str) {
-    let run = Dock::run(args![option, fixture("flags"), "/mnt"]);
-    let table = run.sh("grep ' /mnt' /proc/self/mountinfo; cp /bin/true /mnt/sub/p; /mnt/sub/p").output();
+    let run = Dock::run(args![option, fixture("flags"), "/srv/flags"]);
+    let script = "grep ' /srv/flags' /proc/self/mountinfo; cp /bin/true /srv/flags/sub/p; /srv/flags/sub/p";
+    let table = run.sh(script).output();
     let lines: Vec<&str> = table.stdout.lines().collect();
     assert_eq!(lines.len(), 2);
     for line in lines {

@@ -88,11 +88,6 @@ impl Dock {
         self
     }
 
-    pub fn timeout(mut self, seconds: u64) -> Self {
-        self.timeout = Duration::from_secs(seconds);
-        self
-    }
-
     /// Runs it to its end.
     pub fn output(self) -> Ran {
         Ran::new(self)

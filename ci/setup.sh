@@ -1,0 +1,37 @@
+#!/bin/bash
+# Installs what the checks and the suite need, beyond Rust's toolchain, on Debian and its kin.
+set -euo pipefail
+
+packages=(
+    busybox-static # a root filesystem
+    gcc libc6-dev  # a compiler: static helpers, and a real program to build in an instance
+    git python3    # real programs
+    libcap2-bin    # setcap, for files with capabilities
+    man-db         # to see that the man page can be read
+    mmdebstrap     # a Debian root filesystem
+    procps util-linux
+    zsh fish       # to see that the completions load
+)
+
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+    sudo=(sudo)
+fi
+export DEBIAN_FRONTEND=noninteractive
+
+try() {
+    for pause in 2 5 15; do
+        "$@" && return
+        sleep "$pause"
+    done
+    "$@"
+}
+
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+if [ "${#missing[@]}" -gt 0 ]; then
+    try "${sudo[@]}" apt-get update -q
+    try "${sudo[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"
+fi
