@@ -58,7 +58,8 @@ fn a_signal_to_selfdock_ends_the_command_as_if_it_were_sent_to_it(
     signal: Signal,
     #[values(0, 2)] depth: usize,
 ) {
-    let mut instance = Dock::run(nested(depth, [])).sh("echo up; exec sleep 1000").spawn();
+    let mut instance = Dock::run(nested(depth, args!["cat"])).spawn();
+    instance.write("up\n");
     instance.line();
     instance.signal(signal);
     assert_eq!(instance.wait().signal(), Some(signal as i32));
