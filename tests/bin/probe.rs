@@ -21,6 +21,7 @@ fn main() {
         ["queue", "open", name] => queue(name, MQ_OFlag::O_RDONLY),
         ["queue", "remove", name] => mq_unlink(*name).expect("mq_unlink"),
         ["no-argv", program] => no_argv(program),
+        ["as-root", program, args @ ..] => as_root(program, args),
         _ => panic!("probe: what is {args:?}?"),
     }
 }
@@ -75,6 +76,16 @@ fn queue(name: &str, flags: MQ_OFlag) {
         Ok(_) => println!("opened"),
         Err(error) => println!("{error:?}"),
     }
+}
+
+/// `as-root PROGRAM ARG...`: the set-uid copy becomes root with root's groups, and then PROGRAM.
+fn as_root(program: &str, args: &[&str]) {
+    let (uid, gid) = (nix::unistd::Uid::from_raw(0), nix::unistd::Gid::from_raw(0));
+    nix::unistd::setgroups(&[gid]).expect("setgroups");
+    nix::unistd::setresgid(gid, gid, gid).expect("setresgid");
+    nix::unistd::setresuid(uid, uid, uid).expect("setresuid");
+    let error = std::os::unix::process::CommandExt::exec(std::process::Command::new(program).args(args));
+    panic!("{program}: {error}");
 }
 
 /// `no-argv PROGRAM`: becomes PROGRAM with an empty argument vector.

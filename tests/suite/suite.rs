@@ -6,21 +6,33 @@
 
 mod support;
 
+mod any_image;
+mod build;
 mod devices;
+mod entering;
 mod environment;
 mod errors;
 mod exit_status;
+mod explaining;
+mod first_process;
 mod help;
 mod hidden_files;
 mod identity;
 mod inherited_state;
 mod ipc;
+mod layers;
+mod limits;
+mod listing;
+mod mount_points;
 mod nesting_is_monotone;
 mod network;
 mod nothing_left;
 mod processes;
 mod read_only_root;
 mod real_programs;
+mod root_as_caller;
 mod set_uid_inert;
 mod spawn_rate;
+mod terminal;
+mod unprivileged_mode;
 mod volumes;

@@ -33,7 +33,11 @@ pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
     mknod(&dir.join("devices/null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))
         .context("make a device node")?;
     busybox(&dir.join("busybox"))?;
+    debian(&dir.join("debian"))?;
+    musl(&dir.join("musl"), &dir.join("bin/nothing"))?;
+    oci(&dir)?;
     mounts(&dir)?;
+    names(&dir, user)?;
     privileged(&built.probe, &dir.join("busybox/bin/setuid-probe"), 0o4750, user)?;
 
     let scratch = prefix.join("scratch");
@@ -82,8 +86,73 @@ fn programs(dir: &Path, built: &Built, user: User) -> Result {
     capable(Path::new("/usr/bin/setpriv"), "setpriv", "cap_net_raw,cap_setpcap+ep")
 }
 
+/// A Debian root filesystem of the host's own release: unpacked, which is all that running from it takes.
+fn debian(image: &Path) -> Result {
+    let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
+    let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
+    let name =
+        name.ok_or("the tests need a Debian or a system like it: no VERSION_CODENAME in /etc/os-release")?;
+    let mut make = Command::new("mmdebstrap");
+    make.args([
+        "--quiet",
+        "--mode=root",
+        "--variant=extract",
+        "--include=dash,coreutils,bash,base-files,libc-bin",
+    ]);
+    // What it says of unpacking is of no interest while it works.
+    output(make.arg(name).arg(image).stderr(std::process::Stdio::null())).map(drop).map_err(|error| {
+        format!("{error}: the tests need the package mmdebstrap, and a mirror that apt can reach")
+    })
+}
+
+/// A root filesystem without glibc, as Alpine has it: musl's loader, and a program that needs it.
+fn musl(image: &Path, fallback: &Path) -> Result {
+    make_dir(image, 0o755)?;
+    for name in ["bin", "dev", "etc", "lib", "proc", "tmp", "usr"] {
+        make_dir(&image.join(name), 0o755)?;
+    }
+    let loader =
+        ["/lib/ld-musl-x86_64.so.1", "/usr/lib/x86_64-linux-musl/libc.so"].into_iter().map(Path::new);
+    let loader = loader.map(fs::canonicalize).find_map(std::result::Result::ok);
+    let loader = loader.ok_or("no musl: the tests need the package musl-tools")?;
+    copy(&loader, &image.join("lib/ld-musl-x86_64.so.1"), 0o755)?;
+    let source = image.join("etc/hello.c");
+    write(&source, "#include <stdio.h>\nint main(void) { return puts(\"from musl\") < 0; }\n", 0o644)?;
+    run(Command::new("musl-gcc").arg("-o").arg(image.join("bin/hello")).arg(source))?;
+    copy(fallback, &image.join("bin/nothing"), 0o755)
+}
+
+/// An image of the Open Container Initiative, unpacked.
+fn oci(dir: &Path) -> Result {
+    let layout = dir.join("oci");
+    let image = format!("{}:test", layout.display());
+    let umoci = |args: &[&str]| run(Command::new("umoci").args(args));
+    umoci(&["init", "--layout", &layout.display().to_string()])?;
+    umoci(&["new", "--image", &image])?;
+    umoci(&["insert", "--image", &image, &dir.join("busybox").display().to_string(), "/"])?;
+    let bundle = dir.join("bundle");
+    umoci(&["unpack", "--image", &image, &bundle.display().to_string()])?;
+    set_mode(&bundle, 0o755)
+}
+
+/// Names for the user of the tests, who has none on the host.
+fn names(dir: &Path, user: User) -> Result {
+    let (uid, gid, extra) = (user.uid, user.gid, User::EXTRA_GROUP);
+    for (file, lines) in [
+        ("passwd", format!("tester:x:{uid}:{gid}:Tester:/nowhere:/bin/sh\n")),
+        ("group", format!("testers:x:{gid}:\nextra:x:{extra}:tester,somebody\n")),
+    ] {
+        let host = Path::new("/etc").join(file);
+        let text = fs::read_to_string(&host).context(host.display())?;
+        write(&dir.join(file), &(text + &lines), 0o644)?;
+        mount(Some(&dir.join(file)), &host, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+            .context(host.display())?;
+    }
+    Ok(())
+}
+
 /// Where something is mounted, inner mounts first.
-pub const MOUNTS: [&str; 4] = ["flags/sub", "flags", "busybox/mnt", "covered"];
+pub const MOUNTS: [&str; 6] = ["flags/sub", "flags", "busybox/mnt", "covered", "/etc/passwd", "/etc/group"];
 
 /// Mounts that cover something, and mounts with flags. They are in the mount namespace of this run alone, and gone
 /// with it.

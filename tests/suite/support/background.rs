@@ -46,6 +46,11 @@ impl Background {
         self.lines.recv_timeout(DEADLINE).expect("the command prints a line in time")
     }
 
+    /// What it has printed beside, once it has ended.
+    pub fn rest(&self) -> Vec<String> {
+        self.lines.iter().collect()
+    }
+
     pub fn write(&mut self, text: &str) {
         self.stdin.as_mut().expect("stdin is open").write_all(text.as_bytes()).expect("write to the command");
     }

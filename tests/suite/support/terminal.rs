@@ -82,6 +82,19 @@ impl Terminal {
         }
     }
 
+    /// Gives the terminal another size.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = format!("rows {rows} columns {columns}");
+        let mut command = Command::new("stty");
+        let set = command.args(size.split(' ')).stdin(self.master.try_clone().expect("duplicate"));
+        assert!(set.status().expect("start stty").success());
+    }
+
+    /// Takes the terminal away, as a window that is closed. Gives the PID of setsid, above the session.
+    pub fn close(self) -> i32 {
+        self.child.id().cast_signed()
+    }
+
     /// Waits for the session to end.
     pub fn wait(mut self) -> ExitStatus {
         let mut status = None;

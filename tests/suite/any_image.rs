@@ -1,0 +1,108 @@
+use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::volumes::user_image;
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// All names, kinds, sizes and times below a directory.
+fn listing(dir: &Path) -> String {
+    Dock::program(args!["find", dir, "-printf", "%p %y %s %m %T@ %l\n"]).output().stdout
+}
+
+#[rstest]
+#[case::busybox("busybox", "busybox uname", "Linux")]
+#[case::debian("debian", "bash -c 'test -d /var/lib/dpkg && id -un'", "tester")]
+#[case::oci("bundle/rootfs", "cat /etc/image", "busybox")]
+fn an_image_runs_and_is_left_as_it_was(#[case] image: &str, #[case] command: &str, #[case] says: &str) {
+    let image = fixture(image);
+    let before = listing(&image);
+    assert_eq!(Dock::run(args!["--root", &image]).sh(command).ok(), says);
+    let inner = Dock::run(args!["--root", &image, selfdock(), "run"]).sh(command).ok();
+    assert_eq!(inner, says, "nested");
+    assert_eq!(listing(&image), before);
+}
+
+#[test]
+fn an_image_with_another_c_library_runs() {
+    assert_eq!(Dock::run(args!["--root", fixture("musl"), "/bin/hello"]).ok(), "from musl");
+}
+
+#[test]
+fn an_image_without_dev_proc_and_tmp_gets_them() {
+    let image = scratch();
+    fs::create_dir(image.path().join("bin")).unwrap();
+    fs::copy(fixture("busybox/bin/busybox"), image.path().join("bin/busybox")).unwrap();
+    symlink("busybox", image.path().join("bin/sh")).unwrap();
+    let script = "busybox test -c /dev/null && busybox test -d /proc/1 && busybox touch /tmp/x && echo all";
+    assert_eq!(Dock::run(args!["--root", image.path()]).sh(script).ok(), "all");
+    let names: Vec<_> = fs::read_dir(image.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(names, ["bin"], "the image was written to");
+}
+
+/// P5.
+#[rstest]
+fn a_link_of_an_image_never_leads_out(
+    #[values("mnt", "dev", "proc", "tmp", "sys", "etc")] name: &str,
+    #[values("/etc", "../../../../etc", "/proc/1/root/etc", "nowhere", "/nowhere/else", "loop")] target: &str,
+) {
+    let image = user_image();
+    let place = image.path().join(name);
+    fs::remove_dir(&place).unwrap();
+    let target = if target == "loop" { name } else { target };
+    symlink(target, &place).unwrap();
+    let volume = scratch();
+    fs::write(volume.path().join("marker"), "here").unwrap();
+    let outside = listing(Path::new("/etc"));
+    let run = Dock::run(args!["--root", image.path(), "-v", volume.path(), "/mnt/v"]);
+    let ran = run.sh("cat /mnt/v/marker; ls -d /etc/shadow /proc/1/exe /tmp").output();
+    ran.refused_or(|ran| {
+        assert!(ran.stdout.starts_with("here"), "{}", ran.stdout);
+        assert!(!ran.stdout.contains("/etc/shadow"), "{}", ran.stdout);
+    });
+    assert_eq!(listing(Path::new("/etc")), outside);
+}
+
+#[test]
+fn names_resolve_as_on_the_host() {
+    let read = |options: &[&str]| {
+        let image = fixture("busybox");
+        let run = Dock::run(args!["--root", &image].into_iter().chain(options.iter().map(Into::into)));
+        run.sh("cat /etc/resolv.conf /etc/hosts 2>/dev/null").output().stdout
+    };
+    let hosts = fs::read_to_string("/etc/hosts").unwrap();
+    let resolver = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    assert_eq!(read(&[]), format!("{resolver}{hosts}"));
+    assert_eq!(read(&["--net", "none"]), "");
+}
+
+#[test]
+fn the_caller_has_a_name_and_the_images_own_names_stay() {
+    let image = user_image();
+    fs::write(image.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\ndaemon:x:1:1::/:/bin/false")
+        .unwrap();
+    fs::write(image.path().join("etc/group"), "root:x:0:\n").unwrap();
+    let seen = Dock::run(args!["--root", image.path()]).sh("id -un; id -gn; cat /etc/passwd /etc/group").ok();
+    assert!(seen.starts_with("tester\ntesters\nroot:"), "{seen}");
+    assert!(seen.contains("\ndaemon:x:1:1::/:/bin/false\ntester:"), "{seen}");
+    assert!(
+        seen.contains("\nextra:x:61235:\n") || seen.ends_with("\nextra:x:61235:"),
+        "members are shown: {seen}"
+    );
+}
+
+#[test]
+fn a_name_that_the_image_has_is_not_added_twice() {
+    let image = user_image();
+    let uid = nix::unistd::getuid();
+    fs::write(image.path().join("etc/passwd"), format!("own:x:{uid}:0::/:/bin/sh\n")).unwrap();
+    let seen = Dock::run(args!["--root", image.path()]).sh("cat /etc/passwd").ok();
+    assert_eq!(seen, format!("own:x:{uid}:0::/:/bin/sh"));
+}
+
+#[test]
+fn the_time_zone_of_an_image_is_left_alone() {
+    let image = user_image();
+    fs::write(image.path().join("etc/localtime"), "own").unwrap();
+    assert_eq!(Dock::run(args!["--root", image.path()]).sh("cat /etc/localtime").ok(), "own");
+}

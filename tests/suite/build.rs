@@ -1,0 +1,57 @@
+use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::volumes::user_image;
+use std::fs;
+
+#[test]
+fn a_root_filesystem_can_be_built_from_nothing() {
+    let image = scratch();
+    fs::create_dir(image.path().join("bin")).unwrap();
+    fs::copy(fixture("busybox/bin/busybox"), image.path().join("bin/busybox")).unwrap();
+    let script = "/bin/busybox --install -s /bin && mkdir -p /etc /usr && echo built > /etc/motd";
+    let build = Dock::new(args!["build", "--root", image.path(), "/bin/busybox", "sh", "-c", script]);
+    build.ok();
+    assert_eq!(
+        Dock::run(args!["--root", image.path()])
+            .sh("cat /etc/motd; touch /x || echo refused")
+            .output()
+            .stdout,
+        "built\nrefused\n"
+    );
+}
+
+#[test]
+fn only_what_the_caller_may_write_is_written() {
+    let ran = Dock::new(args!["build", "--root", fixture("busybox")]).sh("touch /etc/x; touch /x").output();
+    assert_eq!(ran.stderr.matches("Permission denied").count(), 2, "{}", ran.stderr);
+}
+
+/// M3.
+#[test]
+fn no_set_uid_bit_and_no_device_counts_in_it() {
+    let image = user_image();
+    let script = "grep ' / / ' /proc/self/mountinfo";
+    let line = Dock::new(args!["build", "--root", image.path()]).sh(script).ok();
+    let flags = line.split(' ').nth(5).unwrap();
+    assert!(flags.contains("rw") && flags.contains("nosuid") && flags.contains("nodev"), "{line}");
+}
+
+#[test]
+fn the_hosts_own_root_has_to_be_asked_for() {
+    Dock::new(args!["build", "true"]).refused("--root /");
+    let ran = Dock::new(args!["build", "--root", "/"]).sh("touch /usr/x; touch /home/x").output();
+    assert!(ran.stderr.contains("Permission denied") && ran.stderr.contains("Read-only"), "{}", ran.stderr);
+}
+
+/// N1.
+#[test]
+fn in_a_read_only_instance_it_is_read_only() {
+    let image = user_image();
+    let inner = args![selfdock(), "build", "--root", "/", "touch", "/mnt/x"];
+    let ran = Dock::run(args!["--root", image.path()].into_iter().chain(inner)).output();
+    assert!(ran.stderr.contains("Read-only file system"), "{}", ran.stderr);
+    let dir = scratch();
+    let inner = args![selfdock(), "build", "--root", "/mnt", "/bin/touch", "/x"];
+    let ran = Dock::run(args!["-m", dir.path(), "/mnt"].into_iter().chain(inner)).output();
+    assert!(!ran.status.success());
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}

@@ -1,0 +1,168 @@
+use crate::support::{Background, Dock, args, children, fixture, nested, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+
+/// A running instance whose command is `cat`.
+fn instance(options: impl IntoIterator<Item = OsString>) -> Background {
+    let mut instance = Dock::run(options.into_iter().chain(args!["cat"])).spawn();
+    instance.write("up\n");
+    assert_eq!(instance.line(), "up");
+    instance
+}
+
+/// `selfdock enter OPTIONS PID`, for words that follow.
+fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Dock {
+    Dock::new(args!["enter"].into_iter().chain(options).chain(args![pid.to_string()]))
+}
+
+#[rstest]
+#[case::set_uid(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::own_network(args!["--net", "none", "--hostname", "box"])]
+#[case::image(args!["--root", fixture("busybox")])]
+#[case::init(args!["--init"])]
+fn a_command_joins_by_the_supervisor_or_any_process<const N: usize>(#[case] options: [OsString; N]) {
+    let instance = instance(options);
+    let command = children(instance.pid())[0];
+    let namespaces =
+        "for n in mnt pid ipc net uts user; do readlink /proc/self/ns/$n /proc/1/ns/$n | uniq | wc -l; done";
+    for pid in [instance.pid(), command] {
+        let seen = enter([], pid).sh(format!("{namespaces}; cat /proc/1/cmdline | tr '\\0' ' '")).ok();
+        let (ones, first) = seen.rsplit_once('\n').unwrap();
+        assert_eq!(ones.replace('\n', ""), "111111", "{seen}");
+        assert!(first.contains("cat"), "{first}");
+    }
+}
+
+/// E2. C1.
+#[test]
+fn the_joiner_has_what_the_target_has_and_no_more() {
+    let wanted = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' /proc/$P/status";
+    for options in [args![].as_slice(), &args!["--no-nest"], &args!["--unprivileged"]] {
+        let instance = instance(options.iter().cloned());
+        let target = enter([], instance.pid()).env("P", "1").sh(wanted).ok();
+        let joiner = enter([], instance.pid()).env("P", "self").sh(wanted).ok();
+        assert_eq!(joiner, target);
+    }
+}
+
+#[test]
+fn the_root_and_the_directory_are_the_targets() {
+    let image = fixture("busybox");
+    let instance = instance(args!["--root", &image, "-C", "/etc"]);
+    assert_eq!(enter([], instance.pid()).sh("pwd; cat image").ok(), "/etc\nbusybox");
+    assert_eq!(enter(args!["-C", "/usr"], instance.pid()).sh("pwd").ok(), "/usr");
+    enter(args!["-C", "/nowhere"], instance.pid()).arg("true").refused("ENOENT");
+}
+
+#[test]
+fn the_environment_is_changed_as_for_run() {
+    let instance = instance([]);
+    let seen = enter(args!["--clear-env", "-e", "A=b"], instance.pid()).arg("/usr/bin/env").ok();
+    assert_eq!(seen, "A=b");
+}
+
+#[rstest]
+fn the_status_is_the_commands(#[values(0, 7, 255)] code: i32) {
+    let instance = instance([]);
+    enter([], instance.pid()).sh(format!("exit {code}")).output().exits(code);
+    enter([], instance.pid()).sh("kill -9 $$").output().dies_by(9);
+    enter([], instance.pid()).arg("nowhere").output().exits(127);
+}
+
+#[test]
+fn a_signal_to_the_joiners_supervisor_reaches_it() {
+    let instance = instance([]);
+    let mut joiner = enter([], instance.pid()).arg("cat").spawn();
+    joiner.write("up\n");
+    joiner.line();
+    joiner.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&joiner.wait()), Some(15));
+}
+
+#[test]
+fn it_ends_with_the_instance() {
+    let mut instance = instance([]);
+    let mut joiner = enter([], instance.pid()).arg("cat").spawn();
+    joiner.write("up\n");
+    joiner.line();
+    instance.close();
+    instance.wait();
+    joiner.wait();
+}
+
+#[test]
+fn an_inner_instance_can_be_entered_from_outside_and_from_inside() {
+    let instance = instance(nested(1, []));
+    let outer = children(instance.pid())[0];
+    let inner = children(outer)[0];
+    assert_eq!(enter([], inner).sh("echo /proc/[0-9]*").ok().matches("/proc/").count(), 2);
+    assert_eq!(
+        enter([], outer).arg(selfdock()).arg("enter").arg("1").sh("tr '\\0' ' ' < /proc/1/cmdline").ok(),
+        "cat "
+    );
+}
+
+/// E1.
+#[test]
+fn what_is_no_instance_is_refused() {
+    let mut shell = Dock::program(args!["unshare", "-Urmpf", "--mount-proc", "cat"]).spawn();
+    shell.write("up\n");
+    shell.line();
+    for pid in [shell.pid(), children(shell.pid())[0], std::process::id().cast_signed()] {
+        enter([], pid).arg("true").refused("not an instance");
+    }
+    for pid in ["0", "-1", "4294967297", "x", ""] {
+        Dock::new(args!["enter", "--", pid, "true"]).refused("PID");
+    }
+    Dock::new(args!["enter", "1", "true"]).refused("");
+    Dock::new(args!["enter", "2147483647", "true"]).refused("no such process");
+    Dock::new(args!["enter"]).refused("PID");
+}
+
+/// E1.
+#[test]
+fn an_instance_of_another_user_is_refused() {
+    let mut other =
+        Dock::program(args![fixture("setuid/probe"), "as-root", selfdock(), "run", "cat"]).spawn();
+    other.write("up\n");
+    other.line();
+    for pid in [other.pid(), children(other.pid()).first().copied().unwrap_or(1)] {
+        enter([], pid).arg("true").refused("");
+    }
+    other.close();
+    other.wait();
+}
+
+/// E1.
+#[test]
+fn an_instance_that_has_ended_is_refused() {
+    let mut instance = instance([]);
+    let pid = instance.pid();
+    instance.close();
+    instance.wait();
+    enter([], pid).arg("true").refused("no such process");
+}
+
+/// E3. C3.
+#[test]
+fn a_hostile_instance_gets_no_handle_from_a_joiner() {
+    let hostile = "while :; do for p in /proc/[2-9]* /proc/[1-9][0-9]*; do \
+                   for f in $p/fd/* $p/root/home/* $p/cwd/../home/*; do \
+                   case $f in $p/fd/[3-9]*) [ -e $f ] && echo got $f $(readlink $f);; esac; done; done; done 2>/dev/null";
+    let mut instance = Dock::run(args!["sh", "-c", format!("echo up; {hostile}")]).spawn();
+    assert_eq!(instance.line(), "up");
+    for _ in 0..40 {
+        enter([], instance.pid()).arg(fixture("bin/nothing")).ok();
+    }
+    instance.signal(nix::sys::signal::Signal::SIGKILL);
+    instance.wait();
+    assert_eq!(instance.rest(), Vec::<String>::new());
+}
+
+#[test]
+fn set_uid_programs_stay_inert_for_a_joiner() {
+    let instance = instance([]);
+    let seen = enter([], instance.pid()).arg(fixture("setuid/id")).arg("-u").ok();
+    assert_eq!(seen, nix::unistd::getuid().to_string());
+}

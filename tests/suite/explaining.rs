@@ -1,0 +1,86 @@
+use crate::support::{Dock, args, fixture, scratch, selfdock};
+
+#[test]
+fn the_plan_is_told_and_nothing_is_done() {
+    let dir = scratch();
+    let run = Dock::run(args![
+        "--explain",
+        "-v",
+        dir.path(),
+        "/mnt/x",
+        "-t",
+        "size=1M",
+        "/opt",
+        "--mask",
+        "/etc/ssl"
+    ]);
+    let plan = run.sh("touch /mnt/x/ran").ok();
+    assert!(!dir.path().join("ran").exists());
+    let lines: Vec<Vec<&str>> = plan.lines().map(|line| line.split('\t').collect()).collect();
+    let line = |kind: &str, dst: &str| {
+        lines
+            .iter()
+            .find(|l| l[0] == kind && (dst.is_empty() || l.get(2) == Some(&dst)))
+            .unwrap_or_else(|| panic!("{plan}"))
+    };
+    assert_eq!(line("mode", "")[1], "set-uid");
+    assert_eq!(line("namespaces", "")[1], "mount pid ipc");
+    assert_eq!(line("root", "'/'")[3], "ro,nosuid,nodev");
+    assert_eq!(
+        line("volume", "'/mnt/x'")[1..],
+        [format!("'{}'", dir.path().display()), "'/mnt/x'".into(), "rw,nosuid,nodev".into()]
+    );
+    assert!(line("tmpfs", "'/opt'")[3].contains("size=1048576"));
+    for (kind, dst) in
+        [("hide", "'/home'"), ("mask", "'/etc/ssl'"), ("proc", "'/proc'"), ("device", "'/dev/null'")]
+    {
+        line(kind, dst);
+    }
+    assert_eq!(line("command", "")[1..], ["'sh'", "'-c'", "'touch /mnt/x/ran'"]);
+}
+
+#[test]
+fn what_is_hidden_in_the_plan_is_hidden() {
+    let plan = Dock::run(args!["--explain", "true"]).ok();
+    let hidden: Vec<&str> =
+        plan.lines().filter_map(|l| l.strip_prefix("hide\t-\t'")?.split('\'').next()).collect();
+    assert!(hidden.contains(&"/home") && hidden.contains(&"/boot"));
+    let script = hidden.iter().map(|dir| format!("ls -A {dir} 2>/dev/null; ")).collect::<String>() + "true";
+    assert_eq!(Dock::run([]).sh(script).ok(), "");
+}
+
+#[test]
+fn a_wrong_request_is_refused_when_it_is_explained_too() {
+    Dock::run(args!["--explain", "-v", "/a", "/proc/x", "true"]).refused("/proc");
+}
+
+#[test]
+fn the_doctor_says_that_all_is_well() {
+    let seen = Dock::new(args!["doctor"]).ok();
+    assert!(seen.lines().all(|line| line.starts_with("ok ")), "{seen}");
+    assert!(seen.contains("run works, in set-uid mode; 32 more levels"), "{seen}");
+    let inside = Dock::run(args![selfdock(), "doctor"]).ok();
+    assert!(inside.contains("31 more levels"), "{inside}");
+}
+
+#[test]
+fn the_doctor_says_why_privilege_is_missing() {
+    let seen = Dock::under(args!["setpriv", "--no-new-privs"], args!["doctor"]).ok();
+    assert!(seen.contains("no_new_privs is set") && seen.contains("in unprivileged mode"), "{seen}");
+    let dir = scratch();
+    let copy = dir.path().join("selfdock");
+    std::fs::copy(selfdock(), &copy).unwrap();
+    Dock::program(args!["chmod", "755", &copy]).ok();
+    assert!(Dock::program(args![&copy, "doctor"]).ok().contains("not set-uid"), "not said");
+}
+
+#[test]
+fn the_doctor_fails_where_nothing_works() {
+    // No privilege, and a root directory in which the kernel gives no user namespace.
+    let script = "import os, sys; os.chroot(sys.argv[1]); os.chdir('/'); os.setgid(61234); os.setuid(61234); \
+                  os.execv('/selfdock', ['selfdock', 'doctor'])";
+    let image = fixture("busybox");
+    let ran =
+        Dock::program(args![fixture("setuid/probe"), "as-root", "python3", "-c", script, &image]).output();
+    assert!(!ran.status.success());
+}

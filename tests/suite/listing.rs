@@ -1,0 +1,56 @@
+use crate::support::{Dock, args, children, fixture, nested, selfdock};
+
+/// A running instance whose command is `cat`.
+fn instance(options: impl IntoIterator<Item = std::ffi::OsString>) -> crate::support::Background {
+    let mut instance = Dock::run(options.into_iter().chain(args!["cat"])).spawn();
+    instance.write("up\n");
+    instance.line();
+    instance
+}
+
+#[test]
+fn an_instance_is_listed_with_its_command_and_root() {
+    let image = fixture("busybox");
+    let instance = instance(args!["--root", &image]);
+    let table = Dock::new(args!["ps"]).ok();
+    let row = table
+        .lines()
+        .find(|line| line.split_whitespace().next() == Some(&instance.pid().to_string()))
+        .unwrap();
+    let fields: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(fields[1], children(instance.pid())[0].to_string());
+    assert_eq!((fields[3], fields[5], fields[6]), ("1", image.to_str().unwrap(), "cat"));
+    assert!(table.lines().next().unwrap().contains("COMMAND LINE"));
+}
+
+#[test]
+fn the_json_is_json() {
+    let instance = instance(nested(1, []));
+    let script =
+        "import json, sys\nfor i in json.load(sys.stdin): print(i['pid'], i['level'], i['command'][0])";
+    let text = Dock::new(args!["ps", "--json"]).ok();
+    let seen = Dock::program(args!["python3", "-c", script]).stdin(&text).ok();
+    let outer = format!("{} 1 ", instance.pid());
+    assert!(seen.lines().any(|line| line.starts_with(&outer)), "{seen}");
+    assert!(seen.lines().any(|line| line.ends_with(" 2 cat")), "{seen}");
+}
+
+#[test]
+fn others_instances_are_not_listed() {
+    let mut other =
+        Dock::program(args![fixture("setuid/probe"), "as-root", selfdock(), "run", "cat"]).spawn();
+    other.write("up\n");
+    other.line();
+    let table = Dock::new(args!["ps"]).ok();
+    let pid = other.pid().to_string();
+    assert!(!table.lines().any(|line| line.split_whitespace().next() == Some(pid.as_str())), "{table}");
+    other.close();
+    other.wait();
+}
+
+#[test]
+fn inside_only_what_is_inside_is_listed() {
+    let _outside = instance([]);
+    let table = Dock::run(args![selfdock(), "ps"]).ok();
+    assert_eq!(table.lines().count(), 1, "{table}");
+}

@@ -1,0 +1,116 @@
+use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::volumes::user_image;
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+/// A directory with a marker in it.
+fn volume() -> tempfile::TempDir {
+    let dir = scratch();
+    fs::write(dir.path().join("marker"), "here").unwrap();
+    dir
+}
+
+#[rstest]
+#[case::below_the_root("/data")]
+#[case::deep("/opt/a/b/c")]
+#[case::below_a_hidden_directory("/home/somebody/project")]
+#[case::beside_many_files("/usr/bin/new/place")]
+#[case::through_a_link("/bin/new")]
+#[case::in_etc("/etc/new/place")]
+fn a_missing_directory_appears_beside_what_is_there(#[case] place: &str, #[values("-v", "-m")] option: &str) {
+    let dir = volume();
+    let parent = place.rsplit_once('/').unwrap().0;
+    let existing = if parent.is_empty() { "/" } else { "/usr/bin" };
+    let before = Dock::run(args!["ls", "-A", existing]).ok();
+    let run = Dock::run(args![option, dir.path(), place]);
+    let seen = run.sh(format!("cat {place}/marker; echo; ls -A {existing}")).ok();
+    let (marker, names) = seen.split_once('\n').unwrap();
+    assert_eq!(marker, "here");
+    assert!(before.lines().all(|name| names.lines().any(|other| other == name)), "{names}");
+}
+
+#[test]
+fn a_missing_file_appears() {
+    let dir = volume();
+    let run = Dock::run(args!["-m", dir.path().join("marker"), "/etc/new/file"]);
+    assert_eq!(run.sh("cat /etc/new/file; test -f /etc/passwd && echo ' beside'").ok(), "here beside");
+}
+
+#[test]
+fn a_missing_tmpfs_appears() {
+    let run = Dock::run(args!["-t", "size=8M", "/srv/scratch", "-t", "-", "/new"]);
+    assert_eq!(run.sh("touch /srv/scratch/x /new/y && ls /srv /new").ok(), "/new:\ny\n\n/srv:\nscratch");
+}
+
+#[test]
+fn several_in_one_directory_appear() {
+    let dir = volume();
+    let words = ["/opt/one", "/opt/two/x", "/opt/two/y", "/three", "/four"];
+    let options = words.iter().flat_map(|place| args!["-m", dir.path(), place]);
+    let reads: Vec<String> = words.iter().map(|place| format!("cat {place}/marker")).collect();
+    assert_eq!(Dock::run(options).sh(reads.join("; ")).ok(), "here".repeat(5));
+}
+
+#[test]
+fn a_link_that_leads_nowhere_is_followed_inside() {
+    let image = user_image();
+    symlink("../var/lib/data", image.path().join("mnt/link")).unwrap();
+    let dir = volume();
+    let run = Dock::run(args!["--root", image.path(), "-v", dir.path(), "/mnt/link"]);
+    assert_eq!(run.sh("cat /mnt/link/marker /var/lib/data/marker").ok(), "herehere");
+    assert!(!image.path().join("var").exists());
+}
+
+#[test]
+fn what_is_shown_beside_stays_read_only() {
+    let dir = volume();
+    let run = Dock::run(args!["-v", dir.path(), "/opt/new", "-v", dir.path(), "/data"]);
+    let ran = run.sh("touch /opt/x /x /data/x; touch /usr/bin/x").output();
+    assert_eq!(ran.stderr.matches("Read-only file system").count(), 3, "{}", ran.stderr);
+    assert!(dir.path().join("x").exists());
+}
+
+#[test]
+fn they_appear_in_a_nested_instance_too() {
+    let dir = volume();
+    let inner =
+        args![selfdock(), "run", "-v", "/data", "/opt/deeper/place", "cat", "/opt/deeper/place/marker"];
+    assert_eq!(Dock::run(args!["-v", dir.path(), "/data"].into_iter().chain(inner)).ok(), "here");
+}
+
+#[test]
+fn none_is_made_in_a_volume() {
+    let (outer, inner) = (volume(), volume());
+    let run = Dock::run(args!["-v", outer.path(), "/mnt", "-v", inner.path(), "/mnt/sub", "true"]);
+    run.refused("in a volume");
+    assert!(!outer.path().join("sub").exists());
+}
+
+/// F2.
+#[test]
+fn a_directory_that_is_too_large_is_refused() {
+    let image = user_image();
+    for n in 0..4100 {
+        fs::write(image.path().join(format!("mnt/{n}")), "").unwrap();
+    }
+    let dir = volume();
+    let run = Dock::run(args!["--root", image.path(), "-v", dir.path(), "/mnt/new", "true"]);
+    run.refused("4096");
+    let existing =
+        Dock::run(args!["--root", image.path(), "-m", dir.path().join("marker"), "/mnt/7", "cat", "/mnt/7"]);
+    assert_eq!(existing.ok(), "here");
+}
+
+/// F2.
+#[test]
+fn too_many_mounts_are_refused() {
+    let words = (0..1100).flat_map(|n| args!["-m", "/etc", format!("/mnt/{n}")]);
+    Dock::run(words.chain(args!["true"])).refused("1024");
+}
+
+#[test]
+fn a_thousand_mounts_are_not_too_many() {
+    let words = (0..1000).flat_map(|n| args!["-m", fixture("bin"), format!("/mnt/{n}")]);
+    assert_eq!(Dock::run(words).sh("ls /mnt | wc -l; ls /mnt/999 | wc -l").ok(), "1000\n4");
+}

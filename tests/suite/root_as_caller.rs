@@ -1,0 +1,72 @@
+use crate::support::{Dock, args, fixture, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+
+/// `selfdock run`, started by root.
+fn run(words: impl IntoIterator<Item = OsString>) -> Dock {
+    let start = args![fixture("setuid/probe"), "as-root", selfdock(), "run"];
+    Dock::program(start.into_iter().chain(words))
+}
+
+#[rstest]
+#[case::once(args![])]
+#[case::nested(args![selfdock(), "run"])]
+#[case::in_an_image(args!["--root", fixture("debian")])]
+fn root_has_its_uid_and_no_capability<const N: usize>(#[case] words: [OsString; N]) {
+    let seen = run(words).sh("id -u; grep -E 'Cap(Inh|Prm|Eff|Amb)' /proc/self/status | cut -f 2").ok();
+    assert_eq!(seen, format!("0{}", "\n0000000000000000".repeat(4)));
+}
+
+/// K3.
+#[test]
+fn every_setting_of_the_kernel_is_read_only() {
+    let script = "n=0; for f in $(find /proc/sys /proc/sysrq-trigger /proc/irq /proc/bus /proc/fs -type f -perm /222 \
+                  2>/dev/null); do n=$((n + 1)); if (: >> $f) 2>/dev/null; then echo $f; fi; done; echo tried $n";
+    let seen = run([]).sh(script).ok();
+    let tried: u32 =
+        seen.strip_prefix("tried ").unwrap_or_else(|| panic!("writable: {seen}")).parse().unwrap();
+    assert!(tried > 100, "{tried}");
+}
+
+/// K3.
+#[test]
+fn the_core_pattern_cannot_be_set() {
+    let ran = run([]).sh("echo '|/tmp/x' > /proc/sys/kernel/core_pattern").output();
+    assert!(ran.stderr.contains("Read-only file system"), "{}", ran.stderr);
+}
+
+/// K4.
+#[test]
+fn control_groups_are_out_of_reach() {
+    let ran = run([]).sh("ls -A /sys; find / -name release_agent -o -name cgroup.procs 2>/dev/null").output();
+    assert_eq!(ran.stdout, "");
+}
+
+/// K5.
+#[test]
+fn selfdock_cannot_be_overwritten() {
+    let before = std::fs::read(selfdock()).unwrap();
+    let script = "echo x > $0; echo x > /proc/1/exe; chmod 777 $0; rm -f $0; \
+                  $0 run sh -c 'echo x > /proc/1/exe; echo x > $0' $0; true";
+    run([]).sh(script).arg(selfdock()).output();
+    run(args!["--init"]).sh(script).arg(selfdock()).output();
+    assert_eq!(std::fs::read(selfdock()).unwrap(), before);
+}
+
+#[test]
+fn the_root_filesystem_is_read_only_and_nothing_can_be_mounted() {
+    let ran = run([]).sh("touch /x /usr/x; mount -t tmpfs x /mnt; umount /tmp; mknod /tmp/n c 1 1").output();
+    assert_eq!(ran.stderr.matches("Read-only").count(), 2, "{}", ran.stderr);
+    assert!(!ran.status.success());
+}
+
+#[test]
+fn files_of_others_stay_closed() {
+    let dir = scratch();
+    std::fs::write(dir.path().join("mine"), "private").unwrap();
+    std::fs::set_permissions(dir.path().join("mine"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .unwrap();
+    std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let ran = run(args!["cat", dir.path().join("mine")]).output();
+    assert!(ran.stderr.contains("Permission denied"), "{}", ran.stderr);
+}

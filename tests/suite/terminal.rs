@@ -1,0 +1,126 @@
+use crate::support::{Dock, Terminal, args};
+use rstest::rstest;
+
+/// A shell outside, on a terminal of its own.
+fn shell(name: &str) -> Terminal {
+    let words: &[&str] =
+        if name == "bash" { &["bash", "--norc", "--noprofile", "-i"] } else { &["dash", "-i"] };
+    let mut terminal = Terminal::start(words);
+    terminal.expect("ready> ");
+    terminal
+}
+
+/// What stands before `sleep` in a command line.
+#[rstest]
+fn control_keys_act_as_without_selfdock(
+    #[values("bash", "dash")] name: &str,
+    #[values("run", "run $SELFDOCK run", "run --init", "run $SELFDOCK run --init")] words: &str,
+) {
+    let mut terminal = shell(name);
+    let start = format!("$SELFDOCK {words} sleep 1000\n");
+    terminal.send(&start);
+    terminal.press_until("\x1a", "Stopped");
+    terminal.expect("ready> ");
+    terminal.send("fg\n");
+    terminal.expect("sleep 1000");
+    terminal.press_until("\x03", "ready> ");
+    terminal.send("echo status-$?\n");
+    terminal.expect("status-130");
+    terminal.expect("ready> ");
+    terminal.send(&start);
+    terminal.press_until("\x1c", "ready> ");
+    terminal.send("echo status-$?\n");
+    terminal.expect("status-131");
+    terminal.expect("ready> ");
+    terminal.send("exit\n");
+    terminal.wait();
+}
+
+#[rstest]
+fn a_job_in_the_background_can_be_ended_by_the_shell(
+    #[values("run", "run $SELFDOCK run", "run --init")] words: &str,
+) {
+    let mut terminal = shell("bash");
+    terminal.send(&format!("$SELFDOCK {words} sleep 1000 &\n"));
+    terminal.expect("ready> ");
+    terminal.send("kill %1; wait %1; echo status-$?\n");
+    terminal.expect("status-143");
+}
+
+#[rstest]
+fn timeout_ends_it(#[values("run", "run $SELFDOCK run", "run --init")] words: &str) {
+    let mut terminal = shell("bash");
+    terminal.send(&format!("timeout 0.5 $SELFDOCK {words} sleep 1000; echo status-$?\n"));
+    terminal.expect("status-124");
+}
+
+#[rstest]
+fn a_signal_of_the_terminal_arrives_once(#[values("run", "run $SELFDOCK run", "run --init")] words: &str) {
+    let mut terminal = shell("bash");
+    let script = "import signal, time\nn = 0\ndef f(*a):\n  global n\n  n += 1\nsignal.signal(2, f)\nprint(\"re\" + \"ady\", \
+                  flush=True)\nwhile n == 0: time.sleep(0.01)\ntime.sleep(0.3)\nprint(\"cou\" + f\"nt-{n}\", flush=True)";
+    terminal.send(&format!("$SELFDOCK {words} python3 -c '{}'\n", script.replace('\n', "'$'\\n''")));
+    terminal.expect("ready\r\n");
+    terminal.send("\x03");
+    terminal.expect("count-");
+    assert_eq!(terminal.expect("\r\n"), "1\r\n");
+}
+
+#[test]
+fn a_resize_reaches_the_command() {
+    let mut terminal = shell("bash");
+    let script = "trap \"echo resi''zed; exit\" WINCH; echo up-$((6*7)); while :; do sleep 0.01; done";
+    terminal.send(&format!("$SELFDOCK run sh -c '{script}'\n"));
+    terminal.expect("up-42");
+    terminal.resize(40, 100);
+    terminal.expect("resized");
+}
+
+#[test]
+fn a_closed_terminal_ends_the_instance() {
+    let mut terminal = shell("bash");
+    terminal.send("$SELFDOCK run sh -c 'echo up-$((6*7)); exec sleep 1000'\n");
+    terminal.expect("up-42");
+    let instances = || Dock::new(args!["ps"]).ok();
+    assert!(instances().contains("sleep 1000") || instances().lines().count() > 1);
+    let session = terminal.close();
+    crate::support::wait_until("the session is gone", || crate::support::children(session).is_empty());
+}
+
+/// I7.
+#[rstest]
+fn nothing_can_be_typed_into_it(
+    #[values("0x5412", "0x5412 | 1 << 32", "0x5412 | 1 << 63", "0x541c", "0x541c | 1 << 40")] request: &str,
+    #[values("run", "run --unprivileged", "run $SELFDOCK run", "run --init")] words: &str,
+) {
+    let mut terminal = shell("bash");
+    let script = format!(
+        "import ctypes, errno; libc = ctypes.CDLL(None, use_errno=True); \
+         r = libc.syscall(ctypes.c_long(16), ctypes.c_long(0), ctypes.c_ulong({request}), ctypes.c_char_p(b\"\\x03\")); \
+         print(\"ans\" + \"wer\", r, errno.errorcode[ctypes.get_errno()])"
+    );
+    terminal.send(&format!("$SELFDOCK {words} python3 -c '{script}'\n"));
+    terminal.expect("answer -1 ");
+    assert_eq!(terminal.expect("\r\n"), "EPERM\r\n");
+}
+
+/// I7.
+#[test]
+fn nor_by_a_joiner() {
+    let mut terminal = shell("bash");
+    terminal.send("$SELFDOCK run sleep 1000 & sleep 0.2\n");
+    terminal.expect("ready> ");
+    let script = "import ctypes, errno; libc = ctypes.CDLL(None, use_errno=True); libc.syscall(16, 0, 0x5412, b\"x\"); \
+                  print(\"ans\" + \"wer\", errno.errorcode[ctypes.get_errno()])";
+    terminal.send(&format!("$SELFDOCK enter $! python3 -c '{script}'\n"));
+    terminal.expect("answer EPERM");
+    terminal.send("kill %1\n");
+}
+
+#[test]
+fn programs_that_draw_on_the_screen_work() {
+    let mut terminal = shell("bash");
+    terminal.send("TERM=xterm $SELFDOCK run less /etc/os-release\n");
+    terminal.expect("NAME=");
+    terminal.press_until("q", "ready> ");
+}

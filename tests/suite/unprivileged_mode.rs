@@ -1,0 +1,133 @@
+use crate::support::{Dock, args, fixture, nested, scratch, selfdock};
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use tempfile::TempDir;
+
+/// A copy of selfdock that belongs to the caller, as `cargo install` would put it.
+fn own_copy() -> (TempDir, PathBuf) {
+    let dir = scratch();
+    let program = dir.path().join("selfdock");
+    fs::copy(selfdock(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    (dir, program)
+}
+
+#[rstest]
+#[case::asked_for(args!["--unprivileged"])]
+fn the_ids_are_the_callers<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
+    let script = "id -u; id -g; echo $$; grep Cap /proc/self/status | tr -s '\\t' ' '";
+    let seen = Dock::run(options).sh(script).ok();
+    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+    let none = "CapInh: 0000000000000000\nCapPrm: 0000000000000000\nCapEff: 0000000000000000\n";
+    assert!(seen.starts_with(&format!("{uid}\n{gid}\n1\n{none}")), "{seen}");
+}
+
+/// C6.
+#[test]
+fn only_the_callers_own_ids_are_mapped_and_groups_stay_as_they_are() {
+    let script = "cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups | tr -s ' '";
+    let seen = Dock::run(args!["--unprivileged"]).sh(script).ok();
+    let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+    assert_eq!(
+        seen.split_whitespace().collect::<Vec<_>>().join(" "),
+        format!("{uid} {uid} 1 {gid} {gid} 1 deny")
+    );
+}
+
+/// C6.
+#[rstest]
+fn a_directory_that_is_closed_to_a_group_stays_closed(#[values("p", "p710", "p705")] dir: &str) {
+    Dock::run(args!["--unprivileged", "-m", fixture(dir).join("pub"), "/mnt", "true"]).refused("EACCES");
+    let ran = Dock::run(args!["--unprivileged", "cat", fixture(dir).join("pub/canary")]).output();
+    assert!(ran.stderr.contains("Permission denied"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_copy_of_the_callers_own_works_and_nests() {
+    let (_dir, program) = own_copy();
+    let inner = args![&program, "run", &program, "run", &program, "run", "echo", "deep"];
+    assert_eq!(Dock::program(inner).ok(), "deep");
+}
+
+#[test]
+fn a_copy_below_a_hidden_directory_nests() {
+    let dir = TempDir::new_in("/tmp").unwrap();
+    let program = dir.path().join("selfdock");
+    fs::copy(selfdock(), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    assert_eq!(Dock::program(args![&program, "run", &program, "run", "echo", "deep"]).ok(), "deep");
+}
+
+#[test]
+fn both_modes_nest_in_each_other() {
+    let (_dir, own) = own_copy();
+    let set_uid = selfdock();
+    assert_eq!(Dock::program(args![&own, "run", &set_uid, "run", "echo", "in"]).ok(), "in");
+    assert_eq!(Dock::program(args![&set_uid, "run", &own, "run", "echo", "in"]).ok(), "in");
+    assert_eq!(
+        Dock::run(args!["--unprivileged"].into_iter().chain(nested(3, args!["echo", "in"]))).ok(),
+        "in"
+    );
+}
+
+/// K5.
+#[test]
+fn an_executable_of_the_callers_cannot_be_overwritten_from_inside() {
+    let (dir, program) = own_copy();
+    let before = fs::read(&program).unwrap();
+    let script = "for f in /proc/*/exe $0; do echo x > $f; done 2>/dev/null; \
+                  $0 run sh -c 'for f in /proc/*/exe $0; do echo x > $f; done 2>/dev/null' $0; \
+                  rm -f $0 2>/dev/null; true";
+    for init in [args![].as_slice(), &args!["--init"]] {
+        let words = args![&program, "run"].into_iter().chain(init.iter().cloned());
+        Dock::program(words).sh(script).arg(&program).output();
+        assert_eq!(fs::read(&program).unwrap(), before);
+    }
+    drop(dir);
+}
+
+/// M1. N1.
+#[test]
+fn nothing_hidden_or_read_only_is_regained() {
+    let dir = scratch();
+    let script =
+        format!("touch {0}/x /usr/x /x; ls -A /home /root /mnt | grep -v : | grep .", dir.path().display());
+    let ran = Dock::run(args!["--unprivileged"]).sh(script).output();
+    assert_eq!(ran.stdout, "");
+    assert_eq!(ran.stderr.matches("Read-only").count(), 3, "{}", ran.stderr);
+    let attack = "umount /home /tmp /proc; mount -o remount,rw /; mount -o remount,rw,bind /; touch /usr/x; \
+                  ls -A /home | grep .";
+    let ran = Dock::run(args!["--unprivileged", "unshare", "-Urm"]).sh(attack).output();
+    assert!(!ran.status.success(), "{}", ran.stdout);
+}
+
+/// M3.
+#[test]
+fn no_set_uid_bit_counts() {
+    let seen = Dock::run(args!["--unprivileged", fixture("setuid/id"), "-u"]).ok();
+    assert_eq!(seen, nix::unistd::getuid().to_string());
+}
+
+#[test]
+fn volumes_maps_and_images_work() {
+    let dir = scratch();
+    let run = Dock::run(args!["--unprivileged", "-v", dir.path(), "/data/new", "-t", "-", "/opt/t"]);
+    run.sh("touch /data/new/made /opt/t/x").ok();
+    assert!(dir.path().join("made").exists());
+    let seen =
+        Dock::run(args!["--unprivileged", "--root", fixture("busybox")]).sh("cat /etc/image; id -un").ok();
+    assert_eq!(seen, "busybox\ntester");
+    let net = Dock::run(args!["--unprivileged", "--net", "none", "--hostname", "box"]);
+    assert_eq!(net.sh("hostname; grep -c : /proc/net/dev").ok(), "box\n1");
+}
+
+/// C5.
+#[test]
+fn it_is_what_is_left_without_new_privileges() {
+    let seen = Dock::under(args!["setpriv", "--no-new-privs"], args!["run"])
+        .sh("cat /proc/self/uid_map | wc -l")
+        .ok();
+    assert_eq!(seen, "1");
+}
