@@ -65,7 +65,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
     let named = i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(Process::read);
     let Some(named) = named else { return refuse("no such process") };
     let process = if named.depth > here.depth { Some(named) } else { inside(&named) };
-    let Some(process) = process else { return not_an_instance() };
+    let Some(process) = process.map(visible) else { return not_an_instance() };
 
     // Pinned: as long as this process lives, its PID means nobody else. So it is read again.
     let pinned = pidfd_open(process.pid, PidfdFlags::empty()).or_fail(failed)?;
@@ -94,6 +94,16 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
 /// The process inside that a supervisor watches.
 fn inside(supervisor: &Process) -> Option<Process> {
     supervisor.children().into_iter().find(|child| child.depth > supervisor.depth && !child.ended)
+}
+
+/// The process itself, or the command below it where it is the reaper of `--init`, which
+/// nobody may look at.
+fn visible(process: Process) -> Process {
+    if !process.first || process.program().is_some() {
+        return process;
+    }
+    let mut children = process.children().into_iter();
+    children.find(|child| child.depth == process.depth && child.program().is_some()).unwrap_or(process)
 }
 
 /// The nearest process above that is outside of the namespace.

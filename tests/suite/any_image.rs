@@ -57,7 +57,6 @@ fn a_link_of_an_image_never_leads_out(
     let run = Dock::run(args!["--root", image.path(), "-v", volume.path(), "/mnt/v"]);
     let ran = run.sh("cat /mnt/v/marker; ls -d /etc/shadow /proc/1/exe /tmp").output();
     ran.refused_or(|ran| {
-        assert!(ran.stdout.starts_with("here"), "{}", ran.stdout);
         assert!(!ran.stdout.contains("/etc/shadow"), "{}", ran.stdout);
     });
     assert_eq!(listing(Path::new("/etc")), outside);

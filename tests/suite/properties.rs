@@ -52,6 +52,33 @@ pub const PROPERTIES: &[Property] = &[
         "real-programs",
         "A shell, a compiler, an interpreter and a version control system work as outside.",
     ),
+    property(
+        "any-image",
+        "Any directory that holds a root filesystem can be run from, and is never written to.",
+    ),
+    property(
+        "mount-points",
+        "A mount point that is missing appears, beside what is there, and nothing is touched.",
+    ),
+    property("layers", "Several root filesystems lie over each other, the later over the earlier."),
+    property("build", "A root filesystem is written to only by `build`, and only as far as the caller may."),
+    property(
+        "unprivileged-mode",
+        "Without privilege an instance is the same, in a user namespace of its own.",
+    ),
+    property("root-as-caller", "In an instance uid 0 has no right of root."),
+    property(
+        "entering",
+        "A command can join an instance of the caller's, and nothing else, with nothing more.",
+    ),
+    property("listing", "`ps` lists the caller's instances, and theirs alone."),
+    property("terminal", "An instance shares the terminal as any job does, and cannot type into it."),
+    property(
+        "first-process",
+        "With `--init` PID 1 is a reaper, and the command's status and signals pass through it.",
+    ),
+    property("limits", "A command ends in time, within its limits, and what it used is told."),
+    property("explaining", "`--explain` and `doctor` say what would happen, and do nothing."),
     measured("spawn-rate", "Starting an instance costs little more than the system calls that it takes."),
     property("errors", "A refusal is one printable line that names operation, object and reason."),
     property("help", "`--help` and `--version` say what there is, and fit a screen."),

@@ -11,7 +11,7 @@ fn run(words: impl IntoIterator<Item = OsString>) -> Dock {
 #[rstest]
 #[case::once(args![])]
 #[case::nested(args![selfdock(), "run"])]
-#[case::in_an_image(args!["--root", fixture("debian")])]
+#[case::in_an_image(args!["--root", fixture("busybox")])]
 fn root_has_its_uid_and_no_capability<const N: usize>(#[case] words: [OsString; N]) {
     let seen = run(words).sh("id -u; grep -E 'Cap(Inh|Prm|Eff|Amb)' /proc/self/status | cut -f 2").ok();
     assert_eq!(seen, format!("0{}", "\n0000000000000000".repeat(4)));

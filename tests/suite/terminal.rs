@@ -1,4 +1,4 @@
-use crate::support::{Dock, Terminal, args};
+use crate::support::Terminal;
 use rstest::rstest;
 
 /// A shell outside, on a terminal of its own.
@@ -10,15 +10,16 @@ fn shell(name: &str) -> Terminal {
     terminal
 }
 
-/// What stands before `sleep` in a command line.
 #[rstest]
 fn control_keys_act_as_without_selfdock(
     #[values("bash", "dash")] name: &str,
     #[values("run", "run $SELFDOCK run", "run --init", "run $SELFDOCK run --init")] words: &str,
 ) {
     let mut terminal = shell(name);
-    let start = format!("$SELFDOCK {words} sleep 1000\n");
+    // It has started before a key is pressed: a key of this kind discards what was typed before.
+    let start = format!("$SELFDOCK {words} sh -c 'echo up-$((6*7)); exec sleep 1000'\n");
     terminal.send(&start);
+    terminal.expect("up-42\r\n");
     terminal.press_until("\x1a", "Stopped");
     terminal.expect("ready> ");
     terminal.send("fg\n");
@@ -28,6 +29,7 @@ fn control_keys_act_as_without_selfdock(
     terminal.expect("status-130");
     terminal.expect("ready> ");
     terminal.send(&start);
+    terminal.expect("up-42\r\n");
     terminal.press_until("\x1c", "ready> ");
     terminal.send("echo status-$?\n");
     terminal.expect("status-131");
@@ -41,8 +43,8 @@ fn a_job_in_the_background_can_be_ended_by_the_shell(
     #[values("run", "run $SELFDOCK run", "run --init")] words: &str,
 ) {
     let mut terminal = shell("bash");
-    terminal.send(&format!("$SELFDOCK {words} sleep 1000 &\n"));
-    terminal.expect("ready> ");
+    terminal.send(&format!("$SELFDOCK {words} sh -c 'echo up-$((6*7)); exec sleep 1000' &\n"));
+    terminal.expect("up-42\r\n");
     terminal.send("kill %1; wait %1; echo status-$?\n");
     terminal.expect("status-143");
 }
@@ -76,15 +78,12 @@ fn a_resize_reaches_the_command() {
     terminal.expect("resized");
 }
 
-#[test]
-fn a_closed_terminal_ends_the_instance() {
+#[rstest]
+fn a_closed_terminal_ends_the_instance(#[values("run", "run $SELFDOCK run", "run --init")] words: &str) {
     let mut terminal = shell("bash");
-    terminal.send("$SELFDOCK run sh -c 'echo up-$((6*7)); exec sleep 1000'\n");
-    terminal.expect("up-42");
-    let instances = || Dock::new(args!["ps"]).ok();
-    assert!(instances().contains("sleep 1000") || instances().lines().count() > 1);
-    let session = terminal.close();
-    crate::support::wait_until("the session is gone", || crate::support::children(session).is_empty());
+    terminal.send(&format!("$SELFDOCK {words} sh -c 'echo up-$((6*7)); exec sleep 1000'\n"));
+    terminal.expect("up-42\r\n");
+    terminal.close_and_leave_nothing();
 }
 
 /// I7.

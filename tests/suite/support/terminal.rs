@@ -1,21 +1,35 @@
 //! A real terminal, for what is interactive.
 
+use super::background::marked;
+use super::dock::MARK;
 use super::{place, ran};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, poll};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::process::{Child, Command, ExitStatus};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// The outer end of a pseudo-terminal, and the session that runs on it.
 pub struct Terminal {
-    master: File,
+    master: Option<File>,
     output: Receiver<Vec<u8>>,
     /// What has been shown and not yet been expected.
     shown: String,
     child: Child,
+    /// Tells the processes of the session.
+    mark: String,
+    reader: Option<JoinHandle<()>>,
+    closed: Arc<AtomicBool>,
 }
 
 impl Terminal {
@@ -24,29 +38,29 @@ impl Terminal {
         ran::report_panics();
         ran::log(&format!("on a terminal: {words:?}"), None);
         let pty = nix::pty::openpty(None, None).expect("openpty");
+        for end in [&pty.master, &pty.slave] {
+            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("close it at exec");
+        }
         let end = || File::from(pty.slave.try_clone().expect("duplicate the terminal"));
         let mut command = Command::new("setsid");
-        command.arg("--ctty").arg("--wait").args(words);
-        command.env("PS1", "ready> ").env("TERM", "dumb").env("SELFDOCK", place::selfdock());
+        // As a terminal would start it: nothing is ignored.
+        command.args(["--ctty", "--wait", "env", "--default-signal"]).args(words);
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let mark = format!("terminal-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        command.env(MARK, &mark).env("PS1", "ready> ").env("TERM", "dumb").env("SELFDOCK", place::selfdock());
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("start setsid");
         let master = File::from(pty.master);
-        let mut reader = master.try_clone().expect("duplicate the terminal");
+        let reader = master.try_clone().expect("duplicate the terminal");
         let (send, output) = channel();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            // EIO: nobody is left at the other end.
-            while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                if send.send(buffer[..count].to_vec()).is_err() {
-                    break;
-                }
-            }
-        });
-        Self { master, output, shown: String::new(), child }
+        let closed = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&closed);
+        let reader = Some(std::thread::spawn(move || read_until(reader, &stop, &send)));
+        Self { master: Some(master), output, shown: String::new(), child, mark, reader, closed }
     }
 
     /// Types.
     pub fn send(&mut self, text: &str) {
-        self.master.write_all(text.as_bytes()).expect("write to the terminal");
+        self.master.as_mut().expect("it is open").write_all(text.as_bytes()).expect("write to the terminal");
     }
 
     /// Waits until the terminal has shown `text`, and forgets everything up to there.
@@ -86,13 +100,25 @@ impl Terminal {
     pub fn resize(&self, rows: u16, columns: u16) {
         let size = format!("rows {rows} columns {columns}");
         let mut command = Command::new("stty");
-        let set = command.args(size.split(' ')).stdin(self.master.try_clone().expect("duplicate"));
+        let set = command
+            .args(size.split(' '))
+            .stdin(self.master.as_ref().expect("it is open").try_clone().expect("duplicate"));
         assert!(set.status().expect("start stty").success());
     }
 
-    /// Takes the terminal away, as a window that is closed. Gives the PID of setsid, above the session.
-    pub fn close(self) -> i32 {
-        self.child.id().cast_signed()
+    /// Takes the terminal away, as a window that is closed, and waits until nothing of the session is left.
+    pub fn close_and_leave_nothing(mut self) {
+        self.hang_up();
+        super::wait_until("nothing of the session is left", || marked(&self.mark).is_empty());
+    }
+
+    /// Closes the outer end: the kernel tells the session.
+    fn hang_up(&mut self) {
+        self.closed.store(true, Ordering::Relaxed);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        self.master = None;
     }
 
     /// Waits for the session to end.
@@ -106,8 +132,28 @@ impl Terminal {
     }
 }
 
+/// Passes on what the terminal shows, until it is closed at either end.
+fn read_until(mut terminal: File, stop: &AtomicBool, send: &Sender<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    while !stop.load(Ordering::Relaxed) {
+        let mut ready = [PollFd::new(terminal.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut ready, 20u8) == Ok(0) {
+            continue;
+        }
+        match terminal.read(&mut buffer) {
+            Ok(count @ 1..) if send.send(buffer[..count].to_vec()).is_ok() => {}
+            // EIO: nobody is left at the other end.
+            _ => return,
+        }
+    }
+}
+
 impl Drop for Terminal {
     fn drop(&mut self) {
+        self.hang_up();
+        for pid in marked(&self.mark) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
