@@ -33,9 +33,6 @@ fn control_keys_act_as_without_selfdock(
     terminal.press_until("\x1c", "ready> ");
     terminal.send("echo status-$?\n");
     terminal.expect("status-131");
-    terminal.expect("ready> ");
-    terminal.send("exit\n");
-    terminal.wait();
 }
 
 #[rstest]

@@ -3,10 +3,12 @@
 
 mod cargo;
 mod check;
+mod completions;
 mod elf;
 mod fixtures;
 mod install;
 mod install_test;
+mod man;
 mod place;
 mod report;
 mod rules;
@@ -15,6 +17,11 @@ mod source;
 mod stop;
 mod suite;
 mod uninstall;
+
+/// The table that the trusted binary parses by.
+#[path = "../../src/options.rs"]
+#[allow(dead_code)]
+mod options;
 
 #[path = "../../tests/suite/properties.rs"]
 mod properties;

@@ -1,24 +1,42 @@
 //! Puts files where they belong, as root, each one at once or not at all; and looks at the result.
 
-use crate::elf;
 use crate::run::{Context, Result, root};
+use crate::{completions, elf, man};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, fchown};
 use std::fs::{self, Permissions};
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// One file of an installation: where it comes from, where it goes below the prefix, and its mode.
 pub struct Item {
-    pub source: PathBuf,
+    pub source: Source,
     pub dest: &'static str,
     pub mode: u32,
 }
 
+/// What a file of an installation is made from.
+pub enum Source {
+    File(PathBuf),
+    Text(String),
+}
+
 /// All that `install` puts in place.
 pub fn items() -> Vec<Item> {
-    vec![Item { source: root().join("target/release/selfdock"), dest: "bin/selfdock", mode: 0o4755 }]
+    let text = |dest, text| Item { source: Source::Text(text), dest, mode: 0o644 };
+    vec![
+        Item {
+            source: Source::File(root().join("target/release/selfdock")),
+            dest: "bin/selfdock",
+            mode: 0o4755,
+        },
+        text("share/man/man1/selfdock.1", man::page()),
+        text("share/bash-completion/completions/selfdock", completions::bash()),
+        text("share/zsh/site-functions/_selfdock", completions::zsh()),
+        text("share/fish/vendor_completions.d/selfdock.fish", completions::fish()),
+    ]
 }
 
 /// Installs all items below `prefix` and verifies them.
@@ -102,12 +120,18 @@ fn limit_capabilities(program: &Path) -> Result {
 }
 
 /// Copies `source` beside `dest` and renames it: nobody ever sees half a program, or one with the wrong owner.
-fn replace(source: &Path, dest: &Path, mode: u32) -> Result {
+fn replace(source: &Source, dest: &Path, mode: u32) -> Result {
     let what = format!("install '{}'", dest.display());
     let dir = dest.parent().expect("a file has a directory");
-    let mut from = fs::File::open(source).context(format_args!("open '{}'", source.display()))?;
     let mut file = tempfile::NamedTempFile::new_in(dir).context(&what)?;
-    std::io::copy(&mut from, &mut file).context(&what)?;
+    match source {
+        Source::File(path) => {
+            let mut from = fs::File::open(path).context(format_args!("open '{}'", path.display()))?;
+            std::io::copy(&mut from, &mut file).map(drop)
+        }
+        Source::Text(text) => file.write_all(text.as_bytes()),
+    }
+    .context(&what)?;
     // The owner first: changing it clears the set-uid bit.
     fchown(file.as_file(), Some(Uid::from_raw(0)), Some(Gid::from_raw(0))).context(&what)?;
     file.as_file().set_permissions(Permissions::from_mode(mode)).context(&what)?;
