@@ -9,7 +9,8 @@ packages=(
     libcap2-bin    # setcap, for files with capabilities
     man-db         # to see that the man page can be read
     mmdebstrap     # a Debian root filesystem
-    procps util-linux
+    musl-tools umoci # root filesystems of other kinds
+    procps util-linux strace
     zsh fish       # to see that the completions load
 )
 

@@ -79,6 +79,10 @@ pub const PROPERTIES: &[Property] = &[
     ),
     property("limits", "A command ends in time, within its limits, and what it used is told."),
     property("explaining", "`--explain` and `doctor` say what would happen, and do nothing."),
+    property(
+        "faults",
+        "Whatever fails, lies, is exchanged or killed meanwhile: no right is gained and nothing is left.",
+    ),
     measured("spawn-rate", "Starting an instance costs little more than the system calls that it takes."),
     property("errors", "A refusal is one printable line that names operation, object and reason."),
     property("help", "`--help` and `--version` say what there is, and fit a screen."),

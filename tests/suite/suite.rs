@@ -14,6 +14,7 @@ mod environment;
 mod errors;
 mod exit_status;
 mod explaining;
+mod faults;
 mod first_process;
 mod help;
 mod hidden_files;

@@ -17,21 +17,23 @@ use tempfile::TempDir;
 const HELP: &str = "\
 Install selfdock into a throwaway prefix and run the suite against it, as a user without privilege.
 
-Usage: cargo xtask install-test [FILTER] [--keep] [--report FILE]
+Usage: cargo xtask install-test [FILTER] [--keep] [--report FILE] [--long]
 
   FILTER          only tests whose name contains it: a property (hidden_files) or part of a test's name
   --keep          leave the prefix in place, and say where it is
   --report FILE   write the table of properties as JSON, too
+  --long          try races and faults thousands of times, for hours
 
 Root installs the program and prepares files that the tests must not reach; the tests themselves run with no privilege:
 as you, or as uid 61234 where root starts the run, in both cases with the one supplementary group 61235.
 The run ends with a table, property by property, and fails where a property has no passing test. A machine on which a
-test cannot run fails that test. Needs the packages busybox-static and libcap2-bin, and a C compiler.
+test cannot run fails that test. ci/setup.sh installs what is needed.
 ";
 
 struct Options {
     filter: Option<String>,
     keep: bool,
+    long: bool,
     report: Option<PathBuf>,
     /// What an ordinary user has built already, and who that is.
     built: Option<(Built, User)>,
@@ -49,14 +51,17 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
             cargo::build_release()?;
             let built = cargo::build_tests()?;
             if !is_root() {
-                return as_root(&built, options.filter.as_deref(), options.keep, options.report.as_deref());
+                return as_root(&built, &options);
             }
             (built, User::NOBODY)
         }
     };
     own_mounts()?;
     let prefix = Prefix::new(options.keep)?;
-    let suite = set_up(&prefix.path, &built, user)?;
+    let mut suite = set_up(&prefix.path, &built, user)?;
+    if options.long {
+        suite.env.push(("SELFDOCK_LONG", "1".into()));
+    }
     let tests = suite.list(options.filter.as_deref())?;
     if tests.is_empty() {
         return Err("no test has such a name".into());
@@ -75,6 +80,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
 fn options(mut args: pico_args::Arguments) -> Result<Options> {
     let path = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
     let keep = args.contains("--keep");
+    let long = args.contains("--long");
     let report = args.opt_value_from_os_str("--report", path).context("--report")?;
     let report = report.map(std::path::absolute).transpose().context("--report")?;
     let built = match args.opt_value_from_fn("--as", user).context("--as")? {
@@ -89,7 +95,7 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
     };
     let filter = args.opt_free_from_str::<String>().context("FILTER")?;
     no_more(args)?;
-    Ok(Options { filter, keep, report, built })
+    Ok(Options { filter, keep, long, report, built })
 }
 
 /// Reads UID:GID.
@@ -99,17 +105,17 @@ fn user(text: &str) -> Result<User> {
 }
 
 /// Hands what is built to root, who sets up, becomes the caller again for the tests, and cleans up.
-fn as_root(built: &Built, filter: Option<&str>, keep: bool, report: Option<&Path>) -> Result {
+fn as_root(built: &Built, options: &Options) -> Result {
     let mut command = again_as_root()?;
-    command.arg("install-test").args(keep.then_some("--keep"));
+    command.arg("install-test").args(options.keep.then_some("--keep")).args(options.long.then_some("--long"));
     command.arg("--as").arg(format!("{}:{}", nix::unistd::getuid(), nix::unistd::getgid()));
     for (name, path) in [("--suite", &built.suite), ("--probe", &built.probe), ("--floor", &built.floor)] {
         command.arg(name).arg(path);
     }
-    if let Some(file) = report {
+    if let Some(file) = &options.report {
         command.arg("--report").arg(file);
     }
-    run(command.args(filter))
+    run(command.args(&options.filter))
 }
 
 /// A mount namespace for this run: what it mounts, the host does not see, and it is gone with the last process.

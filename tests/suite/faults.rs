@@ -1,0 +1,226 @@
+use crate::support::{Dock, args, bin, fixture, host_mounts, scratch, selfdock};
+use crate::volumes::user_image;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use rstest::rstest;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// How often to try what depends on chance or goes through a long list: more with `install-test --long`.
+fn tries(short: usize, long: usize) -> usize {
+    if std::env::var_os("SELFDOCK_LONG").is_some() { long } else { short }
+}
+
+/// strace as root, since set-uid bits do not count for a tracer without privilege; the program runs as the tests do.
+fn strace(options: impl IntoIterator<Item = OsString>, words: impl IntoIterator<Item = OsString>) -> Dock {
+    let start = args![fixture("setuid/probe"), "as-root", "strace", "-f", "-qq", "-u", "tester"];
+    Dock::program(start.into_iter().chain(options).chain([selfdock().into_os_string()]).chain(words))
+}
+
+/// The system calls of `selfdock run nothing`, a line each, from first to last.
+fn trace(filter: &str) -> Vec<String> {
+    let dir = scratch();
+    let file = dir.path().join("trace");
+    strace(args!["-e", filter, "-o", &file], args!["run", bin("nothing")]).ok();
+    let text = fs::read_to_string(file).unwrap();
+    text.lines()
+        .map(|line| line.split_once(' ').map_or(line, |(_, call)| call.trim_start()).to_owned())
+        .collect()
+}
+
+/// P6.
+#[test]
+fn no_path_is_opened_but_those_of_a_fixed_list() {
+    let program = selfdock().display().to_string();
+    let prepared = format!("{}/lib/selfdock/dev", program.strip_suffix("/bin/selfdock").unwrap());
+    for line in trace("trace=open,openat,openat2,open_tree,mount,umount2,mkdir,creat") {
+        let path = line.split('"').nth(1).unwrap_or("");
+        let own =
+            ["", "/", ".", "/proc", "self/exe", "tmp", "shm", "cover0", "/tmp", "/dev", "/etc/resolv.conf"];
+        let hidden = crate::support::HIDDEN.contains(&path);
+        assert!(own.contains(&path) || path == prepared || path == program || hidden, "{line}");
+    }
+}
+
+/// M9.
+#[test]
+fn only_harmless_kinds_of_filesystem_are_mounted() {
+    for line in trace("trace=fsopen,mount") {
+        let kind = line.split('"').nth(1).unwrap_or("");
+        let bind = line.starts_with("mount(\".\"") && line.contains("MS_BIND");
+        assert!(
+            bind || (line.starts_with("fsopen(") && ["tmpfs", "proc", "devpts"].contains(&kind)),
+            "{line}"
+        );
+    }
+}
+
+/// C4.
+#[test]
+fn nothing_is_open_when_the_ids_are_given_up() {
+    let calls = trace("trace=open,openat,openat2,socket,pidfd_open,epoll_create1,setresuid");
+    let at = calls.iter().position(|call| call.starts_with("setresuid(")).expect("the ids are given up");
+    assert_eq!(calls[..at], [] as [String; 0]);
+}
+
+/// P4.
+#[rstest]
+fn a_source_that_is_exchanged_meanwhile_never_shows_what_is_closed(
+    #[values("-m", "-v", "--root")] option: &str,
+) {
+    let dir = scratch();
+    let (good, bad) = (dir.path().join("good"), dir.path().join("bad"));
+    let image = user_image();
+    fs::rename(image.keep(), &good).unwrap();
+    symlink(fixture("p/pub"), &bad).unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                let _ = renameat2(AT_FDCWD, &good, AT_FDCWD, &bad, RenameFlags::RENAME_EXCHANGE);
+            }
+        });
+        for _ in 0..tries(150, 20_000) {
+            let options = if option == "--root" {
+                args![option, &good].to_vec()
+            } else {
+                args![option, &good, "/mnt"].to_vec()
+            };
+            // `output` looks for the canary.
+            Dock::run(options).sh("cat /canary /mnt/canary 2>/dev/null; true").output();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+}
+
+/// C3.
+#[test]
+fn as_long_as_a_process_has_privilege_it_cannot_be_looked_into() {
+    let mut seen = 0;
+    for round in 0..tries(150, 5_000) {
+        let mut command = std::process::Command::new(selfdock());
+        let mut child = command.args(["run", "sleep", "5"]).process_group(0).spawn().unwrap();
+        let start = std::time::Instant::now();
+        let delay = std::time::Duration::from_micros((round as u64 * 7) % 900);
+        while start.elapsed() < delay {
+            std::hint::spin_loop();
+        }
+        let pid = child.id().cast_signed();
+        // The whole group at once: the supervisor and what it has started.
+        let _ = kill(Pid::from_raw(-pid), Signal::SIGSTOP);
+        let mut all = vec![pid];
+        all.extend(crate::support::children(pid));
+        for pid in all {
+            let status = crate::support::status_of(&pid.to_string(), &["CapPrm"]);
+            if status.is_empty() || status == "CapPrm: 0000000000000000" {
+                continue;
+            }
+            seen += 1;
+            for name in ["mem", "fd", "root/", "cwd/", "exe", "environ"] {
+                let path = format!("/proc/{pid}/{name}");
+                let open = if name == "fd" {
+                    fs::read_dir(&path).map(drop)
+                } else {
+                    fs::File::open(&path).map(drop)
+                };
+                assert!(open.is_err(), "{path} can be opened");
+            }
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    assert!(seen > 10, "privilege was seen {seen} times only");
+}
+
+/// K2.
+#[test]
+fn a_device_of_an_image_that_is_a_link_covers_nothing() {
+    let image = user_image();
+    symlink("/proc/sys", image.path().join("dev/null")).unwrap();
+    let seen = Dock::run(args!["--root", image.path()]).sh("ls -d /proc/sys/kernel; echo x > /dev/null").ok();
+    assert_eq!(seen, "/proc/sys/kernel");
+    Dock::run(args!["--root", image.path(), "--mask", "/dev/null", "true"]).refused("own");
+}
+
+/// How often each system call is made, by name.
+fn counts() -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for line in trace("trace=all") {
+        if let Some((name, _)) = line.split_once('(').filter(|(name, _)| {
+            name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        }) {
+            *counts.entry(name.to_owned()).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+/// F3.
+#[test]
+fn a_system_call_that_fails_ends_in_a_refusal_or_does_not_matter() {
+    let before = host_mounts();
+    for (name, count) in counts() {
+        if ["execve", "exit", "exit_group"].contains(&name.as_str()) {
+            continue;
+        }
+        let times = tries(2, 50).min(count);
+        for (when, error) in (1..=times).flat_map(|n| [(n, "EPERM"), (n, "ENOMEM")]) {
+            let inject = format!("inject={name}:error={error}:when={when}");
+            let ran = strace(
+                args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"],
+                args!["run", bin("nothing")],
+            )
+            .output();
+            let fine =
+                ran.status.success() || ran.status.code().is_some_and(|code| (125..=127).contains(&code));
+            assert!(fine, "{name}, time {when}, {error}: {}", ran.status);
+            assert!(ran.stderr.lines().count() <= 2, "{name}, time {when}, {error}: {}", ran.stderr);
+        }
+    }
+    assert_eq!(host_mounts(), before);
+}
+
+/// F3. C2.
+#[rstest]
+fn a_call_that_only_claims_to_have_given_rights_up_is_found_out(
+    #[values("setresuid", "capset")] name: &str,
+    #[values(1, 2, 3, 4)] when: usize,
+) {
+    let inject = format!("inject={name}:retval=0:when={when}");
+    let none = "CapPrm: 0000000000000000\nCapEff: 0000000000000000";
+    let words = args!["run", bin("probe"), "status", "Uid", "CapPrm", "CapEff"];
+    let ran = strace(args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"], words).output();
+    let uid = nix::unistd::getuid();
+    if ran.status.code() == Some(125) {
+        // Supervisor and child may both find out.
+        assert!(ran.stdout.is_empty() && ran.stderr.lines().all(|line| line.starts_with("selfdock: ")));
+    } else {
+        assert_eq!(ran.ok(), format!("Uid: {uid} {uid} {uid} {uid}\n{none}"));
+    }
+}
+
+/// F1.
+#[test]
+fn a_kill_at_any_system_call_leaves_nothing() {
+    let before = host_mounts();
+    let total: usize = counts().values().sum();
+    let step = (total / tries(25, total)).max(1);
+    for when in (1..=total).step_by(step) {
+        let inject = format!("inject=all:signal=KILL:when={when}");
+        // `output` looks for processes that are left.
+        strace(args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"], args!["run", "sleep", "0"])
+            .output();
+    }
+    assert_eq!(host_mounts(), before);
+    let left = fs::read_dir(Path::new("/tmp"))
+        .unwrap()
+        .flatten()
+        .any(|e| e.file_name().to_string_lossy().contains("selfdock"));
+    assert!(!left);
+}
