@@ -110,6 +110,9 @@ pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u
 /// program has only relative relocations, and `-z pack-relative-relocs` puts them in a
 /// `DT_RELR` table: an even word is the next place; an odd one is a bitmap of the 63 words
 /// after the last. Other tables end the process at once.
+///
+/// # Safety
+/// As `start`.
 unsafe fn relocate(mut dynamic: *const usize, base: usize) {
     const DT_NULL: usize = 0;
     const DT_RELASZ: usize = 8;
@@ -150,6 +153,9 @@ unsafe fn relocate(mut dynamic: *const usize, base: usize) {
 }
 
 /// Takes the right to write from the segment that the linker marked `PT_GNU_RELRO`.
+///
+/// # Safety
+/// As `start`.
 #[allow(clippy::cast_ptr_alignment)] // the ELF header and its table are aligned as their fields are
 unsafe fn protect_relocated(header: *const u8) {
     const PT_GNU_RELRO: u32 = 0x6474_e552;
@@ -251,10 +257,12 @@ impl Arena {
 // SAFETY: every block is fresh, aligned, inside pages that stay mapped for good, and handed
 // out once; a null pointer is the answer when there is no room.
 unsafe impl GlobalAlloc for Arena {
+    // SAFETY: as above; whatever the layout, what does not fit is refused.
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         self.take(layout).map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
     }
 
+    // SAFETY: nothing is done.
     unsafe fn dealloc(&self, _block: *mut u8, _layout: Layout) {}
 }
 

@@ -25,7 +25,8 @@ fn a_command_joins_by_the_supervisor_or_any_process<const N: usize>(#[case] opti
     let options_have_init = options.iter().any(|word| word == "--init");
     let instance = instance(options);
     let command = children(instance.pid())[0];
-    let namespaces = "for n in mnt pid ipc net uts user; do (readlink /proc/self/ns/$n; readlink /proc/$P/ns/$n) | uniq | wc -l; done";
+    let namespaces = "for n in mnt pid ipc net uts user; do \
+                      (readlink /proc/self/ns/$n; readlink /proc/$P/ns/$n) | uniq | wc -l; done";
     // With a reaper PID 1 cannot be looked at, and the command is PID 2.
     let first = if N > 0 && options_have_init { "2" } else { "1" };
     for pid in [instance.pid(), command] {
@@ -154,7 +155,8 @@ fn an_instance_that_has_ended_is_refused() {
 fn a_hostile_instance_gets_no_handle_from_a_joiner() {
     let hostile = "while :; do for p in /proc/[2-9]* /proc/[1-9][0-9]*; do \
                    for f in $p/fd/* $p/root/home/* $p/cwd/../home/*; do \
-                   case $f in $p/fd/[3-9]*) [ -e $f ] && echo got $f $(readlink $f);; esac; done; done; done 2>/dev/null";
+                   case $f in $p/fd/[3-9]*) [ -e $f ] && echo got $f $(readlink $f);; esac; \
+                   done; done; done 2>/dev/null";
     let mut instance = Dock::run(args!["sh", "-c", format!("echo up; {hostile}")]).spawn();
     assert_eq!(instance.line(), "up");
     for _ in 0..40 {

@@ -28,7 +28,8 @@ fn a_python_script_runs() {
 #[test]
 fn git_works_on_a_volume() {
     let dir = scratch();
-    let script = "git init -q . && echo x > file && git add file && git -c user.name=n -c user.email=e commit -qm first \
+    let script = "git init -q . && echo x > file && git add file \
+                  && git -c user.name=n -c user.email=e commit -qm first \
                   && git log --oneline | wc -l && git status --short";
     let run = Dock::run(args!["-v", dir.path(), "/mnt/repo", "-C", "/mnt/repo", "-e", "HOME=/tmp"]);
     assert_eq!(run.sh(script).ok(), "1");

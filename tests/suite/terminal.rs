@@ -56,8 +56,9 @@ fn timeout_ends_it(#[values("run", "run $SELFDOCK run", "run --init")] words: &s
 #[rstest]
 fn a_signal_of_the_terminal_arrives_once(#[values("run", "run $SELFDOCK run", "run --init")] words: &str) {
     let mut terminal = shell("bash");
-    let script = "import signal, time\nn = 0\ndef f(*a):\n  global n\n  n += 1\nsignal.signal(2, f)\nprint(\"re\" + \"ady\", \
-                  flush=True)\nwhile n == 0: time.sleep(0.01)\ntime.sleep(0.3)\nprint(\"cou\" + f\"nt-{n}\", flush=True)";
+    let script = "import signal, time\nn = 0\ndef f(*a):\n  global n\n  n += 1\nsignal.signal(2, f)\n\
+                  print(\"re\" + \"ady\", flush=True)\nwhile n == 0: time.sleep(0.01)\ntime.sleep(0.3)\n\
+                  print(\"cou\" + f\"nt-{n}\", flush=True)";
     terminal.send(&format!("$SELFDOCK {words} python3 -c '{}'\n", script.replace('\n', "'$'\\n''")));
     terminal.expect("ready\r\n");
     terminal.send("\x03");
@@ -92,7 +93,8 @@ fn nothing_can_be_typed_into_it(
     let mut terminal = shell("bash");
     let script = format!(
         "import ctypes, errno; libc = ctypes.CDLL(None, use_errno=True); \
-         r = libc.syscall(ctypes.c_long(16), ctypes.c_long(0), ctypes.c_ulong({request}), ctypes.c_char_p(b\"\\x03\")); \
+         r = libc.syscall(ctypes.c_long(16), ctypes.c_long(0), ctypes.c_ulong({request}), \
+         ctypes.c_char_p(b\"\\x03\")); \
          print(\"ans\" + \"wer\", r, errno.errorcode[ctypes.get_errno()])"
     );
     terminal.send(&format!("$SELFDOCK {words} python3 -c '{script}'\n"));

@@ -18,7 +18,9 @@ const UNFINISHED: [&str; 5] = [
     concat!("unimplemented", "!("),
     concat!("dbg", "!("),
 ];
-const WIDEST: usize = 110;
+const WIDEST: usize = 120;
+/// A table, an entry a line as far as it goes.
+const TABLE: &str = "src/options.rs";
 
 /// Finds everything that breaks a rule.
 pub fn check() -> Result {
@@ -65,7 +67,7 @@ fn text_rules(name: &str, text: &str, faults: &mut Vec<String>) {
             faults.push(format!("{at}: unfinished work ({word})"));
         }
         // A table of Markdown cannot be broken.
-        if narrow && !line.starts_with('|') && line.chars().count() > WIDEST {
+        if narrow && name != TABLE && !line.starts_with('|') && line.chars().count() > WIDEST {
             faults.push(format!("{at}: wider than {WIDEST} characters"));
         }
     }
@@ -121,8 +123,9 @@ fn security_rules(faults: &mut Vec<String>) -> Result {
         if !is_row_id(id) {
             continue;
         }
+        let last = line.trim_end().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
         let names: Vec<&str> =
-            line.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
+            last.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
         if names.is_empty() {
             faults.push(format!("SECURITY.md: row {id} names no test"));
         }
@@ -158,7 +161,7 @@ fn tests_in(text: &str) -> Vec<String> {
         let code = line.code.trim();
         marked |= code == "#[test]" || code.starts_with("#[rstest");
         if let Some((_, rest)) = code.split_once("fn ").filter(|_| marked) {
-            tests.extend(rest.split('(').next().map(str::to_owned));
+            tests.extend(rest.split(['(', '<']).next().map(str::to_owned));
             marked = false;
         }
     }
