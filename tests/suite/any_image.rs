@@ -32,7 +32,7 @@ fn an_image_with_another_c_library_runs() {
 fn an_image_without_dev_proc_and_tmp_gets_them() {
     let image = scratch();
     fs::create_dir(image.path().join("bin")).unwrap();
-    fs::copy(fixture("busybox/bin/busybox"), image.path().join("bin/busybox")).unwrap();
+    crate::support::copy_program(fixture("busybox/bin/busybox"), image.path().join("bin/busybox"));
     symlink("busybox", image.path().join("bin/sh")).unwrap();
     let script = "busybox test -c /dev/null && busybox test -d /proc/1 && busybox touch /tmp/x && echo all";
     assert_eq!(Dock::run(args!["--root", image.path()]).sh(script).ok(), "all");

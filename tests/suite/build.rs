@@ -6,7 +6,7 @@ use std::fs;
 fn a_root_filesystem_can_be_built_from_nothing() {
     let image = scratch();
     fs::create_dir(image.path().join("bin")).unwrap();
-    fs::copy(fixture("busybox/bin/busybox"), image.path().join("bin/busybox")).unwrap();
+    crate::support::copy_program(fixture("busybox/bin/busybox"), image.path().join("bin/busybox"));
     let script = "/bin/busybox --install -s /bin && mkdir -p /etc /usr && echo built > /etc/motd";
     let build = Dock::new(args!["build", "--root", image.path(), "/bin/busybox", "sh", "-c", script]);
     build.ok();

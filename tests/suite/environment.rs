@@ -67,7 +67,7 @@ fn no_variable_makes_selfdock_open_a_file() {
 #[test]
 fn a_command_is_found_by_path() {
     let dir = scratch();
-    std::fs::copy(bin("nothing"), dir.path().join("my-command")).unwrap();
+    crate::support::copy_program(bin("nothing"), dir.path().join("my-command"));
     Dock::run(args!["my-command"]).env("PATH", dir.path()).ok();
 }
 

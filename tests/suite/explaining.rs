@@ -69,7 +69,7 @@ fn the_doctor_says_why_privilege_is_missing() {
     assert!(seen.contains("no_new_privs is set") && seen.contains("in unprivileged mode"), "{seen}");
     let dir = scratch();
     let copy = dir.path().join("selfdock");
-    std::fs::copy(selfdock(), &copy).unwrap();
+    crate::support::copy_program(selfdock(), &copy);
     Dock::program(args!["chmod", "755", &copy]).ok();
     assert!(Dock::program(args![&copy, "doctor"]).ok().contains("not set-uid"), "not said");
 }

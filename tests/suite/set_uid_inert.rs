@@ -114,7 +114,7 @@ fn selfdock_reads_nothing_of_an_image() {
     }
     fs::create_dir_all(image.path().join("usr")).unwrap();
     let link = image.path().join("usr/probe");
-    fs::copy(fixture("bin/nothing"), &link).unwrap();
+    crate::support::copy_program(fixture("bin/nothing"), &link);
     fs::set_permissions(&link, fs::Permissions::from_mode(0o755)).unwrap();
     Dock::run(args!["--root", image.path(), "/usr/probe"]).ok();
     Dock::run(args!["--root", image.path(), selfdock(), "run", "/usr/probe"]).ok();

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 fn own_copy() -> (TempDir, PathBuf) {
     let dir = scratch();
     let program = dir.path().join("selfdock");
-    fs::copy(selfdock(), &program).unwrap();
+    crate::support::copy_program(selfdock(), &program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     (dir, program)
 }
@@ -55,7 +55,7 @@ fn a_copy_of_the_callers_own_works_and_nests() {
 fn a_copy_below_a_hidden_directory_nests() {
     let dir = TempDir::new_in("/tmp").unwrap();
     let program = dir.path().join("selfdock");
-    fs::copy(selfdock(), &program).unwrap();
+    crate::support::copy_program(selfdock(), &program);
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     assert_eq!(Dock::program(args![&program, "run", &program, "run", "echo", "deep"]).ok(), "deep");
 }

@@ -11,7 +11,7 @@ pub fn user_image() -> TempDir {
     for name in ["bin", "dev", "etc", "mnt", "proc", "sys", "tmp"] {
         fs::create_dir(image.path().join(name)).unwrap();
     }
-    fs::copy(fixture("busybox/bin/busybox"), image.path().join("bin/busybox")).unwrap();
+    crate::support::copy_program(fixture("busybox/bin/busybox"), image.path().join("bin/busybox"));
     for name in ["cat", "grep", "id", "ls", "sh", "touch", "true"] {
         symlink("busybox", image.path().join("bin").join(name)).unwrap();
     }

@@ -6,7 +6,9 @@ use crate::stop::Stop;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
 
 /// Who runs the tests.
 #[derive(Clone, Copy)]
@@ -70,10 +72,25 @@ impl Suite {
         let mut child = command.spawn().context("start the suite")?;
         stop.guard(child.id());
         let mut outcomes = Vec::new();
-        for text in BufReader::new(child.stdout.take().expect("stdout is a pipe")).lines() {
-            let text = text.context("read the suite's output")?;
-            println!("{text}");
-            outcomes.extend(outcome(&text));
+        let lines = lines(child.stdout.take().expect("stdout is a pipe"));
+        loop {
+            match lines.recv_timeout(Duration::from_millis(500)) {
+                Ok(text) => {
+                    println!("{text}");
+                    outcomes.extend(outcome(&text));
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+                // The suite has ended, and something that it started has not: what a test left holds the pipe.
+                Err(RecvTimeoutError::Timeout)
+                    if child.try_wait().context("wait for the suite")?.is_some() =>
+                {
+                    let test = "nothing_left::no_process_outlives_the_suite".to_owned();
+                    println!("test {test} ... FAILED");
+                    outcomes.push(Outcome { test, verdict: Verdict::Failed });
+                    break;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
         }
         child.wait().context("wait for the suite")?;
         stop.release();
@@ -99,6 +116,19 @@ impl Suite {
             .current_dir("/");
         command
     }
+}
+
+/// The lines that the suite prints, as they come.
+fn lines(output: ChildStdout) -> Receiver<String> {
+    let (send, lines) = channel();
+    std::thread::spawn(move || {
+        for text in BufReader::new(output).lines().map_while(std::result::Result::ok) {
+            if send.send(text).is_err() {
+                break;
+            }
+        }
+    });
+    lines
 }
 
 /// Reads a line of libtest: `test NAME ... ok`.

@@ -31,6 +31,13 @@ pub fn scratch() -> TempDir {
     TempDir::new_in(told("SELFDOCK_SCRATCH")).expect("make a scratch directory")
 }
 
+/// Copies a program, in a process of its own: here a descriptor that it is written through could pass into what
+/// another test starts just then, and the kernel executes no file that is open for writing.
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let done = std::process::Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status();
+    assert!(done.expect("start cp").success(), "cp failed");
+}
+
 /// The lines of this process's own /proc/self/status with these names.
 pub fn own_status(fields: &[&str]) -> String {
     status_of("self", fields)
