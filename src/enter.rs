@@ -157,7 +157,7 @@ fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) 
         own_user_namespace,
         rest,
         no_new_privs,
-        filters: filters.max(1),
+        filters,
         group: other_group(pid.get())?,
     })
 }
@@ -268,7 +268,8 @@ pub fn run(join: &Join<'_>, privileged: Privileged) -> Error {
 fn become_joiner(join: &Join<'_>, privileged: Privileged) -> Result<()> {
     die_with_supervisor(&join.life)?;
     join.target.enter_rest(&join.command)?;
-    for _ in 0..join.target.filters {
+    let own = usize::from(filter::is_needed(&join.keep_fds, false));
+    for _ in 0..join.target.filters.max(own) {
         filter::protect_terminal()?;
     }
     close_descriptors(&join.keep_fds)?;

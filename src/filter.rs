@@ -4,7 +4,10 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{OrFail, Result};
+use crate::files;
 use crate::sys::{self, Instruction};
+use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
 
 /// Simulates typing.
 const TIOCSTI: u32 = 0x5412;
@@ -63,6 +66,18 @@ const PROGRAM: [Instruction; 14] = [
 /// end nesting.
 pub fn protect_terminal() -> Result<()> {
     sys::filter(&PROGRAM).or_fail("protect the terminal")
+}
+
+/// Whether there is a terminal to protect. The kernel lets a process push input only into its
+/// controlling terminal (`tiocsti()`, drivers/tty/tty_io.c). An instance that starts without
+/// one can get another only from a terminal among the descriptors it is given, or from a
+/// device that it is shown; its own pseudo-terminals are its own. The filter is a twentieth
+/// of a spawn, and this question nearly nothing.
+pub fn is_needed(keep: &[u32], devices: bool) -> bool {
+    let flags = OFlags::RDONLY | OFlags::NOCTTY | OFlags::NONBLOCK;
+    // Without a controlling terminal /dev/tty cannot be opened: ENXIO. tty(4)
+    let controlling = !matches!(files::open(CWD, b"/dev/tty", flags), Err(Errno::NXIO));
+    controlling || devices || [0, 1, 2].iter().chain(keep).any(|fd| sys::is_terminal(*fd))
 }
 
 #[cfg(test)]

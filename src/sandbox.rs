@@ -100,7 +100,9 @@ fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Optio
     rustix::process::fchdir(&start).or_fail(on("enter {}", job.command.directory()))?;
     drop(start);
     rustix::process::umask(umask);
-    filter::protect_terminal()?;
+    if filter::is_needed(&job.keep_fds, !job.plan.devices.is_empty()) {
+        filter::protect_terminal()?;
+    }
     // drop
     job.keep_fds.extend(job.status.iter().map(|fd| fd.as_raw_fd().unsigned_abs()));
     close_descriptors(&job.keep_fds)?;

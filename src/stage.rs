@@ -215,22 +215,24 @@ impl<'p> Stage<'p> {
     /// Hides directories of the host as `hide` does, by path: one call for each instead of
     /// four, which a spawn can tell. The paths are constants, and a link in one of them leads
     /// at worst to another place that is then hidden.
-    pub fn hide_all<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Result<()> {
+    pub fn hide_all<'n>(&mut self, mut names: impl Iterator<Item = &'n str>) -> Result<()> {
+        while self.cover.is_none() {
+            let Some(name) = names.next() else { return Ok(()) };
+            let path = format!("/{name}");
+            match self.open(path.as_bytes(), OFlags::DIRECTORY) {
+                Ok(target) => self.hide(&target, path.as_bytes(), Kind::Directory)?,
+                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(errno) => return Err(Error::of(on("hide {}", path.as_bytes()), errno)),
+            }
+        }
+        if let Some(cover) = &self.cover {
+            rustix::process::fchdir(cover).or_fail("enter an empty directory")?;
+        }
         for name in names {
             let path = format!("/{name}");
-            let failed = on("hide {}", path.as_bytes());
-            let Some(cover) = &self.cover else {
-                match self.open(path.as_bytes(), OFlags::DIRECTORY) {
-                    Ok(target) => self.hide(&target, path.as_bytes(), Kind::Directory)?,
-                    Err(Errno::NOENT | Errno::NOTDIR) => {}
-                    Err(errno) => return Err(Error::of(failed, errno)),
-                }
-                continue;
-            };
-            rustix::process::fchdir(cover).or_fail(failed)?;
             match rustix::mount::mount_bind(".", path.as_str()) {
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(Error::of(failed, errno)),
+                Err(errno) => return Err(Error::of(on("hide {}", path.as_bytes()), errno)),
             }
         }
         Ok(())

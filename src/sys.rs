@@ -419,6 +419,15 @@ pub fn is_open(fd: u32) -> Result<()> {
     unsafe { call(nr::FCNTL, [fd as usize, F_GETFD, 0, 0, 0, 0]) }.map(drop)
 }
 
+/// Whether a descriptor is a terminal. `ioctl_tty(2)`, `TCGETS`.
+pub fn is_terminal(fd: u32) -> bool {
+    const TCGETS: usize = 0x5401;
+    // struct termios of the kernel is 36 bytes.
+    let mut state = [0u8; 64];
+    // SAFETY: the kernel writes at most the 36 bytes to this frame.
+    unsafe { call(nr::IOCTL, [fd as usize, TCGETS, state.as_mut_ptr() as usize, 0, 0, 0]) }.is_ok()
+}
+
 /// Another descriptor for what `fd` is, above the standard ones and closed at exec. fcntl(2),
 /// `F_DUPFD_CLOEXEC`.
 pub fn duplicate(fd: u32) -> Result<OwnedFd> {

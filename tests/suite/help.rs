@@ -1,6 +1,13 @@
 use crate::support::{Dock, args};
 use rstest::rstest;
 
+/// The table that the program parses by.
+#[path = "../../src/options.rs"]
+#[allow(dead_code)]
+mod options;
+
+use options::{OPTIONS, VERBS};
+
 #[rstest]
 #[case(&["--help"])]
 #[case(&["-h"])]
@@ -14,27 +21,33 @@ fn help_is_on_stdout_and_fits_a_screen(#[case] words: &[&str]) {
 }
 
 #[test]
-fn help_names_every_option() {
+fn help_names_every_option_and_command() {
     let help = Dock::new(args!["--help"]).ok();
-    for option in [
-        "--root",
-        "--vol",
-        "--map",
-        "--tmpfs",
-        "--here",
-        "--dev",
-        "--mask",
-        "--chdir",
-        "--env",
-        "--unset-env",
-        "--clear-env",
-        "--net",
-        "--hostname",
-        "--no-nest",
-        "--keep-fd",
-        "--version",
-    ] {
-        assert!(help.contains(option), "{option} is missing");
+    for option in OPTIONS {
+        assert!(help.contains(&format!("--{}", option.long)), "--{} is missing", option.long);
+        assert!(help.contains(option.help), "'{}' is missing", option.help);
+    }
+    for verb in VERBS {
+        assert!(help.contains(&format!("  {} {}", verb.name, verb.usage)), "{} is missing", verb.name);
+    }
+}
+
+#[test]
+fn every_option_that_help_names_is_understood_with_its_values() {
+    for option in OPTIONS.iter().filter(|option| option.verbs != 0) {
+        let verb = VERBS.iter().find(|verb| verb.bit & option.verbs != 0).unwrap();
+        for name in
+            option.short.map(|letter| format!("-{letter}")).into_iter().chain([format!("--{}", option.long)])
+        {
+            // What it does with the values does not matter: only that it takes so many.
+            let values = option.values.iter().map(|_| "--help".into());
+            let words = [verb.name.into(), name.clone().into()].into_iter().chain(values);
+            let said = Dock::new(words.chain(args!["--no-such-option"])).output().stderr;
+            assert!(
+                !said.contains("wants") && !said.contains(&format!("option '{name}': unknown")),
+                "{said}"
+            );
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-use crate::support::Terminal;
+use crate::support::{Dock, Terminal, args, selfdock};
 use rstest::rstest;
 
 /// A shell outside, on a terminal of its own.
@@ -113,6 +113,16 @@ fn nor_by_a_joiner() {
     terminal.send(&format!("$SELFDOCK enter $! python3 -c '{script}'\n"));
     terminal.expect("answer EPERM");
     terminal.send("kill %1\n");
+}
+
+/// I7.
+#[test]
+fn a_terminal_that_is_only_passed_on_is_protected_too() {
+    let script = "import os, subprocess, sys\nm, s = os.openpty()\n\
+                  run = lambda stdin: subprocess.run([sys.argv[1], 'run', 'grep', 'Seccomp:', '/proc/self/status'], \
+                  stdin=stdin, capture_output=True, start_new_session=True).stdout.decode().split()[1]\n\
+                  print(run(s), run(subprocess.DEVNULL))";
+    assert_eq!(Dock::program(args!["python3", "-c", script, selfdock()]).ok(), "2 0");
 }
 
 #[test]
