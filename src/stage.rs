@@ -249,6 +249,7 @@ impl<'p> Stage<'p> {
         while !rest.is_empty() {
             rest = &rest[rustix::io::write(&file, rest).or_fail(failed)?..];
         }
+        rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444)).or_fail(failed)?;
         let attributes = Tighten::RDONLY | Tighten::NOEXEC;
         self.piece(name)?.tighten(self.privileged, attributes).or_fail(failed)
     }

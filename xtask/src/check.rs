@@ -2,7 +2,7 @@
 
 use crate::cargo::{build_release, cargo, release};
 use crate::run::{Result, no_more, output, run, wants_help};
-use crate::{elf, rules};
+use crate::{docs, elf, rules};
 use std::process::{Command, Stdio};
 
 const HELP: &str = "\
@@ -25,6 +25,7 @@ const CHECKS: &[Check] = &[
     }),
     ("unit tests", unit_tests),
     ("documentation", || both("doc", &["--quiet", "--locked", "--no-deps", "--document-private-items"], &[])),
+    ("man page and completions", docs::check),
     ("trusted crates", trusted_crates),
     ("dependencies", dependencies),
     ("release binary", release_binary),

@@ -1,55 +1,64 @@
 //! Completions for bash, zsh and fish, made from the table of options.
 
-use crate::options::{Complete, OPTIONS, Opt, VERBS};
+use crate::options::{Complete, ENTER, Id, OPTIONS, Opt, VERBS};
+use std::fmt::Write as _;
 
 /// For bash: `complete -F`.
 pub fn bash() -> String {
-    let verbs: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
-    let mut options = Vec::new();
     let mut cases = String::new();
     for option in OPTIONS {
-        options.push(format!("--{}", option.long));
-        options.extend(option.short.map(|c| format!("-{c}")));
         for (place, (_, complete)) in option.values.iter().enumerate() {
-            cases.push_str(&format!(
-                "        {}) {} return ;;\n",
-                patterns(option, place + 1),
-                bash_values(*complete)
-            ));
+            let pattern = spellings(option).map(|name| format!("{name}.{}", place + 1)).collect::<Vec<_>>();
+            let _ = write!(cases, "        {}) {} ;;\n", pattern.join(" | "), bash_values(*complete));
         }
     }
+    let mut options = String::new();
+    for verb in VERBS {
+        let _ = write!(options, "    {}) options='{}' ;;\n", verb.name, known_to(verb.bit));
+    }
+    let _ = write!(options, "    *) options='{}' ;;\n", known_to(u8::MAX));
     include_str!("completions/bash.in")
-        .replace("@VERBS@", &verbs.join(" "))
-        .replace("@OPTIONS@", &options.join(" "))
-        .replace("@VERB_PATTERN@", &verbs.join("|"))
-        .replace("@FLAGS@", &with_values(0))
-        .replace("@ONE_VALUE@", &with_values(1))
-        .replace("@TWO_VALUES@", &with_values(2))
+        .replace("@VERBS@", &verbs().join(" "))
+        .replace("    @OPTIONS@\n", &options)
+        .replace("@ONE_VALUE@", &with_values(1).join(" | "))
+        .replace("@TWO_VALUES@", &with_values(2).join(" | "))
+        .replace("@BOTH@", &format!("@({})", holding_both().join("|")))
         .replace("        @CASES@\n", &cases)
 }
 
-/// `--vol.1|-v.1`: the option and which of its values comes.
-fn patterns(option: &Opt, place: usize) -> String {
-    let long = format!("--{}.{place}", option.long);
-    option.short.map_or(long.clone(), |c| format!("{long}|-{c}.{place}"))
+fn verbs() -> Vec<&'static str> {
+    VERBS.iter().map(|verb| verb.name).collect()
 }
 
-fn with_values(count: usize) -> String {
-    let mut names = Vec::new();
-    for option in OPTIONS.iter().filter(|option| option.values.len() == count) {
-        names.push(format!("--{}", option.long));
-        names.extend(option.short.map(|c| format!("-{c}")));
-    }
-    names.join("|")
+/// `--vol` and `-v`.
+fn spellings(option: &Opt) -> impl Iterator<Item = String> {
+    let short = option.short.map(|letter| format!("-{letter}"));
+    [format!("--{}", option.long)].into_iter().chain(short)
+}
+
+/// The options that these commands know. Those for no command are for all.
+fn known_to(verbs: u8) -> String {
+    let known = OPTIONS.iter().filter(|option| option.verbs == 0 || option.verbs & verbs != 0);
+    known.flat_map(spellings).collect::<Vec<_>>().join(" ")
+}
+
+/// The options with this many values.
+fn with_values(count: usize) -> Vec<String> {
+    OPTIONS.iter().filter(|option| option.values.len() == count).flat_map(spellings).collect()
+}
+
+/// The options whose two values may stand in one word.
+fn holding_both() -> Vec<String> {
+    OPTIONS.iter().filter(|option| option.id == Id::Env).flat_map(spellings).collect()
 }
 
 fn bash_values(complete: Complete) -> String {
     match complete {
-        Complete::Nothing => String::new(),
-        Complete::File => "compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"));".into(),
-        Complete::Directory => "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"));".into(),
+        Complete::Nothing => ":".into(),
+        Complete::File => "compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"))".into(),
+        Complete::Directory => "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"))".into(),
         Complete::Words(words) => {
-            format!("compopt -o nospace; COMPREPLY=($(compgen -W '{}' -- \"$cur\"));", words.join(" "))
+            format!("compopt -o nospace; COMPREPLY=($(compgen -W '{}' -- \"$cur\"))", words.join(" "))
         }
     }
 }
@@ -58,24 +67,30 @@ fn bash_values(complete: Complete) -> String {
 pub fn zsh() -> String {
     let mut options = String::new();
     for option in OPTIONS {
-        let values: String = option
-            .values
-            .iter()
-            .map(|(name, complete)| format!(":{}:{}", name.replace(':', ""), zsh_values(*complete)))
-            .collect();
-        let help = option.help.replace('\'', "'\\''").replace(['[', ']'], "").replace(':', "\\:");
+        let mut values = String::new();
+        for (place, (name, complete)) in option.values.iter().enumerate() {
+            let colon = if place > 0 && option.id == Id::Env { "::" } else { ":" };
+            let _ = write!(values, "{colon}{name}:{}", zsh_values(*complete));
+        }
+        let help = quoted(option.help, "'\\''").replace(['[', ']'], "").replace(':', "\\:");
+        // It may stand more than once.
         let repeat = if option.values.is_empty() { "" } else { "*" };
-        for name in option.short.map(|c| format!("-{c}")).into_iter().chain([format!("--{}", option.long)]) {
-            options.push_str(&format!("        '{repeat}{name}[{help}]{values}' \\\n"));
+        for name in spellings(option) {
+            let _ = write!(options, "        '{repeat}{name}[{help}]{values}'\n");
         }
     }
-    let verbs: String = VERBS
-        .iter()
-        .map(|verb| format!("        '{}:{}'\n", verb.name, verb.help.replace('\'', "'\\''")))
-        .collect();
+    let mut verbs = String::new();
+    for verb in VERBS {
+        let _ = write!(verbs, "        '{}:{}'\n", verb.name, quoted(verb.help, "'\\''"));
+    }
     include_str!("completions/zsh.in")
         .replace("        @OPTIONS@\n", &options)
         .replace("        @VERBS@\n", &verbs)
+}
+
+/// For a text in single quotes.
+fn quoted(text: &str, quote: &str) -> String {
+    text.replace('\'', quote)
 }
 
 fn zsh_values(complete: Complete) -> String {
@@ -89,26 +104,46 @@ fn zsh_values(complete: Complete) -> String {
 
 /// For fish: `complete -c`.
 pub fn fish() -> String {
-    let verbs: Vec<&str> = VERBS.iter().map(|verb| verb.name).collect();
-    let before = format!("not __fish_seen_subcommand_from {}", verbs.join(" "));
     let mut out = String::from("# Completions of selfdock for fish.\ncomplete -c selfdock -f\n");
     for verb in VERBS {
-        let help = verb.help.replace('\'', "\\'");
-        out.push_str(&format!("complete -c selfdock -n '{before}' -a {} -d '{help}'\n", verb.name));
+        let help = quoted(verb.help, "\\'");
+        let _ = write!(out, "complete -c selfdock -n '__selfdock_at verb' -a {} -d '{help}'\n", verb.name);
     }
     for option in OPTIONS {
         let short = option.short.map_or(String::new(), |c| format!(" -s {c}"));
-        let values = match option.values.first() {
-            None => String::new(),
-            Some((_, Complete::Words(words))) => format!(" -x -a '{}'", words.join(" ")),
-            Some((_, Complete::Nothing)) => " -x".into(),
-            Some((_, Complete::File | Complete::Directory)) => " -r -F".into(),
-        };
-        let help = option.help.replace('\'', "\\'");
-        out.push_str(&format!("complete -c selfdock{short} -l {}{values} -d '{help}'\n", option.long));
+        let values = option.values.first().map_or(String::new(), |(_, first)| fish_values(*first));
+        let help = quoted(option.help, "\\'");
+        let before = format!("-n '__selfdock_at \"({})\"'", fish_places(option));
+        let _ = write!(out, "complete -c selfdock {before}{short} -l {}{values} -d '{help}'\n", option.long);
+        if let Some((_, second)) = option.values.get(1) {
+            for name in spellings(option) {
+                let second = fish_values(*second).replace(" -r", "").replace(" -x", "");
+                let _ = write!(out, "complete -c selfdock -n '__selfdock_at second {name}'{second}\n");
+            }
+        }
     }
-    out.push_str(include_str!("completions/fish.in"));
-    out
+    out + &include_str!("completions/fish.in")
+        .replace("@ONE_VALUE@", &with_values(1).join(" "))
+        .replace("@TWO_VALUES@", &with_values(2).join(" "))
+        .replace("@BOTH@", &holding_both().join(" "))
+}
+
+/// Where an option can stand: before the command word, and after the words of those commands that know it.
+fn fish_places(option: &Opt) -> String {
+    let mut places = vec!["verb".to_owned()];
+    for verb in VERBS.iter().filter(|verb| option.verbs == 0 || option.verbs & verb.bit != 0) {
+        places.push(if verb.bit == ENTER { "pid".into() } else { format!("options {}", verb.name) });
+    }
+    places.join("|")
+}
+
+fn fish_values(complete: Complete) -> String {
+    match complete {
+        Complete::Nothing => " -x".into(),
+        Complete::File => " -r -F".into(),
+        Complete::Directory => " -x -a '(__fish_complete_directories)'".into(),
+        Complete::Words(words) => format!(" -x -a '{}'", words.join(" ")),
+    }
 }
 
 #[cfg(test)]
@@ -135,28 +170,101 @@ mod tests {
         }
     }
 
-    /// What bash offers for a command line; the last word is the one to complete.
-    fn offers(words: &[&str]) -> Vec<String> {
+    /// The words of a line as bash has them for completion, the last one that to complete.
+    fn split(line: &str) -> Vec<String> {
+        let spaced = line.replace('=', " = ").replace(':', " : ");
+        let mut words: Vec<String> = spaced.split_whitespace().map(str::to_owned).collect();
+        if line.ends_with(' ') {
+            words.push(String::new());
+        }
+        words
+    }
+
+    /// What bash offers for a command line.
+    fn bash_offers(line: &str) -> Vec<String> {
+        let words: Vec<String> = split(line).iter().map(|word| format!("'{word}'")).collect();
         let script = format!(
-            "{}\nCOMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); compopt() {{ :; }}; \
-             _selfdock; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            "{}\nselfdock() {{ echo PID COMMAND; echo 812 813; }}; compopt() {{ :; }}; COMP_LINE='{line}'; \
+             COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _selfdock; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             bash(),
-            words.iter().map(|word| format!("'{word}'")).collect::<Vec<_>>().join(" ")
+            words.join(" ")
         );
-        let out = std::process::Command::new("bash").args(["-c", &script]).output().expect("start bash");
-        assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        let out =
+            std::process::Command::new("bash").args(["--norc", "-c", &script]).output().expect("start bash");
+        assert!(out.stderr.is_empty(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
     }
 
+    /// For each line something that is offered, and something that is not.
+    const OFFERS: &[(&str, &str, &str)] = &[
+        ("selfdock ", "run", "--root"),
+        ("selfdock r", "run", "ps"),
+        ("selfdock --ro", "--root", "run"),
+        ("selfdock run --", "--root", "--json"),
+        ("selfdock ps --", "--json", "--root"),
+        ("selfdock enter --", "--chdir", "--root"),
+        ("selfdock --net n", "none", "host"),
+        ("selfdock --net=", "none", "run"),
+        ("selfdock --root=/et", "/etc", "run"),
+        ("selfdock -v /et", "/etc", "run"),
+        ("selfdock -v /etc /us", "/usr", "run"),
+        ("selfdock -v /etc /usr ", "run", "/usr"),
+        ("selfdock --vol=/etc /us", "/usr", "run"),
+        ("selfdock -e A=1 ", "run", "1"),
+        ("selfdock -e A 1 ", "run", "A"),
+        ("selfdock -t size=1G /us", "/usr", "run"),
+        ("selfdock run --rlimit nof", "nofile=", "run"),
+        ("selfdock run bas", "bash", "run"),
+        ("selfdock run -- bas", "bash", "run"),
+        ("selfdock run ls /et", "/etc", "run"),
+        ("selfdock run ls --ro", "", "--root"),
+        ("selfdock run -- ls /et", "/etc", "run"),
+        ("selfdock enter ", "812", "813"),
+        ("selfdock enter 812 bas", "bash", "812"),
+        ("selfdock enter 812 ls /et", "/etc", "812"),
+        ("selfdock enter -- 812 -- ls /et", "/etc", "812"),
+    ];
+
     #[test]
     fn bash_completes_commands_options_values_and_programs() {
-        assert!(offers(&["selfdock", "r"]).contains(&"run".to_owned()));
-        assert!(offers(&["selfdock", "run", "--ro"]).contains(&"--root".to_owned()));
-        assert_eq!(offers(&["selfdock", "--net", "n"]), ["none"]);
-        assert!(offers(&["selfdock", "-v", "/et"]).contains(&"/etc".to_owned()));
-        assert!(offers(&["selfdock", "-v", "/etc", "/us"]).contains(&"/usr".to_owned()));
-        assert!(offers(&["selfdock", "-v", "/etc", "/usr", "ru"]).contains(&"run".to_owned()));
-        assert!(offers(&["selfdock", "run", "bas"]).contains(&"bash".to_owned()));
-        assert!(offers(&["selfdock", "run", "ls", "/et"]).contains(&"/etc".to_owned()));
+        for (line, offered, not) in OFFERS {
+            let offers = bash_offers(line);
+            assert!(offers.iter().any(|offer| offer == offered), "{line}: {offered} not in {offers:?}");
+            assert!(!offers.iter().any(|offer| offer == not), "{line}: {not} in {offers:?}");
+        }
+    }
+
+    /// What fish offers for each line; nothing where it is not installed.
+    fn fish_offers(lines: &[&str]) -> Option<Vec<Vec<String>>> {
+        let home = tempfile::tempdir().unwrap();
+        let file = home.path().join("selfdock.fish");
+        std::fs::write(&file, fish()).unwrap();
+        let mut script =
+            format!("source {}; function selfdock; printf 'PID COMMAND\\n812 813\\n'; end\n", file.display());
+        for line in lines {
+            let _ = write!(script, "complete -C '{line}'; echo ==\n");
+        }
+        let mut fish = std::process::Command::new("fish");
+        let out =
+            fish.args(["--private", "-c", &script]).env("HOME", home.path()).env("USER", "user").output();
+        let out = out.ok()?;
+        assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        let text = String::from_utf8_lossy(&out.stdout).into_owned();
+        let word = |line: &str| line.split('\t').next().unwrap_or_default().trim_end_matches('/').to_owned();
+        Some(text.split("==\n").map(|part| part.lines().map(word).collect()).collect())
+    }
+
+    #[test]
+    fn fish_completes_the_same() {
+        let lines: Vec<&str> = OFFERS.iter().map(|(line, ..)| *line).collect();
+        let Some(all) = fish_offers(&lines) else { return };
+        for ((line, offered, not), offers) in OFFERS.iter().zip(all) {
+            // It shows a value with the option that it is glued to.
+            let glued =
+                line.rsplit(' ').next().and_then(|word| word.split_once('=')).map(|(option, _)| option);
+            let offered = glued.map_or((*offered).to_owned(), |option| format!("{option}={offered}"));
+            assert!(offered.is_empty() || offers.contains(&offered), "{line}: {offered} not in {offers:?}");
+            assert!(!offers.iter().any(|offer| offer == not), "{line}: {not} in {offers:?}");
+        }
     }
 }

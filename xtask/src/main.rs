@@ -4,6 +4,7 @@
 mod cargo;
 mod check;
 mod completions;
+mod docs;
 mod elf;
 mod fixtures;
 mod install;
@@ -38,6 +39,7 @@ Commands:
   uninstall      remove what install put in place
   install-test   install into a throwaway prefix and run the whole suite against it
   check          formatting, lints, unit tests, documentation, dependencies and the rules of the tree
+  docs           write the man page and the completions, for packages
 
 `cargo xtask COMMAND --help` says more.
 ";
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
             "uninstall" => uninstall::main(args),
             "install-test" => install_test::main(args),
             "check" => check::main(args),
+            "docs" => docs::main(args),
             "help" => run::help(HELP),
             _ => Err(format!("unknown command '{name}'; `cargo xtask --help` lists them all")),
         },

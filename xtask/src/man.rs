@@ -1,43 +1,105 @@
 //! The man page, made from the table of options.
 
-use crate::options::{EXAMPLES, GROUPS, OPTIONS, Opt, VERBS};
+use crate::options::{Complete, DOCTOR, ENTER, EXAMPLES, GROUPS, Id, OPTIONS, Opt, PS, VERBS};
+use std::fmt::Write as _;
+
+/// When the text was last gone over.
+const DATE: &str = "2026-11-25";
 
 /// selfdock(1), in roff.
 pub fn page() -> String {
-    let mut out =
-        String::from(".TH SELFDOCK 1\n.SH NAME\nselfdock \\- run a command in isolation, as yourself\n");
-    out.push_str(".SH SYNOPSIS\n");
-    for verb in VERBS {
-        out.push_str(&format!(
-            ".B selfdock\n[\\fIOPTION\\fR...] \\fB{}\\fR {}\n.br\n",
-            verb.name,
-            escape(verb.usage)
-        ));
+    let mut out = format!(
+        ".TH SELFDOCK 1 {DATE} \"selfdock {}\" \"User Commands\"\n.SH NAME\n\
+         selfdock \\- run a command in isolation, as yourself\n.SH SYNOPSIS\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for (number, verb) in VERBS.iter().enumerate() {
+        out.push_str(if number > 0 { ".br\n" } else { "" });
+        let _ =
+            write!(out, ".B selfdock\n[\\fIOPTION\\fR...] \\fB{}\\fR {}\n", verb.name, escape(verb.usage));
     }
     out.push_str(include_str!("man/description.roff"));
     out.push_str(".SH COMMANDS\n");
     for verb in VERBS {
-        out.push_str(&format!(
-            ".TP\n\\fB{}\\fR {}\n{}.\n",
-            verb.name,
-            escape(verb.usage),
-            sentence(verb.help)
-        ));
+        let (name, usage, help) = (verb.name, escape(verb.usage), sentence(verb.help));
+        let _ = write!(out, ".TP\n\\fB{name}\\fR {usage}\n{help}.\n{}", about_command(verb.bit));
     }
-    out.push_str(".SH OPTIONS\nOptions stand before or after the command word, up to CMD or \\-\\-.\n");
+    out.push_str(
+        ".SH OPTIONS\nOptions stand before or after the command word, up to CMD or \\-\\-. What may be said several \
+         times is\n\\-r, \\-v, \\-m, \\-t, \\-e, \\-E, \\-\\-dev, \\-\\-mask, \\-\\-keep\\-fd and \\-\\-rlimit.\n",
+    );
     for (group, heading) in GROUPS {
-        out.push_str(&format!(".SS {heading}\n"));
+        let _ = write!(out, ".SS {heading}\n");
         for option in OPTIONS.iter().filter(|option| option.group == *group) {
-            out.push_str(&format!(".TP\n{}\n{}.\n", names(option), sentence(option.help)));
+            let (names, help) = (names(option), sentence(option.help));
+            let _ = write!(out, ".TP\n{names}\n{help}.\n{}", about_option(option.id));
         }
     }
     out.push_str(include_str!("man/details.roff"));
     out.push_str(".SH EXAMPLES\n");
-    for (line, what) in EXAMPLES {
-        out.push_str(&format!(".TP\n\\fB{}\\fR\n{}.\n", escape(line), sentence(what)));
+    for (line, what) in EXAMPLES.iter().chain(MORE_EXAMPLES) {
+        let _ = write!(out, ".TP\n\\fB{}\\fR\n{}.\n", escape(line), sentence(what));
     }
     out.push_str(include_str!("man/end.roff"));
     out
+}
+
+/// Beyond those of `--help`.
+const MORE_EXAMPLES: &[(&str, &str)] = &[
+    ("selfdock run --net none --timeout 10 --rlimit as=1G --report used.json ./solution", "judge a program"),
+    ("selfdock run -H -C sub make", "build in a directory of the current one"),
+    ("selfdock build --root box sh", "change a root filesystem of your own"),
+    ("selfdock --root base --root mine run sh", "with additions in a layer of their own"),
+    ("selfdock enter 812 sh", "a shell in a running instance"),
+];
+
+/// More than `--help` has room for, in roff.
+fn about_command(bit: u8) -> &'static str {
+    match bit {
+        PS => {
+            "The columns are the PID of selfdock, the PID of the command as seen from here, its age, how deep it is \n\
+             nested, the memory of all its processes, its root filesystem and its command line.\n"
+        }
+        ENTER => {
+            "It may be the PID of selfdock, or of any process in the instance; it has to be yours. The joiner is \n\
+             restricted as the instance is, and ends with it.\n"
+        }
+        DOCTOR => "The exit status is 0 if \\fBrun\\fR works.\n",
+        _ => "",
+    }
+}
+
+/// More than `--help` has room for, in roff.
+fn about_option(id: Id) -> &'static str {
+    match id {
+        Id::Vol => "A file or a directory, with all that is mounted in it.\n",
+        Id::Tmpfs => {
+            "OPTS are size, nr_inodes and mode; numbers may end in k, M, G or T. Without them a tmpfs has 64 MiB, \n\
+             16384 files and mode 1777. DST may be /tmp or /dev/shm.\n"
+        }
+        Id::Dev => "Not pts, shm, mqueue, hugepages and fd, of which an instance has its own or none.\n",
+        Id::Mask => "One that is not there is fine.\n",
+        Id::Chdir => "DIR is in the instance, and relative to the current directory.\n",
+        Id::Timeout => {
+            "TIME is in seconds, or ends in s, m, h or d. First comes SIGTERM, and 5 seconds later SIGKILL.\n"
+        }
+        Id::Rlimit => {
+            "NAME is as, core, cpu, data, fsize, memlock, msgqueue, nofile, nproc, rss, sigpending or stack; VALUE a\n\
+             number, which may end in k, M, G or T, or unlimited. Soft and hard limit are set, and never above\n\
+             the hard limit of the caller.\n"
+        }
+        Id::Report => {
+            "A number is an open descriptor. The file appears at the end, whole. Its fields are exit, signal, ended_by\n\
+             (command, signal or timeout), wall_seconds, user_seconds, system_seconds, peak_memory_kib,\n\
+             minor_faults, major_faults, voluntary_switches and involuntary_switches.\n"
+        }
+        Id::NoNest => "Then selfdock inside is in unprivileged mode.\n",
+        Id::Explain => {
+            "A line is a step, in order; its fields are separated by tabs: what, source, destination, flags.\n"
+        }
+        Id::Hostname => "Up to 64 letters, digits, dots and dashes.\n",
+        _ => "",
+    }
 }
 
 fn names(option: &Opt) -> String {
@@ -51,10 +113,20 @@ fn escape(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq")
 }
 
+/// With a capital letter, unless the first word is one to be typed.
 fn sentence(text: &str) -> String {
+    if text.split_once(':').is_some_and(|(word, _)| is_typed(word)) {
+        return escape(text);
+    }
     let mut letters = text.chars();
     let first = letters.next().map(|c| c.to_uppercase().to_string()).unwrap_or_default();
     escape(&(first + letters.as_str()))
+}
+
+fn is_typed(word: &str) -> bool {
+    let mut values = OPTIONS.iter().flat_map(|option| option.values);
+    VERBS.iter().any(|verb| verb.name == word)
+        || values.any(|(_, complete)| matches!(complete, Complete::Words(words) if words.contains(&word)))
 }
 
 #[cfg(test)]
@@ -73,10 +145,22 @@ mod tests {
     }
 
     #[test]
+    fn the_readme_lists_every_option_as_it_is() {
+        let readme =
+            std::fs::read_to_string(crate::run::root().join("README.md")).unwrap().replace("\\|", "|");
+        for option in OPTIONS {
+            let short = option.short.map_or(String::new(), |letter| format!("-{letter}, "));
+            let values: String = option.values.iter().map(|(name, _)| format!(" {name}")).collect();
+            let line = format!("`{short}--{}{values}`", option.long);
+            assert!(readme.contains(&line), "{line}");
+        }
+    }
+
+    #[test]
     fn no_line_begins_with_what_roff_would_take_for_a_request_of_its_own() {
         let known = [
             ".I", ".IR", ".BR", ".TH", ".SH", ".SS", ".TP", ".B", ".br", ".PP", ".IP", ".nf", ".fi", ".RS",
-            ".RE",
+            ".RB", ".RE",
         ];
         for line in page().lines().filter(|line| line.starts_with(['.', '\''])) {
             assert!(known.contains(&line.split(' ').next().unwrap_or_default()), "{line}");
