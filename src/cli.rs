@@ -262,6 +262,7 @@ fn duration(word: &[u8]) -> Result<Moment> {
         _ => (word, 1),
     };
     let (seconds, fraction) = match number.iter().position(|b| *b == b'.') {
+        Some(0) => (&b"0"[..], &number[1..]),
         Some(at) => (&number[..at], &number[at + 1..]),
         None => (number, &b"0"[..]),
     };
@@ -356,7 +357,7 @@ impl core::fmt::Display for Values<'_> {
 /// The text of `--help`.
 pub fn help() -> String {
     let mut out = String::from(
-        "selfdock: run a command in isolation, as yourself, in no time\n\n\
+        "selfdock: run a command in isolation, as yourself\n\n\
          Usage: selfdock [OPTION...] COMMAND [OPTION...] [--] ...\n",
     );
     for verb in VERBS {
@@ -440,6 +441,7 @@ mod tests {
         assert_eq!(at("10m"), Some((600, 0)));
         assert_eq!(at("0.25h"), Some((900, 0)));
         assert_eq!(at("2s"), Some((2, 0)));
+        assert_eq!(at(".5"), Some((0, 500_000_000)));
         for bad in ["", "0", "0.0", "-1", "1e3", "x", ".", "1.", "1..2", "99999999999999999999", "400d", "1w"]
         {
             assert_eq!(at(bad), None, "{bad}");

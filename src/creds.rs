@@ -7,6 +7,7 @@ use crate::files;
 use crate::sys;
 use alloc::format;
 use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
@@ -149,7 +150,11 @@ pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
 fn write_once(path: &str, text: &[u8]) -> Result<()> {
     let failed = on("map the caller's ids in {}", path.as_bytes());
     let file = files::open(CWD, path.as_bytes(), OFlags::WRONLY).or_fail(failed)?;
-    match rustix::io::write(&file, text).or_fail(failed)? {
+    let root = "uid 0 cannot be mapped without CAP_SETFCAP; as another user it works";
+    let written = rustix::io::write(&file, text).or_fail(failed);
+    let written =
+        if text.starts_with(b"0 ") { written.map_err(|e| e.hint_if(Errno::PERM, root)) } else { written };
+    match written? {
         n if n == text.len() => Ok(()),
         _ => Err(Error::refused(failed, "it was cut short")),
     }

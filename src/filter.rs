@@ -69,7 +69,7 @@ pub fn protect_terminal() -> Result<()> {
 }
 
 /// Whether there is a terminal to protect. The kernel lets a process push input only into its
-/// controlling terminal (`tiocsti()`, drivers/tty/tty_io.c). An instance that starts without
+/// controlling terminal (`tiocsti()`, `drivers/tty/tty_io.c`). An instance that starts without
 /// one can get another only from a terminal among the descriptors it is given, or from a
 /// device that it is shown; its own pseudo-terminals are its own. The filter is a twentieth
 /// of a spawn, and this question nearly nothing.

@@ -90,7 +90,7 @@ fn run(
         caller,
         plan: plan::make(request, cwd)?,
         command: Command::new(request, &start.environment(), cwd)?,
-        life: own_life()?,
+        life: Some(own_life()?),
         program: None,
         hostname: request.hostname,
         need: Need { network: request.own_network, ..Need::default() },

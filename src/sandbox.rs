@@ -28,7 +28,7 @@ pub struct Job<'a> {
     /// What to run in the end, and where.
     pub command: Command<'a>,
     /// Ready when the supervisor is gone.
-    pub life: OwnedFd,
+    pub life: Option<OwnedFd>,
     /// selfdock itself, to work inside as well.
     pub program: Option<Program>,
     /// A host name to set.
@@ -56,9 +56,9 @@ pub struct Program {
 
 /// Builds the instance and becomes its command. Returns only if that fails. Without
 /// privilege this process has been started in a user namespace of its own.
-pub fn run(job: Job<'_>, privileged: Option<Privileged>) -> Error {
+pub fn run(mut job: Job<'_>, privileged: Option<Privileged>) -> Error {
     let build = || {
-        die_with_supervisor(&job.life)?;
+        job.life.take().map_or(Ok(()), |life| die_with_supervisor(&life))?;
         let privileged = match privileged {
             Some(privileged) => privileged,
             None => creds::own_user_namespace(job.caller, job.need)?,

@@ -9,14 +9,14 @@ pub fn bash() -> String {
     for option in OPTIONS {
         for (place, (_, complete)) in option.values.iter().enumerate() {
             let pattern = spellings(option).map(|name| format!("{name}.{}", place + 1)).collect::<Vec<_>>();
-            let _ = write!(cases, "        {}) {} ;;\n", pattern.join(" | "), bash_values(*complete));
+            let _ = writeln!(cases, "        {}) {} ;;", pattern.join(" | "), bash_values(*complete));
         }
     }
     let mut options = String::new();
     for verb in VERBS {
-        let _ = write!(options, "    {}) options='{}' ;;\n", verb.name, known_to(verb.bit));
+        let _ = writeln!(options, "    {}) options='{}' ;;", verb.name, known_to(verb.bit));
     }
-    let _ = write!(options, "    *) options='{}' ;;\n", known_to(u8::MAX));
+    let _ = writeln!(options, "    *) options='{}' ;;", known_to(u8::MAX));
     include_str!("completions/bash.in")
         .replace("@VERBS@", &verbs().join(" "))
         .replace("    @OPTIONS@\n", &options)
@@ -76,12 +76,12 @@ pub fn zsh() -> String {
         // It may stand more than once.
         let repeat = if option.values.is_empty() { "" } else { "*" };
         for name in spellings(option) {
-            let _ = write!(options, "        '{repeat}{name}[{help}]{values}'\n");
+            let _ = writeln!(options, "        '{repeat}{name}[{help}]{values}'");
         }
     }
     let mut verbs = String::new();
     for verb in VERBS {
-        let _ = write!(verbs, "        '{}:{}'\n", verb.name, quoted(verb.help, "'\\''"));
+        let _ = writeln!(verbs, "        '{}:{}'", verb.name, quoted(verb.help, "'\\''"));
     }
     include_str!("completions/zsh.in")
         .replace("        @OPTIONS@\n", &options)
@@ -107,18 +107,18 @@ pub fn fish() -> String {
     let mut out = String::from("# Completions of selfdock for fish.\ncomplete -c selfdock -f\n");
     for verb in VERBS {
         let help = quoted(verb.help, "\\'");
-        let _ = write!(out, "complete -c selfdock -n '__selfdock_at verb' -a {} -d '{help}'\n", verb.name);
+        let _ = writeln!(out, "complete -c selfdock -n '__selfdock_at verb' -a {} -d '{help}'", verb.name);
     }
     for option in OPTIONS {
         let short = option.short.map_or(String::new(), |c| format!(" -s {c}"));
         let values = option.values.first().map_or(String::new(), |(_, first)| fish_values(*first));
         let help = quoted(option.help, "\\'");
         let before = format!("-n '__selfdock_at \"({})\"'", fish_places(option));
-        let _ = write!(out, "complete -c selfdock {before}{short} -l {}{values} -d '{help}'\n", option.long);
+        let _ = writeln!(out, "complete -c selfdock {before}{short} -l {}{values} -d '{help}'", option.long);
         if let Some((_, second)) = option.values.get(1) {
             for name in spellings(option) {
                 let second = fish_values(*second).replace(" -r", "").replace(" -x", "");
-                let _ = write!(out, "complete -c selfdock -n '__selfdock_at second {name}'{second}\n");
+                let _ = writeln!(out, "complete -c selfdock -n '__selfdock_at second {name}'{second}");
             }
         }
     }
@@ -242,7 +242,7 @@ mod tests {
         let mut script =
             format!("source {}; function selfdock; printf 'PID COMMAND\\n812 813\\n'; end\n", file.display());
         for line in lines {
-            let _ = write!(script, "complete -C '{line}'; echo ==\n");
+            let _ = writeln!(script, "complete -C '{line}'; echo ==");
         }
         let mut fish = std::process::Command::new("fish");
         let out =

@@ -122,7 +122,10 @@ fn as_root(built: &Built, options: &Options) -> Result {
 fn own_mounts() -> Result {
     unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .context("make its mounts private")
+        .context("make its mounts private")?;
+    // As on most machines: what propagates out of an instance can then be seen.
+    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>)
+        .context("make its mounts shared")
 }
 
 fn set_up(prefix: &Path, built: &Built, user: User) -> Result<Suite> {

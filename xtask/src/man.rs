@@ -16,7 +16,7 @@ pub fn page() -> String {
     for (number, verb) in VERBS.iter().enumerate() {
         out.push_str(if number > 0 { ".br\n" } else { "" });
         let _ =
-            write!(out, ".B selfdock\n[\\fIOPTION\\fR...] \\fB{}\\fR {}\n", verb.name, escape(verb.usage));
+            writeln!(out, ".B selfdock\n[\\fIOPTION\\fR...] \\fB{}\\fR {}", verb.name, escape(verb.usage));
     }
     out.push_str(include_str!("man/description.roff"));
     out.push_str(".SH COMMANDS\n");
@@ -29,7 +29,7 @@ pub fn page() -> String {
          times is\n\\-r, \\-v, \\-m, \\-t, \\-e, \\-E, \\-\\-dev, \\-\\-mask, \\-\\-keep\\-fd and \\-\\-rlimit.\n",
     );
     for (group, heading) in GROUPS {
-        let _ = write!(out, ".SS {heading}\n");
+        let _ = writeln!(out, ".SS {heading}");
         for option in OPTIONS.iter().filter(|option| option.group == *group) {
             let (names, help) = (names(option), sentence(option.help));
             let _ = write!(out, ".TP\n{names}\n{help}.\n{}", about_option(option.id));
@@ -38,7 +38,7 @@ pub fn page() -> String {
     out.push_str(include_str!("man/details.roff"));
     out.push_str(".SH EXAMPLES\n");
     for (line, what) in EXAMPLES.iter().chain(MORE_EXAMPLES) {
-        let _ = write!(out, ".TP\n\\fB{}\\fR\n{}.\n", escape(line), sentence(what));
+        let _ = writeln!(out, ".TP\n\\fB{}\\fR\n{}.", escape(line), sentence(what));
     }
     out.push_str(include_str!("man/end.roff"));
     out
@@ -46,7 +46,10 @@ pub fn page() -> String {
 
 /// Beyond those of `--help`.
 const MORE_EXAMPLES: &[(&str, &str)] = &[
-    ("selfdock run --net none --timeout 10 --rlimit as=1G --report used.json ./solution", "judge a program"),
+    (
+        "selfdock run -H --net none --timeout 10 --rlimit as=1G --report used.json ./solution",
+        "judge a program",
+    ),
     ("selfdock run -H -C sub make", "build in a directory of the current one"),
     ("selfdock build --root box sh", "change a root filesystem of your own"),
     ("selfdock --root base --root mine run sh", "with additions in a layer of their own"),
@@ -104,7 +107,8 @@ fn about_option(id: Id) -> &'static str {
 
 fn names(option: &Opt) -> String {
     let short = option.short.map_or(String::new(), |c| format!("\\fB\\-{c}\\fR, "));
-    let values: String = option.values.iter().map(|(name, _)| format!(" \\fI{}\\fR", escape(name))).collect();
+    let values = option.values.iter().map(|(name, _)| format!(" \\fI{}\\fR", escape(name)));
+    let values = values.collect::<Vec<_>>().concat();
     format!("{short}\\fB\\-\\-{}\\fR{values}", escape(option.long))
 }
 
@@ -150,7 +154,8 @@ mod tests {
             std::fs::read_to_string(crate::run::root().join("README.md")).unwrap().replace("\\|", "|");
         for option in OPTIONS {
             let short = option.short.map_or(String::new(), |letter| format!("-{letter}, "));
-            let values: String = option.values.iter().map(|(name, _)| format!(" {name}")).collect();
+            let values =
+                option.values.iter().map(|(name, _)| format!(" {name}")).collect::<Vec<_>>().concat();
             let line = format!("`{short}--{}{values}`", option.long);
             assert!(readme.contains(&line), "{line}");
         }
