@@ -77,7 +77,9 @@ fn the_report_tells_of_time_and_memory() {
     assert!(field(&report, "peak_memory_kib").parse::<u64>().unwrap() > 64 << 10, "{report}");
     assert!(field(&report, "minor_faults").parse::<u64>().unwrap() > 16_000, "{report}");
     assert!(field(&report, "wall_seconds").parse::<f64>().unwrap() > 0.0, "{report}");
-    assert!(field(&report, "user_seconds").parse::<f64>().unwrap() > 0.0, "{report}");
+    // Which of the two a page fault counts as is the kernel's clock tick's choice.
+    let processor = ["user_seconds", "system_seconds"].map(|name| field(&report, name).parse::<f64>().unwrap());
+    assert!(processor.iter().sum::<f64>() > 0.0, "{report}");
 }
 
 #[test]
