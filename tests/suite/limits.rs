@@ -78,7 +78,8 @@ fn the_report_tells_of_time_and_memory() {
     assert!(field(&report, "minor_faults").parse::<u64>().unwrap() > 16_000, "{report}");
     assert!(field(&report, "wall_seconds").parse::<f64>().unwrap() > 0.0, "{report}");
     // Which of the two a page fault counts as is the kernel's clock tick's choice.
-    let processor = ["user_seconds", "system_seconds"].map(|name| field(&report, name).parse::<f64>().unwrap());
+    let processor =
+        ["user_seconds", "system_seconds"].map(|name| field(&report, name).parse::<f64>().unwrap());
     assert!(processor.iter().sum::<f64>() > 0.0, "{report}");
 }
 
