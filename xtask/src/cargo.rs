@@ -31,6 +31,7 @@ pub struct Built {
 /// Builds the tests, static: they must run in a root filesystem that has no libraries. Naming the target keeps the
 /// flag away from procedural macros, which cannot be static.
 pub fn build_tests() -> Result<Built> {
+    build_bare()?;
     let mut command = cargo("test");
     command
         .args(["--no-run", "--locked", "--manifest-path", "tests/Cargo.toml", "--target", &host()?])
@@ -43,7 +44,33 @@ pub fn build_tests() -> Result<Built> {
             .map(|(_, path)| path)
             .ok_or_else(|| format!("cargo built no '{name}'"))
     };
-    Ok(Built { suite: find("suite")?, probe: find("probe")?, floor: find("floor")? })
+    Ok(Built { suite: find("suite")?, probe: find("probe")?, floor: Bare::built().floor })
+}
+
+/// Programs without a libc, that the bench measures with and against. The suite takes the floor from them.
+pub struct Bare {
+    pub floor: PathBuf,
+    pub idle: PathBuf,
+    pub nothing: PathBuf,
+    pub pace: PathBuf,
+}
+
+impl Bare {
+    /// Where `build_bare` leaves them.
+    pub fn built() -> Self {
+        let program = |name| root().join("xtask/bare/target/release").join(name);
+        Self {
+            floor: program("floor"),
+            idle: program("idle"),
+            nothing: program("nothing"),
+            pace: program("pace"),
+        }
+    }
+}
+
+/// Builds the programs without a libc.
+pub fn build_bare() -> Result {
+    run(cargo("build").args(["--quiet", "--release", "--locked", "--manifest-path", "xtask/bare/Cargo.toml"]))
 }
 
 /// The pairs (target, executable) of cargo's messages.

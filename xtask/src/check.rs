@@ -18,13 +18,13 @@ Usage: cargo xtask check
 type Check = (&'static str, fn() -> Result);
 
 const CHECKS: &[Check] = &[
-    ("formatting", || both("fmt", &["--check", "--all"], &[])),
+    ("formatting", || each("fmt", &["--check", "--all"], &[])),
     ("rules of the tree", rules::check),
     ("lints", || {
-        both("clippy", &["--quiet", "--locked", "--workspace", "--all-targets"], &["--", "-D", "warnings"])
+        each("clippy", &["--quiet", "--locked", "--workspace", "--all-targets"], &["--", "-D", "warnings"])
     }),
     ("unit tests", unit_tests),
-    ("documentation", || both("doc", &["--quiet", "--locked", "--no-deps", "--document-private-items"], &[])),
+    ("documentation", || each("doc", &["--quiet", "--locked", "--no-deps", "--document-private-items"], &[])),
     ("man page and completions", docs::check),
     ("trusted crates", trusted_crates),
     ("dependencies", dependencies),
@@ -34,8 +34,8 @@ const CHECKS: &[Check] = &[
 /// All that is linked into the trusted binary.
 const TRUSTED: [&str; 5] = ["selfdock", "getargs", "rustix", "bitflags", "linux-raw-sys"];
 
-/// The two workspaces.
-const MANIFESTS: [&str; 2] = ["Cargo.toml", "xtask/Cargo.toml"];
+/// The workspaces.
+const MANIFESTS: [&str; 3] = ["Cargo.toml", "xtask/Cargo.toml", "xtask/bare/Cargo.toml"];
 
 pub fn main(mut args: pico_args::Arguments) -> Result {
     if wants_help(&mut args, HELP) {
@@ -57,8 +57,8 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     Err(format!("failed checks: {}", failed.join(", ")))
 }
 
-/// Runs a command of cargo in both workspaces.
-fn both(subcommand: &str, options: &[&str], last: &[&str]) -> Result {
+/// Runs a command of cargo in all workspaces.
+fn each(subcommand: &str, options: &[&str], last: &[&str]) -> Result {
     MANIFESTS.iter().try_for_each(|manifest| {
         let mut command = cargo(subcommand);
         command.args(["--manifest-path", manifest]).args(options).args(last);
@@ -104,5 +104,5 @@ fn dependencies() -> Result {
         );
         return Ok(());
     }
-    both("deny", &["--workspace"], &["check", "bans", "licenses", "sources"])
+    each("deny", &["--workspace"], &["check", "bans", "licenses", "sources"])
 }

@@ -83,7 +83,7 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
     let long = args.contains("--long");
     let report = args.opt_value_from_os_str("--report", path).context("--report")?;
     let report = report.map(std::path::absolute).transpose().context("--report")?;
-    let built = match args.opt_value_from_fn("--as", user).context("--as")? {
+    let built = match args.opt_value_from_fn("--as", User::parse).context("--as")? {
         None => None,
         Some(user) => {
             let mut built = |name| args.value_from_os_str(name, path).context(name);
@@ -96,12 +96,6 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
     let filter = args.opt_free_from_str::<String>().context("FILTER")?;
     no_more(args)?;
     Ok(Options { filter, keep, long, report, built })
-}
-
-/// Reads UID:GID.
-fn user(text: &str) -> Result<User> {
-    let (uid, gid) = text.split_once(':').ok_or("not UID:GID")?;
-    Ok(User { uid: uid.parse().context("UID")?, gid: gid.parse().context("GID")? })
 }
 
 /// Hands what is built to root, who sets up, becomes the caller again for the tests, and cleans up.
@@ -119,7 +113,7 @@ fn as_root(built: &Built, options: &Options) -> Result {
 }
 
 /// A mount namespace for this run: what it mounts, the host does not see, and it is gone with the last process.
-fn own_mounts() -> Result {
+pub fn own_mounts() -> Result {
     unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .context("make its mounts private")?;
@@ -141,15 +135,15 @@ fn set_up(prefix: &Path, built: &Built, user: User) -> Result<Suite> {
 }
 
 /// The throwaway prefix: gone when the run ends, however it ends.
-struct Prefix {
-    path: PathBuf,
+pub struct Prefix {
+    pub path: PathBuf,
     /// Removes the directory when dropped.
     _dir: Option<TempDir>,
 }
 
 impl Prefix {
     /// Stands where an instance of the host image shows it, on a mount that honours set-uid.
-    fn new(keep: bool) -> Result<Self> {
+    pub fn new(keep: bool) -> Result<Self> {
         for parent in ["/opt", "/var/lib", "/usr/local"].map(Path::new) {
             if !parent.is_dir() || is_nosuid(parent)? {
                 continue;

@@ -1,6 +1,7 @@
 //! `cargo xtask`: installs, checks and tests selfdock. One file a subcommand.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cargo;
 mod check;
 mod completions;
@@ -38,6 +39,7 @@ Commands:
   install        build a release and install it set-uid root
   uninstall      remove what install put in place
   install-test   install into a throwaway prefix and run the whole suite against it
+  bench          measure what an instance costs, against the floor under it and against others
   check          formatting, lints, unit tests, documentation, dependencies and the rules of the tree
   docs           write the man page and the completions, for packages
 
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
             "install" => install::main(args),
             "uninstall" => uninstall::main(args),
             "install-test" => install_test::main(args),
+            "bench" => bench::main(args),
             "check" => check::main(args),
             "docs" => docs::main(args),
             "help" => run::help(HELP),

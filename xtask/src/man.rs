@@ -92,8 +92,8 @@ fn about_option(id: Id) -> &'static str {
              the hard limit of the caller.\n"
         }
         Id::Report => {
-            "A number is an open descriptor. The file appears at the end, whole. Its fields are exit, signal, ended_by\n\
-             (command, signal or timeout), wall_seconds, user_seconds, system_seconds, peak_memory_kib,\n\
+            "A number is an open descriptor. The file appears at the end, whole. Its fields are exit, signal,\n\
+             ended_by (command, signal or timeout), wall_seconds, user_seconds, system_seconds, peak_memory_kib,\n\
              minor_faults, major_faults, voluntary_switches and involuntary_switches.\n"
         }
         Id::NoNest => "Then selfdock inside is in unprivileged mode.\n",

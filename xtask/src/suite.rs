@@ -22,6 +22,12 @@ impl User {
     pub const NOBODY: Self = Self { uid: 61234, gid: 61234 };
     /// The one supplementary group.
     pub const EXTRA_GROUP: u32 = 61235;
+
+    /// Reads UID:GID.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (uid, gid) = text.split_once(':').ok_or("not UID:GID")?;
+        Ok(Self { uid: uid.parse().context("UID")?, gid: gid.parse().context("GID")? })
+    }
 }
 
 pub struct Suite {

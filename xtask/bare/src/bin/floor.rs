@@ -1,0 +1,169 @@
+//! The floor under the cost of an instance: the indispensable system calls, and nothing around them.
+//!
+//! `floor DEV [-v SRC DST]... PROGRAM [ARG...]` runs PROGRAM in an instance like one of selfdock's, on the host's root
+//! filesystem, without a check and without an error message. It is set-uid root in a throwaway prefix, for the user of
+//! the tests and the bench alone. DEV is the prepared `/dev` of an installation.
+//!
+//! What is cheaper here than in selfdock is what nothing must be known or verified for: paths are used as they are,
+//! privilege ends with one call, the child shares its parent's memory until exec, and one attribute call does for both
+//! propagation and flags. Where the kernel has `open_tree_attr` (6.15), a copy and its flags are one call too.
+#![no_std]
+#![no_main]
+
+use bare::{AT_FDCWD, Start, at, call, exit, flags, must, nr, vfork};
+use core::ffi::CStr;
+
+bare::start!(main);
+
+/// Hidden on the host image; `/tmp` is covered anyway.
+const HIDDEN: [&CStr; 9] =
+    [c"/home", c"/root", c"/run", c"/var/tmp", c"/mnt", c"/media", c"/srv", c"/sys", c"/boot"];
+
+/// As many volumes as the bench asks for.
+const MOST: usize = 128;
+
+const RDONLY: u64 = 1;
+const NOSUID: u64 = 2;
+const NODEV: u64 = 4;
+const NOEXEC: u64 = 8;
+const BIND: usize = 4096;
+
+const AT_RECURSIVE: usize = 0x8000;
+const OPEN_TREE_CLONE: usize = 1;
+const OPEN_TREE_CLOEXEC: usize = 0x8_0000;
+const MOVE_FROM_FD: usize = 4;
+
+/// `struct mount_attr`
+#[repr(C)]
+struct Attributes {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+const fn private(set: u64) -> Attributes {
+    const MS_PRIVATE: u64 = 1 << 18;
+    Attributes { set, clear: 0, propagation: MS_PRIVATE, user_namespace: 0 }
+}
+
+fn main(start: &Start) -> ! {
+    let namespaces = flags::CLONE_NEWNS | flags::CLONE_NEWPID | flags::CLONE_NEWIPC;
+    let mut status = 0_u32;
+    // SAFETY: the child reads what `start` refers to, and the parent's frame stays while it waits. The status is this
+    // function's own.
+    unsafe {
+        let child = vfork(namespaces, instance, core::ptr::from_ref(start) as usize);
+        if child < 0 {
+            exit(125);
+        }
+        drop_privilege();
+        must(nr::WAIT4, [child.unsigned_abs(), &raw mut status as usize, 0, 0, 0]);
+    }
+    exit(if status & 0x7f == 0 { (status >> 8) as usize } else { 128 + (status & 0x7f) as usize })
+}
+
+/// The child: from a copy of the host's mounts to the program.
+extern "C" fn instance(start: usize) -> ! {
+    // SAFETY: `main` passed the address, and waits.
+    let start = unsafe { &*(start as *const Start) };
+    let dev = start.arg(1);
+    let mut trees = [0; MOST];
+    let mut volumes = 0;
+    while start.arg(2 + 3 * volumes) == c"-v" && volumes < MOST {
+        trees[volumes] = tree(start.arg(3 + 3 * volumes), AT_RECURSIVE, NOSUID | NODEV);
+        volumes += 1;
+    }
+    let program = 2 + 3 * volumes;
+    let devices = tree(dev, 0, RDONLY | NOSUID | NOEXEC);
+    let own = tree(start.arg(0), 0, RDONLY | NODEV);
+    tighten_root();
+    hide(dev);
+    mount(c"tmpfs", c"/tmp", NOSUID | NODEV, c"size=64m,nr_inodes=16384,mode=1777");
+    for (i, tree) in trees.iter().take(volumes).enumerate() {
+        let place = start.arg(4 + 3 * i);
+        // SAFETY: a string. The place may be there already.
+        unsafe { call(nr::MKDIR, [at(place), 0o755, 0, 0, 0]) };
+        attach(*tree, place);
+    }
+    attach(devices, c"/dev");
+    mount(c"devpts", c"/dev/pts", NOSUID | NOEXEC, c"ptmxmode=0666,mode=0620");
+    mount(c"tmpfs", c"/dev/shm", NOSUID | NODEV, c"size=64m,nr_inodes=16384,mode=1777");
+    mount(c"proc", c"/proc", NOSUID | NODEV | NOEXEC, c"");
+    attach(own, start.arg(0));
+    become_program(start, program)
+}
+
+fn become_program(start: &Start, program: usize) -> ! {
+    const PR_SET_PDEATHSIG: usize = 1;
+    const SIGKILL: usize = 9;
+    // SAFETY: strings, and lists of them, that the kernel made.
+    unsafe {
+        must(nr::CHDIR, [at(c"/"), 0, 0, 0, 0]);
+        drop_privilege();
+        must(nr::PRCTL, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0]);
+        let path = at(start.arg(program));
+        must(nr::EXECVE, [path, start.argv.add(program) as usize, start.envp as usize, 0, 0]);
+    }
+    exit(125)
+}
+
+/// Real, effective and saved uid become the caller's, which ends every capability.
+fn drop_privilege() {
+    // SAFETY: no pointers.
+    unsafe {
+        let uid = must(nr::GETUID, [0; 5]);
+        must(nr::SETRESUID, [uid, uid, uid, 0, 0]);
+    }
+}
+
+/// A copy of a mount, with these attributes added.
+fn tree(path: &CStr, recursive: usize, set: u64) -> usize {
+    const ENOSYS: isize = -38;
+    const AT_EMPTY_PATH: usize = 0x1000;
+    let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | recursive;
+    let set = private(set);
+    let (place, size) = (&raw const set as usize, size_of::<Attributes>());
+    // SAFETY: strings, and attributes that outlive the calls.
+    unsafe {
+        let made = call(nr::OPEN_TREE_ATTR, [AT_FDCWD, at(path), flags, place, size]);
+        if made != ENOSYS {
+            return if made < 0 { exit(125) } else { made.unsigned_abs() };
+        }
+        let tree = must(nr::OPEN_TREE, [AT_FDCWD, at(path), flags, 0, 0]);
+        must(nr::MOUNT_SETATTR, [tree, at(c""), AT_EMPTY_PATH | recursive, place, size]);
+        tree
+    }
+}
+
+/// Takes from all of the host's tree the right to write, set-uid bits and devices.
+fn tighten_root() {
+    let set = private(RDONLY | NOSUID | NODEV);
+    let (place, size) = (&raw const set as usize, size_of::<Attributes>());
+    // SAFETY: a string, and attributes that outlive the call.
+    unsafe { must(nr::MOUNT_SETATTR, [AT_FDCWD, at(c"/"), AT_RECURSIVE, place, size]) };
+}
+
+/// Covers directories of the host by an empty one: that for terminals in the prepared `/dev`, which is on the root
+/// filesystem and so is read-only by now. What is not there needs no cover.
+fn hide(dev: &CStr) {
+    // SAFETY: strings.
+    unsafe {
+        must(nr::CHDIR, [at(dev), 0, 0, 0, 0]);
+        must(nr::CHDIR, [at(c"pts"), 0, 0, 0, 0]);
+        for dir in HIDDEN {
+            call(nr::MOUNT, [at(c"."), at(dir), 0, BIND, 0]);
+        }
+    }
+}
+
+/// A new filesystem, in place by one call. The flags of mount(2) are those of `mount_attr`.
+fn mount(kind: &CStr, place: &CStr, set: u64, options: &CStr) {
+    // SAFETY: strings.
+    unsafe { must(nr::MOUNT, [at(kind), at(place), at(kind), set as usize, at(options)]) };
+}
+
+fn attach(tree: usize, place: &CStr) {
+    // SAFETY: strings.
+    unsafe { must(nr::MOVE_MOUNT, [tree, at(c""), AT_FDCWD, at(place), MOVE_FROM_FD]) };
+}

@@ -1,0 +1,15 @@
+//! Says that it runs, by one byte on its output, and waits for its end.
+#![no_std]
+#![no_main]
+
+use bare::{Text, call, nr};
+
+bare::start!(main);
+
+fn main(_: &bare::Start) -> ! {
+    Text::new().string(b".").write(1);
+    loop {
+        // SAFETY: no pointers.
+        unsafe { call(nr::PAUSE, [0; 5]) };
+    }
+}

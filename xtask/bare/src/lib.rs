@@ -1,0 +1,324 @@
+//! The kernel as the bare programs see it: the start, system calls, and numbers as text.
+//!
+//! # Safety
+//!
+//! `start!` enters with the stack described in the System V ABI and passes its address on. A pointer that is handed to
+//! the kernel is a `CStr`'s, or that of a value of this process that outlives the call.
+#![no_std]
+
+use core::arch::asm;
+use core::ffi::CStr;
+
+/// System call numbers of x86-64.
+#[allow(missing_docs)]
+pub mod nr {
+    pub const READ: usize = 0;
+    pub const WRITE: usize = 1;
+    pub const OPEN: usize = 2;
+    pub const CLOSE: usize = 3;
+    pub const POLL: usize = 7;
+    pub const PAUSE: usize = 34;
+    pub const DUP3: usize = 292;
+    pub const CLONE: usize = 56;
+    pub const EXECVE: usize = 59;
+    pub const EXIT_GROUP: usize = 231;
+    pub const WAIT4: usize = 61;
+    pub const KILL: usize = 62;
+    pub const CHDIR: usize = 80;
+    pub const MKDIR: usize = 83;
+    pub const UMASK: usize = 95;
+    pub const GETPID: usize = 39;
+    pub const PTRACE: usize = 101;
+    pub const GETUID: usize = 102;
+    pub const GETGID: usize = 104;
+    pub const SETGROUPS: usize = 116;
+    pub const SETRESUID: usize = 117;
+    pub const SETRESGID: usize = 119;
+    pub const PIVOT_ROOT: usize = 155;
+    pub const PRCTL: usize = 157;
+    pub const MOUNT: usize = 165;
+    pub const UMOUNT2: usize = 166;
+    pub const CLOCK_GETTIME: usize = 228;
+    pub const SCHED_SETAFFINITY: usize = 203;
+    pub const UNSHARE: usize = 272;
+    pub const PIPE2: usize = 293;
+    pub const PRLIMIT64: usize = 302;
+    pub const OPEN_TREE: usize = 428;
+    pub const MOVE_MOUNT: usize = 429;
+    pub const MOUNT_SETATTR: usize = 442;
+    pub const OPEN_TREE_ATTR: usize = 467;
+}
+
+/// Flags of clone(2) and unshare(2).
+#[allow(missing_docs)]
+pub mod flags {
+    pub const SIGCHLD: usize = 17;
+    pub const CLONE_VM: usize = 0x100;
+    pub const CLONE_VFORK: usize = 0x4000;
+    pub const CLONE_NEWNS: usize = 0x0002_0000;
+    pub const CLONE_NEWIPC: usize = 0x0800_0000;
+    pub const CLONE_NEWPID: usize = 0x2000_0000;
+}
+
+/// "This directory", for calls that take a descriptor of one.
+pub const AT_FDCWD: usize = (-100_isize).cast_unsigned();
+
+/// One system call. What the kernel gives, as it gives it: below zero an errno.
+///
+/// # Safety
+/// Each argument that the kernel takes for a pointer must be valid for what the call does with it.
+pub unsafe fn call(number: usize, a: [usize; 5]) -> isize {
+    let out: isize;
+    // SAFETY: the instruction clobbers rcx and r11 only; memory is the caller's promise.
+    unsafe {
+        asm!("syscall", inlateout("rax") number => out,
+            in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4],
+            lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    out
+}
+
+/// One system call that cannot go wrong unless the bench is wrong.
+///
+/// # Safety
+/// As [`call`].
+pub unsafe fn must(number: usize, a: [usize; 5]) -> usize {
+    // SAFETY: the caller's promise.
+    let out = unsafe { call(number, a) };
+    if out < 0 {
+        let mut text = Text::new();
+        text.string(b"system call ")
+            .number(number)
+            .string(b": errno ")
+            .number(out.unsigned_abs())
+            .string(b"\n");
+        text.write(2);
+        exit(125);
+    }
+    out.unsigned_abs()
+}
+
+/// The address of a string, for the kernel.
+pub fn at(text: &CStr) -> usize {
+    text.as_ptr() as usize
+}
+
+/// Ends the process.
+pub fn exit(status: usize) -> ! {
+    loop {
+        // SAFETY: no pointers; the call does not return.
+        unsafe { call(nr::EXIT_GROUP, [status, 0, 0, 0, 0]) };
+    }
+}
+
+/// Room for a child that shares its parent's memory.
+#[repr(align(4096))]
+struct Stack(core::cell::UnsafeCell<[u8; 8192]>);
+
+// SAFETY: one child at a time uses it, since its parent waits.
+unsafe impl Sync for Stack {}
+
+static STACK: Stack = Stack(core::cell::UnsafeCell::new([0; 8192]));
+
+/// Starts a child in this very memory and waits until it has become another program or has ended, as vfork(2) does;
+/// it has a stack of its own, so nothing of the parent's is overwritten. Gives its PID, or an errno below zero.
+///
+/// # Safety
+/// `child` must not change what the parent relies on.
+pub unsafe fn vfork(flags: usize, child: extern "C" fn(usize) -> !, argument: usize) -> isize {
+    let flags = flags | flags::CLONE_VM | flags::CLONE_VFORK | flags::SIGCHLD;
+    let top = STACK.0.get() as usize + size_of::<Stack>();
+    let out: isize;
+    // SAFETY: the child leaves this code at once, for a function that does not return, on an empty aligned stack. In
+    // the parent this is one system call, which clobbers rcx and r11.
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "call r13", "ud2", "2:",
+            inlateout("rax") nr::CLONE => out, in("rdi") flags, in("rsi") top, in("rdx") 0, in("r10") 0,
+            in("r8") 0, in("r12") argument, in("r13") child as usize, lateout("rcx") _, lateout("r11") _);
+    }
+    out
+}
+
+/// Arguments and environment: two lists that end with a null pointer.
+#[derive(Clone, Copy)]
+pub struct Start {
+    /// The arguments, from the program's name on.
+    pub argv: *mut *const u8,
+    /// The environment.
+    pub envp: *const *const u8,
+    /// How many arguments there are.
+    pub argc: usize,
+}
+
+impl Start {
+    /// From the stack at the start of the process.
+    ///
+    /// # Safety
+    /// To be called with that stack, as `start!` does.
+    pub unsafe fn new(stack: *mut usize) -> Self {
+        // SAFETY: argc, argv, null, envp, null: the ABI.
+        unsafe {
+            let argc = *stack;
+            let argv = stack.add(1).cast::<*const u8>();
+            Start { argv, envp: argv.add(argc + 1), argc }
+        }
+    }
+
+    /// An argument. The bench passes as many as are asked for.
+    pub fn arg(&self, i: usize) -> &'static CStr {
+        if i >= self.argc {
+            exit(124);
+        }
+        // SAFETY: one of argc strings that the kernel put there for good.
+        unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }
+    }
+
+    /// An argument that is a number.
+    pub fn number(&self, i: usize) -> usize {
+        let digits = self.arg(i).to_bytes().iter().filter(|b| b.is_ascii_digit());
+        digits.fold(0, |n, b| n * 10 + usize::from(b - b'0'))
+    }
+}
+
+/// Text that is put together without allocation.
+pub struct Text {
+    bytes: [u8; 512],
+    length: usize,
+}
+
+impl Default for Text {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Text {
+    /// No text yet.
+    pub const fn new() -> Self {
+        Text { bytes: [0; 512], length: 0 }
+    }
+
+    /// Adds this. What does not fit is left out.
+    pub fn string(&mut self, text: &[u8]) -> &mut Self {
+        for byte in text {
+            if self.length < self.bytes.len() {
+                self.bytes[self.length] = *byte;
+                self.length += 1;
+            }
+        }
+        self
+    }
+
+    /// Adds a number.
+    pub fn number(&mut self, mut n: usize) -> &mut Self {
+        let mut digits = [0; 20];
+        let mut from = digits.len();
+        loop {
+            from -= 1;
+            digits[from] = b'0' + (n % 10).to_le_bytes()[0];
+            n /= 10;
+            if n == 0 {
+                break;
+            }
+        }
+        self.string(&digits[from..])
+    }
+
+    /// Writes it to a descriptor and forgets it.
+    pub fn write(&mut self, fd: usize) {
+        // SAFETY: `length` bytes are there.
+        unsafe { call(nr::WRITE, [fd, self.bytes.as_ptr() as usize, self.length, 0, 0]) };
+        self.length = 0;
+    }
+}
+
+/// Makes `fn main(&Start) -> !` the program.
+#[macro_export]
+macro_rules! start {
+    ($main:path) => {
+        core::arch::global_asm!(
+            ".globl _start",
+            "_start:",
+            "xor ebp, ebp",
+            "mov rdi, rsp",
+            "and rsp, -16",
+            "call {entry}",
+            "ud2",
+            entry = sym entry,
+        );
+
+        extern "C" fn entry(stack: *mut usize) -> ! {
+            // SAFETY: called once, by `_start` above, with the stack as the kernel left it.
+            let start = unsafe { $crate::Start::new(stack) };
+            $main(&start)
+        }
+
+        #[panic_handler]
+        fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+            $crate::exit(123)
+        }
+    };
+}
+
+/// The memory functions that the compiler calls by name.
+mod by_name {
+    use core::arch::asm;
+
+    /// # Safety
+    /// As memcpy(3).
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
+        // SAFETY: the caller's promise; the direction flag is clear by the ABI.
+        unsafe {
+            asm!("rep movsb", inout("rcx") n => _, inout("rdi") to => _, inout("rsi") from => _,
+                options(nostack, preserves_flags));
+        }
+        to
+    }
+
+    /// # Safety
+    /// As memset(3).
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
+        // SAFETY: the caller's promise; `al` is the low byte, as C has it.
+        unsafe {
+            asm!("rep stosb", inout("rcx") n => _, inout("rdi") to => _, in("al") byte.to_ne_bytes()[0],
+                options(nostack, preserves_flags));
+        }
+        to
+    }
+
+    /// # Safety
+    /// As strlen(3).
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn strlen(s: *const u8) -> usize {
+        let mut n = 0;
+        // SAFETY: no byte past the NUL is read. Volatile, so that the loop is not made a call of itself.
+        while unsafe { s.add(n).read_volatile() } != 0 {
+            n += 1;
+        }
+        n
+    }
+
+    /// # Safety
+    /// As memcmp(3).
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
+        for i in 0..n {
+            // SAFETY: i < n. Volatile for the same reason as above.
+            let (x, y) = unsafe { (a.add(i).read_volatile(), b.add(i).read_volatile()) };
+            if x != y {
+                return i32::from(x) - i32::from(y);
+            }
+        }
+        0
+    }
+
+    /// # Safety
+    /// As memcmp(3).
+    #[unsafe(no_mangle)]
+    unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
+        // SAFETY: the same promise.
+        unsafe { memcmp(a, b, n) }
+    }
+}

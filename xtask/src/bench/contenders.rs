@@ -1,0 +1,237 @@
+//! What is compared: one table.
+
+use super::pace::Job;
+use super::site::Site;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+pub const SELFDOCK: &str = "selfdock";
+pub const FLOOR: &str = "floor";
+pub const PLAIN: &str = "fork+exec";
+pub const BUBBLEWRAP: &str = "bubblewrap";
+
+/// Hidden by selfdock on the host's root filesystem, and so by the others.
+const HIDDEN: [&str; 9] = ["/home", "/root", "/run", "/var/tmp", "/mnt", "/media", "/srv", "/sys", "/boot"];
+
+/// A way to start a command.
+pub struct Contender {
+    pub name: &'static str,
+    /// Looked for where programs are; empty for what the bench brings.
+    pub program: &'static str,
+    pub as_root: bool,
+    /// Its root filesystem is an image with nothing but the trivial command.
+    pub own_image: bool,
+    /// The command line that starts a command.
+    pub argv: fn(&Site, &[&str]) -> Vec<String>,
+    /// What it lacks or has beyond an instance of selfdock.
+    pub remark: &'static str,
+}
+
+pub const CONTENDERS: &[Contender] = &[
+    Contender {
+        name: PLAIN,
+        program: "",
+        as_root: false,
+        own_image: false,
+        argv: |_, command| words(command),
+        remark: "no isolation at all",
+    },
+    Contender {
+        name: FLOOR,
+        program: "",
+        as_root: false,
+        own_image: false,
+        argv: |site, command| words(&[&[site.floor.as_str(), &site.dev], command].concat()),
+        remark: "the indispensable system calls: no check, no message, no signal passed on",
+    },
+    Contender {
+        name: SELFDOCK,
+        program: "",
+        as_root: false,
+        own_image: false,
+        argv: |site, command| site.run(&[], command),
+        remark: "",
+    },
+    Contender {
+        name: BUBBLEWRAP,
+        program: "bwrap",
+        as_root: false,
+        own_image: false,
+        argv: |_, command| bubblewrap(&[], command),
+        remark: "a user namespace beside, where it is not set-uid",
+    },
+    Contender {
+        name: "unshare",
+        program: "unshare",
+        as_root: true,
+        own_image: false,
+        argv: |_, command| {
+            words(
+                &[&["unshare", "--mount", "--pid", "--ipc", "--fork", "--mount-proc", "--"], command]
+                    .concat(),
+            )
+        },
+        remark: "as root; namespaces and /proc only, the file system stays open",
+    },
+    Contender {
+        name: "nsjail",
+        program: "nsjail",
+        as_root: false,
+        own_image: false,
+        argv: |_, command| nsjail(command),
+        remark: "a user namespace beside",
+    },
+    Contender {
+        name: "firejail",
+        program: "firejail",
+        as_root: false,
+        own_image: false,
+        argv: |_, command| firejail(command),
+        remark: "directories are forbidden, not empty",
+    },
+    Contender {
+        name: "crun",
+        program: "crun",
+        as_root: true,
+        own_image: true,
+        argv: |site, _| bundle(site, &["crun", "--cgroup-manager=disabled"]),
+        remark: "as root",
+    },
+    Contender {
+        name: "runc",
+        program: "runc",
+        as_root: true,
+        own_image: true,
+        argv: |site, _| bundle(site, &["runc"]),
+        remark: "as root, and with a control group",
+    },
+    Contender {
+        name: "podman",
+        program: "podman",
+        as_root: true,
+        own_image: true,
+        argv: |site, _| podman(site),
+        remark: "as root",
+    },
+    Contender {
+        name: "Docker",
+        program: "dockerd",
+        as_root: true,
+        own_image: true,
+        argv: |site, _| docker(site),
+        remark: "as root, by its daemon, and with a control group",
+    },
+];
+
+pub fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// bubblewrap with isolation equal to selfdock's.
+pub fn bubblewrap(options: &[&str], command: &[&str]) -> Vec<String> {
+    let mut all = vec!["bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent"];
+    all.extend(["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]);
+    all.extend(hidden().flat_map(|dir| ["--tmpfs", dir]));
+    words(&[&all[..], options, &["--"], command].concat())
+}
+
+fn nsjail(command: &[&str]) -> Vec<String> {
+    let mut all = vec!["nsjail", "--mode", "o", "--really_quiet", "--disable_clone_newnet"];
+    all.extend(["--disable_clone_newuts", "--disable_clone_newcgroup", "--disable_rlimits"]);
+    all.extend(["--chroot", "/", "--tmpfsmount", "/tmp", "--tmpfsmount", "/dev/shm"]);
+    all.extend(hidden().flat_map(|dir| ["--tmpfsmount", dir]));
+    words(&[&all[..], &["--"], command].concat())
+}
+
+fn firejail(command: &[&str]) -> Vec<String> {
+    let all = ["firejail", "--quiet", "--noprofile", "--ipc-namespace", "--read-only=/"];
+    let more = ["--private-dev", "--private-tmp", "--disable-mnt"];
+    // It needs /run itself.
+    let hidden = hidden().filter(|dir| *dir != "/run");
+    let hidden: Vec<String> = hidden.map(|dir| format!("--blacklist={dir}")).collect();
+    let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
+    words(&[&all[..], &more, &hidden, &["--"], command].concat())
+}
+
+fn hidden() -> impl Iterator<Item = &'static str> {
+    HIDDEN.into_iter().filter(|dir| Path::new(dir).is_dir())
+}
+
+fn bundle(site: &Site, program: &[&str]) -> Vec<String> {
+    let state = site.scratch.join(program[0]).display().to_string();
+    let bundle = site.scratch.join("bundle").display().to_string();
+    words(&[program, &["--root", &state, "run", "--bundle", &bundle, "selfdock-bench"]].concat())
+}
+
+fn podman(site: &Site) -> Vec<String> {
+    let place = |name: &str| site.scratch.join(name).display().to_string();
+    let (root, state) = (place("podman"), place("podman-run"));
+    let mut all = vec!["podman", "--root", &root, "--runroot", &state, "--storage-driver", "vfs"];
+    all.extend(["--cgroup-manager", "cgroupfs", "run", "--rm", "--network", "host", "--uts", "host"]);
+    all.extend(["--cgroups", "disabled", "--log-driver", "none", "--security-opt", "seccomp=unconfined"]);
+    // Its own limits take more than the right to make mounts.
+    all.extend(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]);
+    all.extend(["--read-only", "--tmpfs", "/tmp", "--rootfs", &site.image, "/bin/nothing"]);
+    words(&all)
+}
+
+fn docker(site: &Site) -> Vec<String> {
+    let socket = format!("unix://{}", site.scratch.join("docker.sock").display());
+    let mut all = vec!["docker", "--host", &socket, "run", "--rm", "--network", "host", "--uts", "host"];
+    all.extend(["--log-driver", "none", "--security-opt", "seccomp=unconfined"]);
+    all.extend(["--read-only", "--tmpfs", "/tmp", super::docker::IMAGE, "/bin/nothing"]);
+    words(&all)
+}
+
+/// Where a program is.
+pub fn find(program: &str) -> Option<PathBuf> {
+    let dirs = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    dirs.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists())
+}
+
+impl Contender {
+    pub fn named(name: &str) -> &'static Self {
+        CONTENDERS.iter().find(|contender| contender.name == name).expect("a name of the table")
+    }
+
+    pub fn is_here(&self) -> bool {
+        self.program.is_empty() || find(self.program).is_some()
+    }
+
+    pub fn job(&self, site: &Site, command: &[&str]) -> Job {
+        self.job_of((self.argv)(site, command))
+    }
+
+    /// The job of a command line that begins with the program's name.
+    pub fn job_of(&self, mut argv: Vec<String>) -> Job {
+        if let Some(path) = find(&argv[0]) {
+            argv[0] = path.display().to_string();
+        }
+        Job { who: self.name.to_owned(), as_root: self.as_root, argv }
+    }
+
+    /// The first line of what it says about itself.
+    fn version(&self) -> Option<String> {
+        let said = Command::new(find(self.program)?).arg("--version").stderr(Stdio::null()).output().ok()?;
+        let text = String::from_utf8_lossy(&said.stdout).into_owned();
+        text.lines().find(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned())
+    }
+
+    /// Its name, its version and the options it is given.
+    pub fn describe(&self, site: &Site) -> (String, Value) {
+        let here = self.is_here();
+        let version = if here && !self.program.is_empty() { self.version() } else { None };
+        let line = self.job(site, &["COMMAND"]).argv.join(" ").replace(&site.prefix, "PREFIX");
+        let mut text = format!("{:<11}", self.name);
+        if here {
+            let remark = if self.remark.is_empty() { "" } else { "; " };
+            text += &format!(" {}{remark}{}\n    {line}", version.as_deref().unwrap_or(""), self.remark);
+        } else {
+            text += " absent";
+        }
+        let value = json!({ "name": self.name, "present": here, "version": version, "command": line,
+            "as_root": self.as_root, "remark": self.remark });
+        (text, value)
+    }
+}

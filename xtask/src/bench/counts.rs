@@ -1,0 +1,110 @@
+//! What can be counted exactly: system calls, mounts and page faults of one instance, on the standard host.
+
+use super::Size;
+use super::contenders::{BUBBLEWRAP, Contender, FLOOR, SELFDOCK};
+use super::pace::{Job, Limits};
+use super::site::Site;
+use super::stats::Summary;
+use super::table::Table;
+use super::trace::{self, Calls};
+use crate::run::{Context, Result};
+
+/// Calls that make or change mounts.
+const MOUNTING: [&str; 11] = [
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_tree",
+    "open_tree_attr",
+    "pivot_root",
+    "umount2",
+    "unshare",
+];
+
+/// What one start takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counts {
+    pub system_calls: usize,
+    /// Those of them that are about mounts.
+    pub mount_calls: usize,
+    /// Of all its processes, the command's among them.
+    pub page_faults: usize,
+    /// The calls of each process, in the order of their births.
+    pub processes: Vec<Calls>,
+}
+
+/// How many runs the smallest count is taken from: the stack's random place costs a page fault now and then.
+const RUNS: u32 = 40;
+
+fn count(site: &Site, job: &Job) -> Result<Counts> {
+    let total = |calls: &[Calls]| calls.iter().flat_map(Calls::values).sum::<usize>();
+    let mut best = trace::calls(site, job, &site.standard)?;
+    for _ in 0..2 {
+        let again = trace::calls(site, job, &site.standard)?;
+        if total(&again) < total(&best) {
+            best = again;
+        }
+    }
+    let mounting = |calls: &Calls| MOUNTING.iter().filter_map(|name| calls.get(*name)).sum::<usize>();
+    let limits = Limits { rounds: RUNS, milliseconds: 5000, root: Some(site.standard.clone()), cpu: None };
+    let samples = site.time(&[(job, 1)], &limits)?;
+    let faults = samples[0].iter().map(|sample| sample.faults).min().context_or("no sample")?;
+    Ok(Counts {
+        system_calls: total(&best),
+        mount_calls: best.iter().map(mounting).sum(),
+        page_faults: faults as usize,
+        processes: best,
+    })
+}
+
+/// What the trivial command takes.
+pub fn of(site: &Site, contender: &Contender) -> Result<Counts> {
+    count(site, &contender.job(site, &[&site.nothing]))
+}
+
+trait ContextOr<T> {
+    fn context_or(self, what: &str) -> Result<T>;
+}
+
+impl<T> ContextOr<T> for Option<T> {
+    fn context_or(self, what: &str) -> Result<T> {
+        self.ok_or_else(|| what.to_owned()).context("count")
+    }
+}
+
+pub fn section(site: &Site, _: &Size) -> Result<Table> {
+    let mut table = Table::new("counts", "What one instance takes, on a host of the usual shape", "number");
+    for contender in [FLOOR, SELFDOCK, BUBBLEWRAP].map(Contender::named) {
+        if !contender.is_here() {
+            continue;
+        }
+        let counts = match of(site, contender) {
+            Ok(counts) => counts,
+            Err(error) => {
+                table.notes.push(format!("{} does not work here: {error}", contender.name));
+                continue;
+            }
+        };
+        for (what, number) in [
+            ("system calls", counts.system_calls),
+            ("calls about mounts", counts.mount_calls),
+            ("page faults", counts.page_faults),
+            ("processes", counts.processes.len()),
+        ] {
+            table.add(what, contender.name, Summary::exactly(number as f64));
+        }
+        for (i, calls) in counts.processes.iter().enumerate() {
+            let list: Vec<String> = calls.iter().map(|(name, times)| format!("{name} {times}")).collect();
+            table.notes.push(format!("{}, process {}: {}", contender.name, i + 1, list.join(", ")));
+        }
+    }
+    table.rows.sort_by_key(|row| {
+        ["system calls", "calls about mounts", "page faults", "processes"]
+            .iter()
+            .position(|what| *what == row.case)
+    });
+    Ok(table)
+}
