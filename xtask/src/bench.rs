@@ -157,8 +157,10 @@ fn measure(site: &Site, options: &Options) -> Result {
         tables.push(table);
     }
     let goals = goals::goals(&tables);
-    println!("\nGoals");
-    for goal in &goals {
+    for (i, goal) in goals.iter().enumerate() {
+        if i == 0 {
+            println!("\nGoals");
+        }
         println!("  {:6} {}", if goal.holds { "holds" } else { "missed" }, goal.text);
     }
     if let Some(file) = &options.json {

@@ -139,10 +139,12 @@ fn volumes(site: &Site, size: &Size) -> Result<Table> {
     Ok(table)
 }
 
+/// All depths in turns, so that each is compared with one instance alone, pair by pair.
 fn depth(site: &Site, size: &Size) -> Result<Table> {
     let mut table = Table::new("depth", "Instances inside of each other, all started anew", "µs");
+    let mut jobs = Vec::new();
+    let mut cases = Vec::new();
     for number in [1, 2, 8, 16, 30] {
-        let mut jobs = Vec::new();
         for name in [SELFDOCK, BUBBLEWRAP] {
             let contender = Contender::named(name);
             let nest = |command: Vec<String>, _| {
@@ -150,18 +152,25 @@ fn depth(site: &Site, size: &Size) -> Result<Table> {
                 contender.job(site, &command).argv
             };
             let argv = (0..number).fold(words(&[&site.nothing]), nest);
+            let who = if number == 1 { name.to_owned() } else { format!("{name} {number} deep") };
             if contender.is_here() {
-                jobs.push(Job { who: name.into(), as_root: false, argv });
+                cases.push((who.clone(), number, name));
+                jobs.push(Job { who, as_root: false, argv });
             }
         }
-        over(site, size, &mut table, number, "deep", &jobs)?;
     }
-    let at = |number: usize| table.median(&format!("{number} deep"), SELFDOCK);
-    if let (Some(one), Some(thirty)) = (at(1), at(30)) {
-        table
-            .notes
-            .push(format!("{SELFDOCK}: a level at 30 costs {:.2} times one alone", thirty / 30.0 / one));
+    let mut limits = size.limits();
+    limits.milliseconds *= 3;
+    for mut row in site.compare("in turns", &jobs, &limits, &mut table.notes)? {
+        let case = cases.iter().find(|(who, ..)| *who == row.who);
+        if let Some((_, number, name)) = case {
+            row.case = format!("{number} deep");
+            row.x = Some(f64::from(*number));
+            row.who = (*name).to_owned();
+            table.rows.push(row);
+        }
     }
+    table.notes.push("here `× selfdock` is times one instance alone".into());
     Ok(table)
 }
 
