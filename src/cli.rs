@@ -232,23 +232,36 @@ fn once<'a>(slot: &mut Option<&'a [u8]>, opt: &Opt, value: &'a [u8]) -> Result<(
 }
 
 fn number(opt: &Opt, digits: &[u8]) -> Result<u32> {
-    let parsed = core::str::from_utf8(digits).ok().filter(|s| s.bytes().all(|b| b.is_ascii_digit()));
-    parsed.and_then(|s| s.parse().ok()).filter(|n| i32::try_from(*n).is_ok()).ok_or_else(|| {
+    small(digits).ok_or_else(|| {
         Error::refused(both("option --{=} {}", opt.long.as_bytes(), digits), "not a number that fits")
     })
 }
 
 /// A PID: a positive number that the kernel could have given. Nothing wraps around.
 fn process_id(word: &[u8]) -> Result<u32> {
-    whole(word)
-        .and_then(|n| u32::try_from(n).ok())
-        .filter(|n| *n > 0 && i32::try_from(*n).is_ok())
-        .ok_or_else(|| Error::refused(on("enter {}", word), "not a PID"))
+    small(word).filter(|n| *n > 0).ok_or_else(|| Error::refused(on("enter {}", word), "not a PID"))
+}
+
+/// A number that the kernel takes for an int.
+fn small(digits: &[u8]) -> Option<u32> {
+    whole(digits).and_then(|n| i32::try_from(n).ok()).map(i32::unsigned_abs)
 }
 
 fn whole(digits: &[u8]) -> Option<u64> {
     let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     core::str::from_utf8(digits).ok().filter(|_| all_digits)?.parse().ok()
+}
+
+/// A number with an optional `k`, `M`, `G` or `T` (powers of 1024).
+pub fn scaled(value: &[u8]) -> Option<u64> {
+    let (digits, shift) = match value.split_last() {
+        Some((b'k' | b'K', rest)) => (rest, 10),
+        Some((b'm' | b'M', rest)) => (rest, 20),
+        Some((b'g' | b'G', rest)) => (rest, 30),
+        Some((b't' | b'T', rest)) => (rest, 40),
+        _ => (value, 0),
+    };
+    whole(digits)?.checked_mul(1 << shift)
 }
 
 /// Seconds, minutes, hours or days, with a fraction: `1.5`, `10m`. As timeout(1) has it.
@@ -298,15 +311,7 @@ fn limit(word: &[u8]) -> Result<(&'static str, Option<u64>)> {
     if value == b"unlimited" {
         return Ok((name.trim_end_matches('='), None));
     }
-    let (digits, shift) = match value.split_last() {
-        Some((b'k' | b'K', rest)) => (rest, 10),
-        Some((b'm' | b'M', rest)) => (rest, 20),
-        Some((b'g' | b'G', rest)) => (rest, 30),
-        Some((b't' | b'T', rest)) => (rest, 40),
-        _ => (value, 0),
-    };
-    let amount = whole(digits).and_then(|n| n.checked_mul(1 << shift));
-    amount
+    scaled(value)
         .map(|n| (name.trim_end_matches('='), Some(n)))
         .ok_or_else(|| wrong("not an amount, like 64M or unlimited"))
 }

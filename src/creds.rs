@@ -62,7 +62,7 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     set(CapabilitySet::empty(), permitted)?;
     if permitted.contains(CapabilitySet::SYS_ADMIN) {
         // The kernel made us so at exec, unless fs.suid_dumpable says otherwise.
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")?;
+        become_undumpable()?;
         Ok((caller, Some(Privilege { caller, permitted })))
     } else {
         set(CapabilitySet::empty(), CapabilitySet::empty())?;
@@ -127,11 +127,11 @@ impl Need {
 /// id, and its own gid once setgroups(2) is denied.
 pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
     // Its files in /proc belong to root otherwise. Nothing privileged is held or in memory.
-    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail("become dumpable")?;
+    become_dumpable()?;
     write_once("/proc/self/setgroups", b"deny")?;
     write_once("/proc/self/uid_map", format!("{0} {0} 1", caller.uid).as_bytes())?;
     write_once("/proc/self/gid_map", format!("{0} {0} 1", caller.gid).as_bytes())?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")?;
+    become_undumpable()?;
     verify_ids(caller)?;
     let wanted = need.capabilities(caller);
     set(wanted, wanted)?;
@@ -179,6 +179,16 @@ impl Privileged {
         }
         Ok(())
     }
+}
+
+/// Hides this process from the others of the caller. `PR_SET_DUMPABLE`, prctl(2).
+pub fn become_undumpable() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")
+}
+
+/// Lets its owner look at this process, as at any other.
+pub fn become_dumpable() -> Result<()> {
+    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail("become dumpable")
 }
 
 fn secure_bits() -> Result<CapabilitiesSecureBits> {

@@ -4,6 +4,7 @@
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
 use crate::files;
+use crate::host::LINKS;
 use crate::mount::{Detached, Kind, make_entry};
 use crate::plan::Tmpfs;
 use crate::sources::Device;
@@ -13,15 +14,6 @@ use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags, StatVfsMountFlags};
 use rustix::mount::MountAttrFlags;
-
-/// Links that programs expect in `/dev`.
-const LINKS: &[(&str, &str)] = &[
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-    ("ptmx", "pts/ptmx"),
-];
 
 /// The `/dev` that an installation brings along, below its prefix: devices, links and two
 /// places to mount on. It saves making a dozen files and as many mounts for each instance.

@@ -7,7 +7,7 @@ use crate::error::{OrFail, Quoted, Result, say};
 use crate::launch::own_program;
 use crate::process;
 use crate::supervise::End;
-use crate::sys;
+use crate::sys::{self, new};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
@@ -105,13 +105,10 @@ fn user_namespaces(out: &mut String, caller: Caller) {
             "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
         ),
     ];
-    let works = in_child(|| {
-        const CLONE_NEWUSER: u32 = 0x1000_0000;
-        match sys::clone(CLONE_NEWUSER) {
-            Ok(None) => sys::exit(u8::from(creds::own_user_namespace(caller, Need::default()).is_err())),
-            Ok(Some(pid)) => status_of(pid),
-            Err(_) => 1,
-        }
+    let works = in_child(|| match sys::clone(new::USER) {
+        Ok(None) => sys::exit(u8::from(creds::own_user_namespace(caller, Need::default()).is_err())),
+        Ok(Some(pid)) => status_of(pid),
+        Err(_) => 1,
     });
     if works.is_ok_and(|status| status == 0) {
         out.push_str("ok    user namespaces: unprivileged mode can be used\n");
@@ -132,9 +129,7 @@ fn user_namespaces(out: &mut String, caller: Caller) {
 
 /// How many PID namespaces can be nested from here, by trying.
 fn levels(caller: Caller, privileged: bool) -> u8 {
-    const CLONE_NEWUSER: u32 = 0x1000_0000;
-    const CLONE_NEWPID: u32 = 0x2000_0000;
-    let flags = if privileged { CLONE_NEWPID } else { CLONE_NEWPID | CLONE_NEWUSER };
+    let flags = if privileged { new::PID } else { new::PID | new::USER };
     match sys::clone(flags) {
         Ok(None) if privileged => sys::exit(1 + levels(caller, true)),
         // Without a map a user namespace cannot have another in it.

@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, Pid, PidfdFlags, pidfd_open, set_dumpable_behavior};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::{ThreadNameSpaceType as Namespaces, move_into_thread_name_spaces};
 
 /// An instance to enter, by one of its processes.
@@ -278,9 +278,4 @@ fn become_joiner(join: &Join<'_>, privileged: Privileged) -> Result<()> {
         rustix::thread::set_no_new_privs(true).or_fail("forbid new privileges")?;
     }
     Ok(())
-}
-
-/// Hides this process from the others of the caller, in the instance above all.
-pub fn become_undumpable() -> Result<()> {
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")
 }

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{OrFail, Quoted, Result};
+use crate::host::{DEVICES, HIDDEN};
 use crate::mount::find;
-use crate::plan::{DEVICES, HIDDEN, Plan, Root, Tmpfs, What};
+use crate::plan::{Plan, Root, Tmpfs, What};
 use crate::sandbox::{Job, other_mounts};
 use alloc::string::String;
 use core::fmt::Write as _;

@@ -79,3 +79,13 @@ pub fn read(fd: BorrowedFd<'_>, expected: usize, most: usize) -> Result<Vec<u8>>
         }
     }
 }
+
+/// Writes all of it. write(2)
+#[inline(never)]
+pub fn write(fd: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        rest = &rest[rustix::io::write(fd, rest)?..];
+    }
+    Ok(())
+}

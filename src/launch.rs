@@ -10,14 +10,14 @@ use crate::mount::Detached;
 use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, Watch};
-use crate::sys::{self, Moment, Reach, Start, Tighten};
+use crate::sys::{self, Moment, Reach, Start, Tighten, new};
 use crate::{doctor, explain, files, plan, process, ps};
 use alloc::format;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::process::{DumpableBehavior, PidfdFlags, getpid};
+use rustix::process::{PidfdFlags, getpid};
 
 /// Everything from the first instruction in Rust on.
 pub fn main(start: &Start) -> ! {
@@ -70,11 +70,15 @@ fn go(start: &Start) -> Result<supervise::End> {
 fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> {
     for fd in 0..3 {
         if rustix::io::fcntl_getfd(sys::standard(fd)) == Err(Errno::BADF) {
-            let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC);
-            placeholders.push(epoll.or_fail("fill a closed standard descriptor")?);
+            placeholders.push(placeholder().or_fail("fill a closed standard descriptor")?);
         }
     }
     Ok(())
+}
+
+/// A descriptor that is opened without a path and can be neither read nor written.
+fn placeholder() -> rustix::io::Result<OwnedFd> {
+    rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)
 }
 
 fn run(
@@ -117,8 +121,8 @@ fn try_run(start: &Start, caller: Caller, privilege: Option<Privilege>) -> Resul
     let path = own_program(None)?.map(|program| program.path).unwrap_or_default();
     let command = alloc::vec![path.as_slice(), b"--version"];
     let request = Request { command, chdir: Some(b"/"), ..Request::default() };
-    let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC);
-    sys::redirect(epoll.or_fail("make a place for output")?, 1).or_fail("silence the trial")?;
+    let nowhere = placeholder().or_fail("make a place for output")?;
+    sys::redirect(nowhere, 1).or_fail("silence the trial")?;
     run(&request, start, caller, privilege)
 }
 
@@ -189,7 +193,7 @@ fn enter(
     privilege: Option<Privilege>,
 ) -> Result<supervise::End> {
     check_descriptors(&request.keep_fds)?;
-    enter::become_undumpable()?;
+    creds::become_undumpable()?;
     let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
     let join = Join {
         target: enter::find_target(pid, caller, own.identity)?,
@@ -251,7 +255,7 @@ fn become_supervisor(privileged: Option<Privileged>, care: &Care) -> Result<()> 
         rustix::process::set_parent_process_death_signal(ended).or_fail("end with the outer instance")?;
     }
     sandbox::close_descriptors(&care.descriptors())?;
-    rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail("become dumpable")
+    creds::become_dumpable()
 }
 
 /// What the errnos of clone(2) mean where namespaces are made.
@@ -274,21 +278,15 @@ fn user_namespaces_are_off() -> bool {
 }
 
 fn namespaces(job: &Job<'_>, unprivileged: bool) -> u32 {
-    const CLONE_NEWNS: u32 = 0x0002_0000;
-    const CLONE_NEWUTS: u32 = 0x0400_0000;
-    const CLONE_NEWIPC: u32 = 0x0800_0000;
-    const CLONE_NEWUSER: u32 = 0x1000_0000;
-    const CLONE_NEWPID: u32 = 0x2000_0000;
-    const CLONE_NEWNET: u32 = 0x4000_0000;
-    let mut flags = CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWIPC;
+    let mut flags = new::MOUNT | new::PID | new::IPC;
     if job.hostname.is_some() {
-        flags |= CLONE_NEWUTS;
+        flags |= new::UTS;
     }
     if job.need.network {
-        flags |= CLONE_NEWNET;
+        flags |= new::NETWORK;
     }
     if unprivileged {
-        flags |= CLONE_NEWUSER;
+        flags |= new::USER;
     }
     flags
 }

@@ -36,6 +36,7 @@ extern crate alloc;
 pub mod options;
 pub mod cli;
 pub mod plan;
+pub mod host;
 pub mod command;
 
 // Who acts.

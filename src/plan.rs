@@ -1,7 +1,7 @@
 //! A request becomes a plan: which mounts in which order. Pure: it asks the kernel nothing.
 #![forbid(unsafe_code)]
 
-use crate::cli::{Request, Wish};
+use crate::cli::{Request, Wish, scaled};
 use crate::error::{Error, Result, both, on};
 use alloc::vec::Vec;
 
@@ -25,7 +25,7 @@ pub struct Plan<'a> {
 /// The root filesystem of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Root<'a> {
-    /// The host's own, with [`HIDDEN`] hidden.
+    /// The host's own, with [`crate::host::HIDDEN`] hidden.
     Host,
     /// A directory that holds one.
     Dir(&'a [u8]),
@@ -68,21 +68,6 @@ pub struct Tmpfs {
     /// Permissions of its root directory.
     pub mode: Option<u16>,
 }
-
-/// Directories of the host that an instance sees empty. Whatever is mounted directly under
-/// `/` and is not listed in [`SYSTEM`] is hidden too.
-pub const HIDDEN: &[&str] = &["home", "root", "run", "tmp", "var/tmp", "mnt", "media", "srv", "sys", "boot"];
-
-/// Top-level directories that belong to the operating system; `proc`, `dev` and `tmp` are
-/// made afresh.
-pub const SYSTEM: &[&str] = &[
-    "usr", "etc", "opt", "var", "nix", "gnu", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc",
-    "dev", "tmp",
-];
-
-/// Devices of the host that every instance has, with their numbers.
-pub const DEVICES: &[(&str, u32, u32)] =
-    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
 /// Filesystems of their own under `/dev`: an instance has its own, never the host's.
 const NOT_DEVICES: &[&str] = &["pts", "shm", "mqueue", "hugepages", "fd"];
@@ -241,22 +226,9 @@ impl Tmpfs {
     }
 }
 
-/// A positive number with an optional `k`, `M`, `G` or `T` (powers of 1024).
+/// A positive number with an optional `k`, `M`, `G` or `T`. The kernel counts in a signed 64-bit integer.
 fn amount(text: &str) -> Option<u64> {
-    let shift = match text.bytes().last()?.to_ascii_lowercase() {
-        b'k' => 10,
-        b'm' => 20,
-        b'g' => 30,
-        b't' => 40,
-        _ => 0,
-    };
-    let digits = &text[..text.len() - usize::from(shift > 0)];
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    // The kernel counts in a signed 64-bit integer.
-    let n = digits.parse::<u64>().ok()?.checked_mul(1 << shift)?;
-    (n > 0 && i64::try_from(n).is_ok()).then_some(n)
+    scaled(text.as_bytes()).filter(|n| *n > 0 && i64::try_from(*n).is_ok())
 }
 
 fn mode(text: &str) -> Option<u16> {

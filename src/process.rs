@@ -35,7 +35,8 @@ impl Process {
         Process::parse(pid, &status(pid)?)
     }
 
-    fn parse(pid: Pid, text: &[u8]) -> Option<Self> {
+    /// From the text of that file.
+    pub fn parse(pid: Pid, text: &[u8]) -> Option<Self> {
         let pids = field(text, "NSpid:")?;
         let parent = field(text, "PPid:").and_then(decimal).and_then(|n| i32::try_from(n).ok());
         let memory = field(text, "VmRSS:").and_then(|v| v.split(|b| *b == b' ').next()).and_then(decimal);

@@ -51,7 +51,7 @@ impl Report {
     pub fn write(&self, outcome: &Outcome, wall: Moment) -> Result<()> {
         let text = json(outcome, wall);
         match self {
-            Report::Descriptor(fd) => write_all(fd.as_fd(), &text).or_fail("write the report"),
+            Report::Descriptor(fd) => files::write(fd.as_fd(), text.as_bytes()).or_fail("write the report"),
             Report::File(dir, name) => {
                 // A name of our own beside it, and then a rename: no reader sees half of it.
                 let own = format!(".selfdock-report.{}", rustix::process::getpid().as_raw_nonzero());
@@ -66,16 +66,8 @@ impl Report {
 fn replace(dir: &OwnedFd, own: &str, name: &[u8], text: &str) -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
     let file = files::open(dir.as_fd(), own.as_bytes(), flags)?;
-    write_all(file.as_fd(), text)?;
+    files::write(file.as_fd(), text.as_bytes())?;
     rustix::fs::renameat(dir, own, dir, name)
-}
-
-fn write_all(fd: BorrowedFd<'_>, text: &str) -> rustix::io::Result<()> {
-    let mut rest = text.as_bytes();
-    while !rest.is_empty() {
-        rest = &rest[rustix::io::write(fd, rest)?..];
-    }
-    Ok(())
 }
 
 fn json(outcome: &Outcome, wall: Moment) -> String {

@@ -7,11 +7,12 @@ use crate::dev;
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::filter;
+use crate::host::{HIDDEN, SYSTEM};
 use crate::init;
 use crate::mount::{Detached, Identity, Kind, identity};
-use crate::plan::{HIDDEN, Mount, Plan, SYSTEM, Tmpfs, What, components};
+use crate::plan::{Mount, Plan, Tmpfs, What, components};
 use crate::process::has_ended;
-use crate::sources::{Image, Sources};
+use crate::sources::{Image, Sources, attributes};
 use crate::stage::{Stage, each_entry, piece};
 use crate::sys::{self, Tighten};
 use alloc::vec::Vec;
@@ -144,10 +145,9 @@ fn open_program(program: Option<Program>, privileged: &Privileged) -> Result<Opt
 
 /// Gives the instance its root; says whether it is the host's.
 fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<&Program>) -> Result<bool> {
-    let writable = if job.plan.writable { 0 } else { Tighten::RDONLY };
     let host = matches!(image, Image::Host);
     match image {
-        Image::Host => stage.keep_root(writable | Tighten::NOSUID | Tighten::NODEV)?,
+        Image::Host => stage.keep_root(attributes(job.plan.writable))?,
         Image::Tree(tree) => stage.change_root(tree)?,
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }

@@ -6,9 +6,10 @@ use crate::creds::Privileged;
 use crate::dev::{self, Dev};
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
+use crate::host::DEVICES;
 use crate::mount::{Detached, Identity, Kind, find};
 use crate::names::{self, Names};
-use crate::plan::{DEVICES, Mount, Plan, Root, What};
+use crate::plan::{Mount, Plan, Root, What};
 use crate::stage::Layer;
 use crate::sys::Tighten;
 use alloc::format;
@@ -98,7 +99,7 @@ fn unbindable(error: Error) -> Error {
 }
 
 /// What a root filesystem loses in any case, and what it keeps if it may be written to.
-fn attributes(writable: bool) -> u64 {
+pub fn attributes(writable: bool) -> u64 {
     Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY }
 }
 

@@ -159,7 +159,7 @@ impl<'p> Stage<'p> {
     pub fn stack_roots(&mut self, layers: &[Layer]) -> Result<()> {
         let root = self.begin_own_root()?;
         let layers: Vec<&Layer> = layers.iter().rev().collect();
-        crate::layers::merge(self.privileged, &root, &layers, &mut MOST_BINDS.clone())?;
+        crate::layers::merge(self.privileged, &root, &layers, &mut { MOST_BINDS })?;
         self.leave_old_root(root)
     }
 
@@ -245,10 +245,7 @@ impl<'p> Stage<'p> {
             self.scratch.as_ref().ok_or_else(|| Error::refused(failed, "there is no '/tmp' yet"))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file = files::open(scratch.as_fd(), name, flags).or_fail(failed)?;
-        let mut rest = text;
-        while !rest.is_empty() {
-            rest = &rest[rustix::io::write(&file, rest).or_fail(failed)?..];
-        }
+        files::write(file.as_fd(), text).or_fail(failed)?;
         rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444)).or_fail(failed)?;
         let attributes = Tighten::RDONLY | Tighten::NOEXEC;
         self.piece(name)?.tighten(self.privileged, attributes).or_fail(failed)
@@ -434,6 +431,7 @@ pub fn each_entry(
 fn is_read_only(fd: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(rustix::fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
+
 /// Makes directories down to the last name, which becomes of the kind that is asked for.
 fn grow(mut dir: OwnedFd, names: &[&[u8]], kind: Kind) -> rustix::io::Result<()> {
     for (i, name) in names.iter().enumerate() {

@@ -331,7 +331,8 @@ impl<'a> Watch<'a> {
 /// every signal, which does not show: what it waits for counts as unblocked meanwhile. A
 /// process that is gone counts as one that does not handle it.
 fn handled(pid: Pid, signal: i32) -> bool {
-    let (Some(text), Some(process)) = (status(pid), Process::read(pid)) else { return false };
+    let Some(text) = status(pid) else { return false };
+    let Some(process) = Process::parse(pid, &text) else { return false };
     let sets = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(&text, name));
     let set = sets.fold(0, |all, one| all | one);
     let ours = Process::read(getpid()).and_then(|own| own.program());

@@ -357,8 +357,19 @@ mod by_name {
 
 // ---- processes -----------------------------------------------------------------------------
 
+/// Flags of clone(2) that make namespaces.
+#[allow(missing_docs)]
+pub mod new {
+    pub const MOUNT: u32 = 0x0002_0000;
+    pub const UTS: u32 = 0x0400_0000;
+    pub const IPC: u32 = 0x0800_0000;
+    pub const USER: u32 = 0x1000_0000;
+    pub const PID: u32 = 0x2000_0000;
+    pub const NETWORK: u32 = 0x4000_0000;
+}
+
 /// Starts a process with a copy of this one's memory, in the new namespaces of `flags`
-/// (`CLONE_NEW*`). clone(2). Gives `None` in the child and its PID in the parent.
+/// ([`new`]). clone(2). Gives `None` in the child and its PID in the parent.
 pub fn clone(flags: u32) -> Result<Option<Pid>> {
     const SIGCHLD: u32 = 17;
     const CLONE_VM: u32 = 0x100;

@@ -25,6 +25,11 @@ mod uninstall;
 #[allow(dead_code)]
 mod options;
 
+/// The tables that the trusted binary builds by.
+#[path = "../../src/host.rs"]
+#[allow(dead_code)]
+mod host;
+
 #[path = "../../tests/suite/properties.rs"]
 mod properties;
 

@@ -1,5 +1,6 @@
 //! Puts files where they belong, as root, each one at once or not at all; and looks at the result.
 
+use crate::host::{DEVICES, LINKS};
 use crate::run::{Context, Result, root};
 use crate::{completions, elf, man};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -56,17 +57,6 @@ pub fn place(prefix: &Path) -> Result {
 /// The `/dev` of instances, ready made.
 pub const DEV: &str = "lib/selfdock/dev";
 
-const DEVICES: [(&str, u64, u64); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-
-const LINKS: [(&str, &str); 5] = [
-    ("fd", "/proc/self/fd"),
-    ("stdin", "/proc/self/fd/0"),
-    ("stdout", "/proc/self/fd/1"),
-    ("stderr", "/proc/self/fd/2"),
-    ("ptmx", "pts/ptmx"),
-];
-
 /// Makes the directory that instances show as `/dev`, beside an older one, and then puts it in its place. Instances
 /// that run keep what they have. Where no device node can be made, selfdock puts a `/dev` together for each instance.
 fn prepare_dev(dest: &Path) -> Result {
@@ -80,13 +70,13 @@ fn prepare_dev(dest: &Path) -> Result {
         fs::create_dir(dir.join(name)).context(name)?;
         fs::set_permissions(dir.join(name), Permissions::from_mode(0o755)).context(name)?;
     }
-    for (name, target) in LINKS {
+    for (name, target) in LINKS.iter().copied() {
         symlink(target, dir.join(name)).context(name)?;
     }
-    for (name, major, minor) in DEVICES {
+    for (name, major, minor) in DEVICES.iter().copied() {
         let node = dir.join(name);
         if let Err(error) =
-            mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor))
+            mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major.into(), minor.into()))
         {
             eprintln!("xtask: note: no prepared /dev, as '{}' cannot be made: {error}", node.display());
             return Ok(());
