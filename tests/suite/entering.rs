@@ -1,14 +1,6 @@
-use crate::support::{Background, Dock, args, children, fixture, nested, selfdock};
+use crate::support::{Dock, args, children, fixture, instance, instance_of_root, nested, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
-
-/// A running instance whose command is `cat`.
-fn instance(options: impl IntoIterator<Item = OsString>) -> Background {
-    let mut instance = Dock::run(options.into_iter().chain(args!["cat"])).spawn();
-    instance.write("up\n");
-    assert_eq!(instance.line(), "up");
-    instance
-}
 
 /// `selfdock enter OPTIONS PID`, for words that follow.
 fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Dock {
@@ -79,9 +71,7 @@ fn the_status_is_the_commands(#[values(0, 7, 255)] code: i32) {
 #[test]
 fn a_signal_to_the_joiners_supervisor_reaches_it() {
     let instance = instance([]);
-    let mut joiner = enter([], instance.pid()).arg("cat").spawn();
-    joiner.write("up\n");
-    joiner.line();
+    let mut joiner = enter([], instance.pid()).arg("cat").spawn().that_repeats();
     joiner.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&joiner.wait()), Some(15));
 }
@@ -89,9 +79,7 @@ fn a_signal_to_the_joiners_supervisor_reaches_it() {
 #[test]
 fn it_ends_with_the_instance() {
     let mut instance = instance([]);
-    let mut joiner = enter([], instance.pid()).arg("cat").spawn();
-    joiner.write("up\n");
-    joiner.line();
+    let mut joiner = enter([], instance.pid()).arg("cat").spawn().that_repeats();
     instance.close();
     instance.wait();
     joiner.wait();
@@ -112,9 +100,7 @@ fn an_inner_instance_can_be_entered_from_outside_and_from_inside() {
 /// E1.
 #[test]
 fn what_is_no_instance_is_refused() {
-    let mut shell = Dock::program(args!["unshare", "-Urmpf", "--mount-proc", "cat"]).spawn();
-    shell.write("up\n");
-    shell.line();
+    let shell = Dock::program(args!["unshare", "-Urmpf", "--mount-proc", "cat"]).spawn().that_repeats();
     for pid in [shell.pid(), children(shell.pid())[0], std::process::id().cast_signed()] {
         enter([], pid).arg("true").refused("not an instance");
     }
@@ -129,10 +115,7 @@ fn what_is_no_instance_is_refused() {
 /// E1.
 #[test]
 fn an_instance_of_another_user_is_refused() {
-    let mut other =
-        Dock::program(args![fixture("setuid/probe"), "as-root", selfdock(), "run", "cat"]).spawn();
-    other.write("up\n");
-    other.line();
+    let mut other = instance_of_root();
     for pid in [other.pid(), children(other.pid()).first().copied().unwrap_or(1)] {
         enter([], pid).arg("true").refused("");
     }

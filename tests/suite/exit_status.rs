@@ -58,9 +58,7 @@ fn a_signal_to_selfdock_ends_the_command_as_if_it_were_sent_to_it(
     signal: Signal,
     #[values(0, 2)] depth: usize,
 ) {
-    let mut instance = Dock::run(nested(depth, args!["cat"])).spawn();
-    instance.write("up\n");
-    instance.line();
+    let mut instance = Dock::run(nested(depth, args!["cat"])).spawn().that_repeats();
     instance.signal(signal);
     assert_eq!(instance.wait().signal(), Some(signal as i32));
 }

@@ -44,9 +44,7 @@ fn the_rest_ends_with_the_command_under_init() {
 /// I5.
 #[test]
 fn a_killed_supervisor_takes_init_with_it() {
-    let mut instance = Dock::run(args!["--init", "cat"]).spawn();
-    instance.write("up\n");
-    instance.line();
+    let mut instance = Dock::run(args!["--init", "cat"]).spawn().that_repeats();
     let init = children(instance.pid())[0];
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();

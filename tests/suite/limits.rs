@@ -108,9 +108,7 @@ fn a_report_that_cannot_be_written_is_refused_before_the_command_runs(
 fn a_report_is_written_whole_or_not_at_all() {
     let dir = scratch();
     let file = dir.path().join("report");
-    let mut instance = Dock::run(args!["--report", &file, "cat"]).spawn();
-    instance.write("up\n");
-    instance.line();
+    let mut instance = Dock::run(args!["--report", &file, "cat"]).spawn().that_repeats();
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);

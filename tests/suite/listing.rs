@@ -1,12 +1,4 @@
-use crate::support::{Dock, args, children, fixture, nested, selfdock};
-
-/// A running instance whose command is `cat`.
-fn instance(options: impl IntoIterator<Item = std::ffi::OsString>) -> crate::support::Background {
-    let mut instance = Dock::run(options.into_iter().chain(args!["cat"])).spawn();
-    instance.write("up\n");
-    instance.line();
-    instance
-}
+use crate::support::{Dock, args, children, fixture, instance, instance_of_root, nested, selfdock};
 
 #[test]
 fn an_instance_is_listed_with_its_command_and_root() {
@@ -37,10 +29,7 @@ fn the_json_is_json() {
 
 #[test]
 fn others_instances_are_not_listed() {
-    let mut other =
-        Dock::program(args![fixture("setuid/probe"), "as-root", selfdock(), "run", "cat"]).spawn();
-    other.write("up\n");
-    other.line();
+    let mut other = instance_of_root();
     let table = Dock::new(args!["ps"]).ok();
     let pid = other.pid().to_string();
     assert!(!table.lines().any(|line| line.split_whitespace().next() == Some(pid.as_str())), "{table}");

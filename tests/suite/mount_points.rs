@@ -1,14 +1,12 @@
-use crate::support::{Dock, args, fixture, scratch, selfdock};
-use crate::volumes::user_image;
+use crate::support::{Dock, args, fixture, selfdock};
+use crate::volumes::{marked, user_image};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::symlink;
 
 /// A directory with a marker in it.
 fn volume() -> tempfile::TempDir {
-    let dir = scratch();
-    fs::write(dir.path().join("marker"), "here").unwrap();
-    dir
+    marked("here")
 }
 
 #[rstest]

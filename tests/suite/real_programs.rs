@@ -68,8 +68,7 @@ fn an_interactive_shell_has_job_control() {
 
 #[test]
 fn an_instance_is_a_job_of_the_shell_outside() {
-    let mut terminal = Terminal::start(&["bash", "--norc", "--noprofile", "-i"]);
-    terminal.expect("ready> ");
+    let mut terminal = crate::terminal::shell("bash");
     terminal.send("$SELFDOCK run sh -c 'echo up-$((6*7)); exec sleep 1000'\n");
     terminal.expect("up-42\r\n");
     terminal.press_until("\x1a", "Stopped");

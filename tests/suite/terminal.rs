@@ -2,7 +2,7 @@ use crate::support::{Dock, Terminal, args, selfdock};
 use rstest::rstest;
 
 /// A shell outside, on a terminal of its own.
-fn shell(name: &str) -> Terminal {
+pub fn shell(name: &str) -> Terminal {
     let words: &[&str] =
         if name == "bash" { &["bash", "--norc", "--noprofile", "-i"] } else { &["dash", "-i"] };
     let mut terminal = Terminal::start(words);

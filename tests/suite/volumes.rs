@@ -19,7 +19,7 @@ pub fn user_image() -> TempDir {
 }
 
 /// A directory of the caller with a file in it.
-fn marked(text: &str) -> TempDir {
+pub fn marked(text: &str) -> TempDir {
     let dir = scratch();
     fs::write(dir.path().join("marker"), text).unwrap();
     dir

@@ -1,6 +1,6 @@
 //! Builds, by cargo.
 
-use crate::run::{Context, Result, output, root, run};
+use crate::run::{Result, output, root, run};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -25,7 +25,6 @@ pub fn build_release() -> Result {
 pub struct Built {
     pub suite: PathBuf,
     pub probe: PathBuf,
-    pub floor: PathBuf,
 }
 
 /// Builds the tests, static: they must run in a root filesystem that has no libraries. Naming the target keeps the
@@ -44,10 +43,10 @@ pub fn build_tests() -> Result<Built> {
             .map(|(_, path)| path)
             .ok_or_else(|| format!("cargo built no '{name}'"))
     };
-    Ok(Built { suite: find("suite")?, probe: find("probe")?, floor: Bare::built().floor })
+    Ok(Built { suite: find("suite")?, probe: find("probe")? })
 }
 
-/// Programs without a libc, that the bench measures with and against. The suite takes the floor from them.
+/// Programs without a libc, that the bench measures with and against. The suite takes two of them.
 pub struct Bare {
     pub floor: PathBuf,
     pub idle: PathBuf,
@@ -85,15 +84,5 @@ fn executables(messages: &str) -> impl Iterator<Item = (String, PathBuf)> {
 fn host() -> Result<String> {
     let about = output(Command::new("rustc").arg("-vV"))?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context_none("rustc -vV names no host")?.to_owned())
-}
-
-trait ContextNone<T> {
-    fn context_none(self, what: &str) -> Result<T>;
-}
-
-impl<T> ContextNone<T> for Option<T> {
-    fn context_none(self, what: &str) -> Result<T> {
-        self.ok_or_else(|| what.to_owned()).context("cargo")
-    }
+    Ok(host.ok_or("cargo: rustc -vV names no host")?.to_owned())
 }

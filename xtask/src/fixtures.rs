@@ -1,6 +1,6 @@
 //! What only root can prepare: files that the tests must not reach, and programs that must have no effect.
 
-use crate::cargo::Built;
+use crate::cargo::{Bare, Built};
 use crate::run::{Context, Result, output, root, run};
 use crate::suite::User;
 use nix::mount::{MsFlags, mount};
@@ -65,10 +65,9 @@ fn forbidden(dir: &Path, mode: u32, group: u32) -> Result {
 fn programs(dir: &Path, built: &Built, user: User) -> Result {
     make_dir(&dir.join("bin"), 0o755)?;
     copy(&built.probe, &dir.join("bin/probe"), 0o755)?;
-    privileged(&built.floor, &dir.join("bin/floor"), 0o4750, user)?;
-    let mut compile = Command::new("cc");
-    compile.args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(dir.join("bin/nothing"));
-    run(compile.arg(root().join("tests/bin/nothing.S")))?;
+    let bare = Bare::built();
+    privileged(&bare.floor, &dir.join("bin/floor"), 0o4750, user)?;
+    copy(&bare.nothing, &dir.join("bin/nothing"), 0o755)?;
     let mut compile = Command::new("cc");
     compile.args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(dir.join("bin/crash"));
     run(compile.arg(root().join("tests/bin/crash.S")))?;

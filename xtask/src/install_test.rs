@@ -87,10 +87,7 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
         None => None,
         Some(user) => {
             let mut built = |name| args.value_from_os_str(name, path).context(name);
-            Some((
-                Built { suite: built("--suite")?, probe: built("--probe")?, floor: built("--floor")? },
-                user,
-            ))
+            Some((Built { suite: built("--suite")?, probe: built("--probe")? }, user))
         }
     };
     let filter = args.opt_free_from_str::<String>().context("FILTER")?;
@@ -103,7 +100,7 @@ fn as_root(built: &Built, options: &Options) -> Result {
     let mut command = again_as_root()?;
     command.arg("install-test").args(options.keep.then_some("--keep")).args(options.long.then_some("--long"));
     command.arg("--as").arg(format!("{}:{}", nix::unistd::getuid(), nix::unistd::getgid()));
-    for (name, path) in [("--suite", &built.suite), ("--probe", &built.probe), ("--floor", &built.floor)] {
+    for (name, path) in [("--suite", &built.suite), ("--probe", &built.probe)] {
         command.arg(name).arg(path);
     }
     if let Some(file) = &options.report {

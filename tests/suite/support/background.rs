@@ -46,6 +46,13 @@ impl Background {
         self.lines.recv_timeout(DEADLINE).expect("the command prints a line in time")
     }
 
+    /// The same, once it repeats what it is told: it is `cat`, and has started.
+    pub fn that_repeats(mut self) -> Self {
+        self.write("up\n");
+        assert_eq!(self.line(), "up");
+        self
+    }
+
     /// What it has printed beside, once it has ended.
     pub fn rest(&self) -> Vec<String> {
         self.lines.iter().collect()

@@ -115,3 +115,14 @@ pub fn nested(depth: usize, command: impl IntoIterator<Item = OsString>) -> Vec<
     let levels = std::iter::repeat_n(inner, depth).flatten();
     levels.chain(command).collect()
 }
+
+/// A running instance whose command is `cat`.
+pub fn instance(options: impl IntoIterator<Item = OsString>) -> Background {
+    Dock::run(options.into_iter().chain(args!["cat"])).spawn().that_repeats()
+}
+
+/// The same, of another user.
+pub fn instance_of_root() -> Background {
+    let words = args![place::fixture("setuid/probe"), "as-root", place::selfdock(), "run", "cat"];
+    Dock::program(words).spawn().that_repeats()
+}

@@ -26,11 +26,9 @@ pub mod nr {
     pub const KILL: usize = 62;
     pub const CHDIR: usize = 80;
     pub const MKDIR: usize = 83;
-    pub const UMASK: usize = 95;
     pub const GETPID: usize = 39;
     pub const PTRACE: usize = 101;
     pub const GETUID: usize = 102;
-    pub const GETGID: usize = 104;
     pub const SETGROUPS: usize = 116;
     pub const SETRESUID: usize = 117;
     pub const SETRESGID: usize = 119;

@@ -2,6 +2,7 @@
 
 use super::pace::Job;
 use super::site::Site;
+use crate::host::HIDDEN;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,9 +11,6 @@ pub const SELFDOCK: &str = "selfdock";
 pub const FLOOR: &str = "floor";
 pub const PLAIN: &str = "fork+exec";
 pub const BUBBLEWRAP: &str = "bubblewrap";
-
-/// Hidden by selfdock on the host's root filesystem, and so by the others.
-const HIDDEN: [&str; 9] = ["/home", "/root", "/run", "/var/tmp", "/mnt", "/media", "/srv", "/sys", "/boot"];
 
 /// A way to start a command.
 pub struct Contender {
@@ -132,7 +130,8 @@ pub fn words(words: &[&str]) -> Vec<String> {
 pub fn bubblewrap(options: &[&str], command: &[&str]) -> Vec<String> {
     let mut all = vec!["bwrap", "--unshare-pid", "--unshare-ipc", "--die-with-parent"];
     all.extend(["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]);
-    all.extend(hidden().flat_map(|dir| ["--tmpfs", dir]));
+    let hidden = hidden();
+    all.extend(hidden.iter().flat_map(|dir| ["--tmpfs", dir]));
     words(&[&all[..], options, &["--"], command].concat())
 }
 
@@ -140,7 +139,8 @@ fn nsjail(command: &[&str]) -> Vec<String> {
     let mut all = vec!["nsjail", "--mode", "o", "--really_quiet", "--disable_clone_newnet"];
     all.extend(["--disable_clone_newuts", "--disable_clone_newcgroup", "--disable_rlimits"]);
     all.extend(["--chroot", "/", "--tmpfsmount", "/tmp", "--tmpfsmount", "/dev/shm"]);
-    all.extend(hidden().flat_map(|dir| ["--tmpfsmount", dir]));
+    let hidden = hidden();
+    all.extend(hidden.iter().flat_map(|dir| ["--tmpfsmount", dir]));
     words(&[&all[..], &["--"], command].concat())
 }
 
@@ -148,14 +148,16 @@ fn firejail(command: &[&str]) -> Vec<String> {
     let all = ["firejail", "--quiet", "--noprofile", "--ipc-namespace", "--read-only=/"];
     let more = ["--private-dev", "--private-tmp", "--disable-mnt"];
     // It needs /run itself.
-    let hidden = hidden().filter(|dir| *dir != "/run");
+    let hidden = hidden().into_iter().filter(|dir| dir != "/run");
     let hidden: Vec<String> = hidden.map(|dir| format!("--blacklist={dir}")).collect();
     let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
     words(&[&all[..], &more, &hidden, &["--"], command].concat())
 }
 
-fn hidden() -> impl Iterator<Item = &'static str> {
-    HIDDEN.into_iter().filter(|dir| Path::new(dir).is_dir())
+/// Hidden by selfdock on the host's root filesystem, and so by the others, which have a `/tmp` anyway.
+fn hidden() -> Vec<String> {
+    let all = HIDDEN.iter().filter(|name| **name != "tmp").map(|name| format!("/{name}"));
+    all.filter(|dir| Path::new(dir).is_dir()).collect()
 }
 
 fn bundle(site: &Site, program: &[&str]) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;
 use super::trace::{self, Calls};
-use crate::run::{Context, Result};
+use crate::run::Result;
 
 /// Calls that make or change mounts.
 const MOUNTING: [&str; 11] = [
@@ -51,7 +51,7 @@ fn count(site: &Site, job: &Job) -> Result<Counts> {
     let mounting = |calls: &Calls| MOUNTING.iter().filter_map(|name| calls.get(*name)).sum::<usize>();
     let limits = Limits { rounds: RUNS, milliseconds: 5000, root: Some(site.standard.clone()), cpu: None };
     let samples = site.time(&[(job, 1)], &limits)?;
-    let faults = samples[0].iter().map(|sample| sample.faults).min().context_or("no sample")?;
+    let faults = samples[0].iter().map(|sample| sample.faults).min().ok_or("count: no sample")?;
     Ok(Counts {
         system_calls: total(&best),
         mount_calls: best.iter().map(mounting).sum(),
@@ -63,16 +63,6 @@ fn count(site: &Site, job: &Job) -> Result<Counts> {
 /// What the trivial command takes.
 pub fn of(site: &Site, contender: &Contender) -> Result<Counts> {
     count(site, &contender.job(site, &[&site.nothing]))
-}
-
-trait ContextOr<T> {
-    fn context_or(self, what: &str) -> Result<T>;
-}
-
-impl<T> ContextOr<T> for Option<T> {
-    fn context_or(self, what: &str) -> Result<T> {
-        self.ok_or_else(|| what.to_owned()).context("count")
-    }
 }
 
 pub fn section(site: &Site, _: &Size) -> Result<Table> {
