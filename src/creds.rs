@@ -161,6 +161,12 @@ fn write_once(path: &str, text: &[u8]) -> Result<()> {
 }
 
 impl Privileged {
+    /// The same for a child process, which has its own copy of what this process holds.
+    #[must_use]
+    pub fn for_child(&self) -> Self {
+        Privileged { caller: self.caller }
+    }
+
     /// Gives up everything, and makes sure of it: no capability in any set that the process
     /// could use, no id but the caller's, no flag that would bring capabilities back. A
     /// caller with uid 0 would get them back at exec; `NOROOT` ends that for good, and leaves

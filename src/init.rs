@@ -5,7 +5,7 @@
 use crate::command::Command;
 use crate::error::{Error, OrFail, Result};
 use crate::supervise::{End, Watch, after_signal};
-use crate::sys;
+use crate::sys::{self, Memory};
 use rustix::fd::OwnedFd;
 
 /// Starts the command and stays as PID 1 until it ends; then the kernel ends what is left.
@@ -19,9 +19,8 @@ pub fn run(command: &Command<'_>, status: &OwnedFd) -> Error {
 }
 
 fn watch(command: &Command<'_>, status: &OwnedFd) -> Result<u8> {
-    let Some(child) = sys::clone(0).or_fail("start the command")? else {
-        sys::exit(command.exec().report());
-    };
+    let child =
+        sys::start_child(0, Memory::Shared, || command.exec().report()).or_fail("start the command")?;
     let end = Watch::new(child).and_reap().wait()?.end;
     let (raw, code) = match end {
         End::Exit(code) => (i32::from(code) << 8, code),

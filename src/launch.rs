@@ -10,7 +10,7 @@ use crate::mount::Detached;
 use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, Watch};
-use crate::sys::{self, Moment, Reach, Start, Tighten, new};
+use crate::sys::{self, Memory, Moment, Reach, Start, Tighten, new};
 use crate::{doctor, explain, files, plan, process, ps};
 use alloc::format;
 use alloc::vec::Vec;
@@ -175,11 +175,13 @@ fn launch(mut job: Job<'_>, privileged: Option<Privileged>, care: &Care) -> Resu
         .or_fail("make a pipe")?;
     let unprivileged = privileged.is_none();
     expect_end()?;
-    let child = sys::clone(namespaces(&job, unprivileged)).or_fail("start the instance");
-    let Some(child) = child.map_err(|e| explain_clone(e, unprivileged))? else {
-        sys::exit(sandbox::run(job, privileged).report());
-    };
-    drop(job);
+    // A reaper stays, and with shared memory the supervisor would wait for it here.
+    let memory = if job.status.is_some() { Memory::Copied } else { Memory::Shared };
+    let for_child = privileged.as_ref().map(Privileged::for_child);
+    let child =
+        sys::start_child(namespaces(&job, unprivileged), memory, || sandbox::run(job, for_child).report())
+            .or_fail("start the instance")
+            .map_err(|e| explain_clone(e, unprivileged))?;
     become_supervisor(privileged, care)?;
     care.supervise(child)
 }
@@ -220,13 +222,11 @@ fn enter(
     };
     let privileged = join.target.enter_first(caller, privileged)?;
     expect_end()?;
-    let Some(child) = sys::clone(0)
+    let for_child = privileged.for_child();
+    // The joiner can be reached from inside before it is the command: it has memory of its own.
+    let child = sys::start_child(0, Memory::Copied, || enter::run(&join, for_child).report())
         .or_fail("start a process in the instance")
-        .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?
-    else {
-        sys::exit(enter::run(&join, privileged).report());
-    };
-    drop(join);
+        .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?;
     become_supervisor(Some(privileged), &care)?;
     care.supervise(child)
 }

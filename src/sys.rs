@@ -4,14 +4,16 @@
 //!
 //! What the kernel reads or writes through a pointer here is a reference or a `CStr` of this
 //! file's own functions, alive for the whole call; numbers out of range are the kernel's to
-//! refuse. The program has one thread in each process, so `clone` without `CLONE_VM` leaves
-//! both sides with consistent memory. Calls that rustix types are made through rustix.
+//! refuse. The program has one thread in each process, so a child with a copy of the memory
+//! finds it consistent, and one that shares it has it for itself until the parent goes on.
+//! Calls that rustix types are made through rustix.
 
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::asm;
 use core::cell::Cell;
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 use core::ptr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
@@ -378,6 +380,48 @@ pub fn clone(flags: u32) -> Result<Option<Pid>> {
     // no other thread whose locks it could miss.
     let pid = unsafe { call(nr::CLONE, [flags as usize, NONE, NONE, NONE, NONE, 0]) }?;
     Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
+}
+
+/// What memory a child starts with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// A copy of its parent's.
+    Copied,
+    /// Its parent's own, until it becomes another program or ends; the parent waits. vfork(2)
+    Shared,
+}
+
+/// Starts a process in the new namespaces of `flags` ([`new`]), which does `act` and ends with
+/// its status, and gives its PID. clone(2)
+pub fn start_child<F: FnOnce() -> u8>(flags: u32, memory: Memory, act: F) -> Result<Pid> {
+    const SIGCHLD: u32 = 17;
+    const VM_VFORK: u32 = 0x100 | 0x4000;
+    extern "C" fn child<F: FnOnce() -> u8>(act: *const F) -> ! {
+        // SAFETY: moved out of the frame below, which does not look at it again.
+        exit(unsafe { act.read() }())
+    }
+    let shared = if memory == Memory::Shared { VM_VFORK } else { 0 };
+    let flags = (flags & !VM_VFORK) | shared | SIGCHLD;
+    let act = ManuallyDrop::new(act);
+    let out: isize;
+    // SAFETY: the child leaves this code at once for a function that does not return. It uses
+    // the stack below this frame, where nothing is (no `nostack`, so no red zone either); with
+    // shared memory the parent stands still meanwhile, so that to this frame it is as if the
+    // asm had called the function, and what `F` borrows is alive. In the parent this is one
+    // system call.
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f",
+            "mov rdi, r9", "xor ebp, ebp", "and rsp, -16", "call r12", "ud2", "2:",
+            in("r9") ptr::from_ref(&act), in("r12") child::<F> as *const (),
+            inlateout("rax") nr::CLONE => out, in("rdi") flags as usize, in("rsi") NONE, in("rdx") NONE,
+            in("r10") NONE, in("r8") NONE, out("rcx") _, out("r11") _);
+    }
+    if out < 0 {
+        // As in `call`. No child has taken what `act` holds.
+        drop(ManuallyDrop::into_inner(act));
+        return Err(Errno::from_raw_os_error(i32::try_from(-out).unwrap_or(i32::MAX)));
+    }
+    i32::try_from(out).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)
 }
 
 /// Becomes another program. execve(2). Returns only on failure.
