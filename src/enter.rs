@@ -14,7 +14,7 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::filter;
 use crate::mount::{Identity, find, identity};
-use crate::process::{Process, decimal, field, has_ended, read, words};
+use crate::process::{Process, decimal, ends_within, field, has_ended, read, words};
 use crate::sandbox::{close_descriptors, die_with_supervisor};
 use alloc::format;
 use alloc::vec::Vec;
@@ -78,7 +78,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
     if process.ids != Some((caller.uid, caller.gid)) {
         return refuse("it is not yours");
     }
-    match supervisor(process).and_then(|supervisor| supervisor.program()) {
+    match supervisor(process).and_then(|supervisor| program_of(supervisor, &pinned)) {
         Some(found) if found == program => {}
         Some(_) => return not_an_instance(),
         None => return refuse("not an instance of yours, as far as can be seen"),
@@ -113,6 +113,21 @@ fn supervisor(process: Process) -> Option<Process> {
         above = Process::read(above.parent?)?;
     }
     Some(above)
+}
+
+/// What a supervisor runs. It gives up its privilege when its command has just started, and
+/// nobody may look at it before: that is waited for.
+fn program_of(supervisor: Process, inside: &OwnedFd) -> Option<Identity> {
+    const MILLISECONDS: usize = 100;
+    for _ in 0..MILLISECONDS {
+        if let Some(program) = supervisor.program() {
+            return Some(program);
+        }
+        if ends_within(inside, 1) != Ok(false) {
+            break;
+        }
+    }
+    supervisor.program()
 }
 
 /// Opens what is needed of the target, and compares its restrictions with our own.

@@ -9,6 +9,7 @@ use crate::plan::{Plan, Root, Tmpfs, What};
 use crate::sandbox::{Job, other_mounts};
 use alloc::string::String;
 use core::fmt::Write as _;
+use rustix::fd::AsFd;
 use rustix::fs::OFlags;
 
 /// The text. Fields that the caller named are quoted as in error messages.
@@ -23,10 +24,10 @@ pub fn text(job: &Job<'_>, unprivileged: bool) -> Result<String> {
         Root::Host => {
             let _ = writeln!(out, "root\t'/'\t'/'\t{image}");
             let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
-            let others = other_mounts(&root)?;
+            let others = other_mounts(root.as_fd())?;
             let known = HIDDEN.iter().map(|name| name.as_bytes()).filter(|name| *name != b"tmp");
             for name in known.chain(others.iter().map(|name| &**name)) {
-                let _ = writeln!(out, "hide\t-\t{}\tro,nosuid,nodev,noexec", Quoted(&[b"/", name].concat()));
+                let _ = writeln!(out, "hide\t-\t{}\tro,nosuid,nodev", Quoted(&[b"/", name].concat()));
             }
         }
         Root::Dir(dir) => {
@@ -40,7 +41,7 @@ pub fn text(job: &Job<'_>, unprivileged: bool) -> Result<String> {
             }
         }
     }
-    let _ = writeln!(out, "tmpfs\t-\t'/tmp'\t{}", options(&Tmpfs { mode: Some(0o1777), ..Tmpfs::DEFAULT }));
+    let _ = writeln!(out, "tmpfs\t-\t'/tmp'\t{}", options(&Tmpfs::DEFAULT));
     names(&mut out, plan);
     for mount in &plan.mounts {
         let dst = Quoted(&mount.dst);
@@ -63,8 +64,8 @@ pub fn text(job: &Job<'_>, unprivileged: bool) -> Result<String> {
         let _ = writeln!(out, "device\t{0}\t{0}\tro,nosuid,noexec", Quoted(&path));
     }
     out.push_str("devpts\t-\t'/dev/pts'\trw,nosuid,noexec\n");
-    let shm = plan.shm.as_ref().map_or_else(|| String::from("rw,nosuid,nodev,shared with /tmp"), options);
-    let _ = writeln!(out, "tmpfs\t-\t'/dev/shm'\t{shm}");
+    let shm = plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
+    let _ = writeln!(out, "tmpfs\t-\t'/dev/shm'\t{}", options(shm));
     out.push_str("proc\t-\t'/proc'\trw,nosuid,nodev,noexec\n");
     if let Some(program) = &job.program {
         let flags = if unprivileged { "ro,nosuid,nodev" } else { "ro,nodev" };

@@ -10,7 +10,7 @@ use crate::mount::Detached;
 use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, Watch};
-use crate::sys::{self, Memory, Moment, Reach, Start, Tighten, new};
+use crate::sys::{self, Memory, Moment, Start, Tighten, new};
 use crate::{doctor, explain, files, plan, process, ps};
 use alloc::format;
 use alloc::vec::Vec;
@@ -338,7 +338,5 @@ fn own_mount(
     let trusted =
         stat.st_uid == 0 && stat.st_mode & 0o022 == 0 && FileType::from_raw_mode(stat.st_mode).is_file();
     let attributes = Tighten::RDONLY | Tighten::NODEV | if trusted { 0 } else { Tighten::NOSUID };
-    let tree = Detached::copy(privileged, file.as_fd(), b"")?;
-    sys::tighten(tree.0.as_fd(), Tighten::set(attributes).and_private(), Reach::One)?;
-    Ok(tree)
+    Detached::copy(privileged, file, b"", attributes)
 }

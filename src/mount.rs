@@ -8,9 +8,11 @@ use crate::files;
 use crate::plan::Tmpfs;
 use crate::sys::{self, Reach, Tighten};
 use alloc::format;
+use alloc::string::String;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::path::Arg;
 
 /// A mount that is attached nowhere yet. Closing it ends it.
 #[derive(Debug)]
@@ -24,9 +26,10 @@ pub fn find(path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
 
 impl Detached {
     /// A copy of the file or tree at `path` below `dir` (an empty path: `dir` itself), with
-    /// all mounts in it, so that nothing they cover shows. `open_tree(2)`.
-    pub fn copy(_: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix::io::Result<Self> {
-        copy_tree(dir.as_fd(), path).map(Detached)
+    /// all mounts in it, so that nothing they cover shows. They get these attributes on top of
+    /// their own, and nothing is mounted into them from outside any more. `open_tree(2)`.
+    pub fn copy(_: &Privileged, dir: impl AsFd, path: &[u8], set: u64) -> rustix::io::Result<Self> {
+        copy_tree(dir.as_fd(), path, Tighten::set(set).and_private()).map(Detached)
     }
 
     /// A fresh filesystem of this type. The attributes are those of its mount. fsopen(2).
@@ -49,18 +52,10 @@ impl Detached {
 
     /// A fresh tmpfs.
     pub fn tmpfs(privileged: &Privileged, options: &Tmpfs) -> Result<Self> {
-        let size = format!("{}", options.size.unwrap_or(64 << 20));
-        let inodes = format!("{}", options.inodes.unwrap_or(16384));
-        let mode = format!("{:o}", options.mode.unwrap_or(0o755));
+        let (size, inodes, mode) = values(options);
         let options = [("size", size.as_str()), ("nr_inodes", &inodes), ("mode", &mode)];
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
         Detached::fresh(privileged, "tmpfs", &options, attributes)
-    }
-
-    /// Adds attributes to this mount and all in it.
-    pub fn tighten(self, _: &Privileged, set: u64) -> rustix::io::Result<Self> {
-        sys::tighten(&self.0, Tighten::set(set), Reach::Tree)?;
-        Ok(self)
     }
 
     /// Attaches it on `target` and gives its root, now in place. `move_mount(2)`.
@@ -75,8 +70,33 @@ impl Detached {
     }
 }
 
+fn values(options: &Tmpfs) -> (String, String, String) {
+    let size = options.size.unwrap_or(64 << 20);
+    let inodes = options.inodes.unwrap_or(16384);
+    let mode = options.mode.unwrap_or(0o755);
+    (format!("{size}"), format!("{inodes}"), format!("{mode:o}"))
+}
+
+/// Mounts a fresh tmpfs on `name` in the current directory, or on that itself: `.`. One call,
+/// where [`Detached::tmpfs`] takes seven and gives a descriptor. mount(2)
+pub fn tmpfs_on(_: &Privileged, name: &str, options: &Tmpfs) -> rustix::io::Result<()> {
+    let (size, inodes, mode) = values(options);
+    let options = format!("size={size},nr_inodes={inodes},mode={mode}");
+    fresh_on("tmpfs", name, MountFlags::NOSUID | MountFlags::NODEV, &options)
+}
+
+/// Mounts a fresh devpts on `name` in the current directory. mount(2)
+pub fn devpts_on(_: &Privileged, name: &str) -> rustix::io::Result<()> {
+    fresh_on("devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, "ptmxmode=0666,mode=0620")
+}
+
 #[inline(never)]
-fn copy_tree(dir: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+fn fresh_on(kind: &str, name: &str, flags: MountFlags, options: &str) -> rustix::io::Result<()> {
+    options.into_with_c_str(|options| rustix::mount::mount(kind, name, kind, flags, options))
+}
+
+#[inline(never)]
+fn copy_tree(dir: BorrowedFd<'_>, path: &[u8], attributes: Tighten) -> rustix::io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_RECURSIVE
@@ -85,7 +105,13 @@ fn copy_tree(dir: BorrowedFd<'_>, path: &[u8]) -> rustix::io::Result<OwnedFd> {
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
     }
-    rustix::mount::open_tree(dir, path, flags)
+    if let Ok(tree) = sys::open_tree_attr(dir, path, flags.bits(), attributes) {
+        return Ok(tree);
+    }
+    // A kernel before 6.15; or what fails now as well.
+    let tree = rustix::mount::open_tree(dir, path, flags)?;
+    sys::tighten(&tree, attributes, Reach::Tree)?;
+    Ok(tree)
 }
 
 #[inline(never)]

@@ -81,8 +81,7 @@ impl Names {
         let failed = on("show {} inside", path);
         if Kind::of(&fd).or_fail(failed)? == Kind::File {
             let attributes = Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV | Tighten::NOEXEC;
-            let tree = Detached::copy(privileged, &fd, b"").or_fail(failed)?;
-            self.files.push((path, tree.tighten(privileged, attributes).or_fail(failed)?));
+            self.files.push((path, Detached::copy(privileged, &fd, b"", attributes).or_fail(failed)?));
         }
         Ok(())
     }

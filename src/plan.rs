@@ -197,13 +197,13 @@ fn device(path: &[u8]) -> Result<Vec<u8>> {
 }
 
 impl Tmpfs {
-    /// What `/tmp` and `/dev/shm` share when nothing else is said: enough for temporary
-    /// files, too little to hurt the host. A file of a page each fills both limits.
-    pub const DEFAULT: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(16384), mode: Some(0o755) };
+    /// What `/tmp` and `/dev/shm` are when nothing else is said: enough for temporary files,
+    /// too little to hurt the host. A file of a page each fills both limits.
+    pub const DEFAULT: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(16384), mode: Some(0o1777) };
 
     /// Reads `size=1G,nr_inodes=10k,mode=1777`; `-` stands for no options.
     fn parse(options: &[u8]) -> Result<Self> {
-        let mut out = Tmpfs { mode: Some(0o1777), ..Tmpfs::DEFAULT };
+        let mut out = Tmpfs::DEFAULT;
         if options == b"-" {
             return Ok(out);
         }

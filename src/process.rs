@@ -68,8 +68,13 @@ impl Process {
 
 /// Whether the process of a pidfd has ended. `pidfd_open(2)`: then it can be read.
 pub fn has_ended(pidfd: &OwnedFd) -> rustix::io::Result<bool> {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).map(|ready| ready > 0)
+    ends_within(pidfd, 0)
+}
+
+/// The same, if need be within some milliseconds, under a thousand, from now on.
+pub fn ends_within(pidfd: &OwnedFd, milliseconds: u16) -> rustix::io::Result<bool> {
+    let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(milliseconds.min(999)) * 1_000_000 };
+    poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit)).map(|ready| ready > 0)
 }
 
 /// A whole file of `/proc`.

@@ -3,7 +3,7 @@
 
 use crate::command::Command;
 use crate::creds::{self, Caller, Need, Privileged};
-use crate::dev;
+use crate::dev::{self, Dev};
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::filter;
@@ -13,10 +13,10 @@ use crate::mount::{Detached, Identity, Kind, identity};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
 use crate::process::has_ended;
 use crate::sources::{Image, Sources, attributes};
-use crate::stage::{Stage, each_entry, piece};
+use crate::stage::{Stage, each_entry, open_in};
 use crate::sys::{self, Tighten};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
 use rustix::io::Errno;
 
@@ -75,29 +75,34 @@ pub fn run(mut job: Job<'_>, privileged: Option<Privileged>) -> Error {
 
 fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Option<OwnedFd>)> {
     let umask = rustix::process::umask(Mode::empty());
-    let mut stage = Stage::begin(&privileged, job.plan.writable)?;
     // open
     let program = open_program(job.program.take(), &privileged)?;
     let sources = Sources::open(&job.plan, program.as_ref().map(|p| &*p.path), &privileged)?;
     // build
+    let of_root = if matches!(sources.image, Image::Host) { attributes(job.plan.writable) } else { 0 };
+    let mut stage = Stage::begin(&privileged, job.plan.writable, of_root)?;
+    if let Some(empty) = sources.empty {
+        stage.cover_by(empty, matches!(sources.dev, Dev::Assembled(_)))?;
+    }
     let host = set_root(&mut stage, &job, sources.image, program.as_ref())?;
-    stage.show_tmp(make_pieces(&privileged)?)?;
+    stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT)?;
     if host {
         hide_directories(&mut stage)?;
     }
     sources.names.show(&mut stage, &privileged)?;
     mount_wishes(&mut stage, &privileged, &job.plan.mounts, sources.trees)?;
-    dev::mount(&mut stage, &privileged, sources.dev, sources.devices, job.plan.shm.as_ref())?;
-    mount_proc(&mut stage, &privileged, sources.proc, job.caller)?;
+    let shm = job.plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
+    dev::mount(&mut stage, &privileged, sources.dev, sources.devices, shm)?;
     show_program(&mut stage, &privileged, program, job.plan.writable)?;
+    let root = mount_proc(stage, &privileged, sources.proc, job.caller)?;
     if let Some(name) = job.hostname {
         sys::sethostname(name).or_fail(on("set the host name {}", name))?;
     }
     if job.need.network {
         sys::loopback_up().or_fail("bring loopback up")?;
     }
-    let start = start_directory(&stage, &job.command, sources.here)?;
-    stage.finish()?;
+    let start = start_directory(&root, &job.command, sources.here)?;
+    drop(root);
     rustix::process::fchdir(&start).or_fail(on("enter {}", job.command.directory()))?;
     drop(start);
     rustix::process::umask(umask);
@@ -137,8 +142,7 @@ fn open_program(program: Option<Program>, privileged: &Privileged) -> Result<Opt
             return Ok(None);
         }
         let attributes = Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV;
-        let tree = Detached::copy(privileged, fd, b"").or_fail(failed)?;
-        program.tree = Some(tree.tighten(privileged, attributes).or_fail(failed)?);
+        program.tree = Some(Detached::copy(privileged, fd, b"", attributes).or_fail(failed)?);
     }
     Ok(Some(program))
 }
@@ -147,7 +151,7 @@ fn open_program(program: Option<Program>, privileged: &Privileged) -> Result<Opt
 fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<&Program>) -> Result<bool> {
     let host = matches!(image, Image::Host);
     match image {
-        Image::Host => stage.keep_root(attributes(job.plan.writable))?,
+        Image::Host => {}
         Image::Tree(tree) => stage.change_root(tree)?,
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }
@@ -160,41 +164,18 @@ fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<
     Ok(host)
 }
 
-/// The tmpfs of the instance, with the pieces that its mounts are made from.
-fn make_pieces(privileged: &Privileged) -> Result<Detached> {
-    let tmpfs = Detached::tmpfs(privileged, &Tmpfs::DEFAULT)?;
-    for name in [piece::TMP, piece::SHM] {
-        files::make_directory(tmpfs.0.as_fd(), name, 0o1777).or_fail("fill the instance's tmpfs")?;
-    }
-    Ok(tmpfs)
-}
-
 fn hide_directories(stage: &mut Stage<'_>) -> Result<()> {
     stage.hide_all(HIDDEN.iter().copied().filter(|name| *name != "tmp"))?;
-    let root = stage.open(b"/", OFlags::DIRECTORY).or_fail("look for mounts in '/'")?;
-    for name in other_mounts(&root)? {
-        hide(stage, &[b"/", &*name].concat())?;
+    for name in other_mounts(stage.root())? {
+        stage.hide(&[b"/", &*name].concat())?;
     }
     Ok(())
 }
 
-/// Hides what is there; what is not there is fine.
-fn hide(stage: &mut Stage<'_>, path: &[u8]) -> Result<()> {
-    let failed = on("hide {}", path);
-    match stage.open(path, OFlags::empty()) {
-        Ok(fd) => {
-            let kind = Kind::of(&fd).or_fail(failed)?;
-            stage.hide(&fd, path, kind)
-        }
-        Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
-        Err(errno) => Err(Error::of(failed, errno)),
-    }
-}
-
 /// Names in the host's root directory, beyond the well-known, on which something is mounted.
-pub fn other_mounts(root: &OwnedFd) -> Result<Vec<Vec<u8>>> {
+pub fn other_mounts(root: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
-    each_entry(root.as_fd(), "look for mounts in '/'".into(), |name| {
+    each_entry(root, "look for mounts in '/'".into(), |name| {
         if HIDDEN.iter().chain(SYSTEM).any(|known| known.as_bytes() == name) {
             return Ok(());
         }
@@ -217,37 +198,38 @@ fn mount_wishes(
     trees: Vec<Option<(Detached, Kind)>>,
 ) -> Result<()> {
     for (mount, tree) in mounts.iter().zip(trees) {
-        let failed = match mount.what {
-            What::Bind { src, .. } => both("bind {} on {}", src, &mount.dst),
-            _ => on("mount on {}", &mount.dst),
-        };
         match (&mount.what, tree) {
-            (What::Mask, _) => hide(stage, &mount.dst)?,
-            (What::Tmpfs(options), _) => {
-                let target = stage.mount_point(&mount.dst, Kind::Directory)?;
-                let fd = Detached::tmpfs(privileged, options)?.attach(privileged, target).or_fail(failed)?;
-                stage.note_own(&fd)?;
-            }
-            (What::Bind { .. }, Some((tree, kind))) => {
+            (What::Mask, _) => stage.hide(&mount.dst)?,
+            (What::Tmpfs(options), _) => stage.mount_tmpfs(&mount.dst, options)?,
+            (What::Bind { src, .. }, tree) => {
+                let failed = both("bind {} on {}", src, &mount.dst);
+                let Some((tree, kind)) = tree else {
+                    return Err(Error::refused(failed, "its source was not opened"));
+                };
                 let target = stage.mount_point(&mount.dst, kind)?;
                 tree.attach(privileged, &target).or_fail(failed).map_err(|e| match kind {
                     Kind::Directory => e.hint_if(Errno::NOTDIR, "a directory cannot be bound on a file"),
                     Kind::File => e.hint_if(Errno::NOTDIR, "a file cannot be bound on a directory"),
                 })?;
             }
-            (What::Bind { .. }, None) => return Err(Error::refused(failed, "its source was not opened")),
         }
     }
     Ok(())
 }
 
-/// Mounts the instance's procfs. A caller with uid 0 owns what is in it, so everything but
-/// the processes' own entries is made read-only for it.
-fn mount_proc(stage: &mut Stage<'_>, privileged: &Privileged, proc: Detached, caller: Caller) -> Result<()> {
+/// Mounts the instance's procfs, last of all: it covers what pieces were made from. A caller
+/// with uid 0 owns what is in it, so everything but the processes' own entries is made
+/// read-only for it. Ends the construction, and gives the root directory.
+fn mount_proc(
+    mut stage: Stage<'_>,
+    privileged: &Privileged,
+    proc: Detached,
+    caller: Caller,
+) -> Result<OwnedFd> {
     let target = stage.own_mount_point("/proc")?;
     let proc = proc.attach(privileged, target).or_fail("mount on '/proc'")?;
     if caller.uid != 0 {
-        return Ok(());
+        return stage.finish();
     }
     each_entry(proc.as_fd(), "list '/proc'".into(), |name| {
         let failed = on("make {} of '/proc' read-only", name);
@@ -258,10 +240,10 @@ fn mount_proc(stage: &mut Stage<'_>, privileged: &Privileged, proc: Detached, ca
         if process || !could_be_written {
             return Ok(());
         }
-        let tree = Detached::copy(privileged, &proc, name).or_fail(failed)?;
-        let tree = tree.tighten(privileged, Tighten::RDONLY).or_fail(failed)?;
+        let tree = Detached::copy(privileged, &proc, name, Tighten::RDONLY).or_fail(failed)?;
         tree.attach_at(privileged, &proc, name).or_fail(failed).map(drop)
-    })
+    })?;
+    stage.finish()
 }
 
 /// selfdock itself, at the path it was started from: the one mount on which a set-uid bit
@@ -282,12 +264,12 @@ fn show_program(
 
 /// Where the command starts: where the caller says; or in the caller's own directory, if it
 /// is the same inside; or in the root.
-fn start_directory(stage: &Stage<'_>, command: &Command<'_>, here: Option<Identity>) -> Result<OwnedFd> {
+fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>) -> Result<OwnedFd> {
     let dir = command.directory();
-    match stage.open(dir, OFlags::DIRECTORY) {
+    match open_in(root, dir, OFlags::DIRECTORY) {
         Ok(fd) if command.chosen_directory() || (here.is_some() && identity(&fd).ok() == here) => Ok(fd),
         Err(errno) if command.chosen_directory() => Err(Error::of(on("enter {}", dir), errno)),
-        _ => stage.open(b"/", OFlags::DIRECTORY).or_fail("enter '/'"),
+        _ => open_in(root, b"/", OFlags::DIRECTORY).or_fail("enter '/'"),
     }
 }
 

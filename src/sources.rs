@@ -14,7 +14,7 @@ use crate::stage::Layer;
 use crate::sys::Tighten;
 use alloc::format;
 use alloc::vec::Vec;
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -28,6 +28,9 @@ pub struct Device {
     /// A device, or a directory of them.
     pub kind: Kind,
 }
+
+/// What the mount of a device gets on top of its own attributes.
+const DEVICE: u64 = Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC;
 
 /// The root filesystem, opened.
 pub enum Image {
@@ -52,6 +55,8 @@ pub struct Sources {
     pub trees: Vec<Option<(Detached, Kind)>>,
     /// The usual devices.
     pub dev: Dev,
+    /// An empty directory of root's, where the installation has prepared one.
+    pub empty: Option<OwnedFd>,
     /// Those that were asked for.
     pub devices: Vec<Device>,
     /// Where host and user names come from.
@@ -65,13 +70,15 @@ impl Sources {
         let trees = plan.mounts.iter().map(|mount| open_mount(mount, privileged)).collect::<Result<_>>()?;
         let devices =
             plan.devices.iter().map(|path| other_device(path, privileged)).collect::<Result<_>>()?;
-        let dev = match program.and_then(|path| dev::prepared(privileged, path)) {
+        let prepared = program.and_then(dev::prepared);
+        let dev = match prepared.as_ref().and_then(|dir| dev::copy_prepared(privileged, dir)) {
             Some(tree) => Dev::Prepared(tree),
             None => Dev::Assembled(usual_devices(privileged)?),
         };
+        let empty = prepared.as_ref().and_then(dev::empty);
         let names = names::open(plan, privileged)?;
         let image = open_image(plan, privileged)?;
-        Ok(Sources { here, proc: fresh_proc(privileged)?, image, trees, dev, devices, names })
+        Ok(Sources { here, proc: fresh_proc(privileged)?, image, trees, dev, empty, devices, names })
     }
 }
 
@@ -90,8 +97,8 @@ fn open_mount(mount: &Mount<'_>, privileged: &Privileged) -> Result<Option<(Deta
     let fd = find(src, OFlags::empty()).or_fail(failed)?;
     let kind = Kind::of(&fd).or_fail(failed)?;
     let attributes = Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY };
-    let tree = Detached::copy(privileged, &fd, b"").or_fail(failed).map_err(unbindable)?;
-    Ok(Some((tree.tighten(privileged, attributes).or_fail(failed)?, kind)))
+    let tree = Detached::copy(privileged, &fd, b"", attributes).or_fail(failed).map_err(unbindable)?;
+    Ok(Some((tree, kind)))
 }
 
 fn unbindable(error: Error) -> Error {
@@ -109,8 +116,8 @@ fn open_image(plan: &Plan<'_>, privileged: &Privileged) -> Result<Image> {
         Root::Host => Ok(Image::Host),
         Root::Dir(dir) => {
             let failed = on("use the root filesystem {}", dir);
-            let tree = Detached::copy(privileged, open(dir)?, b"").or_fail(failed).map_err(unbindable)?;
-            Ok(Image::Tree(tree.tighten(privileged, attributes(plan.writable)).or_fail(failed)?))
+            let tree = Detached::copy(privileged, open(dir)?, b"", attributes(plan.writable));
+            Ok(Image::Tree(tree.or_fail(failed).map_err(unbindable)?))
         }
         Root::Layers(dirs) => {
             let mut layers = Vec::with_capacity(dirs.len());
@@ -136,7 +143,7 @@ fn usual_devices(privileged: &Privileged) -> Result<Vec<Device>> {
 fn usual_device(name: &str, number: u64, privileged: &Privileged) -> Result<Device> {
     let path = format!("/dev/{name}");
     let failed = on("show the device {}", path.as_bytes());
-    let tree = Detached::copy(privileged, CWD, path.as_bytes()).or_fail(failed)?;
+    let tree = Detached::copy(privileged, CWD, path.as_bytes(), DEVICE).or_fail(failed)?;
     let stat = rustix::fs::fstat(tree.0.as_fd()).or_fail(failed)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != number {
         return Err(Error::refused(failed, "it is not that device"));
@@ -155,5 +162,6 @@ fn other_device(path: &[u8], privileged: &Privileged) -> Result<Device> {
         FileType::CharacterDevice | FileType::BlockDevice => Kind::File,
         _ => return Err(Error::refused(failed, "neither a device nor a directory")),
     };
-    Ok(Device { path: path.to_vec(), tree: Detached::copy(privileged, &fd, b"").or_fail(failed)?, kind })
+    let tree = Detached::copy(privileged, &fd, b"", DEVICE).or_fail(failed)?;
+    Ok(Device { path: path.to_vec(), tree, kind })
 }

@@ -8,7 +8,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files;
-use crate::mount::{Detached, Kind, enter, find, identity, make_entry};
+use crate::mount::{self, Detached, Identity, Kind, enter, find, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
 use alloc::format;
@@ -24,8 +24,9 @@ const MOST_ENTRIES: usize = 4096;
 /// How many binds the layers of a root filesystem may take.
 const MOST_BINDS: usize = 16384;
 
-/// The root directory of an instance, where it needs one of its own: room for names only.
-const OWN_ROOT: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(65536), mode: Some(0o755) };
+/// The root directory of an instance, where it needs one of its own, and the tmpfs of other
+/// pieces: room for names only.
+const PIECES: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(65536), mode: Some(0o755) };
 
 /// One of several trees that make up a root filesystem.
 pub struct Layer {
@@ -35,19 +36,12 @@ pub struct Layer {
     pub attributes: u64,
 }
 
+/// What a cover cannot be used for.
+const COVER: u64 = Tighten::RDONLY | Tighten::NOEXEC;
+
 /// How many symbolic links are followed to a place where a mount point is to be made: the
 /// kernel's own limit.
 const MOST_LINKS: usize = 40;
-
-/// The parts of the tmpfs of an instance, of which only pieces are shown.
-pub mod piece {
-    /// What `/tmp` shows.
-    pub const TMP: &[u8] = b"tmp";
-    /// What `/dev/shm` shows.
-    pub const SHM: &[u8] = b"shm";
-    /// What `/dev` shows, if it is put together.
-    pub const DEV: &[u8] = b"dev";
-}
 
 /// An instance under construction.
 pub struct Stage<'p> {
@@ -56,10 +50,13 @@ pub struct Stage<'p> {
     root: OwnedFd,
     /// Whether missing mount points are made in the image, as far as the caller may.
     in_image: bool,
-    /// Its tmpfs, attached on `/tmp` and writable there until the end.
+    /// A tmpfs for pieces of the instance's own, made when first needed: attached on `/proc`,
+    /// where procfs covers it in the end, and writable until then.
     scratch: Option<OwnedFd>,
     /// An empty read-only directory, attached somewhere: what covers are copied from.
     cover: Option<OwnedFd>,
+    /// What an outer instance has covered with, so that it need not be covered again.
+    covered: Option<Identity>,
     covers: u32,
     /// Filesystems that selfdock made: entries can be added where they are writable.
     own: Vec<u64>,
@@ -68,30 +65,35 @@ pub struct Stage<'p> {
 }
 
 impl<'p> Stage<'p> {
-    /// Starts from the root directory of this process, in a mount namespace of its own that
-    /// nothing passes into or out of any more. `mount_namespaces(7)`.
-    pub fn begin(privileged: &'p Privileged, in_image: bool) -> Result<Self> {
+    /// Starts from the root directory of this process, in a mount namespace of its own. Nothing
+    /// passes into or out of its mounts any more, and they all get these attributes. What is
+    /// to be without them must have been copied before. `mount_namespaces(7)`.
+    pub fn begin(privileged: &'p Privileged, in_image: bool, attributes: u64) -> Result<Self> {
         const CHROOT: &str = "the root directory is a chroot and not a mount; bind it on itself first";
         let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
-        sys::tighten(&root, Tighten::default().and_private(), Reach::Tree)
+        sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
             .or_fail("make mounts private")
             .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
         let (own, unfinished) = (Vec::new(), Vec::new());
-        Ok(Stage { privileged, root, in_image, scratch: None, cover: None, covers: 0, own, unfinished })
+        Ok(Stage {
+            privileged,
+            root,
+            in_image,
+            scratch: None,
+            cover: None,
+            covered: None,
+            covers: 0,
+            own,
+            unfinished,
+        })
     }
 
     /// Opens a path of the instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`.
     pub fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-        files::place(self.root.as_fd(), path, flags | OFlags::PATH, resolve)
+        open_in(&self.root, path, flags)
     }
 
     // ---- the root ---------------------------------------------------------------------------
-
-    /// Keeps the host's tree where it is, tightened.
-    pub fn keep_root(&self, attributes: u64) -> Result<()> {
-        sys::tighten(&self.root, Tighten::set(attributes), Reach::Tree).or_fail("make '/' read-only")
-    }
 
     /// Puts a tree in the place of the root and lets go of the old one.
     pub fn change_root(&mut self, tree: Detached) -> Result<()> {
@@ -110,6 +112,8 @@ impl<'p> Stage<'p> {
         rustix::process::pivot_root(".", ".").or_fail("change the root")?;
         rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).or_fail("let go of the old root")?;
         self.root = root;
+        // It was in the old one.
+        self.cover = None;
         Ok(())
     }
 
@@ -148,8 +152,8 @@ impl<'p> Stage<'p> {
 
     /// Attaches a root directory of the instance's own over the old one.
     fn begin_own_root(&mut self) -> Result<OwnedFd> {
-        let root = self.cover_root(Detached::tmpfs(self.privileged, &OWN_ROOT)?)?;
-        self.note_own(&root)?;
+        let root = self.cover_root(Detached::tmpfs(self.privileged, &PIECES)?)?;
+        self.own.push(identity(&root).or_fail("look at the root directory")?.0);
         self.unfinished.push(again(&root)?);
         Ok(root)
     }
@@ -165,71 +169,103 @@ impl<'p> Stage<'p> {
 
     // ---- the pieces -------------------------------------------------------------------------
 
-    /// Attaches the tmpfs of the instance on `/tmp` and shows its own /tmp there.
-    pub fn show_tmp(&mut self, scratch: Detached) -> Result<()> {
-        let target = self.mount_point(b"/tmp", Kind::Directory)?;
-        let scratch = scratch.attach(self.privileged, &target).or_fail("mount on '/tmp'")?;
-        self.own.push(identity(&scratch).or_fail("look at '/tmp'")?.0);
-        let tmp = Detached::copy(self.privileged, &scratch, piece::TMP).or_fail("make '/tmp'")?;
-        tmp.attach(self.privileged, &scratch).or_fail("mount on '/tmp'")?;
-        self.scratch = Some(scratch);
+    /// Mounts a fresh tmpfs for the command to write to.
+    pub fn mount_tmpfs(&mut self, path: &[u8], options: &Tmpfs) -> Result<()> {
+        let failed = on("mount on {}", path);
+        let target = self.mount_point(path, Kind::Directory)?;
+        rustix::process::fchdir(&target).or_fail(failed)?;
+        mount::tmpfs_on(self.privileged, ".", options).or_fail(failed)?;
+        let mounted = self.open(path, OFlags::empty()).or_fail(failed)?;
+        self.own.push(identity(&mounted).or_fail(failed)?.0);
         Ok(())
     }
 
+    fn scratch(&mut self) -> Result<BorrowedFd<'_>> {
+        if self.scratch.is_none() {
+            let target = self.own_mount_point("/proc")?;
+            let tmpfs = Detached::tmpfs(self.privileged, &PIECES)?;
+            let tmpfs = tmpfs.attach(self.privileged, target).or_fail("mount on '/proc'")?;
+            self.own.push(identity(&tmpfs).or_fail("look at '/proc'")?.0);
+            self.scratch = Some(tmpfs);
+        }
+        self.scratch.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::plain("there is no tmpfs for pieces"))
+    }
+
     /// Makes a piece of the tmpfs, and gives a way in.
-    pub fn make_piece(&self, name: &[u8], kind: Kind) -> Result<OwnedFd> {
+    pub fn make_piece(&mut self, name: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("make {} in the instance's tmpfs", name);
-        let scratch = self.scratch.as_ref().ok_or_else(|| Error::refused(failed, "there is none yet"))?;
+        let scratch = self.scratch()?;
         make_entry(scratch, name, kind).or_fail(failed)?;
         enter(scratch, name).or_fail(failed)
     }
 
-    /// A copy of a piece of the tmpfs.
-    pub fn piece(&self, name: &[u8]) -> Result<Detached> {
-        let scratch =
-            self.scratch.as_ref().ok_or_else(|| Error::refused("make a piece", "there is no '/tmp' yet"))?;
-        Detached::copy(self.privileged, scratch, name).or_fail(on("copy {}", name))
+    /// A copy of a piece of the tmpfs, with these attributes added.
+    pub fn piece(&mut self, name: &[u8], attributes: u64) -> Result<Detached> {
+        let privileged = self.privileged;
+        Detached::copy(privileged, self.scratch()?, name, attributes).or_fail(on("copy {}", name))
     }
 
-    /// Hides a directory or file of the instance behind an empty one that cannot be written.
-    pub fn hide(&mut self, target: &OwnedFd, path: &[u8], kind: Kind) -> Result<()> {
-        let failed = on("hide {}", path);
-        let attributes = Tighten::RDONLY | Tighten::NOEXEC;
-        let cover = match (kind, &self.cover) {
-            // A copy of a cover has its attributes.
-            (Kind::Directory, Some(cover)) => Detached::copy(self.privileged, cover, b"").or_fail(failed)?,
-            (_, _) => {
-                let name = format!("cover{}", self.covers);
-                self.covers += 1;
-                self.make_piece(name.as_bytes(), kind)?;
-                self.piece(name.as_bytes())?.tighten(self.privileged, attributes).or_fail(failed)?
-            }
-        };
-        let cover = cover.attach(self.privileged, target).or_fail(failed)?;
-        if kind == Kind::Directory && self.cover.is_none() {
-            self.cover = Some(cover);
+    /// Takes an empty directory for a cover, if it cannot be written to as it is shown.
+    /// `again` says that an outer instance may have covered with it already.
+    pub fn cover_by(&mut self, empty: OwnedFd, again: bool) -> Result<()> {
+        let failed = "look at an empty directory";
+        if is_read_only(&empty).or_fail(failed)? {
+            self.covered = if again { Some(identity(&empty).or_fail(failed)?) } else { None };
+            self.cover = Some(empty);
         }
         Ok(())
+    }
+
+    /// An empty directory that cannot be written to, attached somewhere.
+    fn cover(&mut self) -> Result<BorrowedFd<'_>> {
+        if self.cover.is_none() {
+            let place = self.make_piece(b"empty", Kind::Directory)?;
+            let cover = self.piece(b"empty", COVER)?.attach(self.privileged, place);
+            self.cover = Some(cover.or_fail("make an empty directory")?);
+        }
+        self.cover.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::plain("there is no empty directory"))
+    }
+
+    /// Whether an outer instance has hidden this directory.
+    fn is_covered(&self, found: rustix::io::Result<Identity>) -> bool {
+        found.is_ok_and(|found| self.covered == Some(found))
+    }
+
+    /// Hides a directory or file of the instance behind an empty one that cannot be written;
+    /// what is not there is fine.
+    pub fn hide(&mut self, path: &[u8]) -> Result<()> {
+        let failed = on("hide {}", path);
+        let target = match self.open(path, OFlags::empty()) {
+            Ok(target) => target,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(errno) => return Err(Error::of(failed, errno)),
+        };
+        let cover = match Kind::of(&target).or_fail(failed)? {
+            Kind::Directory if self.is_covered(identity(&target)) => return Ok(()),
+            Kind::Directory => {
+                let privileged = self.privileged;
+                Detached::copy(privileged, self.cover()?, b"", COVER).or_fail(failed)?
+            }
+            Kind::File => {
+                let name = format!("cover{}", self.covers);
+                self.covers += 1;
+                self.make_piece(name.as_bytes(), Kind::File)?;
+                self.piece(name.as_bytes(), COVER)?
+            }
+        };
+        cover.attach(self.privileged, target).or_fail(failed).map(drop)
     }
 
     /// Hides directories of the host as `hide` does, by path: one call for each instead of
     /// four, which a spawn can tell. The paths are constants, and a link in one of them leads
     /// at worst to another place that is then hidden.
-    pub fn hide_all<'n>(&mut self, mut names: impl Iterator<Item = &'n str>) -> Result<()> {
-        while self.cover.is_none() {
-            let Some(name) = names.next() else { return Ok(()) };
-            let path = format!("/{name}");
-            match self.open(path.as_bytes(), OFlags::DIRECTORY) {
-                Ok(target) => self.hide(&target, path.as_bytes(), Kind::Directory)?,
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(Error::of(on("hide {}", path.as_bytes()), errno)),
-            }
-        }
-        if let Some(cover) = &self.cover {
-            rustix::process::fchdir(cover).or_fail("enter an empty directory")?;
-        }
+    pub fn hide_all<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Result<()> {
+        rustix::process::fchdir(self.cover()?).or_fail("enter an empty directory")?;
         for name in names {
             let path = format!("/{name}");
+            if self.covered.is_some() && self.is_covered(files::which(path.as_bytes())) {
+                continue;
+            }
             match rustix::mount::mount_bind(".", path.as_str()) {
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(errno) => return Err(Error::of(on("hide {}", path.as_bytes()), errno)),
@@ -239,22 +275,13 @@ impl<'p> Stage<'p> {
     }
 
     /// A file with this text, which nobody can write.
-    pub fn text_file(&self, name: &[u8], text: &[u8]) -> Result<Detached> {
+    pub fn text_file(&mut self, name: &[u8], text: &[u8]) -> Result<Detached> {
         let failed = on("make the file {}", name);
-        let scratch =
-            self.scratch.as_ref().ok_or_else(|| Error::refused(failed, "there is no '/tmp' yet"))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let file = files::open(scratch.as_fd(), name, flags).or_fail(failed)?;
+        let file = files::open(self.scratch()?, name, flags).or_fail(failed)?;
         files::write(file.as_fd(), text).or_fail(failed)?;
         rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444)).or_fail(failed)?;
-        let attributes = Tighten::RDONLY | Tighten::NOEXEC;
-        self.piece(name)?.tighten(self.privileged, attributes).or_fail(failed)
-    }
-
-    /// Notes a filesystem that selfdock made for the command to write to.
-    pub fn note_own(&mut self, fd: &OwnedFd) -> Result<()> {
-        self.own.push(identity(fd).or_fail("look at a tmpfs")?.0);
-        Ok(())
+        self.piece(name, Tighten::RDONLY | Tighten::NOEXEC)
     }
 
     /// Ends the construction: what only selfdock wrote to is read-only from here on.
@@ -358,12 +385,9 @@ impl<'p> Stage<'p> {
     /// Covers a directory of the image by one of ours that shows its entries.
     fn cover_with_growing(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
         let failed = on("show the entries of {}", path);
-        let Some(scratch) = self.scratch.as_ref() else {
-            return Err(Error::refused(failed, "there is no '/tmp' yet"));
-        };
         let name = format!("d{}", self.unfinished.len());
-        make_entry(scratch, name.as_bytes(), Kind::Directory).or_fail(failed)?;
-        let cover = self.piece(name.as_bytes())?.attach(self.privileged, dir).or_fail(failed)?;
+        make_entry(self.scratch()?, name.as_bytes(), Kind::Directory).or_fail(failed)?;
+        let cover = self.piece(name.as_bytes(), 0)?.attach(self.privileged, dir).or_fail(failed)?;
         self.fill(&cover, dir.as_fd(), path)?;
         self.unfinished.push(again(&cover)?);
         Ok(cover)
@@ -384,6 +408,12 @@ impl<'p> Stage<'p> {
     }
 }
 
+/// Opens a path below the root directory of an instance, as [`Stage::open`].
+pub fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    files::place(root.as_fd(), path, flags | OFlags::PATH, resolve)
+}
+
 /// Shows an entry of `from` in a directory of ours: a link as a copy, all else bound, with
 /// these attributes added.
 pub fn show_entry(
@@ -402,11 +432,7 @@ pub fn show_entry(
         _ => Kind::File,
     };
     make_entry(into, name, kind)?;
-    let mut tree = Detached::copy(privileged, from, name)?;
-    if attributes != 0 {
-        tree = tree.tighten(privileged, attributes)?;
-    }
-    tree.attach_at(privileged, into, name).map(drop)
+    Detached::copy(privileged, from, name, attributes)?.attach_at(privileged, into, name).map(drop)
 }
 
 /// Calls `f` with each name in a directory.
