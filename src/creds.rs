@@ -59,7 +59,10 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     if uids.iter().any(|uid| *uid != caller.uid) {
         become_caller(caller)?;
     }
-    set(CapabilitySet::empty(), permitted)?;
+    // Where file capabilities narrow what the set-uid bit gives, they are so already.
+    if !are(CapabilitySet::empty(), permitted)? {
+        set(CapabilitySet::empty(), permitted)?;
+    }
     if permitted.contains(CapabilitySet::SYS_ADMIN) {
         // The kernel made us so at exec, unless fs.suid_dumpable says otherwise.
         become_undumpable()?;
@@ -206,10 +209,15 @@ fn secure_bits() -> Result<CapabilitiesSecureBits> {
 fn set(effective: CapabilitySet, permitted: CapabilitySet) -> Result<()> {
     let wanted = CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, wanted).or_fail("set capabilities")?;
-    if current()? != wanted {
+    if !are(effective, permitted)? {
         return Err(Error::refused("set capabilities", "they did not change as asked"));
     }
     Ok(())
+}
+
+/// Whether the capability sets are these, and nothing is inheritable.
+fn are(effective: CapabilitySet, permitted: CapabilitySet) -> Result<bool> {
+    Ok(current()? == CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() })
 }
 
 fn current() -> Result<CapabilitySets> {
