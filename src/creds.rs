@@ -42,6 +42,8 @@ pub struct Privilege {
 #[derive(Debug)]
 pub struct Privileged {
     caller: Caller,
+    /// It counts in a user namespace of the instance's own only: unprivileged mode.
+    pub in_own_namespace: bool,
 }
 
 /// Gives up everything but what this program is installed for, before any byte of the
@@ -101,7 +103,7 @@ impl Privilege {
             return Err(Error::refused("start", "a capability is missing").hint("see 'selfdock doctor'"));
         }
         set(wanted, wanted)?;
-        Ok(Privileged { caller: self.caller })
+        Ok(Privileged { caller: self.caller, in_own_namespace: false })
     }
 }
 
@@ -138,7 +140,7 @@ pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
     verify_ids(caller)?;
     let wanted = need.capabilities(caller);
     set(wanted, wanted)?;
-    Ok(Privileged { caller })
+    Ok(Privileged { caller, in_own_namespace: true })
 }
 
 /// After a move into the user namespace of an instance, where this process holds every
@@ -147,7 +149,7 @@ pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
     verify_ids(caller)?;
     let wanted = Need { enter: true, ..Need::default() }.capabilities(caller);
     set(wanted, wanted)?;
-    Ok(Privileged { caller })
+    Ok(Privileged { caller, in_own_namespace: true })
 }
 
 fn write_once(path: &str, text: &[u8]) -> Result<()> {
@@ -167,7 +169,7 @@ impl Privileged {
     /// The same for a child process, which has its own copy of what this process holds.
     #[must_use]
     pub fn for_child(&self) -> Self {
-        Privileged { caller: self.caller }
+        Privileged { caller: self.caller, in_own_namespace: self.in_own_namespace }
     }
 
     /// Gives up everything, and makes sure of it: no capability in any set that the process

@@ -3,14 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{OrFail, Quoted, Result};
+use crate::files;
 use crate::host::{DEVICES, HIDDEN};
-use crate::mount::find;
 use crate::plan::{Plan, Root, Tmpfs, What};
 use crate::sandbox::{Job, other_mounts};
 use alloc::string::String;
 use core::fmt::Write as _;
 use rustix::fd::AsFd;
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags};
 
 /// The text. Fields that the caller named are quoted as in error messages.
 pub fn text(job: &Job<'_>, unprivileged: bool) -> Result<String> {
@@ -23,7 +23,7 @@ pub fn text(job: &Job<'_>, unprivileged: bool) -> Result<String> {
     match &plan.root {
         Root::Host => {
             let _ = writeln!(out, "root\t'/'\t'/'\t{image}");
-            let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
+            let root = files::open(CWD, b"/", OFlags::RDONLY | OFlags::DIRECTORY).or_fail("open '/'")?;
             let others = other_mounts(root.as_fd())?;
             let known = HIDDEN.iter().map(|name| name.as_bytes()).filter(|name| *name != b"tmp");
             for name in known.chain(others.iter().map(|name| &**name)) {

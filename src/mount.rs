@@ -90,6 +90,11 @@ pub fn devpts_on(_: &Privileged, name: &str) -> rustix::io::Result<()> {
     fresh_on("devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, "ptmxmode=0666,mode=0620")
 }
 
+/// Mounts a fresh procfs on the current directory. mount(2)
+pub fn proc_here(_: &Privileged) -> rustix::io::Result<()> {
+    fresh_on("proc", ".", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")
+}
+
 #[inline(never)]
 fn fresh_on(kind: &str, name: &str, flags: MountFlags, options: &str) -> rustix::io::Result<()> {
     options.into_with_c_str(|options| rustix::mount::mount(kind, name, kind, flags, options))

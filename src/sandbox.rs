@@ -9,11 +9,11 @@ use crate::files;
 use crate::filter;
 use crate::host::{HIDDEN, SYSTEM};
 use crate::init;
-use crate::mount::{Detached, Identity, Kind, identity};
+use crate::mount::{self, Detached, Identity, Kind, identity};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
 use crate::process::has_ended;
 use crate::sources::{Image, Sources, attributes};
-use crate::stage::{Stage, each_entry, open_in};
+use crate::stage::{Stage, each_entry, each_of, open_in};
 use crate::sys::{self, Tighten};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -79,16 +79,16 @@ fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Optio
     let program = open_program(job.program.take(), &privileged)?;
     let sources = Sources::open(&job.plan, program.as_ref().map(|p| &*p.path), &privileged)?;
     // build
-    let of_root = if matches!(sources.image, Image::Host) { attributes(job.plan.writable) } else { 0 };
+    let host = matches!(sources.image, Image::Host);
+    let of_root = if host { attributes(job.plan.writable) } else { 0 };
     let mut stage = Stage::begin(&privileged, job.plan.writable, of_root)?;
     if let Some(empty) = sources.empty {
         stage.cover_by(empty, matches!(sources.dev, Dev::Assembled(_)))?;
     }
-    let host = set_root(&mut stage, &job, sources.image, program.as_ref())?;
+    let hidden = if host { Some(other_mounts(stage.root())?) } else { None };
+    set_root(&mut stage, &job, sources.image, program.as_ref())?;
     stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT)?;
-    if host {
-        hide_directories(&mut stage)?;
-    }
+    hidden.map_or(Ok(()), |others| hide_directories(&mut stage, &others))?;
     sources.names.show(&mut stage, &privileged)?;
     mount_wishes(&mut stage, &privileged, &job.plan.mounts, sources.trees)?;
     let shm = job.plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
@@ -147,8 +147,8 @@ fn open_program(program: Option<Program>, privileged: &Privileged) -> Result<Opt
     Ok(Some(program))
 }
 
-/// Gives the instance its root; says whether it is the host's.
-fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<&Program>) -> Result<bool> {
+/// Gives the instance its root.
+fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<&Program>) -> Result<()> {
     let host = matches!(image, Image::Host);
     match image {
         Image::Host => {}
@@ -160,22 +160,19 @@ fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<
         stage.prepare_root(program.iter().filter_map(|program| components(&program.path).next()))?;
     }
     let mounts = job.plan.mounts.iter().filter(|mount| mount.what != What::Mask);
-    stage.prepare_root(mounts.filter_map(|mount| components(&mount.dst).next()))?;
-    Ok(host)
+    stage.prepare_root(mounts.filter_map(|mount| components(&mount.dst).next()))
 }
 
-fn hide_directories(stage: &mut Stage<'_>) -> Result<()> {
+fn hide_directories(stage: &mut Stage<'_>, others: &[Vec<u8>]) -> Result<()> {
     stage.hide_all(HIDDEN.iter().copied().filter(|name| *name != "tmp"))?;
-    for name in other_mounts(stage.root())? {
-        stage.hide(&[b"/", &*name].concat())?;
-    }
-    Ok(())
+    others.iter().try_for_each(|name| stage.hide(&[b"/", &**name].concat()))
 }
 
 /// Names in the host's root directory, beyond the well-known, on which something is mounted.
+/// `root` is open for reading.
 pub fn other_mounts(root: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
-    each_entry(root, "look for mounts in '/'".into(), |name| {
+    each_of(root, "look for mounts in '/'".into(), |name| {
         if HIDDEN.iter().chain(SYSTEM).any(|known| known.as_bytes() == name) {
             return Ok(());
         }
@@ -223,14 +220,22 @@ fn mount_wishes(
 fn mount_proc(
     mut stage: Stage<'_>,
     privileged: &Privileged,
-    proc: Detached,
+    proc: Option<Detached>,
     caller: Caller,
 ) -> Result<OwnedFd> {
+    let failed = "mount on '/proc'";
     let target = stage.own_mount_point("/proc")?;
-    let proc = proc.attach(privileged, target).or_fail("mount on '/proc'")?;
+    match proc {
+        Some(proc) => proc.attach(privileged, target).or_fail(failed).map(drop)?,
+        None => {
+            rustix::process::fchdir(target).or_fail(failed)?;
+            mount::proc_here(privileged).or_fail(failed)?;
+        }
+    }
     if caller.uid != 0 {
         return stage.finish();
     }
+    let proc = stage.open(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
     each_entry(proc.as_fd(), "list '/proc'".into(), |name| {
         let failed = on("make {} of '/proc' read-only", name);
         let stat = files::look(proc.as_fd(), name).or_fail(failed)?;

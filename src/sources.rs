@@ -46,9 +46,9 @@ pub enum Image {
 pub struct Sources {
     /// The caller's current directory.
     pub here: Option<Identity>,
-    /// A procfs of the instance's PID namespace. It is made now, since the kernel gives one to
-    /// a user namespace only while another can be seen. `mount_too_revealing()`, fs/namespace.c.
-    pub proc: Detached,
+    /// In unprivileged mode a procfs of the instance's PID namespace: the kernel gives one to a
+    /// user namespace only while another can be seen. `mount_too_revealing()`, fs/namespace.c.
+    pub proc: Option<Detached>,
     /// The root filesystem.
     pub image: Image,
     /// For each mount of the plan; `None` where it needs nothing of the host.
@@ -78,7 +78,8 @@ impl Sources {
         let empty = prepared.as_ref().and_then(dev::empty);
         let names = names::open(plan, privileged)?;
         let image = open_image(plan, privileged)?;
-        Ok(Sources { here, proc: fresh_proc(privileged)?, image, trees, dev, empty, devices, names })
+        let proc = if privileged.in_own_namespace { Some(fresh_proc(privileged)?) } else { None };
+        Ok(Sources { here, proc, image, trees, dev, empty, devices, names })
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files;
-use crate::mount::{self, Detached, Identity, Kind, enter, find, identity, make_entry};
+use crate::mount::{self, Detached, Identity, Kind, enter, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
 use alloc::format;
@@ -70,7 +70,9 @@ impl<'p> Stage<'p> {
     /// to be without them must have been copied before. `mount_namespaces(7)`.
     pub fn begin(privileged: &'p Privileged, in_image: bool, attributes: u64) -> Result<Self> {
         const CHROOT: &str = "the root directory is a chroot and not a mount; bind it on itself first";
-        let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
+        // Where the host's directory stays, its entries are asked for.
+        let flags = if attributes == 0 { OFlags::PATH } else { OFlags::RDONLY } | OFlags::DIRECTORY;
+        let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
         sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
             .or_fail("make mounts private")
             .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
@@ -175,8 +177,8 @@ impl<'p> Stage<'p> {
         let target = self.mount_point(path, Kind::Directory)?;
         rustix::process::fchdir(&target).or_fail(failed)?;
         mount::tmpfs_on(self.privileged, ".", options).or_fail(failed)?;
-        let mounted = self.open(path, OFlags::empty()).or_fail(failed)?;
-        self.own.push(identity(&mounted).or_fail(failed)?.0);
+        // It can be seen by its path only, which was resolved a moment ago.
+        self.own.push(files::which(path).or_fail(failed)?.0);
         Ok(())
     }
 
@@ -439,9 +441,18 @@ pub fn show_entry(
 pub fn each_entry(
     dir: BorrowedFd<'_>,
     failed: Operation<'_>,
-    mut f: impl FnMut(&[u8]) -> Result<()>,
+    f: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let list = files::open(dir, b".", OFlags::RDONLY | OFlags::DIRECTORY).or_fail(failed)?;
+    each_of(list.as_fd(), failed, f)
+}
+
+/// Calls `f` with each name in a directory that is open for reading.
+pub fn each_of(
+    list: BorrowedFd<'_>,
+    failed: Operation<'_>,
+    mut f: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     let mut buffer = [MaybeUninit::uninit(); 1024];
     let mut entries = RawDir::new(list, &mut buffer);
     while let Some(entry) = entries.next() {
