@@ -4,10 +4,10 @@
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
 use crate::files;
-use crate::host::LINKS;
-use crate::mount::{self, Detached, Kind, make_entry};
+use crate::host::{DEVICES, LINKS};
+use crate::mount::{self, Detached, Kind, find, identity, is_mount, make_entry};
 use crate::plan::Tmpfs;
-use crate::sources::Device;
+use crate::sources::{DEVICE, Device};
 use crate::stage::Stage;
 use crate::sys::{self, Reach, Tighten};
 use alloc::vec::Vec;
@@ -29,33 +29,54 @@ pub enum Dev {
     Assembled(Vec<Device>),
 }
 
-/// What the installation of the program at `path` has prepared: its directory, two levels
-/// down from the program's prefix. It must be root's, and writable to nobody else.
-pub fn prepared(path: &[u8]) -> Option<OwnedFd> {
-    let up = |path: &[u8]| path.iter().rposition(|b| *b == b'/').unwrap_or(0);
-    let bin = &path[..up(path)];
-    let place = [&bin[..up(bin)], PREPARED].concat();
-    let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let dir = files::place(CWD, &place, flags, ResolveFlags::NO_SYMLINKS).ok()?;
-    let stat = rustix::fs::fstat(&dir).ok()?;
-    (stat.st_uid == 0 && stat.st_mode & 0o022 == 0).then_some(dir)
+/// The directory that an installation has prepared.
+pub struct Prepared {
+    dir: OwnedFd,
+    /// It is seen from inside of an instance, where devices do not work on it.
+    pub nested: bool,
 }
 
-/// An empty directory of root's: where terminals are mounted in the prepared `/dev`. Not what
-/// a caller may have mounted over it in an outer instance.
-pub fn empty(prepared: &OwnedFd) -> Option<OwnedFd> {
-    let rules = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    files::place(prepared.as_fd(), b"pts", OFlags::PATH | OFlags::DIRECTORY, rules).ok()
-}
-
-/// A copy of the prepared `/dev`, if devices work there: inside of an instance none do, so
-/// there `/dev` is put together from what the outer one shows.
-pub fn copy_prepared(privileged: &Privileged, dir: &OwnedFd) -> Option<Detached> {
-    if rustix::fs::fstatvfs(dir).ok()?.f_flag.contains(StatVfsMountFlags::NODEV) {
-        return None;
+impl Prepared {
+    /// That of the program at `path`, whose prefix is two levels up. It must be root's, and
+    /// writable to nobody else.
+    pub fn find(path: &[u8]) -> Option<Self> {
+        let up = |path: &[u8]| path.iter().rposition(|b| *b == b'/').unwrap_or(0);
+        let bin = &path[..up(path)];
+        let place = [&bin[..up(bin)], PREPARED].concat();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let dir = files::place(CWD, &place, flags, ResolveFlags::NO_SYMLINKS).ok()?;
+        let stat = rustix::fs::fstat(&dir).ok()?;
+        let nested = rustix::fs::fstatvfs(&dir).ok()?.f_flag.contains(StatVfsMountFlags::NODEV);
+        (stat.st_uid == 0 && stat.st_mode & 0o022 == 0).then_some(Prepared { dir, nested })
     }
-    let attributes = Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC;
-    Detached::copy(privileged, dir, b"", attributes).ok()
+
+    /// An empty directory of root's: where terminals go in a `/dev`. Not what a caller may
+    /// have mounted over it in an outer instance.
+    pub fn empty(&self) -> Option<OwnedFd> {
+        let rules = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        files::place(self.dir.as_fd(), b"pts", OFlags::PATH | OFlags::DIRECTORY, rules).ok()
+    }
+
+    /// A copy of it as a `/dev`.
+    pub fn copy(&self, privileged: &Privileged) -> Option<Detached> {
+        if self.nested {
+            return self.copy_of_outer(privileged);
+        }
+        Detached::copy(privileged, &self.dir, b"", DEVICE).ok()
+    }
+
+    /// Inside of an instance devices work on the outer one's `/dev`, and that is copied if it
+    /// is the prepared one. Without the mounts in it, of which terminals and shared memory are
+    /// replaced; so there may be none that covers a device.
+    fn copy_of_outer(&self, privileged: &Privileged) -> Option<Detached> {
+        let dev = find(b"/dev", OFlags::DIRECTORY).ok()?;
+        let is_free = |name: &str| is_mount(dev.as_fd(), name.as_bytes()) == Ok(false);
+        let same = identity(&dev).ok()? == identity(&self.dir).ok()?;
+        if same && DEVICES.iter().all(|(name, ..)| is_free(name)) {
+            return Detached::copy_one(privileged, &dev, DEVICE).ok();
+        }
+        None
+    }
 }
 
 /// Puts a `/dev` together at `target`, from a directory in the tmpfs of the instance.

@@ -10,7 +10,7 @@ use crate::sys::{self, Reach, Tighten};
 use alloc::format;
 use alloc::string::String;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::path::Arg;
 
@@ -29,7 +29,12 @@ impl Detached {
     /// all mounts in it, so that nothing they cover shows. They get these attributes on top of
     /// their own, and nothing is mounted into them from outside any more. `open_tree(2)`.
     pub fn copy(_: &Privileged, dir: impl AsFd, path: &[u8], set: u64) -> rustix::io::Result<Self> {
-        copy_tree(dir.as_fd(), path, Tighten::set(set).and_private()).map(Detached)
+        copy_tree(dir.as_fd(), path, Tighten::set(set).and_private(), Reach::Tree).map(Detached)
+    }
+
+    /// The same of the mount at `dir` alone: what lies under the mounts in it shows.
+    pub fn copy_one(_: &Privileged, dir: impl AsFd, set: u64) -> rustix::io::Result<Self> {
+        copy_tree(dir.as_fd(), b"", Tighten::set(set).and_private(), Reach::One).map(Detached)
     }
 
     /// A fresh filesystem of this type. The attributes are those of its mount. fsopen(2).
@@ -101,12 +106,17 @@ fn fresh_on(kind: &str, name: &str, flags: MountFlags, options: &str) -> rustix:
 }
 
 #[inline(never)]
-fn copy_tree(dir: BorrowedFd<'_>, path: &[u8], attributes: Tighten) -> rustix::io::Result<OwnedFd> {
+fn copy_tree(
+    dir: BorrowedFd<'_>,
+    path: &[u8],
+    attributes: Tighten,
+    reach: Reach,
+) -> rustix::io::Result<OwnedFd> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_SYMLINK_NOFOLLOW
         | OpenTreeFlags::AT_NO_AUTOMOUNT;
+    flags.set(OpenTreeFlags::AT_RECURSIVE, reach == Reach::Tree);
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
     }
@@ -115,7 +125,7 @@ fn copy_tree(dir: BorrowedFd<'_>, path: &[u8], attributes: Tighten) -> rustix::i
     }
     // A kernel before 6.15; or what fails now as well.
     let tree = rustix::mount::open_tree(dir, path, flags)?;
-    sys::tighten(&tree, attributes, Reach::Tree)?;
+    sys::tighten(&tree, attributes, reach)?;
     Ok(tree)
 }
 
@@ -151,6 +161,13 @@ pub type Identity = (u64, u64);
 /// Which file `fd` is.
 pub fn identity(fd: impl AsFd) -> rustix::io::Result<Identity> {
     rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// Whether something is mounted on an entry of a directory. Nothing can be on a link.
+pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
+    let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let stat = rustix::fs::statx(dir, name, at, StatxFlags::TYPE)?;
+    Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
 /// Makes an empty directory or file, with permissions for all to look in.

@@ -3,13 +3,13 @@
 
 use crate::command::Command;
 use crate::creds::{self, Caller, Need, Privileged};
-use crate::dev::{self, Dev};
+use crate::dev;
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::filter;
 use crate::host::{HIDDEN, SYSTEM};
 use crate::init;
-use crate::mount::{self, Detached, Identity, Kind, identity};
+use crate::mount::{self, Detached, Identity, Kind, identity, is_mount};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
 use crate::process::has_ended;
 use crate::sources::{Image, Sources, attributes};
@@ -17,7 +17,7 @@ use crate::stage::{Stage, each_entry, each_of, open_in};
 use crate::sys::{self, Tighten};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// All that the child needs to know.
@@ -82,8 +82,8 @@ fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Optio
     let host = matches!(sources.image, Image::Host);
     let of_root = if host { attributes(job.plan.writable) } else { 0 };
     let mut stage = Stage::begin(&privileged, job.plan.writable, of_root)?;
-    if let Some(empty) = sources.empty {
-        stage.cover_by(empty, matches!(sources.dev, Dev::Assembled(_)))?;
+    if let Some(prepared) = &sources.prepared {
+        stage.cover_by(prepared)?;
     }
     let hidden = if host { Some(other_mounts(stage.root())?) } else { None };
     set_root(&mut stage, &job, sources.image, program.as_ref())?;
@@ -176,11 +176,7 @@ pub fn other_mounts(root: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
         if HIDDEN.iter().chain(SYSTEM).any(|known| known.as_bytes() == name) {
             return Ok(());
         }
-        let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        let stat =
-            rustix::fs::statx(root, name, at, StatxFlags::TYPE).or_fail(on("look at {} in '/'", name))?;
-        let link = FileType::from_raw_mode(u32::from(stat.stx_mode)) == FileType::Symlink;
-        if !link && stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+        if is_mount(root, name).or_fail(on("look at {} in '/'", name))? {
             found.push(name.to_vec());
         }
         Ok(())

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
-use crate::dev::{self, Dev};
+use crate::dev::{Dev, Prepared};
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::host::DEVICES;
@@ -14,7 +14,7 @@ use crate::stage::Layer;
 use crate::sys::Tighten;
 use alloc::format;
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
@@ -30,7 +30,7 @@ pub struct Device {
 }
 
 /// What the mount of a device gets on top of its own attributes.
-const DEVICE: u64 = Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC;
+pub const DEVICE: u64 = Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC;
 
 /// The root filesystem, opened.
 pub enum Image {
@@ -55,8 +55,8 @@ pub struct Sources {
     pub trees: Vec<Option<(Detached, Kind)>>,
     /// The usual devices.
     pub dev: Dev,
-    /// An empty directory of root's, where the installation has prepared one.
-    pub empty: Option<OwnedFd>,
+    /// What the installation has prepared.
+    pub prepared: Option<Prepared>,
     /// Those that were asked for.
     pub devices: Vec<Device>,
     /// Where host and user names come from.
@@ -70,16 +70,15 @@ impl Sources {
         let trees = plan.mounts.iter().map(|mount| open_mount(mount, privileged)).collect::<Result<_>>()?;
         let devices =
             plan.devices.iter().map(|path| other_device(path, privileged)).collect::<Result<_>>()?;
-        let prepared = program.and_then(dev::prepared);
-        let dev = match prepared.as_ref().and_then(|dir| dev::copy_prepared(privileged, dir)) {
+        let prepared = program.and_then(Prepared::find);
+        let dev = match prepared.as_ref().and_then(|prepared| prepared.copy(privileged)) {
             Some(tree) => Dev::Prepared(tree),
             None => Dev::Assembled(usual_devices(privileged)?),
         };
-        let empty = prepared.as_ref().and_then(dev::empty);
         let names = names::open(plan, privileged)?;
         let image = open_image(plan, privileged)?;
         let proc = if privileged.in_own_namespace { Some(fresh_proc(privileged)?) } else { None };
-        Ok(Sources { here, proc, image, trees, dev, empty, devices, names })
+        Ok(Sources { here, proc, image, trees, dev, prepared, devices, names })
     }
 }
 

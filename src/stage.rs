@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
+use crate::dev::Prepared;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files;
 use crate::mount::{self, Detached, Identity, Kind, enter, identity, make_entry};
@@ -207,12 +208,15 @@ impl<'p> Stage<'p> {
         Detached::copy(privileged, self.scratch()?, name, attributes).or_fail(on("copy {}", name))
     }
 
-    /// Takes an empty directory for a cover, if it cannot be written to as it is shown.
-    /// `again` says that an outer instance may have covered with it already.
-    pub fn cover_by(&mut self, empty: OwnedFd, again: bool) -> Result<()> {
+    /// Takes the empty directory of the installation for a cover, if it cannot be written to
+    /// as it is shown. An outer instance may have covered with it already.
+    pub fn cover_by(&mut self, prepared: &Prepared) -> Result<()> {
         let failed = "look at an empty directory";
+        let Some(empty) = prepared.empty() else { return Ok(()) };
         if is_read_only(&empty).or_fail(failed)? {
-            self.covered = if again { Some(identity(&empty).or_fail(failed)?) } else { None };
+            if prepared.nested {
+                self.covered = Some(identity(&empty).or_fail(failed)?);
+            }
             self.cover = Some(empty);
         }
         Ok(())

@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, nested, scratch, selfdock};
+use crate::support::{Dock, args, fixture, instance, nested, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -27,6 +27,29 @@ fn an_outer_instance_outlives_a_failed_inner_one() {
     let script =
         format!("{} 2>/dev/null; echo $?; {} run echo usable", inner.join(" "), selfdock().display());
     assert_eq!(Dock::run([]).sh(script).ok(), "125\nusable");
+}
+
+#[test]
+fn a_level_adds_a_handful_of_mounts() {
+    let mounts = |depth| Dock::run(nested(depth, args!["cat", "/proc/self/mountinfo"])).ok().lines().count();
+    let (first, second, third) = (mounts(0), mounts(1), mounts(2));
+    assert_eq!((second - first, third - second), (6, 6));
+}
+
+/// N1. Something mounted over a device in an instance, as only the host's root could: a nested one shows neither that
+/// nor the device below it.
+#[test]
+fn a_device_that_is_covered_is_not_uncovered_inside() {
+    let outer = instance([]);
+    let inside = crate::support::children(outer.pid())[0].to_string();
+    let nsenter = args![fixture("setuid/probe"), "as-root", "nsenter", "-t", &inside, "-m"];
+    let nested = |words: &[&str]| {
+        let enter = args!["enter", outer.pid().to_string(), selfdock(), "run"];
+        Dock::new(enter.into_iter().chain(words.iter().map(OsString::from)))
+    };
+    nested(&["cat", "/dev/null"]).ok();
+    Dock::program(nsenter.into_iter().chain(args!["mount", "--bind", "/etc/hostname", "/dev/null"])).ok();
+    nested(&["cat", "/dev/null"]).refused("not that device");
 }
 
 /// N1.
