@@ -283,11 +283,15 @@ pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &str) {
     }
 }
 
-/// A line of the form `selfdock: internal error: ...`, then the end: for the panic handler.
+/// The end, for the panic handler. A debug build says where and why; in a release the place and
+/// words of every check that cannot fail would take a twentieth of the program.
 pub fn panicked(info: &dyn fmt::Display) -> ! {
     // Out of memory comes here too, so the line is made in place.
     let mut line = Line { bytes: [0; 512], used: 0 };
-    let _ = write!(line, "selfdock: internal error: {info}");
+    let _ = line.write_str("selfdock: internal error; please report it, with the command line");
+    if cfg!(debug_assertions) {
+        let _ = write!(line, ": {info}");
+    }
     for byte in &mut line.bytes[..line.used] {
         if byte.is_ascii_control() {
             *byte = b' ';
