@@ -2,15 +2,11 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Operation, Result, both, on};
-use crate::options::{
-    ALIASES, BUILD, DOCTOR, ENTER, EXAMPLES, GROUPS, Id, LIMITS, OPTIONS, Opt, PS, VERBS, Verb,
-};
+use crate::options::{ALIASES, BUILD, Complete, DOCTOR, ENTER, Id, LIMITS, PS, SYNTAX, Syntax, WORDS};
 use crate::sys::Moment;
 use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use core::fmt::Write as _;
 use getargs::{Arg, Options};
 
 /// What the caller asks for.
@@ -99,8 +95,8 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
     let next = || args.get(position.replace(position.get() + 1)).copied();
     let mut options = Options::new(core::iter::from_fn(next));
     let mut request = Request::default();
-    let mut verb: Option<&Verb> = None;
-    let mut seen: Vec<&Opt> = Vec::new();
+    let mut verb: Option<(&str, u8)> = None;
+    let mut seen: Vec<&Syntax> = Vec::new();
 
     while let Some(arg) = options.next_arg().map_err(|_| superfluous(args[position.get() - 1]))? {
         let opt = match arg {
@@ -132,15 +128,15 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
         seen.push(opt);
     }
 
-    let Some(verb) = verb else {
+    let Some((word, bit)) = verb else {
         return Err(Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'"));
     };
-    if let Some(opt) = seen.iter().find(|opt| opt.verbs & verb.bit == 0) {
+    if let Some(opt) = seen.iter().find(|opt| opt.verbs & bit == 0) {
         return Err(Error::refused(named(opt), "not for this command").hint("see 'selfdock --help'"));
     }
-    match verb.bit {
+    match bit {
         DOCTOR | PS if !request.command.is_empty() => {
-            Err(Error::refused(on("{=}", verb.name.as_bytes()), "takes no arguments"))
+            Err(Error::refused(on("{=}", word.as_bytes()), "takes no arguments"))
         }
         DOCTOR => Ok(Command::Doctor),
         PS => Ok(Command::Ps(request.json)),
@@ -157,13 +153,13 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
             Ok(Command::Enter(pid, request))
         }
         _ => {
-            request.build = verb.bit == BUILD;
+            request.build = bit == BUILD;
             Ok(Command::Run(request))
         }
     }
 }
 
-fn apply<'a>(r: &mut Request<'a>, opt: &Opt, first: &'a [u8], second: &'a [u8]) -> Result<()> {
+fn apply<'a>(r: &mut Request<'a>, opt: &Syntax, first: &'a [u8], second: &'a [u8]) -> Result<()> {
     match opt.id {
         Id::Root => r.roots.push(first),
         Id::Vol => r.mounts.push(Wish::Bind { src: first, dst: second, writable: true }),
@@ -192,31 +188,31 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Opt, first: &'a [u8], second: &'a [u8]) 
     Ok(())
 }
 
-fn by_name(word: &[u8]) -> Result<&'static Verb> {
-    VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| {
+fn by_name(word: &[u8]) -> Result<(&'static str, u8)> {
+    WORDS.iter().find(|(name, _)| name.as_bytes() == word).copied().ok_or_else(|| {
         Error::refused(on("command {}", word), "unknown").hint("to run a program: selfdock run PROGRAM")
     })
 }
 
-fn by_short(c: u8) -> Result<&'static Opt> {
+fn by_short(c: u8) -> Result<&'static Syntax> {
     let unknown = || Error::refused(on("option {}", &[b'-', c]), "unknown").hint("see 'selfdock --help'");
-    OPTIONS.iter().find(|opt| opt.short.is_some_and(|s| s as u32 == u32::from(c))).ok_or_else(unknown)
+    SYNTAX.iter().find(|opt| opt.short.is_some_and(|s| s as u32 == u32::from(c))).ok_or_else(unknown)
 }
 
-fn by_long(name: &[u8]) -> Result<&'static Opt> {
+fn by_long(name: &[u8]) -> Result<&'static Syntax> {
     let alias = ALIASES.iter().find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
-    OPTIONS.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id)).ok_or_else(|| {
+    SYNTAX.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id)).ok_or_else(|| {
         let shown = [b"--", name].concat();
         Error::refused(on("option {}", &shown), "unknown").hint("see 'selfdock --help'")
     })
 }
 
-fn named(opt: &Opt) -> Operation<'static> {
+fn named(opt: &Syntax) -> Operation<'static> {
     on("option --{=}", opt.long.as_bytes())
 }
 
-fn wants(opt: &Opt) -> Error {
-    let values = format!("{}", Values(opt));
+fn wants(opt: &Syntax) -> Error {
+    let values = format!("{}", Values(opt.values));
     Error::plain(both("option --{=}: wants {=}", opt.long.as_bytes(), values.as_bytes()))
 }
 
@@ -224,14 +220,14 @@ fn superfluous(arg: &[u8]) -> Error {
     Error::refused(on("option {}", arg), "takes no value")
 }
 
-fn once<'a>(slot: &mut Option<&'a [u8]>, opt: &Opt, value: &'a [u8]) -> Result<()> {
+fn once<'a>(slot: &mut Option<&'a [u8]>, opt: &Syntax, value: &'a [u8]) -> Result<()> {
     match slot.replace(value) {
         None => Ok(()),
         Some(_) => Err(Error::refused(named(opt), "given twice")),
     }
 }
 
-fn number(opt: &Opt, digits: &[u8]) -> Result<u32> {
+fn number(opt: &Syntax, digits: &[u8]) -> Result<u32> {
     small(digits).ok_or_else(|| {
         Error::refused(both("option --{=} {}", opt.long.as_bytes(), digits), "not a number that fits")
     })
@@ -348,45 +344,21 @@ fn hostname(name: &[u8]) -> Result<&[u8]> {
 }
 
 /// `SRC DST`, as `--help` shows the values of an option.
-struct Values<'a>(&'a Opt);
+pub struct Values(pub &'static [(&'static str, Complete)]);
 
-impl core::fmt::Display for Values<'_> {
+impl core::fmt::Display for Values {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        for (i, (name, _)) in self.0.values.iter().enumerate() {
+        for (i, (name, _)) in self.0.iter().enumerate() {
             write!(f, "{}{name}", if i == 0 { "" } else { " " })?;
         }
         Ok(())
     }
 }
 
-/// The text of `--help`.
-pub fn help() -> String {
-    let mut out = String::from(
-        "selfdock: run a command in isolation, as yourself\n\n\
-         Usage: selfdock [OPTION...] COMMAND [OPTION...] [--] ...\n",
-    );
-    for verb in VERBS {
-        let left = format!("{} {}", verb.name, verb.usage);
-        let _ = writeln!(out, "  {left:<27} {}", verb.help);
-    }
-    for (group, heading) in GROUPS {
-        let _ = writeln!(out, "\n{heading}:");
-        for opt in OPTIONS.iter().filter(|opt| opt.group == *group) {
-            let short = opt.short.map_or(String::from("    "), |c| format!("-{c}, "));
-            let left = format!("{short}--{} {}", opt.long, Values(opt));
-            let _ = writeln!(out, "  {left:<27} {}", opt.help);
-        }
-    }
-    out.push_str("\nExamples:\n");
-    for (line, what) in EXAMPLES {
-        let _ = writeln!(out, "  {line:<39} {what}");
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::String;
 
     fn request<'a>(args: &'a [&'a [u8]]) -> Request<'a> {
         match parse(args) {
@@ -475,16 +447,9 @@ mod tests {
     }
 
     #[test]
-    fn help_fits_a_screen_and_names_every_option() {
-        let text = help();
-        assert!(text.lines().count() <= 60 && text.lines().all(|l| l.chars().count() <= 80), "{text}");
-        assert!(OPTIONS.iter().all(|opt| text.contains(&format!("--{}", opt.long))));
-    }
-
-    #[test]
     fn no_two_options_share_a_name() {
-        for (i, a) in OPTIONS.iter().enumerate() {
-            for b in &OPTIONS[..i] {
+        for (i, a) in SYNTAX.iter().enumerate() {
+            for b in &SYNTAX[..i] {
                 assert!(a.long != b.long && (a.short.is_none() || a.short != b.short) && a.id != b.id);
             }
         }

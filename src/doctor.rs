@@ -1,15 +1,17 @@
 //! `selfdock doctor`: what this machine allows. Looks, tries, and says so in a few lines; the
-//! exit status is 0 only if `run` works.
+//! exit status is 0 only if `run` works. It tries by starting selfdock, as anyone would.
 #![forbid(unsafe_code)]
 
-use crate::creds::{self, Caller, Need, Privilege};
-use crate::error::{OrFail, Quoted, Result, say};
-use crate::launch::own_program;
+use crate::about::About;
+use crate::creds::{self, Caller, Need};
+use crate::error::{FAILED, OrFail, Quoted, Result, say};
+use crate::handover::Mode;
+use crate::launch::{expect_end, placeholder};
 use crate::process;
-use crate::supervise::End;
-use crate::sys::{self, new};
+use crate::sys::{self, Pointers, new};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write as _;
 use rustix::fs::StatVfsMountFlags;
 use rustix::process::{Pid, WaitOptions};
@@ -17,50 +19,69 @@ use rustix::process::{Pid, WaitOptions};
 /// The oldest kernel that has all that is needed: `mount_setattr(2)` came with it.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
 
-/// Looks and tries. `try_run` runs an instance that does nothing and gives its end.
-pub fn report(
-    caller: Caller,
-    privilege: Option<Privilege>,
-    try_run: impl FnOnce(Option<Privilege>) -> Result<End>,
-) -> Result<End> {
+/// How deep the kernel lets PID namespaces be nested. `pid_namespaces(7)`.
+const DEEPEST: usize = 32;
+
+/// Looks and tries.
+pub fn report(about: &About) -> Result<u8> {
     let mut out = String::new();
-    installation(&mut out, privilege.is_some());
+    installation(&mut out, about);
     kernel(&mut out);
-    user_namespaces(&mut out, caller);
+    user_namespaces(&mut out, about.caller);
     say(sys::standard(1), &out);
 
-    let mode = if privilege.is_some() { "set-uid" } else { "unprivileged" };
-    let mine = privilege.as_ref().map(Privilege::for_child);
-    let levels = in_child(|| match mine.map(|privilege| privilege.raise(Need::default())) {
-        Some(Err(_)) => 0,
-        Some(Ok(_)) => levels(caller, true),
-        None => levels(caller, false),
-    })?;
-    let works = in_child(|| match try_run(privilege) {
-        Ok(End::Exit(status)) => status,
-        Ok(End::Signal(_)) => crate::error::FAILED,
-        Err(error) => error.report(),
-    })?;
-    let line = match (works, levels) {
-        (0, levels) => format!("ok    run works, in {mode} mode; {levels} more levels can be nested\n"),
-        _ => format!("FAIL  run does not work, in {mode} mode\n"),
+    expect_end()?;
+    let mode = about.mode.text();
+    let status = try_run(about, 1, false)?;
+    let line = if status == 0 {
+        format!("ok    run works, in {mode} mode; {} more levels can be nested\n", levels(about)?)
+    } else {
+        format!("FAIL  run does not work, in {mode} mode\n")
     };
     say(sys::standard(1), &line);
-    Ok(End::Exit(u8::from(works != 0)))
+    Ok(u8::from(status != 0))
+}
+
+/// How many instances can be nested from here, where one works.
+fn levels(about: &About) -> Result<usize> {
+    let (mut works, mut fails) = (1, DEEPEST + 1);
+    while works + 1 < fails {
+        let middle = works.midpoint(fails);
+        if try_run(about, middle, true)? == 0 {
+            works = middle;
+        } else {
+            fails = middle;
+        }
+    }
+    Ok(works)
+}
+
+/// Runs selfdock in as many instances and gives its exit status.
+fn try_run(about: &About, depth: usize, silent: bool) -> Result<u8> {
+    let mut words = Vec::new();
+    for _ in 0..depth {
+        words.extend([about.program, c"run", c"--chdir", c"/"]);
+    }
+    words.extend([about.program, c"--version"]);
+    let (argv, envp) = (Pointers::new(words.into_iter()), Pointers::new(about.environment.iter().copied()));
+    let nowhere = placeholder().or_fail("make a place for output")?;
+    in_child(|| {
+        let quiet = sys::redirect(&nowhere, 1).is_ok() && (!silent || sys::redirect(&nowhere, 2).is_ok());
+        if quiet {
+            let _ = sys::execve(about.program, &argv, &envp);
+        }
+        FAILED
+    })
 }
 
 /// How the program is installed, and why that does not count where it does not.
-fn installation(out: &mut String, privileged: bool) {
-    let Ok(Some(program)) = own_program(None) else {
-        out.push_str("note  selfdock's own file cannot be found: is /proc mounted?\n");
-        return;
-    };
-    let path = Quoted(&program.path);
-    if privileged {
+fn installation(out: &mut String, about: &About) {
+    let path = Quoted(about.program.to_bytes());
+    if about.mode == Mode::SetUid {
         let _ = writeln!(out, "ok    {path} is installed set-uid root");
         return;
     }
-    let why = why_not_privileged(&program.path).unwrap_or("this process may not gain privilege");
+    let why = why_not_privileged(path.0).unwrap_or("this process may not gain privilege");
     let _ = writeln!(out, "note  {path} has no privilege: {why}");
 }
 
@@ -127,21 +148,6 @@ fn user_namespaces(out: &mut String, caller: Caller) {
     out.push('\n');
 }
 
-/// How many PID namespaces can be nested from here, by trying.
-fn levels(caller: Caller, privileged: bool) -> u8 {
-    let flags = if privileged { new::PID } else { new::PID | new::USER };
-    match sys::clone(flags) {
-        Ok(None) if privileged => sys::exit(1 + levels(caller, true)),
-        // Without a map a user namespace cannot have another in it.
-        Ok(None) => match creds::own_user_namespace(caller, Need::default()) {
-            Ok(_) => sys::exit(1 + levels(caller, false)),
-            Err(_) => sys::exit(0),
-        },
-        Ok(Some(pid)) => status_of(pid),
-        Err(_) => 0,
-    }
-}
-
 /// Runs `f` in a process of its own and gives the status it ends with.
 fn in_child(f: impl FnOnce() -> u8) -> Result<u8> {
     match sys::clone(0).or_fail("start a process")? {
@@ -153,5 +159,5 @@ fn in_child(f: impl FnOnce() -> u8) -> Result<u8> {
 fn status_of(pid: Pid) -> u8 {
     let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
     let code = status.ok().flatten().and_then(|(_, status)| status.exit_status());
-    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(crate::error::FAILED)
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
 }

@@ -2,24 +2,35 @@
 //! is done and no privilege is held.
 #![forbid(unsafe_code)]
 
+use crate::about::About;
+use crate::cli::Request;
+use crate::command::Command;
 use crate::error::{OrFail, Quoted, Result};
 use crate::files;
+use crate::handover::Mode;
 use crate::host::{DEVICES, HIDDEN};
-use crate::plan::{Plan, Root, Tmpfs, What};
-use crate::sandbox::{Job, other_mounts};
+use crate::launch::{check_descriptors, current_directory};
+use crate::plan::{self, Plan, Root, Tmpfs, What};
+use crate::sandbox::other_mounts;
 use alloc::string::String;
 use core::fmt::Write as _;
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, OFlags};
 
 /// The text. Fields that the caller named are quoted as in error messages.
-pub fn text(job: &Job<'_>, unprivileged: bool) -> Result<String> {
+pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
+    check_descriptors(&request.keep_fds)?;
+    let cwd = current_directory();
+    let cwd = cwd.as_deref();
+    let plan = &plan::make(request, cwd)?;
+    let command = Command::new(request, &about.environment, cwd)?;
+    let mode = if request.unprivileged { Mode::Unprivileged } else { about.mode };
+    let unprivileged = mode == Mode::Unprivileged;
     let mut out = String::new();
-    let plan = &job.plan;
     let image = if plan.writable { "rw,nosuid,nodev" } else { "ro,nosuid,nodev" };
-    let _ = writeln!(out, "mode\t{}", if unprivileged { "unprivileged" } else { "set-uid" });
-    let _ = writeln!(out, "ids\tuid={} gid={}", job.caller.uid, job.caller.gid);
-    let _ = writeln!(out, "namespaces\t{}", namespaces(job, unprivileged));
+    let _ = writeln!(out, "mode\t{}", mode.text());
+    let _ = writeln!(out, "ids\tuid={} gid={}", about.caller.uid, about.caller.gid);
+    let _ = writeln!(out, "namespaces\t{}", namespaces(request, unprivileged));
     match &plan.root {
         Root::Host => {
             let _ = writeln!(out, "root\t'/'\t'/'\t{image}");
@@ -67,13 +78,13 @@ pub fn text(job: &Job<'_>, unprivileged: bool) -> Result<String> {
     let shm = plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
     let _ = writeln!(out, "tmpfs\t-\t'/dev/shm'\t{}", options(shm));
     out.push_str("proc\t-\t'/proc'\trw,nosuid,nodev,noexec\n");
-    if let Some(program) = &job.program {
+    if !request.no_nest {
         let flags = if unprivileged { "ro,nosuid,nodev" } else { "ro,nodev" };
-        let _ = writeln!(out, "program\t{0}\t{0}\t{flags}", Quoted(&program.path));
+        let _ = writeln!(out, "program\t{0}\t{0}\t{flags}", Quoted(about.program.to_bytes()));
     }
-    let _ = writeln!(out, "directory\t{}", Quoted(job.command.directory()));
+    let _ = writeln!(out, "directory\t{}", Quoted(command.directory()));
     out.push_str("command");
-    for word in job.command.words() {
+    for word in command.words() {
         let _ = write!(out, "\t{}", Quoted(word));
     }
     out.push('\n');
@@ -92,9 +103,11 @@ fn names(out: &mut String, plan: &Plan<'_>) {
     }
 }
 
-fn namespaces(job: &Job<'_>, unprivileged: bool) -> String {
+fn namespaces(request: &Request<'_>, unprivileged: bool) -> String {
     let mut all = String::from("mount pid ipc");
-    for (made, name) in [(job.hostname.is_some(), "uts"), (job.need.network, "net"), (unprivileged, "user")] {
+    for (made, name) in
+        [(request.hostname.is_some(), "uts"), (request.own_network, "net"), (unprivileged, "user")]
+    {
         if made {
             all.push(' ');
             all.push_str(name);

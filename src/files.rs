@@ -45,6 +45,11 @@ pub fn make_link(target: &[u8], dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> 
     rustix::fs::symlinkat(target, dir, name)
 }
 
+/// The directory part of an absolute path, without its last slash: empty for the root.
+pub fn parent(path: &[u8]) -> &[u8] {
+    &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0)]
+}
+
 /// Which file a path leads to. stat(2)
 #[inline(never)]
 pub fn which(path: &[u8]) -> Result<Identity> {

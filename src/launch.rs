@@ -11,7 +11,7 @@ use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, Watch};
 use crate::sys::{self, Memory, Moment, Start, Tighten, new};
-use crate::{doctor, explain, files, plan, process, ps};
+use crate::{files, handover, plan, process};
 use alloc::format;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
@@ -31,35 +31,22 @@ fn go(start: &Start) -> Result<supervise::End> {
     // start
     let mut placeholders = Vec::new();
     fill_standard_descriptors(&mut placeholders)?;
-    sys::block_only(sys::ALL_SIGNALS).or_fail("block signals")?;
+    let signals = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
     // shed
     let (caller, privilege) = creds::shed()?;
     // parse
-    let args = start.args();
+    let args: Vec<&[u8]> = start.args().iter().map(|arg| arg.to_bytes()).collect();
     let Some(args) = args.get(1..) else {
         return Err(Error::refused("start", "there is not even a program name"));
     };
     match cli::parse(args)? {
-        cli::Command::Help => {
-            say(sys::standard(1), &cli::help());
-            Ok(supervise::End::Exit(0))
-        }
         cli::Command::Version => {
             say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n"));
             Ok(supervise::End::Exit(0))
         }
-        cli::Command::Run(request) => run(&request, start, caller, privilege),
+        cli::Command::Run(request) if !request.explain => run(&request, start, caller, privilege),
         cli::Command::Enter(pid, request) => enter(pid, &request, start, caller, privilege),
-        cli::Command::Ps(json) => {
-            privilege.map_or(Ok(()), Privilege::discard)?;
-            let own = own_program(None)?.map_or((0, 0), |program| program.identity);
-            say(sys::standard(1), &ps::text(caller.uid, own, json)?);
-            Ok(supervise::End::Exit(0))
-        }
-        cli::Command::Doctor => {
-            let try_run = |privilege| try_run(start, caller, privilege);
-            doctor::report(caller, privilege, try_run)
-        }
+        _ => match handover::hand_over(start, privilege, signals)? {},
     }
 }
 
@@ -67,7 +54,7 @@ fn go(start: &Start) -> Result<supervise::End> {
 /// of these numbers and is then read or written for it. An epoll descriptor is opened
 /// without a path, can be neither read nor written, and is closed again at exec: the command
 /// finds its descriptors as the caller left them.
-fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> {
+pub fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> {
     for fd in 0..3 {
         if rustix::io::fcntl_getfd(sys::standard(fd)) == Err(Errno::BADF) {
             placeholders.push(placeholder().or_fail("fill a closed standard descriptor")?);
@@ -77,7 +64,7 @@ fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> {
 }
 
 /// A descriptor that is opened without a path and can be neither read nor written.
-fn placeholder() -> rustix::io::Result<OwnedFd> {
+pub fn placeholder() -> rustix::io::Result<OwnedFd> {
     rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)
 }
 
@@ -90,7 +77,7 @@ fn run(
     check_descriptors(&request.keep_fds)?;
     let cwd = current_directory();
     let cwd = cwd.as_deref();
-    let mut job = Job {
+    let job = Job {
         caller,
         plan: plan::make(request, cwd)?,
         command: Command::new(request, &start.environment(), cwd)?,
@@ -102,28 +89,14 @@ fn run(
         keep_fds: request.keep_fds.clone(),
         status: None,
     };
-    let unprivileged = request.unprivileged || privilege.is_none();
-    if unprivileged || request.explain {
-        privilege.map_or(Ok(()), Privilege::discard)?;
-        if request.explain {
-            job.program = if job.no_nest { None } else { own_program(None)? };
-            say(sys::standard(1), &explain::text(&job, unprivileged)?);
-            return Ok(supervise::End::Exit(0));
+    let privileged = match privilege {
+        Some(privilege) if request.unprivileged => {
+            privilege.discard()?;
+            None
         }
-        return launch(job, None, &Care::new(request)?);
-    }
-    let privileged = privilege.map(|privilege| privilege.raise(job.need)).transpose()?;
+        privilege => privilege.map(|privilege| privilege.raise(job.need)).transpose()?,
+    };
     launch(job, privileged, &Care::new(request)?)
-}
-
-/// Runs an instance that only starts selfdock once more, and says nothing.
-fn try_run(start: &Start, caller: Caller, privilege: Option<Privilege>) -> Result<supervise::End> {
-    let path = own_program(None)?.map(|program| program.path).unwrap_or_default();
-    let command = alloc::vec![path.as_slice(), b"--version"];
-    let request = Request { command, chdir: Some(b"/"), ..Request::default() };
-    let nowhere = placeholder().or_fail("make a place for output")?;
-    sys::redirect(nowhere, 1).or_fail("silence the trial")?;
-    run(&request, start, caller, privilege)
 }
 
 /// What the supervisor does beside waiting.
@@ -232,7 +205,7 @@ fn enter(
 }
 
 /// An ignored SIGCHLD would be inherited, and the exit status lost.
-fn expect_end() -> Result<()> {
+pub fn expect_end() -> Result<()> {
     const SIGCHLD: i32 = 17;
     sys::default_disposition(SIGCHLD).or_fail("expect the end of the command")
 }
@@ -292,14 +265,15 @@ fn namespaces(job: &Job<'_>, unprivileged: bool) -> u32 {
 }
 
 /// A descriptor to keep must be open now, before selfdock opens any.
-fn check_descriptors(keep: &[u32]) -> Result<()> {
+pub fn check_descriptors(keep: &[u32]) -> Result<()> {
     for fd in keep {
         sys::is_open(*fd).or_fail(on("keep descriptor {=}", format!("{fd}").as_bytes()))?;
     }
     Ok(())
 }
 
-fn current_directory() -> Option<Vec<u8>> {
+/// The path of the current directory, if it has one.
+pub fn current_directory() -> Option<Vec<u8>> {
     let path = sys::getcwd().ok()?;
     // A directory outside of the root shows as `(unreachable)/...`. getcwd(2)
     path.starts_with(b"/").then_some(path)

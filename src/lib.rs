@@ -21,11 +21,15 @@
 //! | start | what the file grants | [`sys`], [`launch`] |
 //! | shed | the caller, capabilities permitted and not in effect | [`creds`] |
 //! | parse, plan | same | [`cli`], [`plan`], [`command`] |
+//! | hand over | nothing; for what needs no privilege | [`handover`], then [`about`] |
 //! | raise, clone | `SYS_ADMIN` and what the request needs | [`launch`] |
 //! | supervise | nothing | [`supervise`] |
 //! | open | child: `SYS_ADMIN`; paths once, as the caller | [`sources`], [`names`] |
 //! | build | same; descriptors only | [`sandbox`], [`stage`] |
 //! | drop, exec | nothing | [`creds`], [`command`] |
+//!
+//! What needs no privilege is not in the set-uid program: for help, `ps`, `doctor` and
+//! `--explain` it gives up everything and becomes a second program, `selfdock-about`.
 //!
 //! Any failed step means: no exec, status 125, one line, nothing left.
 #![cfg_attr(not(test), no_std)]
@@ -46,6 +50,7 @@ pub mod sandbox;
 pub mod supervise;
 pub mod init;
 pub mod enter;
+pub mod handover;
 
 // What an instance is made of.
 pub mod sources;
@@ -59,12 +64,16 @@ pub mod filter;
 pub mod limits;
 
 // What is told.
-pub mod explain;
-pub mod doctor;
-pub mod ps;
 pub mod process;
 pub mod report;
 pub mod error;
+
+// The second program.
+pub mod about;
+pub mod help;
+pub mod explain;
+pub mod doctor;
+pub mod ps;
 
 // The kernel.
 pub mod sys;

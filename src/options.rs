@@ -1,5 +1,8 @@
 //! The one table of commands and options. The parser, `--help`, the man page and the shell
 //! completions are all made from it. Pure data: the harness includes this file as it is.
+//!
+//! The set-uid program takes only `SYNTAX` and `WORDS` from it, which are made when it is
+//! compiled and hold no text that is meant for people.
 #![forbid(unsafe_code)]
 
 /// A command word: `selfdock run`.
@@ -196,6 +199,49 @@ pub const OPTIONS: &[Opt] = &[
     Opt { id: Id::Version, short: Some('V'), long: "version", values: &[],
           help: "show the version", group: Group::General, verbs: 0 },
 ];
+
+/// What the parser has to know of an option.
+#[derive(Clone, Copy, Debug)]
+pub struct Syntax {
+    /// Which.
+    pub id: Id,
+    /// `-v`
+    pub short: Option<char>,
+    /// `--vol`
+    pub long: &'static str,
+    /// The values it takes.
+    pub values: &'static [(&'static str, Complete)],
+    /// The commands that know it.
+    pub verbs: u8,
+}
+
+/// Every option, for the parser.
+pub static SYNTAX: [Syntax; OPTIONS.len()] = {
+    let mut all = [OPTIONS[0].syntax(); OPTIONS.len()];
+    let mut i = 1;
+    while i < all.len() {
+        all[i] = OPTIONS[i].syntax();
+        i += 1;
+    }
+    all
+};
+
+impl Opt {
+    const fn syntax(&self) -> Syntax {
+        Syntax { id: self.id, short: self.short, long: self.long, values: self.values, verbs: self.verbs }
+    }
+}
+
+/// Every command word with its bit, for the parser.
+pub static WORDS: [(&str, u8); VERBS.len()] = {
+    let mut all = [("", 0); VERBS.len()];
+    let mut i = 0;
+    while i < all.len() {
+        all[i] = (VERBS[i].name, VERBS[i].bit);
+        i += 1;
+    }
+    all
+};
 
 /// Long names that are understood beside those of the table.
 pub const ALIASES: &[(&str, Id)] = &[("rootfs", Id::Root)];

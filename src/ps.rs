@@ -1,10 +1,10 @@
 //! `selfdock ps`: the caller's instances below where it stands, from `/proc` alone.
 #![forbid(unsafe_code)]
 
+use crate::about::About;
 use crate::cli::{self, Command};
 use crate::error::{OrFail, Quoted, Result};
 use crate::files;
-use crate::mount::Identity;
 use crate::process::{Process, decimal, read, words};
 use crate::stage::each_entry;
 use alloc::format;
@@ -30,16 +30,18 @@ struct Instance {
     words: Vec<Vec<u8>>,
 }
 
-/// The table, or JSON. `program` is selfdock's own file.
-pub fn text(uid: u32, program: Identity, json: bool) -> Result<String> {
+/// The table, or JSON.
+pub fn text(about: &About, json: bool) -> Result<String> {
+    // Who supervises an instance runs selfdock's own file.
+    let program = files::which(about.program.to_bytes()).ok();
     let all = processes()?;
     let here = all.iter().map(|process| process.depth).min().unwrap_or(1);
     let mut found = Vec::new();
     for first in all.iter().filter(|process| process.first && process.depth > here && !process.ended) {
         let supervisor = first.parent.and_then(|pid| all.iter().find(|process| process.pid == pid));
         let Some(supervisor) = supervisor else { continue };
-        let yours = supervisor.ids.is_some_and(|(owner, _)| owner == uid);
-        if yours && supervisor.depth < first.depth && supervisor.program() == Some(program) {
+        let yours = supervisor.ids.is_some_and(|(owner, _)| owner == about.caller.uid);
+        if yours && supervisor.depth < first.depth && program.is_some() && supervisor.program() == program {
             found.push(describe(supervisor, first, &all, here));
         }
     }

@@ -1,4 +1,4 @@
-//! Raw system calls, the start of the process and its memory: with main.rs the only unsafe code.
+//! Raw system calls, the start of the process and its memory: with start.rs the only unsafe code.
 //!
 //! # Safety
 //!
@@ -185,9 +185,9 @@ unsafe fn protect_relocated(header: *const u8) {
 
 impl Start {
     /// The arguments, with the program's own name first.
-    pub fn args(&self) -> Vec<&'static [u8]> {
+    pub fn args(&self) -> Vec<&'static CStr> {
         // SAFETY: the kernel put argc pointers to NUL-terminated strings there, for good.
-        (0..self.argc).map(|i| unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }.to_bytes()).collect()
+        (0..self.argc).map(|i| unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }).collect()
     }
 
     /// The environment, `NAME=VALUE` each, as the kernel passed it.
@@ -558,9 +558,17 @@ pub const ALL_SIGNALS: SignalSet = !0;
 
 /// Sets the mask of blocked signals. sigprocmask(2).
 pub fn block_only(set: SignalSet) -> Result<()> {
+    exchange_mask(set).map(drop)
+}
+
+/// The same, and gives the mask before.
+pub fn exchange_mask(set: SignalSet) -> Result<SignalSet> {
     const SIG_SETMASK: usize = 2;
-    // SAFETY: reads eight bytes of this frame.
-    unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, ptr::from_ref(&set) as usize, NONE, 8, 0, 0]) }.map(drop)
+    let mut before: SignalSet = 0;
+    let (new, old) = (ptr::from_ref(&set) as usize, ptr::from_mut(&mut before) as usize);
+    // SAFETY: reads eight bytes of this frame, and writes eight others.
+    unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, new, old, 8, 0, 0]) }?;
+    Ok(before)
 }
 
 /// Gives a signal its default disposition. sigaction(2).

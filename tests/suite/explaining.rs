@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::support::{Dock, about, args, fixture, scratch, selfdock};
 
 #[test]
 fn the_plan_is_told_and_nothing_is_done() {
@@ -71,6 +71,7 @@ fn the_doctor_says_why_privilege_is_missing() {
     let copy = dir.path().join("selfdock");
     crate::support::copy_program(selfdock(), &copy);
     Dock::program(args!["chmod", "755", &copy]).ok();
+    crate::support::copy_program(about(), dir.path().join("selfdock-about"));
     assert!(Dock::program(args![&copy, "doctor"]).ok().contains("not set-uid"), "not said");
 }
 

@@ -245,6 +245,27 @@ fn a_call_that_only_claims_to_have_given_rights_up_is_found_out(
     }
 }
 
+/// C7. C2.
+#[rstest]
+fn what_is_not_given_up_is_not_handed_over(#[values("ps", "--help", "doctor")] word: &str) {
+    let start = args![fixture("setuid/probe"), "as-root", "strace", "-f", "-qq", "-u", "tester"];
+    let mut refusals = 0;
+    for when in 1..=2 {
+        let inject = format!("inject=capset:retval=0:when={when}");
+        let options = args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"];
+        let program = args![fixture("replaced/bin/selfdock"), word];
+        let ran = Dock::program(start.iter().cloned().chain(options).chain(program)).output();
+        // Which of the calls gives privilege up does not matter: what is started has none.
+        if ran.status.code() == Some(125) {
+            ran.refused("capabilities");
+            refusals += 1;
+        } else {
+            assert!(ran.stdout.contains("CapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n"));
+        }
+    }
+    assert!(refusals > 0);
+}
+
 /// F1.
 #[test]
 fn a_kill_at_any_system_call_leaves_nothing() {

@@ -1,4 +1,4 @@
-use crate::support::{Dock, args};
+use crate::support::{Dock, about, args, selfdock};
 use rstest::rstest;
 
 /// The table that the program parses by.
@@ -48,6 +48,17 @@ fn every_option_that_help_names_is_understood_with_its_values() {
                 "{said}"
             );
         }
+    }
+}
+
+/// C7.
+#[test]
+fn the_set_uid_program_holds_no_text_of_the_help() {
+    let (trusted, second) = (std::fs::read(selfdock()).unwrap(), std::fs::read(about()).unwrap());
+    let holds = |program: &[u8], text: &str| program.windows(text.len()).any(|part| part == text.as_bytes());
+    for text in OPTIONS.iter().map(|option| option.help).chain(VERBS.iter().map(|verb| verb.help)) {
+        assert!(!holds(&trusted, text), "'{text}' is in the set-uid program");
+        assert!(holds(&second, text), "'{text}' is not in the second program");
     }
 }
 

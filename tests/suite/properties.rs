@@ -78,6 +78,7 @@ pub const PROPERTIES: &[Property] = &[
         "With `--init` PID 1 is a reaper, and the command's status and signals pass through it.",
     ),
     property("limits", "A command ends in time, within its limits, and what it used is told."),
+    property("handing-over", "What needs no privilege is done by a program that has none."),
     property("explaining", "`--explain` and `doctor` say what would happen, and do nothing."),
     property(
         "faults",

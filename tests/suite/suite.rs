@@ -16,6 +16,7 @@ mod exit_status;
 mod explaining;
 mod faults;
 mod first_process;
+mod handing_over;
 mod help;
 mod hidden_files;
 mod identity;

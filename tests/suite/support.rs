@@ -9,7 +9,7 @@ mod terminal;
 pub use background::{Background, children, is_alive, wait_until};
 pub(crate) use dock::args;
 pub use dock::{Dock, instance, instance_of_root, nested};
-pub use place::{bin, copy_program, fixture, host_mounts, own_status, scratch, selfdock, status_of};
+pub use place::{about, bin, copy_program, fixture, host_mounts, own_status, scratch, selfdock, status_of};
 pub use ran::Ran;
 pub use terminal::Terminal;
 

@@ -11,14 +11,14 @@ pub fn cargo(subcommand: &str) -> Command {
     command
 }
 
-/// Where `build_release` leaves the program.
-pub fn release() -> PathBuf {
-    root().join("target/release/selfdock")
+/// Where `build_release` leaves a program.
+pub fn release(program: &str) -> PathBuf {
+    root().join("target/release").join(program)
 }
 
-/// Builds the trusted binary as it is installed.
+/// Builds both programs as they are installed.
 pub fn build_release() -> Result {
-    run(cargo("build").args(["--release", "--locked", "--bin", "selfdock", "--target-dir", "target"]))
+    run(cargo("build").args(["--release", "--locked", "--bins", "--target-dir", "target"]))
 }
 
 /// What the harness builds: the suite and the programs that tests need inside an instance.

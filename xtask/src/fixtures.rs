@@ -1,6 +1,7 @@
 //! What only root can prepare: files that the tests must not reach, and programs that must have no effect.
 
 use crate::cargo::{Bare, Built};
+use crate::place::{ABOUT, place};
 use crate::run::{Context, Result, output, root, run};
 use crate::suite::User;
 use nix::mount::{MsFlags, mount};
@@ -38,6 +39,7 @@ pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
     oci(&dir)?;
     mounts(&dir)?;
     names(&dir, user)?;
+    replaced(&dir.join("replaced"))?;
     privileged(&built.probe, &dir.join("busybox/bin/setuid-probe"), 0o4750, user)?;
 
     let scratch = prefix.join("scratch");
@@ -46,6 +48,26 @@ pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
     let suite = prefix.join("suite");
     copy(&built.suite, &suite, 0o755)?;
     Ok(Fixtures { dir, scratch, suite })
+}
+
+/// An installation whose second program tells what it was started with.
+fn replaced(prefix: &Path) -> Result {
+    make_dir(prefix, 0o755)?;
+    let before = umask(Mode::from_bits_truncate(0o022));
+    place(prefix)?;
+    umask(before);
+    // No shell, which would have signals and descriptors of its own.
+    let script = "\
+#!/usr/bin/env python3
+import os, sys
+print(open('/proc/self/status').read())
+for fd in map(str, range(256)):
+    link = '/proc/self/fd/' + fd
+    if os.path.lexists(link): print('fd', fd, os.readlink(link))
+for word in sys.argv[1:]: print('word', word)
+for name in os.environ: print('variable', name)
+";
+    write(&prefix.join(ABOUT), script, 0o755)
 }
 
 /// A directory that the tests may not search, with files in it that everyone could read.

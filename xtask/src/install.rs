@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 pub const PREFIX: &str = "/usr/local";
 
 const HELP: &str = "\
-Build a release of selfdock and install it as PREFIX/bin/selfdock, root:root, mode 4755.
+Build a release of selfdock and install it as PREFIX/bin/selfdock, root:root, mode 4755. What needs no privilege is a
+program of its own, PREFIX/lib/selfdock/selfdock-about, mode 755.
 
 Usage: cargo xtask install [--prefix DIR] [--no-build]
 

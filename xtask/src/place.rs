@@ -1,8 +1,8 @@
 //! Puts files where they belong, as root, each one at once or not at all; and looks at the result.
 
 use crate::host::{DEVICES, LINKS};
-use crate::run::{Context, Result, root};
-use crate::{completions, elf, man};
+use crate::run::{Context, Result};
+use crate::{cargo, completions, elf, man};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, fchown};
@@ -27,12 +27,11 @@ pub enum Source {
 /// All that `install` puts in place.
 pub fn items() -> Vec<Item> {
     let text = |dest, text| Item { source: Source::Text(text), dest, mode: 0o644 };
+    let program = |name, dest, mode| Item { source: Source::File(cargo::release(name)), dest, mode };
     vec![
-        Item {
-            source: Source::File(root().join("target/release/selfdock")),
-            dest: "bin/selfdock",
-            mode: 0o4755,
-        },
+        // The second program first: there is no selfdock that does not find it.
+        program("selfdock-about", ABOUT, 0o755),
+        program("selfdock", "bin/selfdock", 0o4755),
         text("share/man/man1/selfdock.1", man::page()),
         text("share/bash-completion/completions/selfdock", completions::bash()),
         text("share/zsh/site-functions/_selfdock", completions::zsh()),
@@ -49,13 +48,20 @@ pub fn place(prefix: &Path) -> Result {
         fs::create_dir_all(dir).context(format_args!("make directory '{}'", dir.display()))?;
         check_parents(dir)?;
         replace(&item.source, &dest, item.mode)?;
-        verify(&dest, item.mode)?;
+        verify(&dest, &item)?;
     }
     Ok(())
 }
 
+/// Where a file system keeps the capabilities of a file. xattr(7), capabilities(7).
+const CAPABILITIES: &str = "security.capability";
+
 /// The `/dev` of instances, ready made.
 pub const DEV: &str = "lib/selfdock/dev";
+/// The second program.
+pub const ABOUT: &str = "lib/selfdock/selfdock-about";
+/// What is selfdock's alone.
+pub const LIB: &str = "lib/selfdock";
 
 /// Makes the directory that instances show as `/dev`, beside an older one, and then puts it in its place. Instances
 /// that run keep what they have. Where no device node can be made, selfdock puts a `/dev` together for each instance.
@@ -98,7 +104,7 @@ fn limit_capabilities(program: &Path) -> Result {
     let permitted: u32 = [8, 12, 18, 21].iter().map(|bit| 1 << bit).sum();
     let value: Vec<u8> =
         [REVISION_2, permitted, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
-    match xattr::set(program, "security.capability", &value) {
+    match xattr::set(program, CAPABILITIES, &value) {
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
             eprintln!(
                 "xtask: note: this file system keeps no file capabilities; instances of root cannot nest"
@@ -156,23 +162,27 @@ fn check_parents(dir: &Path) -> Result {
     Ok(())
 }
 
-/// Reads back owner, mode and kind of the program, and whether its mount honours the set-uid bit.
-fn verify(dest: &Path, mode: u32) -> Result {
-    let name = dest.display();
+/// Reads back owner, mode and kind of a file; that a program which is not set-uid has no capabilities either; and
+/// whether the mount of one that is honours it.
+fn verify(dest: &Path, item: &Item) -> Result {
+    let (name, mode) = (dest.display(), item.mode);
     let meta = fs::symlink_metadata(dest).context(&name)?;
     if !meta.is_file() || (meta.uid(), meta.gid()) != (0, 0) || meta.mode() & 0o7777 != mode {
         let (uid, gid, is) = (meta.uid(), meta.gid(), meta.mode() & 0o7777);
         return Err(format!("'{name}' is {uid}:{gid} {is:04o} and should be 0:0 {mode:04o}"));
     }
     if mode & 0o4000 == 0 {
-        return Ok(());
+        let privileged = xattr::get(dest, CAPABILITIES).unwrap_or_default().is_some();
+        let fault = privileged.then(|| format!("'{name}' has capabilities, and should have none"));
+        let checked = if mode & 0o111 == 0 { Ok(()) } else { elf::check(dest, usize::MAX) };
+        return fault.map_or(checked, Err);
     }
     if is_nosuid(dest)? {
         return Err(format!(
             "'{name}' lies on a mount with nosuid, where set-uid has no effect: choose another --prefix"
         ));
     }
-    elf::check(dest)
+    elf::check(dest, elf::TOO_LARGE)
 }
 
 pub fn is_nosuid(path: &Path) -> Result<bool> {

@@ -34,17 +34,17 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
             Err(error) => return Err(format!("remove '{}': {error}", dest.display())),
         }
     }
+    // Another file in it is not ours to remove.
+    let _ = std::fs::remove_dir(prefix.join(place::LIB));
     Ok(())
 }
 
-/// Removes the prepared `/dev`, and the directory that held nothing else.
+/// Removes the prepared `/dev`.
 fn remove_dev(dev: &Path) -> Result {
     match std::fs::remove_dir_all(dev) {
         Ok(()) => println!("removed {}", dev.display()),
         Err(error) if error.kind() == ErrorKind::NotFound => println!("absent {}", dev.display()),
         Err(error) => return Err(format!("remove '{}': {error}", dev.display())),
     }
-    // Another file in it is not ours to remove.
-    let _ = dev.parent().map(std::fs::remove_dir);
     Ok(())
 }

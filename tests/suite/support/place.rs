@@ -16,6 +16,12 @@ pub fn selfdock() -> PathBuf {
     told("SELFDOCK")
 }
 
+/// The second program, which selfdock hands over to.
+pub fn about() -> PathBuf {
+    let prefix = selfdock().parent().and_then(Path::parent).expect("a prefix").to_owned();
+    prefix.join("lib/selfdock/selfdock-about")
+}
+
 /// A file or directory that root has prepared. An instance of the host image shows it.
 pub fn fixture(path: impl AsRef<Path>) -> PathBuf {
     told("SELFDOCK_FIXTURES").join(path)

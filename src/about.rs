@@ -1,0 +1,63 @@
+//! The second program, `selfdock-about`: help, `ps`, `doctor` and `--explain`. None of them
+//! takes privilege, so none is in the set-uid program, which hands over to this one.
+//!
+//! It is started as `selfdock-about MODE SELFDOCK ...`: the mode that `selfdock run` would be
+//! in, the path of the set-uid program, and the words that followed its name.
+#![forbid(unsafe_code)]
+
+use crate::cli::{self, Command};
+use crate::creds::{self, Privilege};
+use crate::error::{Error, Result, say};
+use crate::handover::Mode;
+use crate::sys::{self, Start};
+use crate::{doctor, explain, help, launch, ps};
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+/// Everything from the first instruction in Rust on.
+pub fn main(start: &Start) -> ! {
+    match go(start) {
+        Ok(status) => sys::exit(status),
+        Err(error) => sys::exit(error.report()),
+    }
+}
+
+/// Who asks, and about what.
+pub struct About {
+    /// The caller.
+    pub caller: creds::Caller,
+    /// How `selfdock run` would work.
+    pub mode: Mode,
+    /// The path of the set-uid program.
+    pub program: &'static CStr,
+    /// The environment of the caller.
+    pub environment: Vec<&'static CStr>,
+}
+
+fn go(start: &Start) -> Result<u8> {
+    let mut placeholders = Vec::new();
+    launch::fill_standard_descriptors(&mut placeholders)?;
+    // What root has by itself is given up too, as the set-uid program does: what is told is
+    // then the same for all.
+    let (caller, privilege) = creds::shed()?;
+    privilege.map_or(Ok(()), Privilege::discard)?;
+    let args = start.args();
+    let [_, mode, program, words @ ..] = &*args else { return Err(alone()) };
+    let mode = Mode::of(mode).ok_or_else(alone)?;
+    let about = About { caller, mode, program, environment: start.environment() };
+    let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
+    match cli::parse(&words)? {
+        Command::Help => say(sys::standard(1), &help::text()),
+        Command::Ps(json) => say(sys::standard(1), &ps::text(&about, json)?),
+        Command::Doctor => return doctor::report(&about),
+        Command::Run(request) if request.explain => {
+            say(sys::standard(1), &explain::text(&about, &request)?);
+        }
+        Command::Version | Command::Run(_) | Command::Enter(..) => return Err(alone()),
+    }
+    Ok(0)
+}
+
+fn alone() -> Error {
+    Error::refused("start", "selfdock starts this program when it is needed").hint("see 'selfdock --help'")
+}

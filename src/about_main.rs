@@ -1,0 +1,10 @@
+//! `selfdock-about`, which says what there is to say and holds no privilege: its root. All of
+//! it is in the library.
+#![no_std]
+#![no_main]
+
+mod start;
+
+fn program(start: &selfdock::sys::Start) -> ! {
+    selfdock::about::main(start)
+}

@@ -1,0 +1,86 @@
+//! Handing over to the second program: what takes no privilege is not in this one.
+#![forbid(unsafe_code)]
+
+use crate::creds::Privilege;
+use crate::error::{Error, OrFail, Result, on};
+use crate::files;
+use crate::launch::own_program;
+use crate::sys::{self, Pointers, SignalSet, Start};
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::ffi::CStr;
+use rustix::fs::{AtFlags, CWD};
+use rustix::io::Errno;
+
+/// How selfdock can work for this caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// With privilege.
+    SetUid,
+    /// In user namespaces.
+    Unprivileged,
+}
+
+impl Mode {
+    /// By its name.
+    pub fn of(name: &CStr) -> Option<Self> {
+        [Mode::SetUid, Mode::Unprivileged].into_iter().find(|mode| mode.name() == name)
+    }
+
+    /// As users are told.
+    pub fn name(self) -> &'static CStr {
+        match self {
+            Mode::SetUid => c"set-uid",
+            Mode::Unprivileged => c"unprivileged",
+        }
+    }
+
+    /// The same.
+    pub fn text(self) -> &'static str {
+        self.name().to_str().unwrap_or_default()
+    }
+}
+
+/// The second program, below the prefix that `cargo xtask install` installs to.
+const INSTALLED: &[u8] = b"/lib/selfdock/selfdock-about";
+/// The same beside selfdock, where cargo puts it.
+const BESIDE: &[u8] = b"/selfdock-about";
+
+/// Gives up all privilege for good and becomes the second program, with signals, descriptors
+/// and environment as the caller had them. `signals` is the caller's mask. Returns only on
+/// failure.
+pub fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) -> Result<Infallible> {
+    let mode = if privilege.is_some() { Mode::SetUid } else { Mode::Unprivileged };
+    privilege.map_or(Ok(()), Privilege::discard)?;
+    let Some(own) = own_program(None)? else {
+        return Err(Error::refused("find selfdock's own file", "it is gone"));
+    };
+    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::INVAL).or_fail("start");
+    let (second, own) = (text(second_program(&own.path)?)?, text(own.path)?);
+    let args = start.args();
+    let words = args.iter().take(1).copied().chain([mode.name(), &own]).chain(args.iter().skip(1).copied());
+    let (argv, envp) = (Pointers::new(words), Pointers::new(start.environment().into_iter()));
+    sys::block_only(signals).or_fail("unblock signals")?;
+    Err(Error::of(on("start {}", second.to_bytes()), sys::execve(&second, &argv, &envp)))
+}
+
+/// The first of the two places that has a file. It must belong to whom selfdock belongs to,
+/// and not be everyone's to write: in a directory that is, anyone could have put one beside.
+fn second_program(own: &[u8]) -> Result<Vec<u8>> {
+    let dir = files::parent(own);
+    let places = [[files::parent(dir), INSTALLED].concat(), [dir, BESIDE].concat()];
+    for path in &places {
+        if let Ok(stat) = rustix::fs::statat(CWD, &**path, AtFlags::empty()) {
+            let failed = on("start {}", path);
+            let owner = files::look(CWD, own).or_fail(failed)?.st_uid;
+            if stat.st_uid != owner || stat.st_mode & 0o002 != 0 {
+                return Err(Error::refused(failed, "it is not as much to be trusted as selfdock itself"));
+            }
+            return Ok(path.clone());
+        }
+    }
+    let usage =
+        "'cargo xtask install' puts it there; usage: selfdock [OPTION...] run|build|enter|ps|doctor [...]";
+    Err(Error::of(on("start {}", &places[0]), Errno::NOENT).hint(usage))
+}

@@ -1,0 +1,117 @@
+//! The installation `replaced` of the fixtures has a second program that tells what it was started with.
+
+use crate::support::{Dock, about, args, copy_program, fixture, own_status, scratch, selfdock};
+use crate::volumes::user_image;
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+const NONE: &str = "CapInh:\t0000000000000000\nCapPrm:\t0000000000000000\nCapEff:\t0000000000000000\n";
+
+fn replaced() -> OsString {
+    fixture("replaced/bin/selfdock").into()
+}
+
+fn line<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+    let found = text.lines().find_map(|line| line.strip_prefix(name));
+    found.unwrap_or_else(|| panic!("no {name} in {text}")).split_whitespace().collect()
+}
+
+/// C7.
+#[rstest]
+#[case::help(&["--help"])]
+#[case::ps(&["ps", "--json"])]
+#[case::doctor(&["doctor"])]
+#[case::explain(&["--explain", "run", "true"])]
+fn the_second_program_has_no_privilege_at_all(
+    #[case] words: &[&str],
+    #[values(&[][..], &["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"])] caller: &[&str],
+) {
+    let launcher = args![fixture("filecap/setpriv")].into_iter().chain(caller.iter().map(Into::into));
+    let words: Vec<OsString> = words.iter().map(Into::into).collect();
+    let told = Dock::program(launcher.chain([replaced()]).chain(words.clone())).ok();
+    assert!(told.contains(NONE), "{told}");
+    assert_eq!(line(&told, "CapAmb:"), ["0000000000000000"]);
+    for name in ["Uid", "Gid", "Groups", "NoNewPrivs", "CapBnd"] {
+        assert_eq!(
+            line(&told, &format!("{name}:")).join(" "),
+            own_status(&[name])[name.len() + 2..],
+            "{name}"
+        );
+    }
+    let seen: Vec<_> = told.lines().filter_map(|line| line.strip_prefix("word ")).collect();
+    let words: Vec<_> = words.iter().map(|word| word.to_str().unwrap()).collect();
+    assert_eq!(seen, [&["set-uid", replaced().to_str().unwrap()], &words[..]].concat());
+}
+
+/// C7.
+#[test]
+fn signals_descriptors_and_environment_are_as_the_caller_had_them() {
+    let script = "exec env --block-signal=USR1 -i A=1 SELFDOCK_TEST_RUN=$SELFDOCK_TEST_RUN $0 ps 9</etc 2>&-";
+    let told = Dock::program(args!["bash", "-c", script, replaced()]).ok();
+    let mask = |word: &str| u64::from_str_radix(word, 16).unwrap();
+    let ours = mask(own_status(&["SigBlk"]).split(' ').next_back().unwrap());
+    assert_eq!(mask(line(&told, "SigBlk:")[0]), ours | 1 << 9);
+    assert!(told.contains("\nfd 9 /etc\n") && !told.contains("eventpoll"), "{told}");
+    assert!(told.contains("\nvariable A\n") && !told.contains("\nvariable PATH\n"), "{told}");
+}
+
+/// C7.
+#[test]
+fn the_second_program_is_installed_without_privilege() {
+    let meta = fs::metadata(about()).unwrap();
+    assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (0, 0, 0o755));
+    assert_eq!(Dock::program(args!["getcap", about()]).ok(), "");
+    let control = Dock::program(args!["getcap", selfdock()]).ok();
+    assert!(control.contains("cap_sys_admin"), "{control}");
+}
+
+#[test]
+fn where_it_is_missing_the_message_says_what_puts_it_there() {
+    let dir = scratch();
+    let copy = dir.path().join("selfdock");
+    copy_program(selfdock(), &copy);
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = Dock::program(args![&copy, "--help"]).refused("selfdock-about");
+    assert!(
+        ran.stderr.contains("cargo xtask install") && ran.stderr.contains("usage: selfdock"),
+        "{}",
+        ran.stderr
+    );
+    // What else there is does not need it.
+    assert!(Dock::program(args![&copy, "--version"]).ok().starts_with("selfdock "));
+    Dock::program(args![&copy, "walk"]).refused("walk");
+    copy_program(about(), dir.path().join("selfdock-about"));
+    assert!(Dock::program(args![&copy, "--help"]).ok().contains("Usage"));
+}
+
+/// C7.
+#[test]
+fn a_second_program_of_somebody_else_is_not_started() {
+    let image = user_image();
+    let place = image.path().join(about().strip_prefix("/").unwrap());
+    fs::create_dir_all(place.parent().unwrap()).unwrap();
+    copy_program(about(), &place);
+    Dock::run(args!["--root", image.path(), selfdock(), "--help"]).refused("trusted");
+    let dir = scratch();
+    let (copy, open) = (dir.path().join("selfdock"), dir.path().join("selfdock-about"));
+    copy_program(selfdock(), &copy);
+    copy_program(about(), &open);
+    for (program, mode) in [(&copy, 0o755), (&open, 0o777)] {
+        fs::set_permissions(program, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    Dock::program(args![&copy, "--help"]).refused("trusted");
+}
+
+#[test]
+fn it_is_reached_in_an_instance_too() {
+    assert!(Dock::run(args![selfdock(), "run", selfdock(), "--help"]).ok().contains("Usage"));
+}
+
+#[test]
+fn by_itself_it_does_nothing() {
+    Dock::program(args![about()]).refused("selfdock");
+    Dock::program(args![about(), "ps"]).refused("selfdock");
+    Dock::program(args![about(), "set-uid", selfdock(), "run", "true"]).refused("selfdock");
+}
