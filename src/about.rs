@@ -47,11 +47,11 @@ fn go(start: &Start) -> Result<u8> {
     let about = About { caller, mode, program, environment: start.environment() };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
     match cli::parse(&words)? {
-        Command::Help => say(sys::standard(1), &help::text()),
-        Command::Ps(json) => say(sys::standard(1), &ps::text(&about, json)?),
+        Command::Help => say(sys::standard(1), help::text().as_bytes()),
+        Command::Ps(json) => say(sys::standard(1), ps::text(&about, json)?.as_bytes()),
         Command::Doctor => return doctor::report(&about),
         Command::Run(request) if request.explain => {
-            say(sys::standard(1), &explain::text(&about, &request)?);
+            say(sys::standard(1), explain::text(&about, &request)?.as_bytes());
         }
         Command::Version | Command::Run(_) | Command::Enter(..) => return Err(alone()),
     }

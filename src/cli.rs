@@ -2,9 +2,9 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Operation, Result, both, on};
-use crate::options::{ALIASES, BUILD, Complete, DOCTOR, ENTER, Id, LIMITS, PS, SYNTAX, Syntax, WORDS};
+use crate::options::{ALIASES, BUILD, DOCTOR, ENTER, Id, LIMITS, PS, SYNTAX, Syntax, WORDS};
 use crate::sys::Moment;
-use alloc::format;
+use crate::text::{self, join};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use getargs::{Arg, Options};
@@ -202,8 +202,8 @@ fn by_short(c: u8) -> Result<&'static Syntax> {
 fn by_long(name: &[u8]) -> Result<&'static Syntax> {
     let alias = ALIASES.iter().find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
     SYNTAX.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id)).ok_or_else(|| {
-        let shown = [b"--", name].concat();
-        Error::refused(on("option {}", &shown), "unknown").hint("see 'selfdock --help'")
+        let shown = join(&[b"--", name]);
+        Error::refused(on("option {}", shown), "unknown").hint("see 'selfdock --help'")
     })
 }
 
@@ -212,8 +212,8 @@ fn named(opt: &Syntax) -> Operation<'static> {
 }
 
 fn wants(opt: &Syntax) -> Error {
-    let values = format!("{}", Values(opt.values));
-    Error::plain(both("option --{=}: wants {=}", opt.long.as_bytes(), values.as_bytes()))
+    let values: Vec<&[u8]> = opt.values.iter().flat_map(|(name, _)| [&b" "[..], name.as_bytes()]).collect();
+    Error::plain(both("option --{=}: wants{=}", opt.long.as_bytes(), join(&values)))
 }
 
 fn superfluous(arg: &[u8]) -> Error {
@@ -244,8 +244,7 @@ fn small(digits: &[u8]) -> Option<u32> {
 }
 
 fn whole(digits: &[u8]) -> Option<u64> {
-    let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
-    core::str::from_utf8(digits).ok().filter(|_| all_digits)?.parse().ok()
+    text::number(digits, 10)
 }
 
 /// A number with an optional `k`, `M`, `G` or `T` (powers of 1024).
@@ -303,13 +302,14 @@ fn limit(word: &[u8]) -> Result<(&'static str, Option<u64>)> {
         wrong("no such limit")
             .hint("as core cpu data fsize memlock msgqueue nofile nproc rss sigpending stack")
     })?;
-    let value = &word[at + 1..];
-    if value == b"unlimited" {
-        return Ok((name.trim_end_matches('='), None));
+    let name = &name[..at];
+    match &word[at + 1..] {
+        b"unlimited" => Ok((name, None)),
+        amount => match scaled(amount) {
+            None => Err(wrong("not an amount, like 64M or unlimited")),
+            some => Ok((name, some)),
+        },
     }
-    scaled(value)
-        .map(|n| (name.trim_end_matches('='), Some(n)))
-        .ok_or_else(|| wrong("not an amount, like 64M or unlimited"))
 }
 
 fn assignment<'a>(first: &'a [u8], second: &'a [u8]) -> Result<EnvChange<'a>> {
@@ -343,21 +343,10 @@ fn hostname(name: &[u8]) -> Result<&[u8]> {
     Err(Error::refused(what, "not a host name").hint("1 to 64 letters, digits, dots and dashes"))
 }
 
-/// `SRC DST`, as `--help` shows the values of an option.
-pub struct Values(pub &'static [(&'static str, Complete)]);
-
-impl core::fmt::Display for Values {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        for (i, (name, _)) in self.0.iter().enumerate() {
-            write!(f, "{}{name}", if i == 0 { "" } else { " " })?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
     use alloc::string::String;
 
     fn request<'a>(args: &'a [&'a [u8]]) -> Request<'a> {

@@ -6,8 +6,7 @@ use crate::cli::{EnvChange, Request};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on};
 use crate::limits::{self, Limit};
 use crate::sys::{self, Pointers};
-use alloc::borrow::Cow;
-use alloc::ffi::CString;
+use crate::text::{c_string, join};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::fs::{Access, AtFlags, CWD};
@@ -19,9 +18,9 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 /// What to run.
 #[derive(Debug)]
 pub struct Command<'a> {
-    words: Vec<CString>,
-    environment: Vec<Cow<'a, CStr>>,
-    directory: Vec<u8>,
+    words: Vec<&'static CStr>,
+    environment: Vec<&'a CStr>,
+    directory: &'a [u8],
     chosen: bool,
     limits: Vec<Limit>,
 }
@@ -29,7 +28,7 @@ pub struct Command<'a> {
 impl<'a> Command<'a> {
     /// Takes the command out of a request. `environment` is the caller's, `cwd` the caller's
     /// directory.
-    pub fn new(request: &Request<'a>, environment: &[&'a CStr], cwd: Option<&[u8]>) -> Result<Self> {
+    pub fn new(request: &Request<'a>, environment: &[&'a CStr], cwd: Option<&'a [u8]>) -> Result<Self> {
         let environment = change(environment, &request.env)?;
         let mut words = Vec::with_capacity(request.command.len().max(1));
         for word in &request.command {
@@ -39,9 +38,9 @@ impl<'a> Command<'a> {
             words.push(string(variable(&environment, b"SHELL").filter(|s| !s.is_empty()).unwrap_or(b"sh"))?);
         }
         let directory = match request.chdir {
-            Some(dir) if dir.starts_with(b"/") => dir.to_vec(),
-            Some(dir) => [cwd.unwrap_or(b"/"), b"/", dir].concat(),
-            None => cwd.unwrap_or(b"/").to_vec(),
+            Some(dir) if dir.starts_with(b"/") => dir,
+            Some(dir) => join(&[cwd.unwrap_or(b"/"), b"/", dir]),
+            None => cwd.unwrap_or(b"/"),
         };
         let limits = limits::check(&request.limits)?;
         Ok(Command { words, environment, directory, chosen: request.chdir.is_some(), limits })
@@ -54,7 +53,7 @@ impl<'a> Command<'a> {
 
     /// The directory to start in.
     pub fn directory(&self) -> &[u8] {
-        &self.directory
+        self.directory
     }
 
     /// Whether the caller chose it.
@@ -69,29 +68,29 @@ impl<'a> Command<'a> {
         {
             return error;
         }
-        let argv = Pointers::new(self.words.iter().map(CString::as_c_str));
-        let envp = Pointers::new(self.environment.iter().map(AsRef::as_ref));
+        let argv = Pointers::new(&self.words);
+        let envp = Pointers::new(&self.environment);
         let name = self.words[0].to_bytes();
         if name.contains(&b'/') {
-            let errno = self.attempt(&self.words[0], &argv, &envp);
-            return Self::failure(&self.words[0], errno);
+            let errno = self.attempt(self.words[0], &argv, &envp);
+            return Self::failure(self.words[0], errno);
         }
         let path = variable(&self.environment, b"PATH").unwrap_or(DEFAULT_PATH);
         let mut denied = None;
         for dir in path.split(|b| *b == b':') {
             let dir: &[u8] = if dir.is_empty() { b"." } else { dir };
-            let Ok(file) = CString::new([dir, b"/", name].concat()) else {
+            let Ok(file) = c_string(join(&[dir, b"/", name])) else {
                 continue;
             };
-            match self.attempt(&file, &argv, &envp) {
-                Errno::NOENT if exists(&file) => return Self::failure(&file, Errno::NOENT),
+            match self.attempt(file, &argv, &envp) {
+                Errno::NOENT if exists(file) => return Self::failure(file, Errno::NOENT),
                 Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {}
                 Errno::ACCESS => denied = Some(file),
-                errno => return Self::failure(&file, errno),
+                errno => return Self::failure(file, errno),
             }
         }
         match denied {
-            Some(file) => Self::failure(&file, Errno::ACCESS),
+            Some(file) => Self::failure(file, Errno::ACCESS),
             None => Error::of(on("run {}", name), Errno::NOENT)
                 .hint("no directory of PATH in the instance has it")
                 .status(NOT_FOUND),
@@ -104,9 +103,10 @@ impl<'a> Command<'a> {
         if errno != Errno::NOEXEC {
             return errno;
         }
-        let rest = self.words[1..].iter().map(CString::as_c_str);
-        let script = Pointers::new([c"sh", file].into_iter().chain(rest));
-        sys::execve(c"/bin/sh", &script, envp)
+        let mut script = self.words.clone();
+        script[0] = file;
+        script.insert(0, c"sh");
+        sys::execve(c"/bin/sh", &Pointers::new(&script), envp)
     }
 
     fn failure(file: &CStr, errno: Errno) -> Error {
@@ -126,20 +126,20 @@ fn exists(file: &CStr) -> bool {
     rustix::fs::accessat(CWD, file, Access::EXISTS, AtFlags::empty()).is_ok()
 }
 
-fn string(bytes: &[u8]) -> Result<CString> {
-    CString::new(bytes).map_err(|_| Error::refused(on("argument {}", bytes), "has a NUL in it"))
+fn string(bytes: &[u8]) -> Result<&'static CStr> {
+    c_string(bytes).map_err(|_| Error::refused(on("argument {}", bytes), "has a NUL in it"))
 }
 
 /// The caller's environment with the changes applied, in order.
-fn change<'a>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<Cow<'a, CStr>>> {
-    let mut all: Vec<Cow<'a, CStr>> = environment.iter().map(|entry| Cow::Borrowed(*entry)).collect();
+fn change<'a>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<&'a CStr>> {
+    let mut all = environment.to_vec();
     for change in changes {
         match change {
             EnvChange::Clear => all.clear(),
             EnvChange::Unset(name) => all.retain(|entry| value(entry, name).is_none()),
             EnvChange::Set(name, new) => {
                 all.retain(|entry| value(entry, name).is_none());
-                all.push(Cow::Owned(string(&[name, &b"="[..], new].concat())?));
+                all.push(string(join(&[name, b"=", new]))?);
             }
         }
     }
@@ -150,7 +150,7 @@ fn value<'e>(entry: &'e CStr, name: &[u8]) -> Option<&'e [u8]> {
     entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
 }
 
-fn variable<'e>(environment: &'e [Cow<'_, CStr>], name: &[u8]) -> Option<&'e [u8]> {
+fn variable<'e>(environment: &[&'e CStr], name: &[u8]) -> Option<&'e [u8]> {
     environment.iter().find_map(|entry| value(entry, name))
 }
 
@@ -173,7 +173,7 @@ mod tests {
     fn without_a_command_it_is_the_shell() {
         let request = Request::default();
         let with = Command::new(&request, &[c"SHELL=/bin/zsh"], None).unwrap();
-        assert_eq!(with.words, [CString::from(c"/bin/zsh")]);
-        assert_eq!(Command::new(&request, &[], None).unwrap().words, [CString::from(c"sh")]);
+        assert_eq!(with.words, [c"/bin/zsh"]);
+        assert_eq!(Command::new(&request, &[], None).unwrap().words, [c"sh"]);
     }
 }

@@ -5,7 +5,7 @@
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::sys;
-use alloc::format;
+use crate::text::{Bytes, decimal, join};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
@@ -133,9 +133,9 @@ impl Need {
 pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
     // Its files in /proc belong to root otherwise. Nothing privileged is held or in memory.
     become_dumpable()?;
-    write_once("/proc/self/setgroups", b"deny")?;
-    write_once("/proc/self/uid_map", format!("{0} {0} 1", caller.uid).as_bytes())?;
-    write_once("/proc/self/gid_map", format!("{0} {0} 1", caller.gid).as_bytes())?;
+    write_once(b"/proc/self/setgroups", b"deny")?;
+    write_once(b"/proc/self/uid_map", to_itself(caller.uid))?;
+    write_once(b"/proc/self/gid_map", to_itself(caller.gid))?;
     become_undumpable()?;
     verify_ids(caller)?;
     let wanted = need.capabilities(caller);
@@ -152,9 +152,15 @@ pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
     Ok(Privileged { caller, in_own_namespace: true })
 }
 
-fn write_once(path: &str, text: &[u8]) -> Result<()> {
-    let failed = on("map the caller's ids in {}", path.as_bytes());
-    let file = files::open(CWD, path.as_bytes(), OFlags::WRONLY).or_fail(failed)?;
+/// An id that is the same inside. `user_namespaces(7)`
+fn to_itself(id: u32) -> Bytes {
+    let id = decimal(id);
+    join(&[id, b" ", id, b" 1"])
+}
+
+fn write_once(path: &[u8], text: &[u8]) -> Result<()> {
+    let failed = on("map the caller's ids in {}", path);
+    let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed)?;
     let root = "uid 0 cannot be mapped without CAP_SETFCAP; as another user it works";
     let written = rustix::io::write(&file, text).or_fail(failed);
     let written =

@@ -94,13 +94,13 @@ fn assemble(
         for (link, target) in LINKS {
             files::make_link(target.as_bytes(), dir.as_fd(), link.as_bytes())?;
         }
-        devices.iter().try_for_each(|device| make_entry(&dir, &device.path, device.kind))
+        devices.iter().try_for_each(|device| make_entry(&dir, device.path, device.kind))
     };
     fill().or_fail(failed)?;
     let dev = stage.piece(DEV, 0)?.attach(privileged, target).or_fail("mount on '/dev'")?;
     for device in devices {
-        let failed = on("show the device {}", &device.path);
-        device.tree.attach_at(privileged, &dev, &device.path).or_fail(failed)?;
+        let failed = on("show the device {}", device.path);
+        device.tree.attach_at(privileged, &dev, device.path).or_fail(failed)?;
     }
     let attributes = Tighten::set(Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC);
     sys::tighten(&dev, attributes, Reach::One).or_fail("make '/dev' read-only")?;
@@ -124,7 +124,7 @@ pub fn mount(
     mount::devpts_on(privileged, "pts").or_fail("mount on '/dev/pts'")?;
     mount::tmpfs_on(privileged, "shm", shm).or_fail("mount on '/dev/shm'")?;
     for device in more {
-        let path = [b"/dev/", &*device.path].concat();
+        let path = [b"/dev/", device.path].concat();
         let failed = on("show the device {}", &path);
         let target = stage.mount_point(&path, device.kind)?;
         device.tree.attach(privileged, target).or_fail(failed)?;

@@ -28,7 +28,7 @@ pub fn report(about: &About) -> Result<u8> {
     installation(&mut out, about);
     kernel(&mut out);
     user_namespaces(&mut out, about.caller);
-    say(sys::standard(1), &out);
+    say(sys::standard(1), out.as_bytes());
 
     expect_end()?;
     let mode = about.mode.text();
@@ -38,7 +38,7 @@ pub fn report(about: &About) -> Result<u8> {
     } else {
         format!("FAIL  run does not work, in {mode} mode\n")
     };
-    say(sys::standard(1), &line);
+    say(sys::standard(1), line.as_bytes());
     Ok(u8::from(status != 0))
 }
 
@@ -63,7 +63,7 @@ fn try_run(about: &About, depth: usize, silent: bool) -> Result<u8> {
         words.extend([about.program, c"run", c"--chdir", c"/"]);
     }
     words.extend([about.program, c"--version"]);
-    let (argv, envp) = (Pointers::new(words.into_iter()), Pointers::new(about.environment.iter().copied()));
+    let (argv, envp) = (Pointers::new(&words), Pointers::new(&about.environment));
     let nowhere = placeholder().or_fail("make a place for output")?;
     in_child(|| {
         let quiet = sys::redirect(&nowhere, 1).is_ok() && (!silent || sys::redirect(&nowhere, 2).is_ok());
@@ -117,11 +117,11 @@ fn kernel(out: &mut String) {
 
 /// What stands in the way of user namespaces, and whether one can be had.
 fn user_namespaces(out: &mut String, caller: Caller) {
-    const SWITCHES: &[(&str, &[u8], &str)] = &[
-        ("/proc/sys/user/max_user_namespaces", b"0", "user.max_user_namespaces is 0"),
-        ("/proc/sys/kernel/unprivileged_userns_clone", b"0", "kernel.unprivileged_userns_clone is 0"),
+    const SWITCHES: &[(&[u8], &[u8], &str)] = &[
+        (b"/proc/sys/user/max_user_namespaces", b"0", "user.max_user_namespaces is 0"),
+        (b"/proc/sys/kernel/unprivileged_userns_clone", b"0", "kernel.unprivileged_userns_clone is 0"),
         (
-            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            b"/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
             b"1",
             "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
         ),

@@ -14,9 +14,9 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::filter;
 use crate::mount::{Identity, find, identity};
-use crate::process::{Process, decimal, ends_within, field, has_ended, read, words};
+use crate::process::{Process, count, ends_within, field, has_ended, path, read, status, words};
 use crate::sandbox::{close_descriptors, die_with_supervisor};
-use alloc::format;
+use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
@@ -37,7 +37,7 @@ pub struct Target {
     /// How many filters of system calls it has more than this process.
     filters: usize,
     /// Its control group, if this process is in another one.
-    group: Option<Vec<u8>>,
+    group: Option<Bytes>,
 }
 
 /// What the joiner needs to know.
@@ -55,8 +55,7 @@ pub struct Join<'a> {
 /// Finds the instance that a PID belongs to: that of its supervisor, or of any process in it.
 /// `program` is selfdock's own file.
 pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target> {
-    let text = format!("{pid}");
-    let failed = on("enter {=}", text.as_bytes());
+    let failed = on("enter {=}", decimal(pid));
     let refuse = |why| Err(Error::refused(failed, why));
     let not_an_instance = || refuse("not an instance of selfdock, nor a process in one");
 
@@ -132,61 +131,61 @@ fn program_of(supervisor: Process, inside: &OwnedFd) -> Option<Identity> {
 
 /// Opens what is needed of the target, and compares its restrictions with our own.
 fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) -> Result<Target> {
-    let pid = target.pid.as_raw_nonzero();
+    let pid = target.pid;
     let refuse = |why| Err(Error::refused("look at the instance", why));
-    let open = |what: &str, flags: OFlags| {
-        let path = format!("/proc/{pid}/{what}");
-        files::open(CWD, path.as_bytes(), flags).or_fail(on("open {}", path.as_bytes()))
+    let open = |what: &[u8]| {
+        let path = path(pid, what);
+        files::open(CWD, path, OFlags::PATH | OFlags::DIRECTORY).or_fail(on("open {}", path))
     };
-    let differs = |kind: &str| {
-        let of = |pid: &str| files::which(format!("/proc/{pid}/ns/{kind}").as_bytes());
-        let failed = on("look at its {=} namespace", kind.as_bytes());
-        Ok::<_, Error>(of(&format!("{pid}")).or_fail(failed)? != of("self").or_fail(failed)?)
+    let differs = |kind: &[u8]| {
+        let theirs = files::which(path(pid, join(&[b"ns/", kind])));
+        let ours = files::which(join(&[b"/proc/self/ns/", kind]));
+        let same = theirs.and_then(|theirs| Ok(theirs == ours?));
+        Ok::<_, Error>(!same.or_fail(on("look at its {=} namespace", kind))?)
     };
-    let own_user_namespace = differs("user")?;
+    let own_user_namespace = differs(b"user")?;
     let mut rest = Namespaces::MOUNT | Namespaces::INTER_PROCESS_COMMUNICATION;
-    rest.set(Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME, differs("uts")?);
-    rest.set(Namespaces::NETWORK, differs("net")?);
+    rest.set(Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME, differs(b"uts")?);
+    rest.set(Namespaces::NETWORK, differs(b"net")?);
 
-    let (Some(theirs), Some(ours)) = (read(&format!("/proc/{pid}/status")), read("/proc/self/status")) else {
+    let (Some(theirs), Some(ours)) = (status(pid), read(b"/proc/self/status")) else {
         return refuse("/proc does not tell");
     };
-    let number = |status: &[u8], name| field(status, name).and_then(decimal).unwrap_or(0);
-    let no_new_privs = number(&theirs, "NoNewPrivs:") != 0;
-    let filters = number(&theirs, "Seccomp_filters:").saturating_sub(number(&ours, "Seccomp_filters:"));
+    let number = |status: &[u8], name| field(status, name).and_then(count).unwrap_or(0);
+    let no_new_privs = number(theirs, "NoNewPrivs:") != 0;
+    let filters = number(theirs, "Seccomp_filters:").saturating_sub(number(ours, "Seccomp_filters:"));
     let filters = usize::try_from(filters).unwrap_or(usize::MAX);
     // Each level of instances adds one of ours; of another we do not know what it forbids.
-    if filters > target.depth - depth || number(&theirs, "Seccomp:") == 1 {
+    if filters > target.depth - depth || number(theirs, "Seccomp:") == 1 {
         return refuse("it has a system-call filter that a joiner would lack");
     }
-    if bounding(&ours, own_user_namespace) & !bounding(&theirs, false) != 0 {
+    if bounding(ours, own_user_namespace) & !bounding(theirs, false) != 0 {
         return refuse("it has a smaller capability bounding set than a joiner would have");
     }
-    if !own_user_namespace && !no_new_privs && !set_uid_bits_are_inert(pid.get(), program)? {
+    if !own_user_namespace && !no_new_privs && !set_uid_bits_are_inert(pid, program)? {
         return refuse("set-uid programs would work in it");
     }
     Ok(Target {
         process,
-        root: open("root", OFlags::PATH | OFlags::DIRECTORY)?,
-        cwd: open("cwd", OFlags::PATH | OFlags::DIRECTORY)?,
+        root: open(b"root")?,
+        cwd: open(b"cwd")?,
         own_user_namespace,
         rest,
         no_new_privs,
         filters,
-        group: other_group(pid.get())?,
+        group: other_group(pid)?,
     })
 }
 
 /// A new user namespace starts with all capabilities in the bounding set.
 fn bounding(status: &[u8], joins_user_namespace: bool) -> u64 {
-    let text = field(status, "CapBnd:").and_then(|hex| core::str::from_utf8(hex).ok());
-    let set = text.and_then(|hex| u64::from_str_radix(hex, 16).ok()).unwrap_or(0);
+    let set = field(status, "CapBnd:").and_then(|hex| crate::text::number(hex, 16)).unwrap_or(0);
     if joins_user_namespace { 0 } else { set }
 }
 
 /// Whether every mount is `nosuid`, but for selfdock's own file. proc(5), `mountinfo`.
-fn set_uid_bits_are_inert(pid: i32, program: Identity) -> Result<bool> {
-    let text = read(&format!("/proc/{pid}/mountinfo"));
+fn set_uid_bits_are_inert(pid: Pid, program: Identity) -> Result<bool> {
+    let text = read(path(pid, b"mountinfo"));
     let text = text.ok_or_else(|| Error::refused("look at its mounts", "/proc does not tell"))?;
     for line in text.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
         let point = words(line).nth(4).unwrap_or(b"");
@@ -194,8 +193,7 @@ fn set_uid_bits_are_inert(pid: i32, program: Identity) -> Result<bool> {
         if options.split(|b| *b == b',').any(|option| option == b"nosuid") {
             continue;
         }
-        let path = [format!("/proc/{pid}/root").as_bytes(), point].concat();
-        if files::which(&path) != Ok(program) {
+        if files::which(join(&[path(pid, b"root"), point])) != Ok(program) {
             return Ok(false);
         }
     }
@@ -203,19 +201,16 @@ fn set_uid_bits_are_inert(pid: i32, program: Identity) -> Result<bool> {
 }
 
 /// The control group of a process, if it is not ours. cgroups(7)
-fn other_group(pid: i32) -> Result<Option<Vec<u8>>> {
-    let theirs = read(&format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    let ours = read("/proc/self/cgroup").unwrap_or_default();
+fn other_group(pid: Pid) -> Result<Option<Bytes>> {
+    let theirs = read(path(pid, b"cgroup")).unwrap_or_default();
+    let ours = read(b"/proc/self/cgroup").unwrap_or_default();
     if theirs == ours {
         return Ok(None);
     }
-    let path =
-        |text: &[u8]| text.split(|b| *b == b'\n').find_map(|l| l.strip_prefix(b"0::")).map(<[u8]>::to_vec);
-    let rest = |text: &[u8]| {
-        text.split(|b| *b == b'\n').filter(|l| !l.starts_with(b"0::")).collect::<Vec<_>>().concat()
-    };
-    match path(&theirs) {
-        Some(group) if rest(&theirs) == rest(&ours) => Ok(Some(group)),
+    let lines = |text: Bytes| text.split(|b| *b == b'\n');
+    let others = |text: Bytes| lines(text).filter(|line| !line.starts_with(b"0::"));
+    match lines(theirs).find_map(|line| line.strip_prefix(b"0::")) {
+        Some(group) if others(theirs).eq(others(ours)) => Ok(Some(group)),
         _ => Err(Error::refused("look at its control groups", "they are not ours, and cannot be joined")),
     }
 }
@@ -240,9 +235,9 @@ impl Target {
 
     fn join_group(&self) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
-        let path = [b"/sys/fs/cgroup", &**group, b"/cgroup.procs"].concat();
+        let path = join(&[b"/sys/fs/cgroup", group, b"/cgroup.procs"]);
         let failed = on("join its control group {}", group);
-        let file = files::open(CWD, &path, OFlags::WRONLY).or_fail(failed);
+        let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed);
         let file = file.map_err(|e| e.hint("enter from a process in the same group"))?;
         rustix::io::write(&file, b"0").or_fail(failed).map(drop)
     }

@@ -21,7 +21,6 @@ use rustix::fs::{CWD, OFlags};
 pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
     check_descriptors(&request.keep_fds)?;
     let cwd = current_directory();
-    let cwd = cwd.as_deref();
     let plan = &plan::make(request, cwd)?;
     let command = Command::new(request, &about.environment, cwd)?;
     let mode = if request.unprivileged { Mode::Unprivileged } else { about.mode };
@@ -55,7 +54,7 @@ pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
     let _ = writeln!(out, "tmpfs\t-\t'/tmp'\t{}", options(&Tmpfs::DEFAULT));
     names(&mut out, plan);
     for mount in &plan.mounts {
-        let dst = Quoted(&mount.dst);
+        let dst = Quoted(mount.dst);
         let _ = match &mount.what {
             What::Bind { src, writable: true } => {
                 writeln!(out, "volume\t{}\t{dst}\trw,nosuid,nodev", Quoted(src))
@@ -71,7 +70,7 @@ pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
         let _ = writeln!(out, "device\t'/dev/{name}'\t'/dev/{name}'\tro,nosuid,noexec");
     }
     for path in &plan.devices {
-        let path = [b"/dev/", &**path].concat();
+        let path = [b"/dev/", *path].concat();
         let _ = writeln!(out, "device\t{0}\t{0}\tro,nosuid,noexec", Quoted(&path));
     }
     out.push_str("devpts\t-\t'/dev/pts'\trw,nosuid,noexec\n");

@@ -1,8 +1,10 @@
 //! Files by directory and name: the few ways in which selfdock looks at the file system. They
-//! take bytes and descriptors and are not generic, which keeps the program small.
+//! take bytes and descriptors and are not generic, which keeps the program small; so does one
+//! way to make a string for the kernel.
 #![forbid(unsafe_code)]
 
 use crate::mount::Identity;
+use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::fd::{BorrowedFd, OwnedFd};
@@ -12,37 +14,37 @@ use rustix::io::{Errno, Result};
 /// Opens a file; the descriptor is closed at exec. openat(2)
 #[inline(never)]
 pub fn open(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
-    rustix::fs::openat(dir, path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666))
+    rustix::fs::openat(dir, c_string(path)?, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666))
 }
 
 /// Opens a file for its place only, with rules for the way there. openat2(2)
 #[inline(never)]
 pub fn place(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: ResolveFlags) -> Result<OwnedFd> {
-    rustix::fs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), rules)
+    rustix::fs::openat2(dir, c_string(path)?, flags | OFlags::CLOEXEC, Mode::empty(), rules)
 }
 
 /// Looks at a file itself, be it a link. fstatat(2)
 #[inline(never)]
 pub fn look(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
-    rustix::fs::statat(dir, path, AtFlags::SYMLINK_NOFOLLOW)
+    rustix::fs::statat(dir, c_string(path)?, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// Makes a directory. mkdirat(2)
 #[inline(never)]
 pub fn make_directory(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> Result<()> {
-    rustix::fs::mkdirat(dir, name, Mode::from_raw_mode(mode))
+    rustix::fs::mkdirat(dir, c_string(name)?, Mode::from_raw_mode(mode))
 }
 
 /// Makes an empty file that nobody may write. mknodat(2)
 #[inline(never)]
 pub fn make_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    rustix::fs::mknodat(dir, name, FileType::RegularFile, Mode::from_raw_mode(0o444), 0)
+    rustix::fs::mknodat(dir, c_string(name)?, FileType::RegularFile, Mode::from_raw_mode(0o444), 0)
 }
 
 /// Makes a symbolic link. symlinkat(2)
 #[inline(never)]
 pub fn make_link(target: &[u8], dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
-    rustix::fs::symlinkat(target, dir, name)
+    rustix::fs::symlinkat(c_string(target)?, dir, c_string(name)?)
 }
 
 /// The directory part of an absolute path, without its last slash: empty for the root.
@@ -53,31 +55,32 @@ pub fn parent(path: &[u8]) -> &[u8] {
 /// Which file a path leads to. stat(2)
 #[inline(never)]
 pub fn which(path: &[u8]) -> Result<Identity> {
-    rustix::fs::statat(CWD, path, AtFlags::empty()).map(|stat| (stat.st_dev, stat.st_ino))
+    rustix::fs::statat(CWD, c_string(path)?, AtFlags::empty()).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// What a symbolic link says. readlinkat(2)
 #[inline(never)]
-pub fn link_target(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Vec<u8>> {
+pub fn link_target(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Bytes> {
+    let path = c_string(path)?;
     // Most are short; a buffer for the longest would be a page of stack more to touch.
     let mut short = [MaybeUninit::<u8>::uninit(); 256];
     let (target, _) = rustix::fs::readlinkat_raw(dir, path, &mut short)?;
     if target.len() < 256 {
-        return Ok(target.to_vec());
+        return Ok(join(&[target]));
     }
     let mut target = Vec::with_capacity(4097);
     rustix::fs::readlinkat_raw(dir, path, rustix::buffer::spare_capacity(&mut target))?;
-    if target.len() > 4096 { Err(Errno::NAMETOOLONG) } else { Ok(target) }
+    if target.len() > 4096 { Err(Errno::NAMETOOLONG) } else { Ok(target.leak()) }
 }
 
 /// Reads what is left of a file, if it is no more than `most` bytes.
 #[inline(never)]
-pub fn read(fd: BorrowedFd<'_>, expected: usize, most: usize) -> Result<Vec<u8>> {
+pub fn read(fd: BorrowedFd<'_>, expected: usize, most: usize) -> Result<Bytes> {
     let mut text = Vec::with_capacity(expected);
     loop {
         text.reserve(1024);
         match rustix::io::read(fd, rustix::buffer::spare_capacity(&mut text)) {
-            Ok(0) => return Ok(text),
+            Ok(0) => return Ok(text.leak()),
             Ok(_) if text.len() > most => return Err(Errno::FBIG),
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),

@@ -6,8 +6,7 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::launch::own_program;
 use crate::sys::{self, Pointers, SignalSet, Start};
-use alloc::ffi::CString;
-use alloc::vec::Vec;
+use crate::text::{Bytes, c_string, join};
 use core::convert::Infallible;
 use core::ffi::CStr;
 use rustix::fs::{AtFlags, CWD};
@@ -56,31 +55,32 @@ pub fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet
     let Some(own) = own_program(None)? else {
         return Err(Error::refused("find selfdock's own file", "it is gone"));
     };
-    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(|_| Errno::INVAL).or_fail("start");
-    let (second, own) = (text(second_program(&own.path)?)?, text(own.path)?);
-    let args = start.args();
-    let words = args.iter().take(1).copied().chain([mode.name(), &own]).chain(args.iter().skip(1).copied());
-    let (argv, envp) = (Pointers::new(words), Pointers::new(start.environment().into_iter()));
+    let second = c_string(second_program(own.path)?).or_fail("start")?;
+    let own = c_string(own.path).or_fail("start")?;
+    let mut words = start.args();
+    words.insert(1, own);
+    words.insert(1, mode.name());
+    let (argv, envp) = (Pointers::new(&words), Pointers::new(&start.environment()));
     sys::block_only(signals).or_fail("unblock signals")?;
-    Err(Error::of(on("start {}", second.to_bytes()), sys::execve(&second, &argv, &envp)))
+    Err(Error::of(on("start {}", second.to_bytes()), sys::execve(second, &argv, &envp)))
 }
 
 /// The first of the two places that has a file. It must belong to whom selfdock belongs to,
 /// and not be everyone's to write: in a directory that is, anyone could have put one beside.
-fn second_program(own: &[u8]) -> Result<Vec<u8>> {
+fn second_program(own: &[u8]) -> Result<Bytes> {
     let dir = files::parent(own);
-    let places = [[files::parent(dir), INSTALLED].concat(), [dir, BESIDE].concat()];
-    for path in &places {
-        if let Ok(stat) = rustix::fs::statat(CWD, &**path, AtFlags::empty()) {
+    let places = [join(&[files::parent(dir), INSTALLED]), join(&[dir, BESIDE])];
+    for path in places {
+        if let Ok(stat) = c_string(path).and_then(|path| rustix::fs::statat(CWD, path, AtFlags::empty())) {
             let failed = on("start {}", path);
             let owner = files::look(CWD, own).or_fail(failed)?.st_uid;
             if stat.st_uid != owner || stat.st_mode & 0o002 != 0 {
                 return Err(Error::refused(failed, "it is not as much to be trusted as selfdock itself"));
             }
-            return Ok(path.clone());
+            return Ok(path);
         }
     }
     let usage =
         "'cargo xtask install' puts it there; usage: selfdock [OPTION...] run|build|enter|ps|doctor [...]";
-    Err(Error::of(on("start {}", &places[0]), Errno::NOENT).hint(usage))
+    Err(Error::of(on("start {}", places[0]), Errno::NOENT).hint(usage))
 }

@@ -1,8 +1,7 @@
 //! The text of `--help`, made from the table of options.
 #![forbid(unsafe_code)]
 
-use crate::cli::Values;
-use crate::options::{EXAMPLES, GROUPS, OPTIONS, VERBS};
+use crate::options::{Complete, EXAMPLES, GROUPS, OPTIONS, VERBS};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
@@ -30,6 +29,18 @@ pub fn text() -> String {
         let _ = writeln!(out, "  {line:<39} {what}");
     }
     out
+}
+
+/// `SRC DST`, as `--help` shows the values of an option.
+struct Values(&'static [(&'static str, Complete)]);
+
+impl core::fmt::Display for Values {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        for (i, (name, _)) in self.0.iter().enumerate() {
+            write!(f, "{}{name}", if i == 0 { "" } else { " " })?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, Watch};
 use crate::sys::{self, Memory, Moment, Start, Tighten, new};
+use crate::text::{Bytes, decimal};
 use crate::{files, handover, plan, process};
-use alloc::format;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
@@ -41,7 +41,7 @@ fn go(start: &Start) -> Result<supervise::End> {
     };
     match cli::parse(args)? {
         cli::Command::Version => {
-            say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n"));
+            say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
             Ok(supervise::End::Exit(0))
         }
         cli::Command::Run(request) if !request.explain => run(&request, start, caller, privilege),
@@ -76,7 +76,6 @@ fn run(
 ) -> Result<supervise::End> {
     check_descriptors(&request.keep_fds)?;
     let cwd = current_directory();
-    let cwd = cwd.as_deref();
     let job = Job {
         caller,
         plan: plan::make(request, cwd)?,
@@ -246,8 +245,7 @@ fn explain_clone(error: Error, unprivileged: bool) -> Error {
 }
 
 fn user_namespaces_are_off() -> bool {
-    let path = "/proc/sys/user/max_user_namespaces";
-    process::read(path).is_some_and(|text| text.trim_ascii() == b"0")
+    process::read(b"/proc/sys/user/max_user_namespaces").is_some_and(|text| text.trim_ascii() == b"0")
 }
 
 fn namespaces(job: &Job<'_>, unprivileged: bool) -> u32 {
@@ -267,14 +265,14 @@ fn namespaces(job: &Job<'_>, unprivileged: bool) -> u32 {
 /// A descriptor to keep must be open now, before selfdock opens any.
 pub fn check_descriptors(keep: &[u32]) -> Result<()> {
     for fd in keep {
-        sys::is_open(*fd).or_fail(on("keep descriptor {=}", format!("{fd}").as_bytes()))?;
+        sys::is_open(*fd).or_fail(on("keep descriptor {=}", decimal(*fd)))?;
     }
     Ok(())
 }
 
 /// The path of the current directory, if it has one.
-pub fn current_directory() -> Option<Vec<u8>> {
-    let path = sys::getcwd().ok()?;
+pub fn current_directory() -> Option<Bytes> {
+    let path: Bytes = sys::getcwd().ok()?.leak();
     // A directory outside of the root shows as `(unreachable)/...`. getcwd(2)
     path.starts_with(b"/").then_some(path)
 }
@@ -296,7 +294,7 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
         return Ok(None);
     }
     let tree = match privileged {
-        Some(privileged) => Some(own_mount(privileged, &file, &stat).or_fail(on("show {} inside", &path))?),
+        Some(privileged) => Some(own_mount(privileged, &file, &stat).or_fail(on("show {} inside", path))?),
         None => None,
     };
     Ok(Some(Program { path, identity: (stat.st_dev, stat.st_ino), tree }))

@@ -67,6 +67,7 @@ pub mod limits;
 pub mod process;
 pub mod report;
 pub mod error;
+pub mod text;
 
 // The second program.
 pub mod about;

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, OrFail, Result, on};
+use crate::options::LIMITS;
 use alloc::vec::Vec;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -32,31 +33,37 @@ pub fn set(limits: &[Limit]) -> Result<()> {
     Ok(())
 }
 
+/// What the names of [`LIMITS`] stand for, in the same order.
+const RESOURCES: [Resource; LIMITS.len()] = [
+    Resource::As,
+    Resource::Core,
+    Resource::Cpu,
+    Resource::Data,
+    Resource::Fsize,
+    Resource::Memlock,
+    Resource::Msgqueue,
+    Resource::Nofile,
+    Resource::Nproc,
+    Resource::Rss,
+    Resource::Sigpending,
+    Resource::Stack,
+];
+
 fn resource(name: &str) -> Option<Resource> {
-    Some(match name {
-        "as" => Resource::As,
-        "core" => Resource::Core,
-        "cpu" => Resource::Cpu,
-        "data" => Resource::Data,
-        "fsize" => Resource::Fsize,
-        "memlock" => Resource::Memlock,
-        "msgqueue" => Resource::Msgqueue,
-        "nofile" => Resource::Nofile,
-        "nproc" => Resource::Nproc,
-        "rss" => Resource::Rss,
-        "sigpending" => Resource::Sigpending,
-        "stack" => Resource::Stack,
-        _ => return None,
-    })
+    let at = LIMITS.iter().position(|limit| limit.strip_suffix('=') == Some(name))?;
+    RESOURCES.get(at).copied()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::LIMITS;
+    use alloc::format;
 
     #[test]
-    fn every_limit_of_the_command_line_is_known() {
-        assert!(LIMITS.iter().all(|name| resource(name.trim_end_matches('=')).is_some()));
+    fn every_limit_of_the_command_line_is_the_one_it_is_called() {
+        for limit in LIMITS {
+            let name = limit.trim_end_matches('=');
+            assert_eq!(format!("{:?}", resource(name).unwrap()).to_lowercase(), name);
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::mount::{Detached, Kind, find};
 use crate::plan::{Plan, Root};
 use crate::stage::Stage;
 use crate::sys::Tighten;
-use alloc::format;
+use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
@@ -32,8 +32,8 @@ pub struct Names {
 
 /// A line of a file of names, and the id in its third field that it gives a name to.
 struct Entry {
-    id: Vec<u8>,
-    line: Vec<u8>,
+    id: Bytes,
+    line: Bytes,
 }
 
 /// Reads them. On the host's own root only a resolver configuration that is a link into a
@@ -52,8 +52,7 @@ pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Names> {
         if !plan.own_network {
             names.add_file(HOSTS, privileged)?;
         }
-        let uid = format!("{}", getuid().as_raw());
-        names.entries.push((PASSWD, entries(PASSWD, &[uid.into_bytes()])));
+        names.entries.push((PASSWD, entries(PASSWD, &[decimal(getuid().as_raw())])));
         names.entries.push((GROUP, entries(GROUP, &group_ids())));
     }
     Ok(names)
@@ -68,10 +67,13 @@ fn is_link(path: &[u8]) -> bool {
     files::link_target(CWD, path).is_ok()
 }
 
-fn group_ids() -> Vec<Vec<u8>> {
-    let mut groups = getgroups().unwrap_or_default();
-    groups.push(getgid());
-    groups.iter().map(|gid| format!("{}", gid.as_raw()).into_bytes()).collect()
+fn group_ids() -> Vec<Bytes> {
+    let mut ids = Vec::new();
+    for gid in getgroups().unwrap_or_default() {
+        ids.push(decimal(gid.as_raw()));
+    }
+    ids.push(decimal(getgid().as_raw()));
+    ids
 }
 
 impl Names {
@@ -100,30 +102,30 @@ impl Names {
 }
 
 /// The lines of a file of the host for these ids.
-fn entries(path: &[u8], ids: &[Vec<u8>]) -> Vec<Entry> {
+fn entries(path: &[u8], ids: &[Bytes]) -> Vec<Entry> {
     let text = files::open(CWD, path, READ).ok().and_then(|fd| read(&fd));
     let text = text.unwrap_or_default();
     let mut found: Vec<Entry> = Vec::new();
-    for id in ids {
-        if found.iter().any(|entry| entry.id == *id) {
+    for id in ids.iter().copied() {
+        if found.iter().any(|entry| entry.id == id) {
             continue;
         }
-        if let Some(line) = line_of(&text, id) {
-            found.push(Entry { id: id.clone(), line: own_part(path, line) });
+        if let Some(line) = line_of(text, id) {
+            found.push(Entry { id, line: own_part(path, line) });
         }
     }
     found
 }
 
 /// Of a group the name and number only: its members are not the instance's business.
-fn own_part(path: &[u8], line: &[u8]) -> Vec<u8> {
+fn own_part(path: &[u8], line: Bytes) -> Bytes {
     if path != GROUP {
-        return line.to_vec();
+        return line;
     }
     let mut fields = line.split(|b| *b == b':');
     let mut field = || fields.next().unwrap_or(b"");
     let (name, password, id) = (field(), field(), field());
-    [name, b":", password, b":", id, b":"].concat()
+    join(&[name, b":", password, b":", id, b":"])
 }
 
 /// The line whose third field is `id`. passwd(5), group(5).
@@ -137,14 +139,14 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
     let own = files::place(stage.root(), path, READ, resolve);
     let mut text = match own {
         Ok(fd) => match read(&fd) {
-            Some(text) => text,
+            Some(text) => text.to_vec(),
             // Not a file of names: the image keeps what it has.
             None => return Ok(()),
         },
         Err(rustix::io::Errno::NOENT) => Vec::new(),
         Err(_) => return Ok(()),
     };
-    let missing: Vec<&Entry> = entries.iter().filter(|entry| line_of(&text, &entry.id).is_none()).collect();
+    let missing: Vec<&Entry> = entries.iter().filter(|entry| line_of(&text, entry.id).is_none()).collect();
     if missing.is_empty() {
         return Ok(());
     }
@@ -152,7 +154,7 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
         if text.last().is_some_and(|last| *last != b'\n') {
             text.push(b'\n');
         }
-        text.extend_from_slice(&entry.line);
+        text.extend_from_slice(entry.line);
         text.push(b'\n');
     }
     let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
@@ -165,7 +167,7 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
 /// A regular file of reasonable size, whole.
-fn read(fd: &OwnedFd) -> Option<Vec<u8>> {
+fn read(fd: &OwnedFd) -> Option<Bytes> {
     let stat = rustix::fs::fstat(fd).ok()?;
     let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= MOST_BYTES)?;
     if !FileType::from_raw_mode(stat.st_mode).is_file() {

@@ -3,6 +3,7 @@
 
 use crate::cli::{Request, Wish, scaled};
 use crate::error::{Error, Result, both, on};
+use crate::text::{Bytes, number};
 use alloc::vec::Vec;
 
 /// What to build, in order.
@@ -17,7 +18,7 @@ pub struct Plan<'a> {
     /// The caller's mounts, parents before what lies in them.
     pub mounts: Vec<Mount<'a>>,
     /// Devices beyond the usual ones: paths below `/dev`.
-    pub devices: Vec<Vec<u8>>,
+    pub devices: Vec<Bytes>,
     /// Options of the tmpfs on `/dev/shm`, if it is to be one of its own.
     pub shm: Option<Tmpfs>,
 }
@@ -37,7 +38,7 @@ pub enum Root<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mount<'a> {
     /// Absolute, without `.`, `..` or empty components.
-    pub dst: Vec<u8>,
+    pub dst: Bytes,
     /// What comes there.
     pub what: What<'a>,
 }
@@ -137,9 +138,9 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
 
 /// Puts a mount in its place: after those that it lies in.
 fn insert<'a>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<()> {
-    let order = |other: &Mount<'_>| components(&other.dst).cmp(components(&mount.dst));
+    let order = |other: &Mount<'_>| components(other.dst).cmp(components(mount.dst));
     match mounts.binary_search_by(order) {
-        Ok(_) => Err(Error::refused(on("mount on {}", &mount.dst), "wanted twice")),
+        Ok(_) => Err(Error::refused(on("mount on {}", mount.dst), "wanted twice")),
         Err(at) => {
             mounts.insert(at, mount);
             Ok(())
@@ -153,7 +154,7 @@ pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Checks and tidies a destination.
-fn destination(path: &[u8]) -> Result<Vec<u8>> {
+fn destination(path: &[u8]) -> Result<Bytes> {
     let refuse = |why| Err(Error::refused(on("mount on {}", path), why));
     let tidy = absolute(path, "mount on")?;
     match components(path).next() {
@@ -163,7 +164,7 @@ fn destination(path: &[u8]) -> Result<Vec<u8>> {
     }
 }
 
-fn absolute(path: &[u8], operation: &str) -> Result<Vec<u8>> {
+fn absolute(path: &[u8], operation: &str) -> Result<Bytes> {
     let refuse = |why| Err(Error::refused(both("{=} {}", operation.as_bytes(), path), why));
     if !path.starts_with(b"/") {
         return refuse("not an absolute path");
@@ -176,14 +177,14 @@ fn absolute(path: &[u8], operation: &str) -> Result<Vec<u8>> {
         tidy.push(b'/');
         tidy.extend_from_slice(c);
     }
-    Ok(tidy)
+    Ok(tidy.leak())
 }
 
 /// Checks the path of a device; gives it relative to `/dev`.
-fn device(path: &[u8]) -> Result<Vec<u8>> {
+fn device(path: &[u8]) -> Result<Bytes> {
     let tidy = absolute(path, "device")?;
     let refuse = |why| Err(Error::refused(on("device {}", path), why));
-    let mut parts = components(&tidy);
+    let mut parts = components(tidy);
     if parts.next() != Some(b"dev") {
         return refuse("not below /dev");
     }
@@ -193,7 +194,7 @@ fn device(path: &[u8]) -> Result<Vec<u8>> {
     if NOT_DEVICES.iter().any(|name| name.as_bytes() == first) {
         return refuse("an instance has its own");
     }
-    Ok(tidy[b"/dev/".len()..].to_vec())
+    Ok(&tidy[b"/dev/".len()..])
 }
 
 impl Tmpfs {
@@ -209,31 +210,38 @@ impl Tmpfs {
         }
         for option in options.split(|b| *b == b',') {
             let refuse = |why| Error::refused(on("tmpfs option {}", option), why);
-            let text = core::str::from_utf8(option).unwrap_or("");
-            let Some((name, value)) = text.split_once('=') else {
+            let Some(at) = option.iter().position(|b| *b == b'=') else {
                 return Err(refuse("not understood").hint("size=, nr_inodes= and mode=, or - for none"));
             };
-            match name {
-                "size" => out.size = Some(amount(value).ok_or_else(|| refuse("not a size, like 64M"))?),
-                "nr_inodes" => {
-                    out.inodes = Some(amount(value).ok_or_else(|| refuse("not a number, like 10k"))?);
-                }
-                "mode" => out.mode = Some(mode(value).ok_or_else(|| refuse("not permissions, like 1777"))?),
+            let value = &option[at + 1..];
+            let (understood, like) = match &option[..at] {
+                b"size" => (put(&mut out.size, amount(value)), "not a size, like 64M"),
+                b"nr_inodes" => (put(&mut out.inodes, amount(value)), "not a number, like 10k"),
+                b"mode" => (put(&mut out.mode, mode(value)), "not permissions, like 1777"),
                 _ => return Err(refuse("not allowed").hint("size=, nr_inodes= and mode= are")),
+            };
+            if !understood {
+                return Err(refuse(like));
             }
         }
         Ok(out)
     }
 }
 
-/// A positive number with an optional `k`, `M`, `G` or `T`. The kernel counts in a signed 64-bit integer.
-fn amount(text: &str) -> Option<u64> {
-    scaled(text.as_bytes()).filter(|n| *n > 0 && i64::try_from(*n).is_ok())
+/// Keeps a value if there is one, and says whether there is.
+fn put<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
+    *slot = value;
+    slot.is_some()
 }
 
-fn mode(text: &str) -> Option<u16> {
-    let octal = (1..=4).contains(&text.len()) && text.bytes().all(|b| (b'0'..=b'7').contains(&b));
-    u16::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o1777)
+/// A positive number with an optional `k`, `M`, `G` or `T`. The kernel counts in a signed 64-bit integer.
+fn amount(text: &[u8]) -> Option<u64> {
+    scaled(text).filter(|n| *n > 0 && i64::try_from(*n).is_ok())
+}
+
+fn mode(text: &[u8]) -> Option<u16> {
+    let mode = number(text, 8).filter(|mode| text.len() <= 4 && *mode <= 0o1777);
+    mode.and_then(|mode| u16::try_from(mode).ok())
 }
 
 #[cfg(test)]
@@ -324,7 +332,7 @@ mod tests {
 
     #[test]
     fn devices_lie_below_dev() {
-        with_plan(&["--dev", "/dev//snd/"], |plan| assert_eq!(plan.unwrap().devices, [b"snd".to_vec()]));
+        with_plan(&["--dev", "/dev//snd/"], |plan| assert_eq!(plan.unwrap().devices, [b"snd"]));
         for bad in ["/dev", "/etc/x", "null", "/dev/pts/3", "/dev/shm", "/dev/../etc"] {
             assert!(refusal(&["--dev", bad]).contains("device"), "{bad}");
         }
@@ -335,7 +343,7 @@ mod tests {
         with_plan(&["-H"], |plan| {
             assert_eq!(
                 plan.unwrap().mounts,
-                [Mount { dst: b"/w".to_vec(), what: What::Bind { src: b"/w", writable: true } }]
+                [Mount { dst: b"/w", what: What::Bind { src: b"/w", writable: true } }]
             );
         });
     }

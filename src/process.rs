@@ -3,7 +3,7 @@
 
 use crate::files;
 use crate::mount::Identity;
-use alloc::format;
+use crate::text::{Bytes, decimal, join, number};
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -32,17 +32,16 @@ pub struct Process {
 impl Process {
     /// Reads `/proc/PID/status`.
     pub fn read(pid: Pid) -> Option<Self> {
-        Process::parse(pid, &status(pid)?)
+        Process::parse(pid, status(pid)?)
     }
 
     /// From the text of that file.
     pub fn parse(pid: Pid, text: &[u8]) -> Option<Self> {
         let pids = field(text, "NSpid:")?;
-        let parent = field(text, "PPid:").and_then(decimal).and_then(|n| i32::try_from(n).ok());
-        let memory = field(text, "VmRSS:").and_then(|v| v.split(|b| *b == b' ').next()).and_then(decimal);
+        let memory = field(text, "VmRSS:").and_then(|v| v.split(|b| *b == b' ').next()).and_then(count);
         Some(Process {
             pid,
-            parent: parent.and_then(Pid::from_raw),
+            parent: field(text, "PPid:").and_then(self::pid),
             depth: words(pids).count(),
             first: words(pids).last() == Some(b"1"),
             ended: field(text, "State:")
@@ -54,15 +53,14 @@ impl Process {
 
     /// Which file it runs. Only its owner may know, and only if it is dumpable.
     pub fn program(&self) -> Option<Identity> {
-        files::which(format!("/proc/{}/exe", self.pid.as_raw_nonzero()).as_bytes()).ok()
+        files::which(path(self.pid, b"exe")).ok()
     }
 
     /// Its children, where the kernel lists them.
     pub fn children(&self) -> Vec<Process> {
-        let pid = self.pid.as_raw_nonzero();
-        let text = read(&format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-        let pids = words(&text).filter_map(decimal).filter_map(|n| i32::try_from(n).ok());
-        pids.filter_map(Pid::from_raw).filter_map(Process::read).collect()
+        let task = join(&[b"task/", decimal(self.pid.as_raw_nonzero().get().unsigned_abs()), b"/children"]);
+        let text = read(path(self.pid, task)).unwrap_or_default();
+        words(text).filter_map(pid).filter_map(Process::read).collect()
     }
 }
 
@@ -78,14 +76,19 @@ pub fn ends_within(pidfd: &OwnedFd, milliseconds: u16) -> rustix::io::Result<boo
 }
 
 /// A whole file of `/proc`.
-pub fn read(path: &str) -> Option<Vec<u8>> {
-    let file = files::open(CWD, path.as_bytes(), OFlags::RDONLY).ok()?;
+pub fn read(path: &[u8]) -> Option<Bytes> {
+    let file = files::open(CWD, path, OFlags::RDONLY).ok()?;
     files::read(file.as_fd(), 2048, 1 << 24).ok()
 }
 
 /// The text of `/proc/PID/status`.
-pub fn status(pid: Pid) -> Option<Vec<u8>> {
-    read(&format!("/proc/{}/status", pid.as_raw_nonzero()))
+pub fn status(pid: Pid) -> Option<Bytes> {
+    read(path(pid, b"status"))
+}
+
+/// `/proc/PID/...`
+pub fn path(pid: Pid, what: &[u8]) -> Bytes {
+    join(&[b"/proc/", decimal(pid.as_raw_nonzero().get().unsigned_abs()), b"/", what])
 }
 
 /// What follows a name in `/proc/PID/status`.
@@ -99,13 +102,18 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// A decimal number.
-pub fn decimal(digits: &[u8]) -> Option<u64> {
-    core::str::from_utf8(digits).ok()?.parse().ok()
+pub fn count(digits: &[u8]) -> Option<u64> {
+    number(digits, 10)
+}
+
+/// A PID in digits.
+pub fn pid(digits: &[u8]) -> Option<Pid> {
+    count(digits).and_then(|n| i32::try_from(n).ok()).and_then(Pid::from_raw)
 }
 
 /// The number that stands four times on a line.
 fn same(line: &[u8]) -> Option<u32> {
-    let mut numbers = words(line).map(decimal);
+    let mut numbers = words(line).map(count);
     let first = numbers.next()??;
     let all = (0..3).all(|_| numbers.next() == Some(Some(first)));
     u32::try_from(first).ok().filter(|_| all)

@@ -5,7 +5,7 @@ use crate::about::About;
 use crate::cli::{self, Command};
 use crate::error::{OrFail, Quoted, Result};
 use crate::files;
-use crate::process::{Process, decimal, read, words};
+use crate::process::{Process, count, path, pid, read, words};
 use crate::stage::each_entry;
 use alloc::format;
 use alloc::string::String;
@@ -52,16 +52,15 @@ fn processes() -> Result<Vec<Process>> {
     let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail("list '/proc'")?;
     let mut all = Vec::new();
     each_entry(proc.as_fd(), "list '/proc'".into(), |name| {
-        let pid = decimal(name).and_then(|n| i32::try_from(n).ok()).and_then(Pid::from_raw);
-        all.extend(pid.and_then(Process::read));
+        all.extend(pid(name).and_then(Process::read));
         Ok(())
     })?;
     Ok(all)
 }
 
 fn describe(supervisor: &Process, first: &Process, all: &[Process], here: usize) -> Instance {
-    let line = |pid: Pid| read(&format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
-    let words = arguments(&line(first.pid));
+    let line = |pid: Pid| read(path(pid, b"cmdline")).unwrap_or_default();
+    let words = arguments(line(first.pid));
     Instance {
         supervisor: supervisor.pid,
         command: first.pid,
@@ -72,7 +71,7 @@ fn describe(supervisor: &Process, first: &Process, all: &[Process], here: usize)
             .filter(|process| is_below(process, first, all))
             .map(|process| process.memory)
             .sum(),
-        root: root(&arguments(&line(supervisor.pid))),
+        root: root(&arguments(line(supervisor.pid))),
         words,
     }
 }
@@ -108,12 +107,12 @@ fn is_below(process: &Process, first: &Process, all: &[Process]) -> bool {
 /// Seconds since a process started: field 22 of its `stat`, in hundredths since the start of
 /// the machine.
 fn age(pid: Pid) -> u64 {
-    let stat = read(&format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let stat = read(path(pid, b"stat")).unwrap_or_default();
     // The second field is a name in parentheses, and may hold anything.
-    let after = stat.iter().rposition(|b| *b == b')').map_or(&stat[..], |at| &stat[at + 1..]);
-    let started = words(after).nth(19).and_then(decimal).unwrap_or(0) / 100;
-    let uptime = read("/proc/uptime").unwrap_or_default();
-    let now = uptime.split(|b| *b == b'.').next().and_then(decimal).unwrap_or(0);
+    let after = stat.iter().rposition(|b| *b == b')').map_or(stat, |at| &stat[at + 1..]);
+    let started = words(after).nth(19).and_then(count).unwrap_or(0) / 100;
+    let uptime = read(b"/proc/uptime").unwrap_or_default();
+    let now = uptime.split(|b| *b == b'.').next().and_then(count).unwrap_or(0);
     now.saturating_sub(started)
 }
 

@@ -5,10 +5,10 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::supervise::{Cause, End, Outcome};
 use crate::sys::Moment;
-use alloc::format;
-use alloc::string::String;
+use crate::text::{Bytes, c_string, decimal, digits, join, number};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, OFlags};
+use rustix::process::getpid;
 
 /// Where it goes. A file is opened as the caller before the command starts: its directory,
 /// since the file appears there at the end, in place of an older one.
@@ -24,7 +24,7 @@ impl Report {
     pub fn open(target: &[u8]) -> Result<Self> {
         let failed = on("report to {}", target);
         if target.iter().all(u8::is_ascii_digit) {
-            let fd = core::str::from_utf8(target).ok().and_then(|n| n.parse().ok());
+            let fd = number(target, 10).and_then(|fd| u32::try_from(fd).ok());
             let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor, nor a file name"))?;
             return crate::sys::duplicate(fd).or_fail(failed).map(Report::Descriptor);
         }
@@ -36,7 +36,7 @@ impl Report {
             return Err(Error::refused(failed, "not the name of a file"));
         }
         let dir = files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-        rustix::fs::accessat(&dir, ".", Access::WRITE_OK, AtFlags::empty()).or_fail(failed)?;
+        rustix::fs::accessat(&dir, c".", Access::WRITE_OK, AtFlags::empty()).or_fail(failed)?;
         Ok(Report::File(dir, name.to_vec()))
     }
 
@@ -51,50 +51,58 @@ impl Report {
     pub fn write(&self, outcome: &Outcome, wall: Moment) -> Result<()> {
         let text = json(outcome, wall);
         match self {
-            Report::Descriptor(fd) => files::write(fd.as_fd(), text.as_bytes()).or_fail("write the report"),
+            Report::Descriptor(fd) => files::write(fd.as_fd(), text).or_fail("write the report"),
             Report::File(dir, name) => {
                 // A name of our own beside it, and then a rename: no reader sees half of it.
-                let own = format!(".selfdock-report.{}", rustix::process::getpid().as_raw_nonzero());
-                replace(dir, &own, name, &text).or_fail(on("write the report {}", name)).inspect_err(|_| {
-                    let _ = rustix::fs::unlinkat(dir, own.as_str(), AtFlags::empty());
+                let own =
+                    join(&[b".selfdock-report.", decimal(getpid().as_raw_nonzero().get().unsigned_abs())]);
+                replace(dir, own, name, text).or_fail(on("write the report {}", name)).inspect_err(|_| {
+                    let _ = c_string(own).and_then(|own| rustix::fs::unlinkat(dir, own, AtFlags::empty()));
                 })
             }
         }
     }
 }
 
-fn replace(dir: &OwnedFd, own: &str, name: &[u8], text: &str) -> rustix::io::Result<()> {
+fn replace(dir: &OwnedFd, own: &[u8], name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    let file = files::open(dir.as_fd(), own.as_bytes(), flags)?;
-    files::write(file.as_fd(), text.as_bytes())?;
-    rustix::fs::renameat(dir, own, dir, name)
+    let file = files::open(dir.as_fd(), own, flags)?;
+    files::write(file.as_fd(), text)?;
+    rustix::fs::renameat(dir, c_string(own)?, dir, c_string(name)?)
 }
 
-fn json(outcome: &Outcome, wall: Moment) -> String {
+fn json(outcome: &Outcome, wall: Moment) -> Bytes {
     let usage = &outcome.usage;
-    let (exit, signal) = match outcome.end {
-        End::Exit(code) => (format!("{code}"), String::from("null")),
-        End::Signal(signal) => (String::from("null"), format!("{signal}")),
+    let count = |number: i64| decimal(number.unsigned_abs());
+    let seconds =
+        |[whole, millionths]: [i64; 2]| join(&[count(whole), b".", digits(millionths.unsigned_abs(), 10, 6)]);
+    let (exit, signal): (Bytes, Bytes) = match outcome.end {
+        End::Exit(code) => (decimal(code), b"null"),
+        End::Signal(signal) => (b"null", count(signal.into())),
     };
-    let by = match outcome.cause {
-        Cause::Command => "command",
-        Cause::Signal => "signal",
-        Cause::Timeout => "timeout",
+    let by: Bytes = match outcome.cause {
+        Cause::Command => b"\"command\"",
+        Cause::Signal => b"\"signal\"",
+        Cause::Timeout => b"\"timeout\"",
     };
-    let seconds = |time: [i64; 2]| format!("{}.{:06}", time[0], time[1]);
-    format!(
-        "{{\"exit\":{exit},\"signal\":{signal},\"ended_by\":\"{by}\",\"wall_seconds\":{},\"user_seconds\":{},\
-         \"system_seconds\":{},\"peak_memory_kib\":{},\"minor_faults\":{},\"major_faults\":{},\
-         \"voluntary_switches\":{},\"involuntary_switches\":{}}}\n",
-        seconds([wall.seconds, wall.nanoseconds / 1000]),
-        seconds(usage.user),
-        seconds(usage.system),
-        usage.peak,
-        usage.minor_faults,
-        usage.major_faults,
-        usage.voluntary_switches,
-        usage.involuntary_switches,
-    )
+    let fields: [(Bytes, Bytes); 11] = [
+        (b"{\"exit", exit),
+        (b",\"signal", signal),
+        (b",\"ended_by", by),
+        (b",\"wall_seconds", seconds([wall.seconds, wall.nanoseconds / 1000])),
+        (b",\"user_seconds", seconds(usage.user)),
+        (b",\"system_seconds", seconds(usage.system)),
+        (b",\"peak_memory_kib", count(usage.peak)),
+        (b",\"minor_faults", count(usage.minor_faults)),
+        (b",\"major_faults", count(usage.major_faults)),
+        (b",\"voluntary_switches", count(usage.voluntary_switches)),
+        (b",\"involuntary_switches", count(usage.involuntary_switches)),
+    ];
+    let mut text: Bytes = b"";
+    for (name, value) in fields {
+        text = join(&[text, name, b"\":", value]);
+    }
+    join(&[text, b"}\n"])
 }
 
 #[cfg(test)]
@@ -107,6 +115,7 @@ mod tests {
         let usage = Usage { user: [1, 5], peak: 7, ..Usage::default() };
         let outcome = Outcome { end: End::Signal(9), cause: Cause::Timeout, usage };
         let text = json(&outcome, Moment { seconds: 2, nanoseconds: 345_678 });
+        let text = core::str::from_utf8(text).unwrap();
         assert!(
             text.starts_with(
                 "{\"exit\":null,\"signal\":9,\"ended_by\":\"timeout\",\"wall_seconds\":2.000345,"

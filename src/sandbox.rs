@@ -15,6 +15,7 @@ use crate::process::has_ended;
 use crate::sources::{Image, Sources, attributes};
 use crate::stage::{Stage, each_entry, each_of, open_in};
 use crate::sys::{self, Tighten};
+use crate::text::Bytes;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -47,7 +48,7 @@ pub struct Job<'a> {
 /// The running program: where it was started from, and its file.
 pub struct Program {
     /// Its path for the caller.
-    pub path: Vec<u8>,
+    pub path: Bytes,
     /// Which file it is.
     pub identity: Identity,
     /// A mount of it, on which its set-uid bit counts still. Without privilege there is none
@@ -77,7 +78,7 @@ fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Optio
     let umask = rustix::process::umask(Mode::empty());
     // open
     let program = open_program(job.program.take(), &privileged)?;
-    let sources = Sources::open(&job.plan, program.as_ref().map(|p| &*p.path), &privileged)?;
+    let sources = Sources::open(&job.plan, program.as_ref().map(|p| p.path), &privileged)?;
     // build
     let host = matches!(sources.image, Image::Host);
     let of_root = if host { attributes(job.plan.writable) } else { 0 };
@@ -136,8 +137,8 @@ pub fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
 fn open_program(program: Option<Program>, privileged: &Privileged) -> Result<Option<Program>> {
     let Some(mut program) = program else { return Ok(None) };
     if program.tree.is_none() {
-        let failed = on("show selfdock at {}", &program.path);
-        let Ok(fd) = crate::mount::find(&program.path, OFlags::empty()) else { return Ok(None) };
+        let failed = on("show selfdock at {}", program.path);
+        let Ok(fd) = crate::mount::find(program.path, OFlags::empty()) else { return Ok(None) };
         if identity(&fd).or_fail(failed)? != program.identity {
             return Ok(None);
         }
@@ -157,10 +158,10 @@ fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<
     }
     if !host {
         stage.prepare_root([&b"dev"[..], b"etc", b"proc", b"tmp"].into_iter())?;
-        stage.prepare_root(program.iter().filter_map(|program| components(&program.path).next()))?;
+        stage.prepare_root(program.iter().filter_map(|program| components(program.path).next()))?;
     }
     let mounts = job.plan.mounts.iter().filter(|mount| mount.what != What::Mask);
-    stage.prepare_root(mounts.filter_map(|mount| components(&mount.dst).next()))
+    stage.prepare_root(mounts.filter_map(|mount| components(mount.dst).next()))
 }
 
 fn hide_directories(stage: &mut Stage<'_>, others: &[Vec<u8>]) -> Result<()> {
@@ -192,14 +193,14 @@ fn mount_wishes(
 ) -> Result<()> {
     for (mount, tree) in mounts.iter().zip(trees) {
         match (&mount.what, tree) {
-            (What::Mask, _) => stage.hide(&mount.dst)?,
-            (What::Tmpfs(options), _) => stage.mount_tmpfs(&mount.dst, options)?,
+            (What::Mask, _) => stage.hide(mount.dst)?,
+            (What::Tmpfs(options), _) => stage.mount_tmpfs(mount.dst, options)?,
             (What::Bind { src, .. }, tree) => {
-                let failed = both("bind {} on {}", src, &mount.dst);
+                let failed = both("bind {} on {}", src, mount.dst);
                 let Some((tree, kind)) = tree else {
                     return Err(Error::refused(failed, "its source was not opened"));
                 };
-                let target = stage.mount_point(&mount.dst, kind)?;
+                let target = stage.mount_point(mount.dst, kind)?;
                 tree.attach(privileged, &target).or_fail(failed).map_err(|e| match kind {
                     Kind::Directory => e.hint_if(Errno::NOTDIR, "a directory cannot be bound on a file"),
                     Kind::File => e.hint_if(Errno::NOTDIR, "a file cannot be bound on a directory"),
@@ -256,11 +257,11 @@ fn show_program(
     writable: bool,
 ) -> Result<()> {
     let Some(Program { path, tree: Some(tree), .. }) = program else { return Ok(()) };
-    if writable && matches!(stage.open(&path, OFlags::empty()), Err(Errno::NOENT)) {
+    if writable && matches!(stage.open(path, OFlags::empty()), Err(Errno::NOENT)) {
         return Ok(());
     }
-    let target = stage.mount_point(&path, Kind::File).map_err(|e| e.hint("--no-nest goes without"))?;
-    tree.attach(privileged, target).or_fail(on("show selfdock at {}", &path)).map(drop)
+    let target = stage.mount_point(path, Kind::File).map_err(|e| e.hint("--no-nest goes without"))?;
+    tree.attach(privileged, target).or_fail(on("show selfdock at {}", path)).map(drop)
 }
 
 /// Where the command starts: where the caller says; or in the caller's own directory, if it

@@ -12,7 +12,7 @@ use crate::names::{self, Names};
 use crate::plan::{Mount, Plan, Root, What};
 use crate::stage::Layer;
 use crate::sys::Tighten;
-use alloc::format;
+use crate::text::{Bytes, join};
 use alloc::vec::Vec;
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, FileType, OFlags};
@@ -22,7 +22,7 @@ use rustix::mount::MountAttrFlags;
 /// A device to show: its path below `/dev`.
 pub struct Device {
     /// `null`, or `dri`.
-    pub path: Vec<u8>,
+    pub path: Bytes,
     /// A copy of its mount.
     pub tree: Detached,
     /// A device, or a directory of them.
@@ -67,9 +67,14 @@ impl Sources {
     /// Opens them.
     pub fn open(plan: &Plan<'_>, program: Option<&[u8]>, privileged: &Privileged) -> Result<Self> {
         let here = files::which(b".").ok();
-        let trees = plan.mounts.iter().map(|mount| open_mount(mount, privileged)).collect::<Result<_>>()?;
-        let devices =
-            plan.devices.iter().map(|path| other_device(path, privileged)).collect::<Result<_>>()?;
+        let mut trees = Vec::with_capacity(plan.mounts.len());
+        for mount in &plan.mounts {
+            trees.push(open_mount(mount, privileged)?);
+        }
+        let mut devices = Vec::new();
+        for path in &plan.devices {
+            devices.push(other_device(path, privileged)?);
+        }
         let prepared = program.and_then(Prepared::find);
         let dev = match prepared.as_ref().and_then(|prepared| prepared.copy(privileged)) {
             Some(tree) => Dev::Prepared(tree),
@@ -93,7 +98,7 @@ fn fresh_proc(privileged: &Privileged) -> Result<Detached> {
 
 fn open_mount(mount: &Mount<'_>, privileged: &Privileged) -> Result<Option<(Detached, Kind)>> {
     let What::Bind { src, writable } = mount.what else { return Ok(None) };
-    let failed = both("bind {} on {}", src, &mount.dst);
+    let failed = both("bind {} on {}", src, mount.dst);
     let fd = find(src, OFlags::empty()).or_fail(failed)?;
     let kind = Kind::of(&fd).or_fail(failed)?;
     let attributes = Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY };
@@ -131,31 +136,31 @@ fn open_image(plan: &Plan<'_>, privileged: &Privileged) -> Result<Image> {
 }
 
 fn usual_devices(privileged: &Privileged) -> Result<Vec<Device>> {
-    let number = |major, minor| rustix::fs::makedev(major, minor);
-    DEVICES
-        .iter()
-        .map(|(name, major, minor)| usual_device(name, number(*major, *minor), privileged))
-        .collect()
+    let mut devices = Vec::with_capacity(DEVICES.len());
+    for (name, major, minor) in DEVICES {
+        devices.push(usual_device(name, rustix::fs::makedev(*major, *minor), privileged)?);
+    }
+    Ok(devices)
 }
 
 /// One of the devices that every instance has. Its numbers are checked, so that nothing
 /// else can stand in for it.
-fn usual_device(name: &str, number: u64, privileged: &Privileged) -> Result<Device> {
-    let path = format!("/dev/{name}");
-    let failed = on("show the device {}", path.as_bytes());
-    let tree = Detached::copy(privileged, CWD, path.as_bytes(), DEVICE).or_fail(failed)?;
+fn usual_device(name: &'static str, number: u64, privileged: &Privileged) -> Result<Device> {
+    let path = join(&[b"/dev/", name.as_bytes()]);
+    let failed = on("show the device {}", path);
+    let tree = Detached::copy(privileged, CWD, path, DEVICE).or_fail(failed)?;
     let stat = rustix::fs::fstat(tree.0.as_fd()).or_fail(failed)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != number {
         return Err(Error::refused(failed, "it is not that device"));
     }
-    Ok(Device { path: name.as_bytes().to_vec(), tree, kind: Kind::File })
+    Ok(Device { path: name.as_bytes(), tree, kind: Kind::File })
 }
 
 /// A device, or a directory of devices, that the caller asks for.
-fn other_device(path: &[u8], privileged: &Privileged) -> Result<Device> {
-    let full = [b"/dev/", path].concat();
-    let failed = on("show the device {}", &full);
-    let fd = find(&full, OFlags::empty()).or_fail(failed)?;
+fn other_device(path: Bytes, privileged: &Privileged) -> Result<Device> {
+    let full = join(&[b"/dev/", path]);
+    let failed = on("show the device {}", full);
+    let fd = find(full, OFlags::empty()).or_fail(failed)?;
     let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Directory,
@@ -163,5 +168,5 @@ fn other_device(path: &[u8], privileged: &Privileged) -> Result<Device> {
         _ => return Err(Error::refused(failed, "neither a device nor a directory")),
     };
     let tree = Detached::copy(privileged, &fd, b"", DEVICE).or_fail(failed)?;
-    Ok(Device { path: path.to_vec(), tree, kind })
+    Ok(Device { path, tree, kind })
 }

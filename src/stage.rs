@@ -342,7 +342,7 @@ impl<'p> Stage<'p> {
             match files::link_target(dir.as_fd(), first) {
                 Ok(target) => {
                     let start: &[u8] = if target.starts_with(b"/") { b"" } else { above };
-                    let mut next = [start, b"/", &*target].concat();
+                    let mut next = [start, b"/", target].concat();
                     for component in &missing[1..] {
                         next.push(b'/');
                         next.extend_from_slice(component);
@@ -432,7 +432,7 @@ pub fn show_entry(
     let stat = files::look(from, name)?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Symlink => {
-            return files::make_link(&files::link_target(from, name)?, into.as_fd(), name);
+            return files::make_link(files::link_target(from, name)?, into.as_fd(), name);
         }
         FileType::Directory => Kind::Directory,
         _ => Kind::File,

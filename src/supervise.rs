@@ -11,10 +11,8 @@
 use crate::error::{Error, OrFail, Result};
 use crate::process::{Process, field, status};
 use crate::sys::{self, ALL_SIGNALS, Moment, SignalSet, Usage};
+use crate::text::{Bytes, decimal, join, number};
 use alloc::ffi::CString;
-use alloc::format;
-use alloc::string::String;
-use alloc::vec::Vec;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid};
@@ -178,7 +176,7 @@ impl<'a> Watch<'a> {
         const CLD_EXITED: i32 = 1;
         let ended = taken.code == CLD_EXITED && taken.pid == self.command.as_raw_nonzero().get();
         let signal = taken.status - 128;
-        if ended && (1..=64).contains(&signal) && name(self.command) == Some(last_word(signal).into()) {
+        if ended && (1..=64).contains(&signal) && name(self.command) == Some(last_word(signal)) {
             self.passed = Some((signal, false));
         }
     }
@@ -332,30 +330,30 @@ impl<'a> Watch<'a> {
 /// process that is gone counts as one that does not handle it.
 fn handled(pid: Pid, signal: i32) -> bool {
     let Some(text) = status(pid) else { return false };
-    let Some(process) = Process::parse(pid, &text) else { return false };
-    let sets = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(&text, name));
+    let Some(process) = Process::parse(pid, text) else { return false };
+    let sets = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(text, name));
     let set = sets.fold(0, |all, one| all | one);
     let ours = Process::read(getpid()).and_then(|own| own.program());
     !process.first || set & (1 << (signal - 1)) != 0 || (ours.is_some() && process.program() == ours)
 }
 
 /// The name under which a supervisor ends that could not end by a signal.
-fn last_word(signal: i32) -> String {
-    format!("selfdock={signal}")
+fn last_word(signal: i32) -> Bytes {
+    join(&[b"selfdock=", decimal(signal.unsigned_abs())])
 }
 
 /// The name of a process, also of one that has ended.
-fn name(pid: Pid) -> Option<Vec<u8>> {
-    status(pid).and_then(|text| field(&text, "Name:").map(<[u8]>::to_vec))
+fn name(pid: Pid) -> Option<Bytes> {
+    status(pid).and_then(|text| field(text, "Name:"))
 }
 
 fn stopped(pid: Pid) -> bool {
-    status(pid).is_some_and(|text| field(&text, "State:").is_some_and(|state| state.starts_with(b"T")))
+    status(pid).is_some_and(|text| field(text, "State:").is_some_and(|state| state.starts_with(b"T")))
 }
 
 /// The signals on a line of `/proc/PID/status`. proc(5).
 fn signal_set(status: &[u8], name: &str) -> Option<SignalSet> {
-    SignalSet::from_str_radix(core::str::from_utf8(field(status, name)?).ok()?, 16).ok()
+    number(field(status, name)?, 16)
 }
 
 /// Lets a signal have its default action on this process. Returns if it was a stop that is

@@ -446,8 +446,11 @@ pub struct Pointers<'a> {
 
 impl<'a> Pointers<'a> {
     /// The list of these strings.
-    pub fn new(strings: impl Iterator<Item = &'a CStr>) -> Self {
-        let mut list: Vec<*const u8> = strings.map(|s| s.as_ptr().cast()).collect();
+    pub fn new(strings: &[&'a CStr]) -> Self {
+        let mut list = Vec::with_capacity(strings.len() + 1);
+        for string in strings {
+            list.push(string.as_ptr().cast());
+        }
         list.push(ptr::null());
         Pointers { list, strings: core::marker::PhantomData }
     }

@@ -1,0 +1,84 @@
+//! Bytes and numbers as text, without `core::fmt`, which would be a twentieth of the set-uid
+//! program.
+//!
+//! What is made here lives as long as the process. Memory is never given back
+//! (`sys::Arena`), so nothing is lost by that, and no code has to see to it.
+#![forbid(unsafe_code)]
+
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use rustix::io::Errno;
+
+/// Bytes for the life of the process.
+pub type Bytes = &'static [u8];
+
+/// One after the other.
+#[inline(never)]
+pub fn join(parts: &[&[u8]]) -> Bytes {
+    let mut all = Vec::new();
+    for part in parts {
+        all.extend_from_slice(part);
+    }
+    all.leak()
+}
+
+/// As the kernel takes a path: with a NUL at the end, and none in it.
+#[inline(never)]
+pub fn c_string(bytes: &[u8]) -> Result<&'static CStr, Errno> {
+    CStr::from_bytes_with_nul(join(&[bytes, b"\0"])).map_err(|_| Errno::INVAL)
+}
+
+/// A number as people write it.
+pub fn decimal(number: impl Into<u64>) -> Bytes {
+    digits(number.into(), 10, 1)
+}
+
+/// A number in base 8, as permissions are written.
+pub fn octal(number: impl Into<u64>) -> Bytes {
+    digits(number.into(), 8, 1)
+}
+
+/// The digits of a number, at least so many, in a base of up to 16.
+#[inline(never)]
+pub fn digits(mut number: u64, base: u64, least: usize) -> Bytes {
+    let mut all = Vec::with_capacity(22);
+    while number > 0 || all.len() < least {
+        let digit = u8::try_from(number % base).unwrap_or(0);
+        all.push(if digit < 10 { b'0' + digit } else { b'a' + digit - 10 });
+        number /= base;
+    }
+    all.reverse();
+    all.leak()
+}
+
+/// Reads a number without a sign that fits.
+#[inline(never)]
+pub fn number(digits: &[u8], base: u32) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |all, digit| {
+        let digit = char::from(*digit).to_digit(base)?;
+        all.checked_mul(base.into())?.checked_add(digit.into())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_digits_that_they_should() {
+        assert_eq!(
+            (decimal(0u32), decimal(812u32), octal(0o1777u16)),
+            (&b"0"[..], &b"812"[..], &b"1777"[..])
+        );
+        assert_eq!(decimal(u64::MAX), b"18446744073709551615");
+        assert_eq!(
+            (number(b"755", 8), number(b"00fF", 16), number(b"18446744073709551616", 10)),
+            (Some(0o755), Some(255), None)
+        );
+        assert_eq!((number(b"", 10), number(b"+1", 10), number(b"8", 8)), (None, None, None));
+        assert_eq!((digits(5, 10, 6), digits(255, 16, 2)), (&b"000005"[..], &b"ff"[..]));
+    }
+}
