@@ -10,6 +10,7 @@ use crate::plan::Tmpfs;
 use crate::sources::{DEVICE, Device};
 use crate::stage::Stage;
 use crate::sys::{self, Reach, Tighten};
+use crate::text::join;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags, StatVfsMountFlags};
@@ -40,11 +41,9 @@ impl Prepared {
     /// That of the program at `path`, whose prefix is two levels up. It must be root's, and
     /// writable to nobody else.
     pub fn find(path: &[u8]) -> Option<Self> {
-        let up = |path: &[u8]| path.iter().rposition(|b| *b == b'/').unwrap_or(0);
-        let bin = &path[..up(path)];
-        let place = [&bin[..up(bin)], PREPARED].concat();
+        let place = join(&[files::parent(files::parent(path)), PREPARED]);
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let dir = files::place(CWD, &place, flags, ResolveFlags::NO_SYMLINKS).ok()?;
+        let dir = files::place(CWD, place, flags, ResolveFlags::NO_SYMLINKS).ok()?;
         let stat = rustix::fs::fstat(&dir).ok()?;
         let nested = rustix::fs::fstatvfs(&dir).ok()?.f_flag.contains(StatVfsMountFlags::NODEV);
         (stat.st_uid == 0 && stat.st_mode & 0o022 == 0).then_some(Prepared { dir, nested })
@@ -121,12 +120,12 @@ pub fn mount(
         Dev::Assembled(devices) => assemble(stage, privileged, &target, devices)?,
     };
     rustix::process::fchdir(&dev).or_fail("enter '/dev'")?;
-    mount::devpts_on(privileged, "pts").or_fail("mount on '/dev/pts'")?;
-    mount::tmpfs_on(privileged, "shm", shm).or_fail("mount on '/dev/shm'")?;
+    mount::devpts_on(privileged, c"pts").or_fail("mount on '/dev/pts'")?;
+    mount::tmpfs_on(privileged, c"shm", shm).or_fail("mount on '/dev/shm'")?;
     for device in more {
-        let path = [b"/dev/", device.path].concat();
-        let failed = on("show the device {}", &path);
-        let target = stage.mount_point(&path, device.kind)?;
+        let path = join(&[b"/dev/", device.path]);
+        let failed = on("show the device {}", path);
+        let target = stage.mount_point(path, device.kind)?;
         device.tree.attach(privileged, target).or_fail(failed)?;
     }
     Ok(())

@@ -7,12 +7,11 @@ use crate::error::{OrFail, Result, on};
 use crate::files;
 use crate::plan::Tmpfs;
 use crate::sys::{self, Reach, Tighten};
-use alloc::format;
-use alloc::string::String;
+use crate::text::{Bytes, c_string, decimal, join, octal};
+use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags};
-use rustix::path::Arg;
 
 /// A mount that is attached nowhere yet. Closing it ends it.
 #[derive(Debug)]
@@ -40,27 +39,27 @@ impl Detached {
     /// A fresh filesystem of this type. The attributes are those of its mount. fsopen(2).
     pub fn fresh(
         _: &Privileged,
-        kind: &str,
-        options: &[(&str, &str)],
+        kind: &CStr,
+        options: &[(&CStr, &[u8])],
         attributes: MountAttrFlags,
     ) -> Result<Self> {
         let make = || {
             let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
             for (key, value) in options {
-                rustix::mount::fsconfig_set_string(context.as_fd(), *key, *value)?;
+                rustix::mount::fsconfig_set_string(context.as_fd(), *key, c_string(value)?)?;
             }
             rustix::mount::fsconfig_create(context.as_fd())?;
             rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)
         };
-        make().map(Detached).or_fail(on("make a {=}", kind.as_bytes()))
+        make().map(Detached).or_fail(on("make a {=}", kind.to_bytes()))
     }
 
     /// A fresh tmpfs.
     pub fn tmpfs(privileged: &Privileged, options: &Tmpfs) -> Result<Self> {
         let (size, inodes, mode) = values(options);
-        let options = [("size", size.as_str()), ("nr_inodes", &inodes), ("mode", &mode)];
+        let options = [(c"size", size), (c"nr_inodes", inodes), (c"mode", mode)];
         let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        Detached::fresh(privileged, "tmpfs", &options, attributes)
+        Detached::fresh(privileged, c"tmpfs", &options, attributes)
     }
 
     /// Attaches it on `target` and gives its root, now in place. `move_mount(2)`.
@@ -75,34 +74,34 @@ impl Detached {
     }
 }
 
-fn values(options: &Tmpfs) -> (String, String, String) {
+fn values(options: &Tmpfs) -> (Bytes, Bytes, Bytes) {
     let size = options.size.unwrap_or(64 << 20);
     let inodes = options.inodes.unwrap_or(16384);
     let mode = options.mode.unwrap_or(0o755);
-    (format!("{size}"), format!("{inodes}"), format!("{mode:o}"))
+    (decimal(size), decimal(inodes), octal(mode))
 }
 
 /// Mounts a fresh tmpfs on `name` in the current directory, or on that itself: `.`. One call,
 /// where [`Detached::tmpfs`] takes seven and gives a descriptor. mount(2)
-pub fn tmpfs_on(_: &Privileged, name: &str, options: &Tmpfs) -> rustix::io::Result<()> {
+pub fn tmpfs_on(_: &Privileged, name: &CStr, options: &Tmpfs) -> rustix::io::Result<()> {
     let (size, inodes, mode) = values(options);
-    let options = format!("size={size},nr_inodes={inodes},mode={mode}");
-    fresh_on("tmpfs", name, MountFlags::NOSUID | MountFlags::NODEV, &options)
+    let options = join(&[b"size=", size, b",nr_inodes=", inodes, b",mode=", mode]);
+    fresh_on(c"tmpfs", name, MountFlags::NOSUID | MountFlags::NODEV, c_string(options)?)
 }
 
 /// Mounts a fresh devpts on `name` in the current directory. mount(2)
-pub fn devpts_on(_: &Privileged, name: &str) -> rustix::io::Result<()> {
-    fresh_on("devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, "ptmxmode=0666,mode=0620")
+pub fn devpts_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
+    fresh_on(c"devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, c"ptmxmode=0666,mode=0620")
 }
 
 /// Mounts a fresh procfs on the current directory. mount(2)
 pub fn proc_here(_: &Privileged) -> rustix::io::Result<()> {
-    fresh_on("proc", ".", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, "")
+    fresh_on(c"proc", c".", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"")
 }
 
 #[inline(never)]
-fn fresh_on(kind: &str, name: &str, flags: MountFlags, options: &str) -> rustix::io::Result<()> {
-    options.into_with_c_str(|options| rustix::mount::mount(kind, name, kind, flags, options))
+fn fresh_on(kind: &CStr, name: &CStr, flags: MountFlags, options: &CStr) -> rustix::io::Result<()> {
+    rustix::mount::mount(kind, name, kind, flags, options)
 }
 
 #[inline(never)]
@@ -120,6 +119,7 @@ fn copy_tree(
     if path.is_empty() {
         flags |= OpenTreeFlags::AT_EMPTY_PATH;
     }
+    let path = c_string(path)?;
     if let Ok(tree) = sys::open_tree_attr(dir, path, flags.bits(), attributes) {
         return Ok(tree);
     }
@@ -135,7 +135,7 @@ fn move_tree(tree: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::
     if name.is_empty() {
         flags |= MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     }
-    rustix::mount::move_mount(tree, c"", dir, name, flags)
+    rustix::mount::move_mount(tree, c"", dir, c_string(name)?, flags)
 }
 
 /// The kind of a mount point: what it has to be depends on what comes there.
@@ -166,7 +166,7 @@ pub fn identity(fd: impl AsFd) -> rustix::io::Result<Identity> {
 /// Whether something is mounted on an entry of a directory. Nothing can be on a link.
 pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let stat = rustix::fs::statx(dir, name, at, StatxFlags::TYPE)?;
+    let stat = rustix::fs::statx(dir, c_string(name)?, at, StatxFlags::TYPE)?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 

@@ -15,7 +15,7 @@ use crate::process::has_ended;
 use crate::sources::{Image, Sources, attributes};
 use crate::stage::{Stage, each_entry, each_of, open_in};
 use crate::sys::{self, Tighten};
-use crate::text::Bytes;
+use crate::text::{Bytes, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
@@ -166,7 +166,7 @@ fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<
 
 fn hide_directories(stage: &mut Stage<'_>, others: &[Vec<u8>]) -> Result<()> {
     stage.hide_all(HIDDEN.iter().copied().filter(|name| *name != "tmp"))?;
-    others.iter().try_for_each(|name| stage.hide(&[b"/", &**name].concat()))
+    others.iter().try_for_each(|name| stage.hide(join(&[b"/", name])))
 }
 
 /// Names in the host's root directory, beyond the well-known, on which something is mounted.

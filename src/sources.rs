@@ -91,7 +91,7 @@ fn fresh_proc(privileged: &Privileged) -> Result<Detached> {
     let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Detached::fresh(privileged, "proc", &[], flags).map_err(|e| {
+    Detached::fresh(privileged, c"proc", &[], flags).map_err(|e| {
         e.hint_if(Errno::PERM, "in a user namespace that takes a /proc of which nothing is covered")
     })
 }

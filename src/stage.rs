@@ -12,7 +12,7 @@ use crate::files;
 use crate::mount::{self, Detached, Identity, Kind, enter, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
-use alloc::format;
+use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -112,8 +112,9 @@ impl<'p> Stage<'p> {
     /// Makes `root`, attached over the old one, the root directory. `pivot_root(2)`, notes.
     fn leave_old_root(&mut self, root: OwnedFd) -> Result<()> {
         rustix::process::fchdir(&root).or_fail("enter the root filesystem")?;
-        rustix::process::pivot_root(".", ".").or_fail("change the root")?;
-        rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH).or_fail("let go of the old root")?;
+        rustix::process::pivot_root(c".", c".").or_fail("change the root")?;
+        rustix::mount::unmount(c".", rustix::mount::UnmountFlags::DETACH)
+            .or_fail("let go of the old root")?;
         self.root = root;
         // It was in the old one.
         self.cover = None;
@@ -177,7 +178,7 @@ impl<'p> Stage<'p> {
         let failed = on("mount on {}", path);
         let target = self.mount_point(path, Kind::Directory)?;
         rustix::process::fchdir(&target).or_fail(failed)?;
-        mount::tmpfs_on(self.privileged, ".", options).or_fail(failed)?;
+        mount::tmpfs_on(self.privileged, c".", options).or_fail(failed)?;
         // It can be seen by its path only, which was resolved a moment ago.
         self.own.push(files::which(path).or_fail(failed)?.0);
         Ok(())
@@ -253,10 +254,10 @@ impl<'p> Stage<'p> {
                 Detached::copy(privileged, self.cover()?, b"", COVER).or_fail(failed)?
             }
             Kind::File => {
-                let name = format!("cover{}", self.covers);
+                let name = join(&[b"cover", decimal(self.covers)]);
                 self.covers += 1;
-                self.make_piece(name.as_bytes(), Kind::File)?;
-                self.piece(name.as_bytes(), COVER)?
+                self.make_piece(name, Kind::File)?;
+                self.piece(name, COVER)?
             }
         };
         cover.attach(self.privileged, target).or_fail(failed).map(drop)
@@ -268,13 +269,13 @@ impl<'p> Stage<'p> {
     pub fn hide_all<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Result<()> {
         rustix::process::fchdir(self.cover()?).or_fail("enter an empty directory")?;
         for name in names {
-            let path = format!("/{name}");
-            if self.covered.is_some() && self.is_covered(files::which(path.as_bytes())) {
+            let path = join(&[b"/", name.as_bytes()]);
+            if self.covered.is_some() && self.is_covered(files::which(path)) {
                 continue;
             }
-            match rustix::mount::mount_bind(".", path.as_str()) {
+            match c_string(path).and_then(|path| rustix::mount::mount_bind(c".", path)) {
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(Error::of(on("hide {}", path.as_bytes()), errno)),
+                Err(errno) => return Err(Error::of(on("hide {}", path), errno)),
             }
         }
         Ok(())
@@ -330,9 +331,9 @@ impl<'p> Stage<'p> {
 
     fn make_mount_point(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("make the mount point {}", path);
-        let mut wanted = path.to_vec();
+        let mut wanted: Bytes = join(&[path]);
         for _ in 0..MOST_LINKS {
-            let (dir, at) = self.deepest(&wanted).or_fail(failed)?;
+            let (dir, at) = self.deepest(wanted).or_fail(failed)?;
             let (above, below) = wanted.split_at(at);
             let missing: Vec<&[u8]> = components(below).collect();
             let Some(first) = missing.first() else {
@@ -342,12 +343,10 @@ impl<'p> Stage<'p> {
             match files::link_target(dir.as_fd(), first) {
                 Ok(target) => {
                     let start: &[u8] = if target.starts_with(b"/") { b"" } else { above };
-                    let mut next = [start, b"/", target].concat();
+                    wanted = join(&[start, b"/", target]);
                     for component in &missing[1..] {
-                        next.push(b'/');
-                        next.extend_from_slice(component);
+                        wanted = join(&[wanted, b"/", component]);
                     }
-                    wanted = next;
                     continue;
                 }
                 Err(Errno::NOENT) => {}
@@ -356,7 +355,7 @@ impl<'p> Stage<'p> {
             let dir = self.growing_directory(dir, above, path)?;
             return grow(dir, &missing, kind)
                 .or_fail(failed)
-                .and_then(|()| self.open(&wanted, OFlags::empty()).or_fail(failed));
+                .and_then(|()| self.open(wanted, OFlags::empty()).or_fail(failed));
         }
         Err(Error::of(failed, Errno::LOOP))
     }
@@ -391,9 +390,9 @@ impl<'p> Stage<'p> {
     /// Covers a directory of the image by one of ours that shows its entries.
     fn cover_with_growing(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
         let failed = on("show the entries of {}", path);
-        let name = format!("d{}", self.unfinished.len());
-        make_entry(self.scratch()?, name.as_bytes(), Kind::Directory).or_fail(failed)?;
-        let cover = self.piece(name.as_bytes(), 0)?.attach(self.privileged, dir).or_fail(failed)?;
+        let name = join(&[b"d", decimal(self.unfinished.len() as u64)]);
+        make_entry(self.scratch()?, name, Kind::Directory).or_fail(failed)?;
+        let cover = self.piece(name, 0)?.attach(self.privileged, dir).or_fail(failed)?;
         self.fill(&cover, dir.as_fd(), path)?;
         self.unfinished.push(again(&cover)?);
         Ok(cover)

@@ -17,7 +17,6 @@ use core::mem::ManuallyDrop;
 use core::ptr;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
-use rustix::path::Arg;
 use rustix::process::Pid;
 
 // ---- the one architecture-dependent part ---------------------------------------------------
@@ -769,17 +768,15 @@ pub fn tighten(fd: impl AsFd, attributes: Tighten, reach: Reach) -> Result<()> {
 }
 
 /// `open_tree(2)` and `mount_setattr(2)` in one, from Linux 6.15 on. The flags are those of the first.
-pub fn open_tree_attr(dir: BorrowedFd<'_>, path: &[u8], flags: u32, attributes: Tighten) -> Result<OwnedFd> {
-    path.into_with_c_str(|path| {
-        let (place, size) = (ptr::from_ref(&attributes) as usize, size_of::<Tighten>());
-        // SAFETY: a string and a struct of `size` bytes, both read only; the new descriptor
-        // belongs to nobody else yet.
-        unsafe {
-            let a = [fd_arg(dir), path.as_ptr() as usize, flags as usize, place, size, 0];
-            let tree = call(nr::OPEN_TREE_ATTR, a)?;
-            Ok(OwnedFd::from_raw_fd(i32::try_from(tree).map_err(|_| Errno::BADF)?))
-        }
-    })
+pub fn open_tree_attr(dir: BorrowedFd<'_>, path: &CStr, flags: u32, attributes: Tighten) -> Result<OwnedFd> {
+    let (place, size) = (ptr::from_ref(&attributes) as usize, size_of::<Tighten>());
+    // SAFETY: a string and a struct of `size` bytes, both read only; the new descriptor
+    // belongs to nobody else yet.
+    unsafe {
+        let a = [fd_arg(dir), path.as_ptr() as usize, flags as usize, place, size, 0];
+        let tree = call(nr::OPEN_TREE_ATTR, a)?;
+        Ok(OwnedFd::from_raw_fd(i32::try_from(tree).map_err(|_| Errno::BADF)?))
+    }
 }
 
 /// An instruction of a classic BPF program. The kernel's `sock_filter`.
