@@ -4,7 +4,7 @@
 use crate::error::{Error, Operation, Result, both, on};
 use crate::options::{ALIASES, BUILD, DOCTOR, ENTER, Id, LIMITS, PS, SYNTAX, Syntax, WORDS};
 use crate::sys::Moment;
-use crate::text::{self, join};
+use crate::text::{self, Bytes, join};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use getargs::{Arg, Options};
@@ -212,8 +212,11 @@ fn named(opt: &Syntax) -> Operation<'static> {
 }
 
 fn wants(opt: &Syntax) -> Error {
-    let values: Vec<&[u8]> = opt.values.iter().flat_map(|(name, _)| [&b" "[..], name.as_bytes()]).collect();
-    Error::plain(both("option --{=}: wants{=}", opt.long.as_bytes(), join(&values)))
+    let mut values: Bytes = b"";
+    for (name, _) in opt.values {
+        values = join(&[values, b" ", name.as_bytes()]);
+    }
+    Error::plain(both("option --{=}: wants{=}", opt.long.as_bytes(), values))
 }
 
 fn superfluous(arg: &[u8]) -> Error {
@@ -302,7 +305,7 @@ fn limit(word: &[u8]) -> Result<(&'static str, Option<u64>)> {
         wrong("no such limit")
             .hint("as core cpu data fsize memlock msgqueue nofile nproc rss sigpending stack")
     })?;
-    let name = &name[..at];
+    let name = name.strip_suffix('=').unwrap_or(name);
     match &word[at + 1..] {
         b"unlimited" => Ok((name, None)),
         amount => match scaled(amount) {

@@ -92,7 +92,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
 
 /// The process inside that a supervisor watches.
 fn inside(supervisor: &Process) -> Option<Process> {
-    supervisor.children().into_iter().find(|child| child.depth > supervisor.depth && !child.ended)
+    supervisor.children().iter().copied().find(|child| child.depth > supervisor.depth && !child.ended)
 }
 
 /// The process itself, or the command below it where it is the reaper of `--init`, which
@@ -101,8 +101,12 @@ fn visible(process: Process) -> Process {
     if !process.first || process.program().is_some() {
         return process;
     }
-    let mut children = process.children().into_iter();
-    children.find(|child| child.depth == process.depth && child.program().is_some()).unwrap_or(process)
+    let children = process.children();
+    children
+        .iter()
+        .copied()
+        .find(|child| child.depth == process.depth && child.program().is_some())
+        .unwrap_or(process)
 }
 
 /// The nearest process above that is outside of the namespace.

@@ -39,7 +39,7 @@ pub enum Reason {
 }
 
 /// What failed: an operation in words, with up to two objects. The text is made only on failure,
-/// and by functions that take their parts in registers: there are some three hundred callers.
+/// out of the way.
 pub trait What {
     /// The failure, for this reason.
     fn failed(self, reason: Reason) -> Error;
@@ -77,35 +77,26 @@ impl From<&'static str> for Operation<'_> {
 }
 
 impl What for &'static str {
+    #[cold]
+    #[inline(never)]
     fn failed(self, reason: Reason) -> Error {
-        #[cold]
-        #[inline(never)]
-        fn make(template: &'static str, reason: Reason) -> Error {
-            Error::new(template, [b"", b""], reason)
-        }
-        make(self, reason)
+        Error::new(self, [b"", b""], reason)
     }
 }
 
 impl What for Operation<'_> {
+    #[cold]
+    #[inline(never)]
     fn failed(self, reason: Reason) -> Error {
-        #[cold]
-        #[inline(never)]
-        fn make(template: &'static str, object: &[u8], reason: Reason) -> Error {
-            Error::new(template, [object, b""], reason)
-        }
-        make(self.template, self.object, reason)
+        Error::new(self.template, [self.object, b""], reason)
     }
 }
 
 impl What for Pair<'_> {
+    #[cold]
+    #[inline(never)]
     fn failed(self, reason: Reason) -> Error {
-        #[cold]
-        #[inline(never)]
-        fn make(template: &'static str, first: &[u8], second: &[u8], reason: Reason) -> Error {
-            Error::new(template, [first, second], reason)
-        }
-        make(self.template, self.objects[0], self.objects[1], reason)
+        Error::new(self.template, self.objects, reason)
     }
 }
 

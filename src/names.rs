@@ -137,28 +137,25 @@ fn line_of<'t>(text: &'t [u8], id: &[u8]) -> Option<&'t [u8]> {
 fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entries: &[Entry]) -> Result<()> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let own = files::place(stage.root(), path, READ, resolve);
-    let mut text = match own {
+    let own = match own {
         Ok(fd) => match read(&fd) {
-            Some(text) => text.to_vec(),
+            Some(text) => text,
             // Not a file of names: the image keeps what it has.
             None => return Ok(()),
         },
-        Err(rustix::io::Errno::NOENT) => Vec::new(),
+        Err(rustix::io::Errno::NOENT) => b"",
         Err(_) => return Ok(()),
     };
-    let missing: Vec<&Entry> = entries.iter().filter(|entry| line_of(&text, entry.id).is_none()).collect();
-    if missing.is_empty() {
+    let mut text = own;
+    for entry in entries.iter().filter(|entry| line_of(own, entry.id).is_none()) {
+        let end: Bytes = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
+        text = join(&[text, end, entry.line, b"\n"]);
+    }
+    if text.len() == own.len() {
         return Ok(());
     }
-    for entry in missing {
-        if text.last().is_some_and(|last| *last != b'\n') {
-            text.push(b'\n');
-        }
-        text.extend_from_slice(entry.line);
-        text.push(b'\n');
-    }
-    let name = path.rsplit(|b| *b == b'/').next().unwrap_or(path);
-    let tree = stage.text_file(name, &text)?;
+    let name = &path[files::parent(path).len() + 1..];
+    let tree = stage.text_file(name, text)?;
     let target = stage.mount_point(path, Kind::File)?;
     tree.attach(privileged, target).or_fail(on("show {} inside", path)).map(drop)
 }

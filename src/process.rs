@@ -60,7 +60,11 @@ impl Process {
     pub fn children(&self) -> Vec<Process> {
         let task = join(&[b"task/", decimal(self.pid.as_raw_nonzero().get().unsigned_abs()), b"/children"]);
         let text = read(path(self.pid, task)).unwrap_or_default();
-        words(text).filter_map(pid).filter_map(Process::read).collect()
+        let mut all = Vec::new();
+        for pid in words(text).filter_map(pid) {
+            all.extend(Process::read(pid));
+        }
+        all
     }
 }
 

@@ -331,8 +331,10 @@ impl<'a> Watch<'a> {
 fn handled(pid: Pid, signal: i32) -> bool {
     let Some(text) = status(pid) else { return false };
     let Some(process) = Process::parse(pid, text) else { return false };
-    let sets = ["SigBlk:", "SigIgn:", "SigCgt:"].iter().filter_map(|name| signal_set(text, name));
-    let set = sets.fold(0, |all, one| all | one);
+    let mut set = 0;
+    for name in ["SigBlk:", "SigIgn:", "SigCgt:"] {
+        set |= signal_set(text, name).unwrap_or(0);
+    }
     let ours = Process::read(getpid()).and_then(|own| own.program());
     !process.first || set & (1 << (signal - 1)) != 0 || (ours.is_some() && process.program() == ours)
 }
