@@ -21,7 +21,7 @@ use rustix::io::Errno;
 /// at most `budget` binds.
 pub fn merge(privileged: &Privileged, into: &OwnedFd, layers: &[&Layer], budget: &mut usize) -> Result<()> {
     for (i, layer) in layers.iter().enumerate() {
-        each_entry(layer.dir.as_fd(), "list a layer".into(), |name| {
+        each_entry(layer.dir.as_fd(), "list a layer".into(), &mut |name| {
             let failed = on("show {} from a layer", name);
             if files::look(into.as_fd(), name).is_ok() {
                 return Ok(());
@@ -90,7 +90,7 @@ fn directories<'l>(layers: &[&'l Layer], name: &[u8]) -> Result<Vec<(&'l Layer, 
 
 fn is_empty(dir: &OwnedFd) -> Result<bool> {
     let mut empty = true;
-    each_entry(dir.as_fd(), "list a layer".into(), |_| {
+    each_entry(dir.as_fd(), "list a layer".into(), &mut |_| {
         empty = false;
         Ok(())
     })?;

@@ -51,7 +51,7 @@ pub fn text(about: &About, json: bool) -> Result<String> {
 fn processes() -> Result<Vec<Process>> {
     let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail("list '/proc'")?;
     let mut all = Vec::new();
-    each_entry(proc.as_fd(), "list '/proc'".into(), |name| {
+    each_entry(proc.as_fd(), "list '/proc'".into(), &mut |name| {
         all.extend(pid(name).and_then(Process::read));
         Ok(())
     })?;

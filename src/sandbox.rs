@@ -173,7 +173,7 @@ fn hide_directories(stage: &mut Stage<'_>, others: &[Vec<u8>]) -> Result<()> {
 /// `root` is open for reading.
 pub fn other_mounts(root: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
-    each_of(root, "look for mounts in '/'".into(), |name| {
+    each_of(root, "look for mounts in '/'".into(), &mut |name| {
         if HIDDEN.iter().chain(SYSTEM).any(|known| known.as_bytes() == name) {
             return Ok(());
         }
@@ -233,7 +233,7 @@ fn mount_proc(
         return stage.finish();
     }
     let proc = stage.open(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
-    each_entry(proc.as_fd(), "list '/proc'".into(), |name| {
+    each_entry(proc.as_fd(), "list '/proc'".into(), &mut |name| {
         let failed = on("make {} of '/proc' read-only", name);
         let stat = files::look(proc.as_fd(), name).or_fail(failed)?;
         let kind = FileType::from_raw_mode(stat.st_mode);

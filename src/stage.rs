@@ -401,7 +401,7 @@ impl<'p> Stage<'p> {
     /// Gives a directory of ours the entries of `from`: links are copied, all else is bound.
     fn fill(&self, into: &OwnedFd, from: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         let mut count = 0;
-        each_entry(from, on("list {}", path), |name| {
+        each_entry(from, on("list {}", path), &mut |name| {
             count += 1;
             if count > MOST_ENTRIES {
                 let what = on("make a mount point in {}", path);
@@ -444,7 +444,7 @@ pub fn show_entry(
 pub fn each_entry(
     dir: BorrowedFd<'_>,
     failed: Operation<'_>,
-    f: impl FnMut(&[u8]) -> Result<()>,
+    f: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let list = files::open(dir, b".", OFlags::RDONLY | OFlags::DIRECTORY).or_fail(failed)?;
     each_of(list.as_fd(), failed, f)
@@ -454,7 +454,7 @@ pub fn each_entry(
 pub fn each_of(
     list: BorrowedFd<'_>,
     failed: Operation<'_>,
-    mut f: impl FnMut(&[u8]) -> Result<()>,
+    f: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let mut buffer = [MaybeUninit::uninit(); 1024];
     let mut entries = RawDir::new(list, &mut buffer);
