@@ -1,5 +1,5 @@
-//! Link flags of the trusted binary. They apply to the program only, not to
-//! the library's unit tests, which run under plain `std`.
+//! Link flags of both programs. They apply to the programs only, not to the library's unit
+//! tests, which run under plain `std`.
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");

@@ -18,32 +18,32 @@ const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 /// What to run.
 #[derive(Debug)]
 pub struct Command<'a> {
-    words: Vec<&'static CStr>,
-    environment: Vec<&'a CStr>,
+    words: &'a [&'static CStr],
+    environment: &'a [&'a CStr],
     directory: &'a [u8],
     chosen: bool,
-    limits: Vec<Limit>,
+    limits: &'a [Limit],
 }
 
 impl<'a> Command<'a> {
     /// Takes the command out of a request. `environment` is the caller's, `cwd` the caller's
     /// directory.
     pub fn new(request: &Request<'a>, environment: &[&'a CStr], cwd: Option<&'a [u8]>) -> Result<Self> {
-        let environment = change(environment, &request.env)?;
+        let environment = change(environment, &request.env)?.leak();
         let mut words = Vec::with_capacity(request.command.len().max(1));
         for word in &request.command {
             words.push(string(word)?);
         }
         if words.is_empty() {
-            words.push(string(variable(&environment, b"SHELL").filter(|s| !s.is_empty()).unwrap_or(b"sh"))?);
+            words.push(string(variable(environment, b"SHELL").filter(|s| !s.is_empty()).unwrap_or(b"sh"))?);
         }
         let directory = match request.chdir {
             Some(dir) if dir.starts_with(b"/") => dir,
             Some(dir) => join(&[cwd.unwrap_or(b"/"), b"/", dir]),
             None => cwd.unwrap_or(b"/"),
         };
-        let limits = limits::check(&request.limits)?;
-        Ok(Command { words, environment, directory, chosen: request.chdir.is_some(), limits })
+        let limits = limits::check(&request.limits)?.leak();
+        Ok(Command { words: words.leak(), environment, directory, chosen: request.chdir.is_some(), limits })
     }
 
     /// The command and its arguments.
@@ -64,18 +64,18 @@ impl<'a> Command<'a> {
     /// Becomes the command. Returns only on failure. execve(2), exec(3).
     pub fn exec(&self) -> Error {
         if let Err(error) =
-            limits::set(&self.limits).and_then(|()| sys::block_only(0).or_fail("unblock signals"))
+            limits::set(self.limits).and_then(|()| sys::block_only(0).or_fail("unblock signals"))
         {
             return error;
         }
-        let argv = Pointers::new(&self.words);
-        let envp = Pointers::new(&self.environment);
+        let argv = Pointers::new(self.words);
+        let envp = Pointers::new(self.environment);
         let name = self.words[0].to_bytes();
         if name.contains(&b'/') {
             let errno = self.attempt(self.words[0], &argv, &envp);
             return Self::failure(self.words[0], errno);
         }
-        let path = variable(&self.environment, b"PATH").unwrap_or(DEFAULT_PATH);
+        let path = variable(self.environment, b"PATH").unwrap_or(DEFAULT_PATH);
         let mut denied = None;
         for dir in path.split(|b| *b == b':') {
             let dir: &[u8] = if dir.is_empty() { b"." } else { dir };
@@ -103,7 +103,7 @@ impl<'a> Command<'a> {
         if errno != Errno::NOEXEC {
             return errno;
         }
-        let mut script = self.words.clone();
+        let mut script = self.words.to_vec();
         script[0] = file;
         script.insert(0, c"sh");
         sys::execve(c"/bin/sh", &Pointers::new(&script), envp)
@@ -136,11 +136,12 @@ fn change<'a>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec
     for change in changes {
         match change {
             EnvChange::Clear => all.clear(),
-            EnvChange::Unset(name) => all.retain(|entry| value(entry, name).is_none()),
-            EnvChange::Set(name, new) => {
+            EnvChange::Unset(name) | EnvChange::Set(name, _) => {
                 all.retain(|entry| value(entry, name).is_none());
-                all.push(string(join(&[name, b"=", new]))?);
             }
+        }
+        if let EnvChange::Set(name, new) = change {
+            all.push(string(join(&[name, b"=", new]))?);
         }
     }
     Ok(all)

@@ -235,22 +235,19 @@ fn quote(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'\'');
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            match c {
-                '\'' | '\\' => out.extend([b'\\', c as u8]),
-                '\n' => out.extend(b"\\n"),
-                '\t' => out.extend(b"\\t"),
+            let mut buffer = [0; 4];
+            out.extend_from_slice(match c {
+                '\'' => b"\\'",
+                '\\' => b"\\\\",
+                '\n' => b"\\n",
+                '\t' => b"\\t",
                 // Control characters, and those that reorder or hide text.
-                _ if is_unprintable(c) => {
-                    for part in [b"\\u{", digits(c.into(), 16, 1), b"}"] {
-                        out.extend_from_slice(part);
-                    }
-                }
-                _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
-            }
+                _ if is_unprintable(c) => join(&[b"\\u{", digits(c.into(), 16, 1), b"}"]),
+                _ => c.encode_utf8(&mut buffer).as_bytes(),
+            });
         }
         for byte in chunk.invalid() {
-            out.extend_from_slice(b"\\x");
-            out.extend_from_slice(digits((*byte).into(), 16, 2));
+            out.extend_from_slice(join(&[b"\\x", digits((*byte).into(), 16, 2)]));
         }
     }
     out.push(b'\'');

@@ -35,7 +35,10 @@ fn go(start: &Start) -> Result<supervise::End> {
     // shed
     let (caller, privilege) = creds::shed()?;
     // parse
-    let args: Vec<&[u8]> = start.args().iter().map(|arg| arg.to_bytes()).collect();
+    let mut args = Vec::new();
+    for arg in start.args() {
+        args.push(arg.to_bytes());
+    }
     let Some(args) = args.get(1..) else {
         return Err(Error::refused("start", "there is not even a program name"));
     };
@@ -286,9 +289,12 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
     if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC {
         return Err(Error::refused(failed, "/proc is not procfs"));
     }
-    let path = files::link_target(proc.as_fd(), b"self/exe").or_fail(failed)?;
-    let file = files::open(proc.as_fd(), b"self/exe", OFlags::PATH).or_fail(failed)?;
-    let stat = rustix::fs::fstat(&file).or_fail(failed)?;
+    let look = || {
+        let path = files::link_target(proc.as_fd(), b"self/exe")?;
+        let file = files::open(proc.as_fd(), b"self/exe", OFlags::PATH)?;
+        rustix::fs::fstat(&file).map(|stat| (path, file, stat))
+    };
+    let (path, file, stat) = look().or_fail(failed)?;
     if !path.starts_with(b"/") || stat.st_nlink == 0 {
         // Replaced by another version a moment ago, or outside of the root directory.
         return Ok(None);

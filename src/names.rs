@@ -26,8 +26,9 @@ const MOST_BYTES: usize = 1 << 20;
 pub struct Names {
     /// Files of the host to show in the instance.
     files: Vec<(&'static [u8], Detached)>,
-    /// Lines of the caller for `/etc/passwd` and `/etc/group`.
-    entries: Vec<(&'static [u8], Vec<Entry>)>,
+    /// Lines of the caller for the two files of names, where an image is to get them.
+    passwd: &'static [Entry],
+    group: &'static [Entry],
 }
 
 /// A line of a file of names, and the id in its third field that it gives a name to.
@@ -52,8 +53,8 @@ pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Names> {
         if !plan.own_network {
             names.add_file(HOSTS, privileged)?;
         }
-        names.entries.push((PASSWD, entries(PASSWD, &[decimal(getuid().as_raw())])));
-        names.entries.push((GROUP, entries(GROUP, &group_ids())));
+        names.passwd = entries(PASSWD, &[decimal(getuid().as_raw())]);
+        names.group = entries(GROUP, group_ids());
     }
     Ok(names)
 }
@@ -67,13 +68,13 @@ fn is_link(path: &[u8]) -> bool {
     files::link_target(CWD, path).is_ok()
 }
 
-fn group_ids() -> Vec<Bytes> {
+fn group_ids() -> &'static [Bytes] {
     let mut ids = Vec::new();
     for gid in getgroups().unwrap_or_default() {
         ids.push(decimal(gid.as_raw()));
     }
     ids.push(decimal(getgid().as_raw()));
-    ids
+    ids.leak()
 }
 
 impl Names {
@@ -94,15 +95,13 @@ impl Names {
             let target = stage.mount_point(path, Kind::File)?;
             tree.attach(privileged, target).or_fail(on("show {} inside", path))?;
         }
-        for (path, entries) in self.entries {
-            add_entries(stage, privileged, path, &entries)?;
-        }
-        Ok(())
+        add_entries(stage, privileged, PASSWD, self.passwd)?;
+        add_entries(stage, privileged, GROUP, self.group)
     }
 }
 
 /// The lines of a file of the host for these ids.
-fn entries(path: &[u8], ids: &[Bytes]) -> Vec<Entry> {
+fn entries(path: &[u8], ids: &[Bytes]) -> &'static [Entry] {
     let text = files::open(CWD, path, READ).ok().and_then(|fd| read(&fd));
     let text = text.unwrap_or_default();
     let mut found: Vec<Entry> = Vec::new();
@@ -114,7 +113,7 @@ fn entries(path: &[u8], ids: &[Bytes]) -> Vec<Entry> {
             found.push(Entry { id, line: own_part(path, line) });
         }
     }
-    found
+    found.leak()
 }
 
 /// Of a group the name and number only: its members are not the instance's business.
@@ -135,6 +134,9 @@ fn line_of<'t>(text: &'t [u8], id: &[u8]) -> Option<&'t [u8]> {
 
 /// Covers a file of the image by a copy with those entries that it lacks.
 fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entries: &[Entry]) -> Result<()> {
+    if entries.is_empty() {
+        return Ok(());
+    }
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
     let own = files::place(stage.root(), path, READ, resolve);
     let own = match own {

@@ -16,7 +16,7 @@ pub enum Report {
     /// An open descriptor of the caller's.
     Descriptor(OwnedFd),
     /// A directory and the name in it.
-    File(OwnedFd, alloc::vec::Vec<u8>),
+    File(OwnedFd, Bytes),
 }
 
 impl Report {
@@ -37,7 +37,7 @@ impl Report {
         }
         let dir = files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
         rustix::fs::accessat(&dir, c".", Access::WRITE_OK, AtFlags::empty()).or_fail(failed)?;
-        Ok(Report::File(dir, name.to_vec()))
+        Ok(Report::File(dir, join(&[name])))
     }
 
     /// Its descriptor.
@@ -48,6 +48,8 @@ impl Report {
     }
 
     /// Writes it.
+    // Out of line: few runs have a report, and all would have its frame.
+    #[inline(never)]
     pub fn write(&self, outcome: &Outcome, wall: Moment) -> Result<()> {
         let text = json(outcome, wall);
         match self {
@@ -85,23 +87,22 @@ fn json(outcome: &Outcome, wall: Moment) -> Bytes {
         Cause::Signal => b"\"signal\"",
         Cause::Timeout => b"\"timeout\"",
     };
-    let fields: [(Bytes, Bytes); 11] = [
-        (b"{\"exit", exit),
-        (b",\"signal", signal),
-        (b",\"ended_by", by),
-        (b",\"wall_seconds", seconds([wall.seconds, wall.nanoseconds / 1000])),
-        (b",\"user_seconds", seconds(usage.user)),
-        (b",\"system_seconds", seconds(usage.system)),
-        (b",\"peak_memory_kib", count(usage.peak)),
-        (b",\"minor_faults", count(usage.minor_faults)),
-        (b",\"major_faults", count(usage.major_faults)),
-        (b",\"voluntary_switches", count(usage.voluntary_switches)),
-        (b",\"involuntary_switches", count(usage.involuntary_switches)),
-    ];
-    let mut text: Bytes = b"";
-    for (name, value) in fields {
-        text = join(&[text, name, b"\":", value]);
-    }
+    let mut text: Bytes = b"{";
+    let mut add = |name: &str, value: Bytes| {
+        let comma: Bytes = if text.len() > 1 { b"," } else { b"" };
+        text = join(&[text, comma, b"\"", name.as_bytes(), b"\":", value]);
+    };
+    add("exit", exit);
+    add("signal", signal);
+    add("ended_by", by);
+    add("wall_seconds", seconds([wall.seconds, wall.nanoseconds / 1000]));
+    add("user_seconds", seconds(usage.user));
+    add("system_seconds", seconds(usage.system));
+    add("peak_memory_kib", count(usage.peak));
+    add("minor_faults", count(usage.minor_faults));
+    add("major_faults", count(usage.major_faults));
+    add("voluntary_switches", count(usage.voluntary_switches));
+    add("involuntary_switches", count(usage.involuntary_switches));
     join(&[text, b"}\n"])
 }
 

@@ -251,6 +251,8 @@ impl<'a> Watch<'a> {
     /// stopped. The SIGCONT that ends this is then taken like any signal, and passed on.
     /// PID 1 cannot be stopped from inside: it has the process group stopped, to which the
     /// supervisor outside belongs.
+    // Out of line, as the next one: seldom needed, and the loop that waits stays short.
+    #[inline(never)]
     fn stop_likewise(&mut self, signal: i32) -> Result<()> {
         if self.first {
             let group = rustix::process::getpgrp();
@@ -264,6 +266,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Has a signal act on the command as if it had been sent there.
+    #[inline(never)]
     fn pass_on(&mut self, taken: sys::Taken) -> Result<()> {
         if taken.signal == CONT && core::mem::take(&mut self.resumed) && !stopped(self.command) {
             // What continued this process continued the command too: it went to the group.

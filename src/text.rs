@@ -15,7 +15,8 @@ pub type Bytes = &'static [u8];
 /// One after the other.
 #[inline(never)]
 pub fn join(parts: &[&[u8]]) -> Bytes {
-    let mut all = Vec::new();
+    // Room for all of it at once: what grows leaves the smaller room behind.
+    let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
     for part in parts {
         all.extend_from_slice(part);
     }
