@@ -52,7 +52,7 @@ const BESIDE: &[u8] = b"/selfdock-about";
 pub fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) -> Result<Infallible> {
     let mode = if privilege.is_some() { Mode::SetUid } else { Mode::Unprivileged };
     privilege.map_or(Ok(()), Privilege::discard)?;
-    let Some(own) = own_program(None)? else {
+    let Some(own) = own_program(None).map_err(|e| e.hint("is /proc mounted?"))? else {
         return Err(Error::refused("find selfdock's own file", "it is gone"));
     };
     let second = c_string(second_program(own.path)?).or_fail("start")?;

@@ -86,6 +86,13 @@ fn where_it_is_missing_the_message_says_what_puts_it_there() {
     assert!(Dock::program(args![&copy, "--help"]).ok().contains("Usage"));
 }
 
+#[test]
+fn where_proc_is_missing_the_message_asks_for_it() {
+    let start = args![fixture("setuid/probe"), "as-root", "unshare", "--mount", "sh", "-c"];
+    let script = args!["umount -l /proc; exec \"$0\" doctor", selfdock()];
+    Dock::program(start.into_iter().chain(script)).refused("is /proc mounted?");
+}
+
 /// C7.
 #[test]
 fn a_second_program_of_somebody_else_is_not_started() {
