@@ -83,8 +83,8 @@ fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Optio
     let host = matches!(sources.image, Image::Host);
     let of_root = if host { attributes(job.plan.writable) } else { 0 };
     let mut stage = Stage::begin(&privileged, job.plan.writable, of_root)?;
-    if let Some(prepared) = &sources.prepared {
-        stage.cover_by(prepared)?;
+    if let Some(prepared) = sources.prepared {
+        stage.cover_by(&prepared)?;
     }
     let hidden = if host { Some(other_mounts(stage.root())?) } else { None };
     set_root(&mut stage, &job, sources.image, program.as_ref())?;
