@@ -65,11 +65,15 @@ pub fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet
     Err(Error::of(on("start {}", second.to_bytes()), sys::execve(second, &argv, &envp)))
 }
 
+/// The second place, seen from selfdock's own file.
+pub fn beside(own: &[u8]) -> Bytes {
+    join(&[files::parent(own), BESIDE])
+}
+
 /// The first of the two places that has a file. It must belong to whom selfdock belongs to,
 /// and not be everyone's to write: in a directory that is, anyone could have put one beside.
-fn second_program(own: &[u8]) -> Result<Bytes> {
-    let dir = files::parent(own);
-    let places = [join(&[files::parent(dir), INSTALLED]), join(&[dir, BESIDE])];
+pub fn second_program(own: &[u8]) -> Result<Bytes> {
+    let places = [join(&[files::parent(files::parent(own)), INSTALLED]), beside(own)];
     for path in places {
         if let Ok(stat) = c_string(path).and_then(|path| rustix::fs::statat(CWD, path, AtFlags::empty())) {
             let failed = on("start {}", path);

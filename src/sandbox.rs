@@ -94,7 +94,7 @@ fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Optio
     mount_wishes(&mut stage, &privileged, &job.plan.mounts, sources.trees)?;
     let shm = job.plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
     dev::mount(&mut stage, &privileged, sources.dev, sources.devices, shm)?;
-    show_program(&mut stage, &privileged, program, job.plan.writable)?;
+    show_program(&mut stage, &privileged, program, sources.second, job.plan.writable)?;
     let root = mount_proc(stage, &privileged, sources.proc, job.caller)?;
     if let Some(name) = job.hostname {
         sys::sethostname(name).or_fail(on("set the host name {}", name))?;
@@ -254,12 +254,27 @@ fn show_program(
     stage: &mut Stage<'_>,
     privileged: &Privileged,
     program: Option<Program>,
+    second: Option<(Bytes, Detached)>,
     writable: bool,
 ) -> Result<()> {
     let Some(Program { path, tree: Some(tree), .. }) = program else { return Ok(()) };
-    if writable && matches!(stage.open(path, OFlags::empty()), Err(Errno::NOENT)) {
+    if writable && is_missing(stage, path) {
         return Ok(());
     }
+    show_file(stage, privileged, path, tree)?;
+    match second {
+        Some((path, tree)) if !writable && is_missing(stage, path) => {
+            show_file(stage, privileged, path, tree)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_missing(stage: &Stage<'_>, path: &[u8]) -> bool {
+    stage.open(path, OFlags::empty()).err() == Some(Errno::NOENT)
+}
+
+fn show_file(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], tree: Detached) -> Result<()> {
     let target = stage.mount_point(path, Kind::File).map_err(|e| e.hint("--no-nest goes without"))?;
     tree.attach(privileged, target).or_fail(on("show selfdock at {}", path)).map(drop)
 }

@@ -6,7 +6,8 @@ use crate::creds::Privileged;
 use crate::dev::{Dev, Prepared};
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
-use crate::host::DEVICES;
+use crate::handover;
+use crate::host::{DEVICES, HIDDEN};
 use crate::mount::{Detached, Identity, Kind, find};
 use crate::names::{self, Names};
 use crate::plan::{Mount, Plan, Root, What};
@@ -59,6 +60,9 @@ pub struct Sources {
     pub prepared: Option<Prepared>,
     /// Those that were asked for.
     pub devices: Vec<Device>,
+    /// The second program, and where it goes: beside selfdock, where that is shown at a place of
+    /// its own.
+    pub second: Option<(Bytes, Detached)>,
     /// Where host and user names come from.
     pub names: Names,
 }
@@ -80,11 +84,30 @@ impl Sources {
             Some(tree) => Dev::Prepared(tree),
             None => Dev::Assembled(usual_devices(privileged)?),
         };
+        let second = program.and_then(|path| open_second(plan, path, privileged));
         let names = names::open(plan, privileged)?;
         let image = open_image(plan, privileged)?;
         let proc = if privileged.in_own_namespace { Some(fresh_proc(privileged)?) } else { None };
-        Ok(Sources { here, proc, image, trees, dev, prepared, devices, names })
+        Ok(Sources { here, proc, image, trees, dev, prepared, devices, second, names })
     }
+}
+
+/// In another root filesystem, and below a hidden directory, nothing is seen of an installation
+/// but what is shown.
+fn open_second(plan: &Plan<'_>, program: &[u8], privileged: &Privileged) -> Option<(Bytes, Detached)> {
+    let lies_in = |dir: &str| {
+        let rest = program.strip_prefix(b"/").and_then(|path| path.strip_prefix(dir.as_bytes()));
+        rest.is_some_and(|rest| rest.starts_with(b"/"))
+    };
+    if plan.root == Root::Host && !HIDDEN.iter().any(|dir| lies_in(dir)) {
+        return None;
+    }
+    let file = find(handover::second_program(program).ok()?, OFlags::empty()).ok()?;
+    if Kind::of(&file).ok()? != Kind::File {
+        return None;
+    }
+    let attributes = Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV;
+    Some((handover::beside(program), Detached::copy(privileged, file, b"", attributes).ok()?))
 }
 
 fn fresh_proc(privileged: &Privileged) -> Result<Detached> {

@@ -185,14 +185,18 @@ impl<'p> Stage<'p> {
     }
 
     fn scratch(&mut self) -> Result<BorrowedFd<'_>> {
-        if self.scratch.is_none() {
-            let target = self.own_mount_point("/proc")?;
-            let tmpfs = Detached::tmpfs(self.privileged, &PIECES)?;
-            let tmpfs = tmpfs.attach(self.privileged, target).or_fail("mount on '/proc'")?;
-            self.own.push(identity(&tmpfs).or_fail("look at '/proc'")?.0);
-            self.scratch = Some(tmpfs);
-        }
-        self.scratch.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::plain("there is no tmpfs for pieces"))
+        let scratch = match self.scratch.take() {
+            Some(scratch) => scratch,
+            None => {
+                let failed = "mount on '/proc'";
+                let target = self.own_mount_point("/proc")?;
+                let tmpfs = Detached::tmpfs(self.privileged, &PIECES)?;
+                let tmpfs = tmpfs.attach(self.privileged, target).or_fail(failed)?;
+                self.own.push(identity(&tmpfs).or_fail(failed)?.0);
+                tmpfs
+            }
+        };
+        Ok((*self.scratch.insert(scratch)).as_fd())
     }
 
     /// Makes a piece of the tmpfs, and gives a way in.
@@ -225,12 +229,15 @@ impl<'p> Stage<'p> {
 
     /// An empty directory that cannot be written to, attached somewhere.
     fn cover(&mut self) -> Result<BorrowedFd<'_>> {
-        if self.cover.is_none() {
-            let place = self.make_piece(b"empty", Kind::Directory)?;
-            let cover = self.piece(b"empty", COVER)?.attach(self.privileged, place);
-            self.cover = Some(cover.or_fail("make an empty directory")?);
-        }
-        self.cover.as_ref().map(AsFd::as_fd).ok_or_else(|| Error::plain("there is no empty directory"))
+        let cover = match self.cover.take() {
+            Some(cover) => cover,
+            None => {
+                let place = self.make_piece(b"empty", Kind::Directory)?;
+                let cover = self.piece(b"empty", COVER)?;
+                cover.attach(self.privileged, place).or_fail("make an empty directory")?
+            }
+        };
+        Ok((*self.cover.insert(cover)).as_fd())
     }
 
     /// Whether an outer instance has hidden this directory.

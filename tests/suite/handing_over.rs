@@ -117,6 +117,16 @@ fn it_is_reached_in_an_instance_too() {
 }
 
 #[test]
+fn in_another_root_filesystem_it_is_beside_selfdock() {
+    let seen = |words: [&str; 1]| {
+        let nested = args![selfdock()].into_iter().chain(words.iter().map(std::ffi::OsString::from));
+        Dock::run(args!["--root", fixture("busybox")].into_iter().chain(nested)).ok()
+    };
+    assert!(seen(["--help"]).contains("Usage"));
+    assert!(seen(["doctor"]).contains("31 more levels"));
+}
+
+#[test]
 fn by_itself_it_does_nothing() {
     Dock::program(args![about()]).refused("selfdock");
     Dock::program(args![about(), "ps"]).refused("selfdock");
