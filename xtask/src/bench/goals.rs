@@ -40,8 +40,9 @@ pub fn goals(tables: &[Table]) -> Vec<Goal> {
     };
     let slope = steady("host-mounts", "0 mounts", "1000 mounts").map(|(few, many)| (many - few) / 1000.0);
     add("µs for a mount of the host's", slope, 2.0, false);
-    let idle = find("memory").and_then(|table| table.median(super::memory::ALL, SELFDOCK));
-    add("kB for an idle instance, beyond its command's", idle, 45.0, false);
+    let idle = |who| find("memory")?.median(super::memory::ALL, who);
+    let idle = idle(SELFDOCK).zip(idle(FLOOR)).map(|(own, floor)| own / floor);
+    add("memory of an idle instance, in the floor's", idle, 1.3, false);
     let deepest = find("depth")
         .and_then(|table| table.rows.iter().find(|row| row.case == "30 deep" && row.who == SELFDOCK)?.ratio);
     add("a level of 30, in one alone", deepest.map(|ratio| ratio / 30.0), 1.2, false);
