@@ -47,8 +47,10 @@ pub enum Image {
 pub struct Sources {
     /// The caller's current directory.
     pub here: Option<Identity>,
-    /// In unprivileged mode a procfs of the instance's PID namespace: the kernel gives one to a
-    /// user namespace only while another can be seen. `mount_too_revealing()`, fs/namespace.c.
+    /// A procfs of the instance's PID namespace, where it cannot be mounted in its place later: in
+    /// another root filesystem, whose /proc need not be open to the caller; and in unprivileged
+    /// mode, where the kernel gives one to a user namespace only while another can be seen.
+    /// `mount_too_revealing()`, fs/namespace.c.
     pub proc: Option<Detached>,
     /// The root filesystem.
     pub image: Image,
@@ -87,7 +89,8 @@ impl Sources {
         let second = program.and_then(|path| open_second(plan, path, privileged));
         let names = names::open(plan, privileged)?;
         let image = open_image(plan, privileged)?;
-        let proc = if privileged.in_own_namespace { Some(fresh_proc(privileged)?) } else { None };
+        let early = privileged.in_own_namespace || plan.root != Root::Host;
+        let proc = if early { Some(fresh_proc(privileged)?) } else { None };
         Ok(Sources { here, proc, image, trees, dev, prepared, devices, second, names })
     }
 }

@@ -177,10 +177,19 @@ impl<'p> Stage<'p> {
     pub fn mount_tmpfs(&mut self, path: &[u8], options: &Tmpfs) -> Result<()> {
         let failed = on("mount on {}", path);
         let target = self.mount_point(path, Kind::Directory)?;
-        rustix::process::fchdir(&target).or_fail(failed)?;
-        mount::tmpfs_on(self.privileged, c".", options).or_fail(failed)?;
-        // It can be seen by its path only, which was resolved a moment ago.
-        self.own.push(files::which(path).or_fail(failed)?.0);
+        let (device, _) = match rustix::process::fchdir(&target) {
+            Ok(()) => {
+                mount::tmpfs_on(self.privileged, c".", options).or_fail(failed)?;
+                // It can be seen by its path only, which was resolved a moment ago.
+                files::which(path).or_fail(failed)?
+            }
+            // The caller may mount there, and may not go there.
+            Err(_) => {
+                let tmpfs = Detached::tmpfs(self.privileged, options)?;
+                identity(tmpfs.attach(self.privileged, target).or_fail(failed)?).or_fail(failed)?
+            }
+        };
+        self.own.push(device);
         Ok(())
     }
 

@@ -2,6 +2,7 @@ use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
@@ -247,6 +248,21 @@ fn a_start_that_is_no_directory_is_refused(#[case] dir: &str, #[case] errno: &st
 fn a_tmpfs_is_private_and_has_its_options(#[case] options: &str, #[case] mode: &str) {
     let run = Dock::run(args!["-t", options, "/mnt", "stat", "-c", "%a", "/mnt"]);
     assert_eq!(run.ok(), mode);
+}
+
+/// What is hidden by it need not be open to the caller.
+#[test]
+fn a_tmpfs_goes_where_the_caller_may_not_go() {
+    let closed = fixture("p");
+    let script = format!("touch {0}/x && ls {0}", closed.display());
+    Dock::run([]).sh(&script).output().exits(1);
+    assert_eq!(Dock::run(args!["-t", "-", &closed]).sh(script).ok(), "x");
+    let image = user_image();
+    for name in ["tmp", "proc", "dev"] {
+        fs::set_permissions(image.path().join(name), fs::Permissions::from_mode(0)).unwrap();
+    }
+    let script = "touch /tmp/x && cat /proc/1/comm > /dev/null && echo all";
+    assert_eq!(Dock::run(args!["--root", image.path()]).sh(script).ok(), "all");
 }
 
 #[test]
