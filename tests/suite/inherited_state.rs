@@ -28,6 +28,23 @@ fn a_closed_descriptor_stays_closed(
     assert_eq!(open, expected, "{seen}");
 }
 
+/// I1. A caller can forge /dev in namespaces of its own. What is closed is not opened by a name there, and so nothing
+/// that is said lands in it.
+#[rstest]
+fn a_forged_dev_gets_nothing_for_a_closed_descriptor(
+    #[values("", "<&-")] stdin: &str,
+    #[values("", ">&-")] stdout: &str,
+    #[values("", "2>&-")] stderr: &str,
+) {
+    let dir = scratch();
+    let canary = dir.path().join("canary");
+    fs::write(&canary, "as it was").unwrap();
+    let forge = "for name in null zero full tty; do mount --bind $CANARY /dev/$name || exit; done";
+    let run = format!("unshare -Urm bash -c '{forge}; exec $SD run true {stdin} {stdout} {stderr}'");
+    shell(&run).env("CANARY", &canary).output().exits(125);
+    assert_eq!(fs::read_to_string(&canary).unwrap(), "as it was");
+}
+
 /// I1.
 #[rstest]
 fn a_refusal_with_closed_descriptors_writes_into_nothing(

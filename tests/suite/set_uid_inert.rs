@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::support::{Dock, args, bin, copy_program, fixture, scratch, selfdock};
 use nix::unistd::getuid;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -101,6 +101,25 @@ fn a_symlink_as_name_of_the_program_blesses_nothing_else() {
     let script = format!("{} -u", fixture("setuid/id").display());
     let ran = Dock::program(args![link, "run", "sh", "-c", script]).output();
     ran.refused_or(|ran| assert_eq!(ran.ok(), getuid().to_string()));
+}
+
+/// I9. The name is in a directory of the caller's, with an installation beside it that is none.
+#[test]
+fn a_hard_link_to_the_program_blesses_nothing_else() {
+    let dir = scratch();
+    let lib = dir.path().join("lib/selfdock");
+    fs::create_dir_all(lib.join("dev/pts")).unwrap();
+    fs::create_dir(dir.path().join("bin")).unwrap();
+    fs::write(lib.join("dev/null"), "mine").unwrap();
+    let link = dir.path().join("bin/selfdock");
+    // fs.protected_hardlinks keeps the caller from it.
+    Dock::program(args![fixture("setuid/probe"), "as-root", "ln", selfdock(), &link]).ok();
+    let script = format!("{} -u; cat /dev/null; ls -A /home; echo end", fixture("setuid/id").display());
+    let inside = args!["run", &link, "run", "sh", "-c", script];
+    let ran = Dock::program(args![&link].into_iter().chain(inside)).output();
+    ran.refused_or(|ran| assert_eq!(ran.ok(), format!("{}\nend", getuid())));
+    copy_program(bin("probe"), lib.join("selfdock-about"));
+    Dock::program(args![&link, "--help"]).refused("trusted");
 }
 
 /// N2.
