@@ -259,7 +259,7 @@ fn a_tmpfs_goes_where_the_caller_may_not_go() {
     assert_eq!(Dock::run(args!["-t", "-", &closed]).sh(script).ok(), "x");
     let image = user_image();
     for name in ["tmp", "proc", "dev"] {
-        fs::set_permissions(image.path().join(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(image.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let script = "touch /tmp/x && cat /proc/1/comm > /dev/null && echo all";
     assert_eq!(Dock::run(args!["--root", image.path()]).sh(script).ok(), "all");
