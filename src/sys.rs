@@ -837,3 +837,45 @@ pub fn loopback_up() -> Result<()> {
         close_range(socket, socket)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_works_in_the_memory_it_was_given() {
+        for (memory, expected) in [(Memory::Shared, [7, 2, 3]), (Memory::Copied, [1, 2, 3])] {
+            let mut numbers = [1, 2, 3];
+            let first = &mut numbers[0];
+            let pid = start_child(0, memory, || {
+                *first = 7;
+                42
+            });
+            let status = loop {
+                if let Some((_, status, _)) = wait(Some(pid.unwrap())).unwrap() {
+                    break status;
+                }
+            };
+            assert_eq!((status, numbers), (42 << 8, expected), "{memory:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_child_would_have_taken_is_dropped_where_there_is_none() {
+        // With a mount namespace of its own it cannot share its root directory.
+        const CLONE_FS: u32 = 0x200;
+        struct Noisy<'a>(&'a Cell<u32>);
+        impl Drop for Noisy<'_> {
+            fn drop(&mut self) {
+                self.0.set(self.0.get() + 1);
+            }
+        }
+        let dropped = Cell::new(0);
+        let noisy = Noisy(&dropped);
+        let failed = start_child(new::MOUNT | CLONE_FS, Memory::Shared, move || {
+            drop(noisy);
+            0
+        });
+        assert_eq!((failed, dropped.get()), (Err(Errno::INVAL), 1));
+    }
+}
