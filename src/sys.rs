@@ -11,7 +11,7 @@
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::asm;
-use core::cell::Cell;
+use core::cell::{Cell, UnsafeCell};
 use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 use core::ptr;
@@ -103,6 +103,8 @@ pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u
     unsafe {
         relocate(dynamic, header as usize);
         protect_relocated(header);
+        #[cfg(not(test))]
+        ARENA.begin();
         let argc = *stack;
         let argv = stack.add(1).cast::<*const u8>();
         Start { argc, argv, envp: argv.add(argc + 1) }
@@ -208,36 +210,36 @@ impl Start {
 
 /// A bump allocator: memory is taken and never given back, since the process is short-lived
 /// and allocates kilobytes. The first pages are part of the program (untouched ones cost
-/// nothing); larger needs map more, and a refusal by the kernel is an allocation failure.
+/// nothing), with what is known of them at their start, so that both are one page to touch.
+/// Larger needs map more, and a refusal by the kernel is an allocation failure.
+#[repr(C, align(4096))]
 pub struct Arena {
     next: Cell<usize>,
     end: Cell<usize>,
+    first: UnsafeCell<[u8; FIRST]>,
 }
 
-const FIRST: usize = 64 * 1024;
+const FIRST: usize = 64 * 1024 - 2 * size_of::<usize>();
 const CHUNK: usize = 1024 * 1024;
 
-#[repr(align(4096))]
-struct FirstPages(core::cell::UnsafeCell<[u8; FIRST]>);
-
-// SAFETY: the program has one thread.
-unsafe impl Sync for FirstPages {}
 // SAFETY: the program has one thread.
 unsafe impl Sync for Arena {}
 
-static FIRST_PAGES: FirstPages = FirstPages(core::cell::UnsafeCell::new([0; FIRST]));
-
 #[cfg(not(test))]
 #[global_allocator]
-static ARENA: Arena = Arena { next: Cell::new(0), end: Cell::new(0) };
+static ARENA: Arena = Arena { next: Cell::new(0), end: Cell::new(0), first: UnsafeCell::new([0; FIRST]) };
 
 impl Arena {
+    /// Before anything is taken. Writes and does not read: a page that is read before it is
+    /// written is two page faults.
+    pub fn begin(&self) {
+        let first = self.first.get() as usize;
+        self.next.set(first);
+        self.end.set(first + FIRST);
+    }
+
     /// Room of this size and alignment, from what is left or from new pages.
     fn take(&self, layout: Layout) -> Option<usize> {
-        if self.end.get() == 0 {
-            self.next.set(FIRST_PAGES.0.get() as usize);
-            self.end.set(self.next.get() + FIRST);
-        }
         let fits = |from: usize, end: usize| {
             let start = from.checked_next_multiple_of(layout.align())?;
             let stop = start.checked_add(layout.size())?;
