@@ -218,6 +218,25 @@ impl<T> OrFail<T> for rustix::io::Result<T> {
     }
 }
 
+/// Ends the process where something failed.
+pub trait OrEnd<T> {
+    /// The value. Else the message is shown, and its status is the exit status: nothing is given
+    /// back, since the kernel takes all of it at the end of a process.
+    fn or_end(self) -> T;
+}
+
+impl<T> OrEnd<T> for Result<T> {
+    fn or_end(self) -> T {
+        self.unwrap_or_else(|error| end(&error))
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn end(error: &Error) -> ! {
+    crate::sys::exit(error.report())
+}
+
 /// Bytes of the caller, quoted: what does not print is escaped, so that a file name can
 /// neither break the line nor drive a terminal.
 pub struct Quoted<'a>(pub &'a [u8]);

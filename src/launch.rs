@@ -5,7 +5,7 @@ use crate::cli::{self, Request};
 use crate::command::Command;
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::enter::{self, Join};
-use crate::error::{Error, OrFail, Result, on, say};
+use crate::error::{Error, OrEnd, OrFail, Result, on, say};
 use crate::mount::Detached;
 use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
@@ -21,35 +21,35 @@ use rustix::process::{PidfdFlags, getpid};
 
 /// Everything from the first instruction in Rust on.
 pub fn main(start: &Start) -> ! {
-    match go(start) {
-        Ok(end) => supervise::end(end),
-        Err(error) => sys::exit(error.report()),
-    }
+    supervise::end(go(start))
 }
 
-fn go(start: &Start) -> Result<supervise::End> {
+fn go(start: &Start) -> supervise::End {
     // start
     let mut placeholders = Vec::new();
-    fill_standard_descriptors(&mut placeholders)?;
-    let signals = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
+    fill_standard_descriptors(&mut placeholders).or_end();
+    let signals = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals").or_end();
     // shed
-    let (caller, privilege) = creds::shed()?;
+    let (caller, privilege) = creds::shed().or_end();
     // parse
     let mut args = Vec::new();
     for arg in start.args() {
         args.push(arg.to_bytes());
     }
     let Some(args) = args.get(1..) else {
-        return Err(Error::refused("start", "there is not even a program name"));
+        return Err(Error::refused("start", "there is not even a program name")).or_end();
     };
-    match cli::parse(args)? {
+    match cli::parse(args).or_end() {
         cli::Command::Version => {
             say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
-            Ok(supervise::End::Exit(0))
+            supervise::End::Exit(0)
         }
         cli::Command::Run(request) if !request.explain => run(&request, start, caller, privilege),
         cli::Command::Enter(pid, request) => enter(pid, &request, start, caller, privilege),
-        _ => match handover::hand_over(start, privilege, signals)? {},
+        _ => {
+            let Err(error) = handover::hand_over(start, privilege, signals);
+            sys::exit(error.report())
+        }
     }
 }
 
@@ -71,19 +71,14 @@ pub fn placeholder() -> rustix::io::Result<OwnedFd> {
     rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)
 }
 
-fn run(
-    request: &Request<'_>,
-    start: &Start,
-    caller: Caller,
-    privilege: Option<Privilege>,
-) -> Result<supervise::End> {
-    check_descriptors(&request.keep_fds)?;
+fn run(request: &Request<'_>, start: &Start, caller: Caller, privilege: Option<Privilege>) -> supervise::End {
+    check_descriptors(&request.keep_fds).or_end();
     let cwd = current_directory();
     let job = Job {
         caller,
-        plan: plan::make(request, cwd)?,
-        command: Command::new(request, &start.environment(), cwd)?,
-        life: Some(own_life()?),
+        plan: plan::make(request, cwd).or_end(),
+        command: Command::new(request, &start.environment(), cwd).or_end(),
+        life: Some(own_life().or_end()),
         program: None,
         hostname: request.hostname,
         need: Need { network: request.own_network, ..Need::default() },
@@ -93,12 +88,12 @@ fn run(
     };
     let privileged = match privilege {
         Some(privilege) if request.unprivileged => {
-            privilege.discard()?;
+            privilege.discard().or_end();
             None
         }
-        privilege => privilege.map(|privilege| privilege.raise(job.need)).transpose()?,
+        privilege => privilege.map(|privilege| privilege.raise(job.need)).transpose().or_end(),
     };
-    launch(job, privileged, &Care::new(request)?)
+    launch(job, privileged, &Care::new(request).or_end())
 }
 
 /// What the supervisor does beside waiting.
@@ -138,27 +133,29 @@ impl Care {
 }
 
 /// Starts the child in its namespaces, gives up all privilege and waits.
-fn launch(mut job: Job<'_>, privileged: Option<Privileged>, care: &Care) -> Result<supervise::End> {
+fn launch(mut job: Job<'_>, privileged: Option<Privileged>, care: &Care) -> supervise::End {
     if !job.no_nest {
-        job.program = own_program(privileged.as_ref())?;
+        job.program = own_program(privileged.as_ref()).or_end();
     }
     job.status = care
         .init
         .as_ref()
         .map(|(_, writer)| sys::duplicate(writer.as_raw_fd().unsigned_abs()))
         .transpose()
-        .or_fail("make a pipe")?;
+        .or_fail("make a pipe")
+        .or_end();
     let unprivileged = privileged.is_none();
-    expect_end()?;
+    expect_end().or_end();
     // A reaper stays, and with shared memory the supervisor would wait for it here.
     let memory = if job.status.is_some() { Memory::Copied } else { Memory::Shared };
     let for_child = privileged.as_ref().map(Privileged::for_child);
     let child =
         sys::start_child(namespaces(&job, unprivileged), memory, || sandbox::run(job, for_child).report())
             .or_fail("start the instance")
-            .map_err(|e| explain_clone(e, unprivileged))?;
-    become_supervisor(privileged, care)?;
-    care.supervise(child)
+            .map_err(|e| explain_clone(e, unprivileged))
+            .or_end();
+    become_supervisor(privileged, care).or_end();
+    care.supervise(child).or_end()
 }
 
 /// Starts a command in a running instance.
@@ -168,42 +165,42 @@ fn enter(
     start: &Start,
     caller: Caller,
     privilege: Option<Privilege>,
-) -> Result<supervise::End> {
-    check_descriptors(&request.keep_fds)?;
-    creds::become_undumpable()?;
-    let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
+) -> supervise::End {
+    check_descriptors(&request.keep_fds).or_end();
+    creds::become_undumpable().or_end();
+    let own = own_program(None)
+        .and_then(|own| own.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone")))
+        .or_end();
     let join = Join {
-        target: enter::find_target(pid, caller, own.identity)?,
-        command: Command::new(request, &start.environment(), None)?,
-        life: own_life()?,
+        target: enter::find_target(pid, caller, own.identity).or_end(),
+        command: Command::new(request, &start.environment(), None).or_end(),
+        life: own_life().or_end(),
         keep_fds: request.keep_fds.clone(),
     };
-    let care = Care::new(request)?;
+    let care = Care::new(request).or_end();
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if join.target.own_user_namespace => {
-            privilege.discard()?;
+            privilege.discard().or_end();
             None
         }
-        Some(privilege) => Some(privilege.raise(need)?),
+        Some(privilege) => Some(privilege.raise(need).or_end()),
         None if join.target.own_user_namespace => None,
         None => {
-            return Err(Error::refused(
-                "enter",
-                "selfdock has no privilege here, and the instance was made with it",
-            )
-            .hint("see 'selfdock doctor'"));
+            let why = "selfdock has no privilege here, and the instance was made with it";
+            return Err(Error::refused("enter", why).hint("see 'selfdock doctor'")).or_end();
         }
     };
-    let privileged = join.target.enter_first(caller, privileged)?;
-    expect_end()?;
+    let privileged = join.target.enter_first(caller, privileged).or_end();
+    expect_end().or_end();
     let for_child = privileged.for_child();
     // The joiner can be reached from inside before it is the command: it has memory of its own.
     let child = sys::start_child(0, Memory::Copied, || enter::run(&join, for_child).report())
         .or_fail("start a process in the instance")
-        .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?;
-    become_supervisor(Some(privileged), &care)?;
-    care.supervise(child)
+        .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))
+        .or_end();
+    become_supervisor(Some(privileged), &care).or_end();
+    care.supervise(child).or_end()
 }
 
 /// An ignored SIGCHLD would be inherited, and the exit status lost.

@@ -4,7 +4,7 @@
 use crate::command::Command;
 use crate::creds::{self, Caller, Need, Privileged};
 use crate::dev;
-use crate::error::{Error, OrFail, Result, both, on};
+use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files;
 use crate::filter;
 use crate::host::{HIDDEN, SYSTEM};
@@ -59,65 +59,60 @@ pub struct Program {
 /// Builds the instance and becomes its command. Returns only if that fails. Without
 /// privilege this process has been started in a user namespace of its own.
 pub fn run(mut job: Job<'_>, privileged: Option<Privileged>) -> Error {
-    let build = || {
-        job.life.take().map_or(Ok(()), |life| die_with_supervisor(&life))?;
-        let privileged = match privileged {
-            Some(privileged) => privileged,
-            None => creds::own_user_namespace(job.caller, job.need)?,
-        };
-        build(job, privileged)
-    };
-    match build() {
-        Ok((command, Some(status))) => init::run(&command, &status),
-        Ok((command, None)) => command.exec(),
-        Err(error) => error,
+    if let Some(life) = job.life.take() {
+        die_with_supervisor(&life).or_end();
+    }
+    let privileged = privileged.unwrap_or_else(|| creds::own_user_namespace(job.caller, job.need).or_end());
+    match build(job, privileged) {
+        (command, Some(status)) => init::run(&command, &status),
+        (command, None) => command.exec(),
     }
 }
 
-fn build(mut job: Job<'_>, privileged: Privileged) -> Result<(Command<'_>, Option<OwnedFd>)> {
+fn build(mut job: Job<'_>, privileged: Privileged) -> (Command<'_>, Option<OwnedFd>) {
     let umask = rustix::process::umask(Mode::empty());
     // open
-    let program = open_program(job.program.take(), &privileged)?;
-    let sources = Sources::open(&job.plan, program.as_ref().map(|p| p.path), &privileged)?;
+    let program = open_program(job.program.take(), &privileged).or_end();
+    let sources = Sources::open(&job.plan, program.as_ref().map(|p| p.path), &privileged);
     // build
     let host = matches!(sources.image, Image::Host);
     let of_root = if host { attributes(job.plan.writable) } else { 0 };
-    let mut stage = Stage::begin(&privileged, job.plan.writable, of_root)?;
+    let mut stage = Stage::begin(&privileged, job.plan.writable, of_root).or_end();
     if let Some(prepared) = sources.prepared {
-        stage.cover_by(&prepared)?;
+        stage.cover_by(&prepared).or_end();
     }
-    let hidden = if host { Some(other_mounts(stage.root())?) } else { None };
-    set_root(&mut stage, &job, sources.image, program.as_ref())?;
-    stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT)?;
-    hidden.map_or(Ok(()), |others| hide_directories(&mut stage, &others))?;
-    sources.names.show(&mut stage, &privileged)?;
-    mount_wishes(&mut stage, &privileged, &job.plan.mounts, sources.trees)?;
+    let hidden = if host { Some(other_mounts(stage.root()).or_end()) } else { None };
+    set_root(&mut stage, &job, sources.image, program.as_ref()).or_end();
+    stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT).or_end();
+    hidden.map_or(Ok(()), |others| hide_directories(&mut stage, &others)).or_end();
+    sources.names.show(&mut stage, &privileged).or_end();
+    mount_wishes(&mut stage, &privileged, &job.plan.mounts, sources.trees);
     let shm = job.plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
-    dev::mount(&mut stage, &privileged, sources.dev, sources.devices, shm)?;
-    show_program(&mut stage, &privileged, program, sources.second, job.plan.writable)?;
-    let root = mount_proc(stage, &privileged, sources.proc, job.caller)?;
+    dev::mount(&mut stage, &privileged, sources.dev, sources.devices, shm).or_end();
+    show_program(&mut stage, &privileged, program, sources.second, job.plan.writable).or_end();
+    let root = mount_proc(stage, &privileged, sources.proc, job.caller).or_end();
     if let Some(name) = job.hostname {
-        sys::sethostname(name).or_fail(on("set the host name {}", name))?;
+        sys::sethostname(name).or_fail(on("set the host name {}", name)).or_end();
     }
     if job.need.network {
-        sys::loopback_up().or_fail("bring loopback up")?;
+        sys::loopback_up().or_fail("bring loopback up").or_end();
     }
-    let start = start_directory(&root, &job.command, sources.here)?;
+    let start = start_directory(&root, &job.command, sources.here).or_end();
     drop(root);
-    rustix::process::fchdir(&start).or_fail(on("enter {}", job.command.directory()))?;
+    rustix::process::fchdir(&start).or_fail(on("enter {}", job.command.directory())).or_end();
     drop(start);
     rustix::process::umask(umask);
     if filter::is_needed(&job.keep_fds, !job.plan.devices.is_empty()) {
-        filter::protect_terminal()?;
+        filter::protect_terminal().or_end();
     }
     // drop
     job.keep_fds.extend(job.status.iter().map(|fd| fd.as_raw_fd().unsigned_abs()));
-    close_descriptors(&job.keep_fds)?;
-    privileged.relinquish()?;
+    close_descriptors(&job.keep_fds).or_end();
+    privileged.relinquish().or_end();
     if job.no_nest {
-        rustix::thread::set_no_new_privs(true).or_fail("forbid new privileges")?;
+        rustix::thread::set_no_new_privs(true).or_fail("forbid new privileges").or_end();
     }
-    Ok((job.command, job.status))
+    (job.command, job.status)
 }
 
 /// Asks the kernel to kill this process, and with it the instance, when the supervisor is
@@ -190,25 +185,25 @@ fn mount_wishes(
     privileged: &Privileged,
     mounts: &[Mount<'_>],
     trees: Vec<Option<(Detached, Kind)>>,
-) -> Result<()> {
+) {
     for (mount, tree) in mounts.iter().zip(trees) {
         match (&mount.what, tree) {
-            (What::Mask, _) => stage.hide(mount.dst)?,
-            (What::Tmpfs(options), _) => stage.mount_tmpfs(mount.dst, options)?,
+            (What::Mask, _) => stage.hide(mount.dst).or_end(),
+            (What::Tmpfs(options), _) => stage.mount_tmpfs(mount.dst, options).or_end(),
             (What::Bind { src, .. }, tree) => {
                 let failed = both("bind {} on {}", src, mount.dst);
                 let Some((tree, kind)) = tree else {
-                    return Err(Error::refused(failed, "its source was not opened"));
+                    return Err(Error::refused(failed, "its source was not opened")).or_end();
                 };
-                let target = stage.mount_point(mount.dst, kind)?;
-                tree.attach(privileged, &target).or_fail(failed).map_err(|e| match kind {
+                let target = stage.mount_point(mount.dst, kind).or_end();
+                let attached = tree.attach(privileged, &target).or_fail(failed).map_err(|e| match kind {
                     Kind::Directory => e.hint_if(Errno::NOTDIR, "a directory cannot be bound on a file"),
                     Kind::File => e.hint_if(Errno::NOTDIR, "a file cannot be bound on a directory"),
-                })?;
+                });
+                attached.or_end();
             }
         }
     }
-    Ok(())
 }
 
 /// Mounts the instance's procfs, last of all: it covers what pieces were made from. A caller

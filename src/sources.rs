@@ -4,7 +4,7 @@
 
 use crate::creds::Privileged;
 use crate::dev::{Dev, Prepared};
-use crate::error::{Error, OrFail, Result, both, on};
+use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files;
 use crate::handover;
 use crate::host::{DEVICES, HIDDEN};
@@ -70,28 +70,28 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Opens them.
-    pub fn open(plan: &Plan<'_>, program: Option<&[u8]>, privileged: &Privileged) -> Result<Self> {
+    /// Opens them, or ends the process.
+    pub fn open(plan: &Plan<'_>, program: Option<&[u8]>, privileged: &Privileged) -> Self {
         let here = files::which(b".").ok();
         let mut trees = Vec::with_capacity(plan.mounts.len());
         for mount in &plan.mounts {
-            trees.push(open_mount(mount, privileged)?);
+            trees.push(open_mount(mount, privileged).or_end());
         }
         let mut devices = Vec::new();
         for path in &plan.devices {
-            devices.push(other_device(path, privileged)?);
+            devices.push(other_device(path, privileged).or_end());
         }
         let prepared = program.and_then(Prepared::find);
         let dev = match prepared.as_ref().and_then(|prepared| prepared.copy(privileged)) {
             Some(tree) => Dev::Prepared(tree),
-            None => Dev::Assembled(usual_devices(privileged)?),
+            None => Dev::Assembled(usual_devices(privileged).or_end()),
         };
         let second = program.and_then(|path| open_second(plan, path, privileged));
-        let names = names::open(plan, privileged)?;
-        let image = open_image(plan, privileged)?;
+        let names = names::open(plan, privileged).or_end();
+        let image = open_image(plan, privileged).or_end();
         let early = privileged.in_own_namespace || plan.root != Root::Host;
-        let proc = if early { Some(fresh_proc(privileged)?) } else { None };
-        Ok(Sources { here, proc, image, trees, dev, prepared, devices, second, names })
+        let proc = if early { Some(fresh_proc(privileged).or_end()) } else { None };
+        Sources { here, proc, image, trees, dev, prepared, devices, second, names }
     }
 }
 

@@ -11,8 +11,7 @@
 use crate::error::{Error, OrFail, Result};
 use crate::process::{Process, field, status};
 use crate::sys::{self, ALL_SIGNALS, Moment, SignalSet, Usage};
-use crate::text::{Bytes, decimal, join, number};
-use alloc::ffi::CString;
+use crate::text::{Bytes, c_string, decimal, join, number};
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, getpid};
@@ -386,7 +385,7 @@ pub fn end(end: End) -> ! {
             // The command has left its own core file, if any.
             let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
             let _ = act_by_default(signal);
-            let _ = CString::new(last_word(signal)).map(|name| rustix::thread::set_name(&name));
+            let _ = c_string(last_word(signal)).and_then(rustix::thread::set_name);
             sys::exit(after_signal(signal))
         }
     }
