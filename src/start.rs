@@ -38,3 +38,18 @@ extern "C" fn entry(stack: *const usize, dynamic: *const usize, header: *const u
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     selfdock::error::panicked(info)
 }
+
+/// What the compiler's own libraries name for a panic that unwinds. In a build with debug
+/// assertions the linker does not see that none does (`panic = "abort"`).
+#[cfg(debug_assertions)]
+mod unwinding {
+    // SAFETY: the only definition of this name, as there is no other runtime. Nobody calls it.
+    #[unsafe(no_mangle)]
+    extern "C" fn rust_eh_personality() {}
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn _Unwind_Resume() -> ! {
+        selfdock::sys::exit(selfdock::error::FAILED)
+    }
+}

@@ -1,15 +1,15 @@
 //! `cargo xtask check`
 
 use crate::cargo::{build_release, cargo, release};
-use crate::run::{Result, no_more, output, run, wants_help};
+use crate::run::{Result, no_more, output, root, run, wants_help};
 use crate::{docs, elf, rules};
 use std::process::{Command, Stdio};
 
 const HELP: &str = "\
 Check everything that needs no privilege: formatting, lints (warnings are errors), unit tests, documentation, licences
-and origins of the dependencies (where cargo-deny is installed), headers and size of the release binaries, and the rules
-of the tree: where unsafe code may stand and what must stand above it, no unfinished work, every property has tests,
-every row of SECURITY.md names tests that exist, only known crates in the trusted binary.
+and origins of the dependencies (where cargo-deny is installed), headers and size of the release binaries, that debug
+ones start, and the rules of the tree: where unsafe code may stand and what must stand above it, no unfinished work,
+every property has tests, every row of SECURITY.md names tests that exist, only known crates in the trusted binary.
 
 Usage: cargo xtask check
 ";
@@ -29,6 +29,7 @@ const CHECKS: &[Check] = &[
     ("trusted crates", trusted_crates),
     ("dependencies", dependencies),
     ("release binaries", release_binaries),
+    ("debug binaries", debug_binaries),
 ];
 
 /// All that is linked into the trusted binary.
@@ -82,6 +83,12 @@ fn release_binaries() -> Result {
     build_release()?;
     elf::check(&release("selfdock"), elf::TOO_LARGE)?;
     elf::check(&release("selfdock-about"), usize::MAX)
+}
+
+/// What `cargo build` alone makes can be started: without a runtime, little is missing for that to fail.
+fn debug_binaries() -> Result {
+    run(cargo("build").args(["--quiet", "--locked", "--bins", "--target-dir", "target"]))?;
+    run(Command::new(root().join("target/debug/selfdock")).arg("--help").stdout(Stdio::null()))
 }
 
 fn trusted_crates() -> Result {
