@@ -31,6 +31,7 @@ fn go(start: &Start) -> supervise::End {
     let signals = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals").or_end();
     // shed
     let (caller, privilege) = creds::shed().or_end();
+    end_with_the_outer_instance().or_end();
     // parse
     let mut args = Vec::new();
     for arg in start.args() {
@@ -51,6 +52,17 @@ fn go(start: &Start) -> supervise::End {
             sys::exit(error.report())
         }
     }
+}
+
+/// PID 1 is the command of an outer instance. Exec of a set-uid program cleared the wish that it
+/// end with the outer supervisor, and so do changes of ids: it is renewed as soon as these are
+/// done. What follows only reduces privilege, which keeps it. `prctl(2)`, `PR_SET_PDEATHSIG`
+fn end_with_the_outer_instance() -> Result<()> {
+    if !getpid().is_init() {
+        return Ok(());
+    }
+    let signal = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(signal).or_fail("end with the outer instance")
 }
 
 /// Takes up descriptors 0 to 2 where they are closed, so that nothing opened later gets one
@@ -192,6 +204,8 @@ fn enter(
         }
     };
     let privileged = join.target.enter_first(caller, privileged).or_end();
+    // What a move into another user namespace may have undone.
+    end_with_the_outer_instance().or_end();
     expect_end().or_end();
     let for_child = privileged.for_child();
     // The joiner can be reached from inside before it is the command: it has memory of its own.
@@ -219,12 +233,6 @@ fn own_life() -> Result<OwnedFd> {
 fn become_supervisor(privileged: Option<Privileged>, care: &Care) -> Result<()> {
     if let Some(privileged) = privileged {
         privileged.relinquish()?;
-    }
-    if getpid().is_init() {
-        // The command of an outer instance: exec of a set-uid program cleared the wish that
-        // this process end with the outer supervisor.
-        let ended = Some(rustix::process::Signal::KILL);
-        rustix::process::set_parent_process_death_signal(ended).or_fail("end with the outer instance")?;
     }
     sandbox::close_descriptors(&care.descriptors())?;
     creds::become_dumpable()

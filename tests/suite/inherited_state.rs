@@ -133,6 +133,24 @@ fn a_killed_supervisor_takes_the_instance_with_it(#[values(0, 3)] depth: usize) 
     assert!(start.elapsed().as_secs_f64() < 1.0);
 }
 
+/// I5. The same while a nested instance is being built.
+#[test]
+fn a_killed_supervisor_takes_what_is_being_built_with_it() {
+    for _ in 0..40 {
+        let mut outer = Dock::run(nested(1, args!["sleep", "1000"])).spawn();
+        let mut inside = Vec::new();
+        wait_until("there is a nested instance", || {
+            inside = children(outer.pid());
+            let below: Vec<i32> = inside.iter().flat_map(|pid| children(*pid)).collect();
+            inside.extend(&below);
+            !below.is_empty()
+        });
+        outer.signal(Signal::SIGKILL);
+        outer.wait();
+        wait_until("both instances are gone", || !inside.iter().any(|pid| is_alive(*pid)));
+    }
+}
+
 /// I5.
 #[test]
 fn a_caller_that_asked_to_die_with_its_parent_still_gets_an_instance() {
