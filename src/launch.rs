@@ -10,7 +10,7 @@ use crate::mount::Detached;
 use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, Watch};
-use crate::sys::{self, Memory, Moment, Start, Tighten, new};
+use crate::sys::{self, Memory, Moment, SignalSet, Start, Tighten, new};
 use crate::text::{Bytes, decimal};
 use crate::{files, handover, plan, process};
 use alloc::vec::Vec;
@@ -24,6 +24,9 @@ pub fn main(start: &Start) -> ! {
     supervise::end(go(start))
 }
 
+/// SIGHUP, SIGINT and SIGTERM: what people and terminals end a process by.
+const ENDING: SignalSet = 1 << 0 | 1 << 1 | 1 << 14;
+
 fn go(start: &Start) -> supervise::End {
     // start
     let mut placeholders = Vec::new();
@@ -31,7 +34,10 @@ fn go(start: &Start) -> supervise::End {
     let signals = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals").or_end();
     // shed
     let (caller, privilege) = creds::shed().or_end();
-    end_with_the_outer_instance().or_end();
+    let first = getpid().is_init();
+    if first {
+        end_with_the_outer_instance().or_end();
+    }
     // parse
     let mut args = Vec::new();
     for arg in start.args() {
@@ -45,7 +51,10 @@ fn go(start: &Start) -> supervise::End {
             say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
             supervise::End::Exit(0)
         }
-        cli::Command::Run(request) if !request.explain => run(&request, start, caller, privilege),
+        cli::Command::Run(request) if !request.explain => {
+            let ending = if first { 0 } else { ENDING & !signals };
+            run(&request, start, caller, privilege, ending)
+        }
         cli::Command::Enter(pid, request) => enter(pid, &request, start, caller, privilege),
         _ => {
             let Err(error) = handover::hand_over(start, privilege, signals);
@@ -58,9 +67,6 @@ fn go(start: &Start) -> supervise::End {
 /// end with the outer supervisor, and so do changes of ids: it is renewed as soon as these are
 /// done. What follows only reduces privilege, which keeps it. `prctl(2)`, `PR_SET_PDEATHSIG`
 fn end_with_the_outer_instance() -> Result<()> {
-    if !getpid().is_init() {
-        return Ok(());
-    }
     let signal = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(signal).or_fail("end with the outer instance")
 }
@@ -83,7 +89,13 @@ pub fn placeholder() -> rustix::io::Result<OwnedFd> {
     rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)
 }
 
-fn run(request: &Request<'_>, start: &Start, caller: Caller, privilege: Option<Privilege>) -> supervise::End {
+fn run(
+    request: &Request<'_>,
+    start: &Start,
+    caller: Caller,
+    privilege: Option<Privilege>,
+    ending: SignalSet,
+) -> supervise::End {
     check_descriptors(&request.keep_fds).or_end();
     let cwd = current_directory();
     let job = Job {
@@ -105,7 +117,7 @@ fn run(request: &Request<'_>, start: &Start, caller: Caller, privilege: Option<P
         }
         privilege => privilege.map(|privilege| privilege.raise(job.need)).transpose().or_end(),
     };
-    launch(job, privileged, &Care::new(request).or_end())
+    launch(job, privileged, &Care::new(request).or_end(), ending)
 }
 
 /// What the supervisor does beside waiting.
@@ -145,7 +157,12 @@ impl Care {
 }
 
 /// Starts the child in its namespaces, gives up all privilege and waits.
-fn launch(mut job: Job<'_>, privileged: Option<Privileged>, care: &Care) -> supervise::End {
+fn launch(
+    mut job: Job<'_>,
+    privileged: Option<Privileged>,
+    care: &Care,
+    ending: SignalSet,
+) -> supervise::End {
     if !job.no_nest {
         job.program = own_program(privileged.as_ref()).or_end();
     }
@@ -161,11 +178,15 @@ fn launch(mut job: Job<'_>, privileged: Option<Privileged>, care: &Care) -> supe
     // A reaper stays, and with shared memory the supervisor would wait for it here.
     let memory = if job.status.is_some() { Memory::Copied } else { Memory::Shared };
     let for_child = privileged.as_ref().map(Privileged::for_child);
+    // This process stands still until the child is the command, which takes long where a source
+    // is on a file system that does not answer. It can be ended then, and the child with it.
+    sys::block_only(sys::ALL_SIGNALS & !ending).or_fail("unblock signals").or_end();
     let child =
         sys::start_child(namespaces(&job, unprivileged), memory, || sandbox::run(job, for_child).report())
             .or_fail("start the instance")
             .map_err(|e| explain_clone(e, unprivileged))
             .or_end();
+    sys::block_only(sys::ALL_SIGNALS).or_fail("block signals").or_end();
     become_supervisor(privileged, care).or_end();
     care.supervise(child).or_end()
 }
@@ -204,8 +225,10 @@ fn enter(
         }
     };
     let privileged = join.target.enter_first(caller, privileged).or_end();
-    // What a move into another user namespace may have undone.
-    end_with_the_outer_instance().or_end();
+    if getpid().is_init() {
+        // A move into another user namespace may have undone it.
+        end_with_the_outer_instance().or_end();
+    }
     expect_end().or_end();
     let for_child = privileged.for_child();
     // The joiner can be reached from inside before it is the command: it has memory of its own.

@@ -1,16 +1,19 @@
-use crate::support::{Dock, args, bin, fixture, host_mounts, scratch, selfdock};
+use crate::support::{
+    Dock, args, bin, children, fixture, host_mounts, is_alive, scratch, selfdock, wait_until,
+};
 use crate::volumes::user_image;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use rstest::rstest;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 /// How often to try what depends on chance or goes through a long list: more with `install-test --long`.
 fn tries(short: usize, long: usize) -> usize {
@@ -144,7 +147,7 @@ fn as_long_as_a_process_has_privilege_it_cannot_be_looked_into() {
     for round in 0..tries(150, 5_000) {
         let mut command = std::process::Command::new(selfdock());
         let mut child = command.args(["run", "sleep", "5"]).process_group(0).spawn().unwrap();
-        let start = std::time::Instant::now();
+        let start = Instant::now();
         let delay = std::time::Duration::from_micros((round as u64 * 7) % 900);
         while start.elapsed() < delay {
             std::hint::spin_loop();
@@ -153,7 +156,7 @@ fn as_long_as_a_process_has_privilege_it_cannot_be_looked_into() {
         // The whole group at once: the supervisor and what it has started.
         let _ = kill(Pid::from_raw(-pid), Signal::SIGSTOP);
         let mut all = vec![pid];
-        all.extend(crate::support::children(pid));
+        all.extend(children(pid));
         for pid in all {
             let status = crate::support::status_of(&pid.to_string(), &["CapPrm"]);
             if status.is_empty() || status == "CapPrm: 0000000000000000" {
@@ -266,6 +269,41 @@ fn what_is_not_given_up_is_not_handed_over(#[values("ps", "--help", "doctor")] w
         }
     }
     assert!(refusals > 0);
+}
+
+/// I5. The supervisor stands still then, and can be ended all the same.
+#[test]
+fn a_signal_ends_what_is_still_being_built() {
+    // Each entry of a directory that gets a mount point is a mount.
+    let dirs: Vec<_> = (0..3).map(|_| scratch()).collect();
+    for dir in &dirs {
+        fs::write(dir.path().join("first"), "").unwrap();
+        (0..4000)
+            .for_each(|n| fs::hard_link(dir.path().join("first"), dir.path().join(n.to_string())).unwrap());
+    }
+    let slow = || {
+        let maps = dirs.iter().flat_map(|dir| args!["-m", "/etc/hostname", dir.path().join("new")]);
+        Dock::run(maps.chain(args!["true"]))
+    };
+    let start = Instant::now();
+    slow().ok();
+    let whole = start.elapsed();
+    let signals = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
+    // The harness blocks them, to clean up when they come; and what is blocked stays blocked.
+    signals.into_iter().collect::<SigSet>().thread_unblock().unwrap();
+    for signal in signals {
+        let mut building = slow().spawn();
+        let mut inside = Vec::new();
+        wait_until("an instance is being built", || {
+            inside = children(building.pid());
+            !inside.is_empty()
+        });
+        let start = Instant::now();
+        building.signal(signal);
+        assert_eq!(building.wait().signal(), Some(signal as i32));
+        assert!(start.elapsed() < whole / 2, "{signal}: {:?} of {whole:?}", start.elapsed());
+        wait_until("the child is gone", || !is_alive(inside[0]));
+    }
 }
 
 /// F1.
