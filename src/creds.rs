@@ -85,12 +85,6 @@ fn become_caller(caller: Caller) -> Result<()> {
 }
 
 impl Privilege {
-    /// The same for a child process, which has its own copy of what this process holds.
-    #[must_use]
-    pub fn for_child(&self) -> Self {
-        Privilege { caller: self.caller, permitted: self.permitted }
-    }
-
     /// Gives everything up without having used it.
     pub fn discard(self) -> Result<()> {
         set(CapabilitySet::empty(), CapabilitySet::empty())

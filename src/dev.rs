@@ -9,7 +9,6 @@ use crate::mount::{self, Detached, Kind, find, identity, is_mount, make_entry};
 use crate::plan::Tmpfs;
 use crate::sources::{DEVICE, Device};
 use crate::stage::Stage;
-use crate::sys::{self, Reach, Tighten};
 use crate::text::join;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -96,13 +95,11 @@ fn assemble(
         devices.iter().try_for_each(|device| make_entry(&dir, device.path, device.kind))
     };
     fill().or_fail(failed)?;
-    let dev = stage.piece(DEV, 0)?.attach(privileged, target).or_fail("mount on '/dev'")?;
+    let dev = stage.piece(DEV, DEVICE)?.attach(privileged, target).or_fail("mount on '/dev'")?;
     for device in devices {
         let failed = on("show the device {}", device.path);
         device.tree.attach_at(privileged, &dev, device.path).or_fail(failed)?;
     }
-    let attributes = Tighten::set(Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC);
-    sys::tighten(&dev, attributes, Reach::One).or_fail("make '/dev' read-only")?;
     Ok(dev)
 }
 

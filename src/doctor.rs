@@ -8,7 +8,7 @@ use crate::error::{FAILED, OrFail, Quoted, Result, say};
 use crate::handover::Mode;
 use crate::launch::{expect_end, placeholder};
 use crate::process;
-use crate::sys::{self, Pointers, new};
+use crate::sys::{self, Memory, Pointers, new};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -65,13 +65,14 @@ fn try_run(about: &About, depth: usize, silent: bool) -> Result<u8> {
     words.extend([about.program, c"--version"]);
     let (argv, envp) = (Pointers::new(&words), Pointers::new(&about.environment));
     let nowhere = placeholder().or_fail("make a place for output")?;
-    in_child(|| {
+    let child = sys::start_child(0, Memory::Copied, || {
         let quiet = sys::redirect(&nowhere, 1).is_ok() && (!silent || sys::redirect(&nowhere, 2).is_ok());
         if quiet {
             let _ = sys::execve(about.program, &argv, &envp);
         }
         FAILED
-    })
+    });
+    child.map(status_of).or_fail("start a process")
 }
 
 /// How the program is installed, and why that does not count where it does not.
@@ -126,12 +127,10 @@ fn user_namespaces(out: &mut String, caller: Caller) {
             "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
         ),
     ];
-    let works = in_child(|| match sys::clone(new::USER) {
-        Ok(None) => sys::exit(u8::from(creds::own_user_namespace(caller, Need::default()).is_err())),
-        Ok(Some(pid)) => status_of(pid),
-        Err(_) => 1,
+    let works = sys::start_child(new::USER, Memory::Copied, || {
+        u8::from(creds::own_user_namespace(caller, Need::default()).is_err())
     });
-    if works.is_ok_and(|status| status == 0) {
+    if works.map(status_of) == Ok(0) {
         out.push_str("ok    user namespaces: unprivileged mode can be used\n");
         return;
     }
@@ -146,14 +145,6 @@ fn user_namespaces(out: &mut String, caller: Caller) {
         out.push_str("; for uid 0 the kernel gives none without CAP_SETFCAP");
     }
     out.push('\n');
-}
-
-/// Runs `f` in a process of its own and gives the status it ends with.
-fn in_child(f: impl FnOnce() -> u8) -> Result<u8> {
-    match sys::clone(0).or_fail("start a process")? {
-        None => sys::exit(f()),
-        Some(pid) => Ok(status_of(pid)),
-    }
 }
 
 fn status_of(pid: Pid) -> u8 {

@@ -74,6 +74,11 @@ impl Detached {
     }
 }
 
+/// What a mount of files gets in any case, and what it keeps if it may be written to.
+pub fn attributes(writable: bool) -> u64 {
+    Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY }
+}
+
 fn values(options: &Tmpfs) -> (Bytes, Bytes, Bytes) {
     let size = options.size.unwrap_or(64 << 20);
     let inodes = options.inodes.unwrap_or(16384);

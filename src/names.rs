@@ -8,7 +8,7 @@
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
 use crate::files;
-use crate::mount::{Detached, Kind, find};
+use crate::mount::{Detached, Kind, attributes, find};
 use crate::plan::{Plan, Root};
 use crate::stage::Stage;
 use crate::sys::Tighten;
@@ -83,7 +83,7 @@ impl Names {
         let Ok(fd) = find(path, OFlags::empty()) else { return Ok(()) };
         let failed = on("show {} inside", path);
         if Kind::of(&fd).or_fail(failed)? == Kind::File {
-            let attributes = Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV | Tighten::NOEXEC;
+            let attributes = attributes(false) | Tighten::NOEXEC;
             self.files.push((path, Detached::copy(privileged, &fd, b"", attributes).or_fail(failed)?));
         }
         Ok(())

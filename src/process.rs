@@ -58,7 +58,7 @@ impl Process {
 
     /// Its children, where the kernel lists them.
     pub fn children(&self) -> Vec<Process> {
-        let task = join(&[b"task/", decimal(self.pid.as_raw_nonzero().get().unsigned_abs()), b"/children"]);
+        let task = join(&[b"task/", shown(self.pid), b"/children"]);
         let text = read(path(self.pid, task)).unwrap_or_default();
         let mut all = Vec::new();
         for pid in words(text).filter_map(pid) {
@@ -92,7 +92,12 @@ pub fn status(pid: Pid) -> Option<Bytes> {
 
 /// `/proc/PID/...`
 pub fn path(pid: Pid, what: &[u8]) -> Bytes {
-    join(&[b"/proc/", decimal(pid.as_raw_nonzero().get().unsigned_abs()), b"/", what])
+    join(&[b"/proc/", shown(pid), b"/", what])
+}
+
+/// A PID as people write it.
+pub fn shown(pid: Pid) -> Bytes {
+    decimal(pid.as_raw_nonzero().get().unsigned_abs())
 }
 
 /// What follows a name in `/proc/PID/status`.

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
+use crate::process::shown;
 use crate::supervise::{Cause, End, Outcome};
 use crate::sys::Moment;
 use crate::text::{Bytes, c_string, decimal, digits, join, number};
@@ -56,8 +57,7 @@ impl Report {
             Report::Descriptor(fd) => files::write(fd.as_fd(), text).or_fail("write the report"),
             Report::File(dir, name) => {
                 // A name of our own beside it, and then a rename: no reader sees half of it.
-                let own =
-                    join(&[b".selfdock-report.", decimal(getpid().as_raw_nonzero().get().unsigned_abs())]);
+                let own = join(&[b".selfdock-report.", shown(getpid())]);
                 replace(dir, own, name, text).or_fail(on("write the report {}", name)).inspect_err(|_| {
                     let _ = c_string(own).and_then(|own| rustix::fs::unlinkat(dir, own, AtFlags::empty()));
                 })

@@ -9,10 +9,10 @@ use crate::files;
 use crate::filter;
 use crate::host::{HIDDEN, SYSTEM};
 use crate::init;
-use crate::mount::{self, Detached, Identity, Kind, identity, is_mount};
+use crate::mount::{self, Detached, Identity, Kind, attributes, find, identity, is_mount};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
 use crate::process::has_ended;
-use crate::sources::{Image, Sources, attributes};
+use crate::sources::{Image, Sources};
 use crate::stage::{Stage, each_entry, each_of, open_in};
 use crate::sys::{self, Tighten};
 use crate::text::{Bytes, join};
@@ -133,12 +133,11 @@ fn open_program(program: Option<Program>, privileged: &Privileged) -> Result<Opt
     let Some(mut program) = program else { return Ok(None) };
     if program.tree.is_none() {
         let failed = on("show selfdock at {}", program.path);
-        let Ok(fd) = crate::mount::find(program.path, OFlags::empty()) else { return Ok(None) };
+        let Ok(fd) = find(program.path, OFlags::empty()) else { return Ok(None) };
         if identity(&fd).or_fail(failed)? != program.identity {
             return Ok(None);
         }
-        let attributes = Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV;
-        program.tree = Some(Detached::copy(privileged, fd, b"", attributes).or_fail(failed)?);
+        program.tree = Some(Detached::copy(privileged, fd, b"", attributes(false)).or_fail(failed)?);
     }
     Ok(Some(program))
 }

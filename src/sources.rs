@@ -8,7 +8,7 @@ use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files;
 use crate::handover;
 use crate::host::{DEVICES, HIDDEN};
-use crate::mount::{Detached, Identity, Kind, find};
+use crate::mount::{Detached, Identity, Kind, attributes, find};
 use crate::names::{self, Names};
 use crate::plan::{Mount, Plan, Root, What};
 use crate::stage::Layer;
@@ -109,8 +109,8 @@ fn open_second(plan: &Plan<'_>, program: &[u8], privileged: &Privileged) -> Opti
     if Kind::of(&file).ok()? != Kind::File {
         return None;
     }
-    let attributes = Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV;
-    Some((handover::beside(program), Detached::copy(privileged, file, b"", attributes).ok()?))
+    let tree = Detached::copy(privileged, file, b"", attributes(false)).ok()?;
+    Some((handover::beside(program), tree))
 }
 
 fn fresh_proc(privileged: &Privileged) -> Result<Detached> {
@@ -127,18 +127,13 @@ fn open_mount(mount: &Mount<'_>, privileged: &Privileged) -> Result<Option<(Deta
     let failed = both("bind {} on {}", src, mount.dst);
     let fd = find(src, OFlags::empty()).or_fail(failed)?;
     let kind = Kind::of(&fd).or_fail(failed)?;
-    let attributes = Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY };
-    let tree = Detached::copy(privileged, &fd, b"", attributes).or_fail(failed).map_err(unbindable)?;
+    let tree =
+        Detached::copy(privileged, &fd, b"", attributes(writable)).or_fail(failed).map_err(unbindable)?;
     Ok(Some((tree, kind)))
 }
 
 fn unbindable(error: Error) -> Error {
     error.hint_if(Errno::INVAL, "a mount there is marked unbindable")
-}
-
-/// What a root filesystem loses in any case, and what it keeps if it may be written to.
-pub fn attributes(writable: bool) -> u64 {
-    Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY }
 }
 
 fn open_image(plan: &Plan<'_>, privileged: &Privileged) -> Result<Image> {

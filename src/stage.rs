@@ -9,7 +9,7 @@ use crate::creds::Privileged;
 use crate::dev::Prepared;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files;
-use crate::mount::{self, Detached, Identity, Kind, enter, identity, make_entry};
+use crate::mount::{self, Detached, Identity, Kind, attributes, enter, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
 use crate::text::{Bytes, c_string, decimal, join};
@@ -37,8 +37,8 @@ pub struct Layer {
     pub attributes: u64,
 }
 
-/// What a cover cannot be used for.
-const COVER: u64 = Tighten::RDONLY | Tighten::NOEXEC;
+/// Covers and texts can neither be written nor executed.
+const INERT: u64 = Tighten::RDONLY | Tighten::NOEXEC;
 
 /// How many symbolic links are followed to a place where a mount point is to be made: the
 /// kernel's own limit.
@@ -242,7 +242,7 @@ impl<'p> Stage<'p> {
             Some(cover) => cover,
             None => {
                 let place = self.make_piece(b"empty", Kind::Directory)?;
-                let cover = self.piece(b"empty", COVER)?;
+                let cover = self.piece(b"empty", INERT)?;
                 cover.attach(self.privileged, place).or_fail("make an empty directory")?
             }
         };
@@ -250,8 +250,8 @@ impl<'p> Stage<'p> {
     }
 
     /// Whether an outer instance has hidden this directory.
-    fn is_covered(&self, found: rustix::io::Result<Identity>) -> bool {
-        found.is_ok_and(|found| self.covered == Some(found))
+    fn is_covered(&self, look: impl FnOnce() -> rustix::io::Result<Identity>) -> bool {
+        self.covered.is_some_and(|covered| look() == Ok(covered))
     }
 
     /// Hides a directory or file of the instance behind an empty one that cannot be written;
@@ -264,16 +264,16 @@ impl<'p> Stage<'p> {
             Err(errno) => return Err(Error::of(failed, errno)),
         };
         let cover = match Kind::of(&target).or_fail(failed)? {
-            Kind::Directory if self.is_covered(identity(&target)) => return Ok(()),
+            Kind::Directory if self.is_covered(|| identity(&target)) => return Ok(()),
             Kind::Directory => {
                 let privileged = self.privileged;
-                Detached::copy(privileged, self.cover()?, b"", COVER).or_fail(failed)?
+                Detached::copy(privileged, self.cover()?, b"", INERT).or_fail(failed)?
             }
             Kind::File => {
                 let name = join(&[b"cover", decimal(self.covers)]);
                 self.covers += 1;
                 self.make_piece(name, Kind::File)?;
-                self.piece(name, COVER)?
+                self.piece(name, INERT)?
             }
         };
         cover.attach(self.privileged, target).or_fail(failed).map(drop)
@@ -286,7 +286,7 @@ impl<'p> Stage<'p> {
         rustix::process::fchdir(self.cover()?).or_fail("enter an empty directory")?;
         for name in names {
             let path = join(&[b"/", name.as_bytes()]);
-            if self.covered.is_some() && self.is_covered(files::which(path)) {
+            if self.is_covered(|| files::which(path)) {
                 continue;
             }
             match c_string(path).and_then(|path| rustix::mount::mount_bind(c".", path)) {
@@ -304,12 +304,12 @@ impl<'p> Stage<'p> {
         let file = files::open(self.scratch()?, name, flags).or_fail(failed)?;
         files::write(file.as_fd(), text).or_fail(failed)?;
         rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444)).or_fail(failed)?;
-        self.piece(name, Tighten::RDONLY | Tighten::NOEXEC)
+        self.piece(name, INERT)
     }
 
     /// Ends the construction: what only selfdock wrote to is read-only from here on.
     pub fn finish(self) -> Result<OwnedFd> {
-        let attributes = Tighten::set(Tighten::RDONLY | Tighten::NOSUID | Tighten::NODEV);
+        let attributes = Tighten::set(attributes(false));
         for fd in self.scratch.iter().chain(&self.unfinished) {
             sys::tighten(fd, attributes, Reach::One)
                 .or_fail("make the instance's own directories read-only")?;

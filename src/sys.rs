@@ -373,18 +373,6 @@ pub mod new {
     pub const NETWORK: u32 = 0x4000_0000;
 }
 
-/// Starts a process with a copy of this one's memory, in the new namespaces of `flags`
-/// ([`new`]). clone(2). Gives `None` in the child and its PID in the parent.
-pub fn clone(flags: u32) -> Result<Option<Pid>> {
-    const SIGCHLD: u32 = 17;
-    const CLONE_VM: u32 = 0x100;
-    let flags = (flags & !CLONE_VM) | SIGCHLD;
-    // SAFETY: without CLONE_VM the child runs on a copy of this very stack, and there is
-    // no other thread whose locks it could miss.
-    let pid = unsafe { call(nr::CLONE, [flags as usize, NONE, NONE, NONE, NONE, 0]) }?;
-    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
-}
-
 /// What memory a child starts with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
