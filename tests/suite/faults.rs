@@ -22,17 +22,19 @@ fn tries(short: usize, long: usize) -> usize {
 
 /// strace as root, since set-uid bits do not count for a tracer without privilege; the program runs as the tests do.
 fn strace(options: impl IntoIterator<Item = OsString>, words: impl IntoIterator<Item = OsString>) -> Dock {
-    strace_under([], options, words)
+    strace_under([], options, selfdock(), words)
 }
 
+/// The same of another program, and with one before strace.
 fn strace_under(
     wrapper: impl IntoIterator<Item = OsString>,
     options: impl IntoIterator<Item = OsString>,
+    program: impl Into<OsString>,
     words: impl IntoIterator<Item = OsString>,
 ) -> Dock {
     let start = args![fixture("setuid/probe"), "as-root"].into_iter().chain(wrapper);
     let strace = args!["strace", "-f", "-qq", "-u", "tester"].into_iter().chain(options);
-    Dock::program(start.chain(strace).chain([selfdock().into_os_string()]).chain(words))
+    Dock::program(start.chain(strace).chain([program.into()]).chain(words))
 }
 
 /// A kernel without open_tree_attr, which came with Linux 6.15 and has no name in many a strace: a filter of system
@@ -54,12 +56,11 @@ fn trace(filter: &str) -> Vec<String> {
     let dir = scratch();
     let file = dir.path().join("trace");
     let options = args!["-e", format!("trace={filter}"), "-o", &file];
-    strace_under(older_kernel(), options, args!["run", bin("nothing")]).ok();
+    strace_under(older_kernel(), options, selfdock(), args!["run", bin("nothing")]).ok();
     let text = fs::read_to_string(file).unwrap();
-    // Without a name, a call is shown whatever the filter.
-    let strange = |line: &&str| line.contains(" syscall_0x");
     text.lines()
-        .filter(|line| !strange(line))
+        // Without a name, a call is shown whatever the filter.
+        .filter(|line| !line.contains(" syscall_0x"))
         .map(|line| line.split_once(' ').map_or(line, |(_, call)| call.trim_start()).to_owned())
         .collect()
 }
@@ -97,7 +98,7 @@ fn an_instance_is_the_same_on_an_older_kernel() {
     let script = "awk '{ print $4, $5, $6, $9, $10 }' /proc/self/mountinfo";
     let words = args!["run", "-m", "/usr", "/mnt", "sh", "-c", script];
     let now = strace(args!["-o", "/dev/null"], words.clone()).ok();
-    let then = strace_under(older_kernel(), args!["-o", "/dev/null"], words).ok();
+    let then = strace_under(older_kernel(), args!["-o", "/dev/null"], selfdock(), words).ok();
     assert!(now.contains("/mnt ro,nosuid,nodev"), "{now}");
     assert_eq!(now, then);
 }
@@ -217,6 +218,7 @@ fn a_system_call_that_fails_ends_in_a_refusal_or_does_not_matter() {
             let ran = strace_under(
                 older_kernel(),
                 args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"],
+                selfdock(),
                 args!["run", bin("nothing")],
             )
             .output();
@@ -253,13 +255,11 @@ fn a_call_that_only_claims_to_have_given_rights_up_is_found_out(
 /// C7. C2.
 #[rstest]
 fn what_is_not_given_up_is_not_handed_over(#[values("ps", "--help", "doctor")] word: &str) {
-    let start = args![fixture("setuid/probe"), "as-root", "strace", "-f", "-qq", "-u", "tester"];
     let mut refusals = 0;
     for when in 1..=2 {
         let inject = format!("inject=capset:retval=0:when={when}");
         let options = args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"];
-        let program = args![fixture("replaced/bin/selfdock"), word];
-        let ran = Dock::program(start.iter().cloned().chain(options).chain(program)).output();
+        let ran = strace_under([], options, fixture("replaced/bin/selfdock"), args![word]).output();
         // Which of the calls gives privilege up does not matter: what is started has none.
         if ran.status.code() == Some(125) {
             ran.refused("capabilities");

@@ -1,4 +1,5 @@
 use crate::support::{Dock, Terminal, args, fixture, scratch, selfdock};
+use crate::terminal::{shell, stop_continue_and_interrupt};
 use std::fs;
 
 #[test]
@@ -68,14 +69,10 @@ fn an_interactive_shell_has_job_control() {
 
 #[test]
 fn an_instance_is_a_job_of_the_shell_outside() {
-    let mut terminal = crate::terminal::shell("bash");
+    let mut terminal = shell("bash");
     terminal.send("$SELFDOCK run sh -c 'echo up-$((6*7)); exec sleep 1000'\n");
     terminal.expect("up-42\r\n");
-    terminal.press_until("\x1a", "Stopped");
-    terminal.expect("ready> ");
-    terminal.send("fg\n");
-    terminal.expect("sleep 1000");
-    terminal.press_until("\x03", "ready> ");
+    stop_continue_and_interrupt(&mut terminal);
     terminal.send("echo status-$?; exit\n");
     terminal.expect("status-130\r\n");
 }

@@ -10,6 +10,15 @@ pub fn shell(name: &str) -> Terminal {
     terminal
 }
 
+/// By keys, of a `sleep 1000` in the foreground, until the shell is ready again.
+pub fn stop_continue_and_interrupt(terminal: &mut Terminal) {
+    terminal.press_until("\x1a", "Stopped");
+    terminal.expect("ready> ");
+    terminal.send("fg\n");
+    terminal.expect("sleep 1000");
+    terminal.press_until("\x03", "ready> ");
+}
+
 #[rstest]
 fn control_keys_act_as_without_selfdock(
     #[values("bash", "dash")] name: &str,
@@ -20,11 +29,7 @@ fn control_keys_act_as_without_selfdock(
     let start = format!("$SELFDOCK {words} sh -c 'echo up-$((6*7)); exec sleep 1000'\n");
     terminal.send(&start);
     terminal.expect("up-42\r\n");
-    terminal.press_until("\x1a", "Stopped");
-    terminal.expect("ready> ");
-    terminal.send("fg\n");
-    terminal.expect("sleep 1000");
-    terminal.press_until("\x03", "ready> ");
+    stop_continue_and_interrupt(&mut terminal);
     terminal.send("echo status-$?\n");
     terminal.expect("status-130");
     terminal.expect("ready> ");

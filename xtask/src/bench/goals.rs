@@ -1,7 +1,7 @@
 //! What selfdock promises of its speed, and whether this run shows it.
 
 use super::contenders::{BUBBLEWRAP, FLOOR, PLAIN, SELFDOCK};
-use super::sections::TRIVIAL;
+use super::sections::{TRIVIAL, a_mount};
 use super::table::Table;
 use serde_json::{Value, json};
 
@@ -32,16 +32,8 @@ pub fn goals(tables: &[Table]) -> Vec<Goal> {
     };
     add("bubblewrap's time, in selfdock's", pairs(BUBBLEWRAP), 5.0, true);
     add("selfdock's time, in the floor's", pairs(FLOOR).map(|ratio| 1.0 / ratio), 1.35, false);
-    // Cases that cannot be measured in turns: a machine that became slower is told by the bare command.
-    let steady = |table: &str, few: &str, many: &str| {
-        let at = |case, who| find(table)?.median(case, who);
-        let drift = at(many, PLAIN)? / at(few, PLAIN)?;
-        Some((at(few, SELFDOCK)?, at(many, SELFDOCK)? / drift))
-    };
     // The difference is large, so the bare command's drift, which is of a tenth of a millisecond, says nothing of it.
-    let slope = find("host-mounts").and_then(|table| {
-        Some((table.median("1000 mounts", SELFDOCK)? - table.median("0 mounts", SELFDOCK)?) / 1000.0)
-    });
+    let slope = find("host-mounts").and_then(|table| a_mount(table, SELFDOCK));
     add("µs for a mount of the host's", slope, 2.0, false);
     let idle = |who| find("memory")?.median(super::memory::ALL, who);
     let idle = idle(SELFDOCK).zip(idle(FLOOR)).map(|(own, floor)| own / floor);
@@ -49,7 +41,12 @@ pub fn goals(tables: &[Table]) -> Vec<Goal> {
     let deepest = find("depth")
         .and_then(|table| table.rows.iter().find(|row| row.case == "30 deep" && row.who == SELFDOCK)?.ratio);
     add("a level of 30, in one alone", deepest.map(|ratio| ratio / 30.0), 1.2, false);
-    let crowd = steady("alive", "0 alive", "5000 alive").map(|(none, many)| many / none);
+    // These cannot be measured in turns: a machine that became slower is told by the bare command.
+    let crowd = |who| {
+        let at = |case| find("alive")?.median(case, who);
+        Some(at("5000 alive")? / at("0 alive")?)
+    };
+    let crowd = crowd(SELFDOCK).zip(crowd(PLAIN)).map(|(own, drift)| own / drift);
     add("an instance beside 5000, in one alone", crowd, 1.2, false);
     goals
 }

@@ -85,12 +85,15 @@ fn host_mounts(site: &Site, size: &Size) -> Result<Table> {
         drop(more);
     }
     for who in [FLOOR, SELFDOCK, BUBBLEWRAP] {
-        let at = |number: usize| table.median(&format!("{number} mounts"), who);
-        if let (Some(few), Some(many)) = (at(0), at(1000)) {
-            table.notes.push(format!("{who}: {:.2} µs a mount", (many - few) / 1000.0));
-        }
+        let cost = a_mount(&table, who);
+        table.notes.extend(cost.map(|cost| format!("{who}: {cost:.2} µs a mount")));
     }
     Ok(table)
+}
+
+/// What each mount more on the host adds to an instance.
+pub fn a_mount(table: &Table, who: &str) -> Option<f64> {
+    Some((table.median("1000 mounts", who)? - table.median("0 mounts", who)?) / 1000.0)
 }
 
 /// Mounts that are gone when this is dropped.
