@@ -55,8 +55,14 @@ pub struct Request<'a> {
     pub explain: bool,
     /// `--json`
     pub json: bool,
-    /// `--init`
-    pub init: bool,
+    /// `--seccomp`: a word, or the file of a program
+    pub seccomp: Option<&'a [u8]>,
+    /// `--new-session`
+    pub new_session: bool,
+    /// `--abstract`
+    pub abstract_sockets: bool,
+    /// `--no-userns`
+    pub no_user_namespaces: bool,
     /// `--timeout`
     pub timeout: Option<Moment>,
     /// `--rlimit`: which, and how much
@@ -179,7 +185,10 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Syntax, first: &'a [u8], second: &'a [u8
         Id::Unprivileged => r.unprivileged = true,
         Id::Explain => r.explain = true,
         Id::Json => r.json = true,
-        Id::Init => r.init = true,
+        Id::Seccomp => once(&mut r.seccomp, opt, first)?,
+        Id::NewSession => r.new_session = true,
+        Id::Abstract => r.abstract_sockets = true,
+        Id::NoUserns => r.no_user_namespaces = true,
         Id::Timeout => r.timeout = Some(duration(first)?),
         Id::Rlimit => r.limits.push(limit(first)?),
         Id::Report => once(&mut r.report, opt, first)?,

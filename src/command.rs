@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cli::{EnvChange, Request};
-use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on};
+use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result, on};
 use crate::limits::{self, Limit};
 use crate::sys::{self, Pointers};
 use crate::text::{c_string, join};
@@ -63,9 +63,7 @@ impl<'a> Command<'a> {
 
     /// Becomes the command. Returns only on failure. execve(2), exec(3).
     pub fn exec(&self) -> Error {
-        if let Err(error) =
-            limits::set(self.limits).and_then(|()| sys::block_only(0).or_fail("unblock signals"))
-        {
+        if let Err(error) = limits::set(self.limits) {
             return error;
         }
         let argv = Pointers::new(self.words);

@@ -21,14 +21,20 @@ pub struct Caller {
 }
 
 /// What may be kept past the start, in the permitted set: `SYS_ADMIN` for namespaces and
-/// mounts; `NET_ADMIN` to bring loopback up in a new network namespace; `SYS_CHROOT` to enter
-/// the mount namespace of an instance; `SETPCAP` to take from a caller with uid 0 what root
-/// gets at exec. [`Privilege::raise`] gives up what the request does not need. The installed
-/// file grants no others either.
+/// mounts; `NET_ADMIN` to bring loopback up in a new network namespace; `SYS_CHROOT` to put the
+/// keeper into an empty directory, and to enter the mount namespace of an instance;
+/// `CHECKPOINT_RESTORE` to give the command the PID that its supervisor has; `SETPCAP` to take
+/// from a caller with uid 0 what root gets at exec. [`Privilege::raise`] gives up what the
+/// request does not need. The installed file grants no others either.
 const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
     .union(CapabilitySet::NET_ADMIN)
     .union(CapabilitySet::SYS_CHROOT)
+    .union(CapabilitySet::CHECKPOINT_RESTORE)
     .union(CapabilitySet::SETPCAP);
+
+/// What is in effect where processes are started. Not `SYS_ADMIN`: with it the kernel would not
+/// hold a fork to `RLIMIT_NPROC`. `copy_process()`, kernel/fork.c
+const TO_START: CapabilitySet = CapabilitySet::SYS_CHROOT.union(CapabilitySet::CHECKPOINT_RESTORE);
 
 /// Capabilities that are permitted and not in effect.
 #[derive(Debug)]
@@ -42,6 +48,8 @@ pub struct Privilege {
 #[derive(Debug)]
 pub struct Privileged {
     caller: Caller,
+    /// What may be in effect.
+    held: CapabilitySet,
     /// It counts in a user namespace of the instance's own only: unprivileged mode.
     pub in_own_namespace: bool,
 }
@@ -97,7 +105,7 @@ impl Privilege {
             return Err(Error::refused("start", "a capability is missing").hint("see 'selfdock doctor'"));
         }
         set(wanted, wanted)?;
-        Ok(Privileged { caller: self.caller, in_own_namespace: false })
+        Ok(Privileged { caller: self.caller, held: wanted, in_own_namespace: false })
     }
 }
 
@@ -106,21 +114,21 @@ impl Privilege {
 pub struct Need {
     /// A network namespace of its own.
     pub network: bool,
-    /// To move into another mount namespace.
+    /// To move into the namespaces of an instance, instead of making some.
     pub enter: bool,
 }
 
 impl Need {
     fn capabilities(self, caller: Caller) -> CapabilitySet {
-        let mut all = CapabilitySet::SYS_ADMIN;
+        let mut all = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT;
+        all.set(CapabilitySet::CHECKPOINT_RESTORE, !self.enter);
         all.set(CapabilitySet::NET_ADMIN, self.network);
-        all.set(CapabilitySet::SYS_CHROOT, self.enter);
         all.set(CapabilitySet::SETPCAP, caller.uid == 0);
         all
     }
 }
 
-/// The start of an instance in unprivileged mode: this process is in a user namespace of its
+/// The start of an instance in unprivileged mode: this process has a new user namespace of its
 /// own and holds every capability there. Maps the caller's ids to themselves and no others,
 /// and keeps `SYS_ADMIN` and what is needed. `user_namespaces(7)`: a process may map its own
 /// id, and its own gid once setgroups(2) is denied.
@@ -134,7 +142,7 @@ pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
     verify_ids(caller)?;
     let wanted = need.capabilities(caller);
     set(wanted, wanted)?;
-    Ok(Privileged { caller, in_own_namespace: true })
+    Ok(Privileged { caller, held: wanted, in_own_namespace: true })
 }
 
 /// After a move into the user namespace of an instance, where this process holds every
@@ -143,7 +151,7 @@ pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
     verify_ids(caller)?;
     let wanted = Need { enter: true, ..Need::default() }.capabilities(caller);
     set(wanted, wanted)?;
-    Ok(Privileged { caller, in_own_namespace: true })
+    Ok(Privileged { caller, held: wanted, in_own_namespace: true })
 }
 
 /// An id that is the same inside. `user_namespaces(7)`
@@ -169,7 +177,28 @@ impl Privileged {
     /// The same for a child process, which has its own copy of what this process holds.
     #[must_use]
     pub fn for_child(&self) -> Self {
-        Privileged { caller: self.caller, in_own_namespace: self.in_own_namespace }
+        Privileged { caller: self.caller, held: self.held, in_own_namespace: self.in_own_namespace }
+    }
+
+    /// Leaves in effect only what starting processes takes; [`Privileged::take_up`] has the rest
+    /// in effect again, in a child.
+    pub fn set_aside(&self) -> Result<()> {
+        set(self.held & TO_START, self.held)
+    }
+
+    /// Has all of it in effect but what only [`Keeper::start`](crate::keeper::Keeper::start) and
+    /// the choice of a PID need.
+    pub fn take_up(&mut self, enter: bool) -> Result<()> {
+        if !enter {
+            self.held.remove(TO_START);
+        }
+        set(self.held, self.held)
+    }
+
+    /// Gives up everything, in a process that never becomes another program.
+    pub fn renounce(self) -> Result<()> {
+        set(CapabilitySet::empty(), CapabilitySet::empty())?;
+        verify_ids(self.caller)
     }
 
     /// Gives up everything, and makes sure of it: no capability in any set that the process
@@ -180,6 +209,8 @@ impl Privileged {
         let noroot = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
         let mut wanted = secure_bits()?.difference(CapabilitiesSecureBits::KEEP_CAPS);
         if self.caller.uid == 0 {
+            // It may have been set aside.
+            set(self.held, self.held)?;
             wanted |= noroot;
             rustix::thread::set_capabilities_secure_bits(wanted).or_fail("end the rights of root")?;
         }

@@ -3,12 +3,13 @@
 #![forbid(unsafe_code)]
 
 use crate::about::About;
+use crate::containment::kernel_keeps_signals_inside;
 use crate::creds::{self, Caller, Need};
 use crate::error::{FAILED, OrFail, Quoted, Result, say};
 use crate::handover::Mode;
 use crate::launch::{expect_end, placeholder};
 use crate::process;
-use crate::sys::{self, Memory, Pointers, new};
+use crate::sys::{self, Pointers, new};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -27,6 +28,7 @@ pub fn report(about: &About) -> Result<u8> {
     let mut out = String::new();
     installation(&mut out, about);
     kernel(&mut out);
+    containment(&mut out);
     user_namespaces(&mut out, about.caller);
     say(sys::standard(1), out.as_bytes());
 
@@ -65,7 +67,7 @@ fn try_run(about: &About, depth: usize, silent: bool) -> Result<u8> {
     words.extend([about.program, c"--version"]);
     let (argv, envp) = (Pointers::new(&words), Pointers::new(&about.environment));
     let nowhere = placeholder().or_fail("make a place for output")?;
-    let child = sys::start_child(0, Memory::Copied, || {
+    let child = sys::start_child(0, || {
         let quiet = sys::redirect(&nowhere, 1).is_ok() && (!silent || sys::redirect(&nowhere, 2).is_ok());
         if quiet {
             let _ = sys::execve(about.program, &argv, &envp);
@@ -116,6 +118,25 @@ fn kernel(out: &mut String) {
     let _ = writeln!(out, "{verdict} kernel {}, 5.12 or later is needed", Quoted(release));
 }
 
+/// What the kernel has to keep things inside an instance that no namespace does.
+fn containment(out: &mut String) {
+    out.push_str(if kernel_keeps_signals_inside() {
+        "ok    Landlock keeps signals and abstract sockets inside an instance\n"
+    } else {
+        "note  no Landlock of Linux 6.12 or later: with a terminal, a command can send signals to its \
+         process group outside, and abstract sockets of the host's network can be reached\n"
+    });
+    let can_be = |action: &str| {
+        process::read(b"/proc/sys/kernel/seccomp/actions_avail")
+            .is_some_and(|all| process::words(all).any(|word| word == action.as_bytes()))
+    };
+    out.push_str(if can_be("errno") {
+        "ok    system calls are filtered\n"
+    } else {
+        "FAIL  this kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)\n"
+    });
+}
+
 /// What stands in the way of user namespaces, and whether one can be had.
 fn user_namespaces(out: &mut String, caller: Caller) {
     const SWITCHES: &[(&[u8], &[u8], &str)] = &[
@@ -127,9 +148,8 @@ fn user_namespaces(out: &mut String, caller: Caller) {
             "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
         ),
     ];
-    let works = sys::start_child(new::USER, Memory::Copied, || {
-        u8::from(creds::own_user_namespace(caller, Need::default()).is_err())
-    });
+    let works =
+        sys::start_child(new::USER, || u8::from(creds::own_user_namespace(caller, Need::default()).is_err()));
     if works.map(status_of) == Ok(0) {
         out.push_str("ok    user namespaces: unprivileged mode can be used\n");
         return;

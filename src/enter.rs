@@ -9,13 +9,16 @@
 #![forbid(unsafe_code)]
 
 use crate::command::Command;
+use crate::containment::{Jobs, have_own_keys};
 use crate::creds::{self, Caller, Privileged};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::filter;
+use crate::instance::Instance;
 use crate::mount::{Identity, find, identity};
-use crate::process::{Process, count, ends_within, field, has_ended, path, read, status, words};
-use crate::sandbox::{close_descriptors, die_with_supervisor};
+use crate::process::{self, Process, count, ends_within, field, has_ended, path, read, status, words};
+use crate::sandbox::close_descriptors;
+use crate::sys;
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -48,6 +51,8 @@ pub struct Join<'a> {
     pub command: Command<'a>,
     /// Ready when the supervisor is gone.
     pub life: OwnedFd,
+    /// Its process group and session.
+    pub jobs: Jobs,
     /// `--keep-fd`
     pub keep_fds: Vec<u32>,
 }
@@ -65,8 +70,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
         .ok_or_else(|| Error::refused(failed, "/proc does not tell"))?;
     let named = i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(Process::read);
     let Some(named) = named else { return refuse("no such process") };
-    let process = if named.depth > here.depth { Some(named) } else { inside(&named) };
-    let Some(process) = process.map(visible) else { return not_an_instance() };
+    let Some(process) = representative(named, here.depth, program)? else { return not_an_instance() };
 
     // Pinned: as long as this process lives, its PID means nobody else. So it is read again.
     let pinned = pidfd_open(process.pid, PidfdFlags::empty()).or_fail(failed)?;
@@ -79,10 +83,11 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
     if process.ids != Some((caller.uid, caller.gid)) {
         return refuse("it is not yours");
     }
-    match supervisor(process).and_then(|supervisor| program_of(supervisor, &pinned)) {
-        Some(found) if found == program => {}
-        Some(_) => return not_an_instance(),
-        None => return refuse("not an instance of yours, as far as can be seen"),
+    if Instance::around(process, &process::all()?, Some(program)).is_none() {
+        return not_an_instance();
+    }
+    if !can_be_seen(&process, &pinned) {
+        return refuse("no process in it can be looked at; where it holds another instance, enter that");
     }
     let target = examine(&process, here.depth, program, pinned).map_err(|e| e.about(failed))?;
     if has_ended(&target.process).or_fail(failed)? {
@@ -92,47 +97,35 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
     Ok(target)
 }
 
-/// The process inside that a supervisor watches.
-fn inside(supervisor: &Process) -> Option<Process> {
-    supervisor.children().iter().copied().find(|child| child.depth > supervisor.depth && !child.ended)
-}
-
-/// The process itself, or the command below it where it is the reaper of `--init`, which
-/// nobody may look at.
-fn visible(process: Process) -> Process {
-    if !process.first || process.program().is_some() {
-        return process;
+/// A process to enter the instance by: the named one, if it is deeper than we are and can be looked
+/// at. Where a supervisor is named, or one that hides, it is another inside, the command if possible.
+fn representative(named: Process, depth: usize, program: Identity) -> Result<Option<Process>> {
+    let named_inside = named.depth > depth;
+    let instance = Instance::of(named, Some(program));
+    if instance.is_none() && (!named_inside || named.program().is_some()) {
+        return Ok(Some(named).filter(|_| named_inside));
     }
-    let children = process.children();
-    children
-        .iter()
-        .copied()
-        .find(|child| child.depth == process.depth && child.program().is_some())
-        .unwrap_or(process)
+    let all = process::all()?;
+    let instance = instance.or_else(|| Instance::around(named, &all, Some(program)));
+    Ok(instance.map(|instance| {
+        let seen = instance.members(&all).find(|member| member.program().is_some());
+        seen.copied().unwrap_or(instance.command)
+    }))
 }
 
-/// The nearest process above that is outside of the namespace.
-fn supervisor(process: Process) -> Option<Process> {
-    let mut above = process;
-    while above.depth >= process.depth {
-        above = Process::read(above.parent?)?;
-    }
-    Some(above)
-}
-
-/// What a supervisor runs. It gives up its privilege when its command has just started, and
-/// nobody may look at it before: that is waited for.
-fn program_of(supervisor: Process, inside: &OwnedFd) -> Option<Identity> {
+/// Whether a process can be looked at. A command that has just been started can be in a moment:
+/// that is waited for.
+fn can_be_seen(process: &Process, pinned: &OwnedFd) -> bool {
     const MILLISECONDS: usize = 100;
     for _ in 0..MILLISECONDS {
-        if let Some(program) = supervisor.program() {
-            return Some(program);
+        if process.program().is_some() {
+            return true;
         }
-        if ends_within(inside, 1) != Ok(false) {
+        if ends_within(pinned, 1) != Ok(false) {
             break;
         }
     }
-    supervisor.program()
+    process.program().is_some()
 }
 
 /// Opens what is needed of the target, and compares its restrictions with our own.
@@ -151,6 +144,7 @@ fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) 
     };
     let own_user_namespace = differs(b"user")?;
     let mut rest = Namespaces::MOUNT | Namespaces::INTER_PROCESS_COMMUNICATION;
+    rest.set(Namespaces::CONTROL_GROUP, differs(b"cgroup")?);
     rest.set(Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME, differs(b"uts")?);
     rest.set(Namespaces::NETWORK, differs(b"net")?);
 
@@ -281,12 +275,28 @@ pub fn run(join: &Join<'_>, privileged: Privileged) -> Error {
     }
 }
 
-fn become_joiner(join: &Join<'_>, privileged: Privileged) -> Result<()> {
+/// Asks the kernel to kill this process, and with it the instance, when the supervisor is
+/// gone. Privilege is only reduced from here on, which keeps the wish; `prctl(2)`,
+/// `PR_SET_PDEATHSIG`. It may be gone already: then nobody would tell.
+fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
+    let failed = "tie the instance to its supervisor";
+    let signal = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(signal).or_fail(failed)?;
+    if has_ended(life).or_fail(failed)? {
+        return Err(Error::refused(failed, "it is gone"));
+    }
+    Ok(())
+}
+
+fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
     die_with_supervisor(&join.life)?;
+    sys::block_only(0).or_fail("unblock signals")?;
+    join.jobs.separate()?;
+    have_own_keys(true)?;
+    privileged.take_up(true)?;
     join.target.enter_rest(&join.command)?;
-    let own = usize::from(filter::is_needed(&join.keep_fds, false));
-    for _ in 0..join.target.filters.max(own) {
-        filter::protect_terminal()?;
+    for _ in 0..join.target.filters.max(1) {
+        filter::install_default(&privileged)?;
     }
     close_descriptors(&join.keep_fds)?;
     privileged.relinquish()?;

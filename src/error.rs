@@ -5,6 +5,7 @@ use crate::text::{Bytes, decimal, digits, join};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 use rustix::io::Errno;
 
 /// selfdock could not do its part; the command did not run.
@@ -179,8 +180,13 @@ impl Error {
         }
     }
 
-    /// Shows the message on standard error, in one write, and gives the exit status.
+    /// Shows the message on standard error, in one write, and gives the exit status. A signal that
+    /// the write itself could bring (SIGPIPE, SIGXFSZ) does not take the status away.
     pub fn report(&self) -> u8 {
+        let _ = crate::sys::block_only(crate::sys::ALL_SIGNALS);
+        if !first_to_report() {
+            return self.0.status;
+        }
         say(crate::sys::standard(2), join(&[b"selfdock: ", self.message(), b"\n"]));
         self.0.status
     }
@@ -275,6 +281,13 @@ fn quote(out: &mut Vec<u8>, bytes: &[u8]) {
 fn is_unprintable(c: char) -> bool {
     matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// Several processes build an instance in one memory, and what fails in one soon fails in the
+/// others: the first says why.
+fn first_to_report() -> bool {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
+    !REPORTED.swap(true, Ordering::AcqRel)
 }
 
 /// An errno in words and by name.

@@ -103,10 +103,8 @@ fn names(out: &mut String, plan: &Plan<'_>) {
 }
 
 fn namespaces(request: &Request<'_>, unprivileged: bool) -> String {
-    let mut all = String::from("mount pid ipc");
-    for (made, name) in
-        [(request.hostname.is_some(), "uts"), (request.own_network, "net"), (unprivileged, "user")]
-    {
+    let mut all = String::from("mount pid ipc uts cgroup");
+    for (made, name) in [(request.own_network, "net"), (unprivileged, "user")] {
         if made {
             all.push(' ');
             all.push_str(name);

@@ -3,72 +3,57 @@
 
 use crate::cli::{self, Request};
 use crate::command::Command;
+use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::enter::{self, Join};
 use crate::error::{Error, OrEnd, OrFail, Result, on, say};
+use crate::keeper::{Keeper, Shared};
 use crate::mount::Detached;
 use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
-use crate::supervise::{self, Watch};
-use crate::sys::{self, Memory, Moment, SignalSet, Start, Tighten, new};
+use crate::supervise::{self, End, Outcome, Watch};
+use crate::sys::{self, Disposition, Moment, Stack, Start, Tighten, new};
 use crate::text::{Bytes, decimal};
 use crate::{files, handover, plan, process};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, getpid};
+use rustix::process::{Pid, PidfdFlags, getpid};
 
 /// Everything from the first instruction in Rust on.
 pub fn main(start: &Start) -> ! {
     supervise::end(go(start))
 }
 
-/// SIGHUP, SIGINT and SIGTERM: what people and terminals end a process by.
-const ENDING: SignalSet = 1 << 0 | 1 << 1 | 1 << 14;
-
-fn go(start: &Start) -> supervise::End {
+fn go(start: &Start) -> End {
     // start
     let mut placeholders = Vec::new();
     fill_standard_descriptors(&mut placeholders).or_end();
     let signals = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals").or_end();
     // shed
     let (caller, privilege) = creds::shed().or_end();
-    let first = getpid().is_init();
-    if first {
-        end_with_the_outer_instance().or_end();
-    }
     // parse
     let mut args = Vec::new();
     for arg in start.args() {
         args.push(arg.to_bytes());
     }
-    let Some(args) = args.get(1..) else {
+    let Some(args) = args.leak().get(1..) else {
         return Err(Error::refused("start", "there is not even a program name")).or_end();
     };
     match cli::parse(args).or_end() {
         cli::Command::Version => {
             say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
-            supervise::End::Exit(0)
+            End::Exit(0)
         }
-        cli::Command::Run(request) if !request.explain => {
-            let ending = if first { 0 } else { ENDING & !signals };
-            run(&request, start, caller, privilege, ending)
-        }
-        cli::Command::Enter(pid, request) => enter(pid, &request, start, caller, privilege),
+        cli::Command::Run(request) if !request.explain => run(&request, start, caller, privilege).or_end(),
+        cli::Command::Enter(pid, request) => enter(pid, &request, start, caller, privilege).or_end(),
         _ => {
             let Err(error) = handover::hand_over(start, privilege, signals);
             sys::exit(error.report())
         }
     }
-}
-
-/// PID 1 is the command of an outer instance. Exec of a set-uid program cleared the wish that it
-/// end with the outer supervisor, and so do changes of ids: it is renewed as soon as these are
-/// done. What follows only reduces privilege, which keeps it. `prctl(2)`, `PR_SET_PDEATHSIG`
-fn end_with_the_outer_instance() -> Result<()> {
-    let signal = Some(rustix::process::Signal::KILL);
-    rustix::process::set_parent_process_death_signal(signal).or_fail("end with the outer instance")
 }
 
 /// Takes up descriptors 0 to 2 where they are closed, so that nothing opened later gets one
@@ -90,160 +75,189 @@ pub fn placeholder() -> rustix::io::Result<OwnedFd> {
 }
 
 fn run(
-    request: &Request<'_>,
+    request: &Request<'static>,
     start: &Start,
     caller: Caller,
     privilege: Option<Privilege>,
-    ending: SignalSet,
-) -> supervise::End {
-    check_descriptors(&request.keep_fds).or_end();
+) -> Result<End> {
+    check_descriptors(&request.keep_fds)?;
     let cwd = current_directory();
     let job = Job {
         caller,
-        plan: plan::make(request, cwd).or_end(),
-        command: Command::new(request, &start.environment(), cwd).or_end(),
-        life: Some(own_life().or_end()),
+        plan: plan::make(request, cwd)?,
+        command: Command::new(request, &start.environment(), cwd)?,
         program: None,
         hostname: request.hostname,
-        need: Need { network: request.own_network, ..Need::default() },
+        containment: Containment::new(request)?,
+        own_network: request.own_network,
         no_nest: request.no_nest,
         keep_fds: request.keep_fds.clone(),
-        status: None,
     };
+    let care = Care::new(request)?;
+    let need = Need { network: request.own_network, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if request.unprivileged => {
-            privilege.discard().or_end();
+            privilege.discard()?;
             None
         }
-        privilege => privilege.map(|privilege| privilege.raise(job.need)).transpose().or_end(),
+        Some(privilege) => Some(privilege.raise(need)?),
+        None => None,
     };
-    launch(job, privileged, &Care::new(request).or_end(), ending)
+    launch(job, privileged, need, &care)
 }
 
 /// What the supervisor does beside waiting.
 struct Care {
     timeout: Option<Moment>,
     report: Option<Report>,
-    /// A pipe for the reaper's word, if there is to be one: what it reads, what it writes.
-    init: Option<(OwnedFd, OwnedFd)>,
 }
 
 impl Care {
     fn new(request: &Request<'_>) -> Result<Self> {
         let report = request.report.map(Report::open).transpose()?;
-        let pipe = || rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_fail("make a pipe");
-        let init = if request.init { Some(pipe()?) } else { None };
-        Ok(Care { timeout: request.timeout, report, init })
+        Ok(Care { timeout: request.timeout, report })
     }
 
     /// Waits for a command that was just started.
-    fn supervise(&self, command: rustix::process::Pid) -> Result<supervise::End> {
-        let started =
-            if self.report.is_some() { sys::now().or_fail("read the clock")? } else { Moment::default() };
-        let status = self.init.as_ref().map(|(reader, _)| reader.as_fd());
-        let outcome = Watch::new(command).for_at_most(self.timeout)?.and_ask(status).wait()?;
-        if let Some(report) = &self.report {
-            report.write(&outcome, sys::now().or_fail("read the clock")?.minus(started))?;
-        }
-        Ok(outcome.end)
+    fn supervise(&self, command: Pid, witness: Option<&Keeper>) -> Result<Outcome> {
+        Watch::new(command, witness).for_at_most(self.timeout)?.wait()
+    }
+
+    /// The time, if it matters.
+    fn start(&self) -> Result<Moment> {
+        if self.report.is_some() { sys::now().or_fail("read the clock") } else { Ok(Moment::default()) }
+    }
+
+    /// Tells of the end.
+    fn report(&self, outcome: &Outcome, started: Moment) -> Result<()> {
+        let Some(report) = &self.report else { return Ok(()) };
+        report.write(outcome, sys::now().or_fail("read the clock")?.minus(started))
     }
 
     /// The descriptors that it needs.
     fn descriptors(&self) -> Vec<u32> {
-        let report = self.report.as_ref().map(Report::fd);
-        let status = self.init.as_ref().map(|(reader, _)| reader.as_fd());
-        report.into_iter().chain(status).map(|fd| fd.as_raw_fd().unsigned_abs()).collect()
+        self.report.iter().map(|report| report.fd().as_raw_fd().unsigned_abs()).collect()
     }
 }
 
-/// Starts the child in its namespaces, gives up all privilege and waits.
-fn launch(
-    mut job: Job<'_>,
-    privileged: Option<Privileged>,
-    care: &Care,
-    ending: SignalSet,
-) -> supervise::End {
+/// Makes a PID namespace with a keeper, starts the command in it, gives up all privilege, waits,
+/// and ends the instance.
+fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, care: &Care) -> Result<End> {
     if !job.no_nest {
-        job.program = own_program(privileged.as_ref()).or_end();
+        job.program = own_program(privileged.as_ref())?;
     }
-    job.status = care
-        .init
-        .as_ref()
-        .map(|(_, writer)| sys::duplicate(writer.as_raw_fd().unsigned_abs()))
-        .transpose()
-        .or_fail("make a pipe")
-        .or_end();
-    let unprivileged = privileged.is_none();
-    expect_end().or_end();
-    // A reaper stays, and with shared memory the supervisor would wait for it here.
-    let memory = if job.status.is_some() { Memory::Copied } else { Memory::Shared };
-    let for_child = privileged.as_ref().map(Privileged::for_child);
-    // This process stands still until the child is the command, which takes long where a source
-    // is on a file system that does not answer. It can be ended then, and the child with it.
-    sys::block_only(sys::ALL_SIGNALS & !ending).or_fail("unblock signals").or_end();
-    let child =
-        sys::start_child(namespaces(&job, unprivileged), memory, || sandbox::run(job, for_child).report())
-            .or_fail("start the instance")
-            .map_err(|e| explain_clone(e, unprivileged))
-            .or_end();
-    sys::block_only(sys::ALL_SIGNALS).or_fail("block signals").or_end();
-    become_supervisor(privileged, care).or_end();
-    care.supervise(child).or_end()
+    let own = getpid();
+    expect_end()?;
+    let privileged = match privileged {
+        Some(privileged) => {
+            sys::unshare(new::PID).or_fail("start the instance").map_err(|e| explain(e, false))?;
+            privileged
+        }
+        None => {
+            sys::unshare(new::PID | new::USER).or_fail("start the instance").map_err(|e| explain(e, true))?;
+            creds::own_user_namespace(job.caller, need)?
+        }
+    };
+    let shared = Shared::new()?;
+    privileged.set_aside()?;
+    let keeper = Keeper::start(shared, privileged.for_child())?;
+    let started = care.start()?;
+    // PID 1 is the keeper's.
+    let pid = if own.is_init() { None } else { Some(own) };
+    let command = start_command(job, privileged.for_child(), shared, pid)
+        .and_then(|command| become_supervisor(privileged, care).map(|()| command));
+    let outcome = command.and_then(|command| {
+        shared.unprivileged.open();
+        care.supervise(command, Some(&keeper))
+    });
+    let kept = keeper.end();
+    let outcome = outcome?;
+    if shared.complete.load(Ordering::Acquire) == 0 {
+        // The instance was never built. Who could not build it has said so, or was killed.
+        return match (outcome.end, kept?.and_then(End::of)) {
+            (End::Signal(_), Some(of_keeper @ End::Exit(_))) => Ok(of_keeper),
+            (End::Signal(SEGV), _) => Err(Error::refused("build the instance", "it ran out of stack")
+                .hint("'ulimit -s' shows the limit")),
+            (end, _) => Ok(end),
+        };
+    }
+    if let Err(error) = kept {
+        // Nothing that the command's status could tell.
+        error.report();
+    }
+    care.report(&outcome, started)?;
+    Ok(outcome.end)
+}
+
+const SEGV: i32 = 11;
+
+/// Starts the process that builds the instance and becomes its command.
+fn start_command(
+    job: Job<'static>,
+    privileged: Privileged,
+    shared: &'static Shared,
+    pid: Option<Pid>,
+) -> Result<Pid> {
+    let unprivileged = privileged.in_own_namespace;
+    let act = move || sandbox::run(job, privileged, shared).report();
+    sys::start_beside(Stack::Command, pid, act)
+        .or_fail("start the instance")
+        .map_err(|e| explain(e, unprivileged))
 }
 
 /// Starts a command in a running instance.
 fn enter(
     pid: u32,
-    request: &Request<'_>,
+    request: &Request<'static>,
     start: &Start,
     caller: Caller,
     privilege: Option<Privilege>,
-) -> supervise::End {
-    check_descriptors(&request.keep_fds).or_end();
-    creds::become_undumpable().or_end();
-    let own = own_program(None)
-        .and_then(|own| own.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone")))
-        .or_end();
+) -> Result<End> {
+    check_descriptors(&request.keep_fds)?;
+    creds::become_undumpable()?;
+    let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
     let join = Join {
-        target: enter::find_target(pid, caller, own.identity).or_end(),
-        command: Command::new(request, &start.environment(), None).or_end(),
-        life: own_life().or_end(),
+        target: enter::find_target(pid, caller, own.identity)?,
+        command: Command::new(request, &start.environment(), None)?,
+        life: own_life()?,
+        jobs: Jobs::of_this_process(request.new_session),
         keep_fds: request.keep_fds.clone(),
     };
-    let care = Care::new(request).or_end();
+    let care = Care::new(request)?;
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if join.target.own_user_namespace => {
-            privilege.discard().or_end();
+            privilege.discard()?;
             None
         }
-        Some(privilege) => Some(privilege.raise(need).or_end()),
+        Some(privilege) => Some(privilege.raise(need)?),
         None if join.target.own_user_namespace => None,
         None => {
             let why = "selfdock has no privilege here, and the instance was made with it";
-            return Err(Error::refused("enter", why).hint("see 'selfdock doctor'")).or_end();
+            return Err(Error::refused("enter", why).hint("see 'selfdock doctor'"));
         }
     };
-    let privileged = join.target.enter_first(caller, privileged).or_end();
-    if getpid().is_init() {
-        // A move into another user namespace may have undone it.
-        end_with_the_outer_instance().or_end();
-    }
-    expect_end().or_end();
+    expect_end()?;
+    let witness = Keeper::witness(Shared::new()?)?;
+    let privileged = join.target.enter_first(caller, privileged)?;
+    privileged.set_aside()?;
     let for_child = privileged.for_child();
+    let started = care.start()?;
     // The joiner can be reached from inside before it is the command: it has memory of its own.
-    let child = sys::start_child(0, Memory::Copied, || enter::run(&join, for_child).report())
+    let child = sys::start_child(0, || enter::run(&join, for_child).report())
         .or_fail("start a process in the instance")
-        .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))
-        .or_end();
-    become_supervisor(Some(privileged), &care).or_end();
-    care.supervise(child).or_end()
+        .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?;
+    become_supervisor(privileged, &care)?;
+    let outcome = care.supervise(child, Some(&witness))?;
+    witness.end()?;
+    care.report(&outcome, started)?;
+    Ok(outcome.end)
 }
 
 /// An ignored SIGCHLD would be inherited, and the exit status lost.
 pub fn expect_end() -> Result<()> {
     const SIGCHLD: i32 = 17;
-    sys::default_disposition(SIGCHLD).or_fail("expect the end of the command")
+    sys::dispose(SIGCHLD, Disposition::Default).or_fail("expect the end of the command")
 }
 
 /// Becomes ready when this process has ended.
@@ -252,17 +266,15 @@ fn own_life() -> Result<OwnedFd> {
 }
 
 /// Gives up all privilege and every descriptor that is not needed. From here on this process
-/// is nothing that its caller could not be, and can be looked at as any other.
-fn become_supervisor(privileged: Option<Privileged>, care: &Care) -> Result<()> {
-    if let Some(privileged) = privileged {
-        privileged.relinquish()?;
-    }
-    sandbox::close_descriptors(&care.descriptors())?;
-    creds::become_dumpable()
+/// is nothing that its caller could not be. It stays undumpable, as it shares its memory with
+/// the keeper, which can be seen from inside.
+fn become_supervisor(privileged: Privileged, care: &Care) -> Result<()> {
+    privileged.relinquish()?;
+    sandbox::close_descriptors(&care.descriptors())
 }
 
-/// What the errnos of clone(2) mean where namespaces are made.
-fn explain_clone(error: Error, unprivileged: bool) -> Error {
+/// Makes of an errno of unshare(2) or clone(2) what it means here.
+pub fn explain(error: Error, unprivileged: bool) -> Error {
     let error = error.hint_if(Errno::AGAIN, "the limit of processes (ulimit -u), or of memory").hint_if(
         Errno::PERM,
         "selfdock is not installed set-uid root, and user namespaces are not for everyone here: see 'selfdock doctor'",
@@ -277,20 +289,6 @@ fn explain_clone(error: Error, unprivileged: bool) -> Error {
 
 fn user_namespaces_are_off() -> bool {
     process::read(b"/proc/sys/user/max_user_namespaces").is_some_and(|text| text.trim_ascii() == b"0")
-}
-
-fn namespaces(job: &Job<'_>, unprivileged: bool) -> u32 {
-    let mut flags = new::MOUNT | new::PID | new::IPC;
-    if job.hostname.is_some() {
-        flags |= new::UTS;
-    }
-    if job.need.network {
-        flags |= new::NETWORK;
-    }
-    if unprivileged {
-        flags |= new::USER;
-    }
-    flags
 }
 
 /// A descriptor to keep must be open now, before selfdock opens any.

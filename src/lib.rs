@@ -2,17 +2,28 @@
 //!
 //! # Theory of operation
 //!
-//! **Processes.** The *supervisor* is the process that the caller started. It starts one child in
-//! new namespaces, which builds the *instance* and becomes the *command*, PID 1 inside. With
-//! `--init` the child stays as a reaper, and the command is PID 2. `enter` starts a *joiner* in
-//! the namespaces of an instance, with a supervisor of its own.
+//! **Processes.** An instance has three of selfdock's, which share one memory until the last is
+//! another program:
+//! - The *supervisor* is the process that the caller started. It makes a PID namespace for its
+//!   children, starts the other two, gives up all privilege, waits, passes signals on, and ends as
+//!   the command ended. It stays in all namespaces of the caller's.
+//! - The *keeper* is PID 1 of the instance. It holds nothing, sees nothing and cannot be reached from
+//!   inside; when it ends the kernel ends the instance, and it ends with the supervisor.
+//! - The *command* starts as the process that builds the instance, in all its other namespaces. Its
+//!   PID inside is the supervisor's outside.
+//!
+//! `enter` starts a *joiner* in the namespaces of an instance, with a supervisor of its own, and a
+//! memory of its own, as it can be seen from inside before it is the command.
 //!
 //! **Ids.** All of them have the caller's uid, gid and groups, from before the command line is
 //! read. What selfdock has beyond its caller is `CAP_SYS_ADMIN` and what a request needs beside.
-//! Without privilege the child has it in a user namespace that maps the caller's two ids.
+//! Without privilege the supervisor makes a user namespace that maps the caller's two ids, and has it
+//! there.
 //!
-//! **Pipes.** None, but the one by which a reaper tells how the command ended. A child knows that
-//! its supervisor lives by a pidfd.
+//! **Connections.** No pipes. The supervisor is the parent of both others, and has status, stops and
+//! usage of the command from wait4(2). In the shared memory there are a few words
+//! ([`keeper::Shared`]): that the supervisor lives, that the keeper is what it has to be, that the
+//! supervisor holds no privilege. The command is not executed before all three.
 //!
 //! **Privilege timeline.** Every line of code runs in one of these rows.
 //!
@@ -22,9 +33,11 @@
 //! | shed | the caller, capabilities permitted and not in effect | [`creds`] |
 //! | parse, plan | same | [`cli`], [`plan`], [`command`] |
 //! | hand over | nothing; for what needs no privilege | [`handover`], then [`about`] |
-//! | raise, clone | `SYS_ADMIN` and what the request needs | [`launch`] |
+//! | raise | `SYS_ADMIN` and what the request needs | [`launch`] |
+//! | start the others | `SYS_CHROOT` and `CHECKPOINT_RESTORE` in effect | [`launch`] |
 //! | supervise | nothing | [`supervise`] |
-//! | open | child: `SYS_ADMIN`; paths once, as the caller | [`sources`], [`names`] |
+//! | keep | keeper: `SYS_CHROOT` for one call, then nothing | [`keeper`] |
+//! | open | command: `SYS_ADMIN`; paths once, as the caller | [`containment`], [`sources`], [`names`] |
 //! | build | same; descriptors only | [`sandbox`], [`stage`] |
 //! | drop, exec | nothing | [`creds`], [`command`] |
 //!
@@ -48,7 +61,8 @@ pub mod launch;
 pub mod creds;
 pub mod sandbox;
 pub mod supervise;
-pub mod init;
+pub mod keeper;
+pub mod containment;
 pub mod enter;
 pub mod handover;
 
@@ -65,6 +79,7 @@ pub mod limits;
 
 // What is told.
 pub mod process;
+pub mod instance;
 pub mod report;
 pub mod error;
 pub mod text;

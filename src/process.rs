@@ -1,8 +1,10 @@
 //! What `/proc` tells of processes. proc(5).
 #![forbid(unsafe_code)]
 
+use crate::error::{OrFail, Result};
 use crate::files;
 use crate::mount::Identity;
+use crate::stage::each_entry;
 use crate::text::{Bytes, decimal, join, number};
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,8 +21,8 @@ pub struct Process {
     pub parent: Option<Pid>,
     /// In how many PID namespaces it can be seen, from that of `/proc` inwards.
     pub depth: usize,
-    /// It is PID 1 of its own namespace.
-    pub first: bool,
+    /// Its PID in the innermost of them.
+    pub inner: u32,
     /// It has ended, and was not waited for yet.
     pub ended: bool,
     /// All four of its uids and gids are these.
@@ -43,12 +45,17 @@ impl Process {
             pid,
             parent: field(text, "PPid:").and_then(self::pid),
             depth: words(pids).count(),
-            first: words(pids).last() == Some(b"1"),
+            inner: words(pids).last().and_then(count).and_then(|pid| u32::try_from(pid).ok())?,
             ended: field(text, "State:")
                 .is_none_or(|state| state.starts_with(b"Z") || state.starts_with(b"X")),
             ids: same(field(text, "Uid:")?).zip(same(field(text, "Gid:")?)),
             memory: memory.unwrap_or(0),
         })
+    }
+
+    /// It is PID 1 of its own namespace.
+    pub fn first(&self) -> bool {
+        self.inner == 1
     }
 
     /// Which file it runs. Only its owner may know, and only if it is dumpable.
@@ -66,6 +73,18 @@ impl Process {
         }
         all
     }
+}
+
+/// Every process that can be seen here.
+pub fn all() -> Result<Vec<Process>> {
+    let failed = "list '/proc'";
+    let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+    let mut all = Vec::new();
+    each_entry(proc.as_fd(), failed.into(), &mut |name| {
+        all.extend(pid(name).and_then(Process::read));
+        Ok(())
+    })?;
+    Ok(all)
 }
 
 /// Whether the process of a pidfd has ended. `pidfd_open(2)`: then it can be read.
@@ -88,6 +107,11 @@ pub fn read(path: &[u8]) -> Option<Bytes> {
 /// The text of `/proc/PID/status`.
 pub fn status(pid: Pid) -> Option<Bytes> {
     read(path(pid, b"status"))
+}
+
+/// Whether a process is stopped.
+pub fn is_stopped(pid: Pid) -> bool {
+    status(pid).is_some_and(|text| field(text, "State:").is_some_and(|state| state.starts_with(b"T")))
 }
 
 /// `/proc/PID/...`
@@ -139,7 +163,7 @@ mod tests {
     fn a_status_is_read() {
         let pid = Pid::from_raw(812).unwrap();
         let found = Process::parse(pid, STATUS).unwrap();
-        assert_eq!((found.parent, found.depth, found.first), (Pid::from_raw(7), 2, true));
+        assert_eq!((found.parent, found.depth, found.inner, found.first()), (Pid::from_raw(7), 2, 1, true));
         assert_eq!((found.ids, found.memory, found.ended), (Some((5, 6)), 640, false));
     }
 

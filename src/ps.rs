@@ -3,21 +3,20 @@
 
 use crate::about::About;
 use crate::cli::{self, Command};
-use crate::error::{OrFail, Quoted, Result};
+use crate::error::{Quoted, Result};
 use crate::files;
-use crate::process::{Process, count, path, pid, read, words};
-use crate::stage::each_entry;
+use crate::instance::{Instance, is_below};
+use crate::process::{self, Process, count, path, read, words};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use rustix::fd::AsFd;
-use rustix::fs::{CWD, OFlags};
 use rustix::process::Pid;
 
 /// One instance.
-struct Instance {
+struct Listed {
     supervisor: Pid,
+    /// Its command's PID from here, which for tools on the host differs from the one inside.
     command: Pid,
     /// Seconds since it started.
     age: u64,
@@ -32,47 +31,32 @@ struct Instance {
 
 /// The table, or JSON.
 pub fn text(about: &About, json: bool) -> Result<String> {
-    // Who supervises an instance runs selfdock's own file.
     let program = files::which(about.program.to_bytes()).ok();
-    let all = processes()?;
+    let all = process::all()?;
     let here = all.iter().map(|process| process.depth).min().unwrap_or(1);
     let mut found = Vec::new();
-    for first in all.iter().filter(|process| process.first && process.depth > here && !process.ended) {
-        let supervisor = first.parent.and_then(|pid| all.iter().find(|process| process.pid == pid));
-        let Some(supervisor) = supervisor else { continue };
-        let yours = supervisor.ids.is_some_and(|(owner, _)| owner == about.caller.uid);
-        if yours && supervisor.depth < first.depth && program.is_some() && supervisor.program() == program {
-            found.push(describe(supervisor, first, &all, here));
+    for keeper in all.iter().filter(|process| process.first() && process.depth > here && !process.ended) {
+        let supervisor = keeper.parent.and_then(|pid| all.iter().copied().find(|process| process.pid == pid));
+        let yours = |process: &Process| process.ids.is_some_and(|(owner, _)| owner == about.caller.uid);
+        if let Some(instance) = supervisor.filter(yours).and_then(|process| Instance::of(process, program)) {
+            found.push(describe(&instance, &all, here));
         }
     }
     Ok(if json { as_json(&found) } else { as_table(&found) })
 }
 
-fn processes() -> Result<Vec<Process>> {
-    let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail("list '/proc'")?;
-    let mut all = Vec::new();
-    each_entry(proc.as_fd(), "list '/proc'".into(), &mut |name| {
-        all.extend(pid(name).and_then(Process::read));
-        Ok(())
-    })?;
-    Ok(all)
-}
-
-fn describe(supervisor: &Process, first: &Process, all: &[Process], here: usize) -> Instance {
+fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {
     let line = |pid: Pid| read(path(pid, b"cmdline")).unwrap_or_default();
-    let words = arguments(line(first.pid));
-    Instance {
-        supervisor: supervisor.pid,
-        command: first.pid,
-        age: age(supervisor.pid),
-        level: first.depth - here,
-        memory: all
-            .iter()
-            .filter(|process| is_below(process, first, all))
-            .map(|process| process.memory)
-            .sum(),
-        root: root(&arguments(line(supervisor.pid))),
-        words,
+    let (supervisor, command, keeper) = (instance.supervisor.pid, instance.command.pid, instance.keeper.pid);
+    let inside = |process: &&Process| is_below(process, &[command, keeper], all);
+    Listed {
+        supervisor,
+        command,
+        age: age(supervisor),
+        level: instance.keeper.depth - here,
+        memory: all.iter().filter(inside).map(|process| process.memory).sum(),
+        root: root(&arguments(line(supervisor))),
+        words: arguments(line(command)),
     }
 }
 
@@ -87,21 +71,6 @@ fn root(supervisor: &[Vec<u8>]) -> Vec<u8> {
         Ok(Command::Run(request)) if !request.roots.is_empty() => request.roots.join(&b'+'),
         _ => b"/".to_vec(),
     }
-}
-
-/// Whether a process is in the instance of `first`, or in one inside of it.
-fn is_below(process: &Process, first: &Process, all: &[Process]) -> bool {
-    let mut at = *process;
-    for _ in 0..all.len() {
-        if at.pid == first.pid {
-            return true;
-        }
-        let Some(parent) = at.parent.and_then(|pid| all.iter().find(|other| other.pid == pid)) else {
-            return false;
-        };
-        at = *parent;
-    }
-    false
 }
 
 /// Seconds since a process started: field 22 of its `stat`, in hundredths since the start of
@@ -140,19 +109,18 @@ fn span(seconds: u64) -> String {
     }
 }
 
-fn as_table(all: &[Instance]) -> String {
-    let mut out = String::from("    PID COMMAND     AGE LEVEL  MEMORY ROOT             COMMAND LINE\n");
+fn as_table(all: &[Listed]) -> String {
+    let mut out = String::from("    PID     AGE LEVEL  MEMORY ROOT             COMMAND LINE\n");
     for one in all {
-        let (pid, command) = (one.supervisor.as_raw_nonzero(), one.command.as_raw_nonzero());
+        let pid = one.supervisor.as_raw_nonzero();
         let (age, memory) = (span(one.age), format!("{}k", one.memory));
         let (root, line) = (shown(core::slice::from_ref(&one.root)), shown(&one.words));
-        let _ =
-            writeln!(out, "{pid:>7} {command:>7} {age:>7} {:>5} {memory:>7} {root:<16} {line}", one.level);
+        let _ = writeln!(out, "{pid:>7} {age:>7} {:>5} {memory:>7} {root:<16} {line}", one.level);
     }
     out
 }
 
-fn as_json(all: &[Instance]) -> String {
+fn as_json(all: &[Listed]) -> String {
     let mut out = String::from("[");
     for (i, one) in all.iter().enumerate() {
         let comma = if i == 0 { "" } else { "," };

@@ -2,22 +2,23 @@
 #![forbid(unsafe_code)]
 
 use crate::command::Command;
-use crate::creds::{self, Caller, Need, Privileged};
+use crate::containment::Containment;
+use crate::creds::{Caller, Privileged};
 use crate::dev;
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files;
-use crate::filter;
 use crate::host::{HIDDEN, SYSTEM};
-use crate::init;
+use crate::keeper::Shared;
+use crate::launch::explain;
 use crate::mount::{self, Detached, Identity, Kind, attributes, find, identity, is_mount};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
-use crate::process::has_ended;
 use crate::sources::{Image, Sources};
 use crate::stage::{Stage, each_entry, each_of, open_in};
-use crate::sys::{self, Tighten};
+use crate::sys::{self, Tighten, new};
 use crate::text::{Bytes, join};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use core::sync::atomic::Ordering;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
 
@@ -29,20 +30,18 @@ pub struct Job<'a> {
     pub plan: Plan<'a>,
     /// What to run in the end, and where.
     pub command: Command<'a>,
-    /// Ready when the supervisor is gone.
-    pub life: Option<OwnedFd>,
     /// selfdock itself, to work inside as well.
     pub program: Option<Program>,
     /// A host name to set.
     pub hostname: Option<&'a [u8]>,
-    /// What privilege is needed for beside mounts.
-    pub need: Need,
+    /// What is kept inside beside what namespaces keep.
+    pub containment: Containment,
+    /// A network namespace.
+    pub own_network: bool,
     /// No program inside may gain privilege.
     pub no_nest: bool,
     /// Descriptors to pass on beside 0, 1 and 2.
     pub keep_fds: Vec<u32>,
-    /// Where a reaper tells how the command ended; without it there is none.
-    pub status: Option<OwnedFd>,
 }
 
 /// The running program: where it was started from, and its file.
@@ -56,20 +55,32 @@ pub struct Program {
     pub tree: Option<Detached>,
 }
 
-/// Builds the instance and becomes its command. Returns only if that fails. Without
-/// privilege this process has been started in a user namespace of its own.
-pub fn run(mut job: Job<'_>, privileged: Option<Privileged>) -> Error {
-    if let Some(life) = job.life.take() {
-        die_with_supervisor(&life).or_end();
-    }
-    let privileged = privileged.unwrap_or_else(|| creds::own_user_namespace(job.caller, job.need).or_end());
-    match build(job, privileged) {
-        (command, Some(status)) => init::run(&command, &status),
-        (command, None) => command.exec(),
-    }
+/// Builds the instance and becomes its command. Returns only if that fails.
+///
+/// No signal is blocked from here on: those that the supervisor passes on, and a terminal's, act
+/// by default until this process is the command, and so end the building.
+pub fn run(job: Job<'static>, privileged: Privileged, shared: &Shared) -> Error {
+    sys::block_only(0).or_fail("unblock signals").or_end();
+    let command = build(job, privileged);
+    // exec: nothing that is not given up, and nobody in the instance who is not what it has to be
+    shared.keeper.wait();
+    shared.unprivileged.wait();
+    shared.complete.store(1, Ordering::Release);
+    command.exec()
 }
 
-fn build(mut job: Job<'_>, privileged: Privileged) -> (Command<'_>, Option<OwnedFd>) {
+fn namespaces(job: &Job<'_>) -> u32 {
+    let network = if job.own_network { new::NETWORK } else { 0 };
+    new::MOUNT | new::IPC | new::UTS | new::CGROUP | network
+}
+
+fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
+    privileged.take_up(false).or_end();
+    job.containment.begin(&privileged).or_end();
+    sys::unshare(namespaces(&job))
+        .or_fail("start the instance")
+        .map_err(|e| explain(e, privileged.in_own_namespace))
+        .or_end();
     let umask = rustix::process::umask(Mode::empty());
     // open
     let program = open_program(job.program.take(), &privileged).or_end();
@@ -94,7 +105,7 @@ fn build(mut job: Job<'_>, privileged: Privileged) -> (Command<'_>, Option<Owned
     if let Some(name) = job.hostname {
         sys::sethostname(name).or_fail(on("set the host name {}", name)).or_end();
     }
-    if job.need.network {
+    if job.own_network {
         sys::loopback_up().or_fail("bring loopback up").or_end();
     }
     let start = start_directory(&root, &job.command, sources.here).or_end();
@@ -102,30 +113,12 @@ fn build(mut job: Job<'_>, privileged: Privileged) -> (Command<'_>, Option<Owned
     rustix::process::fchdir(&start).or_fail(on("enter {}", job.command.directory())).or_end();
     drop(start);
     rustix::process::umask(umask);
-    if filter::is_needed(&job.keep_fds, !job.plan.devices.is_empty()) {
-        filter::protect_terminal().or_end();
-    }
+    job.containment.filter(&privileged).or_end();
     // drop
-    job.keep_fds.extend(job.status.iter().map(|fd| fd.as_raw_fd().unsigned_abs()));
     close_descriptors(&job.keep_fds).or_end();
     privileged.relinquish().or_end();
-    if job.no_nest {
-        rustix::thread::set_no_new_privs(true).or_fail("forbid new privileges").or_end();
-    }
-    (job.command, job.status)
-}
-
-/// Asks the kernel to kill this process, and with it the instance, when the supervisor is
-/// gone. Privilege is only reduced from here on, which keeps the wish; `prctl(2)`,
-/// `PR_SET_PDEATHSIG`. It may be gone already: then nobody would tell.
-pub fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
-    let failed = "tie the instance to its supervisor";
-    let signal = Some(rustix::process::Signal::KILL);
-    rustix::process::set_parent_process_death_signal(signal).or_fail(failed)?;
-    if has_ended(life).or_fail(failed)? {
-        return Err(Error::refused(failed, "it is gone"));
-    }
-    Ok(())
+    job.containment.finish(job.no_nest).or_end();
+    job.command
 }
 
 /// Without privilege the program is found by its path, and must be the one that runs.

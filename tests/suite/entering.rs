@@ -1,4 +1,6 @@
-use crate::support::{Dock, args, children, fixture, instance, instance_of_root, nested, selfdock};
+use crate::support::{
+    Dock, args, children, command_of, fixture, instance, instance_of_root, keeper_of, nested, selfdock,
+};
 use rstest::rstest;
 use std::ffi::OsString;
 
@@ -12,22 +14,20 @@ fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Dock {
 #[case::unprivileged(args!["--unprivileged"])]
 #[case::own_network(args!["--net", "none", "--hostname", "box"])]
 #[case::image(args!["--root", fixture("busybox")])]
-#[case::init(args!["--init"])]
 fn a_command_joins_by_the_supervisor_or_any_process<const N: usize>(#[case] options: [OsString; N]) {
-    let options_have_init = options.iter().any(|word| word == "--init");
     let instance = instance(options);
-    let command = children(instance.pid())[0];
-    let namespaces = "for n in mnt pid ipc net uts user; do \
+    let (keeper, command) = (keeper_of(instance.pid()), command_of(instance.pid()));
+    let namespaces = "for n in mnt pid ipc net uts user cgroup; do \
                       (readlink /proc/self/ns/$n; readlink /proc/$P/ns/$n) | uniq | wc -l; done";
-    // With a reaper PID 1 cannot be looked at, and the command is PID 2.
-    let first = if N > 0 && options_have_init { "2" } else { "1" };
-    for pid in [instance.pid(), command] {
+    // One PID names it, inside and outside.
+    let inside = instance.pid().to_string();
+    for pid in [instance.pid(), command, keeper] {
         let seen = enter([], pid)
-            .env("P", first)
-            .sh(format!("{namespaces}; cat /proc/1/cmdline | tr '\\0' ' '"))
+            .env("P", &inside)
+            .sh(format!("{namespaces}; cat /proc/$P/cmdline | tr '\\0' ' '"))
             .ok();
         let (ones, first) = seen.rsplit_once('\n').unwrap();
-        assert_eq!(ones.replace('\n', ""), "111111", "{seen}");
+        assert_eq!(ones.replace('\n', ""), "1111111", "{seen}");
         assert!(first.contains("cat"), "{first}");
     }
 }
@@ -38,7 +38,7 @@ fn the_joiner_has_what_the_target_has_and_no_more() {
     let wanted = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' /proc/$P/status";
     for options in [args![].as_slice(), &args!["--no-nest"], &args!["--unprivileged"]] {
         let instance = instance(options.iter().cloned());
-        let target = enter([], instance.pid()).env("P", "1").sh(wanted).ok();
+        let target = enter([], instance.pid()).env("P", instance.pid().to_string()).sh(wanted).ok();
         let joiner = enter([], instance.pid()).env("P", "self").sh(wanted).ok();
         assert_eq!(joiner, target);
     }
@@ -88,13 +88,17 @@ fn it_ends_with_the_instance() {
 #[test]
 fn an_inner_instance_can_be_entered_from_outside_and_from_inside() {
     let instance = instance(nested(1, []));
-    let outer = children(instance.pid())[0];
-    let inner = children(outer)[0];
-    assert_eq!(enter([], inner).sh("echo /proc/[0-9]*").ok().matches("/proc/").count(), 2);
-    assert_eq!(
-        enter([], outer).arg(selfdock()).arg("enter").arg("1").sh("tr '\\0' ' ' < /proc/1/cmdline").ok(),
-        "cat"
-    );
+    let inner = command_of(instance.pid());
+    let (named, command) = (instance.pid().to_string(), command_of(inner));
+    for pid in [inner, command] {
+        let seen = enter([], pid).env("P", &named).sh("echo /proc/[0-9]*; cat /proc/$P/comm").ok();
+        assert_eq!((seen.matches("/proc/").count(), seen.ends_with("\ncat")), (3, true), "{seen}");
+    }
+    // The outer one holds only what nobody can look at.
+    enter([], instance.pid()).arg("true").refused("enter that");
+    let script = "$SD run sleep 1000 & p=$!; until [ $($SD enter $p cat /proc/$p/comm 2>/dev/null)_ = sleep_ ]; \
+                  do sleep 0.01; done; kill $p; echo entered";
+    assert_eq!(Dock::run([]).env("SD", selfdock()).sh(script).ok(), "entered");
 }
 
 /// E1.

@@ -24,7 +24,7 @@ fn the_plan_is_told_and_nothing_is_done() {
             .unwrap_or_else(|| panic!("{plan}"))
     };
     assert_eq!(line("mode", "")[1], "set-uid");
-    assert_eq!(line("namespaces", "")[1], "mount pid ipc");
+    assert_eq!(line("namespaces", "")[1], "mount pid ipc uts cgroup");
     assert_eq!(line("root", "'/'")[3], "ro,nosuid,nodev");
     assert_eq!(
         line("volume", "'/mnt/x'")[1..],

@@ -1,41 +1,49 @@
-use crate::support::{Dock, args, children, wait_until};
+use crate::support::{Dock, args, command_of, keeper_of, nested, selfdock, wait_until};
 use rstest::rstest;
 
-#[test]
-fn with_init_the_command_is_the_second() {
-    assert_eq!(Dock::run(args!["--init"]).sh("echo $$ $PPID").ok(), "2 1");
-    assert_eq!(Dock::run([]).sh("echo $$ $PPID").ok(), "1 0");
+#[rstest]
+#[case::set_uid(&[])]
+#[case::unprivileged(&["--unprivileged"])]
+#[case::build(&["build", "--root", "/"])]
+fn the_command_has_the_pid_that_selfdock_has(#[case] options: &[&str]) {
+    for script in ["exec \"$@\"", "exec \"$@\" \"$SELFDOCK\" run"] {
+        let mut words: Vec<String> = options.iter().map(|word| (*word).to_owned()).collect();
+        if !options.contains(&"build") {
+            words.push("run".into());
+        }
+        let outer = Dock::program(args![
+            "sh",
+            "-c",
+            format!("echo $$; {script} sh -c 'echo $$ $PPID'"),
+            "sh",
+            selfdock()
+        ]);
+        let seen = words.iter().fold(outer, |dock, word| dock.arg(word)).env("SELFDOCK", selfdock()).ok();
+        let (outside, inside) = seen.split_once('\n').unwrap();
+        assert_eq!(inside, format!("{outside} 0"));
+    }
 }
 
+/// As in a container.
 #[test]
-fn with_init_no_zombie_stays() {
+fn where_selfdock_itself_is_pid_1_the_command_has_another() {
+    let own = args!["unshare", "-Urpf", "--mount-proc", "--kill-child"];
+    let seen = Dock::program(own.into_iter().chain(args![selfdock(), "run", "sh", "-c", "echo $$"])).ok();
+    assert_eq!(seen, "2");
+}
+
+#[rstest]
+fn no_zombie_stays(#[values(0, 1)] depth: usize) {
     let script = "(sleep 0 & exec true) ; (sh -c 'sleep 0.05 &') ; n=0; \
                   while ps -o stat= -A | grep -q Z && [ $n -lt 200 ]; do n=$((n + 1)); sleep 0.02; done; \
                   ps -o stat= -A | grep -c Z";
-    assert_eq!(Dock::run(args!["--init"]).sh(script).output().stdout, "0\n");
-}
-
-#[rstest]
-fn the_status_passes_through_init(#[values(0, 1, 77, 143, 255)] code: i32) {
-    Dock::run(args!["--init"]).sh(format!("exit {code}")).output().exits(code);
-}
-
-#[rstest]
-fn a_signal_of_its_own_ends_the_command_under_init(#[values(1, 2, 6, 9, 10, 11, 15)] signal: i32) {
-    Dock::run(args!["--init"]).sh(format!("kill -{signal} $$; sleep 5")).output().dies_by(signal);
+    assert_eq!(Dock::run(nested(depth, [])).sh(script).output().stdout, "0\n");
 }
 
 #[test]
-fn a_command_that_cannot_start_says_so_under_init() {
-    let ran = Dock::run(args!["--init", "nowhere"]).output().exits(127);
-    assert!(ran.stderr.contains("nowhere"));
-    Dock::run(args!["--init", "/etc/passwd"]).output().exits(126);
-}
-
-#[test]
-fn the_rest_ends_with_the_command_under_init() {
+fn the_rest_ends_with_the_command() {
     // `output` looks for processes that are left.
-    Dock::run(args!["--init"])
+    Dock::run([])
         .sh("setsid sleep 1000 >/dev/null 2>&1 & sleep 1000 >/dev/null 2>&1 & exit 3")
         .output()
         .exits(3);
@@ -43,10 +51,10 @@ fn the_rest_ends_with_the_command_under_init() {
 
 /// I5.
 #[test]
-fn a_killed_supervisor_takes_init_with_it() {
-    let mut instance = Dock::run(args!["--init", "cat"]).spawn().that_repeats();
-    let init = children(instance.pid())[0];
+fn a_killed_supervisor_takes_keeper_and_command_with_it() {
+    let mut instance = Dock::run(args!["cat"]).spawn().that_repeats();
+    let others = [keeper_of(instance.pid()), command_of(instance.pid())];
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();
-    wait_until("init is gone", || !crate::support::is_alive(init));
+    wait_until("both are gone", || !others.iter().any(|pid| crate::support::is_alive(*pid)));
 }

@@ -144,7 +144,7 @@ fn the_hosts_root_is_gone() {
     let roots = table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count();
     assert_eq!(roots, 1, "{table}");
     let listing = Dock::run(args!["--no-nest", "--root", fixture("busybox")])
-        .sh("ls /; cd ../../..; ls; ls /proc/1/root/..")
+        .sh("ls /; cd ../../..; ls; ls /proc/$$/root/..")
         .ok();
     assert!(!listing.contains("opt") && listing.contains("etc"), "{listing}");
 }

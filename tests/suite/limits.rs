@@ -10,7 +10,6 @@ fn field(report: &str, name: &str) -> String {
 
 #[rstest]
 #[case::ends(args!["sleep", "1000"], 124)]
-#[case::under_init(args!["--init", "sleep", "1000"], 124)]
 #[case::needs_a_kill(args!["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"], 137)]
 #[case::stopped(args!["sh", "-c", "kill -STOP $$ & sleep 1000"], 124)]
 fn a_command_ends_in_time<const N: usize>(#[case] words: [std::ffi::OsString; N], #[case] code: i32) {
@@ -59,7 +58,7 @@ fn the_report_tells_how_it_ended(
 ) {
     let dir = scratch();
     let file = dir.path().join("report");
-    Dock::run(args!["--init", "--report", &file]).sh(script).output();
+    Dock::run(args!["--report", &file]).sh(script).output();
     let report = fs::read_to_string(&file).unwrap();
     let seen = ["exit", "signal", "ended_by"].map(|name| field(&report, name));
     assert_eq!(seen, [exit, signal, by], "{report}");

@@ -1,4 +1,4 @@
-use crate::support::{Background, Dock, args, children, fixture, is_alive, scratch, wait_until};
+use crate::support::{Background, Dock, args, command_of, fixture, is_alive, scratch, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
@@ -13,10 +13,11 @@ fn bystander() -> Background {
 
 /// K6.
 #[test]
-fn the_command_is_the_first_process_and_sees_only_its_own() {
+fn the_command_sees_its_keeper_and_itself_alone() {
     let _other = bystander();
     let seen = Dock::run([]).sh("echo $$; cd /proc; echo [0-9]*").ok();
-    assert_eq!(seen, "1\n1");
+    let (pid, all) = seen.split_once('\n').unwrap();
+    assert_eq!(all, format!("1 {pid}"));
 }
 
 /// K6.
@@ -64,22 +65,24 @@ fn proc_of_an_image_is_never_a_link(#[case] target: &str) {
     let image = crate::volumes::user_image();
     fs::remove_dir(image.path().join("proc")).unwrap();
     symlink(target, image.path().join("proc")).unwrap();
-    Dock::run(args!["--root", image.path()]).sh("echo $$; cat /proc/1/comm").output().refused_or(|ran| {
-        assert_eq!(ran.ok(), "1\nsh");
-    });
+    Dock::run(args!["--root", image.path()]).sh("cat /proc/1/comm /proc/$$/comm").output().refused_or(
+        |ran| {
+            assert_eq!(ran.ok(), "selfdock\nsh");
+        },
+    );
 }
 
 #[test]
 fn proc_shows_the_instance_in_a_foreign_image() {
-    let seen = Dock::run(args!["--root", fixture("busybox")]).sh("cat /proc/1/comm; true").ok();
-    assert_eq!(seen, "sh");
+    let seen = Dock::run(args!["--root", fixture("busybox")]).sh("cat /proc/1/comm /proc/$$/comm; true").ok();
+    assert_eq!(seen, "selfdock\nsh");
 }
 
 #[test]
 fn stop_and_continue_reach_the_command() {
     let instance = Dock::run(args!["sh", "-c", "echo up; exec cat"]).spawn();
     instance.line();
-    let command = children(instance.pid())[0];
+    let command = command_of(instance.pid());
     let state = |pid: i32| crate::support::status_of(&pid.to_string(), &["State"]);
     instance.signal(Signal::SIGTSTP);
     wait_until("the command is stopped", || state(command).contains("stopped"));

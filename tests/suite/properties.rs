@@ -75,7 +75,7 @@ pub const PROPERTIES: &[Property] = &[
     property("terminal", "An instance shares the terminal as any job does, and cannot type into it."),
     property(
         "first-process",
-        "With `--init` PID 1 is a reaper, and the command's status and signals pass through it.",
+        "PID 1 is a keeper of selfdock's, and the command an ordinary process with the PID of its supervisor.",
     ),
     property("limits", "A command ends in time, within its limits, and what it used is told."),
     property("handing-over", "What needs no privilege is done by a program that has none."),

@@ -50,8 +50,8 @@ fn an_interactive_shell_has_job_control() {
     let sd = selfdock().display().to_string();
     let mut terminal = Terminal::start(&[&sd, "run", "bash", "--norc", "--noprofile", "-i"]);
     terminal.expect("ready> ");
-    terminal.send("echo pid-$$; tty\n");
-    terminal.expect("pid-1\r\n");
+    terminal.send("echo parent-$PPID; tty\n");
+    terminal.expect("parent-0\r\n");
     terminal.expect("ready> ");
     terminal.send("sleep 1000\n");
     terminal.expect("sleep 1000\r\n");

@@ -6,7 +6,7 @@ mod place;
 mod ran;
 mod terminal;
 
-pub use background::{Background, children, is_alive, wait_until};
+pub use background::{Background, children, command_of, is_alive, is_first, keeper_of, wait_until};
 pub(crate) use dock::args;
 pub use dock::{Dock, instance, instance_of_root, nested};
 pub use place::{about, bin, copy_program, fixture, host_mounts, own_status, scratch, selfdock, status_of};

@@ -22,7 +22,7 @@ pub fn stop_continue_and_interrupt(terminal: &mut Terminal) {
 #[rstest]
 fn control_keys_act_as_without_selfdock(
     #[values("bash", "dash")] name: &str,
-    #[values("run", "run $SELFDOCK run", "run --init", "run $SELFDOCK run --init")] words: &str,
+    #[values("run", "run $SELFDOCK run")] words: &str,
 ) {
     let mut terminal = shell(name);
     // It has started before a key is pressed: a key of this kind discards what was typed before.
@@ -41,9 +41,7 @@ fn control_keys_act_as_without_selfdock(
 }
 
 #[rstest]
-fn a_job_in_the_background_can_be_ended_by_the_shell(
-    #[values("run", "run $SELFDOCK run", "run --init")] words: &str,
-) {
+fn a_job_in_the_background_can_be_ended_by_the_shell(#[values("run", "run $SELFDOCK run")] words: &str) {
     let mut terminal = shell("bash");
     terminal.send(&format!("$SELFDOCK {words} sh -c 'echo up-$((6*7)); exec sleep 1000' &\n"));
     terminal.expect("up-42\r\n");
@@ -52,14 +50,14 @@ fn a_job_in_the_background_can_be_ended_by_the_shell(
 }
 
 #[rstest]
-fn timeout_ends_it(#[values("run", "run $SELFDOCK run", "run --init")] words: &str) {
+fn timeout_ends_it(#[values("run", "run $SELFDOCK run")] words: &str) {
     let mut terminal = shell("bash");
     terminal.send(&format!("timeout 0.5 $SELFDOCK {words} sleep 1000; echo status-$?\n"));
     terminal.expect("status-124");
 }
 
 #[rstest]
-fn a_signal_of_the_terminal_arrives_once(#[values("run", "run $SELFDOCK run", "run --init")] words: &str) {
+fn a_signal_of_the_terminal_arrives_once(#[values("run", "run $SELFDOCK run")] words: &str) {
     let mut terminal = shell("bash");
     let script = "import signal, time\nn = 0\ndef f(*a):\n  global n\n  n += 1\nsignal.signal(2, f)\n\
                   print(\"re\" + \"ady\", flush=True)\nwhile n == 0: time.sleep(0.01)\ntime.sleep(0.3)\n\
@@ -82,7 +80,7 @@ fn a_resize_reaches_the_command() {
 }
 
 #[rstest]
-fn a_closed_terminal_ends_the_instance(#[values("run", "run $SELFDOCK run", "run --init")] words: &str) {
+fn a_closed_terminal_ends_the_instance(#[values("run", "run $SELFDOCK run")] words: &str) {
     let mut terminal = shell("bash");
     terminal.send(&format!("$SELFDOCK {words} sh -c 'echo up-$((6*7)); exec sleep 1000'\n"));
     terminal.expect("up-42\r\n");
@@ -93,7 +91,7 @@ fn a_closed_terminal_ends_the_instance(#[values("run", "run $SELFDOCK run", "run
 #[rstest]
 fn nothing_can_be_typed_into_it(
     #[values("0x5412", "0x5412 | 1 << 32", "0x5412 | 1 << 63", "0x541c", "0x541c | 1 << 40")] request: &str,
-    #[values("run", "run --unprivileged", "run $SELFDOCK run", "run --init")] words: &str,
+    #[values("run", "run --unprivileged", "run $SELFDOCK run")] words: &str,
 ) {
     let mut terminal = shell("bash");
     let script = format!(
@@ -118,16 +116,6 @@ fn nor_by_a_joiner() {
     terminal.send(&format!("$SELFDOCK enter $! python3 -c '{script}'\n"));
     terminal.expect("answer EPERM");
     terminal.send("kill %1\n");
-}
-
-/// I7.
-#[test]
-fn a_terminal_that_is_only_passed_on_is_protected_too() {
-    let script = "import os, subprocess, sys\nm, s = os.openpty()\n\
-                  run = lambda stdin: subprocess.run([sys.argv[1], 'run', 'grep', 'Seccomp:', '/proc/self/status'], \
-                  stdin=stdin, capture_output=True, start_new_session=True).stdout.decode().split()[1]\n\
-                  print(run(s), run(subprocess.DEVNULL))";
-    assert_eq!(Dock::program(args!["python3", "-c", script, selfdock()]).ok(), "2 0");
 }
 
 #[test]

@@ -96,14 +96,16 @@ fn prepare_dev(dest: &Path) -> Result {
     fs::rename(new.keep(), dest).context(format_args!("make '{}'", dest.display()))
 }
 
-/// Capabilities of the installed file: `SETPCAP`, `NET_ADMIN`, `SYS_CHROOT` and `SYS_ADMIN`, permitted and not in
-/// effect. With them the set-uid bit gives no others (capabilities(7)), and a caller with uid 0, whose instances give
-/// root nothing, can nest. Not every file system keeps them, and selfdock works without.
+/// Capabilities of the installed file: `SETPCAP`, `NET_ADMIN`, `SYS_CHROOT`, `SYS_ADMIN` and `CHECKPOINT_RESTORE`,
+/// permitted and not in effect. With them the set-uid bit gives no others (capabilities(7)), and a caller with uid 0,
+/// whose instances give root nothing, can nest. Not every file system keeps them, and selfdock works without.
 fn limit_capabilities(program: &Path) -> Result {
     const REVISION_2: u32 = 0x0200_0000;
-    let permitted: u32 = [8, 12, 18, 21].iter().map(|bit| 1 << bit).sum();
+    let permitted: u64 = [8, 12, 18, 21, 40].iter().map(|bit| 1 << bit).sum();
+    let [low, high] = [permitted as u32, (permitted >> 32) as u32];
+    // Permitted and inheritable, the lower half of each before the upper ones.
     let value: Vec<u8> =
-        [REVISION_2, permitted, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+        [REVISION_2, low, 0, high, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
     match xattr::set(program, CAPABILITIES, &value) {
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
             eprintln!(

@@ -111,7 +111,26 @@ pub fn children(pid: i32) -> Vec<i32> {
 
 /// Whether there is such a process, and it has not ended.
 pub fn is_alive(pid: i32) -> bool {
-    stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X")
+    /// In field 9 of `stat`: it ends, and only waits for others to be waited for. `linux/sched.h`
+    const PF_EXITING: u32 = 4;
+    let ends = |flags: &String| flags.parse::<u32>().is_ok_and(|flags| flags & PF_EXITING != 0);
+    stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X" && !ends(&fields[6]))
+}
+
+/// Who is PID 1 of the innermost PID namespace that it is in.
+pub fn is_first(pid: i32) -> bool {
+    let pids = super::status_of(&pid.to_string(), &["NSpid"]);
+    pids.split(' ').count() > 2 && pids.ends_with(" 1")
+}
+
+/// PID 1 of the instance of a supervisor, as it is seen here.
+pub fn keeper_of(supervisor: i32) -> i32 {
+    children(supervisor).into_iter().find(|pid| is_first(*pid)).expect("a keeper")
+}
+
+/// The command of a supervisor.
+pub fn command_of(supervisor: i32) -> i32 {
+    children(supervisor).into_iter().find(|pid| !is_first(*pid)).expect("a command")
 }
 
 /// The processes of one run.

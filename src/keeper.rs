@@ -1,0 +1,235 @@
+//! The keeper: PID 1 of an instance. It is selfdock's own, so that the command is an ordinary
+//! process; the kernel gives it the orphans, and ends the whole instance when it ends.
+//!
+//! It shares the supervisor's memory and nothing else, on a stack of its own, and cannot be
+//! reached from inside. It is undumpable, as that memory is, from its first instruction to its
+//! last, so that nobody can trace it or look into it. As PID 1 it is not stopped or killed by
+//! any signal from inside (`pid_namespaces(7)`). Its root is an empty directory, since the lists
+//! of mounts in `/proc/1` are open to all. It dies with the supervisor, and does not undo that.
+//!
+//! It has one more duty: it is in the supervisor's process group, and so a witness of what was
+//! sent to the whole group, which the command has got then too.
+#![forbid(unsafe_code)]
+
+use crate::creds::Privileged;
+use crate::error::{Error, OrFail, Result};
+use crate::process::is_stopped;
+use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack};
+use alloc::boxed::Box;
+use core::cell::Cell;
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, chdir, chroot, set_parent_process_death_signal};
+
+/// The supervisor's handle of it.
+pub struct Keeper {
+    pid: Pid,
+    /// It has been waited for: its PID may be another's.
+    gone: Cell<bool>,
+    shared: &'static Shared,
+}
+
+/// What the processes of selfdock that share a memory tell each other.
+pub struct Shared {
+    /// Not 0 while the supervisor lives: the kernel sees to that.
+    supervisor: AtomicI32,
+    /// The keeper is what it has to be.
+    pub keeper: Gate,
+    /// The supervisor has given up all privilege.
+    pub unprivileged: Gate,
+    /// The command is about to be executed: nothing of the instance is missing.
+    pub complete: AtomicU32,
+    /// Signals that the keeper got, and the supervisor has not asked for: bit N-1 for signal N.
+    seen: AtomicU64,
+    /// How often the keeper was asked, and has answered.
+    answers: AtomicU32,
+}
+
+/// Opens once, and then stays open.
+#[derive(Default)]
+pub struct Gate(AtomicU32);
+
+impl Gate {
+    const OPEN: u32 = 1;
+    const AWAITED: u32 = 2;
+
+    /// Opens it.
+    pub fn open(&self) {
+        if self.0.swap(Self::OPEN, Ordering::AcqRel) == Self::AWAITED {
+            sys::wake(&self.0);
+        }
+    }
+
+    /// Waits until it is open. Whoever should open it and ends instead takes the waiting process
+    /// along: the keeper its namespace, and the supervisor the keeper.
+    pub fn wait(&self) {
+        let awaited = self.0.compare_exchange(0, Self::AWAITED, Ordering::AcqRel, Ordering::Acquire);
+        if awaited == Err(Self::OPEN) {
+            return;
+        }
+        while self.0.load(Ordering::Acquire) != Self::OPEN {
+            sys::sleep_while(&self.0, Self::AWAITED, None);
+        }
+    }
+}
+
+impl Shared {
+    /// To be made by the supervisor, before it starts anything.
+    pub fn new() -> Result<&'static Self> {
+        let shared = Box::leak(Box::new(Shared {
+            supervisor: AtomicI32::new(1),
+            keeper: Gate::default(),
+            unprivileged: Gate::default(),
+            complete: AtomicU32::new(0),
+            seen: AtomicU64::new(0),
+            answers: AtomicU32::new(0),
+        }));
+        sys::clear_at_end(&shared.supervisor).or_fail("watch the supervisor")?;
+        Ok(shared)
+    }
+}
+
+/// The question whether a signal was seen. Signals are taken in the order of their numbers, and
+/// this is the last: what came before it has been taken when it is answered.
+const QUESTION: i32 = 64;
+
+/// How long an answer or an end may take. Both are a matter of microseconds, but for a keeper
+/// that somebody outside stopped, or a process that the kernel itself cannot end now.
+const PATIENCE: Moment = Moment { seconds: 5, nanoseconds: 0 };
+
+impl Keeper {
+    /// Starts it as the first process of the PID namespace that this process has made.
+    pub fn start(shared: &'static Shared, privileged: Privileged) -> Result<Self> {
+        let keep = move || Shared::keep(shared, Some(privileged)).report();
+        let pid = sys::start_beside(Stack::Keeper, None, keep).or_fail("start the keeper")?;
+        Ok(Keeper { pid, gone: Cell::new(false), shared })
+    }
+
+    /// A process that is only a witness: for the command of `enter`, whose instance has a keeper.
+    pub fn witness(shared: &'static Shared) -> Result<Self> {
+        let keep = move || Shared::keep(shared, None).report();
+        let pid = sys::start_beside(Stack::Keeper, None, keep).or_fail("start a witness of signals")?;
+        Ok(Keeper { pid, gone: Cell::new(false), shared })
+    }
+
+    /// Whether a signal that the supervisor got was sent to its process group. A group gets a
+    /// signal from its newest process to its oldest (`hlist_add_head_rcu()` in `attach_pid()`,
+    /// kernel/pid.c), so the keeper has it by then.
+    pub fn saw(&self, signal: i32) -> bool {
+        if self.gone.get() {
+            return false;
+        }
+        let bit = |signal: i32| 1 << (signal - 1);
+        if is_stopped(self.pid) {
+            // It was stopped with the group, and what continued the supervisor was for it alone.
+            let _ = sys::kill(self.pid, CONT);
+            self.ask();
+            self.shared.seen.fetch_and(!bit(CONT), Ordering::AcqRel);
+        } else {
+            self.ask();
+        }
+        self.shared.seen.fetch_and(!bit(signal), Ordering::AcqRel) & bit(signal) != 0
+    }
+
+    /// Returns when all signals that it has got so far are noted.
+    fn ask(&self) {
+        let before = self.shared.answers.load(Ordering::Acquire);
+        let Ok(start) = sys::now() else { return };
+        if sys::kill(self.pid, QUESTION).is_err() {
+            return;
+        }
+        while self.shared.answers.load(Ordering::Acquire) == before {
+            let waited = sys::now().map_or(PATIENCE, |now| now.minus(start));
+            let left = PATIENCE.minus(waited);
+            if left == Moment::default() {
+                return;
+            }
+            sys::sleep_while(&self.shared.answers, before, Some(left));
+        }
+    }
+
+    /// To be told of each child of the supervisor that has been waited for.
+    pub fn note_end(&self, pid: Pid) {
+        self.gone.set(self.gone.get() || pid == self.pid);
+    }
+
+    /// Ends it, and with it all that is left in the instance, and waits for that. Gives its status
+    /// as wait(2) has it, unless that was given to somebody else.
+    pub fn end(self) -> Result<Option<i32>> {
+        let failed = "end the instance";
+        if self.gone.get() {
+            return Ok(None);
+        }
+        sys::kill(self.pid, KILL).or_fail(failed)?;
+        let (mut limit, mut left) = (None, PATIENCE);
+        loop {
+            match sys::wait_signal(CHILD_ENDED, Some(left)) {
+                Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(errno) => return Err(Error::of(failed, errno)),
+            }
+            // The kernel lets a PID 1 go when all others are gone, and have been waited for: those
+            // that `CLONE_PARENT` made are children of the supervisor.
+            while let Some((pid, status, _)) = sys::wait(None).or_fail(failed)? {
+                if pid == self.pid {
+                    return Ok(Some(status));
+                }
+            }
+            let now = sys::now().or_fail("read the clock")?;
+            left = limit.get_or_insert(now.plus(PATIENCE)).minus(now);
+            if left == Moment::default() {
+                let why = "the kernel cannot end one of its processes yet";
+                return Err(Error::refused(failed, why).hint("it waits for a device or a file system"));
+            }
+        }
+    }
+}
+
+const KILL: i32 = 9;
+const CHLD: i32 = 17;
+const CONT: i32 = 18;
+const CHILD_ENDED: sys::SignalSet = 1 << (CHLD - 1);
+
+impl Shared {
+    /// The keeper's side, with all signals blocked. Returns only on failure.
+    fn keep(&'static self, privileged: Option<Privileged>) -> Error {
+        match self.become_keeper(privileged) {
+            Ok(()) => self.witness(),
+            Err(error) => error,
+        }
+    }
+
+    fn become_keeper(&self, privileged: Option<Privileged>) -> Result<()> {
+        set_parent_process_death_signal(Some(Signal::KILL)).or_fail("tie the keeper to its supervisor")?;
+        if self.supervisor.load(Ordering::Acquire) == 0 {
+            // It was gone before the wish. The word is cleared before children are told.
+            sys::exit(crate::error::FAILED);
+        }
+        let failed = "empty the keeper";
+        if let Some(privileged) = privileged {
+            // It has no entries while no descriptor is open, and nothing is mounted below it.
+            chroot(c"/proc/self/fdinfo").and_then(|()| chdir(c"/")).or_fail(failed)?;
+            privileged.renounce()?;
+        }
+        // Its children are the orphans of the instance, which the kernel lets go of by itself then.
+        sys::dispose(CHLD, Disposition::Ignored).or_fail(failed)?;
+        // Not even the standard ones: who reads from a pipe of the command's waits for its last writer.
+        sys::close_range(0, u32::MAX).or_fail(failed)?;
+        self.keeper.open();
+        Ok(())
+    }
+
+    fn witness(&self) -> ! {
+        loop {
+            match sys::wait_signal(ALL_SIGNALS, None) {
+                Ok(QUESTION) => {
+                    self.answers.fetch_add(1, Ordering::AcqRel);
+                    sys::wake(&self.answers);
+                }
+                Ok(signal) if signal > 0 => {
+                    self.seen.fetch_or(1 << (signal - 1), Ordering::AcqRel);
+                }
+                _ => {}
+            }
+        }
+    }
+}
