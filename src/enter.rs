@@ -220,7 +220,6 @@ impl Target {
     /// namespace. setns(2)
     pub fn enter_first(&self, caller: Caller, privileged: Option<Privileged>) -> Result<Privileged> {
         let failed = "enter the instance";
-        self.join_group()?;
         let mut first = Namespaces::PROCESS_ID;
         first.set(Namespaces::USER, self.own_user_namespace);
         move_into_thread_name_spaces(self.process.as_fd(), first).or_fail(failed).map_err(|e| {
@@ -233,7 +232,8 @@ impl Target {
         }
     }
 
-    fn join_group(&self) -> Result<()> {
+    /// Joins its control group, with the caller's rights.
+    pub fn join_group(&self) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
         let path = join(&[b"/sys/fs/cgroup", group, b"/cgroup.procs"]);
         let failed = on("join its control group {}", group);

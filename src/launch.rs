@@ -224,6 +224,7 @@ fn enter(
         keep_fds: request.keep_fds.clone(),
     };
     let care = Care::new(request)?;
+    join.target.join_group()?;
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if join.target.own_user_namespace => {

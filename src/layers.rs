@@ -11,28 +11,43 @@ use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::mount::{Kind, enter, make_entry};
-use crate::stage::{Layer, each_entry, show_entry};
+use crate::stage::{Layer, MOST_BINDS, each_entry, entries, show_entry};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+/// How deep the directories may be nested that several layers have something in: each level takes
+/// some hundred bytes of stack and a descriptor for each layer.
+const DEEPEST: usize = 100;
+
 /// Shows in `into` the entries of all layers; the first layer that has a name wins. Takes
 /// at most `budget` binds.
-pub fn merge(privileged: &Privileged, into: &OwnedFd, layers: &[&Layer], budget: &mut usize) -> Result<()> {
+pub fn merge(
+    privileged: &Privileged,
+    into: &OwnedFd,
+    layers: &[&Layer],
+    budget: &mut usize,
+    depth: usize,
+) -> Result<()> {
+    if depth > DEEPEST {
+        let why = "the directories that they share are nested more than 100 deep";
+        return Err(Error::refused("lay root filesystems over each other", why));
+    }
     for (i, layer) in layers.iter().enumerate() {
-        each_entry(layer.dir.as_fd(), "list a layer".into(), &mut |name| {
+        let names = entries(privileged, layer.dir.as_fd(), "list a layer".into(), MOST_BINDS, &too_many)?;
+        for name in names {
             let failed = on("show {} from a layer", name);
             if files::look(into.as_fd(), name).is_ok() {
-                return Ok(());
+                continue;
             }
-            let below = directories(&layers[i..], name)?;
+            let below = directories(privileged, &layers[i..], name)?;
             match below.as_slice() {
                 [] | [_] => {
                     *budget = budget.checked_sub(1).ok_or_else(too_many)?;
                     // The only one with anything in it, if they are directories.
                     let from = below.first().map_or(*layer, |(layer, _)| *layer);
-                    show_entry(privileged, into, from.dir.as_fd(), name, from.attributes).or_fail(failed)
+                    show_entry(privileged, into, from.dir.as_fd(), name, from.attributes).or_fail(failed)?;
                 }
                 several => {
                     make_entry(into, name, Kind::Directory).or_fail(failed)?;
@@ -42,10 +57,10 @@ pub fn merge(privileged: &Privileged, into: &OwnedFd, layers: &[&Layer], budget:
                         let dir = rustix::io::fcntl_dupfd_cloexec(dir, 3).or_fail(failed)?;
                         inner.push(Layer { dir, attributes: layer.attributes });
                     }
-                    merge(privileged, &target, &inner.iter().collect::<Vec<_>>(), budget)
+                    merge(privileged, &target, &inner.iter().collect::<Vec<_>>(), budget, depth + 1)?;
                 }
             }
-        })?;
+        }
     }
     Ok(())
 }
@@ -57,7 +72,11 @@ fn too_many() -> Error {
 
 /// The layers that have a directory of that name with something in it, down to the first that
 /// has something else there. None if the topmost is no directory; the topmost if all are empty.
-fn directories<'l>(layers: &[&'l Layer], name: &[u8]) -> Result<Vec<(&'l Layer, OwnedFd)>> {
+fn directories<'l>(
+    privileged: &Privileged,
+    layers: &[&'l Layer],
+    name: &[u8],
+) -> Result<Vec<(&'l Layer, OwnedFd)>> {
     let mut all: Vec<(&Layer, OwnedFd)> = Vec::new();
     for layer in layers {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -72,7 +91,7 @@ fn directories<'l>(layers: &[&'l Layer], name: &[u8]) -> Result<Vec<(&'l Layer, 
         let mut filled = Vec::with_capacity(all.len());
         let mut spare = None;
         for entry in all {
-            match is_empty(&entry.1) {
+            match is_empty(privileged, &entry.1) {
                 Ok(true) => spare = spare.or(Some(entry)),
                 Ok(false) => filled.push(entry),
                 // Nobody could tell its entries from those below: it is shown alone, or not.
@@ -88,11 +107,13 @@ fn directories<'l>(layers: &[&'l Layer], name: &[u8]) -> Result<Vec<(&'l Layer, 
     Ok(all)
 }
 
-fn is_empty(dir: &OwnedFd) -> Result<bool> {
+fn is_empty(privileged: &Privileged, dir: &OwnedFd) -> Result<bool> {
     let mut empty = true;
-    each_entry(dir.as_fd(), "list a layer".into(), &mut |_| {
-        empty = false;
-        Ok(())
-    })?;
+    privileged.without(|| {
+        each_entry(dir.as_fd(), "list a layer".into(), &mut |_| {
+            empty = false;
+            Ok(())
+        })
+    })??;
     Ok(empty)
 }

@@ -16,6 +16,7 @@ use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use rustix::process::{getgid, getgroups, getuid};
 
 /// A file of names that is larger is left alone: it would cost memory in every instance.
@@ -53,8 +54,8 @@ pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Names> {
         if !plan.own_network {
             names.add_file(HOSTS, privileged)?;
         }
-        names.passwd = entries(PASSWD, &[decimal(getuid().as_raw())]);
-        names.group = entries(GROUP, group_ids());
+        (names.passwd, names.group) = privileged
+            .without(|| (entries(PASSWD, &[decimal(getuid().as_raw())]), entries(GROUP, group_ids())))?;
     }
     Ok(names)
 }
@@ -138,16 +139,13 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
         return Ok(());
     }
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let own = files::place(stage.root(), path, READ, resolve);
-    let own = match own {
-        Ok(fd) => match read(&fd) {
-            Some(text) => text,
-            // Not a file of names: the image keeps what it has.
-            None => return Ok(()),
-        },
-        Err(rustix::io::Errno::NOENT) => b"",
-        Err(_) => return Ok(()),
-    };
+    let own = privileged.without(|| match files::place(stage.root(), path, READ, resolve) {
+        Ok(fd) => read(&fd),
+        Err(Errno::NOENT) => Some(b"" as Bytes),
+        Err(_) => None,
+    })?;
+    // Where it is no file of names the image keeps what it has.
+    let Some(own) = own else { return Ok(()) };
     let mut text = own;
     for entry in entries.iter().filter(|entry| line_of(own, entry.id).is_none()) {
         let end: Bytes = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
@@ -162,14 +160,33 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
     tree.attach(privileged, target).or_fail(on("show {} inside", path)).map(drop)
 }
 
+/// File systems of the kernel's own making: proc, sys, debug, trace, security, cgroup (1 and 2),
+/// bpf, pstore, config, efivar, selinux. `statfs(2)`, `linux/magic.h`
+const PSEUDO: [i64; 12] = [
+    0x9fa0,
+    0x6265_6572,
+    0x6462_6720,
+    0x7472_6163,
+    0x7363_6673,
+    0x0027_e0eb,
+    0x6367_7270,
+    0xcafe_4a11,
+    0x6165_676c,
+    0x6265_6570,
+    0xde5e_81e4,
+    0xf97c_ff8c,
+];
+
 /// Opening waits for nobody: not for the writer of a FIFO, nor for a terminal.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// A regular file of reasonable size, whole.
+/// A regular file of reasonable size, whole. What the kernel makes up when it is read is none: it
+/// has no size, or one that says nothing.
 fn read(fd: &OwnedFd) -> Option<Bytes> {
     let stat = rustix::fs::fstat(fd).ok()?;
     let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= MOST_BYTES)?;
-    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+    let kind = rustix::fs::fstatfs(fd).ok()?.f_type;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() || PSEUDO.contains(&kind) {
         return None;
     }
     files::read(fd.as_fd(), size + 1024, MOST_BYTES).ok()

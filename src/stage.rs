@@ -23,7 +23,7 @@ use rustix::io::Errno;
 const MOST_ENTRIES: usize = 4096;
 
 /// How many binds the layers of a root filesystem may take.
-const MOST_BINDS: usize = 16384;
+pub const MOST_BINDS: usize = 16384;
 
 /// The root directory of an instance, where it needs one of its own, and the tmpfs of other
 /// pieces: room for names only.
@@ -167,7 +167,7 @@ impl<'p> Stage<'p> {
     pub fn stack_roots(&mut self, layers: &[Layer]) -> Result<()> {
         let root = self.begin_own_root()?;
         let layers: Vec<&Layer> = layers.iter().rev().collect();
-        crate::layers::merge(self.privileged, &root, &layers, &mut { MOST_BINDS })?;
+        crate::layers::merge(self.privileged, &root, &layers, &mut { MOST_BINDS }, 0)?;
         self.leave_old_root(root)
     }
 
@@ -416,16 +416,15 @@ impl<'p> Stage<'p> {
 
     /// Gives a directory of ours the entries of `from`: links are copied, all else is bound.
     fn fill(&self, into: &OwnedFd, from: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
-        let mut count = 0;
-        each_entry(from, on("list {}", path), &mut |name| {
-            count += 1;
-            if count > MOST_ENTRIES {
-                let what = on("make a mount point in {}", path);
-                return Err(Error::refused(what, "more than 4096 entries are there already")
-                    .hint("make the mount point in the image"));
-            }
-            show_entry(self.privileged, into, from, name, 0).or_fail(both("show {} in {}", name, path))
-        })
+        let too_many = || {
+            let what = on("make a mount point in {}", path);
+            Error::refused(what, "more than 4096 entries are there already")
+                .hint("make the mount point in the image")
+        };
+        for name in entries(self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
+            show_entry(self.privileged, into, from, name, 0).or_fail(both("show {} in {}", name, path))?;
+        }
+        Ok(())
     }
 }
 
@@ -454,6 +453,27 @@ pub fn show_entry(
     };
     make_entry(into, name, kind)?;
     Detached::copy(privileged, from, name, attributes)?.attach_at(privileged, into, name).map(drop)
+}
+
+/// The names in a directory that is not ours, read with no capability in effect.
+pub fn entries(
+    privileged: &Privileged,
+    dir: BorrowedFd<'_>,
+    failed: Operation<'_>,
+    most: usize,
+    too_many: &dyn Fn() -> Error,
+) -> Result<Vec<Bytes>> {
+    let mut names = Vec::new();
+    privileged.without(|| {
+        each_entry(dir, failed, &mut |name| {
+            if names.len() == most {
+                return Err(too_many());
+            }
+            names.push(join(&[name]));
+            Ok(())
+        })
+    })??;
+    Ok(names)
 }
 
 /// Calls `f` with each name in a directory.

@@ -105,3 +105,18 @@ fn the_time_zone_of_an_image_is_left_alone() {
     fs::write(image.path().join("etc/localtime"), "own").unwrap();
     assert_eq!(Dock::run(args!["--root", image.path()]).sh("cat /etc/localtime").ok(), "own");
 }
+
+/// P8. `/proc/iomem` opens for everyone, and tells more to whoever has `CAP_SYS_ADMIN` in effect.
+#[rstest]
+#[case::passwd("passwd")]
+#[case::group("group")]
+fn what_an_image_shows_as_a_file_of_names_tells_no_more_than_to_its_caller(#[case] name: &str) {
+    let image = user_image();
+    fs::write(image.path().join("etc").join(name), "").unwrap();
+    let file = format!("/img/etc/{name}");
+    let own = Dock::program(args!["cat", "/proc/iomem"]).ok();
+    assert!(own.contains("Kernel code"), "{own}");
+    let outer = args!["-v", image.path(), "/img", "-m", "/proc/iomem", file, selfdock()];
+    let inner = args!["--root", "/img", "run", "cat", format!("/etc/{name}")];
+    assert_eq!(Dock::run(outer.into_iter().chain(inner)).ok(), own);
+}
