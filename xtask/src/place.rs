@@ -10,6 +10,7 @@ use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use xattr::FileExt;
 
 /// One file of an installation: where it comes from, where it goes below the prefix, and its mode.
 pub struct Item {
@@ -104,8 +105,7 @@ fn limit_capabilities(program: &Path) -> Result {
     let permitted: u64 = [8, 12, 18, 21, 40].iter().map(|bit| 1 << bit).sum();
     let [low, high] = [permitted as u32, (permitted >> 32) as u32];
     // Permitted and inheritable, the lower half of each before the upper ones.
-    let value: Vec<u8> =
-        [REVISION_2, low, 0, high, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
+    let value: Vec<u8> = [REVISION_2, low, 0, high, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
     match xattr::set(program, CAPABILITIES, &value) {
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
             eprintln!(
@@ -137,8 +137,42 @@ fn replace(source: &Source, dest: &Path, mode: u32) -> Result {
         limit_capabilities(file.path())?;
     }
     file.as_file().sync_all().context(&what)?;
+    let old = Old::find(dest)?;
     file.persist(dest).context(&what)?;
-    Ok(())
+    old.map_or(Ok(()), |old| old.disarm())
+}
+
+/// A file that is about to lose its name. It lives on where it is open, mounted, or has another name: an instance shows
+/// the selfdock that started it for as long as it lasts. So an older version would stay executable with privilege.
+pub struct Old {
+    file: fs::File,
+    name: String,
+}
+
+impl Old {
+    /// The regular file of this name, if there is one.
+    pub fn find(path: &Path) -> Result<Option<Self>> {
+        let name = format!("'{}'", path.display());
+        match fs::symlink_metadata(path) {
+            Ok(meta) if meta.is_file() => {}
+            _ => return Ok(None),
+        }
+        let file = fs::File::open(path).context(&name)?;
+        Ok(Some(Self { file, name }))
+    }
+
+    /// Takes what gives privilege from it, by descriptor.
+    pub fn disarm(&self) -> Result {
+        let mode = self.file.metadata().context(&self.name)?.mode();
+        let harmless = Permissions::from_mode(mode & 0o777);
+        self.file.set_permissions(harmless).context(format_args!("chmod the old {}", self.name))?;
+        match self.file.remove_xattr(CAPABILITIES) {
+            Err(error) if self.file.get_xattr(CAPABILITIES).unwrap_or_default().is_some() => {
+                Err(format!("take the capabilities of the old {}: {error}", self.name))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// Whoever can write to a directory above a set-uid program can put another in its place.
@@ -190,4 +224,23 @@ fn verify(dest: &Path, item: &Item) -> Result {
 pub fn is_nosuid(path: &Path) -> Result<bool> {
     let about = statvfs(path).context(format_args!("statvfs '{}'", path.display()))?;
     Ok(about.flags().contains(FsFlags::ST_NOSUID))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_keeps_no_privilege_under_another_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let [name, other] = ["name", "other"].map(|name| dir.path().join(name));
+        fs::write(&name, "old").unwrap();
+        fs::set_permissions(&name, Permissions::from_mode(0o6755)).unwrap();
+        fs::hard_link(&name, &other).unwrap();
+        let old = Old::find(&name).unwrap().unwrap();
+        fs::remove_file(&name).unwrap();
+        old.disarm().unwrap();
+        assert_eq!(fs::metadata(&other).unwrap().mode() & 0o7777, 0o755);
+        assert!(Old::find(&name).unwrap().is_none());
+    }
 }

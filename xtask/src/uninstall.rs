@@ -1,7 +1,7 @@
 //! `cargo xtask uninstall`
 
 use crate::install;
-use crate::place::{self, items};
+use crate::place::{self, Old, items};
 use crate::run::{Result, again_as_root, is_root, no_more, run, wants_help};
 use std::io::ErrorKind;
 use std::path::Path;
@@ -26,8 +26,12 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     remove_dev(&prefix.join(place::DEV))?;
     for item in items() {
         let dest = prefix.join(item.dest);
+        let old = Old::find(&dest)?;
         match std::fs::remove_file(&dest) {
-            Ok(()) => println!("removed {}", dest.display()),
+            Ok(()) => {
+                old.map_or(Ok(()), |old| old.disarm())?;
+                println!("removed {}", dest.display());
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 println!("absent {}", dest.display())
             }
