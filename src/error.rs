@@ -278,7 +278,8 @@ fn quote(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'\'');
 }
 
-fn is_unprintable(c: char) -> bool {
+/// Whether a character controls a terminal, or reorders or hides text.
+pub fn is_unprintable(c: char) -> bool {
     matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

@@ -3,7 +3,7 @@
 
 use crate::about::About;
 use crate::cli::{self, Command};
-use crate::error::{Quoted, Result};
+use crate::error::{Quoted, Result, is_unprintable};
 use crate::files;
 use crate::instance::{Instance, is_below};
 use crate::process::{self, Process, count, path, read, words};
@@ -153,7 +153,8 @@ impl core::fmt::Display for Json<'_> {
             for c in chunk.valid().chars() {
                 match c {
                     '"' | '\\' => write!(f, "\\{c}")?,
-                    _ if (c as u32) < 0x20 => write!(f, "\\u{:04x}", c as u32)?,
+                    // As in the table: none of these is above U+FFFF.
+                    _ if is_unprintable(c) => write!(f, "\\u{:04x}", c as u32)?,
                     _ => f.write_char(c)?,
                 }
             }
@@ -172,6 +173,7 @@ mod tests {
     #[test]
     fn json_strings_are_escaped() {
         assert_eq!(format!("{}", Json(b"a\"\\\n\xff")), "\"a\\\"\\\\\\u000a\u{fffd}\"");
+        assert_eq!(format!("{}", Json("\u{7f}\u{9b}\u{202e}é".as_bytes())), "\"\\u007f\\u009b\\u202eé\"");
     }
 
     #[test]
