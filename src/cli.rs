@@ -33,7 +33,7 @@ pub struct Request<'a> {
     pub build: bool,
     /// `--root`, once for each layer
     pub roots: Vec<&'a [u8]>,
-    /// `-v -m -t --dev --mask`
+    /// `-v -m -t --dev --mask --mask-if-exists`
     pub mounts: Vec<Wish<'a>>,
     /// `--here`
     pub here: bool,
@@ -80,7 +80,7 @@ pub enum Wish<'a> {
     Bind { src: &'a [u8], dst: &'a [u8], writable: bool },
     Tmpfs { options: &'a [u8], dst: &'a [u8] },
     Device { path: &'a [u8] },
-    Mask { path: &'a [u8] },
+    Mask { path: &'a [u8], optional: bool },
 }
 
 /// A change to the environment.
@@ -172,7 +172,8 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Syntax, first: &'a [u8], second: &'a [u8
         Id::Map => r.mounts.push(Wish::Bind { src: first, dst: second, writable: false }),
         Id::Tmpfs => r.mounts.push(Wish::Tmpfs { options: first, dst: second }),
         Id::Dev => r.mounts.push(Wish::Device { path: first }),
-        Id::Mask => r.mounts.push(Wish::Mask { path: first }),
+        Id::Mask => r.mounts.push(Wish::Mask { path: first, optional: false }),
+        Id::MaskIfExists => r.mounts.push(Wish::Mask { path: first, optional: true }),
         Id::Here => r.here = true,
         Id::Chdir => once(&mut r.chdir, opt, first)?,
         Id::Env => r.env.push(assignment(first, second)?),

@@ -63,7 +63,7 @@ pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
                 writeln!(out, "map\t{}\t{dst}\tro,nosuid,nodev", Quoted(src))
             }
             What::Tmpfs(tmpfs) => writeln!(out, "tmpfs\t-\t{dst}\t{}", options(tmpfs)),
-            What::Mask => writeln!(out, "mask\t-\t{dst}\tro,nosuid,nodev,noexec"),
+            What::Mask { .. } => writeln!(out, "mask\t-\t{dst}\tro,nosuid,nodev,noexec"),
         };
     }
     for (name, ..) in DEVICES {

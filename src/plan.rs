@@ -56,7 +56,10 @@ pub enum What<'a> {
     /// A private tmpfs.
     Tmpfs(Tmpfs),
     /// Nothing, so that what is there is hidden.
-    Mask,
+    Mask {
+        /// It need not be there.
+        optional: bool,
+    },
 }
 
 /// Options of a tmpfs, from the list of those that are harmless. tmpfs(5).
@@ -120,7 +123,9 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
             }
             insert(&mut plan.mounts, Mount { dst: destination(dst)?, what: What::Bind { src, writable } })?;
         }
-        Wish::Mask { path } => insert(&mut plan.mounts, Mount { dst: destination(path)?, what: What::Mask })?,
+        Wish::Mask { path, optional } => {
+            insert(&mut plan.mounts, Mount { dst: destination(path)?, what: What::Mask { optional } })?;
+        }
         Wish::Device { path } => plan.devices.push(device(path)?),
         Wish::Tmpfs { options, dst } => {
             let tmpfs = Tmpfs::parse(options)?;

@@ -147,13 +147,13 @@ fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<
         stage.prepare_root([&b"dev"[..], b"etc", b"proc", b"tmp"].into_iter())?;
         stage.prepare_root(program.iter().filter_map(|program| components(program.path).next()))?;
     }
-    let mounts = job.plan.mounts.iter().filter(|mount| mount.what != What::Mask);
+    let mounts = job.plan.mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
     stage.prepare_root(mounts.filter_map(|mount| components(mount.dst).next()))
 }
 
 fn hide_directories(stage: &mut Stage<'_>, others: &[Vec<u8>]) -> Result<()> {
     stage.hide_all(HIDDEN.iter().copied().filter(|name| *name != "tmp"))?;
-    others.iter().try_for_each(|name| stage.hide(join(&[b"/", name])))
+    others.iter().try_for_each(|name| stage.hide(join(&[b"/", name])).map(drop))
 }
 
 /// Names in the host's root directory, beyond the well-known, on which something is mounted.
@@ -180,7 +180,12 @@ fn mount_wishes(
 ) {
     for (mount, tree) in mounts.iter().zip(trees) {
         match (&mount.what, tree) {
-            (What::Mask, _) => stage.hide(mount.dst).or_end(),
+            (What::Mask { optional }, _) => {
+                if !stage.hide(mount.dst).or_end() && !optional {
+                    let missing = Error::of(on("hide {}", mount.dst), Errno::NOENT);
+                    Err(missing.hint("--mask-if-exists hides it if it is there")).or_end()
+                }
+            }
             (What::Tmpfs(options), _) => stage.mount_tmpfs(mount.dst, options).or_end(),
             (What::Bind { src, .. }, tree) => {
                 let failed = both("bind {} on {}", src, mount.dst);

@@ -254,17 +254,17 @@ impl<'p> Stage<'p> {
         self.covered.is_some_and(|covered| look() == Ok(covered))
     }
 
-    /// Hides a directory or file of the instance behind an empty one that cannot be written;
-    /// what is not there is fine.
-    pub fn hide(&mut self, path: &[u8]) -> Result<()> {
+    /// Hides a directory or file of the instance behind an empty one that cannot be written.
+    /// Says whether it is there.
+    pub fn hide(&mut self, path: &[u8]) -> Result<bool> {
         let failed = on("hide {}", path);
         let target = match self.open(path, OFlags::empty()) {
             Ok(target) => target,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
             Err(errno) => return Err(Error::of(failed, errno)),
         };
         let cover = match Kind::of(&target).or_fail(failed)? {
-            Kind::Directory if self.is_covered(|| identity(&target)) => return Ok(()),
+            Kind::Directory if self.is_covered(|| identity(&target)) => return Ok(true),
             Kind::Directory => {
                 let privileged = self.privileged;
                 Detached::copy(privileged, self.cover()?, b"", INERT).or_fail(failed)?
@@ -276,7 +276,7 @@ impl<'p> Stage<'p> {
                 self.piece(name, INERT)?
             }
         };
-        cover.attach(self.privileged, target).or_fail(failed).map(drop)
+        cover.attach(self.privileged, target).or_fail(failed).map(|_| true)
     }
 
     /// Hides directories of the host as `hide` does, by path: one call for each instead of

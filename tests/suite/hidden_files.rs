@@ -171,6 +171,11 @@ fn a_mask_in_a_volume_holds_for_the_instance_only() {
 }
 
 #[test]
-fn a_mask_of_nothing_is_fine() {
-    Dock::run(args!["--mask", "/etc/no-such-file", "true"]).ok();
+fn a_mask_of_nothing_is_refused_unless_it_may_be() {
+    for nothing in ["/etc/no-such-file", "/etc/passwd/below", "/no/such/directory"] {
+        Dock::run(args!["--mask", nothing, "true"]).refused("--mask-if-exists");
+        Dock::run(args!["--mask-if-exists", nothing, "true"]).ok();
+    }
+    let ran = Dock::run(args!["--mask-if-exists", "/etc/passwd", "cat", "/etc/passwd"]).output();
+    assert_eq!(ran.stdout, "");
 }

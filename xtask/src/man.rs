@@ -81,7 +81,7 @@ fn about_option(id: Id) -> &'static str {
              16384 files and mode 1777. DST may be /tmp or /dev/shm.\n"
         }
         Id::Dev => "Not pts, shm, mqueue, hugepages and fd, of which an instance has its own or none.\n",
-        Id::Mask => "One that is not there is fine.\n",
+        Id::Mask => "One that is not there is an error.\n",
         Id::Chdir => "DIR is in the instance, and relative to the current directory.\n",
         Id::Timeout => {
             "TIME is in seconds, or ends in s, m, h or d. First comes SIGTERM, and 5 seconds later SIGKILL.\n"
