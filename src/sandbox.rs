@@ -180,11 +180,11 @@ fn mount_wishes(
 ) {
     for (mount, tree) in mounts.iter().zip(trees) {
         match (&mount.what, tree) {
-            (What::Mask { optional }, _) => {
-                if !stage.hide(mount.dst).or_end() && !optional {
-                    let missing = Error::of(on("hide {}", mount.dst), Errno::NOENT);
-                    Err(missing.hint("--mask-if-exists hides it if it is there")).or_end()
-                }
+            (&What::Mask { optional }, _) => {
+                let found = stage.hide(mount.dst).or_end();
+                let missing = || Error::of(on("hide {}", mount.dst), Errno::NOENT);
+                let hint = "--mask-if-exists hides it if it is there";
+                if found || optional { Ok(()) } else { Err(missing().hint(hint)) }.or_end();
             }
             (What::Tmpfs(options), _) => stage.mount_tmpfs(mount.dst, options).or_end(),
             (What::Bind { src, .. }, tree) => {

@@ -123,8 +123,7 @@ pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u
 
 /// Adds the load address to each place that the linker listed. A static position-independent
 /// program has only relative relocations, and `-z pack-relative-relocs` puts them in a
-/// `DT_RELR` table: an even word is the next place; an odd one is a bitmap of the 63 words
-/// after the last. Other tables end the process at once.
+/// `DT_RELR` table, see [`unpack`]. Other tables end the process at once.
 ///
 /// # Safety
 /// As `start`.
@@ -136,34 +135,55 @@ unsafe fn relocate(mut dynamic: *const usize, base: usize) {
     let mut table = 0;
     let mut bytes = 0;
     // SAFETY: the linker's dynamic section ends with DT_NULL, and its table holds `bytes`
-    // bytes, which name words of this program's own writable data.
+    // bytes, which name words of this program's own writable data. Nothing has used these
+    // words yet. They are read and written as volatile, by addresses of which the compiler
+    // knows nothing: so it cannot take them for the constants that they were in its eyes.
     unsafe {
-        while *dynamic != DT_NULL {
-            match *dynamic {
-                DT_RELR => table = *dynamic.add(1),
-                DT_RELRSZ => bytes = *dynamic.add(1),
-                DT_RELASZ if *dynamic.add(1) != 0 => asm!("ud2", options(noreturn)),
+        while dynamic.read_volatile() != DT_NULL {
+            let value = dynamic.add(1).read_volatile();
+            match dynamic.read_volatile() {
+                DT_RELR => table = base.wrapping_add(value),
+                DT_RELRSZ => bytes = value,
+                DT_RELASZ if value != 0 => asm!("ud2", options(noreturn)),
                 _ => {}
             }
             dynamic = dynamic.add(2);
         }
-        let entries = (base + table) as *const usize;
-        let mut place = base as *mut usize;
-        for i in 0..bytes / size_of::<usize>() {
-            let entry = *entries.add(i);
-            if entry & 1 == 0 {
-                place = (base + entry) as *mut usize;
-                *place += base;
-                place = place.add(1);
-            } else {
-                for bit in 0..63 {
-                    if entry >> (bit + 1) & 1 == 1 {
-                        *place.add(bit) += base;
-                    }
+        unpack(
+            bytes / size_of::<usize>(),
+            |i| ptr::with_exposed_provenance::<usize>(table).add(i).read_volatile(),
+            |place| {
+                let place = ptr::with_exposed_provenance_mut::<usize>(base.wrapping_add(place));
+                place.write_volatile(place.read_volatile().wrapping_add(base));
+            },
+        );
+    }
+}
+
+/// Gives each place of a packed table (`DT_RELR`): an even word is the next place; an odd one is a
+/// bitmap of the 63 words after the last.
+#[inline(always)]
+fn unpack(words: usize, word: impl Fn(usize) -> usize, mut each: impl FnMut(usize)) {
+    const WORD: usize = size_of::<usize>();
+    let mut next = 0usize;
+    let mut i = 0;
+    while i < words {
+        let entry = word(i);
+        if entry & 1 == 0 {
+            each(entry);
+            next = entry.wrapping_add(WORD);
+        } else {
+            let (mut bits, mut place) = (entry >> 1, next);
+            while bits != 0 {
+                if bits & 1 == 1 {
+                    each(place);
                 }
-                place = place.add(63);
+                bits >>= 1;
+                place = place.wrapping_add(WORD);
             }
+            next = next.wrapping_add(63 * WORD);
         }
+        i = i.wrapping_add(1);
     }
 }
 
@@ -1028,6 +1048,36 @@ pub fn loopback_up() -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_packed_table_names_each_place_once() {
+        let places = |table: &[usize]| {
+            let mut places = Vec::new();
+            unpack(table.len(), |i| table[i], |place| places.push(place));
+            places
+        };
+        assert_eq!(places(&[]), []);
+        assert_eq!(places(&[0x100, 0x200]), [0x100, 0x200]);
+        // The first and the third word after the place, and the last that a bitmap can name.
+        assert_eq!(places(&[0x100, 1 | 0b101 << 1, 0x400]), [0x100, 0x108, 0x118, 0x400]);
+        assert_eq!(places(&[0x100, 1 | 1 << 63]), [0x100, 0x100 + 63 * 8]);
+        // A second bitmap goes on where the first could have ended.
+        assert_eq!(places(&[0x100, 1, 1 | 1 << 1]), [0x100, 0x100 + 64 * 8]);
+    }
+
+    #[test]
+    fn what_is_asked_of_the_allocator_is_aligned_or_refused() {
+        static ARENA: Arena = Arena::new();
+        ARENA.begin();
+        for align in [1, 2, 64, 4096, 1 << 20] {
+            let room = ARENA.take(Layout::from_size_align(3, align).unwrap()).unwrap();
+            assert_eq!(room % align, 0);
+        }
+        let large = ARENA.take(Layout::from_size_align(3 * CHUNK, 8).unwrap()).unwrap();
+        let small = ARENA.take(Layout::from_size_align(8, 8).unwrap()).unwrap();
+        assert!(!(large..large + 3 * CHUNK).contains(&small));
+        assert_eq!(ARENA.take(Layout::from_size_align(isize::MAX as usize - 7, 8).unwrap()), None);
+    }
 
     fn status_of(child: Pid) -> i32 {
         loop {
