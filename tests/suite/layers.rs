@@ -64,3 +64,14 @@ fn too_many_are_refused() {
     let words = (0..65).flat_map(|_| args!["--root", fixture("busybox")]);
     Dock::run(words.chain(args!["true"])).refused("at most 64");
 }
+
+/// As deep as the caller likes to make them, where each level takes stack of a process with privilege.
+#[test]
+fn shared_directories_that_are_nested_too_deep_are_refused() {
+    let deep = "d/".repeat(1500) + "file";
+    let (one, two) = (layer(&[(&deep, "x")]), layer(&[(&deep, "y")]));
+    Dock::run(stacked(&[&one, &two])).arg("true").refused("100 deep");
+    let fine = "d/".repeat(90) + "file";
+    let (one, two) = (layer(&[(&fine, "x")]), layer(&[(&fine, "y")]));
+    assert_eq!(Dock::run(stacked(&[&one, &two])).sh(format!("cat /{fine}")).ok(), "y");
+}
