@@ -221,14 +221,14 @@ impl Shared {
     fn witness(&self) -> ! {
         loop {
             match sys::wait_signal(ALL_SIGNALS, None) {
-                Ok(QUESTION) => {
+                Ok(taken) if taken.signal == QUESTION => {
                     self.answers.fetch_add(1, Ordering::AcqRel);
                     sys::wake(&self.answers);
                 }
-                Ok(signal) if signal > 0 => {
-                    self.seen.fetch_or(1 << (signal - 1), Ordering::AcqRel);
+                Ok(taken) => {
+                    self.seen.fetch_or(1 << (taken.signal - 1), Ordering::AcqRel);
                 }
-                _ => {}
+                Err(_) => {}
             }
         }
     }

@@ -127,13 +127,17 @@ impl<'a> Watch<'a> {
             let only_others = set != ALL_SIGNALS;
             let limit = if only_others { Some(Moment::default()) } else { left };
             match sys::wait_signal(core::mem::replace(&mut set, ALL_SIGNALS), limit) {
-                Ok(CHLD) => {
+                Ok(sys::Taken { signal: CHLD, by_kernel }) => {
                     if let Some(outcome) = self.look()? {
                         return Ok(outcome);
                     }
+                    if !by_kernel {
+                        // From a process; the kernel's own may have come together with it.
+                        self.pass_on(CHLD)?;
+                    }
                     set = ALL_SIGNALS & !signal_set(CHLD);
                 }
-                Ok(signal) => self.pass_on(signal)?,
+                Ok(taken) => self.pass_on(taken.signal)?,
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(errno) => return Err(Error::of("wait for a signal", errno)),
             }

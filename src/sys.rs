@@ -753,12 +753,26 @@ pub fn dispose(signal: i32, disposition: Disposition) -> Result<()> {
     unsafe { call(nr::RT_SIGACTION, [int(signal), action.as_ptr() as usize, NONE, 8, 0, 0]) }.map(drop)
 }
 
+/// A signal that was taken from the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// Its number.
+    pub signal: i32,
+    /// The kernel sent it, no process. `si_code`, sigaction(2)
+    pub by_kernel: bool,
+}
+
 /// Waits for one of the signals of `set`, which must be blocked. `rt_sigtimedwait(2)`.
-pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<i32> {
+pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
+    // siginfo_t is 128 bytes: si_signo, si_errno, si_code.
+    let mut info = [0i32; 32];
     let limit = timeout.as_ref().map_or(NONE, |t| ptr::from_ref(t) as usize);
-    // SAFETY: reads eight bytes of the set and the timespec, both of this frame.
-    let signal = unsafe { call(nr::RT_SIGTIMEDWAIT, [ptr::from_ref(&set) as usize, NONE, limit, 8, 0, 0]) };
-    signal.map(|signal| i32::try_from(signal).unwrap_or(0))
+    // SAFETY: reads eight bytes of the set and the timespec, and writes at most 128 bytes to
+    // `info`; all are of this frame.
+    unsafe {
+        call(nr::RT_SIGTIMEDWAIT, [ptr::from_ref(&set) as usize, info.as_mut_ptr() as usize, limit, 8, 0, 0])
+    }?;
+    Ok(Taken { signal: info[0], by_kernel: info[2] > 0 })
 }
 
 /// Sends any signal, real-time ones too. kill(2).
