@@ -83,7 +83,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
     if process.ids != Some((caller.uid, caller.gid)) {
         return refuse("it is not yours");
     }
-    if Instance::around(process, &process::all()?, Some(program)).is_none() {
+    if Instance::around(process, Some(program)).is_none() {
         return not_an_instance();
     }
     if !can_be_seen(&process, &pinned) {
@@ -105,12 +105,15 @@ fn representative(named: Process, depth: usize, program: Identity) -> Result<Opt
     if instance.is_none() && (!named_inside || named.program().is_some()) {
         return Ok(Some(named).filter(|_| named_inside));
     }
+    let Some(instance) = instance.or_else(|| Instance::around(named, Some(program))) else {
+        return Ok(None);
+    };
+    if instance.command.program().is_some() {
+        return Ok(Some(instance.command));
+    }
     let all = process::all()?;
-    let instance = instance.or_else(|| Instance::around(named, &all, Some(program)));
-    Ok(instance.map(|instance| {
-        let seen = instance.members(&all).find(|member| member.program().is_some());
-        seen.copied().unwrap_or(instance.command)
-    }))
+    let seen = instance.members(&all).find(|member| member.program().is_some());
+    Ok(Some(seen.copied().unwrap_or(instance.command)))
 }
 
 /// Whether a process can be looked at. A command that has just been started can be in a moment:

@@ -7,7 +7,7 @@
 
 use crate::files;
 use crate::mount::Identity;
-use crate::process::{Process, path};
+use crate::process::{self, Process, path};
 use rustix::process::Pid;
 
 /// An instance, from outside.
@@ -40,7 +40,7 @@ impl Instance {
 
     /// The instance that a process lives in: through the nearest one above it that does not. A
     /// process of `enter` has another supervisor above it, and is known by its PID namespace.
-    pub fn around(process: Process, all: &[Process], program: Option<Identity>) -> Option<Self> {
+    pub fn around(process: Process, program: Option<Identity>) -> Option<Self> {
         let mut above = process;
         while above.depth >= process.depth {
             above = Process::read(above.parent?)?;
@@ -49,6 +49,7 @@ impl Instance {
             return Some(instance);
         }
         let own = namespace(process.pid)?;
+        let all = &process::all().ok()?;
         let keepers = all.iter().filter(|other| other.first() && other.depth == process.depth);
         let supervisors = keepers.filter_map(|keeper| keeper.parent.and_then(Process::read));
         supervisors

@@ -3,7 +3,7 @@
 
 use crate::cli::{self, Request};
 use crate::command::Command;
-use crate::containment::{Containment, Jobs};
+use crate::containment::Containment;
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::enter::{self, Join};
 use crate::error::{Error, OrEnd, OrFail, Result, on, say};
@@ -12,7 +12,7 @@ use crate::mount::Detached;
 use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, End, Outcome, Watch};
-use crate::sys::{self, Disposition, Moment, Stack, Start, Tighten, new};
+use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, Tighten, new};
 use crate::text::{Bytes, decimal};
 use crate::{files, handover, plan, process};
 use alloc::vec::Vec;
@@ -47,8 +47,10 @@ fn go(start: &Start) -> End {
             say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
             End::Exit(0)
         }
-        cli::Command::Run(request) if !request.explain => run(&request, start, caller, privilege).or_end(),
-        cli::Command::Enter(pid, request) => enter(pid, &request, start, caller, privilege).or_end(),
+        cli::Command::Run(request) if !request.explain => {
+            run(&request, start, signals, caller, privilege).or_end()
+        }
+        cli::Command::Enter(pid, request) => enter(pid, &request, start, signals, caller, privilege).or_end(),
         _ => {
             let Err(error) = handover::hand_over(start, privilege, signals);
             sys::exit(error.report())
@@ -77,10 +79,12 @@ pub fn placeholder() -> rustix::io::Result<OwnedFd> {
 fn run(
     request: &Request<'static>,
     start: &Start,
+    signals: SignalSet,
     caller: Caller,
     privilege: Option<Privilege>,
 ) -> Result<End> {
     check_descriptors(&request.keep_fds)?;
+    let (containment, care) = open_files(request, signals)?;
     let cwd = current_directory();
     let job = Job {
         caller,
@@ -88,12 +92,11 @@ fn run(
         command: Command::new(request, &start.environment(), cwd)?,
         program: None,
         hostname: request.hostname,
-        containment: Containment::new(request)?,
+        containment,
         own_network: request.own_network,
         no_nest: request.no_nest,
         keep_fds: request.keep_fds.clone(),
     };
-    let care = Care::new(request)?;
     let need = Need { network: request.own_network, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if request.unprivileged => {
@@ -104,6 +107,17 @@ fn run(
         None => None,
     };
     launch(job, privileged, need, &care)
+}
+
+/// Opens what the caller names to be read or written, with the caller's rights and signals: a file
+/// system that does not answer would keep this process for good else.
+fn open_files(request: &Request<'_>, signals: SignalSet) -> Result<(Containment, Care)> {
+    let any = request.report.is_some() || request.seccomp.is_some();
+    let block = |set| if any { sys::block_only(set).or_fail("unblock signals") } else { Ok(()) };
+    block(signals)?;
+    let opened = Containment::new(request).and_then(|inside| Ok((inside, Care::new(request)?)));
+    block(sys::ALL_SIGNALS)?;
+    opened
 }
 
 /// What the supervisor does beside waiting.
@@ -210,20 +224,21 @@ fn enter(
     pid: u32,
     request: &Request<'static>,
     start: &Start,
+    signals: SignalSet,
     caller: Caller,
     privilege: Option<Privilege>,
 ) -> Result<End> {
     check_descriptors(&request.keep_fds)?;
+    let (containment, care) = open_files(request, signals)?;
     creds::become_undumpable()?;
     let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
     let join = Join {
         target: enter::find_target(pid, caller, own.identity)?,
         command: Command::new(request, &start.environment(), None)?,
         life: own_life()?,
-        jobs: Jobs::of_this_process(request.new_session),
+        jobs: containment.jobs,
         keep_fds: request.keep_fds.clone(),
     };
-    let care = Care::new(request)?;
     join.target.join_group()?;
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {
