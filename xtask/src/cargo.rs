@@ -69,7 +69,8 @@ impl Bare {
 
 /// Builds the programs without a libc.
 pub fn build_bare() -> Result {
-    run(cargo("build").args(["--quiet", "--release", "--locked", "--manifest-path", "xtask/bare/Cargo.toml"]))
+    let args = ["--manifest-path", "xtask/bare/Cargo.toml", "--target-dir", "xtask/bare/target"];
+    run(cargo("build").args(["--quiet", "--release", "--locked"]).args(args))
 }
 
 /// The pairs (target, executable) of cargo's messages.

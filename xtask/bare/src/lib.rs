@@ -17,8 +17,10 @@ pub mod nr {
     pub const OPEN: usize = 2;
     pub const CLOSE: usize = 3;
     pub const POLL: usize = 7;
+    pub const RT_SIGACTION: usize = 13;
     pub const PAUSE: usize = 34;
-    pub const DUP3: usize = 292;
+    pub const ALARM: usize = 37;
+    pub const GETPID: usize = 39;
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
     pub const EXIT_GROUP: usize = 231;
@@ -26,9 +28,9 @@ pub mod nr {
     pub const KILL: usize = 62;
     pub const CHDIR: usize = 80;
     pub const MKDIR: usize = 83;
-    pub const GETPID: usize = 39;
     pub const PTRACE: usize = 101;
     pub const GETUID: usize = 102;
+    pub const SETPGID: usize = 109;
     pub const SETGROUPS: usize = 116;
     pub const SETRESUID: usize = 117;
     pub const SETRESGID: usize = 119;
@@ -36,9 +38,11 @@ pub mod nr {
     pub const PRCTL: usize = 157;
     pub const MOUNT: usize = 165;
     pub const UMOUNT2: usize = 166;
-    pub const CLOCK_GETTIME: usize = 228;
     pub const SCHED_SETAFFINITY: usize = 203;
+    pub const SET_TID_ADDRESS: usize = 218;
+    pub const CLOCK_GETTIME: usize = 228;
     pub const UNSHARE: usize = 272;
+    pub const DUP3: usize = 292;
     pub const PIPE2: usize = 293;
     pub const PRLIMIT64: usize = 302;
     pub const OPEN_TREE: usize = 428;
@@ -109,14 +113,18 @@ pub fn exit(status: usize) -> ! {
     }
 }
 
-/// Room for a child that shares its parent's memory.
+/// Room for children that share their parent's memory: the upper end for one that stays, and the rest for those that
+/// are waited for. What both need is in one page, so that only one is ever touched.
 #[repr(align(4096))]
-struct Stack(core::cell::UnsafeCell<[u8; 8192]>);
+struct Stacks(core::cell::UnsafeCell<[u8; 8192]>);
 
-// SAFETY: one child at a time uses it, since its parent waits.
-unsafe impl Sync for Stack {}
+// SAFETY: one child at a time uses each part.
+unsafe impl Sync for Stacks {}
 
-static STACK: Stack = Stack(core::cell::UnsafeCell::new([0; 8192]));
+static STACKS: Stacks = Stacks(core::cell::UnsafeCell::new([0; 8192]));
+
+/// How much a child has that stays.
+const UPPER: usize = 512;
 
 /// Starts a child in this very memory and waits until it has become another program or has ended, as vfork(2) does;
 /// it has a stack of its own, so nothing of the parent's is overwritten. Gives its PID, or an errno below zero.
@@ -124,8 +132,26 @@ static STACK: Stack = Stack(core::cell::UnsafeCell::new([0; 8192]));
 /// # Safety
 /// `child` must not change what the parent relies on.
 pub unsafe fn vfork(flags: usize, child: extern "C" fn(usize) -> !, argument: usize) -> isize {
-    let flags = flags | flags::CLONE_VM | flags::CLONE_VFORK | flags::SIGCHLD;
-    let top = STACK.0.get() as usize + size_of::<Stack>();
+    // SAFETY: the caller's promise; the one before has left the stack, since its parent waited.
+    unsafe { share(flags | flags::CLONE_VFORK, size_of::<Stacks>() - UPPER, child, argument) }
+}
+
+/// Starts a child that shares this memory for as long as it lives. Gives its PID, or an errno below zero.
+///
+/// # Safety
+/// `child` must not change what the parent relies on, and needs next to no stack. There is only one in a process.
+pub unsafe fn beside(flags: usize, child: extern "C" fn(usize) -> !, argument: usize) -> isize {
+    // SAFETY: the caller's promise.
+    unsafe { share(flags, size_of::<Stacks>(), child, argument) }
+}
+
+/// Starts a child on the stack that ends there.
+///
+/// # Safety
+/// As [`beside`], and nobody else uses that stack.
+unsafe fn share(flags: usize, end: usize, child: extern "C" fn(usize) -> !, argument: usize) -> isize {
+    let flags = flags | flags::CLONE_VM | flags::SIGCHLD;
+    let top = STACKS.0.get() as usize + end;
     let out: isize;
     // SAFETY: the child leaves this code at once, for a function that does not return, on an empty aligned stack. In
     // the parent this is one system call, which clobbers rcx and r11.

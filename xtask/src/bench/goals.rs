@@ -30,7 +30,7 @@ pub fn goals(tables: &[Table]) -> Vec<Goal> {
         let rows = &find("spawn")?.rows;
         rows.iter().find(|row| row.case == TRIVIAL && row.who == who)?.ratio
     };
-    add("bubblewrap's time, in selfdock's", pairs(BUBBLEWRAP), 5.0, true);
+    add("bubblewrap's time, in selfdock's", pairs(BUBBLEWRAP), 4.0, true);
     add("selfdock's time, in the floor's", pairs(FLOOR).map(|ratio| 1.0 / ratio), 1.35, false);
     // The difference is large, so the bare command's drift, which is of a tenth of a millisecond, says nothing of it.
     let slope = find("host-mounts").and_then(|table| a_mount(table, SELFDOCK));

@@ -1,35 +1,36 @@
 //! What an idle instance holds in memory, beyond its command.
 //!
 //! `MemAvailable` will not do: pages that were freed stay on lists of the CPUs for seconds, and are missing
-//! there. So what is in use is added up: small objects, stacks and page tables of the kernel from
-//! /proc/meminfo, as many instances take them, and anonymous memory of the processes of one instance from
-//! /proc/PID/status.
+//! there. So what is in use is added up, as many instances take it: small objects, stacks and page tables of the
+//! kernel, and memory of processes. All of it is the whole machine's, since what processes say of themselves counts
+//! memory that two of them share twice. `proc_meminfo(5)`
 
 use super::Size;
 use super::contenders::{BUBBLEWRAP, Contender, FLOOR, PLAIN, SELFDOCK};
 use super::machine::field;
-use super::pace::{Held, Job};
+use super::pace::Job;
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;
 use crate::run::{Context, Result};
+use std::fs;
 use std::time::Duration;
 
 /// The kernel's counts in /proc/meminfo, and what they are.
-const COUNTS: [(&str, &str); 5] = [
+const COUNTS: [(&str, &str); 6] = [
     ("Slab", "small objects of the kernel"),
     ("KernelStack", "stacks of the kernel"),
     ("PageTables", "page tables"),
     ("Percpu", "memory for each CPU"),
     ("Shmem", "pages of tmpfs"),
+    ("AnonPages", "memory of processes"),
 ];
-const ANONYMOUS: &str = "memory of its processes";
 
 /// The sum, in the table.
 pub const ALL: &str = "in all";
 
-/// Kilobytes, in the order of `COUNTS` with those of processes at the end.
-type Use = [f64; COUNTS.len() + 1];
+/// Kilobytes, in the order of `COUNTS`.
+type Use = [f64; COUNTS.len()];
 
 pub fn section(site: &Site, size: &Size) -> Result<Table> {
     let mut table = Table::new("memory", "Memory of an idle instance, beyond its command's", "kB");
@@ -47,16 +48,16 @@ pub fn section(site: &Site, size: &Size) -> Result<Table> {
         }
     }
     let column = |uses: &[Use], i: usize| Summary::of(uses.iter().map(|one| one[i]).collect());
-    let plain: Vec<f64> = (0..=COUNTS.len()).filter_map(|i| Some(column(&found[0], i)?.median)).collect();
+    let plain: Vec<f64> = (0..COUNTS.len()).filter_map(|i| Some(column(&found[0], i)?.median)).collect();
     for (job, found) in jobs.iter().zip(&found).skip(1) {
         let beyond = |one: &Use| one.iter().zip(&plain).map(|(held, plain)| held - plain).sum();
         let all = Summary::of(found.iter().map(beyond).collect());
         all.into_iter().for_each(|all| table.add(ALL, &job.who, all));
     }
-    for (i, name) in COUNTS.iter().map(|(_, name)| *name).chain([ANONYMOUS]).enumerate() {
+    for (i, (_, name)) in COUNTS.iter().enumerate() {
         for (job, found) in jobs.iter().zip(&found).skip(1) {
             let part = Summary::of(found.iter().map(|one| one[i] - plain[i]).collect());
-            part.into_iter().for_each(|part| table.add(name, &job.who, part));
+            part.into_iter().for_each(|part| table.add(*name, &job.who, part));
         }
     }
     let plain: f64 = plain.iter().sum();
@@ -70,11 +71,11 @@ fn held_by(site: &Site, job: &Job, count: usize) -> Result<Use> {
     let before = kernel()?;
     let held = site.hold(job, count)?;
     let after = kernel()?;
-    let mut each = [0.0; COUNTS.len() + 1];
+    held.end().context(&job.who)?;
+    let mut each = [0.0; COUNTS.len()];
     for (i, (before, after)) in before.iter().zip(after).enumerate() {
         each[i] = (after - before) / count as f64;
     }
-    each[COUNTS.len()] = anonymous(&held);
     Ok(each)
 }
 
@@ -82,29 +83,20 @@ fn held_by(site: &Site, job: &Job, count: usize) -> Result<Use> {
 /// is asked. slabinfo(5).
 fn give_back() {
     std::thread::sleep(Duration::from_millis(500));
-    for cache in std::fs::read_dir("/sys/kernel/slab").into_iter().flatten().flatten() {
+    for cache in fs::read_dir("/sys/kernel/slab").into_iter().flatten().flatten() {
         // Not every kernel has this; the figure is less even there.
-        let _ = std::fs::write(cache.path().join("shrink"), "1");
+        let _ = fs::write(cache.path().join("shrink"), "1");
     }
     std::thread::sleep(Duration::from_millis(100));
 }
 
 fn kernel() -> Result<Vec<f64>> {
-    COUNTS.iter().map(|(name, _)| kilobytes("/proc/meminfo", name)).collect()
+    // What the CPUs have counted for themselves so far. Some kernels say that they found it odd, and have done it.
+    let _ = fs::write("/proc/sys/vm/stat_refresh", "1");
+    COUNTS.iter().map(|(name, _)| kilobytes(name)).collect()
 }
 
-fn kilobytes(file: &str, name: &str) -> Result<f64> {
-    let text = field(file, name).unwrap_or_default();
-    text.trim_end_matches(" kB").parse::<f64>().context(format_args!("{name} in {file}"))
-}
-
-/// Of all processes of the first instance.
-fn anonymous(held: &Held) -> f64 {
-    let mut all = vec![held.first];
-    let mut sum = 0.0;
-    while let Some(pid) = all.pop() {
-        sum += kilobytes(&format!("/proc/{pid}/status"), "RssAnon").unwrap_or(0.0);
-        all.extend(super::pace::children(pid));
-    }
-    sum
+fn kilobytes(name: &str) -> Result<f64> {
+    let text = field("/proc/meminfo", name).unwrap_or_default();
+    text.trim_end_matches(" kB").parse::<f64>().context(format_args!("{name} in /proc/meminfo"))
 }

@@ -139,16 +139,19 @@ pub struct Held {
 }
 
 impl Held {
-    /// A child of the first one.
-    pub fn child_of_first(&self) -> Option<i32> {
-        children(self.first).pop()
+    /// The last process that the first one has started.
+    pub fn youngest_of_first(&self) -> Option<i32> {
+        let pid = self.first;
+        let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        text.split_whitespace().next_back()?.parse().ok()
     }
-}
 
-/// The children of a process.
-pub fn children(pid: i32) -> Vec<i32> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+    /// Ends them, and says whether all have ended.
+    pub fn end(mut self) -> Result {
+        self.input = None;
+        let status = self.child.wait().context("wait for pace")?;
+        if status.success() { Ok(()) } else { Err(format!("something was left of what idled: {status}")) }
+    }
 }
 
 impl Drop for Held {

@@ -1,7 +1,7 @@
 //! The sections, in the order in which they are shown.
 
 use super::contenders::{BUBBLEWRAP, CONTENDERS, Contender, FLOOR, PLAIN, SELFDOCK, bubblewrap, words};
-use super::pace::{Job, Limits, read_samples};
+use super::pace::{Held, Job, Limits, read_samples};
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;
@@ -184,7 +184,7 @@ fn alive(site: &Site, size: &Size) -> Result<Table> {
     for number in [0, 100, 1000, 5000].into_iter().filter(|number| *number <= most) {
         let held = if number > 0 { Some(site.hold(&idle, number)?) } else { None };
         over(site, size, &mut table, number, "alive", &jobs_of(site, &[PLAIN, FLOOR, SELFDOCK]))?;
-        drop(held);
+        held.map_or(Ok(()), Held::end)?;
     }
     Ok(table)
 }
@@ -242,7 +242,9 @@ fn options(site: &Site, size: &Size) -> Result<Table> {
         &["--vol", "/usr", "/new"],
         &["--mask", "/etc/passwd"],
         &["--dev", "/dev/kmsg"],
-        &["--init"],
+        &["--new-session"],
+        &["--no-userns"],
+        &["--seccomp", "none"],
         &["--timeout", "60"],
         &["--rlimit", "nofile=100"],
         &["--net", "none"],
@@ -272,7 +274,7 @@ fn enter(site: &Site, size: &Size) -> Result<Table> {
     let mut table = Table::new("enter", "One command more in a running instance", "µs");
     let idle = Job { who: SELFDOCK.into(), as_root: false, argv: site.run(&[], &[&site.idle]) };
     let held = site.hold(&idle, 1)?;
-    let inside = held.child_of_first().ok_or("an instance has no command")?.to_string();
+    let inside = held.youngest_of_first().ok_or("an instance has no command")?.to_string();
     let supervisor = held.first.to_string();
     let enter = [site.selfdock.as_str(), "enter", &supervisor, &site.nothing];
     let nsenter = ["/usr/bin/nsenter", "--target", &inside, "--mount", "--pid", "--ipc", "--", &site.nothing];
@@ -283,6 +285,7 @@ fn enter(site: &Site, size: &Size) -> Result<Table> {
         Job { who: "nsenter, as root".into(), as_root: true, argv: words(&nsenter) },
     ];
     let rows = site.compare("all CPUs", &jobs, &size.limits(), &mut table.notes)?;
+    held.end()?;
     table.rows.extend(rows);
     Ok(table)
 }

@@ -4,6 +4,7 @@ use super::pace::Job;
 use super::site::Site;
 use crate::run::{Context, Result, line};
 use nix::libc;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -20,11 +21,26 @@ struct Traced {
     pid: Pid,
     /// In a system call, so that the next stop is its end.
     inside: bool,
+    ended: bool,
     calls: Calls,
 }
 
 /// Runs a job once, and gives the calls of each of its processes in the order of their births.
+///
+/// All of it is on one CPU, where each gets its turn. On two, one process might have ended before another, which waits
+/// for a busy CPU, has made its first call.
 pub fn calls(site: &Site, job: &Job, root: &Path) -> Result<Vec<Calls>> {
+    let this = Pid::from_raw(0);
+    let before = sched_getaffinity(this).context("find the CPUs")?;
+    let mut one = CpuSet::new();
+    let first = (0..CpuSet::count()).find(|cpu| before.is_set(*cpu) == Ok(true)).unwrap_or(0);
+    one.set(first).and_then(|()| sched_setaffinity(this, &one)).context("stay on one CPU")?;
+    let calls = trace(site, job, root);
+    sched_setaffinity(this, &before).context("leave the one CPU")?;
+    calls
+}
+
+fn trace(site: &Site, job: &Job, root: &Path) -> Result<Vec<Calls>> {
     let mut command = site.pace();
     command.arg("stop").arg(root).args(site.ids(job)).args(&job.argv);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -40,52 +56,81 @@ pub fn calls(site: &Site, job: &Job, root: &Path) -> Result<Vec<Calls>> {
     waitpid(first, None).context("wait for pace")?;
     ptrace::setoptions(first, options).context("trace pace")?;
     ptrace::syscall(first, None).context("trace pace")?;
-    let mut all = vec![Traced { pid: first, inside: false, calls: Calls::new() }];
-    loop {
-        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
-        let status = waitpid(None, Some(flags)).context("wait for a traced process")?;
+    let mut all = vec![Traced::new(first)];
+    let mut end = None;
+    // To the last one's end, which need not be the first one's: nothing is left for the next run.
+    while all.iter().any(|traced| !traced.ended) {
+        let status = next(&all).context("wait for a traced process")?;
         let Some(pid) = status.pid() else { continue };
-        let traced = find(&mut all, pid);
         let mut signal = None;
         match status {
-            WaitStatus::Exited(..) | WaitStatus::Signaled(..) if pid == first => {
-                return if status == WaitStatus::Exited(first, 0) {
-                    Ok(all.into_iter().map(|traced| traced.calls).collect())
-                } else {
-                    Err(format!("{}: it ended with {status:?}", job.who))
-                };
+            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => {
+                find(&mut all, pid).ended = true;
+                if pid == first {
+                    end = Some(status);
+                }
+                continue;
             }
-            WaitStatus::Exited(..) | WaitStatus::Signaled(..) => continue,
-            WaitStatus::PtraceSyscall(_) => traced.step()?,
+            WaitStatus::PtraceSyscall(_) => find(&mut all, pid).step(),
             // What pace did before is not the program's.
-            WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) if pid == first => traced.calls.clear(),
-            // The stop in which a new process begins.
-            WaitStatus::Stopped(_, Signal::SIGSTOP) => {}
+            WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) if pid == first => {
+                find(&mut all, pid).calls.clear();
+            }
+            // A birth, which its parent's next one can only follow. An error means that the parent was killed.
+            WaitStatus::PtraceEvent(_, _, event) if event != libc::PTRACE_EVENT_EXEC => {
+                if let Ok(child) = ptrace::getevent(pid) {
+                    find(&mut all, Pid::from_raw(child as i32));
+                }
+            }
+            // The stop in which a new process begins. It may come before its parent's.
+            WaitStatus::Stopped(_, Signal::SIGSTOP) => {
+                find(&mut all, pid);
+            }
             WaitStatus::Stopped(_, other) => signal = Some(other),
             _ => {}
         }
         // It may have been killed meanwhile.
         let _ = ptrace::syscall(pid, signal);
     }
+    if end == Some(WaitStatus::Exited(first, 0)) {
+        Ok(all.into_iter().map(|traced| traced.calls).collect())
+    } else {
+        Err(format!("{}: it ended with {end:?}", job.who))
+    }
+}
+
+/// What happens next, to the oldest first, so that who waits for whom is nearly always the same. The kernel would offer
+/// the youngest first.
+fn next(all: &[Traced]) -> nix::Result<WaitStatus> {
+    let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+    for traced in all.iter().filter(|traced| !traced.ended) {
+        match waitpid(traced.pid, Some(flags | WaitPidFlag::WNOHANG))? {
+            WaitStatus::StillAlive => {}
+            status => return Ok(status),
+        }
+    }
+    waitpid(None, Some(flags))
 }
 
 fn find(all: &mut Vec<Traced>, pid: Pid) -> &mut Traced {
     let at = all.iter().position(|traced| traced.pid == pid).unwrap_or(all.len());
     if at == all.len() {
-        all.push(Traced { pid, inside: false, calls: Calls::new() });
+        all.push(Traced::new(pid));
     }
     &mut all[at]
 }
 
 impl Traced {
-    /// A stop at the begin or the end of a system call.
-    fn step(&mut self) -> Result {
+    fn new(pid: Pid) -> Self {
+        Self { pid, inside: false, ended: false, calls: Calls::new() }
+    }
+
+    /// A stop at the begin or the end of a system call. An error means that it was killed.
+    fn step(&mut self) {
         self.inside = !self.inside;
-        if self.inside {
-            let number = ptrace::getregs(self.pid).context("read registers")?.orig_rax;
-            *self.calls.entry(name(number.cast_signed())).or_insert(0) += 1;
+        if let Some(registers) = ptrace::getregs(self.pid).ok().filter(|_| self.inside) {
+            *self.calls.entry(name(registers.orig_rax.cast_signed())).or_insert(0) += 1;
         }
-        Ok(())
     }
 }
 
@@ -96,6 +141,8 @@ macro_rules! names {
             // Newer than the table of the library.
             467 => "open_tree_attr".to_owned(),
             439 => "faccessat2".to_owned(),
+            444 => "landlock_create_ruleset".to_owned(),
+            446 => "landlock_restrict_self".to_owned(),
             other => format!("call {other}"),
         }
     };
@@ -130,5 +177,8 @@ fn name(number: i64) -> String {
     SYS_symlinkat "symlinkat" SYS_umask "umask" SYS_umount2 "umount2" SYS_unshare "unshare"
     SYS_wait4 "wait4" SYS_waitid "waitid" SYS_write "write" SYS_open "open" SYS_rseq "rseq"
     SYS_getrandom "getrandom" SYS_sendto "sendto" SYS_recvfrom "recvfrom" SYS_bind "bind"
-    SYS_chmod "chmod" }
+    SYS_chmod "chmod" SYS_chroot "chroot" SYS_futex "futex" SYS_getcpu "getcpu" SYS_keyctl "keyctl"
+    SYS_pause "pause" SYS_sched_setaffinity "sched_setaffinity" SYS_getpgid "getpgid"
+    SYS_getpgrp "getpgrp" SYS_getsid "getsid" SYS_setpgid "setpgid" SYS_pidfd_send_signal "pidfd_send_signal"
+    SYS_tgkill "tgkill" SYS_rt_sigqueueinfo "rt_sigqueueinfo" }
 }

@@ -4,14 +4,21 @@
 //! filesystem, without a check and without an error message. It is set-uid root in a throwaway prefix, for the user of
 //! the tests and the bench alone. DEV is the prepared `/dev` of an installation.
 //!
+//! It has the same processes. The supervisor makes the PID namespace and starts both others: the keeper, which is
+//! PID 1, gets the orphans and dies with the supervisor, whereupon the kernel ends all that is left; and the program,
+//! in the other namespaces. The end of the program is the end of the keeper, which is waited for, so that nothing of
+//! the instance is there afterwards.
+//!
 //! What is cheaper here than in selfdock is what nothing must be known or verified for: paths are used as they are,
-//! privilege ends with one call, the child shares its parent's memory until exec, and one attribute call does for both
-//! propagation and flags. Where the kernel has `open_tree_attr` (6.15), a copy and its flags are one call too.
+//! privilege ends with one call, and the keeper's only with itself, both children share their parent's memory, and one
+//! attribute call does for both propagation and flags. Where the kernel has `open_tree_attr` (6.15), a copy and its
+//! flags are one call too.
 #![no_std]
 #![no_main]
 
-use bare::{AT_FDCWD, Start, at, call, exit, flags, must, nr, vfork};
+use bare::{AT_FDCWD, Start, at, beside, call, exit, flags, must, nr, vfork};
 use core::ffi::CStr;
+use core::sync::atomic::{AtomicI32, Ordering};
 
 bare::start!(main);
 
@@ -27,6 +34,8 @@ const NOSUID: u64 = 2;
 const NODEV: u64 = 4;
 const NOEXEC: u64 = 8;
 const BIND: usize = 4096;
+
+const SIGKILL: usize = 9;
 
 const AT_RECURSIVE: usize = 0x8000;
 const OPEN_TREE_CLONE: usize = 1;
@@ -48,22 +57,49 @@ const fn private(set: u64) -> Attributes {
 }
 
 fn main(start: &Start) -> ! {
-    let namespaces = flags::CLONE_NEWNS | flags::CLONE_NEWPID | flags::CLONE_NEWIPC;
     let mut status = 0_u32;
-    // SAFETY: the child reads what `start` refers to, and the parent's frame stays while it waits. The status is this
-    // function's own.
+    let alive = AtomicI32::new(1);
+    // SAFETY: this frame stays as long as the process, at whose end the kernel clears the word in it. The keeper reads
+    // that word, and the program's process what `start` refers to. The status is written while this function waits.
     unsafe {
-        let child = vfork(namespaces, instance, core::ptr::from_ref(start) as usize);
-        if child < 0 {
+        must(nr::UNSHARE, [flags::CLONE_NEWPID, 0, 0, 0, 0]);
+        must(nr::SET_TID_ADDRESS, [alive.as_ptr() as usize, 0, 0, 0, 0]);
+        let keeper = beside(0, keep, alive.as_ptr() as usize);
+        let program =
+            vfork(flags::CLONE_NEWNS | flags::CLONE_NEWIPC, instance, core::ptr::from_ref(start) as usize);
+        if keeper < 0 || program < 0 {
             exit(125);
         }
         drop_privilege();
-        must(nr::WAIT4, [child.unsigned_abs(), &raw mut status as usize, 0, 0, 0]);
+        must(nr::WAIT4, [program.unsigned_abs(), &raw mut status as usize, 0, 0, 0]);
+        // With the keeper ends whatever is left in the instance.
+        must(nr::KILL, [keeper.unsigned_abs(), SIGKILL, 0, 0, 0]);
+        must(nr::WAIT4, [keeper.unsigned_abs(), 0, 0, 0, 0]);
     }
     exit(if status & 0x7f == 0 { (status >> 8) as usize } else { 128 + (status & 0x7f) as usize })
 }
 
-/// The child: from a copy of the host's mounts to the program.
+/// The keeper: leaves orphans to the kernel, and does nothing until it is killed.
+extern "C" fn keep(supervisor: usize) -> ! {
+    const PR_SET_PDEATHSIG: usize = 1;
+    const SIGCHLD: usize = 17;
+    /// `struct sigaction` of the kernel, which has `SIG_IGN` first.
+    const IGNORE: [usize; 4] = [1, 0, 0, 0];
+    // SAFETY: a word of the supervisor's frame, and a structure that outlives the call.
+    unsafe {
+        call(nr::PRCTL, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0]);
+        // An end before that told nobody; but the word is cleared before anybody is told.
+        if AtomicI32::from_ptr(supervisor as *mut i32).load(Ordering::Relaxed) == 0 {
+            exit(0);
+        }
+        call(nr::RT_SIGACTION, [SIGCHLD, IGNORE.as_ptr() as usize, 0, 8, 0]);
+        loop {
+            call(nr::PAUSE, [0; 5]);
+        }
+    }
+}
+
+/// The process of the program, which begins with a copy of the host's mounts.
 extern "C" fn instance(start: usize) -> ! {
     // SAFETY: `main` passed the address, and waits.
     let start = unsafe { &*(start as *const Start) };
@@ -95,13 +131,10 @@ extern "C" fn instance(start: usize) -> ! {
 }
 
 fn become_program(start: &Start, program: usize) -> ! {
-    const PR_SET_PDEATHSIG: usize = 1;
-    const SIGKILL: usize = 9;
     // SAFETY: strings, and lists of them, that the kernel made.
     unsafe {
         must(nr::CHDIR, [at(c"/"), 0, 0, 0, 0]);
         drop_privilege();
-        must(nr::PRCTL, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0]);
         let path = at(start.arg(program));
         must(nr::EXECVE, [path, start.argv.add(program) as usize, start.envp as usize, 0, 0]);
     }

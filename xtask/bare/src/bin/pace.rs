@@ -8,7 +8,8 @@
 //! processes.
 //!
 //! `pace hold COUNT UID GID PROGRAM [ARG...]` starts COUNT programs, says `ready` and the PID of the first when as
-//! many bytes have come from them, and ends them when its input ends.
+//! many bytes have come from them, and ends them when its input ends, with all that they started. It fails where
+//! something is left.
 //!
 //! `pace stop ROOT UID GID PROGRAM [ARG...]` has its parent trace it, stops, and then becomes PROGRAM.
 //!
@@ -46,6 +47,8 @@ struct Job {
     envp: *const *const u8,
     /// What it gets as standard output.
     out: usize,
+    /// It gets a process group of its own.
+    apart: bool,
 }
 
 impl Job {
@@ -54,7 +57,7 @@ impl Job {
         start.arg(program);
         // SAFETY: it exists, as just seen.
         let argv = unsafe { start.argv.add(program) }.cast_const();
-        Job { uid: start.number(at), gid: start.number(at + 1), argv, envp: start.envp, out }
+        Job { uid: start.number(at), gid: start.number(at + 1), argv, envp: start.envp, out, apart: false }
     }
 
     /// Starts it.
@@ -71,6 +74,9 @@ extern "C" fn become_job(job: usize) -> ! {
     unsafe {
         let job = &*(job as *const Job);
         must(nr::DUP3, [job.out, 1, 0, 0, 0]);
+        if job.apart {
+            must(nr::SETPGID, [0; 5]);
+        }
         become_user(job.uid, job.gid);
         let error = call(nr::EXECVE, [*job.argv as usize, job.argv as usize, job.envp as usize, 0, 0]);
         fail(b"execve", error.unsigned_abs())
@@ -195,6 +201,8 @@ fn now() -> usize {
 
 // ---- hold ----------------------------------------------------------------------------------
 
+/// Seconds in which something must happen.
+const PATIENCE: usize = 20;
 const MOST_HELD: usize = 1 << 14;
 
 struct Held(UnsafeCell<[u32; MOST_HELD]>);
@@ -206,14 +214,18 @@ static HELD: Held = Held(UnsafeCell::new([0; MOST_HELD]));
 
 #[allow(clippy::cast_possible_truncation)] // PIDs
 fn hold(start: &Start) -> ! {
+    const PR_SET_CHILD_SUBREAPER: usize = 36;
     let count = start.number(2).min(MOST_HELD);
     // SAFETY: the one reference to them.
     let held = unsafe { &mut (&mut *HELD.0.get())[..count] };
     let mut pipe = [0_u32; 2];
     set_out_aside();
-    // SAFETY: two descriptors are written.
-    unsafe { must(nr::PIPE2, [&raw mut pipe as usize, CLOEXEC, 0, 0, 0]) };
-    let job = Job::new(start, 3, 5, pipe[1] as usize);
+    // SAFETY: two descriptors are written. What a program leaves becomes this one's child.
+    unsafe {
+        must(nr::PIPE2, [&raw mut pipe as usize, CLOEXEC, 0, 0, 0]);
+        must(nr::PRCTL, [PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0]);
+    }
+    let job = Job { apart: true, ..Job::new(start, 3, 5, pipe[1] as usize) };
     for pid in &mut *held {
         *pid = job.start() as u32;
     }
@@ -225,33 +237,37 @@ fn hold(start: &Start) -> ! {
         Text::new().string(b"ready ").number(held[0] as usize).string(b"\n").write(OUT);
         while read_some(0) > 0 {}
     }
-    for pid in &*held {
-        end(*pid as usize);
-    }
-    // The last one to hold the pipe is gone when it ends.
-    count_bytes(reader, usize::MAX);
+    end(held);
     if all { exit(0) } else { fail(b"so many did not start", count) }
 }
 
-fn end(pid: usize) {
+/// Ends all of them, and waits until nothing is left. Not every launcher takes its command along when it ends, but
+/// none here makes a process group of its own.
+fn end(held: &[u32]) {
     const SIGKILL: usize = 9;
-    // SAFETY: no pointers. It is a child of this process that has not been waited for.
+    // SAFETY: no pointers. Each is a child of this process that has not been waited for, and leads a group. Where
+    // none ends for a long while, this process is ended by a signal.
     unsafe {
-        must(nr::KILL, [pid, SIGKILL, 0, 0, 0]);
-        call(nr::WAIT4, [pid, 0, 0, 0, 0]);
+        for pid in held {
+            call(nr::KILL, [(*pid as usize).wrapping_neg(), SIGKILL, 0, 0, 0]);
+        }
+        let mut some = 1;
+        while some > 0 {
+            must(nr::ALARM, [PATIENCE, 0, 0, 0, 0]);
+            some = call(nr::WAIT4, [usize::MAX, 0, 0, 0, 0]);
+        }
     }
 }
 
 /// Reads until as many bytes have come, or none comes for a long while.
 fn count_bytes(fd: usize, wanted: usize) -> usize {
     const POLLIN: u64 = 1;
-    const PATIENCE: usize = 20_000;
     let mut seen = 0;
     while seen < wanted {
         // `struct pollfd`: the descriptor, then what to wait for.
         let mut poll = fd as u64 | POLLIN << 32;
         // SAFETY: one such struct.
-        let ready = unsafe { call(nr::POLL, [&raw mut poll as usize, 1, PATIENCE, 0, 0]) };
+        let ready = unsafe { call(nr::POLL, [&raw mut poll as usize, 1, PATIENCE * 1000, 0, 0]) };
         let some = if ready > 0 { read_some(fd) } else { 0 };
         if some == 0 {
             break;
