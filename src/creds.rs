@@ -95,7 +95,7 @@ fn become_caller(caller: Caller) -> Result<()> {
 impl Privilege {
     /// Gives everything up without having used it.
     pub fn discard(self) -> Result<()> {
-        set(CapabilitySet::empty(), CapabilitySet::empty())
+        hold_nothing()
     }
 
     /// Puts `SYS_ADMIN` and what else is needed in effect and gives up the rest.
@@ -206,7 +206,7 @@ impl Privileged {
 
     /// Gives up everything, in a process that never becomes another program.
     pub fn renounce(self) -> Result<()> {
-        set(CapabilitySet::empty(), CapabilitySet::empty())?;
+        hold_nothing()?;
         verify_ids(self.caller)
     }
 
@@ -230,6 +230,11 @@ impl Privileged {
         }
         Ok(())
     }
+}
+
+/// Gives up what may be permitted, in a process that never becomes another program.
+pub fn hold_nothing() -> Result<()> {
+    set(CapabilitySet::empty(), CapabilitySet::empty())
 }
 
 /// Hides this process from the others of the caller. `PR_SET_DUMPABLE`, prctl(2).

@@ -11,7 +11,7 @@
 //! sent to the whole group, which the command has got then too.
 #![forbid(unsafe_code)]
 
-use crate::creds::Privileged;
+use crate::creds::{self, Privileged};
 use crate::error::{Error, OrFail, Result};
 use crate::process::is_stopped;
 use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack};
@@ -101,14 +101,18 @@ impl Keeper {
     /// Starts it as the first process of the PID namespace that this process has made.
     pub fn start(shared: &'static Shared, privileged: Privileged) -> Result<Self> {
         let keep = move || Shared::keep(shared, Some(privileged)).report();
-        let pid = sys::start_beside(Stack::Keeper, None, keep).or_fail("start the keeper")?;
+        let pid =
+            sys::start_beside(Stack::Keeper, None, keep).or_fail("start the keeper").map_err(crowded)?;
         Ok(Keeper { pid, gone: Cell::new(false), shared })
     }
 
-    /// A process that is only a witness: for the command of `enter`, whose instance has a keeper.
+    /// A process that is only a witness: for the command of `enter`, whose instance has a keeper. To
+    /// be started while nothing is in effect.
     pub fn witness(shared: &'static Shared) -> Result<Self> {
         let keep = move || Shared::keep(shared, None).report();
-        let pid = sys::start_beside(Stack::Keeper, None, keep).or_fail("start a witness of signals")?;
+        let pid = sys::start_beside(Stack::Keeper, None, keep)
+            .or_fail("start a witness of signals")
+            .map_err(crowded)?;
         Ok(Keeper { pid, gone: Cell::new(false), shared })
     }
 
@@ -184,6 +188,10 @@ impl Keeper {
     }
 }
 
+fn crowded(error: Error) -> Error {
+    error.hint_if(Errno::AGAIN, "the limit of processes (ulimit -u), or of memory")
+}
+
 const KILL: i32 = 9;
 const CHLD: i32 = 17;
 const CONT: i32 = 18;
@@ -209,6 +217,8 @@ impl Shared {
             // It has no entries while no descriptor is open, and nothing is mounted below it.
             chroot(c"/proc/self/fdinfo").and_then(|()| chdir(c"/")).or_fail(failed)?;
             privileged.renounce()?;
+        } else {
+            creds::hold_nothing()?;
         }
         // Its children are the orphans of the instance, which the kernel lets go of by itself then.
         sys::dispose(CHLD, Disposition::Ignored).or_fail(failed)?;

@@ -20,7 +20,7 @@ use core::sync::atomic::Ordering;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, getpid};
+use rustix::process::{Pid, PidfdFlags, getpid, getppid};
 
 /// Everything from the first instruction in Rust on.
 pub fn main(start: &Start) -> ! {
@@ -34,6 +34,7 @@ fn go(start: &Start) -> End {
     let signals = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals").or_end();
     // shed
     let (caller, privilege) = creds::shed().or_end();
+    end_with_the_outer_supervisor().or_end();
     // parse
     let mut args = Vec::new();
     for arg in start.args() {
@@ -56,6 +57,17 @@ fn go(start: &Start) -> End {
             sys::exit(error.report())
         }
     }
+}
+
+/// A process whose parent is outside of the PID namespace was started by `run` or `enter`, and ends
+/// with its supervisor. Exec of a set-uid program undid that, and so do changes of ids: the wish is
+/// renewed as soon as these are done. `prctl(2)`, `PR_SET_PDEATHSIG`
+fn end_with_the_outer_supervisor() -> Result<()> {
+    if getppid().is_some() {
+        return Ok(());
+    }
+    let signal = Some(rustix::process::Signal::KILL);
+    rustix::process::set_parent_process_death_signal(signal).or_fail("end with the outer supervisor")
 }
 
 /// Takes up descriptors 0 to 2 where they are closed, so that nothing opened later gets one
@@ -240,6 +252,8 @@ fn enter(
         keep_fds: request.keep_fds.clone(),
     };
     join.target.join_group()?;
+    expect_end()?;
+    let witness = Keeper::witness(Shared::new()?)?;
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if join.target.own_user_namespace => {
@@ -253,8 +267,6 @@ fn enter(
             return Err(Error::refused("enter", why).hint("see 'selfdock doctor'"));
         }
     };
-    expect_end()?;
-    let witness = Keeper::witness(Shared::new()?)?;
     let privileged = join.target.enter_first(caller, privileged)?;
     privileged.set_aside()?;
     let for_child = privileged.for_child();

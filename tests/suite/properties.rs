@@ -45,6 +45,10 @@ pub const PROPERTIES: &[Property] = &[
         "inherited-state",
         "No descriptor, signal state or limit of the caller leaks into an instance or breaks it.",
     ),
+    property(
+        "contained",
+        "Signals, keys, sockets, priorities and process limits: nothing inside reaches what is outside by them.",
+    ),
     property("exit-status", "The status is the command's own, or 125, 126 or 127 where there is none."),
     property("environment", "A command gets the caller's environment with exactly the changes asked for."),
     property("network", "With `--net none` there is a loopback interface and nothing else."),

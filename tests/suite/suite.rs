@@ -8,6 +8,7 @@ mod support;
 
 mod any_image;
 mod build;
+mod contained;
 mod devices;
 mod entering;
 mod environment;
