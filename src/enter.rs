@@ -37,8 +37,10 @@ pub struct Target {
     /// Its namespaces beside those of users and processes that are not ours already.
     rest: Namespaces,
     no_new_privs: bool,
-    /// How many filters of system calls it has more than this process.
+    /// How many of our filters of system calls it has more than this process.
     filters: usize,
+    /// And how many of those that forbid user namespaces.
+    beyond: usize,
     /// Its control group, if this process is in another one.
     group: Option<Bytes>,
 }
@@ -158,8 +160,10 @@ fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) 
     let no_new_privs = number(theirs, "NoNewPrivs:") != 0;
     let filters = number(theirs, "Seccomp_filters:").saturating_sub(number(ours, "Seccomp_filters:"));
     let filters = usize::try_from(filters).unwrap_or(usize::MAX);
-    // Each level of instances adds one of ours; of another we do not know what it forbids.
-    if filters > target.depth - depth || number(theirs, "Seccomp:") == 1 {
+    // Each level of instances adds one of ours, and one more for --no-userns. Without no_new_privs
+    // nobody else can; with it we do not know what another forbids.
+    let beyond = filters.saturating_sub(target.depth - depth);
+    if (beyond > 0 && no_new_privs) || number(theirs, "Seccomp:") == 1 {
         return refuse("it has a system-call filter that a joiner would lack");
     }
     if bounding(ours, own_user_namespace) & !bounding(theirs, false) != 0 {
@@ -175,7 +179,8 @@ fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) 
         own_user_namespace,
         rest,
         no_new_privs,
-        filters,
+        filters: filters - beyond,
+        beyond,
         group: other_group(pid)?,
     })
 }
@@ -300,6 +305,9 @@ fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
     join.target.enter_rest(&join.command)?;
     for _ in 0..join.target.filters.max(1) {
         filter::install_default(&privileged)?;
+    }
+    for _ in 0..join.target.beyond {
+        filter::forbid_user_namespaces(&privileged)?;
     }
     close_descriptors(&join.keep_fds)?;
     privileged.relinquish()?;

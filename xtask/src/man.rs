@@ -4,7 +4,7 @@ use crate::options::{Complete, DOCTOR, ENTER, EXAMPLES, GROUPS, Id, OPTIONS, Opt
 use std::fmt::Write as _;
 
 /// When the text was last gone over.
-const DATE: &str = "2026-11-25";
+const DATE: &str = "2026-11-28";
 
 /// selfdock(1), in roff.
 pub fn page() -> String {
@@ -60,8 +60,8 @@ const MORE_EXAMPLES: &[(&str, &str)] = &[
 fn about_command(bit: u8) -> &'static str {
     match bit {
         PS => {
-            "The columns are the PID of selfdock, the PID of the command as seen from here, its age, how deep it is \n\
-             nested, the memory of all its processes, its root filesystem and its command line.\n"
+            "The columns are the PID of the instance, its age, how deep it is nested, the memory of all its\n\
+             processes, its root filesystem and its command line.\n"
         }
         ENTER => {
             "It may be the PID of selfdock, or of any process in the instance; it has to be yours. The joiner is \n\
