@@ -3,10 +3,22 @@
 
 use nix::errno::Errno;
 use nix::mqueue::{MQ_OFlag, MqAttr, mq_open, mq_unlink};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SigEvent, SigSet, SigevNotify, Signal, raise};
 use nix::sys::stat::Mode;
+use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::ClockId;
+use nix::unistd::{Pid, getpgrp, tcsetpgrp};
 use std::ffi::{CStr, CString};
 use std::fs;
-use std::io::Read;
+use std::io::{IsTerminal, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -22,6 +34,14 @@ fn main() {
         ["queue", "remove", name] => mq_unlink(*name).expect("mq_unlink"),
         ["no-argv", program] => no_argv(program),
         ["as-root", program, args @ ..] => as_root(program, args),
+        ["job", program, args @ ..] => job(program, args),
+        ["front", program, args @ ..] => front(program, args),
+        ["blocked", signal] => blocked(signal),
+        ["outlive"] => outlive(),
+        ["abort"] => std::process::abort(),
+        ["alarm"] => alarm(),
+        ["raise", signal] => raise(numbered(signal)).expect("raise"),
+        ["write-too-much"] => write_too_much(),
         _ => panic!("probe: what is {args:?}?"),
     }
 }
@@ -84,7 +104,7 @@ fn as_root(program: &str, args: &[&str]) {
     nix::unistd::setgroups(&[gid]).expect("setgroups");
     nix::unistd::setresgid(gid, gid, gid).expect("setresgid");
     nix::unistd::setresuid(uid, uid, uid).expect("setresuid");
-    let error = std::os::unix::process::CommandExt::exec(std::process::Command::new(program).args(args));
+    let error = Command::new(program).args(args).exec();
     panic!("{program}: {error}");
 }
 
@@ -94,4 +114,103 @@ fn no_argv(program: &str) {
     let nothing: [&CStr; 0] = [];
     let error = nix::unistd::execve(&program, &nothing, &nothing);
     panic!("execve: {error:?}");
+}
+
+fn numbered(signal: &str) -> Signal {
+    signal.parse().ok().and_then(|number: i32| Signal::try_from(number).ok()).expect("a signal")
+}
+
+/// `job PROGRAM ARG...`: starts it as a shell starts a job, in a process group of its own, and in the foreground if
+/// there is a terminal. Tells on stderr all that wait(2) tells.
+fn job(program: &str, args: &[&str]) {
+    let on_terminal = std::io::stdin().is_terminal();
+    let mut command = Command::new(if on_terminal { "/proc/self/exe" } else { program });
+    if on_terminal {
+        command.arg("front").arg(program).stderr(Stdio::piped());
+    } else {
+        command.stderr(duplicate(std::io::stdout()));
+    }
+    let mut child = command.args(args).process_group(0).spawn().expect("start a job");
+    if let Some(mut front) = child.stderr.take() {
+        // It closes when there is a PROGRAM.
+        front.read_to_end(&mut Vec::new()).expect("wait for the job");
+    }
+    let pid = Pid::from_raw(child.id().cast_signed());
+    eprintln!("pid {pid}");
+    loop {
+        match waitpid(pid, Some(WaitPidFlag::WUNTRACED | WaitPidFlag::WCONTINUED)).expect("wait for the job")
+        {
+            WaitStatus::Exited(_, status) => return eprintln!("exited {status}"),
+            WaitStatus::Signaled(_, signal, _) => return eprintln!("signaled {}", signal as i32),
+            WaitStatus::Stopped(_, signal) => eprintln!("stopped {}", signal as i32),
+            WaitStatus::Continued(_) => eprintln!("continued"),
+            other => eprintln!("{other:?}"),
+        }
+    }
+}
+
+/// `front PROGRAM ARG...`: puts its process group into the foreground of the terminal, before there is a PROGRAM that
+/// could read from it. Holds the stderr that it was started with until then, and gives PROGRAM its stdout for that.
+fn front(program: &str, args: &[&str]) {
+    let mut stops = SigSet::empty();
+    stops.add(Signal::SIGTTOU);
+    stops.thread_block().expect("block SIGTTOU");
+    tcsetpgrp(std::io::stdin(), getpgrp()).expect("tcsetpgrp");
+    stops.thread_unblock().expect("unblock SIGTTOU");
+    let _held = duplicate(std::io::stderr());
+    let error = Command::new(program).args(args).stderr(duplicate(std::io::stdout())).exec();
+    panic!("{program}: {error}");
+}
+
+/// It is closed at exec.
+fn duplicate(descriptor: impl AsFd) -> OwnedFd {
+    descriptor.as_fd().try_clone_to_owned().expect("duplicate a descriptor")
+}
+
+/// `blocked N`: blocks a signal, reads a line, says whether the signal is pending, and blocks it no more.
+fn blocked(signal: &str) {
+    let mut set = SigSet::empty();
+    set.add(numbered(signal));
+    set.thread_block().expect("block a signal");
+    say("up");
+    read_line();
+    status(&["SigPnd", "ShdPnd"]);
+    std::io::stdout().flush().expect("flush");
+    set.thread_unblock().expect("unblock a signal");
+    say("alive");
+}
+
+/// `outlive`: wishes no more to end with its parent, and does not end by itself.
+fn outlive() {
+    set_pdeathsig(None).expect("PR_SET_PDEATHSIG");
+    say("up");
+    loop {
+        std::thread::sleep(Duration::from_secs(1000));
+    }
+}
+
+/// `alarm`: a timer's SIGALRM, which nobody handles.
+fn alarm() {
+    let event = SigEvent::new(SigevNotify::SigevSignal { signal: Signal::SIGALRM, si_value: 0 });
+    let mut timer = Timer::new(ClockId::CLOCK_MONOTONIC, event).expect("timer_create");
+    let soon = Expiration::OneShot(Duration::from_millis(1).into());
+    timer.set(soon, TimerSetTimeFlags::empty()).expect("timer_settime");
+    read_line();
+}
+
+/// `write-too-much`: more into a file than the limit allows.
+fn write_too_much() {
+    setrlimit(Resource::RLIMIT_FSIZE, 10, 10).expect("setrlimit");
+    let file = memfd_create(c"file", MFdFlags::empty()).expect("memfd_create");
+    let mut file = fs::File::from(file);
+    while file.write(b"12345").is_ok() {}
+}
+
+fn say(word: &str) {
+    println!("{word}");
+    std::io::stdout().flush().expect("flush");
+}
+
+fn read_line() {
+    std::io::stdin().read_line(&mut String::new()).expect("read a line");
 }

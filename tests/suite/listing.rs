@@ -17,7 +17,8 @@ fn an_instance_is_listed_with_its_command_and_root() {
 #[test]
 fn the_json_is_json() {
     let instance = instance(nested(1, []));
-    let script = "import json, sys\nfor i in json.load(sys.stdin): print(i['pid'], i['level'], i['command'][0], i['command_pid'])";
+    let script = "import json, sys\nfor i in json.load(sys.stdin): \
+                  print(i['pid'], i['level'], i['command'][0], i['command_pid'])";
     let text = Dock::new(args!["ps", "--json"]).ok();
     let seen = Dock::program(args!["python3", "-c", script]).stdin(&text).ok();
     let outer = format!("{} 1 ", instance.pid());

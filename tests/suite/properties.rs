@@ -49,6 +49,10 @@ pub const PROPERTIES: &[Property] = &[
         "contained",
         "Signals, keys, sockets, priorities and process limits: nothing inside reaches what is outside by them.",
     ),
+    property(
+        "one-life",
+        "However it is started and whatever happens to it, a command lives and ends as without selfdock.",
+    ),
     property("exit-status", "The status is the command's own, or 125, 126 or 127 where there is none."),
     property("environment", "A command gets the caller's environment with exactly the changes asked for."),
     property("network", "With `--net none` there is a loopback interface and nothing else."),

@@ -30,6 +30,7 @@ mod mount_points;
 mod nesting_is_monotone;
 mod network;
 mod nothing_left;
+mod one_life;
 mod processes;
 mod read_only_root;
 mod real_programs;

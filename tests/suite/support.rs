@@ -2,16 +2,23 @@
 
 mod background;
 mod dock;
+mod job;
 mod place;
 mod ran;
 mod terminal;
+mod way;
 
-pub use background::{Background, children, command_of, is_alive, is_first, keeper_of, wait_until};
+pub use background::{
+    Background, children, command_of, is_alive, is_first, is_own, keeper_of, tree, wait_until,
+};
 pub(crate) use dock::args;
 pub use dock::{Dock, instance, instance_of_root, nested};
+pub use job::{Job, Story};
 pub use place::{about, bin, copy_program, fixture, host_mounts, own_status, scratch, selfdock, status_of};
 pub use ran::Ran;
 pub use terminal::Terminal;
+pub(crate) use way::every_way;
+pub use way::{Setting, Start, Way, same_as_without};
 
 /// What stands in the files that no test may read; the fixtures of xtask hold it.
 pub const CANARY: &str = "canary-3f9c61d0-must-not-be-seen";

@@ -90,9 +90,11 @@ fn programs(dir: &Path, built: &Built, user: User) -> Result {
     let bare = Bare::built();
     privileged(&bare.floor, &dir.join("bin/floor"), 0o4750, user)?;
     copy(&bare.nothing, &dir.join("bin/nothing"), 0o755)?;
-    let mut compile = Command::new("cc");
-    compile.args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(dir.join("bin/crash"));
-    run(compile.arg(root().join("tests/bin/crash.S")))?;
+    for name in ["crash", "compat"] {
+        let mut compile = Command::new("cc");
+        compile.args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(dir.join("bin").join(name));
+        run(compile.arg(root().join(format!("tests/bin/{name}.S"))))?;
+    }
     make_dir(&dir.join("setuid"), 0o755)?;
     copy(Path::new("/usr/bin/id"), &dir.join("setuid/id"), 0o4755)?;
     privileged(&built.probe, &dir.join("setuid/probe"), 0o4750, user)?;

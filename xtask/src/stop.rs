@@ -14,8 +14,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From here on SIGINT, SIGTERM and SIGHUP no longer end the program: a thread waits for them instead. Programs
-    /// started later have them as usual.
+    /// From here on SIGINT, SIGTERM and SIGHUP no longer end the program: a thread waits for them instead. They are
+    /// blocked for that, and a program that is started later inherits it; the suite is not to, see `Suite::command`.
     pub fn watch() -> Result<Self> {
         let mut signals = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {

@@ -4,7 +4,6 @@ use crate::properties::of_test;
 use crate::run::{Context, Result};
 use crate::stop::Stop;
 use std::io::{BufRead, BufReader};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -74,7 +73,7 @@ impl Suite {
         }
         let mut command = self.command();
         command.args(["--test-threads", threads, "--exact"]).args(&tests);
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().context("start the suite")?;
         stop.guard(child.id());
         let mut outcomes = Vec::new();
@@ -106,14 +105,17 @@ impl Suite {
         Ok(outcomes)
     }
 
-    /// The suite with no privilege and no environment but what the tests are told.
+    /// The suite with no privilege, no environment but what the tests are told, and the signals that a login shell
+    /// gives: none blocked and none ignored, whatever this program does with them or was started with. It leads a
+    /// session without a terminal, from whatever terminal this program was started, and so a process group too.
     fn command(&self) -> Command {
-        let mut command = Command::new("setpriv");
+        let mut command = Command::new("setsid");
         command
+            .arg("setpriv")
             .arg(format!("--reuid={}", self.user.uid))
             .arg(format!("--regid={}", self.user.gid))
             .arg(format!("--groups={}", User::EXTRA_GROUP))
-            .args(["--inh-caps=-all", "--"])
+            .args(["--inh-caps=-all", "--", "env", "--default-signal"])
             .arg(&self.program)
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")

@@ -7,11 +7,12 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::MetadataExt;
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// A started command. Killed when dropped.
 pub struct Background {
@@ -44,6 +45,11 @@ impl Background {
     /// The next line that it prints.
     pub fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("the command prints a line in time")
+    }
+
+    /// A line that it has printed already.
+    pub fn next_line(&self) -> Option<String> {
+        self.lines.try_recv().ok()
     }
 
     /// The same, once it repeats what it is told: it is `cat`, and has started.
@@ -83,7 +89,7 @@ impl Background {
 
     /// Waits until no process of the run is left.
     pub fn leaves_nothing(&self) {
-        wait_until("no process of the run is left", || marked(&self.mark).is_empty());
+        wait_until("no process of the run is left", || left(&self.mark, self.pid()).is_empty());
     }
 }
 
@@ -109,12 +115,29 @@ pub fn children(pid: i32) -> Vec<i32> {
     processes().filter(is_child).collect()
 }
 
-/// Whether there is such a process, and it has not ended.
+/// Whether there is such a process, and it has not ended. One that is exiting has nothing more to give back; a keeper
+/// waits in that state until the host's init has fetched the command, and when it does is its own affair.
 pub fn is_alive(pid: i32) -> bool {
-    /// In field 9 of `stat`: it ends, and only waits for others to be waited for. `linux/sched.h`
-    const PF_EXITING: u32 = 4;
-    let ends = |flags: &String| flags.parse::<u32>().is_ok_and(|flags| flags & PF_EXITING != 0);
-    stat(pid).is_some_and(|fields| fields[0] != "Z" && fields[0] != "X" && !ends(&fields[6]))
+    stat(pid).is_some_and(|fields| is_running(&fields))
+}
+
+/// The same, of what `stat` gives.
+fn is_running(fields: &[String]) -> bool {
+    const EXITING: u32 = 4; // PF_EXITING, include/linux/sched.h
+    let exiting = fields[6].parse::<u32>().is_ok_and(|flags| flags & EXITING != 0);
+    fields[0] != "Z" && fields[0] != "X" && !exiting
+}
+
+/// A process and all that come from it, parents first.
+pub fn tree(pid: i32) -> Vec<i32> {
+    let mut all = vec![pid];
+    let mut next = 0;
+    while next < all.len() {
+        let below = fs::read_to_string(format!("/proc/{0}/task/{0}/children", all[next])).unwrap_or_default();
+        all.extend(below.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+        next += 1;
+    }
+    all
 }
 
 /// Who is PID 1 of the innermost PID namespace that it is in.
@@ -133,14 +156,52 @@ pub fn command_of(supervisor: i32) -> i32 {
     children(supervisor).into_iter().find(|pid| !is_first(*pid)).expect("a command")
 }
 
-/// The processes of one run.
-pub(super) fn marked(mark: &str) -> Vec<i32> {
+/// Whether a process is selfdock's own, a supervisor or a keeper. Nobody can look at those, but for who has made the user
+/// namespace in which they were started.
+pub fn is_own(pid: i32) -> bool {
+    match fs::read_link(format!("/proc/{pid}/exe")) {
+        Ok(exe) => exe == super::selfdock(),
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
+}
+
+/// A set of signals in /proc/PID/status: bit N-1 for signal N.
+pub(super) fn status_set(pid: i32, name: &str) -> u64 {
+    let line = super::status_of(&pid.to_string(), &[name]);
+    line.split(' ').nth(1).and_then(|set| u64::from_str_radix(set, 16).ok()).unwrap_or(0)
+}
+
+/// The processes of one run that have not ended: those that have its mark, and those of its process group, as nobody
+/// can look at a supervisor or a keeper.
+pub(super) fn left(mark: &str, group: i32) -> Vec<i32> {
+    left_of(mark, &[(PROCESS_GROUP, group)])
+}
+
+/// The processes that have a mark in their environment, or one of these values in what `stat` gives.
+pub(super) fn left_of(mark: &str, fields: &[(usize, i32)]) -> Vec<i32> {
     let entry = format!("{MARK}={mark}").into_bytes();
-    let has_it = |pid: &i32| {
+    let has_mark = |pid: i32| {
         let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
         environ.split(|byte| *byte == 0).any(|variable| variable == entry)
     };
-    processes().filter(has_it).collect()
+    let user = nix::unistd::getuid().as_raw();
+    let is_left = |pid: &i32| {
+        let is_own = fs::metadata(format!("/proc/{pid}")).is_ok_and(|dir| dir.uid() == user);
+        let Some(stat) = stat(*pid).filter(|stat| is_running(stat)) else { return false };
+        fields.iter().any(|(field, value)| stat[*field] == value.to_string()) || is_own && has_mark(*pid)
+    };
+    processes().filter(is_left).collect()
+}
+
+/// Places in what `stat` gives.
+pub(super) const PROCESS_GROUP: usize = 2;
+pub(super) const SESSION: usize = 3;
+
+/// Ends processes that may have ended already.
+pub(super) fn kill_all(pids: Vec<i32>) {
+    for pid in pids {
+        let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+    }
 }
 
 fn processes() -> impl Iterator<Item = i32> {

@@ -2,6 +2,7 @@
 
 use super::{Background, Ran, place};
 use std::ffi::{OsStr, OsString};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -53,7 +54,8 @@ impl Dock {
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().expect("a program"));
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        command.args(words).env(MARK, &mark).current_dir("/");
+        // As a shell with job control starts it.
+        command.args(words).env(MARK, &mark).current_dir("/").process_group(0);
         Self { command, mark, timeout: Duration::from_secs(20), stdin: None }
     }
 

@@ -1,12 +1,15 @@
 //! What came of a run, and what must be true of every run.
 
-use super::background::marked;
+use super::background::{kill_all, left};
 use super::{CANARY, Dock, place, wait_until};
+use assert_cmd::assert::Assert;
 use std::cell::RefCell;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::process::{Child, ExitStatus, Output, Stdio};
 use std::sync::Once;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A run that has ended.
@@ -23,37 +26,49 @@ thread_local! {
 }
 
 impl Ran {
-    pub(super) fn new(dock: Dock) -> Self {
+    pub(super) fn new(mut dock: Dock) -> Self {
         let (line, timeout, mark) = (format!("{:?}", dock.command), dock.timeout, dock.mark);
         let start = Instant::now();
-        let mut command = assert_cmd::Command::from_std(dock.command);
-        if let Some(text) = dock.stdin {
-            command.write_stdin(text);
+        let command = dock.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
+        let group = child.id().cast_signed();
+        let mut stdin = child.stdin.take().expect("stdin is a pipe");
+        let text = dock.stdin.unwrap_or_default();
+        // Who does not read to the end closes the pipe, which is not a mistake.
+        let writer = std::thread::spawn(move || drop(stdin.write_all(&text)));
+        let stdout = read_all(child.stdout.take().expect("stdout is a pipe"));
+        let stderr = read_all(child.stderr.take().expect("stderr is a pipe"));
+        let status = wait_at_most(&mut child, timeout);
+        if status.is_none() {
+            kill_all(left(&mark, group));
         }
-        let done = command.timeout(timeout).output().unwrap_or_else(|error| panic!("{line}: {error}"));
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        let ran = Self {
-            status: done.status,
-            stdout: text(done.stdout),
-            stderr: text(done.stderr),
-            took: start.elapsed(),
+        let status = status.map_or_else(|| child.wait().expect("wait"), |status| status);
+        let text = |reader: JoinHandle<Vec<u8>>| {
+            String::from_utf8_lossy(&reader.join().expect("read a pipe")).into_owned()
         };
+        let ran = Self { status, stdout: text(stdout), stderr: text(stderr), took: start.elapsed() };
+        writer.join().expect("write into a pipe");
         log(&line, Some(&ran));
         assert!(ran.took < timeout, "it was still running after {timeout:?}");
         assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY), "the canary was seen");
-        wait_until("no process of the run is left", || marked(&mark).is_empty());
+        wait_until("no process of the run is left", || left(&mark, group).is_empty());
         ran
     }
 
     /// It succeeded with nothing to complain about.
     pub fn ok(&self) -> String {
-        assert!(self.status.success() && self.stderr.is_empty(), "it did not succeed in silence");
+        self.claim().success().stderr("");
         self.stdout.trim_end().to_owned()
     }
 
     pub fn exits(self, code: i32) -> Self {
-        assert_eq!(self.status.code(), Some(code), "exit status");
+        self.claim().code(code);
         self
+    }
+
+    fn claim(&self) -> Assert {
+        let (stdout, stderr) = (self.stdout.clone().into_bytes(), self.stderr.clone().into_bytes());
+        Assert::new(Output { status: self.status, stdout, stderr })
     }
 
     pub fn dies_by(self, signal: i32) -> Self {
@@ -81,6 +96,26 @@ impl Ran {
             check(&self);
         }
     }
+}
+
+/// The status of a child that ends in time.
+fn wait_at_most(child: &mut Child, limit: Duration) -> Option<ExitStatus> {
+    let start = Instant::now();
+    loop {
+        let status = child.try_wait().expect("wait");
+        if status.is_some() || start.elapsed() > limit {
+            return status;
+        }
+        std::thread::sleep(Duration::from_micros(500));
+    }
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("read a pipe");
+        bytes
+    })
 }
 
 /// Notes what is run, for the report of a failure.

@@ -1,15 +1,15 @@
 //! A real terminal, for what is interactive.
 
-use super::background::marked;
+use super::background::{SESSION, kill_all, left_of};
 use super::dock::MARK;
 use super::{place, ran};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, poll};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
+use nix::sys::stat::Mode;
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -37,19 +37,14 @@ impl Terminal {
     pub fn start(words: &[&str]) -> Self {
         ran::report_panics();
         ran::log(&format!("on a terminal: {words:?}"), None);
-        let pty = nix::pty::openpty(None, None).expect("openpty");
-        for end in [&pty.master, &pty.slave] {
-            fcntl(end, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).expect("close it at exec");
-        }
-        let end = || File::from(pty.slave.try_clone().expect("duplicate the terminal"));
+        let (master, slave) = open_terminal();
+        let end = || slave.try_clone().expect("duplicate the terminal");
         let mut command = Command::new("setsid");
-        // As a terminal would start it: nothing is ignored.
-        command.args(["--ctty", "--wait", "env", "--default-signal"]).args(words);
+        command.args(["--ctty", "--wait"]).args(words);
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("terminal-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         command.env(MARK, &mark).env("PS1", "ready> ").env("TERM", "dumb").env("SELFDOCK", place::selfdock());
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("start setsid");
-        let master = File::from(pty.master);
         let reader = master.try_clone().expect("duplicate the terminal");
         let (send, output) = channel();
         let closed = Arc::new(AtomicBool::new(false));
@@ -109,7 +104,15 @@ impl Terminal {
     /// Takes the terminal away, as a window that is closed, and waits until nothing of the session is left.
     pub fn close_and_leave_nothing(mut self) {
         self.hang_up();
-        super::wait_until("nothing of the session is left", || marked(&self.mark).is_empty());
+        super::wait_until("nothing of the session is left", || {
+            let _ = self.child.try_wait();
+            self.left().is_empty()
+        });
+    }
+
+    /// Those that have the mark, and those of the session: nobody can look at a supervisor or a keeper.
+    fn left(&self) -> Vec<i32> {
+        left_of(&self.mark, &[(SESSION, self.child.id().cast_signed())])
     }
 
     /// Closes the outer end: the kernel tells the session.
@@ -132,6 +135,16 @@ impl Terminal {
     }
 }
 
+/// Both ends of a new pseudo-terminal, the outer one first. No program that is started meanwhile gets one of them.
+pub(super) fn open_terminal() -> (File, File) {
+    let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+    let master = posix_openpt(flags).expect("posix_openpt");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("unlock the terminal");
+    let name = ptsname_r(&master).expect("the name of the terminal");
+    let slave = open(name.as_str(), flags, Mode::empty()).expect("open the terminal");
+    (File::from(OwnedFd::from(master)), File::from(slave))
+}
+
 /// Passes on what the terminal shows, until it is closed at either end.
 fn read_until(mut terminal: File, stop: &AtomicBool, send: &Sender<Vec<u8>>) {
     let mut buffer = [0; 4096];
@@ -151,9 +164,7 @@ fn read_until(mut terminal: File, stop: &AtomicBool, send: &Sender<Vec<u8>>) {
 impl Drop for Terminal {
     fn drop(&mut self) {
         self.hang_up();
-        for pid in marked(&self.mark) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+        kill_all(self.left());
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,0 +1,206 @@
+//! A command as a shell starts it: a job, of which is told whatever wait(2) tells.
+
+use super::background::{
+    DEADLINE, PROCESS_GROUP, SESSION, is_own, kill_all, left_of, status_set, tree, wait_until,
+};
+use super::dock::MARK;
+use super::terminal::open_terminal;
+use super::{place, ran};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+/// A job of a shell that leads a session: `probe job`. Killed when dropped.
+pub struct Job {
+    shell: Child,
+    /// What is typed, or written into a pipe.
+    input: Option<File>,
+    output: Option<Lines>,
+    events: Lines,
+    pid: i32,
+    mark: String,
+    seen: Story,
+    ended: bool,
+}
+
+/// All that a shell and the reader of a pipe see of a command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Story {
+    /// `stopped N`, `continued`, `exited N`, `signaled N`
+    pub events: Vec<String>,
+    /// The lines that it prints.
+    pub output: Vec<String>,
+}
+
+impl Job {
+    /// Starts these words, with or without a controlling terminal. stderr goes where stdout goes.
+    pub fn start(words: &[OsString], dir: &Path, on_terminal: bool) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        ran::report_panics();
+        ran::log(&format!("as a job{}: {words:?}", if on_terminal { " on a terminal" } else { "" }), None);
+        let mut command = Command::new("setsid");
+        let mark = format!("job-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        command.args(on_terminal.then_some("--ctty")).arg(place::bin("probe")).arg("job").args(words);
+        command.env(MARK, &mark).current_dir(dir).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let master = on_terminal.then(|| {
+            let (master, slave) = open_terminal();
+            command.stdin(slave);
+            master
+        });
+        if !on_terminal {
+            command.stdin(Stdio::piped());
+        }
+        let mut shell = command.spawn().expect("start setsid");
+        // This end of the terminal closes with it.
+        drop(command);
+        let pipe = shell.stdin.take().map(|stdin| File::from(OwnedFd::from(stdin)));
+        let output = Lines::new(shell.stdout.take().expect("stdout is a pipe"));
+        let mut events = Lines::new(shell.stderr.take().expect("stderr is a pipe"));
+        let first = events.next().unwrap_or_default();
+        let pid = first.strip_prefix("pid ").and_then(|pid| pid.parse().ok());
+        let pid = pid.unwrap_or_else(|| panic!("the job has no PID: {first}"));
+        let (input, output, seen) = (master.or(pipe), Some(output), Story::default());
+        Self { shell, input, output, events, pid, mark, seen, ended: false }
+    }
+
+    /// Of what the shell has started.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// The next line that it prints, which must be this.
+    pub fn prints(&mut self, text: &str) {
+        assert_eq!(self.line(), text);
+    }
+
+    /// The next line that it prints.
+    pub fn line(&mut self) -> String {
+        let line = self.output.as_mut().expect("its output is read").next();
+        let line = line.unwrap_or_else(|| panic!("it prints no line more: {:?}", self.seen));
+        self.seen.output.push(line.clone());
+        line
+    }
+
+    /// Waits for what the shell is told next, which must be this.
+    pub fn becomes(&mut self, event: &str) {
+        let next = self.events.next();
+        self.seen.events.extend(next.clone());
+        assert_eq!(next.as_deref(), Some(event), "{:?}", self.seen);
+    }
+
+    /// Types a line.
+    pub fn tell(&mut self, line: &str) {
+        // It may have ended: then there is nobody to read.
+        let _ = writeln!(self.input.as_mut().expect("its input is open"), "{line}");
+    }
+
+    /// Sends a signal to the one process that the shell has started.
+    pub fn signal(&self, number: i32) {
+        kill(Pid::from_raw(self.pid), signal(number)).expect("send a signal");
+    }
+
+    /// Sends a signal to the process group of the job.
+    pub fn signal_group(&self, number: i32) {
+        killpg(Pid::from_raw(self.pid), signal(number)).expect("send a signal to the group");
+    }
+
+    /// Waits until every process of selfdock's own has dealt with what it was sent. They take signals one by one, so
+    /// what is not pending has been taken, and who sleeps again has passed it on. From the outermost inwards, as
+    /// signals go.
+    pub fn settle(&self) {
+        for pid in tree(self.pid).into_iter().filter(|pid| is_own(*pid)) {
+            wait_until("a supervisor has passed its signals on", || {
+                let pending = status_set(pid, "SigPnd") | status_set(pid, "ShdPnd");
+                let state = place::status_of(&pid.to_string(), &["State"]);
+                pending == 0 && !state.starts_with("State: R") && !state.starts_with("State: D")
+            });
+        }
+    }
+
+    /// Takes the terminal away, as a window that is closed; or closes the pipe.
+    pub fn hang_up(&mut self) {
+        self.input = None;
+    }
+
+    /// Reads its output no more.
+    pub fn close_output(&mut self) {
+        self.output = None;
+    }
+
+    /// Waits for its end, and that nothing is left. Tells all that was seen.
+    pub fn story(mut self) -> Story {
+        while let Some(event) = self.events.next() {
+            self.seen.events.push(event);
+        }
+        while let Some(line) = self.output.as_mut().and_then(Lines::next) {
+            self.seen.output.push(line);
+        }
+        self.shell.wait().expect("wait for the shell");
+        wait_until("no process of the job is left", || self.left().is_empty());
+        self.ended = true;
+        std::mem::take(&mut self.seen)
+    }
+
+    fn left(&self) -> Vec<i32> {
+        left_of(&self.mark, &[(PROCESS_GROUP, self.pid), (SESSION, self.shell.id().cast_signed())])
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        kill_all(self.left());
+        let _ = self.shell.kill();
+        let _ = self.shell.wait();
+    }
+}
+
+fn signal(number: i32) -> Signal {
+    Signal::try_from(number).expect("a signal")
+}
+
+/// Lines from a pipe, each of which must come in time.
+struct Lines {
+    from: File,
+    read: Vec<u8>,
+}
+
+impl Lines {
+    fn new(from: impl Into<OwnedFd>) -> Self {
+        Self { from: File::from(from.into()), read: Vec::new() }
+    }
+
+    /// The next one, or none where nobody is left to write one.
+    fn next(&mut self) -> Option<String> {
+        let start = Instant::now();
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.read.drain(..=end).collect();
+                return Some(String::from_utf8_lossy(&line[..end]).into_owned());
+            }
+            let left = DEADLINE.saturating_sub(start.elapsed());
+            let mut ready = [PollFd::new(self.from.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut ready, PollTimeout::try_from(left).expect("a short time")) {
+                Ok(0) => panic!("waited {DEADLINE:?} in vain for a line"),
+                Ok(_) => {}
+                Err(_) => continue,
+            }
+            let mut buffer = [0; 4096];
+            match self.from.read(&mut buffer).expect("read from a pipe") {
+                0 if self.read.is_empty() => return None,
+                0 => return Some(String::from_utf8_lossy(&std::mem::take(&mut self.read)).into_owned()),
+                count => self.read.extend(&buffer[..count]),
+            }
+        }
+    }
+}
