@@ -63,11 +63,11 @@ impl<'a> Command<'a> {
 
     /// Becomes the command. Returns only on failure. execve(2), exec(3).
     pub fn exec(&self) -> Error {
+        let argv = Pointers::new(self.words);
+        let envp = Pointers::new(self.environment);
         if let Err(error) = limits::set(self.limits) {
             return error;
         }
-        let argv = Pointers::new(self.words);
-        let envp = Pointers::new(self.environment);
         let name = self.words[0].to_bytes();
         if name.contains(&b'/') {
             let errno = self.attempt(self.words[0], &argv, &envp);

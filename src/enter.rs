@@ -8,6 +8,7 @@
 //! joiner takes on what the target is restricted by, or is refused.
 #![forbid(unsafe_code)]
 
+use crate::cli;
 use crate::command::Command;
 use crate::containment::{Jobs, have_own_keys};
 use crate::creds::{self, Caller, Privileged};
@@ -16,7 +17,9 @@ use crate::files;
 use crate::filter;
 use crate::instance::Instance;
 use crate::mount::{Identity, find, identity};
-use crate::process::{self, Process, count, ends_within, field, has_ended, path, read, status, words};
+use crate::process::{
+    self, Process, arguments, count, ends_within, field, has_ended, path, read, status, words,
+};
 use crate::sandbox::close_descriptors;
 use crate::sys;
 use crate::text::{Bytes, decimal, join};
@@ -25,22 +28,17 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use rustix::thread::{ThreadNameSpaceType as Namespaces, move_into_thread_name_spaces};
+use rustix::thread::move_into_link_name_space;
 
 /// An instance to enter, by one of its processes.
 pub struct Target {
     process: OwnedFd,
     root: OwnedFd,
     cwd: OwnedFd,
-    /// It has a user namespace of its own.
-    pub own_user_namespace: bool,
-    /// Its namespaces beside those of users and processes that are not ours already.
-    rest: Namespaces,
+    spaces: Spaces,
     no_new_privs: bool,
-    /// How many of our filters of system calls it has more than this process.
-    filters: usize,
-    /// And how many of those that forbid user namespaces.
-    beyond: usize,
+    /// Its filters of system calls, all of them ours.
+    filters: Vec<OurFilter>,
     /// Its control group, if this process is in another one.
     group: Option<Bytes>,
 }
@@ -53,10 +51,38 @@ pub struct Join<'a> {
     pub command: Command<'a>,
     /// Ready when the supervisor is gone.
     pub life: OwnedFd,
+    /// Opens when the supervisor holds no privilege any more.
+    pub gate: Gate,
     /// Its process group and session.
     pub jobs: Jobs,
     /// `--keep-fd`
     pub keep_fds: Vec<u32>,
+}
+
+/// Opens once, for a process with a memory of its own. eventfd(2)
+pub struct Gate(OwnedFd);
+
+impl Gate {
+    /// A closed one.
+    pub fn new() -> Result<Self> {
+        let flags = rustix::event::EventfdFlags::CLOEXEC;
+        rustix::event::eventfd(0, flags).or_fail("make a gate for the joiner").map(Gate)
+    }
+
+    /// Opens it.
+    pub fn open(&self) -> Result<()> {
+        rustix::io::write(&self.0, &1u64.to_ne_bytes()).or_fail("let the joiner go on").map(drop)
+    }
+
+    /// Waits until it is open. Signals act meanwhile.
+    fn wait(&self) -> Result<()> {
+        loop {
+            match rustix::io::read(&self.0, &mut [0; 8]) {
+                Err(Errno::INTR) => {}
+                done => return done.or_fail("wait for the supervisor").map(drop),
+            }
+        }
+    }
 }
 
 /// Finds the instance that a PID belongs to: that of its supervisor, or of any process in it.
@@ -141,17 +167,7 @@ fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) 
         let path = path(pid, what);
         files::open(CWD, path, OFlags::PATH | OFlags::DIRECTORY).or_fail(on("open {}", path))
     };
-    let differs = |kind: &[u8]| {
-        let theirs = files::which(path(pid, join(&[b"ns/", kind])));
-        let ours = files::which(join(&[b"/proc/self/ns/", kind]));
-        let same = theirs.and_then(|theirs| Ok(theirs == ours?));
-        Ok::<_, Error>(!same.or_fail(on("look at its {=} namespace", kind))?)
-    };
-    let own_user_namespace = differs(b"user")?;
-    let mut rest = Namespaces::MOUNT | Namespaces::INTER_PROCESS_COMMUNICATION;
-    rest.set(Namespaces::CONTROL_GROUP, differs(b"cgroup")?);
-    rest.set(Namespaces::HOST_NAME_AND_NIS_DOMAIN_NAME, differs(b"uts")?);
-    rest.set(Namespaces::NETWORK, differs(b"net")?);
+    let spaces = Spaces::open(pid)?;
 
     let (Some(theirs), Some(ours)) = (status(pid), read(b"/proc/self/status")) else {
         return refuse("/proc does not tell");
@@ -160,29 +176,100 @@ fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) 
     let no_new_privs = number(theirs, "NoNewPrivs:") != 0;
     let filters = number(theirs, "Seccomp_filters:").saturating_sub(number(ours, "Seccomp_filters:"));
     let filters = usize::try_from(filters).unwrap_or(usize::MAX);
-    // Each level of instances adds one of ours, and one more for --no-userns. Without no_new_privs
-    // nobody else can; with it we do not know what another forbids.
-    let beyond = filters.saturating_sub(target.depth - depth);
-    if (beyond > 0 && no_new_privs) || number(theirs, "Seccomp:") == 1 {
+    let expected = expected_filters(target, depth, program);
+    if number(theirs, "Seccomp:") == 1 || expected.as_ref().is_none_or(|expected| expected.len() != filters) {
         return refuse("it has a system-call filter that a joiner would lack");
     }
-    if bounding(ours, own_user_namespace) & !bounding(theirs, false) != 0 {
+    if bounding(ours, spaces.user.is_some()) & !bounding(theirs, false) != 0 {
         return refuse("it has a smaller capability bounding set than a joiner would have");
     }
-    if !own_user_namespace && !no_new_privs && !set_uid_bits_are_inert(pid, program)? {
+    if spaces.user.is_none() && !no_new_privs && !set_uid_bits_are_inert(pid, program)? {
         return refuse("set-uid programs would work in it");
     }
-    Ok(Target {
+    let target = Target {
         process,
         root: open(b"root")?,
         cwd: open(b"cwd")?,
-        own_user_namespace,
-        rest,
         no_new_privs,
-        filters: filters - beyond,
-        beyond,
+        filters: expected.unwrap_or_default(),
         group: other_group(pid)?,
-    })
+        spaces,
+    };
+    if !target.spaces.are_those_of(pid)? {
+        return refuse("it has changed its namespaces meanwhile");
+    }
+    Ok(target)
+}
+
+/// The namespaces of a target that are not ours, by descriptors that were opened once: what is
+/// examined is what is joined.
+struct Spaces {
+    user: Option<OwnedFd>,
+    process: OwnedFd,
+    /// All others, the one of mounts last: `/proc` is another afterwards.
+    rest: Vec<(&'static [u8], OwnedFd)>,
+}
+
+impl Spaces {
+    fn open(pid: Pid) -> Result<Self> {
+        let open = |kind: &[u8]| {
+            let path = path(pid, join(&[b"ns/", kind]));
+            files::open(CWD, path, OFlags::RDONLY).or_fail(on("look at its {=} namespace", kind))
+        };
+        let other = |kind: &'static [u8]| {
+            let (theirs, failed) = (open(kind)?, on("look at its {=} namespace", kind));
+            let ours = files::which(join(&[b"/proc/self/ns/", kind])).or_fail(failed)?;
+            Ok::<_, Error>(if identity(&theirs).or_fail(failed)? == ours { None } else { Some(theirs) })
+        };
+        let mut rest = Vec::new();
+        for kind in [&b"ipc"[..], b"uts", b"cgroup", b"net", b"mnt"] {
+            rest.extend(other(kind)?.map(|space| (kind, space)));
+        }
+        Ok(Spaces { user: other(b"user")?, process: open(b"pid")?, rest })
+    }
+
+    fn are_those_of(&self, pid: Pid) -> Result<bool> {
+        let user = self.user.iter().map(|space| (&b"user"[..], space));
+        let rest = self.rest.iter().map(|(kind, space)| (*kind, space));
+        for (kind, space) in user.chain(rest).chain([(&b"pid"[..], &self.process)]) {
+            let failed = on("look at its {=} namespace", kind);
+            let now = files::which(path(pid, join(&[b"ns/", kind]))).or_fail(failed)?;
+            if now != identity(space).or_fail(failed)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// One of our filters of system calls.
+enum OurFilter {
+    Default,
+    NoUserNamespaces,
+}
+
+/// The filters that the instances around a process have put in place, by the command lines of their
+/// supervisors, which nobody else can change. `None` where one is not ours, or that cannot be known.
+fn expected_filters(target: &Process, depth: usize, program: Identity) -> Option<Vec<OurFilter>> {
+    let mut filters = Vec::new();
+    let mut at = *target;
+    while at.depth > depth {
+        let instance = Instance::around(at, Some(program))?;
+        let words = arguments(instance.supervisor.pid);
+        let Ok(cli::Command::Run(request)) = cli::parse(words.get(1..).unwrap_or_default()) else {
+            return None;
+        };
+        match request.seccomp {
+            None | Some(b"default") => filters.push(OurFilter::Default),
+            Some(b"none") => {}
+            Some(_) => return None,
+        }
+        if request.no_user_namespaces {
+            filters.push(OurFilter::NoUserNamespaces);
+        }
+        at = instance.supervisor;
+    }
+    Some(filters)
 }
 
 /// A new user namespace starts with all capabilities in the bounding set.
@@ -223,17 +310,25 @@ fn other_group(pid: Pid) -> Result<Option<Bytes>> {
     }
 }
 
+/// setns(2)
+fn join_namespace(space: &OwnedFd, kind: Option<&'static [u8]>) -> Result<()> {
+    move_into_link_name_space(space.as_fd(), None)
+        .or_fail(on("enter its {=} namespace", kind.unwrap_or(b"first")))
+        .map_err(|e| e.hint_if(Errno::INVAL, "it has ended, or its namespaces are odd"))
+}
+
 impl Target {
+    /// Whether it has a user namespace of its own.
+    pub fn has_own_user_namespace(&self) -> bool {
+        self.spaces.user.is_some()
+    }
+
     /// Moves into its user namespace, if it has one, and has later children start in its PID
     /// namespace. setns(2)
     pub fn enter_first(&self, caller: Caller, privileged: Option<Privileged>) -> Result<Privileged> {
-        let failed = "enter the instance";
-        let mut first = Namespaces::PROCESS_ID;
-        first.set(Namespaces::USER, self.own_user_namespace);
-        move_into_thread_name_spaces(self.process.as_fd(), first).or_fail(failed).map_err(|e| {
-            e.hint_if(Errno::SRCH, "it has ended")
-                .hint_if(Errno::INVAL, "it has ended, or its namespaces are odd")
-        })?;
+        for space in self.spaces.user.iter().chain([&self.spaces.process]) {
+            join_namespace(space, None)?;
+        }
         match privileged {
             Some(privileged) => Ok(privileged),
             None => creds::joined_user_namespace(caller),
@@ -252,7 +347,9 @@ impl Target {
 
     /// Moves into the other namespaces and to the same root and directory.
     fn enter_rest(&self, command: &Command<'_>) -> Result<()> {
-        move_into_thread_name_spaces(self.process.as_fd(), self.rest).or_fail("enter the instance")?;
+        for (kind, space) in &self.spaces.rest {
+            join_namespace(space, Some(kind))?;
+        }
         let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
         if identity(root.as_fd()).or_fail("look at '/'")?
             != identity(self.root.as_fd()).or_fail("look at its root")?
@@ -303,12 +400,13 @@ fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
     have_own_keys(true)?;
     privileged.take_up(true)?;
     join.target.enter_rest(&join.command)?;
-    for _ in 0..join.target.filters.max(1) {
-        filter::install_default(&privileged)?;
+    for filter in &join.target.filters {
+        match filter {
+            OurFilter::Default => filter::install_default(&privileged)?,
+            OurFilter::NoUserNamespaces => filter::forbid_user_namespaces(&privileged)?,
+        }
     }
-    for _ in 0..join.target.beyond {
-        filter::forbid_user_namespaces(&privileged)?;
-    }
+    join.gate.wait()?;
     close_descriptors(&join.keep_fds)?;
     privileged.relinquish()?;
     if join.target.no_new_privs {

@@ -34,7 +34,9 @@ impl Instance {
         let keeper = inside().find(|child| child.first() && ours(child))?;
         // The first process of a container cannot hand its PID on.
         let named = |child: &Process| child.inner == supervisor.inner || supervisor.first();
-        let command = inside().find(|child| !child.first() && named(child))?;
+        // Where a filter kept it from choosing, it is the first of the others.
+        let others = || inside().filter(|child| !child.first());
+        let command = others().find(named).or_else(|| others().next())?;
         Some(Instance { supervisor, keeper, command })
     }
 

@@ -14,10 +14,11 @@
 use crate::creds::{self, Privileged};
 use crate::error::{Error, OrFail, Result};
 use crate::process::is_stopped;
-use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack};
+use crate::supervise::End;
+use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack, new};
 use alloc::boxed::Box;
 use core::cell::Cell;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, chdir, chroot, set_parent_process_death_signal};
 
@@ -32,7 +33,7 @@ pub struct Keeper {
 /// What the processes of selfdock that share a memory tell each other.
 pub struct Shared {
     /// Not 0 while the supervisor lives: the kernel sees to that.
-    supervisor: AtomicI32,
+    supervisor: AtomicU32,
     /// The keeper is what it has to be.
     pub keeper: Gate,
     /// The supervisor has given up all privilege.
@@ -41,7 +42,7 @@ pub struct Shared {
     pub complete: AtomicU32,
     /// Signals that the keeper got, and the supervisor has not asked for: bit N-1 for signal N.
     seen: AtomicU64,
-    /// How often the keeper was asked, and has answered.
+    /// How often the keeper was asked, and has answered, and one more; 0 when it is gone.
     answers: AtomicU32,
 }
 
@@ -77,12 +78,12 @@ impl Shared {
     /// To be made by the supervisor, before it starts anything.
     pub fn new() -> Result<&'static Self> {
         let shared = Box::leak(Box::new(Shared {
-            supervisor: AtomicI32::new(1),
+            supervisor: AtomicU32::new(1),
             keeper: Gate::default(),
             unprivileged: Gate::default(),
             complete: AtomicU32::new(0),
             seen: AtomicU64::new(0),
-            answers: AtomicU32::new(0),
+            answers: AtomicU32::new(1),
         }));
         sys::clear_at_end(&shared.supervisor).or_fail("watch the supervisor")?;
         Ok(shared)
@@ -93,14 +94,17 @@ impl Shared {
 /// this is the last: what came before it has been taken when it is answered.
 const QUESTION: i32 = 64;
 
-/// How long an answer or an end may take. Both are a matter of microseconds, but for a keeper
-/// that somebody outside stopped, or a process that the kernel itself cannot end now.
-const PATIENCE: Moment = Moment { seconds: 5, nanoseconds: 0 };
+/// How long an answer may take. It is a matter of microseconds, but for a keeper that somebody
+/// outside has stopped.
+const PATIENCE: Moment = Moment { seconds: 1, nanoseconds: 0 };
+
+/// How long the end may take, but for a process that the kernel cannot end now.
+const LAST_PATIENCE: Moment = Moment { seconds: 2, nanoseconds: 0 };
 
 impl Keeper {
     /// Starts it as the first process of the PID namespace that this process has made.
-    pub fn start(shared: &'static Shared, privileged: Privileged) -> Result<Self> {
-        let keep = move || Shared::keep(shared, Some(privileged)).report();
+    pub fn start(shared: &'static Shared, privileged: Privileged, own_network: bool) -> Result<Self> {
+        let keep = move || Shared::keep(shared, Some(privileged), own_network).report();
         let pid =
             sys::start_beside(Stack::Keeper, None, keep).or_fail("start the keeper").map_err(crowded)?;
         Ok(Keeper { pid, gone: Cell::new(false), shared })
@@ -109,7 +113,9 @@ impl Keeper {
     /// A process that is only a witness: for the command of `enter`, whose instance has a keeper. To
     /// be started while nothing is in effect.
     pub fn witness(shared: &'static Shared) -> Result<Self> {
-        let keep = move || Shared::keep(shared, None).report();
+        // Nothing is built.
+        shared.complete.store(1, Ordering::Release);
+        let keep = move || Shared::keep(shared, None, false).report();
         let pid = sys::start_beside(Stack::Keeper, None, keep)
             .or_fail("start a witness of signals")
             .map_err(crowded)?;
@@ -118,38 +124,60 @@ impl Keeper {
 
     /// Whether a signal that the supervisor got was sent to its process group. A group gets a
     /// signal from its newest process to its oldest (`hlist_add_head_rcu()` in `attach_pid()`,
-    /// kernel/pid.c), so the keeper has it by then.
-    pub fn saw(&self, signal: i32) -> bool {
-        if self.gone.get() {
-            return false;
-        }
-        let bit = |signal: i32| 1 << (signal - 1);
-        if is_stopped(self.pid) {
-            // It was stopped with the group, and what continued the supervisor was for it alone.
-            let _ = sys::kill(self.pid, CONT);
-            self.ask();
-            self.shared.seen.fetch_and(!bit(CONT), Ordering::AcqRel);
-        } else {
-            self.ask();
-        }
-        self.shared.seen.fetch_and(!bit(signal), Ordering::AcqRel) & bit(signal) != 0
+    /// kernel/pid.c), so the keeper has it by then. It is asked for no longer than `limit`.
+    pub fn saw(&self, signal: i32, limit: Option<Moment>) -> bool {
+        let continued = self.ask(limit);
+        let seen = self.shared.seen.load(Ordering::Acquire);
+        // What it has seen the supervisor has by now, or has had: a group is served in one go.
+        sys::let_groups_be_served();
+        let to_come = sys::pending().unwrap_or(ALL_SIGNALS) & !bit(signal);
+        self.shared.seen.fetch_and(!(seen & !to_come), Ordering::AcqRel);
+        // One that was stopped until now was stopped with the group, and what continued the
+        // supervisor was for it alone.
+        seen & bit(signal) != 0 && !(continued && signal == CONT)
     }
 
-    /// Returns when all signals that it has got so far are noted.
-    fn ask(&self) {
+    /// The supervisor has taken a signal without asking.
+    pub fn passed_over(&self, signal: i32) {
+        self.ask(None);
+        self.shared.seen.fetch_and(!bit(signal), Ordering::AcqRel);
+    }
+
+    /// Forgets what it saw: what the supervisor takes from here on is for it alone.
+    pub fn forget(&self) {
+        self.ask(None);
+        self.shared.seen.store(0, Ordering::Release);
+    }
+
+    /// Returns when all signals that it has got so far are noted. Says whether it had to be
+    /// continued for that.
+    fn ask(&self, limit: Option<Moment>) -> bool {
         let before = self.shared.answers.load(Ordering::Acquire);
-        let Ok(start) = sys::now() else { return };
-        if sys::kill(self.pid, QUESTION).is_err() {
-            return;
+        let Ok(start) = sys::now() else { return false };
+        if self.gone.get() || before == 0 || sys::queue(self.pid, QUESTION).is_err() {
+            return false;
         }
+        let stopped = is_stopped(self.pid) && sys::kill(self.pid, CONT).is_ok();
+        let limit = limit.filter(|limit| limit.seconds < PATIENCE.seconds).unwrap_or(PATIENCE);
         while self.shared.answers.load(Ordering::Acquire) == before {
-            let waited = sys::now().map_or(PATIENCE, |now| now.minus(start));
-            let left = PATIENCE.minus(waited);
+            let waited = sys::now().map_or(limit, |now| now.minus(start));
+            let left = limit.minus(waited);
             if left == Moment::default() {
-                return;
+                break;
             }
             sys::sleep_while(&self.shared.answers, before, Some(left));
         }
+        stopped
+    }
+
+    /// Ends it, and so all that is in the instance.
+    pub fn kill(&self) -> rustix::io::Result<()> {
+        if self.gone.get() { Ok(()) } else { sys::kill(self.pid, KILL) }
+    }
+
+    /// Whether the command is not there yet, but being built.
+    pub fn is_building(&self) -> bool {
+        self.shared.complete.load(Ordering::Acquire) == 0
     }
 
     /// To be told of each child of the supervisor that has been waited for.
@@ -164,28 +192,35 @@ impl Keeper {
         if self.gone.get() {
             return Ok(None);
         }
-        sys::kill(self.pid, KILL).or_fail(failed)?;
-        let (mut limit, mut left) = (None, PATIENCE);
+        // It ends where this process is, so that no other CPU has to be told: 3 % of a spawn.
+        // Nothing depends on it.
+        let _ = sys::stay_on_this_cpu(self.pid);
+        self.kill().or_fail(failed)?;
+        let (mut limit, mut left) = (None, Moment { seconds: 0, nanoseconds: 100_000_000 });
         loop {
-            match sys::wait_signal(CHILD_ENDED, Some(left)) {
+            match sys::wait_signal(bit(CHLD), Some(left)) {
                 Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(errno) => return Err(Error::of(failed, errno)),
             }
             // The kernel lets a PID 1 go when all others are gone, and have been waited for: those
             // that `CLONE_PARENT` made are children of the supervisor.
             while let Some((pid, status, _)) = sys::wait(None).or_fail(failed)? {
-                if pid == self.pid {
+                if pid == self.pid && End::of(status).is_some() {
                     return Ok(Some(status));
                 }
             }
             let now = sys::now().or_fail("read the clock")?;
-            left = limit.get_or_insert(now.plus(PATIENCE)).minus(now);
+            left = limit.get_or_insert(now.plus(LAST_PATIENCE)).minus(now);
             if left == Moment::default() {
-                let why = "the kernel cannot end one of its processes yet";
-                return Err(Error::refused(failed, why).hint("it waits for a device or a file system"));
+                return Err(Error::refused(failed, "a process in it cannot end yet")
+                    .hint("a debugger or a stopped 'selfdock enter' holds it, or a device or file system"));
             }
         }
     }
+}
+
+fn bit(signal: i32) -> sys::SignalSet {
+    1 << (signal - 1)
 }
 
 fn crowded(error: Error) -> Error {
@@ -195,25 +230,32 @@ fn crowded(error: Error) -> Error {
 const KILL: i32 = 9;
 const CHLD: i32 = 17;
 const CONT: i32 = 18;
-const CHILD_ENDED: sys::SignalSet = 1 << (CHLD - 1);
 
 impl Shared {
     /// The keeper's side, with all signals blocked. Returns only on failure.
-    fn keep(&'static self, privileged: Option<Privileged>) -> Error {
-        match self.become_keeper(privileged) {
+    fn keep(&'static self, privileged: Option<Privileged>, own_network: bool) -> Error {
+        match self.become_keeper(privileged, own_network) {
             Ok(()) => self.witness(),
             Err(error) => error,
         }
     }
 
-    fn become_keeper(&self, privileged: Option<Privileged>) -> Result<()> {
+    fn become_keeper(&'static self, privileged: Option<Privileged>, own_network: bool) -> Result<()> {
         set_parent_process_death_signal(Some(Signal::KILL)).or_fail("tie the keeper to its supervisor")?;
         if self.supervisor.load(Ordering::Acquire) == 0 {
             // It was gone before the wish. The word is cleared before children are told.
             sys::exit(crate::error::FAILED);
         }
         let failed = "empty the keeper";
-        if let Some(privileged) = privileged {
+        // Whoever ends all programs of selfdock's name means the supervisors.
+        rustix::thread::set_name(c"keeper").or_fail(failed)?;
+        sys::clear_at_end(&self.answers).or_fail(failed)?;
+        if let Some(mut privileged) = privileged {
+            if own_network {
+                // /proc/1/net tells of the network of PID 1.
+                privileged.take_up(true)?;
+                sys::unshare(new::NETWORK).or_fail(failed)?;
+            }
             // It has no entries while no descriptor is open, and nothing is mounted below it.
             chroot(c"/proc/self/fdinfo").and_then(|()| chdir(c"/")).or_fail(failed)?;
             privileged.renounce()?;
@@ -231,12 +273,12 @@ impl Shared {
     fn witness(&self) -> ! {
         loop {
             match sys::wait_signal(ALL_SIGNALS, None) {
-                Ok(taken) if taken.signal == QUESTION => {
+                Ok(taken) if taken.signal == QUESTION && taken.code == sys::QUEUED => {
                     self.answers.fetch_add(1, Ordering::AcqRel);
                     sys::wake(&self.answers);
                 }
                 Ok(taken) => {
-                    self.seen.fetch_or(1 << (taken.signal - 1), Ordering::AcqRel);
+                    self.seen.fetch_or(bit(taken.signal), Ordering::AcqRel);
                 }
                 Err(_) => {}
             }

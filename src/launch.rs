@@ -3,7 +3,7 @@
 
 use crate::cli::{self, Request};
 use crate::command::Command;
-use crate::containment::Containment;
+use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::enter::{self, Join};
 use crate::error::{Error, OrEnd, OrFail, Result, on, say};
@@ -96,6 +96,7 @@ fn run(
     privilege: Option<Privilege>,
 ) -> Result<End> {
     check_descriptors(&request.keep_fds)?;
+    check_stack(start)?;
     let (containment, care) = open_files(request, signals)?;
     let cwd = current_directory();
     let job = Job {
@@ -145,8 +146,8 @@ impl Care {
     }
 
     /// Waits for a command that was just started.
-    fn supervise(&self, command: Pid, witness: Option<&Keeper>) -> Result<Outcome> {
-        Watch::new(command, witness).for_at_most(self.timeout)?.wait()
+    fn supervise(&self, command: Pid, witness: &Keeper, own_instance: bool, jobs: Jobs) -> Result<Outcome> {
+        Watch::new(command, witness, own_instance, jobs).for_at_most(self.timeout)?.wait()
     }
 
     /// The time, if it matters.
@@ -172,7 +173,7 @@ fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, car
     if !job.no_nest {
         job.program = own_program(privileged.as_ref())?;
     }
-    let own = getpid();
+    let (own, jobs) = (getpid(), job.containment.jobs);
     expect_end()?;
     let privileged = match privileged {
         Some(privileged) => {
@@ -186,15 +187,16 @@ fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, car
     };
     let shared = Shared::new()?;
     privileged.set_aside()?;
-    let keeper = Keeper::start(shared, privileged.for_child())?;
+    let keeper = Keeper::start(shared, privileged.for_child(), job.own_network)?;
     let started = care.start()?;
     // PID 1 is the keeper's.
     let pid = if own.is_init() { None } else { Some(own) };
     let command = start_command(job, privileged.for_child(), shared, pid)
         .and_then(|command| become_supervisor(privileged, care).map(|()| command));
     let outcome = command.and_then(|command| {
+        forget_what_came_before(&keeper)?;
         shared.unprivileged.open();
-        care.supervise(command, Some(&keeper))
+        care.supervise(command, &keeper, true, jobs)
     });
     let kept = keeper.end();
     let outcome = outcome?;
@@ -213,6 +215,16 @@ fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, car
     }
     care.report(&outcome, started)?;
     Ok(outcome.end)
+}
+
+/// A signal to the process group that came before there was a command did not reach it, though the
+/// witness has it. A process is started between two such signals, never while one is sent.
+fn forget_what_came_before(witness: &Keeper) -> Result<()> {
+    const CHLD: SignalSet = 1 << 16;
+    if sys::pending().or_fail("look for signals")? & !CHLD != 0 {
+        witness.forget();
+    }
+    Ok(())
 }
 
 const SEGV: i32 = 11;
@@ -241,6 +253,7 @@ fn enter(
     privilege: Option<Privilege>,
 ) -> Result<End> {
     check_descriptors(&request.keep_fds)?;
+    check_stack(start)?;
     let (containment, care) = open_files(request, signals)?;
     creds::become_undumpable()?;
     let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
@@ -248,6 +261,7 @@ fn enter(
         target: enter::find_target(pid, caller, own.identity)?,
         command: Command::new(request, &start.environment(), None)?,
         life: own_life()?,
+        gate: enter::Gate::new()?,
         jobs: containment.jobs,
         keep_fds: request.keep_fds.clone(),
     };
@@ -256,12 +270,12 @@ fn enter(
     let witness = Keeper::witness(Shared::new()?)?;
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {
-        Some(privilege) if join.target.own_user_namespace => {
+        Some(privilege) if join.target.has_own_user_namespace() => {
             privilege.discard()?;
             None
         }
         Some(privilege) => Some(privilege.raise(need)?),
-        None if join.target.own_user_namespace => None,
+        None if join.target.has_own_user_namespace() => None,
         None => {
             let why = "selfdock has no privilege here, and the instance was made with it";
             return Err(Error::refused("enter", why).hint("see 'selfdock doctor'"));
@@ -275,8 +289,11 @@ fn enter(
     let child = sys::start_child(0, || enter::run(&join, for_child).report())
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?;
-    become_supervisor(privileged, &care)?;
-    let outcome = care.supervise(child, Some(&witness))?;
+    privileged.relinquish()?;
+    forget_what_came_before(&witness)?;
+    join.gate.open()?;
+    sandbox::close_descriptors(&care.descriptors())?;
+    let outcome = care.supervise(child, &witness, false, containment.jobs)?;
     witness.end()?;
     care.report(&outcome, started)?;
     Ok(outcome.end)
@@ -317,6 +334,19 @@ pub fn explain(error: Error, unprivileged: bool) -> Error {
 
 fn user_namespaces_are_off() -> bool {
     process::read(b"/proc/sys/user/max_user_namespaces").is_some_and(|text| text.trim_ascii() == b"0")
+}
+
+/// Keeper and command have their stacks below the supervisor's: [`Stack`].
+fn check_stack(start: &Start) -> Result<()> {
+    const NEEDED: usize = 128 << 10;
+    let here = 0u8;
+    let used = start.stack_in_use(core::ptr::from_ref(&here) as usize) as u64;
+    match rustix::process::getrlimit(rustix::process::Resource::Stack).current {
+        Some(limit) if limit < used + NEEDED as u64 => {
+            Err(Error::refused("start", "the limit of the stack is too small").hint("'ulimit -s' shows it"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A descriptor to keep must be open now, before selfdock opens any.

@@ -109,6 +109,16 @@ pub fn status(pid: Pid) -> Option<Bytes> {
     read(path(pid, b"status"))
 }
 
+/// The words that a process was started with.
+pub fn arguments(pid: Pid) -> Vec<Bytes> {
+    split(read(path(pid, b"cmdline")).unwrap_or_default())
+}
+
+/// The same, from what is in `/proc/PID/cmdline`.
+pub fn split(line: Bytes) -> Vec<Bytes> {
+    line.strip_suffix(b"\0").unwrap_or(line).split(|b| *b == 0).collect()
+}
+
 /// Whether a process is stopped.
 pub fn is_stopped(pid: Pid) -> bool {
     status(pid).is_some_and(|text| field(text, "State:").is_some_and(|state| state.starts_with(b"T")))

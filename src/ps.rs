@@ -6,7 +6,8 @@ use crate::cli::{self, Command};
 use crate::error::{Quoted, Result, is_unprintable};
 use crate::files;
 use crate::instance::{Instance, is_below};
-use crate::process::{self, Process, count, path, read, words};
+use crate::process::{self, Process, arguments, count, path, read, words};
+use crate::text::Bytes;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -26,7 +27,7 @@ struct Listed {
     memory: u64,
     /// The words of `--root`, `/` for the host's.
     root: Vec<u8>,
-    words: Vec<Vec<u8>>,
+    words: Vec<Bytes>,
 }
 
 /// The table, or JSON.
@@ -46,7 +47,6 @@ pub fn text(about: &About, json: bool) -> Result<String> {
 }
 
 fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {
-    let line = |pid: Pid| read(path(pid, b"cmdline")).unwrap_or_default();
     let (supervisor, command, keeper) = (instance.supervisor.pid, instance.command.pid, instance.keeper.pid);
     let inside = |process: &&Process| is_below(process, &[command, keeper], all);
     Listed {
@@ -55,19 +55,14 @@ fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {
         age: age(supervisor),
         level: instance.keeper.depth - here,
         memory: all.iter().filter(inside).map(|process| process.memory).sum(),
-        root: root(&arguments(line(supervisor))),
-        words: arguments(line(command)),
+        root: root(&arguments(supervisor)),
+        words: arguments(command),
     }
 }
 
-fn arguments(line: &[u8]) -> Vec<Vec<u8>> {
-    line.strip_suffix(b"\0").unwrap_or(line).split(|b| *b == 0).map(<[u8]>::to_vec).collect()
-}
-
 /// The image, as the supervisor was told.
-fn root(supervisor: &[Vec<u8>]) -> Vec<u8> {
-    let args: Vec<&[u8]> = supervisor.iter().skip(1).map(|word| &**word).collect();
-    match cli::parse(&args) {
+fn root(supervisor: &[Bytes]) -> Vec<u8> {
+    match cli::parse(supervisor.get(1..).unwrap_or_default()) {
         Ok(Command::Run(request)) if !request.roots.is_empty() => request.roots.join(&b'+'),
         _ => b"/".to_vec(),
     }
@@ -86,9 +81,9 @@ fn age(pid: Pid) -> u64 {
 }
 
 /// Words as a person would type them: quoted where they hold anything unusual.
-fn shown(words: &[Vec<u8>]) -> String {
+fn shown(words: &[impl AsRef<[u8]>]) -> String {
     let mut out = String::new();
-    for word in words {
+    for word in words.iter().map(AsRef::as_ref) {
         let usual =
             !word.is_empty() && word.iter().all(|b| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b));
         let space = if out.is_empty() { "" } else { " " };
@@ -169,6 +164,7 @@ impl core::fmt::Display for Json<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::split;
 
     #[test]
     fn json_strings_are_escaped() {
@@ -184,7 +180,7 @@ mod tests {
 
     #[test]
     fn the_root_is_what_the_supervisor_was_told() {
-        assert_eq!(root(&arguments(b"selfdock\0--root\0/a\0run\0sh\0")), b"/a");
-        assert_eq!(root(&arguments(b"selfdock\0run\0sh\0")), b"/");
+        assert_eq!(root(&split(b"selfdock\0--root\0/a\0run\0sh\0")), b"/a");
+        assert_eq!(root(&split(b"selfdock\0run\0sh\0")), b"/");
     }
 }

@@ -9,7 +9,7 @@
 //! signal(7), `rt_sigtimedwait(2)`.
 #![forbid(unsafe_code)]
 
-use crate::containment::is_a_job;
+use crate::containment::{Jobs, is_a_job};
 use crate::error::{Error, OrFail, Result};
 use crate::keeper::Keeper;
 use crate::process::{field, is_stopped, status};
@@ -64,7 +64,11 @@ pub struct Outcome {
 pub struct Watch<'a> {
     command: Pid,
     /// Knows which signals the whole process group got.
-    witness: Option<&'a Keeper>,
+    witness: &'a Keeper,
+    /// It is the keeper of the command's instance, which is this supervisor's.
+    own_instance: bool,
+    /// The command has or will have a session of its own.
+    has_own_session: bool,
     /// When to end the command, and then to kill it.
     deadline: Option<Moment>,
     /// There was a deadline from the start: nothing stops the supervisor then.
@@ -94,10 +98,12 @@ const STRAYS: usize = 16;
 
 impl<'a> Watch<'a> {
     /// Watches a command.
-    pub fn new(command: Pid, witness: Option<&'a Keeper>) -> Self {
+    pub fn new(command: Pid, witness: &'a Keeper, own_instance: bool, jobs: Jobs) -> Self {
         Watch {
             command,
             witness,
+            own_instance,
+            has_own_session: jobs == Jobs::Own,
             deadline: None,
             limited: false,
             timed_out: false,
@@ -121,17 +127,19 @@ impl<'a> Watch<'a> {
         loop {
             let left = self.time_left()?;
             if left == Some(Moment::default()) {
-                self.time_is_up()?;
-                continue;
+                match self.time_is_up()? {
+                    Some(outcome) => return Ok(outcome),
+                    None => continue,
+                }
             }
             let only_others = set != ALL_SIGNALS;
             let limit = if only_others { Some(Moment::default()) } else { left };
             match sys::wait_signal(core::mem::replace(&mut set, ALL_SIGNALS), limit) {
-                Ok(sys::Taken { signal: CHLD, by_kernel }) => {
+                Ok(sys::Taken { signal: CHLD, code }) => {
                     if let Some(outcome) = self.look()? {
                         return Ok(outcome);
                     }
-                    if !by_kernel {
+                    if code <= 0 {
                         // From a process; the kernel's own may have come together with it.
                         self.pass_on(CHLD)?;
                     }
@@ -149,18 +157,26 @@ impl<'a> Watch<'a> {
         Ok(Some(deadline.minus(sys::now().or_fail("read the clock")?)))
     }
 
-    /// First SIGTERM, as `kill(1)` would send it; after the grace SIGKILL.
-    fn time_is_up(&mut self) -> Result<()> {
+    /// First SIGTERM, as `kill(1)` would send it; after the grace SIGKILL, to all of the instance; and
+    /// in the end nothing more is waited for: a debugger may hold the dead command.
+    fn time_is_up(&mut self) -> Result<Option<Outcome>> {
+        if self.killed {
+            return Ok(Some(self.outcome(End::Signal(KILL), Usage::default())));
+        }
+        self.deadline = Some(sys::now().or_fail("read the clock")?.plus(GRACE));
         if self.timed_out {
             self.killed = true;
-            self.deadline = None;
-            return self.send(KILL);
+            if self.own_instance {
+                self.witness.kill().or_fail("end the instance")?;
+            }
+            self.send(KILL)?;
+            return Ok(None);
         }
         self.timed_out = true;
-        self.deadline = Some(sys::now().or_fail("read the clock")?.plus(GRACE));
         self.send(TERM)?;
         // A stopped command could not even end.
-        self.send(CONT)
+        self.send(CONT)?;
+        Ok(None)
     }
 
     /// What became of the command: `None` while it lives.
@@ -173,10 +189,9 @@ impl<'a> Watch<'a> {
                     None => self.stop_likewise(status >> 8 & 0xff)?,
                 },
                 // `CLONE_PARENT` makes children of the supervisor. One that is left is a process still.
-                Ok(Some((pid, ..))) => self.witness.iter().for_each(|witness| witness.note_end(pid)),
-                Ok(None) if whom.is_some() => {}
-                Ok(None) => break,
-                Err(Errno::INTR) => {}
+                Ok(Some((pid, status, _))) if End::of(status).is_some() => self.witness.note_end(pid),
+                Ok(None) if whom.is_none() => break,
+                Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::of("wait for the command", errno)),
             }
         }
@@ -205,21 +220,33 @@ impl<'a> Watch<'a> {
         if self.limited || !is_a_job() {
             return Ok(());
         }
+        // A stop would take it away.
+        if sys::wait_signal(signal_set(CONT), Some(Moment::default())).is_ok() {
+            return self.pass_on(CONT);
+        }
         if signal == STOP {
-            return if is_stopped(self.command) { sys::kill(getpid(), STOP).or_fail(failed) } else { Ok(()) };
-        }
-        sys::dispose(signal, Disposition::Default).or_fail(failed)?;
-        // Blocked, so it is pending. A SIGCONT takes it back from here on, whenever that comes; one
-        // that came before has continued the command, and then it is taken back here.
-        sys::kill(getpid(), signal).or_fail(failed)?;
-        if is_stopped(self.command) {
+            if !is_stopped(self.command) {
+                return Ok(());
+            }
+            sys::kill(getpid(), STOP).or_fail(failed)?;
+        } else {
+            sys::dispose(signal, Disposition::Default).or_fail(failed)?;
+            // Blocked, so it is pending. A SIGCONT takes it back from here on, whenever that comes;
+            // one that came before has continued the command, and then it is taken back here.
+            sys::kill(getpid(), signal).or_fail(failed)?;
+            if !is_stopped(self.command) {
+                let _ = sys::wait_signal(signal_set(signal), Some(Moment::default()));
+                if self.is_together() {
+                    self.witness.passed_over(signal);
+                }
+                return Ok(());
+            }
             sys::block_only(ALL_SIGNALS & !signal_set(signal)).or_fail(failed)?;
-            return sys::block_only(ALL_SIGNALS).or_fail(failed);
+            sys::block_only(ALL_SIGNALS).or_fail(failed)?;
         }
-        match sys::wait_signal(signal_set(signal), Some(Moment::default())) {
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(()),
-            Err(errno) => Err(Error::of(failed, errno)),
-        }
+        // Only SIGCONT ends a stop. It may be pending no more: another stop takes it away.
+        let _ = sys::wait_signal(signal_set(CONT), Some(Moment::default()));
+        self.pass_on(CONT)
     }
 
     /// Has a signal act on the command, if it was not sent there as well: a terminal and
@@ -229,17 +256,32 @@ impl<'a> Watch<'a> {
         if !matches!(signal, CHLD | CONT) && !matches!(signal, 19..=23 | 28) {
             self.passed = Some(signal);
         }
-        let together = sys::group_of(Some(self.command)) == sys::group_of(None);
-        if together && self.witness.is_some_and(|witness| witness.saw(signal)) {
+        // Past a deadline nobody is asked who could be kept from answering.
+        if !self.timed_out && self.is_together() && self.witness.saw(signal, self.time_left()?) {
             return Ok(());
         }
-        if OF_JOBS.contains(&signal) && leads_a_session(self.command) && !is_cared_for(self.command, signal) {
+        let leads = self.has_own_session || leads_a_session(self.command);
+        if OF_JOBS.contains(&signal) && leads && !self.is_cared_for(signal) {
             // These stop no process that leads a session, as nobody in it could continue it. Here
             // whoever sent the signal can.
             self.stop = signal;
             return self.send(STOP);
         }
         self.send(signal)
+    }
+
+    /// Whether the command handles, ignores or blocks a signal; what builds it only ignores what the
+    /// caller did. `proc_pid_status(5)`
+    fn is_cared_for(&self, signal: i32) -> bool {
+        let text = status(self.command).unwrap_or_default();
+        let set = |name| field(text, name).and_then(|set| number(set, 16)).unwrap_or(0);
+        let others = if self.witness.is_building() { 0 } else { set("SigBlk:") | set("SigCgt:") };
+        (set("SigIgn:") | others) & signal_set(signal) != 0
+    }
+
+    /// Whether the command is in this process's group, and gets what is sent to that.
+    fn is_together(&self) -> bool {
+        sys::group_of(Some(self.command)) == sys::group_of(None)
     }
 
     /// It has not been waited for, so the PID is still the command's.
@@ -258,14 +300,6 @@ fn signal_set(signal: i32) -> SignalSet {
 
 fn leads_a_session(pid: Pid) -> bool {
     sys::session_of(Some(pid)).is_ok_and(|session| i32::try_from(session) == Ok(pid.as_raw_nonzero().get()))
-}
-
-/// Whether a process handles, ignores or blocks a signal. `proc_pid_status(5)`
-fn is_cared_for(pid: Pid, signal: i32) -> bool {
-    let text = status(pid).unwrap_or_default();
-    let is_in =
-        |name| field(text, name).and_then(|set| number(set, 16)).unwrap_or(0) & signal_set(signal) != 0;
-    ["SigBlk:", "SigIgn:", "SigCgt:"].into_iter().any(is_in)
 }
 
 /// The exit status that says what a signal would have said.

@@ -15,7 +15,7 @@ use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 use core::ptr;
-use core::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
@@ -37,21 +37,26 @@ mod nr {
     pub const EXECVE: usize = 59;
     pub const WAIT4: usize = 61;
     pub const KILL: usize = 62;
+    pub const SETPGID: usize = 109;
     pub const GETRESUID: usize = 118;
     pub const GETRESGID: usize = 120;
     pub const GETPGID: usize = 121;
     pub const SETFSUID: usize = 122;
     pub const SETFSGID: usize = 123;
     pub const GETSID: usize = 124;
+    pub const RT_SIGPENDING: usize = 127;
     pub const RT_SIGTIMEDWAIT: usize = 128;
+    pub const RT_SIGQUEUEINFO: usize = 129;
     pub const PRCTL: usize = 157;
     pub const SETHOSTNAME: usize = 170;
     pub const FUTEX: usize = 202;
+    pub const SCHED_SETAFFINITY: usize = 203;
     pub const SET_TID_ADDRESS: usize = 218;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
     pub const KEYCTL: usize = 250;
     pub const UNSHARE: usize = 272;
+    pub const GETCPU: usize = 309;
     pub const CLONE3: usize = 435;
     pub const CLOSE_RANGE: usize = 436;
     pub const MOUNT_SETATTR: usize = 442;
@@ -219,6 +224,15 @@ impl Start {
     pub fn args(&self) -> Vec<&'static CStr> {
         // SAFETY: the kernel put argc pointers to NUL-terminated strings there, for good.
         (0..self.argc).map(|i| unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }).collect()
+    }
+
+    /// How many bytes of the stack are in use, arguments and environment included, from an address
+    /// on it.
+    pub fn stack_in_use(&self, here: usize) -> usize {
+        let (args, environment) = (self.args(), self.environment());
+        let last = environment.last().or(args.last());
+        let end = last.map_or(here, |text| text.as_ptr() as usize + text.count_bytes());
+        end.saturating_sub(here)
     }
 
     /// The environment, `NAME=VALUE` each, as the kernel passed it.
@@ -564,8 +578,9 @@ pub fn unshare(flags: u32) -> Result<()> {
 }
 
 /// A word that the kernel clears when this process is gone, if others share its memory then, and
-/// before they are told in any other way. `set_tid_address(2)`; `mm_release()`, `kernel/fork.c`
-pub fn clear_at_end(word: &'static AtomicI32) -> Result<()> {
+/// before they are told in any other way. It wakes one that sleeps by it. `set_tid_address(2)`;
+/// `mm_release()`, `kernel/fork.c`
+pub fn clear_at_end(word: &'static AtomicU32) -> Result<()> {
     // SAFETY: the kernel writes an int there at the end of this process. The word is there for
     // good, and atomic.
     unsafe { call(nr::SET_TID_ADDRESS, [word.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
@@ -574,17 +589,36 @@ pub fn clear_at_end(word: &'static AtomicI32) -> Result<()> {
 /// Sleeps while the word has this value, until it is woken; at most for a time. Returns early now
 /// and then. futex(2), `FUTEX_WAIT`
 pub fn sleep_while(word: &AtomicU32, value: u32, limit: Option<Moment>) {
-    const WAIT_PRIVATE: usize = 128;
+    // Not `FUTEX_PRIVATE_FLAG`: where the kernel clears a word it wakes without.
+    const WAIT: usize = 0;
     let limit = limit.as_ref().map_or(NONE, |t| ptr::from_ref(t) as usize);
     // SAFETY: the kernel reads the word and the timespec, both alive during the call.
-    let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as usize, WAIT_PRIVATE, value as usize, limit, 0, 0]) };
+    let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as usize, WAIT, value as usize, limit, 0, 0]) };
+}
+
+/// Keeps this process and another one on the CPU that this one runs on now. getcpu(2),
+/// `sched_setaffinity(2)`
+pub fn stay_on_this_cpu(other: Pid) -> Result<()> {
+    const CPUS: usize = 4096;
+    let mut cpu = 0u32;
+    // SAFETY: the kernel writes an int of this frame.
+    unsafe { call(nr::GETCPU, [ptr::from_mut(&mut cpu) as usize, NONE, NONE, 0, 0, 0]) }?;
+    let mut mask = [0u64; CPUS / 64];
+    if let Some(word) = mask.get_mut(cpu as usize / 64) {
+        *word = 1 << (cpu % 64);
+    }
+    for pid in [0, int(other.as_raw_nonzero().get())] {
+        // SAFETY: the kernel reads the mask, which is of this frame.
+        unsafe { call(nr::SCHED_SETAFFINITY, [pid, size_of_val(&mask), mask.as_ptr() as usize, 0, 0, 0]) }?;
+    }
+    Ok(())
 }
 
 /// Wakes whoever sleeps by a word. futex(2), `FUTEX_WAKE`
 pub fn wake(word: &AtomicU32) {
-    const WAKE_PRIVATE: usize = 129;
+    const WAKE: usize = 1;
     // SAFETY: the address is a name here; nothing is read or written.
-    let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as usize, WAKE_PRIVATE, i32::MAX as usize, 0, 0, 0]) };
+    let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as usize, WAKE, i32::MAX as usize, 0, 0, 0]) };
 }
 
 /// Becomes another program. execve(2). Returns only on failure.
@@ -758,9 +792,12 @@ pub fn dispose(signal: i32, disposition: Disposition) -> Result<()> {
 pub struct Taken {
     /// Its number.
     pub signal: i32,
-    /// The kernel sent it, no process. `si_code`, sigaction(2)
-    pub by_kernel: bool,
+    /// `si_code`: positive from the kernel, 0 by kill(2), [`QUEUED`] by [`queue`]. sigaction(2)
+    pub code: i32,
 }
+
+/// `SI_QUEUE`
+pub const QUEUED: i32 = -1;
 
 /// Waits for one of the signals of `set`, which must be blocked. `rt_sigtimedwait(2)`.
 pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
@@ -772,13 +809,41 @@ pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
     unsafe {
         call(nr::RT_SIGTIMEDWAIT, [ptr::from_ref(&set) as usize, info.as_mut_ptr() as usize, limit, 8, 0, 0])
     }?;
-    Ok(Taken { signal: info[0], by_kernel: info[2] > 0 })
+    Ok(Taken { signal: info[0], code: info[2] })
+}
+
+/// The signals that wait to be taken by this process. sigpending(2)
+pub fn pending() -> Result<SignalSet> {
+    let mut set: SignalSet = 0;
+    // SAFETY: writes eight bytes of this frame.
+    unsafe { call(nr::RT_SIGPENDING, [ptr::from_mut(&mut set) as usize, 8, 0, 0, 0, 0]) }?;
+    Ok(set)
+}
+
+/// Sends a signal that can be told from one of kill(2). `rt_sigqueueinfo(2)`
+pub fn queue(pid: Pid, signal: i32) -> Result<()> {
+    // siginfo_t: si_signo, si_errno, si_code; what follows says nothing.
+    let mut info = [0i32; 32];
+    info[0] = signal;
+    info[2] = QUEUED;
+    let pid = int(pid.as_raw_nonzero().get());
+    // SAFETY: reads the 128 bytes of this frame.
+    unsafe { call(nr::RT_SIGQUEUEINFO, [pid, int(signal), info.as_ptr() as usize, 0, 0, 0]) }.map(drop)
 }
 
 /// Sends any signal, real-time ones too. kill(2).
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: two numbers. What the signal does to us is what it would do from anyone.
     unsafe { call(nr::KILL, [int(pid.as_raw_nonzero().get()), int(signal), 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Waits until no signal is on its way to a process group: each member has it, or none.
+/// `kill_something_info()` sends with `tasklist_lock` held, and setpgid(2) takes it for writing,
+/// here for a process that there is not.
+pub fn let_groups_be_served() {
+    const NOBODY: i32 = i32::MAX;
+    // SAFETY: two numbers. No PID is as large, so nothing is changed.
+    let _ = unsafe { call(nr::SETPGID, [int(NOBODY), 1, 0, 0, 0, 0]) };
 }
 
 /// The process group of a process, or of this one; 0 where its leader is outside of our PID

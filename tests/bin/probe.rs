@@ -122,6 +122,7 @@ fn numbered(signal: &str) -> Signal {
 
 /// `job PROGRAM ARG...`: starts it as a shell starts a job, in a process group of its own, and in the foreground if
 /// there is a terminal. Tells on stderr all that wait(2) tells.
+#[expect(clippy::zombie_processes, reason = "waitpid also tells of stops")]
 fn job(program: &str, args: &[&str]) {
     let on_terminal = std::io::stdin().is_terminal();
     let mut command = Command::new(if on_terminal { "/proc/self/exe" } else { program });

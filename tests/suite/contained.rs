@@ -1,305 +1,568 @@
+//! What is in an instance stays there: signals, stops, priorities, keys, sockets and system calls.
+
 use crate::support::{
-    Dock, Terminal, args, command_of, fixture, is_alive, keeper_of, nested, scratch, selfdock, wait_until,
+    Dock, Setting, Story, Way, args, bin, fixture, is_alive, nested, scratch, selfdock, tree, wait_until,
 };
-use crate::terminal::shell;
 use nix::sys::signal::Signal;
 use rstest::rstest;
+use std::ffi::OsString;
 use std::fs;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
-/// Calls by number, of x86-64, with what came of them: 0, or the name of an errno.
-const CALLS: &str = "import ctypes, errno, os, struct, sys\n\
-    libc = ctypes.CDLL(None, use_errno=True)\n\
-    def call(n, *a):\n\
-    \x20 a = [x if isinstance(x, bytes) else ctypes.c_long(x) for x in a]\n\
-    \x20 r = libc.syscall(ctypes.c_long(n), *a)\n\
-    \x20 return errno.errorcode[ctypes.get_errno()] if r < 0 else '0'\n";
+/// `ctypes`, for the system calls that Python has no function for. `call` gives 0 or more, or the name of the error.
+const PYTHON: &str = "\
+import ctypes, errno, os, resource, signal, socket, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+def call(*words):
+    words = [word if isinstance(word, bytes) or word is None else ctypes.c_long(word) for word in words]
+    result = libc.syscall(*words)
+    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
+";
 
-/// `python3 -c` with [`CALLS`] and this.
-fn python(options: &[&str], script: &str) -> Dock {
-    let words = options.iter().map(std::ffi::OsString::from);
-    Dock::new(words.chain(args!["run", "python3", "-c", format!("{CALLS}{script}")]))
+/// A script of Python, as words.
+fn python(script: &str) -> [OsString; 3] {
+    args!["python3", "-c", format!("{PYTHON}{script}")]
 }
 
+/// A script of the shell that starts a command in an instance, and that must not feel what the command does. The
+/// command stands in `$@`.
+fn calling(start: &str) -> [OsString; 4] {
+    args!["sh", "-c", format!("{start} \"$@\"; echo alive after $?"), "sh"]
+}
+
+/// Runs a calling script, as a job.
+fn calls(setting: Setting, start: &str, command: &[OsString]) -> Story {
+    let sd = selfdock().display().to_string();
+    let words = [&calling(&start.replace("SD", &sd))[..], command].concat();
+    Way::Plain.start(setting).job(&words).story()
+}
+
+const WAYS: [&str; 4] = ["SD run", "SD run SD run", "SD --unprivileged run", "SD run SD --unprivileged run"];
+
+// Signals.
+
 #[rstest]
-#[case::add_key("248, b'user', b'name', b'text', 4, -3", "ENOSYS")]
-#[case::request_key("249, b'user', b'name', 0, -3", "ENOSYS")]
-#[case::keyctl("250, 0, -3, 0", "ENOSYS")]
-#[case::keyctl_to_parent("250, 18", "ENOSYS")]
-#[case::userfaultfd("323, 1", "ENOSYS")]
-#[case::io_uring_setup("425, 1, 0", "ENOSYS")]
-#[case::io_uring_enter("426, -1, 0, 0, 0, 0, 0", "ENOSYS")]
-#[case::io_uring_register("427, -1, 0, 0, 0", "ENOSYS")]
-#[case::bpf("321, 0, 0, 0", "EPERM")]
-#[case::perf_event_open("298, 0, 0, -1, -1, 0", "EPERM")]
-#[case::vsock("41, 40, 1, 0", "EAFNOSUPPORT")]
-#[case::vsock_by_its_low_half("41, 40 | 1 << 32, 1, 0", "EAFNOSUPPORT")]
-#[case::add_key_of_x32("248 | 0x40000000, b'user', b'name', b'text', 4, -3", "ENOSYS")]
-fn the_filter_refuses(
-    #[case] call: &str,
-    #[case] errno: &str,
-    #[values(&[][..], &["--unprivileged"], &["--no-nest"], &["--net", "none"])] options: &[&str],
+#[case::kill_the_group("os.kill(0, 9)")]
+#[case::kill_the_group_by_number("os.killpg(os.getpgrp(), 9)")]
+#[case::kill_all("if os.fork(): os.kill(-1, 9); os.kill(0, 9)")]
+#[case::kill_the_parent("os.getppid() and os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)")]
+#[case::hang_up_the_group("os.kill(0, 1)")]
+fn a_signal_to_everyone_does_not_reach_the_caller(
+    #[case] deed: &str,
+    #[values(0, 1, 2, 3)] way: usize,
+    #[values(Setting::Bare, Setting::Terminal)] setting: Setting,
 ) {
-    assert_eq!(python(options, &format!("print(call({call}))")).ok(), errno);
+    let story =
+        calls(setting, WAYS[way], &python(&format!("libc.prctl(1, 0, 0, 0, 0)\n{deed}\ntime.sleep(1000)")));
+    let number = if deed.contains(", 1)") { 1 } else { 9 };
+    assert_eq!(story.events, ["exited 0"], "{story:?}");
+    assert_eq!(story.output.last().unwrap(), &format!("alive after {}", 128 + number), "{story:?}");
+}
+
+/// Without selfdock the same reaches the caller: the test above can fail.
+#[test]
+fn without_selfdock_a_signal_to_the_group_reaches_the_caller() {
+    let story = calls(Setting::Bare, "env", &python("os.kill(0, 9)"));
+    assert_eq!(story, Story { events: vec!["signaled 9".into()], output: Vec::new() });
+}
+
+#[rstest]
+#[case::itself("signal.raise_signal(signal.SIGSTOP)")]
+#[case::the_group("os.kill(0, signal.SIGSTOP)")]
+#[case::the_group_from_another_one(
+    "if os.fork(): time.sleep(0.05); os.kill(0, signal.SIGSTOP)\nelse: os.setpgid(0, 0); time.sleep(1000)"
+)]
+#[case::by_reading_in_the_background(
+    "os.setpgid(0, 0) if os.getpid() != os.getsid(0) else 0\nos.kill(0, signal.SIGTTIN)"
+)]
+fn a_stop_keeps_nobody_from_the_deadline(
+    #[case] deed: &str,
+    #[values(0, 1, 2)] way: usize,
+    #[values(Setting::Bare, Setting::Terminal)] setting: Setting,
+) {
+    let start = WAYS[way].replacen("SD", "SD --timeout 0.4", 1);
+    let story = calls(setting, &start, &python(&format!("{deed}\ntime.sleep(1000)")));
+    assert_eq!(story.events, ["exited 0"], "{story:?}");
+    assert_eq!(story.output, ["alive after 124"]);
+}
+
+#[rstest]
+#[case::run(args![], 0)]
+#[case::nested(args![], 1)]
+#[case::unprivileged(args!["--unprivileged"], 0)]
+#[case::unprivileged_and_nested(args!["--unprivileged"], 2)]
+fn who_wishes_no_more_to_end_with_its_supervisor_ends<const N: usize>(
+    #[case] options: [OsString; N],
+    #[case] depth: usize,
+) {
+    let inner = nested(depth, args![bin("probe"), "outlive"]);
+    let mut instance = Dock::run(options.into_iter().chain(inner)).spawn();
+    assert_eq!(instance.line(), "up");
+    let all = tree(instance.pid());
+    assert_eq!(all.len(), 3 + 2 * depth, "{all:?}");
+    instance.signal(Signal::SIGKILL);
+    instance.wait();
+    let start = Instant::now();
+    wait_until("nothing is left", || !all.iter().any(|pid| is_alive(*pid)));
+    assert!(start.elapsed() < Duration::from_secs(1));
+    instance.leaves_nothing();
+}
+
+// Groups, sessions.
+
+/// The calling script has its priorities afterwards, as before.
+#[rstest]
+fn what_is_set_for_a_group_stays_inside(#[values(0, 1, 2, 3)] way: usize) {
+    let deeds = python("call(141, 1, 0, 19); call(251, 2, 0, 3 << 13)");
+    let sd = selfdock().display().to_string();
+    let state = "echo $(nice) $(ionice -p $$)";
+    let script = format!("{state}; {} \"$@\"; {state}", WAYS[way].replace("SD", &sd));
+    let story =
+        Way::Plain.start(Setting::Bare).job(&[&args!["sh", "-c", script, "sh"][..], &deeds].concat()).story();
+    assert_eq!(story.output[0], story.output[1], "{story:?}");
+    assert!(story.output[0].starts_with("0 "), "{story:?}");
+}
+
+/// The control: without selfdock the group is changed.
+#[test]
+fn without_selfdock_a_group_can_be_made_slow() {
+    let words = [&args!["sh", "-c", "\"$@\"; nice", "sh"][..], &python("call(141, 1, 0, 19)")].concat();
+    assert_eq!(Way::Plain.start(Setting::Bare).job(&words).story().output, ["19"]);
+}
+
+/// What is the command's own. Inside, a session or group that is led by somebody outside has the number 0.
+const OWNS: &str = "\
+print('session', os.getsid(0) != 0)
+print('group', os.getpgrp() != 0)
+try: os.open('/dev/tty', os.O_RDWR); print('terminal')
+except OSError as e: print(errno.errorcode[e.errno])";
+
+#[rstest]
+#[case::no_terminal(Setting::Bare, "SD run", true, true)]
+#[case::no_terminal_unprivileged(Setting::Bare, "SD --unprivileged run", true, true)]
+#[case::no_terminal_nested(Setting::Bare, "SD run SD run", false, true)]
+#[case::a_terminal(Setting::Terminal, "SD run", false, false)]
+#[case::a_terminal_nested(Setting::Terminal, "SD run SD run", false, false)]
+#[case::asked_for(Setting::Terminal, "SD --new-session run", true, true)]
+#[case::asked_for_inside(Setting::Terminal, "SD run SD --new-session run", true, true)]
+#[case::asked_for_outside(Setting::Terminal, "SD --new-session run SD run", false, true)]
+fn without_a_terminal_no_process_outside_is_in_the_commands_group(
+    #[case] setting: Setting,
+    #[case] start: &str,
+    #[case] session: bool,
+    #[case] group: bool,
+) {
+    let word = |is: bool| if is { "True" } else { "False" };
+    let terminal = if group { "ENXIO" } else { "terminal" };
+    let expected = [
+        format!("session {}", word(session)),
+        format!("group {}", word(group)),
+        terminal.into(),
+        "alive after 0".into(),
+    ];
+    assert_eq!(calls(setting, start, &python(OWNS)).output, expected);
+}
+
+/// As a job of a shell that controls jobs without a terminal: the session is the shell's.
+#[test]
+fn a_job_without_a_terminal_has_a_group_of_its_own() {
+    let story = Way::Run.start(Setting::Bare).job(&python(OWNS)).story();
+    assert_eq!(story.output, ["session False", "group True", "ENXIO"]);
+    let story = Way::NewSession.start(Setting::Bare).job(&python(OWNS)).story();
+    assert_eq!(story.output, ["session True", "group True", "ENXIO"]);
+}
+
+// Keys.
+
+/// Runs a script of Python outside that has a session keyring of its own, with a key `ticket` in it, and then starts
+/// instances: `run(OPTIONS, SCRIPT)` gives what the script printed inside. `serial` is the key's number.
+fn with_a_key(script: &str) -> String {
+    let begin = format!(
+        "{PYTHON}import subprocess\n\
+         call(250, 1, None)\n\
+         serial = call(248, b'user', b'ticket', b'secret', 6, -3)\n\
+         assert isinstance(serial, int), serial\n\
+         prelude = {PYTHON:?}\n\
+         def run(options, script):\n \
+         words = [{:?}, *options, 'run', 'python3', '-c', prelude + script]\n \
+         return subprocess.run(words, stdout=subprocess.PIPE, text=True).stdout.strip()\n",
+        selfdock().display().to_string(),
+    );
+    Dock::program(args!["python3", "-c", format!("{begin}{script}")]).ok()
+}
+
+const READ_KEY: &str = "\
+b = ctypes.create_string_buffer(99)
+found = call(249, b'user', b'ticket', None, -3)
+n = libc.syscall(ctypes.c_long(250), ctypes.c_long(11), ctypes.c_long(SERIAL), b, ctypes.c_long(99))
+print(found, b.raw[:max(n, 0)].decode())";
+
+#[test]
+fn a_key_of_the_callers_session_is_out_of_reach() {
+    let script = format!(
+        "read = {READ_KEY:?}.replace('SERIAL', str(serial))\n\
+         exec(read)\n\
+         for options in ([], ['--unprivileged'], ['--no-nest'], ['run', {sd:?}], ['--unprivileged', 'run', {sd:?}]): \
+         print(run(options, read))\n\
+         print(run(['--seccomp', 'none'], read))\n\
+         print(run(['--seccomp', 'none', '--unprivileged'], read))",
+        sd = selfdock().display().to_string(),
+    );
+    let seen = with_a_key(&script);
+    let lines: Vec<&str> = seen.lines().collect();
+    assert!(lines[0].ends_with(" secret"), "outside it is in reach: {seen}");
+    assert_eq!(lines[1..6], ["ENOSYS"; 5], "{seen}");
+    // Without the filter there is a session keyring still, and it is another.
+    assert_eq!(lines[6..], ["ENOKEY"; 2], "{seen}");
 }
 
 #[test]
-fn the_filter_lets_the_rest_through() {
-    let script =
-        "import socket; socket.socket(socket.AF_INET); socket.socket(socket.AF_UNIX); print(call(39))";
-    assert_eq!(python(&[], script).ok(), "0");
-    Dock::run([]).sh("unshare -Ur true").ok();
+fn a_key_that_is_added_inside_is_not_outside() {
+    let add = "print(call(248, b'user', b'behind', b'left', 4, -3))";
+    let script = format!(
+        "print(run([], {add:?}), run(['--unprivileged'], {add:?}))\n\
+         print(isinstance(int(run(['--seccomp', 'none'], {add:?})), int))\n\
+         print(call(249, b'user', b'behind', None, -3))"
+    );
+    assert_eq!(with_a_key(&script), "ENOSYS ENOSYS\nTrue\nENOKEY");
+}
+
+// Sockets.
+
+#[rstest]
+#[case::run(&[], "EPERM")]
+#[case::nested(&["run", "SD"], "EPERM")]
+#[case::unprivileged(&["--unprivileged"], "EPERM")]
+#[case::asked_for(&["--abstract"], "connected")]
+#[case::asked_for_unprivileged(&["--abstract", "--unprivileged"], "connected")]
+#[case::asked_for_inside(&["run", "SD", "--abstract"], "EPERM")]
+#[case::asked_for_outside(&["--abstract", "run", "SD"], "EPERM")]
+#[case::asked_for_twice(&["--abstract", "run", "SD", "--abstract"], "connected")]
+#[case::no_network(&["--net", "none"], "ECONNREFUSED")]
+#[case::asked_for_without_a_network(&["--net", "none", "--abstract"], "ECONNREFUSED")]
+fn abstract_sockets_of_the_host_are_in_reach_only_if_asked_for(
+    #[case] options: &[&str],
+    #[case] result: &str,
+) {
+    let name = format!("selfdock-test-{}-{}", std::process::id(), options.join(""));
+    let address = SocketAddr::from_abstract_name(&name).unwrap();
+    let _listener = UnixListener::bind_addr(&address).unwrap();
+    let connect = format!(
+        "s = socket.socket(socket.AF_UNIX)\n\
+         try: s.connect('\\0{name}'); print('connected')\n\
+         except OSError as e: print(errno.errorcode[e.errno])"
+    );
+    let sd = selfdock();
+    let options =
+        options.iter().map(|word| if *word == "SD" { sd.clone().into() } else { OsString::from(word) });
+    let words = options.chain(args!["run"]).chain(python(&connect));
+    assert_eq!(Dock::new(words).ok(), result);
+    assert_eq!(Dock::program(python(&connect)).ok(), "connected");
 }
 
 #[test]
-fn the_filter_can_be_left_out() {
-    let seen = Dock::run(args!["--seccomp", "none", "grep", "Seccomp:", "/proc/self/status"]).ok();
-    assert_eq!(seen, "Seccomp:\t0");
-    let seen = Dock::run(args!["--seccomp", "default", "grep", "Seccomp:", "/proc/self/status"]).ok();
-    assert_eq!(seen, "Seccomp:\t2");
+fn abstract_sockets_of_an_instance_work_inside() {
+    let script = "a = socket.socket(socket.AF_UNIX); a.bind('\\0inside'); a.listen()\n\
+                  b = socket.socket(socket.AF_UNIX); b.connect('\\0inside'); print('connected')";
+    assert_eq!(Dock::run(python(script)).ok(), "connected");
 }
 
-/// `sethostname` is refused with EXDEV, all else is allowed.
-fn program() -> Vec<u8> {
-    let lines: [(u16, u8, u8, u32); 4] =
-        [(0x20, 0, 0, 0), (0x15, 0, 1, 170), (6, 0, 0, 0x0005_0012), (6, 0, 0, 0x7fff_0000)];
-    let bytes = |(code, yes, no, k): (u16, u8, u8, u32)| {
-        [&code.to_ne_bytes()[..], &[yes, no], &k.to_ne_bytes()].concat()
+// System calls.
+
+/// Name, number, and what is answered by the filter.
+const REFUSED: &str = "\
+calls = {
+    'add_key': lambda: call(248, None, None, None, 0, 0),
+    'request_key': lambda: call(249, None, None, None, 0),
+    'keyctl': lambda: call(250, 0, -3, 0),
+    'bpf': lambda: call(321, 0, None, 0),
+    'perf_event_open': lambda: call(298, None, 0, -1, -1, 0),
+    'userfaultfd': lambda: call(323, 1),
+    'io_uring_setup': lambda: call(425, 1, None),
+    'io_uring_enter': lambda: call(426, -1, 0, 0, 0, None, 0),
+    'io_uring_register': lambda: call(427, -1, 0, None, 0),
+    'vsock': lambda: call(41, 40, 1, 0),
+    'keyctl, x32': lambda: call(250 + (1 << 30), 0, -3, 0),
+    'getpid': lambda: call(39) > 0,
+    'unix': lambda: call(41, 1, 1, 0) > 0,
+}
+for name, deed in calls.items(): print(name, deed())";
+
+const REFUSALS: &str = "\
+add_key ENOSYS
+request_key ENOSYS
+keyctl ENOSYS
+bpf EPERM
+perf_event_open EPERM
+userfaultfd ENOSYS
+io_uring_setup ENOSYS
+io_uring_enter ENOSYS
+io_uring_register ENOSYS
+vsock EAFNOSUPPORT
+keyctl, x32 ENOSYS
+getpid True
+unix True";
+
+#[rstest]
+#[case::run(args!["run"])]
+#[case::asked_for(args!["--seccomp", "default", "run"])]
+#[case::nested(args!["run", selfdock(), "run"])]
+#[case::unprivileged(args!["--unprivileged", "run"])]
+#[case::no_nest(args!["--no-nest", "run"])]
+#[case::not_lifted_by_an_inner_one(args!["run", selfdock(), "--seccomp", "none", "run"])]
+#[case::image(args!["--root", "/", "run"])]
+fn what_an_instance_has_no_business_with_is_refused<const N: usize>(#[case] words: [OsString; N]) {
+    assert_eq!(Dock::new(words.into_iter().chain(python(REFUSED))).ok(), REFUSALS);
+}
+
+#[test]
+fn a_joiner_is_refused_the_same() {
+    let instance = crate::support::instance([]);
+    let enter = args!["enter", instance.pid().to_string()];
+    assert_eq!(Dock::new(enter.into_iter().chain(python(REFUSED))).ok(), REFUSALS);
+}
+
+#[rstest]
+#[case::run(args!["--seccomp", "none", "run"])]
+#[case::unprivileged(args!["--seccomp", "none", "--unprivileged", "run"])]
+#[case::nested(args!["--seccomp", "none", "run", selfdock(), "--seccomp", "none", "run"])]
+fn without_the_filter_they_are_answered_as_outside<const N: usize>(#[case] words: [OsString; N]) {
+    let outside = Dock::program(python(REFUSED)).ok();
+    assert!(!outside.contains("add_key ENOSYS"), "this kernel has no keys: {outside}");
+    let inside = Dock::new(words.into_iter().chain(python(REFUSED))).ok();
+    // A keyring's number is another each time.
+    let answers = |text: &str| {
+        let line = |line: &str| {
+            line.split_once(' ').unwrap().1.parse::<u64>().map_or(line.to_owned(), |_| "a number".into())
+        };
+        text.lines().map(line).collect::<Vec<_>>()
     };
-    lines.into_iter().flat_map(bytes).collect()
+    assert_eq!(answers(&inside), answers(&outside));
 }
 
+/// Calls by the other table of numbers, that of 32-bit programs.
 #[rstest]
-fn a_filter_of_the_callers_is_in_force_beside_ours(#[values("run", "--unprivileged")] mode: &str) {
-    let dir = scratch();
-    let file = dir.path().join("filter");
-    fs::write(&file, program()).unwrap();
-    let script = "print(call(170, b'x', 1), call(250, 0, -3, 0))\n\
-                  print(open('/proc/self/status').read().split('NoNewPrivs:')[1].split()[0])";
-    let options: &[&str] = if mode == "run" { &[] } else { &[mode] };
-    let options = [options, &["--seccomp", file.to_str().unwrap()]].concat();
-    assert_eq!(python(&options, script).ok(), "EXDEV ENOSYS\n1");
+#[case::add_key(286, 38)]
+#[case::request_key(287, 38)]
+#[case::keyctl(288, 38)]
+#[case::bpf(357, 1)]
+#[case::perf_event_open(336, 1)]
+#[case::userfaultfd(374, 38)]
+#[case::io_uring_setup(425, 38)]
+fn a_call_of_a_32_bit_program_is_refused_as_well(#[case] number: u32, #[case] errno: i32) {
+    let words = args![bin("compat"), number.to_string()];
+    let outside = Dock::program(words.clone()).output();
+    if outside.status.code().is_none() {
+        // This kernel has no 32-bit programs: then there are none inside.
+        assert!(Dock::run(words).output().status.code().is_none());
+        return;
+    }
+    // EPERM may well be the kernel's own answer.
+    assert!(errno == 1 || outside.status.code() != Some(errno), "it is refused without selfdock");
+    Dock::run(words).output().exits(errno);
 }
 
-#[rstest]
-#[case::none(&[])]
-#[case::half_an_instruction(&[0; 12])]
-#[case::a_code_that_there_is_not(&[0xff; 8])]
-#[case::no_end(&[0x20, 0, 0, 0, 0, 0, 0, 0])]
-#[case::too_long(&[6; 8 * 4097])]
-fn what_is_no_filter_is_refused(#[case] bytes: &[u8]) {
+/// A program for `--seccomp`: getppid fails with EXDEV. Each instruction is code, two jumps, and a value. seccomp(2)
+fn own_filter() -> Vec<u8> {
+    const GETPPID: u32 = 110;
+    const EXDEV: u32 = 18;
+    let instruction = |code: u16, yes: u8, no: u8, value: u32| {
+        [&code.to_le_bytes()[..], &[yes, no], &value.to_le_bytes()].concat()
+    };
+    [
+        instruction(0x20, 0, 0, 0),                   // load the number of the call
+        instruction(0x15, 0, 1, GETPPID),             // if it is getppid
+        instruction(0x06, 0, 0, 0x0005_0000 | EXDEV), // SECCOMP_RET_ERRNO
+        instruction(0x06, 0, 0, 0x7fff_0000),         // SECCOMP_RET_ALLOW
+    ]
+    .concat()
+}
+
+fn filter_file(bytes: &[u8]) -> (TempDir, PathBuf) {
     let dir = scratch();
     let file = dir.path().join("filter");
     fs::write(&file, bytes).unwrap();
-    Dock::run(args!["--seccomp", &file, "true"]).refused("filter");
-    Dock::run(args!["--seccomp", dir.path().join("nothing"), "true"]).refused("ENOENT");
+    (dir, file)
 }
 
-/// Says of a script what its process group, its priorities and its session keyring are.
-const CALLER: &str = "trap 'echo caught' HUP INT QUIT TERM USR1; ";
-
-/// S1. The caller is a script, and so in the process group that the command would be in.
 #[rstest]
-fn no_signal_to_a_process_group_reaches_the_caller(
-    #[values("KILL", "STOP", "TERM", "HUP", "USR1")] signal: &str,
-    #[values("run", "--unprivileged run", "run $SD run")] words: &str,
-) {
-    let attack = format!("kill -{signal} 0; kill -{signal} -1; kill -{signal} $PPID; exit 0");
-    let script = format!("{CALLER} $SD --timeout 1 {words} sh -c '{attack}' 2>/dev/null; echo alive");
-    let seen = Dock::program(args!["sh", "-c", script]).env("SD", selfdock()).ok();
-    assert_eq!(seen, "alive");
+#[case::run(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+fn a_filter_of_the_callers_is_in_force<const N: usize>(#[case] options: [OsString; N]) {
+    let (_dir, file) = filter_file(&own_filter());
+    let script = "print(call(110), call(248, None, None, None, 0, 0), call(39) > 0)\n\
+                  for line in open('/proc/self/status'):\n \
+                  if line.startswith('NoNewPrivs'): print(line.split()[1])";
+    let run = Dock::run(options.into_iter().chain(args!["--seccomp", &file]).chain(python(script)));
+    // Selfdock's own is there, too.
+    assert_eq!(run.ok(), "EXDEV ENOSYS True\n1");
+    assert_eq!(Dock::run(python("print(call(110))")).ok(), "0", "without it");
 }
 
-/// S1. The same on a terminal, where the command stays in the group that the terminal controls.
 #[rstest]
-fn nor_on_a_terminal(#[values("run", "--unprivileged run", "run $SELFDOCK run")] words: &str) {
-    let mut terminal = shell("bash");
-    let script = format!("$SELFDOCK {words} sh -c \"kill -KILL 0\"; echo scri''pt-$?");
-    terminal.send(&format!("sh -c '{script}'; echo she''ll-$?\n"));
-    terminal.expect("script-137");
-    terminal.expect("shell-0");
+#[case::empty(Vec::new())]
+#[case::half_an_instruction(own_filter()[..12].to_vec())]
+#[case::a_byte_more([own_filter(), vec![0]].concat())]
+#[case::huge(own_filter().repeat(2000))]
+#[case::no_end(own_filter()[..8].to_vec())]
+#[case::a_jump_out_of_it([&own_filter()[..10], &[200][..], &own_filter()[11..]].concat())]
+#[case::text(b"#!/bin/sh\nexit 0".to_vec())]
+fn a_filter_that_is_no_program_is_refused(#[case] bytes: Vec<u8>) {
+    let (_dir, file) = filter_file(&bytes);
+    Dock::run(args!["--seccomp", &file]).sh("echo ran").refused("filter");
 }
 
-/// S1.
 #[rstest]
-fn priorities_of_the_callers_group_stay(#[values("run", "--unprivileged run", "run $SD run")] words: &str) {
-    let attack = format!("{CALLS}call(141, 1, 0, 19); call(251, 2, 0, 3 << 13)");
-    let script = format!(
-        "before=$(nice; ionice -p $$); $SD {words} python3 -c \"$1\"; \
-                          test \"$before\" = \"$(nice; ionice -p $$)\" && echo same"
-    );
-    let seen = Dock::program(args!["sh", "-c", script, "sh", attack]).env("SD", selfdock()).ok();
-    assert_eq!(seen, "same");
+#[case::missing("/no/such/filter", "ENOENT")]
+#[case::a_directory("/etc", "")]
+#[case::endless("/dev/zero", "")]
+#[case::nameless("", "")]
+fn a_filter_that_cannot_be_read_is_refused(#[case] file: &str, #[case] words: &str) {
+    Dock::run(args!["--seccomp", file]).sh("echo ran").refused(words);
 }
 
-/// S2.
-#[rstest]
-fn a_command_that_wishes_to_outlive_its_supervisor_does_not(
-    #[values(0, 1, 3)] depth: usize,
-    #[values(&[][..], &["--unprivileged"])] options: &[&str],
-) {
-    let script = format!("{CALLS}call(157, 1, 0); print('up', flush=True); import time; time.sleep(1000)");
-    let words = options.iter().map(std::ffi::OsString::from).chain(args!["run"]);
-    let command = nested(depth, args!["python3", "-c", script]);
-    let mut instance = Dock::new(words.chain(command)).spawn();
-    assert_eq!(instance.line(), "up");
-    let mut all = vec![keeper_of(instance.pid())];
-    let mut at = instance.pid();
-    for _ in 0..=depth {
-        at = command_of(at);
-        all.push(at);
-    }
-    instance.signal(Signal::SIGKILL);
-    instance.wait();
-    wait_until("nothing is left", || !all.iter().any(|pid| is_alive(*pid)));
-}
-
-/// S3.
-#[rstest]
-#[case::itself("kill -STOP $$")]
-#[case::its_group("kill -STOP 0; sleep 1000")]
-#[case::all("kill -STOP -1; sleep 1000")]
-#[case::by_the_terminals_signal("kill -TSTP $$; sleep 1000")]
-#[case::deaf("trap '' TERM; kill -STOP $$; sleep 1000")]
-fn a_stopped_command_is_ended_in_time(
-    #[case] script: &str,
-    #[values("run", "--unprivileged run")] words: &str,
-) {
-    let run = format!("$SD --timeout 0.3 {words} sh -c '{script}'; echo status-$?");
-    let seen = Dock::program(args!["sh", "-c", run]).env("SD", selfdock()).output();
-    assert!(["status-124\n", "status-137\n"].contains(&seen.stdout.as_str()), "{}", seen.stdout);
-}
-
-/// S4. As pam_keyinit does, the caller has a session keyring, with a key in it.
-#[rstest]
-fn keys_of_the_session_stay_outside_and_those_of_an_instance_inside(
-    #[values(&[][..], &["--unprivileged"], &["--net", "none", "--no-nest"], &["--seccomp", "none"])]
-    options: &[&str],
-) {
-    let inside = "import ctypes, sys\nlibc = ctypes.CDLL(None)\n\
-                  key = libc.syscall(249, b'user', b'ticket', None, ctypes.c_long(-3))\n\
-                  libc.syscall(248, b'user', b'behind', b'x', 1, ctypes.c_long(-3))\n\
-                  print('found' if key > 0 else 'out of reach', flush=True)";
-    let script = format!(
-        "import ctypes, subprocess, sys\nlibc = ctypes.CDLL(None)\n\
-         libc.syscall(250, 1, 0)\n\
-         if libc.syscall(248, b'user', b'ticket', b'secret', 6, ctypes.c_long(-3)) < 0: sys.exit('no key')\n\
-         inside = '''{inside}'''\n\
-         subprocess.run(['python3', '-c', inside.replace('behind', 'other')])\n\
-         subprocess.run([*sys.argv[1:], 'run', 'python3', '-c', inside])\n\
-         print('behind' if libc.syscall(249, b'user', b'behind', None, ctypes.c_long(-3)) > 0 else 'nothing')"
-    );
-    let words = args!["python3", "-c", script, selfdock()];
-    let seen = Dock::program(words.into_iter().chain(options.iter().map(std::ffi::OsString::from))).ok();
-    assert_eq!(seen, "found\nout of reach\nnothing");
-}
-
-/// S5. The limit is of the processes of a user, so this is a user of its own.
+/// As for anything else that is read for a command.
 #[test]
-fn the_process_limit_holds_for_what_nests() {
-    let script = "import os, sys, time\n\
-        sd, most = sys.argv[1], 0\n\
-        def there():\n\
-        \x20 for d in filter(str.isdigit, os.listdir('/proc')):\n\
-        \x20   try: yield open(f'/proc/{d}/stat').read().rsplit(')')[1].split()[0]\n\
-        \x20   except OSError: pass\n\
-        def start():\n\
-        \x20 if not os.fork(): os.execv(sd, [sd, 'run', sd, 'run', sd, 'run', '/bin/sleep', '1000'])\n\
-        def watch(enough, seconds):\n\
-        \x20 global most\n\
-        \x20 end = time.time() + seconds\n\
-        \x20 while time.time() < end and most < enough: most = max(most, sum(s not in 'ZX' for s in there()))\n\
-        start(); watch(9, 10)\n\
-        for i in range(3):\n\
-        \x20 try: start()\n\
-        \x20 except OSError: pass\n\
-        \x20 watch(99, 0.3)\n\
-        print(most, flush=True)\n\
-        os.kill(-1, 9)";
-    let user = args![
-        fixture("setuid/probe"),
-        "as-root",
-        "setpriv",
-        "--reuid=61238",
-        "--regid=61238",
-        "--clear-groups"
-    ];
-    let limited = args![selfdock(), "--rlimit", "nproc=12", "run", "python3", "-c", script, selfdock()];
-    let ran = Dock::program(user.into_iter().chain(limited)).output();
-    // And the outermost supervisor, which is not seen inside.
-    let most = 1 + ran.stdout.trim().parse::<u32>().expect("a number");
-    assert!((10..=12).contains(&most), "{most} processes");
+fn a_filter_that_never_comes_can_be_interrupted() {
+    let dir = scratch();
+    let pipe = dir.path().join("filter");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut run = Dock::run(args!["--seccomp", &pipe, "true"]).spawn();
+    run.signal(Signal::SIGTERM);
+    run.wait();
+    run.leaves_nothing();
 }
 
+/// What the caller may not read is not read for it.
+#[test]
+fn a_filter_that_the_caller_may_not_read_is_refused() {
+    Dock::run(args!["--seccomp", fixture("p/pub/canary")]).sh("echo ran").refused("EACCES");
+}
+
+// User namespaces.
+
 #[rstest]
-fn abstract_sockets_of_the_host_are_reached_only_if_asked_for(
-    #[values("run", "--unprivileged run")] words: &str,
-) {
-    let inside = "import socket, sys\ns = socket.socket(socket.AF_UNIX)\n\
-                  print(__import__('os').strerror(s.connect_ex(chr(0) + sys.argv[1])), flush=True)";
-    let script = "import os, socket, subprocess, sys\n\
-        name = f'selfdock-test-{os.getpid()}'\n\
-        server = socket.socket(socket.AF_UNIX); server.bind(chr(0) + name); server.listen()\n\
-        for extra in [], ['--abstract'], ['--net', 'none', '--abstract']:\n\
-        \x20 subprocess.run([sys.argv[1], *extra, *sys.argv[2].split(), 'python3', '-c', sys.argv[3], name])";
-    let seen = Dock::program(args!["python3", "-c", script, selfdock(), words, inside]).ok();
-    assert_eq!(seen, "Operation not permitted\nSuccess\nConnection refused");
+#[case::run(args!["--no-userns", "run"], false)]
+#[case::inner(args!["run", selfdock(), "--no-userns", "run"], false)]
+#[case::outer(args!["--no-userns", "run", selfdock(), "run"], false)]
+#[case::unprivileged(args!["--unprivileged", "--no-userns", "run"], false)]
+#[case::without_the_filter(args!["--no-userns", "--seccomp", "none", "run"], false)]
+#[case::by_default(args!["run"], true)]
+#[case::unprivileged_by_default(args!["--unprivileged", "run"], true)]
+fn user_namespaces_can_be_forbidden<const N: usize>(#[case] words: [OsString; N], #[case] works: bool) {
+    // By unshare(2), by clone(2), and by clone3(2), whose flags no filter can see.
+    let script = "\
+def child(pid):
+    if pid == 0: os._exit(0)
+    if isinstance(pid, int): os.waitpid(pid, 0)
+    return isinstance(pid, int)
+new = 0x10000000
+three = (ctypes.c_ulong * 11)(new, 0, 0, 0, 17)
+print(child(call(56, new | 17, 0, 0, 0, 0)))
+print(child(call(435, bytes(three), 88)))
+print(call(272, new) == 0)";
+    let seen = Dock::new(words.into_iter().chain(python(script))).ok();
+    assert_eq!(seen, if works { "True\nTrue\nTrue" } else { "False\nFalse\nFalse" });
 }
 
 #[test]
-fn no_user_namespace_is_made_where_none_is_wished() {
-    for words in ["unshare -Ur true", "unshare -r -U true", "$SD --unprivileged run true"] {
-        Dock::run([]).env("SD", selfdock()).sh(words).ok();
-        let ran = Dock::run(args!["--no-userns"]).env("SD", selfdock()).sh(words).output();
-        assert!(!ran.status.success() && ran.stderr.contains("ermitted"), "{}", ran.stderr);
-    }
-    // clone3(2), of which no filter sees the flags.
-    let clone3 =
-        "args = struct.pack('11Q', 0x10000000, 0, 0, 0, 17, 0, 0, 0, 0, 0, 0)\nprint(call(435, args, 88))";
-    assert_eq!(python(&["--no-userns"], clone3).ok(), "ENOSYS");
-    assert_eq!(Dock::run(args!["--no-userns", selfdock(), "run", "echo", "nested"]).ok(), "nested");
+fn without_user_namespaces_instances_nest_and_threads_start() {
+    let inner = args!["--no-userns", "run", selfdock(), "run", selfdock(), "run"];
+    let script = "import threading; t = threading.Thread(target=lambda: print('in')); t.start(); t.join()";
+    assert_eq!(Dock::new(inner.into_iter().chain(args!["python3", "-c", script])).ok(), "in");
+    let ran = Dock::run(args!["--no-userns", "unshare", "-Ur", "true"]).output();
+    assert!(!ran.status.success() && ran.stderr.contains("unshare"), "{}", ran.stderr);
+    Dock::run(args!["unshare", "-Ur", "true"]).ok();
 }
 
-#[test]
-fn host_name_and_control_groups_are_namespaces_of_its_own() {
-    let namespaces = "readlink /proc/self/ns/uts /proc/self/ns/cgroup";
-    let (outside, inside) =
-        (Dock::program(args!["sh", "-c", namespaces]).ok(), Dock::run([]).sh(namespaces).ok());
-    for (outside, inside) in outside.lines().zip(inside.lines()) {
-        assert_ne!(outside, inside);
+// Namespaces.
+
+#[rstest]
+#[case::run(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::image(args!["--root", fixture("debian")])]
+fn an_instance_has_all_namespaces_but_the_network<const N: usize>(#[case] options: [OsString; N]) {
+    let read = |name: &str| format!("readlink /proc/self/ns/{name}; ");
+    let script: String = ["mnt", "pid", "ipc", "uts", "cgroup", "net"].into_iter().map(read).collect();
+    let outside = Dock::program(args!["sh", "-c", &script]).ok();
+    let inside = Dock::run(options).sh(&script).ok();
+    for (outer, inner) in outside.lines().zip(inside.lines()) {
+        assert_eq!(outer == inner, outer.starts_with("net"), "{outer} outside, {inner} inside");
     }
-    let groups = Dock::run(args!["cat", "/proc/self/cgroup"]).ok();
+    let nested =
+        Dock::run(args!["sh", "-c", format!("{script} {} run sh -c '{script}'", selfdock().display())]).ok();
+    let lines: Vec<&str> = nested.lines().collect();
+    assert!(lines[..5].iter().zip(&lines[6..11]).all(|(outer, inner)| outer != inner), "{nested}");
+}
+
+#[rstest]
+#[case::run(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+fn the_hosts_control_groups_have_no_names_inside<const N: usize>(#[case] options: [OsString; N]) {
+    let groups = Dock::run(options).arg("cat").arg("/proc/self/cgroup").ok();
     assert!(groups.lines().all(|line| line.ends_with(":/")), "{groups}");
 }
 
-/// C3.
-#[rstest]
-fn nobody_inside_looks_into_the_keeper(
-    #[values(&[][..], &["--unprivileged"], &["--seccomp", "none"])] options: &[&str],
-) {
-    let script = "for name in 'mem', 'maps', 'environ', 'auxv', 'fd', 'exe', 'cwd', 'root', 'stack', 'syscall', 'io':\n\
-        \x20 path = f'/proc/1/{name}'\n\
-        \x20 try: what = os.readlink(path) if name in ('exe', 'cwd', 'root') else \
-               os.listdir(path) if name == 'fd' else open(path, 'rb').read(64)\n\
-        \x20 except OSError: continue\n\
-        \x20 print(name, what)\n\
-        for name in 'mounts', 'mountinfo': print(name, len(open(f'/proc/1/{name}').read()))\n\
-        print(call(101, 16, 1, 0, 0), call(101, 0x4206, 1, 0, 0), call(308, os.pidfd_open(1), 0x20000))\n\
-        iov = struct.pack('QQ', ctypes.addressof(ctypes.create_string_buffer(8)), 8)\n\
-        print(call(310, 1, iov, 1, iov, 1, 0), call(438, os.pidfd_open(1), 0, 0))\n\
-        for signal in 9, 19, 15, 64: call(62, 1, signal)\n\
-        print(open('/proc/1/stat').read().split()[2])";
-    let seen = python(options, script).ok();
-    let wanted = "mounts 0\nmountinfo 0\nEPERM EPERM EPERM\nEPERM EPERM\nS";
-    assert_eq!(seen, wanted);
+// Limits.
+
+/// Not the user of the tests, whose processes come and go.
+const LIMITED: &str = "61236";
+
+/// The processes of that user.
+fn limited_processes() -> usize {
+    let all =
+        fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| entry.file_name().into_string().ok());
+    let of_user = |pid: &String| {
+        let status = crate::support::status_of(pid, &["Uid", "State"]);
+        status.contains(&format!("Uid: {LIMITED} "))
+            && !status.contains("State: Z")
+            && !status.contains("State: X")
+    };
+    all.filter(of_user).count()
 }
 
-#[test]
-fn a_session_of_its_own_can_be_had_on_a_terminal() {
-    let mut terminal = shell("bash");
-    let script = "test $(ps -o sid= -p $$) = $$ && echo ow''n || echo sha''red";
-    for (option, answer) in [("--new-session", "own"), ("", "shared")] {
-        terminal.send(&format!("$SELFDOCK {option} run sh -c '{script}'\n"));
-        terminal.expect(answer);
-        terminal.expect("ready> ");
+/// Starts instances until none more fits, deep ones first: those would go beyond the limit by themselves.
+#[rstest]
+#[case::nested(&[], &[])]
+#[case::unprivileged_inside(&[], &["--unprivileged"])]
+#[case::unprivileged(&["--unprivileged"], &[])]
+fn a_limit_of_processes_counts(#[case] outer: &[&str], #[case] inner: &[&str]) {
+    // One at a time: they share the user.
+    static ALONE: Mutex<()> = Mutex::new(());
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let script = format!(
+        "import subprocess, sys\n\
+         level = [{:?}, *{inner:?}, 'run']\n\
+         kids = []\n\
+         for depth in [5] * 4 + [1] * 8:\n \
+         try:\n  \
+         kid = subprocess.Popen(level * depth + ['sh', '-c', 'echo up; exec sleep 1000'], stdout=subprocess.PIPE, \
+         stderr=subprocess.DEVNULL)\n  \
+         print(depth, 'started' if kid.stdout.readline() else kid.wait(), flush=True)\n  \
+         kids.append(kid)\n \
+         except BlockingIOError: print(depth, 'refused', flush=True)\n\
+         print('end', flush=True)\n\
+         sys.stdin.readline()",
+        selfdock().display().to_string()
+    );
+    let user = ["--reuid", LIMITED, "--regid", LIMITED, "--clear-groups", "env", "-C", "/"];
+    let start = args![fixture("setuid/probe"), "as-root", "setpriv"].into_iter().chain(user.map(Into::into));
+    let dock = args![selfdock()].into_iter().chain(outer.iter().map(OsString::from));
+    let words = start.chain(dock).chain(args!["--rlimit", "nproc=12", "run", "python3", "-c", script]);
+    let mut run = Dock::program(words).spawn();
+    let mut lines = vec![run.line()];
+    while lines.last().is_some_and(|line| line != "end") {
+        lines.push(run.line());
     }
+    let count = limited_processes();
+    run.write("end\n");
+    run.wait();
+    assert!(count <= 12, "{count} processes, {lines:?}");
+    assert!(count >= 10, "{count} processes: the limit was not reached, {lines:?}");
 }

@@ -1,5 +1,113 @@
-use crate::support::{Dock, args, command_of, keeper_of, nested, selfdock, wait_until};
+use crate::support::{Dock, args, fixture, is_alive, keeper_of, nested, selfdock, tree, wait_until};
+use nix::sys::signal::Signal;
 use rstest::rstest;
+use std::ffi::OsString;
+
+#[rstest]
+#[case::run(args![])]
+#[case::nested(args![selfdock(), "run"])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::in_an_image(args!["--root", fixture("busybox")])]
+fn pid_1_is_selfdocks_own<const N: usize>(#[case] words: [OsString; N]) {
+    let seen = Dock::run(words).sh("cat /proc/1/comm; grep -E '^(PPid|State)' /proc/1/status").ok();
+    assert_eq!(seen.replace('\t', " "), "keeper\nState: S (sleeping)\nPPid: 0");
+}
+
+#[rstest]
+fn no_zombie_stays(#[values(0, 1)] depth: usize) {
+    let script = "(sleep 0 & exec true) ; (sh -c 'sleep 0.05 &') ; n=0; \
+                  while ps -o stat= -A | grep -q Z && [ $n -lt 200 ]; do n=$((n + 1)); sleep 0.02; done; \
+                  ps -o stat= -A | grep -c Z";
+    assert_eq!(Dock::run(nested(depth, [])).sh(script).output().stdout, "0\n");
+}
+
+/// An orphan is the keeper's, and a command that waits for its own children is not told of it.
+#[test]
+fn an_orphan_is_the_keepers() {
+    let script = "(sh -c 'until grep -q PPid:.1$ /proc/$$/status; do :; done; echo parent 1' &) ; read x";
+    let mut instance = Dock::run([]).sh(script).spawn();
+    assert_eq!(instance.line(), "parent 1");
+    instance.write("end\n");
+    instance.wait();
+}
+
+/// K6.
+#[rstest]
+#[case::run(args![])]
+#[case::nested(args![selfdock(), "run"])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::unprivileged_and_nested(args!["--unprivileged", selfdock(), "run"])]
+#[case::no_filter(args!["--seccomp", "none"])]
+fn no_signal_from_inside_reaches_it<const N: usize>(#[case] words: [OsString; N]) {
+    let script =
+        "for n in $(seq 1 64); do kill -$n 1 2>/dev/null; done; grep State /proc/1/status; echo up; read x";
+    let mut instance = Dock::run(words).arg("bash").arg("-c").arg(script).spawn();
+    assert_eq!(instance.line(), "State:\tS (sleeping)");
+    assert_eq!(instance.line(), "up");
+    assert!(tree(instance.pid()).iter().all(|pid| is_alive(*pid)));
+    instance.write("end\n");
+    assert!(instance.wait().success());
+}
+
+const TRACE: &str = "\
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+def call(*words):
+    result = libc.syscall(*map(ctypes.c_long, words))
+    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
+print('attach', call(101, 16, 1, 0, 0))
+print('seize', call(101, 0x4206, 1, 0, 0))
+memory = ctypes.create_string_buffer(8)
+part = (ctypes.c_ulong * 2)(ctypes.addressof(memory), 8)
+print('read', call(310, 1, ctypes.addressof(part), 1, ctypes.addressof(part), 1, 0))
+print('write', call(311, 1, ctypes.addressof(part), 1, ctypes.addressof(part), 1, 0))
+print('kcmp', call(312, 1, 1, 0, 0, 0))
+fd = call(434, 1, 0)
+print('descriptor', call(438, fd, 0, 0))";
+
+/// K6. As the caller, and as the caller who is root.
+#[rstest]
+#[case::run(args![selfdock(), "run"])]
+#[case::nested(args![selfdock(), "run", selfdock(), "run"])]
+#[case::unprivileged(args![selfdock(), "--unprivileged", "run"])]
+#[case::no_filter(args![selfdock(), "--seccomp", "none", "run"])]
+#[case::in_a_user_namespace(args![selfdock(), "run", "unshare", "-Ur"])]
+#[case::as_root(args![fixture("setuid/probe"), "as-root", selfdock(), "run"])]
+fn it_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
+    let seen = Dock::program(words.into_iter().chain(args!["python3", "-c", TRACE])).ok();
+    for line in seen.lines() {
+        let (deed, result) = line.split_once(' ').unwrap();
+        assert_eq!(result, "EPERM", "{deed}: {seen}");
+    }
+    assert_eq!(seen.lines().count(), 6);
+}
+
+/// K6.
+#[rstest]
+#[case::run(args![selfdock(), "run"])]
+#[case::nested(args![selfdock(), "run", selfdock(), "run"])]
+#[case::unprivileged(args![selfdock(), "--unprivileged", "run"])]
+#[case::in_a_user_namespace(args![selfdock(), "run", "unshare", "-Ur"])]
+#[case::as_root(args![fixture("setuid/probe"), "as-root", selfdock(), "run"])]
+fn it_shows_nothing<const N: usize>(#[case] words: [OsString; N]) {
+    let script = "cd /proc/1; for f in exe root cwd; do readlink $f && echo shown $f; done; \
+                  for f in mem maps smaps environ auxv stack syscall pagemap map_files/* fd/* fdinfo/* root/* cwd/* \
+                  ns/mnt task/1/mem; do head -c 1 $f 2>/dev/null | grep -q . && echo shown $f; done; \
+                  for f in mem loginuid uid_map; do (echo 0 > $f) 2>/dev/null && echo wrote $f; done; \
+                  ls fd fdinfo map_files | grep -v ':$' | grep .; cat mounts mountinfo mountstats; echo end";
+    let seen = Dock::program(words.into_iter().chain(args!["bash", "-c", script])).output();
+    assert_eq!(seen.stdout, "end\n");
+}
+
+/// I5.
+#[rstest]
+fn a_killed_supervisor_takes_it_along(#[values(0, 2)] depth: usize) {
+    let mut instance = Dock::run(nested(depth, args!["cat"])).spawn().that_repeats();
+    let all = tree(instance.pid());
+    instance.signal(nix::sys::signal::Signal::SIGKILL);
+    instance.wait();
+    wait_until("nothing is left", || !all.iter().any(|pid| is_alive(*pid)));
+}
 
 #[rstest]
 #[case::set_uid(&[])]
@@ -32,29 +140,66 @@ fn where_selfdock_itself_is_pid_1_the_command_has_another() {
     assert_eq!(seen, "2");
 }
 
+/// `call` gives 0, or the name of the error.
+const PYTHON: &str = "import ctypes, errno, os, struct\n\
+    libc = ctypes.CDLL(None, use_errno=True)\n\
+    def call(*words):\n\
+    \x20 words = [word if isinstance(word, bytes) else ctypes.c_long(word) for word in words]\n\
+    \x20 return errno.errorcode[ctypes.get_errno()] if libc.syscall(*words) < 0 else 0\n";
+
+/// C3. By what only the owner of a process may look at, by ptrace, setns, process_vm_readv, pidfd_getfd, or by signals.
 #[rstest]
-fn no_zombie_stays(#[values(0, 1)] depth: usize) {
-    let script = "(sleep 0 & exec true) ; (sh -c 'sleep 0.05 &') ; n=0; \
-                  while ps -o stat= -A | grep -q Z && [ $n -lt 200 ]; do n=$((n + 1)); sleep 0.02; done; \
-                  ps -o stat= -A | grep -c Z";
-    assert_eq!(Dock::run(nested(depth, [])).sh(script).output().stdout, "0\n");
+fn nobody_inside_reaches_the_keeper(
+    #[values(&[][..], &["--unprivileged"], &["--seccomp", "none"], &["--net", "none"])] options: &[&str],
+) {
+    let script = "for name in 'mem', 'maps', 'environ', 'auxv', 'fd', 'exe', 'cwd', 'root', 'stack', 'syscall', 'io':\n\
+        \x20 path = f'/proc/1/{name}'\n\
+        \x20 try: what = os.readlink(path) if name in ('exe', 'cwd', 'root') else \
+               os.listdir(path) if name == 'fd' else open(path, 'rb').read(64)\n\
+        \x20 except OSError: continue\n\
+        \x20 print(name, what)\n\
+        for name in 'mounts', 'mountinfo': print(name, len(open(f'/proc/1/{name}').read()))\n\
+        keeper, room = os.pidfd_open(1), ctypes.create_string_buffer(8)\n\
+        vector = struct.pack('QQ', ctypes.addressof(room), 8)\n\
+        print(call(101, 16, 1, 0, 0), call(101, 0x4206, 1, 0, 0), call(308, keeper, 0x20000))\n\
+        print(call(310, 1, vector, 1, vector, 1, 0), call(438, keeper, 0, 0))\n\
+        for signal in 9, 19, 15, 64: call(62, 1, signal)\n\
+        print(open('/proc/1/stat').read().rsplit(')', 1)[1].split()[0])";
+    let words = options.iter().map(std::ffi::OsString::from);
+    let command = args!["run", "python3", "-c", format!("{PYTHON}{script}")];
+    let seen = Dock::new(words.chain(command)).ok();
+    assert_eq!(seen, "mounts 0\nmountinfo 0\nEPERM EPERM EPERM\nEPERM EPERM\nS");
 }
 
-#[test]
-fn the_rest_ends_with_the_command() {
-    // `output` looks for processes that are left.
-    Dock::run([])
-        .sh("setsid sleep 1000 >/dev/null 2>&1 & sleep 1000 >/dev/null 2>&1 & exit 3")
-        .output()
-        .exits(3);
+#[rstest]
+fn the_keeper_tells_of_no_network_but_the_instances(#[values(&[][..], &["--unprivileged"])] mode: &[&str]) {
+    let script = "tail -n +3 /proc/1/net/dev | cut -d : -f 1 | tr -d ' '; tail -n +2 /proc/1/net/unix";
+    let options = args!["--net", "none", "run"].into_iter().chain(mode.iter().map(Into::into));
+    assert_eq!(Dock::new(options).sh(script).ok(), "lo");
 }
 
-/// I5.
+/// Somebody outside can stop it, and then it is not gone.
 #[test]
-fn a_killed_supervisor_takes_keeper_and_command_with_it() {
-    let mut instance = Dock::run(args!["cat"]).spawn().that_repeats();
-    let others = [keeper_of(instance.pid()), command_of(instance.pid())];
-    instance.signal(nix::sys::signal::Signal::SIGKILL);
-    instance.wait();
-    wait_until("both are gone", || !others.iter().any(|pid| crate::support::is_alive(*pid)));
+fn a_keeper_that_was_stopped_still_ends_everything() {
+    let mut instance = Dock::run([]).sh("sleep 1000 >/dev/null & echo up; read line; exit 4").spawn();
+    instance.line();
+    let keeper = nix::unistd::Pid::from_raw(keeper_of(instance.pid()));
+    for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
+        nix::sys::signal::kill(keeper, signal).unwrap();
+    }
+    instance.write("go\n");
+    assert_eq!(instance.wait().code(), Some(4));
+    assert!(!is_alive(keeper.as_raw()));
+    instance.leaves_nothing();
+}
+
+/// S3. Only its tracer is told that a traced process is dead.
+#[test]
+fn a_traced_command_is_ended_in_time() {
+    let script = "import time\nparent = os.getpid()\n\
+        if not os.fork(): call(101, 0x4206, parent, 0, 0); time.sleep(1000)\n\
+        time.sleep(1000)";
+    let ran =
+        Dock::new(args!["--timeout", "0.3", "run", "python3", "-c", format!("{PYTHON}{script}")]).output();
+    ran.exits(137);
 }

@@ -20,7 +20,7 @@ fn signals() -> impl Iterator<Item = i32> {
 /// All of them, or those that differ most where a cell more would tell little.
 fn signals_for(setting: Setting, all: &[Setting]) -> impl Iterator<Item = i32> {
     let all = all.contains(&setting);
-    signals().filter(move |signal| all || [1, 2, 3, 10, 13, 15, CONT, 20, 28].contains(signal))
+    signals().filter(move |signal| all || [1, 2, 13, 15, CONT, 20, 28].contains(signal))
 }
 
 /// What a signal does by default. signal(7)
@@ -82,7 +82,7 @@ every_way! {
     #[rstest]
     fn a_status_is_the_commands(way, #[values(Setting::Bare, Setting::Deadline, Setting::Terminal)] setting: Setting) {
         let start = way.start(setting);
-        for status in [0, 1, 7, 124, 125, 126, 127, 128, 130, 255] {
+        for status in [0, 1, 7, 125, 126, 127, 255] {
             same_as_without(&start, &format!("exit {status}"), |start| start.sh(&format!("exit {status}")).story());
         }
     }
@@ -104,7 +104,8 @@ every_way! {
     #[rstest]
     fn a_signal_of_its_own_acts(way, #[values(Setting::Bare, Setting::Deadline, Setting::Terminal)] setting: Setting) {
         let start = way.start(setting);
-        for signal in signals_for(setting, &[Setting::Bare]).chain([9]).filter(|signal| default_of(*signal) != Default::Stops) {
+        let tried = |signal: &i32| default_of(*signal) != Default::Stops;
+        for signal in signals_for(setting, &[Setting::Bare]).chain([9]).filter(tried) {
             let script = format!("kill -{signal} $$; echo on; exit 3");
             same_as_without(&start, &script, |start| start.sh(&script).story());
         }
@@ -202,14 +203,17 @@ every_way! {
 
 /// A command that says each time that it handles the signal.
 fn handling(start: &Start, signal: i32) -> Job {
-    let mut job = start.sh(&format!("trap 'echo got' {signal}; echo up; until read x; do :; done; exit 7"));
+    let mut job = start.sh(&format!(
+        "trap 'echo got' {signal}; x=; echo up; until [ \"$x\" = end ]; do read x; done; exit 7"
+    ));
     job.prints("up");
     job
 }
 
 /// What follows a signal that is handled. A second delivery would be a second line.
 fn is_handled(mut job: Job) -> Story {
-    job.prints("got");
+    // A shell runs its handler when it is done with a line, if the signal comes just before it waits for one.
+    job.prints_at_last("got", "");
     job.settle();
     job.tell("end");
     job.story()
@@ -283,7 +287,8 @@ every_way! {
         let start = way.start(setting);
         for signal in signals_for(setting, &[Setting::Bare]).filter(|signal| *signal != CONT) {
             same_as_without(&start, &format!("signal {signal}, ignored"), |start| {
-                let mut job = start.sh(&format!("trap '' {signal}; echo up; until read x; do :; done; echo $x; exit 5"));
+                let script = format!("trap '' {signal}; echo up; until read x; do :; done; echo $x; exit 5");
+                let mut job = start.sh(&script);
                 job.prints("up");
                 job.signal(signal);
                 job.settle();
@@ -379,8 +384,8 @@ every_way! {
         #[values(Setting::Bare, Setting::Terminal)] setting: Setting,
     ) {
         let start = way.start(setting);
-        let leads = |way| setting == Setting::Bare || way == Way::NewSession;
-        for signal in [19, 20, 21, 22].into_iter().filter(|signal| !leads(way) || !OF_JOBS.contains(signal)) {
+        let leads_a_session = way == Way::NewSession;
+        for signal in [19, 20, 21, 22].into_iter().filter(|signal| !leads_a_session || !OF_JOBS.contains(signal)) {
             same_as_without(&start, &format!("a stop by {signal} of its own"), |start| {
                 let mut job = start.sh(&format!("kill -{signal} $$; echo on; until read x; do :; done; exit 6"));
                 job.becomes(&format!("stopped {signal}"));

@@ -67,7 +67,7 @@ fn proc_of_an_image_is_never_a_link(#[case] target: &str) {
     symlink(target, image.path().join("proc")).unwrap();
     Dock::run(args!["--root", image.path()]).sh("cat /proc/1/comm /proc/$$/comm").output().refused_or(
         |ran| {
-            assert_eq!(ran.ok(), "selfdock\nsh");
+            assert_eq!(ran.ok(), "keeper\nsh");
         },
     );
 }
@@ -75,7 +75,7 @@ fn proc_of_an_image_is_never_a_link(#[case] target: &str) {
 #[test]
 fn proc_shows_the_instance_in_a_foreign_image() {
     let seen = Dock::run(args!["--root", fixture("busybox")]).sh("cat /proc/1/comm /proc/$$/comm; true").ok();
-    assert_eq!(seen, "selfdock\nsh");
+    assert_eq!(seen, "keeper\nsh");
 }
 
 #[test]

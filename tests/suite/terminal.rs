@@ -1,4 +1,4 @@
-use crate::support::{Dock, Terminal, args, selfdock};
+use crate::support::Terminal;
 use rstest::rstest;
 
 /// A shell outside, on a terminal of its own.

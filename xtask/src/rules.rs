@@ -144,7 +144,7 @@ fn is_row_id(id: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// `module::test` is in tests/suite/module.rs, or in the unit tests of src/module.rs.
+/// `module::test` is in tests/suite/module.rs, or in the unit tests of src/module.rs or xtask/src/module.rs.
 fn test_exists(name: &str) -> bool {
     let parts: Vec<&str> = name.split("::").collect();
     let (module, test) = (parts[0], parts[parts.len() - 1]);
@@ -152,7 +152,7 @@ fn test_exists(name: &str) -> bool {
         let file: PathBuf = root().join(Path::new(dir).join(format!("{module}.rs")));
         fs::read_to_string(file).is_ok_and(|text| tests_in(&text).iter().any(|found| found == test))
     };
-    holds("tests/suite") || holds("src")
+    ["tests/suite", "src", "xtask/src"].into_iter().any(holds)
 }
 
 /// The functions of a file that are tests: those after `#[test]` or `#[rstest]`.

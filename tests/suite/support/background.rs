@@ -47,11 +47,6 @@ impl Background {
         self.lines.recv_timeout(DEADLINE).expect("the command prints a line in time")
     }
 
-    /// A line that it has printed already.
-    pub fn next_line(&self) -> Option<String> {
-        self.lines.try_recv().ok()
-    }
-
     /// The same, once it repeats what it is told: it is `cat`, and has started.
     pub fn that_repeats(mut self) -> Self {
         self.write("up\n");
@@ -115,6 +110,13 @@ pub fn children(pid: i32) -> Vec<i32> {
     processes().filter(is_child).collect()
 }
 
+/// The command of a supervisor, which has a keeper beside it.
+pub fn command_of(supervisor: i32) -> i32 {
+    let commands: Vec<i32> = children(supervisor).into_iter().filter(|pid| !is_first(*pid)).collect();
+    assert_eq!(commands.len(), 1, "{supervisor} has a keeper and a command: {commands:?}");
+    commands[0]
+}
+
 /// Whether there is such a process, and it has not ended. One that is exiting has nothing more to give back; a keeper
 /// waits in that state until the host's init has fetched the command, and when it does is its own affair.
 pub fn is_alive(pid: i32) -> bool {
@@ -151,13 +153,8 @@ pub fn keeper_of(supervisor: i32) -> i32 {
     children(supervisor).into_iter().find(|pid| is_first(*pid)).expect("a keeper")
 }
 
-/// The command of a supervisor.
-pub fn command_of(supervisor: i32) -> i32 {
-    children(supervisor).into_iter().find(|pid| !is_first(*pid)).expect("a command")
-}
-
-/// Whether a process is selfdock's own, a supervisor or a keeper. Nobody can look at those, but for who has made the user
-/// namespace in which they were started.
+/// Whether a process is selfdock's own, a supervisor or a keeper. Nobody can look at those, but for who has made the
+/// user namespace in which they were started.
 pub fn is_own(pid: i32) -> bool {
     match fs::read_link(format!("/proc/{pid}/exe")) {
         Ok(exe) => exe == super::selfdock(),

@@ -16,7 +16,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// A job of a shell that leads a session: `probe job`. Killed when dropped.
 pub struct Job {
@@ -81,6 +81,16 @@ impl Job {
         assert_eq!(self.line(), text);
     }
 
+    /// The same, after it has read as many lines as it needs for that.
+    pub fn prints_at_last(&mut self, text: &str, line: &str) {
+        let start = Instant::now();
+        while !self.output.as_mut().expect("its output is read").comes(Duration::from_millis(50)) {
+            assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain for '{text}': {:?}", self.seen);
+            self.tell(line);
+        }
+        self.prints(text);
+    }
+
     /// The next line that it prints.
     pub fn line(&mut self) -> String {
         let line = self.output.as_mut().expect("its output is read").next();
@@ -112,15 +122,14 @@ impl Job {
         killpg(Pid::from_raw(self.pid), signal(number)).expect("send a signal to the group");
     }
 
-    /// Waits until every process of selfdock's own has dealt with what it was sent. They take signals one by one, so
-    /// what is not pending has been taken, and who sleeps again has passed it on. From the outermost inwards, as
-    /// signals go.
+    /// Waits until every supervisor has dealt with what it was sent. Signals are taken one by one: what is not pending
+    /// has been taken, and who sleeps again has passed it on, or has asked its keeper before. So the supervisor, its
+    /// keeper, and the supervisor again; and from the outermost inwards, as signals go.
     pub fn settle(&self) {
         for pid in tree(self.pid).into_iter().filter(|pid| is_own(*pid)) {
+            let helpers: Vec<i32> = tree(pid).into_iter().filter(|other| is_own(*other)).collect();
             wait_until("a supervisor has passed its signals on", || {
-                let pending = status_set(pid, "SigPnd") | status_set(pid, "ShdPnd");
-                let state = place::status_of(&pid.to_string(), &["State"]);
-                pending == 0 && !state.starts_with("State: R") && !state.starts_with("State: D")
+                helpers.iter().all(|other| is_idle(*other)) && is_idle(pid)
             });
         }
     }
@@ -165,6 +174,13 @@ impl Drop for Job {
     }
 }
 
+/// Whether a process sleeps, and no signal waits for it.
+fn is_idle(pid: i32) -> bool {
+    let pending = status_set(pid, "SigPnd") | status_set(pid, "ShdPnd");
+    let state = place::status_of(&pid.to_string(), &["State"]);
+    pending == 0 && !state.starts_with("State: R") && !state.starts_with("State: D")
+}
+
 fn signal(number: i32) -> Signal {
     Signal::try_from(number).expect("a signal")
 }
@@ -178,6 +194,14 @@ struct Lines {
 impl Lines {
     fn new(from: impl Into<OwnedFd>) -> Self {
         Self { from: File::from(from.into()), read: Vec::new() }
+    }
+
+    /// Whether there is something to read, within this time.
+    fn comes(&self, limit: Duration) -> bool {
+        let mut ready = [PollFd::new(self.from.as_fd(), PollFlags::POLLIN)];
+        !self.read.is_empty()
+            || poll(&mut ready, PollTimeout::try_from(limit).expect("a short time"))
+                .is_ok_and(|count| count > 0)
     }
 
     /// The next one, or none where nobody is left to write one.

@@ -42,7 +42,7 @@ impl Ran {
         if status.is_none() {
             kill_all(left(&mark, group));
         }
-        let status = status.map_or_else(|| child.wait().expect("wait"), |status| status);
+        let status = status.unwrap_or_else(|| child.wait().expect("wait"));
         let text = |reader: JoinHandle<Vec<u8>>| {
             String::from_utf8_lossy(&reader.join().expect("read a pipe")).into_owned()
         };

@@ -1,7 +1,7 @@
 //! Every way to start a command, and the oracle for each: the same command without selfdock.
 
 use super::dock::{args, instance};
-use super::{Background, Dock, Job, Story, children, nested, place};
+use super::{Background, Dock, Job, Story, command_of, nested, place};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Mutex;
@@ -108,11 +108,10 @@ impl Way {
             Way::Enter | Way::EnterUnprivileged => {
                 args!["enter", target.as_ref().expect("an instance").pid().to_string()].into()
             }
-            // The inner supervisor is the outer one's command, and so has no keeper's PID.
+            // The inner supervisor is the outer one's command.
             Way::EnterNested => {
                 let outer = target.as_ref().expect("an instance").pid();
-                let commands = children(outer).into_iter().filter(|pid| !super::is_first(*pid));
-                args!["enter", commands.last().expect("an inner instance").to_string()].into()
+                args!["enter", command_of(outer).to_string()].into()
             }
         };
         let mut options: Vec<OsString> = Vec::new();
@@ -154,7 +153,7 @@ impl Start {
     /// The words that start a command, with more options of the outermost selfdock.
     fn with(&self, options: &[OsString], command: &[OsString]) -> Vec<OsString> {
         let more = if self.way == Way::Plain { &[] } else { options };
-        let parts = [&[self.program.clone()], &self.options[..], more, &self.words, command];
+        let parts = [std::slice::from_ref(&self.program), &self.options[..], more, &self.words, command];
         parts.concat()
     }
 
