@@ -160,3 +160,20 @@ fn set_uid_programs_stay_inert_for_a_joiner() {
     let seen = enter([], instance.pid()).arg(fixture("setuid/id")).arg("-u").ok();
     assert_eq!(seen, nix::unistd::getuid().to_string());
 }
+
+/// E2. Levels without a filter leave no room for one that a joiner would lack.
+#[test]
+fn a_joiner_has_the_filters_of_a_target_inside_one_that_has_none() {
+    let unfiltered = args!["--seccomp", "none", selfdock(), "--no-userns", "run"];
+    let instance = crate::support::instance(unfiltered);
+    let inner = command_of(instance.pid());
+    enter([], inner).arg("true").ok();
+    let ran = enter([], inner).sh("unshare -Ur true").output();
+    assert!(ran.stderr.contains("not permitted"), "{}", ran.stderr);
+    let dir = crate::support::scratch();
+    std::fs::write(dir.path().join("filter"), [6, 0, 0, 0, 0, 0, 0xff, 0x7f]).unwrap();
+    let words =
+        args!["--seccomp", "none", "-m", dir.path(), "/mnt", selfdock(), "--seccomp", "/mnt/filter", "run"];
+    let instance = crate::support::instance(words);
+    enter([], command_of(instance.pid())).arg("true").refused("filter");
+}
