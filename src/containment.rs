@@ -110,7 +110,8 @@ pub fn have_own_keys(filtered: bool) -> Result<()> {
     match sys::new_session_keyring() {
         Ok(()) | Err(Errno::NOSYS) => Ok(()),
         Err(Errno::DQUOT) if filtered => Ok(()),
-        Err(errno) => Err(Error::of("make a session keyring", errno)),
+        Err(errno) => Err(Error::of("make a session keyring", errno)
+            .hint_if(Errno::DQUOT, "you have as many keys as a user may have: kernel.keys.maxkeys")),
     }
 }
 

@@ -43,7 +43,7 @@ pub struct Privilege {
     permitted: CapabilitySet,
 }
 
-/// `CAP_SYS_ADMIN` is in effect, on top of the caller's own rights. Privileged steps ask for
+/// `CAP_SYS_ADMIN` is in effect, or has been set aside, on top of the caller's own rights. Privileged steps ask for
 /// a reference to it; [`Privileged::relinquish`] ends it for good.
 #[derive(Debug)]
 pub struct Privileged {

@@ -311,9 +311,9 @@ fn other_group(pid: Pid) -> Result<Option<Bytes>> {
 }
 
 /// setns(2)
-fn join_namespace(space: &OwnedFd, kind: Option<&'static [u8]>) -> Result<()> {
+fn join_namespace(space: &OwnedFd, kind: &'static [u8]) -> Result<()> {
     move_into_link_name_space(space.as_fd(), None)
-        .or_fail(on("enter its {=} namespace", kind.unwrap_or(b"first")))
+        .or_fail(on("enter its {=} namespace", kind))
         .map_err(|e| e.hint_if(Errno::INVAL, "it has ended, or its namespaces are odd"))
 }
 
@@ -326,9 +326,10 @@ impl Target {
     /// Moves into its user namespace, if it has one, and has later children start in its PID
     /// namespace. setns(2)
     pub fn enter_first(&self, caller: Caller, privileged: Option<Privileged>) -> Result<Privileged> {
-        for space in self.spaces.user.iter().chain([&self.spaces.process]) {
-            join_namespace(space, None)?;
+        if let Some(user) = &self.spaces.user {
+            join_namespace(user, b"user")?;
         }
+        join_namespace(&self.spaces.process, b"pid")?;
         match privileged {
             Some(privileged) => Ok(privileged),
             None => creds::joined_user_namespace(caller),
@@ -348,7 +349,7 @@ impl Target {
     /// Moves into the other namespaces and to the same root and directory.
     fn enter_rest(&self, command: &Command<'_>) -> Result<()> {
         for (kind, space) in &self.spaces.rest {
-            join_namespace(space, Some(kind))?;
+            join_namespace(space, kind)?;
         }
         let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
         if identity(root.as_fd()).or_fail("look at '/'")?
@@ -380,11 +381,11 @@ pub fn run(join: &Join<'_>, privileged: Privileged) -> Error {
     }
 }
 
-/// Asks the kernel to kill this process, and with it the instance, when the supervisor is
-/// gone. Privilege is only reduced from here on, which keeps the wish; `prctl(2)`,
+/// Asks the kernel to kill this process when the supervisor is gone. What is permitted is only
+/// reduced from here on, which keeps the wish; `prctl(2)`,
 /// `PR_SET_PDEATHSIG`. It may be gone already: then nobody would tell.
 fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
-    let failed = "tie the instance to its supervisor";
+    let failed = "tie the joiner to its supervisor";
     let signal = Some(rustix::process::Signal::KILL);
     rustix::process::set_parent_process_death_signal(signal).or_fail(failed)?;
     if has_ended(life).or_fail(failed)? {
@@ -397,7 +398,7 @@ fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
     die_with_supervisor(&join.life)?;
     sys::block_only(0).or_fail("unblock signals")?;
     join.jobs.separate()?;
-    have_own_keys(true)?;
+    have_own_keys(!join.target.filters.is_empty())?;
     privileged.take_up(true)?;
     join.target.enter_rest(&join.command)?;
     for filter in &join.target.filters {

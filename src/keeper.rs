@@ -98,6 +98,9 @@ const QUESTION: i32 = 64;
 /// outside has stopped.
 const PATIENCE: Moment = Moment { seconds: 1, nanoseconds: 0 };
 
+/// When it should have answered, if it can.
+const SOON: Moment = Moment { seconds: 0, nanoseconds: 2_000_000 };
+
 /// How long the end may take, but for a process that the kernel cannot end now.
 const LAST_PATIENCE: Moment = Moment { seconds: 2, nanoseconds: 0 };
 
@@ -157,15 +160,19 @@ impl Keeper {
         if self.gone.get() || before == 0 || sys::queue(self.pid, QUESTION).is_err() {
             return false;
         }
-        let stopped = is_stopped(self.pid) && sys::kill(self.pid, CONT).is_ok();
         let limit = limit.filter(|limit| limit.seconds < PATIENCE.seconds).unwrap_or(PATIENCE);
+        let mut stopped = false;
         while self.shared.answers.load(Ordering::Acquire) == before {
             let waited = sys::now().map_or(limit, |now| now.minus(start));
             let left = limit.minus(waited);
             if left == Moment::default() {
                 break;
             }
-            sys::sleep_while(&self.shared.answers, before, Some(left));
+            // Whether it is stopped is asked only when it does not answer: that takes memory, and a
+            // terminal's size can be changed as often as a command likes.
+            let soon = waited.minus(SOON) == Moment::default();
+            stopped = stopped || (!soon && is_stopped(self.pid) && sys::kill(self.pid, CONT).is_ok());
+            sys::sleep_while(&self.shared.answers, before, Some(if soon { SOON } else { left }));
         }
         stopped
     }

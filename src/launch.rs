@@ -155,10 +155,16 @@ impl Care {
         if self.report.is_some() { sys::now().or_fail("read the clock") } else { Ok(Moment::default()) }
     }
 
-    /// Tells of the end.
-    fn report(&self, outcome: &Outcome, started: Moment) -> Result<()> {
-        let Some(report) = &self.report else { return Ok(()) };
-        report.write(outcome, sys::now().or_fail("read the clock")?.minus(started))
+    /// Tells of the end, and of what failed after it. The status is the command's all the same: a
+    /// command can spoil a report, and must not hide how it ended.
+    fn tell(&self, outcome: &Outcome, started: Moment, ended: Result<()>) -> End {
+        let report =
+            |report: &Report| report.write(outcome, sys::now().or_fail("read the clock")?.minus(started));
+        let told = self.report.as_ref().map_or(Ok(()), report);
+        if let Err(error) = ended.and(told) {
+            error.report();
+        }
+        outcome.end
     }
 
     /// The descriptors that it needs.
@@ -209,12 +215,7 @@ fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, car
             (end, _) => Ok(end),
         };
     }
-    if let Err(error) = kept {
-        // Nothing that the command's status could tell.
-        error.report();
-    }
-    care.report(&outcome, started)?;
-    Ok(outcome.end)
+    Ok(care.tell(&outcome, started, kept.map(drop)))
 }
 
 /// A signal to the process group that came before there was a command did not reach it, though the
@@ -294,9 +295,8 @@ fn enter(
     join.gate.open()?;
     sandbox::close_descriptors(&care.descriptors())?;
     let outcome = care.supervise(child, &witness, false, containment.jobs)?;
-    witness.end()?;
-    care.report(&outcome, started)?;
-    Ok(outcome.end)
+    let ended = witness.end().map(drop);
+    Ok(care.tell(&outcome, started, ended))
 }
 
 /// An ignored SIGCHLD would be inherited, and the exit status lost.

@@ -36,7 +36,7 @@
 //! | raise | `SYS_ADMIN` and what the request needs | [`launch`] |
 //! | start the others | `SYS_CHROOT` and `CHECKPOINT_RESTORE` in effect | [`launch`] |
 //! | supervise | nothing | [`supervise`] |
-//! | keep | keeper: `SYS_CHROOT` for one call, then nothing | [`keeper`] |
+//! | keep | keeper: `SYS_CHROOT`, with `--net none` `SYS_ADMIN`, for one call each; then nothing | [`keeper`] |
 //! | open | command: `SYS_ADMIN`; paths once, as the caller | [`containment`], [`sources`], [`names`] |
 //! | build | same; descriptors only | [`sandbox`], [`stage`] |
 //! | drop, exec | nothing | [`creds`], [`command`] |

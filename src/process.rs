@@ -121,7 +121,13 @@ pub fn split(line: Bytes) -> Vec<Bytes> {
 
 /// Whether a process is stopped.
 pub fn is_stopped(pid: Pid) -> bool {
-    status(pid).is_some_and(|text| field(text, "State:").is_some_and(|state| state.starts_with(b"T")))
+    // The state follows the name, which has at most 64 bytes. Nothing that is kept: a supervisor
+    // asks this as often as it gets signals.
+    let mut start = [0; 128];
+    let file = files::open(CWD, path(pid, b"stat"), OFlags::RDONLY);
+    let Ok(count) = file.and_then(|file| rustix::io::read(file, &mut start)) else { return false };
+    let after = start[..count].iter().rposition(|b| *b == b')').map(|at| &start[at..count]);
+    after.is_some_and(|after| after.starts_with(b") T"))
 }
 
 /// `/proc/PID/...`

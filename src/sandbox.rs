@@ -194,8 +194,8 @@ fn mount_wishes(
                 };
                 let target = stage.mount_point(mount.dst, kind).or_end();
                 let attached = tree.attach(privileged, &target).or_fail(failed).map_err(|e| match kind {
-                    Kind::Directory => e.hint_if(Errno::NOTDIR, "a directory cannot be bound on a file"),
-                    Kind::File => e.hint_if(Errno::NOTDIR, "a file cannot be bound on a directory"),
+                    Kind::Directory => e.hint_if(Errno::INVAL, "a directory cannot be bound on a file"),
+                    Kind::File => e.hint_if(Errno::INVAL, "a file cannot be bound on a directory"),
                 });
                 attached.or_end();
             }

@@ -75,7 +75,7 @@ pub struct Watch<'a> {
     limited: bool,
     timed_out: bool,
     killed: bool,
-    /// The last signal that was passed on and could have ended the command.
+    /// The last signal to this process that could have ended the command.
     passed: Option<i32>,
     /// What SIGSTOP was sent for.
     stop: i32,

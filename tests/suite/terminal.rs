@@ -1,4 +1,4 @@
-use crate::support::Terminal;
+use crate::support::{Terminal, status_of};
 use rstest::rstest;
 
 /// A shell outside, on a terminal of its own.
@@ -77,6 +77,27 @@ fn a_resize_reaches_the_command() {
     terminal.expect("up-42");
     terminal.resize(40, 100);
     terminal.expect("resized");
+}
+
+/// Each change is a signal to the supervisor, which has to ask whether the command has got it.
+#[test]
+fn a_terminal_that_changes_its_size_for_ever_costs_the_supervisor_no_memory() {
+    let mut terminal = shell("bash");
+    let script = "import fcntl, os, struct, termios\n\
+                  print(\"pi\" + f\"d-{os.getpid()}\", flush=True)\ninput()\n\
+                  sizes = [struct.pack(\"4H\", rows, 80, 0, 0) for rows in (20, 21)]\n\
+                  for i in range(30000): fcntl.ioctl(0, termios.TIOCSWINSZ, sizes[i % 2])\n\
+                  print(\"do\" + \"ne\", flush=True)\ninput()";
+    terminal.send(&format!("$SELFDOCK run python3 -c '{}'\n", script.replace('\n', "'$'\\n''")));
+    terminal.expect("pid-");
+    let pid = terminal.expect("\r\n").trim().to_owned();
+    let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+    let before = memory();
+    terminal.send("\n");
+    terminal.expect("done");
+    let after = memory();
+    assert!(after < before + 512, "{before} kB before, {after} kB after");
+    terminal.send("\n");
 }
 
 #[rstest]
