@@ -15,7 +15,8 @@ use crate::creds::{self, Privileged};
 use crate::error::{Error, OrFail, Result};
 use crate::process::is_stopped;
 use crate::supervise::End;
-use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack, new};
+use crate::sys::signal::{self, CHLD, CONT, KILL};
+use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack, new, set_of};
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -46,6 +47,9 @@ pub struct Shared {
     answers: AtomicU32,
 }
 
+/// A tenth of a second.
+const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 100_000_000 };
+
 /// Opens once, and then stays open.
 #[derive(Default)]
 pub struct Gate(AtomicU32);
@@ -69,7 +73,8 @@ impl Gate {
             return;
         }
         while self.0.load(Ordering::Acquire) != Self::OPEN {
-            sys::sleep_while(&self.0, Self::AWAITED, None);
+            // A wake-up that fails costs a moment, and not the instance.
+            sys::sleep_while(&self.0, Self::AWAITED, Some(MOMENT));
         }
     }
 }
@@ -92,7 +97,7 @@ impl Shared {
 
 /// The question whether a signal was seen. Signals are taken in the order of their numbers, and
 /// this is the last: what came before it has been taken when it is answered.
-const QUESTION: i32 = 64;
+const QUESTION: i32 = signal::LAST;
 
 /// How long an answer may take. It is a matter of microseconds, but for a keeper that somebody
 /// outside has stopped.
@@ -133,17 +138,17 @@ impl Keeper {
         let seen = self.shared.seen.load(Ordering::Acquire);
         // What it has seen the supervisor has by now, or has had: a group is served in one go.
         sys::let_groups_be_served();
-        let to_come = sys::pending().unwrap_or(ALL_SIGNALS) & !bit(signal);
+        let to_come = sys::pending().unwrap_or(ALL_SIGNALS) & !set_of(signal);
         self.shared.seen.fetch_and(!(seen & !to_come), Ordering::AcqRel);
         // One that was stopped until now was stopped with the group, and what continued the
         // supervisor was for it alone.
-        seen & bit(signal) != 0 && !(continued && signal == CONT)
+        seen & set_of(signal) != 0 && !(continued && signal == CONT)
     }
 
     /// The supervisor has taken a signal without asking.
     pub fn passed_over(&self, signal: i32) {
         self.ask(None);
-        self.shared.seen.fetch_and(!bit(signal), Ordering::AcqRel);
+        self.shared.seen.fetch_and(!set_of(signal), Ordering::AcqRel);
     }
 
     /// Forgets what it saw: what the supervisor takes from here on is for it alone.
@@ -203,9 +208,9 @@ impl Keeper {
         // Nothing depends on it.
         let _ = sys::stay_on_this_cpu(self.pid);
         self.kill().or_fail(failed)?;
-        let (mut limit, mut left) = (None, Moment { seconds: 0, nanoseconds: 100_000_000 });
+        let (mut limit, mut left) = (None, MOMENT);
         loop {
-            match sys::wait_signal(bit(CHLD), Some(left)) {
+            match sys::wait_signal(set_of(CHLD), Some(left)) {
                 Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(errno) => return Err(Error::of(failed, errno)),
             }
@@ -226,17 +231,9 @@ impl Keeper {
     }
 }
 
-fn bit(signal: i32) -> sys::SignalSet {
-    1 << (signal - 1)
-}
-
 fn crowded(error: Error) -> Error {
     error.hint_if(Errno::AGAIN, "the limit of processes (ulimit -u), or of memory")
 }
-
-const KILL: i32 = 9;
-const CHLD: i32 = 17;
-const CONT: i32 = 18;
 
 impl Shared {
     /// The keeper's side, with all signals blocked. Returns only on failure.
@@ -285,7 +282,7 @@ impl Shared {
                     sys::wake(&self.answers);
                 }
                 Ok(taken) => {
-                    self.seen.fetch_or(bit(taken.signal), Ordering::AcqRel);
+                    self.seen.fetch_or(set_of(taken.signal), Ordering::AcqRel);
                 }
                 Err(_) => {}
             }

@@ -12,7 +12,7 @@ use crate::mount::Detached;
 use crate::report::Report;
 use crate::sandbox::{self, Job, Program};
 use crate::supervise::{self, End, Outcome, Watch};
-use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, Tighten, new};
+use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, Tighten, new, signal};
 use crate::text::{Bytes, decimal};
 use crate::{files, handover, plan, process};
 use alloc::vec::Vec;
@@ -210,8 +210,10 @@ fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, car
         // The instance was never built. Who could not build it has said so, or was killed.
         return match (outcome.end, kept?.and_then(End::of)) {
             (End::Signal(_), Some(of_keeper @ End::Exit(_))) => Ok(of_keeper),
-            (End::Signal(SEGV), _) => Err(Error::refused("build the instance", "it ran out of stack")
-                .hint("'ulimit -s' shows the limit")),
+            (End::Signal(signal::SEGV), _) => {
+                Err(Error::refused("build the instance", "it ran out of stack")
+                    .hint("'ulimit -s' shows the limit"))
+            }
             (end, _) => Ok(end),
         };
     }
@@ -221,14 +223,11 @@ fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, car
 /// A signal to the process group that came before there was a command did not reach it, though the
 /// witness has it. A process is started between two such signals, never while one is sent.
 fn forget_what_came_before(witness: &Keeper) -> Result<()> {
-    const CHLD: SignalSet = 1 << 16;
-    if sys::pending().or_fail("look for signals")? & !CHLD != 0 {
+    if sys::pending().or_fail("look for signals")? & !sys::set_of(signal::CHLD) != 0 {
         witness.forget();
     }
     Ok(())
 }
-
-const SEGV: i32 = 11;
 
 /// Starts the process that builds the instance and becomes its command.
 fn start_command(
@@ -301,8 +300,7 @@ fn enter(
 
 /// An ignored SIGCHLD would be inherited, and the exit status lost.
 pub fn expect_end() -> Result<()> {
-    const SIGCHLD: i32 = 17;
-    sys::dispose(SIGCHLD, Disposition::Default).or_fail("expect the end of the command")
+    sys::dispose(signal::CHLD, Disposition::Default).or_fail("expect the end of the command")
 }
 
 /// Becomes ready when this process has ended.

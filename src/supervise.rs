@@ -13,7 +13,8 @@ use crate::containment::{Jobs, is_a_job};
 use crate::error::{Error, OrFail, Result};
 use crate::keeper::Keeper;
 use crate::process::{field, is_stopped, status};
-use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, SignalSet, Usage};
+use crate::sys::signal::{CHLD, CONT, KILL, STOP, TERM, TSTP, TTOU, URG, WINCH};
+use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Usage, set_of};
 use crate::text::number;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
@@ -82,13 +83,8 @@ pub struct Watch<'a> {
 }
 
 const STOPPED: i32 = 0x7f;
-const KILL: i32 = 9;
-const TERM: i32 = 15;
-const CHLD: i32 = 17;
-const CONT: i32 = 18;
-const STOP: i32 = 19;
 /// TSTP, TTIN, TTOU
-const OF_JOBS: core::ops::RangeInclusive<i32> = 20..=22;
+const OF_JOBS: core::ops::RangeInclusive<i32> = TSTP..=TTOU;
 
 /// How long a command may take to end after the SIGTERM of `--timeout`.
 const GRACE: Moment = Moment { seconds: 5, nanoseconds: 0 };
@@ -143,7 +139,7 @@ impl<'a> Watch<'a> {
                         // From a process; the kernel's own may have come together with it.
                         self.pass_on(CHLD)?;
                     }
-                    set = ALL_SIGNALS & !signal_set(CHLD);
+                    set = ALL_SIGNALS & !set_of(CHLD);
                 }
                 Ok(taken) => self.pass_on(taken.signal)?,
                 Err(Errno::AGAIN | Errno::INTR) => {}
@@ -221,7 +217,7 @@ impl<'a> Watch<'a> {
             return Ok(());
         }
         // A stop would take it away.
-        if sys::wait_signal(signal_set(CONT), Some(Moment::default())).is_ok() {
+        if sys::wait_signal(set_of(CONT), Some(Moment::default())).is_ok() {
             return self.pass_on(CONT);
         }
         if signal == STOP {
@@ -235,17 +231,17 @@ impl<'a> Watch<'a> {
             // one that came before has continued the command, and then it is taken back here.
             sys::kill(getpid(), signal).or_fail(failed)?;
             if !is_stopped(self.command) {
-                let _ = sys::wait_signal(signal_set(signal), Some(Moment::default()));
+                let _ = sys::wait_signal(set_of(signal), Some(Moment::default()));
                 if self.is_together() {
                     self.witness.passed_over(signal);
                 }
                 return Ok(());
             }
-            sys::block_only(ALL_SIGNALS & !signal_set(signal)).or_fail(failed)?;
+            sys::block_only(ALL_SIGNALS & !set_of(signal)).or_fail(failed)?;
             sys::block_only(ALL_SIGNALS).or_fail(failed)?;
         }
         // Only SIGCONT ends a stop. It may be pending no more: another stop takes it away.
-        let _ = sys::wait_signal(signal_set(CONT), Some(Moment::default()));
+        let _ = sys::wait_signal(set_of(CONT), Some(Moment::default()));
         self.pass_on(CONT)
     }
 
@@ -253,7 +249,8 @@ impl<'a> Watch<'a> {
     /// `kill -PGID` send to a whole process group.
     #[inline(never)]
     fn pass_on(&mut self, signal: i32) -> Result<()> {
-        if !matches!(signal, CHLD | CONT) && !matches!(signal, 19..=23 | 28) {
+        // By default all others end a process.
+        if !matches!(signal, CHLD | CONT | STOP..=TTOU | URG | WINCH) {
             self.passed = Some(signal);
         }
         // Past a deadline nobody is asked who could be kept from answering.
@@ -276,7 +273,7 @@ impl<'a> Watch<'a> {
         let text = status(self.command).unwrap_or_default();
         let set = |name| field(text, name).and_then(|set| number(set, 16)).unwrap_or(0);
         let others = if self.witness.is_building() { 0 } else { set("SigBlk:") | set("SigCgt:") };
-        (set("SigIgn:") | others) & signal_set(signal) != 0
+        (set("SigIgn:") | others) & set_of(signal) != 0
     }
 
     /// Whether the command is in this process's group, and gets what is sent to that.
@@ -292,10 +289,6 @@ impl<'a> Watch<'a> {
             Err(errno) => Err(Error::of("pass a signal on", errno)),
         }
     }
-}
-
-fn signal_set(signal: i32) -> SignalSet {
-    1 << (signal - 1)
 }
 
 fn leads_a_session(pid: Pid) -> bool {
@@ -317,7 +310,7 @@ pub fn end(end: End) -> ! {
             let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
             let _ = sys::dispose(signal, Disposition::Default);
             let _ = sys::kill(getpid(), signal);
-            let _ = sys::block_only(ALL_SIGNALS & !signal_set(signal));
+            let _ = sys::block_only(ALL_SIGNALS & !set_of(signal));
             sys::exit(after_signal(signal))
         }
     }

@@ -456,8 +456,6 @@ pub mod new {
     pub const NETWORK: u32 = 0x4000_0000;
 }
 
-const SIGCHLD: u32 = 17;
-
 /// What a child starts with: `act` is moved out of where `start_child` or `start_beside` put it.
 extern "C" fn child<F: FnOnce() -> u8>(act: *const F) -> ! {
     // SAFETY: whoever started this child left `act` there, and does not look at it again.
@@ -468,7 +466,7 @@ extern "C" fn child<F: FnOnce() -> u8>(act: *const F) -> ! {
 /// which does `act` and ends with its status, and gives its PID. clone(2)
 pub fn start_child<F: FnOnce() -> u8>(flags: u32, act: F) -> Result<Pid> {
     const VM_VFORK: u32 = 0x100 | 0x4000;
-    let flags = (flags & !VM_VFORK) | SIGCHLD;
+    let flags = (flags & !VM_VFORK) | signal::CHLD.unsigned_abs();
     let act = ManuallyDrop::new(act);
     let out: isize;
     // SAFETY: the child leaves this code at once for a function that does not return. It uses
@@ -538,7 +536,7 @@ pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
     unsafe { ptr::with_exposed_provenance_mut::<F>(top).write(act) };
     let arguments = Arguments {
         flags: CLONE_VM,
-        exit_signal: SIGCHLD as usize,
+        exit_signal: int(signal::CHLD),
         stack: top - 4096,
         stack_size: 4096,
         set_tid: ptr::from_ref(&wanted) as usize,
@@ -546,7 +544,7 @@ pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
         ..Arguments::default()
     };
     let clone3 = (nr::CLONE3, ptr::from_ref(&arguments) as usize, size_of::<Arguments>());
-    let clone = (nr::CLONE, CLONE_VM | SIGCHLD as usize, top);
+    let clone = (nr::CLONE, CLONE_VM | int(signal::CHLD), top);
     let start = |(call, first, second): (usize, usize, usize)| {
         let out: isize;
         // SAFETY: the child leaves this code at once, on its own stack, for a function that does
@@ -753,6 +751,28 @@ pub type SignalSet = u64;
 
 /// Every signal there is.
 pub const ALL_SIGNALS: SignalSet = !0;
+
+/// The set of this signal alone.
+pub const fn set_of(signal: i32) -> SignalSet {
+    1 << (signal - 1)
+}
+
+/// The signals that selfdock knows by name. signal(7)
+#[allow(missing_docs)]
+pub mod signal {
+    pub const KILL: i32 = 9;
+    pub const SEGV: i32 = 11;
+    pub const TERM: i32 = 15;
+    pub const CHLD: i32 = 17;
+    pub const CONT: i32 = 18;
+    pub const STOP: i32 = 19;
+    pub const TSTP: i32 = 20;
+    pub const TTOU: i32 = 22;
+    pub const URG: i32 = 23;
+    pub const WINCH: i32 = 28;
+    /// `SIGRTMAX`, the last to be taken.
+    pub const LAST: i32 = 64;
+}
 
 /// Sets the mask of blocked signals. sigprocmask(2).
 pub fn block_only(set: SignalSet) -> Result<()> {

@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, bin, nested, scratch, status_of, wait_until};
+use crate::support::{Dock, args, bin, nested, scratch};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
@@ -79,17 +79,4 @@ fn an_ignored_signal_ends_nothing() {
     instance.signal(Signal::SIGTERM);
     instance.write("go\n");
     assert_eq!(instance.wait().code(), Some(5));
-}
-
-/// A FIFO that nobody writes to does not open.
-#[test]
-fn a_signal_ends_what_waits_for_a_file_to_open() {
-    let dir = scratch();
-    let fifo = dir.path().join("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut waiting = Dock::run(args!["--seccomp", &fifo, "true"]).spawn();
-    let pid = waiting.pid().to_string();
-    wait_until("it can be ended", || status_of(&pid, &["SigBlk"]).ends_with(" 0000000000000000"));
-    waiting.signal(Signal::SIGTERM);
-    assert_eq!(waiting.wait().signal(), Some(Signal::SIGTERM as i32));
 }
