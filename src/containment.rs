@@ -6,7 +6,7 @@
 use crate::cli::Request;
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result};
-use crate::process::{read, words};
+use crate::process::{after_name, read, words};
 use crate::sys::{self, Instruction, scope};
 use crate::{files, filter};
 use rustix::fs::{CWD, OFlags};
@@ -172,7 +172,5 @@ fn has_terminal() -> bool {
 /// The same by `tty_nr`, field 7 of `/proc/self/stat`. `proc_pid_stat(5)`
 fn terminal_by_number() -> Option<bool> {
     let text = read(b"/proc/self/stat")?;
-    // The second field is a name in parentheses, and may hold anything.
-    let after = &text[text.iter().rposition(|b| *b == b')')? + 1..];
-    Some(words(after).nth(4)? != b"0")
+    Some(words(after_name(text)?).nth(4)? != b"0")
 }

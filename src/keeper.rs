@@ -13,6 +13,7 @@
 
 use crate::creds::{self, Privileged};
 use crate::error::{Error, OrFail, Result};
+use crate::launch::CROWDED;
 use crate::process::is_stopped;
 use crate::supervise::End;
 use crate::sys::signal::{self, CHLD, CONT, KILL};
@@ -40,7 +41,7 @@ pub struct Shared {
     /// The supervisor has given up all privilege.
     pub unprivileged: Gate,
     /// The command is about to be executed: nothing of the instance is missing.
-    pub complete: AtomicU32,
+    complete: AtomicU32,
     /// Signals that the keeper got, and the supervisor has not asked for: bit N-1 for signal N.
     seen: AtomicU64,
     /// How often the keeper was asked, and has answered, and one more; 0 when it is gone.
@@ -80,6 +81,16 @@ impl Gate {
 }
 
 impl Shared {
+    /// Nothing of the instance is missing.
+    pub fn complete(&self) {
+        self.complete.store(1, Ordering::Release);
+    }
+
+    /// Whether something of the instance is missing.
+    pub fn is_building(&self) -> bool {
+        self.complete.load(Ordering::Acquire) == 0
+    }
+
     /// To be made by the supervisor, before it starts anything.
     pub fn new() -> Result<&'static Self> {
         let shared = Box::leak(Box::new(Shared {
@@ -122,7 +133,7 @@ impl Keeper {
     /// be started while nothing is in effect.
     pub fn witness(shared: &'static Shared) -> Result<Self> {
         // Nothing is built.
-        shared.complete.store(1, Ordering::Release);
+        shared.complete();
         let keep = move || Shared::keep(shared, None, false).report();
         let pid = sys::start_beside(Stack::Keeper, None, keep)
             .or_fail("start a witness of signals")
@@ -189,7 +200,7 @@ impl Keeper {
 
     /// Whether the command is not there yet, but being built.
     pub fn is_building(&self) -> bool {
-        self.shared.complete.load(Ordering::Acquire) == 0
+        self.shared.is_building()
     }
 
     /// To be told of each child of the supervisor that has been waited for.
@@ -232,7 +243,7 @@ impl Keeper {
 }
 
 fn crowded(error: Error) -> Error {
-    error.hint_if(Errno::AGAIN, "the limit of processes (ulimit -u), or of memory")
+    error.hint_if(Errno::AGAIN, CROWDED)
 }
 
 impl Shared {

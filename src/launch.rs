@@ -16,7 +16,6 @@ use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, Tighten, ne
 use crate::text::{Bytes, decimal};
 use crate::{files, handover, plan, process};
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
@@ -206,7 +205,7 @@ fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, car
     });
     let kept = keeper.end();
     let outcome = outcome?;
-    if shared.complete.load(Ordering::Acquire) == 0 {
+    if shared.is_building() {
         // The instance was never built. Who could not build it has said so, or was killed.
         return match (outcome.end, kept?.and_then(End::of)) {
             (End::Signal(_), Some(of_keeper @ End::Exit(_))) => Ok(of_keeper),
@@ -316,9 +315,12 @@ fn become_supervisor(privileged: Privileged, care: &Care) -> Result<()> {
     sandbox::close_descriptors(&care.descriptors())
 }
 
+/// What it means where a process cannot be started.
+pub const CROWDED: &str = "the limit of processes (ulimit -u), or of memory";
+
 /// Makes of an errno of unshare(2) or clone(2) what it means here.
 pub fn explain(error: Error, unprivileged: bool) -> Error {
-    let error = error.hint_if(Errno::AGAIN, "the limit of processes (ulimit -u), or of memory").hint_if(
+    let error = error.hint_if(Errno::AGAIN, CROWDED).hint_if(
         Errno::PERM,
         "selfdock is not installed set-uid root, and user namespaces are not for everyone here: see 'selfdock doctor'",
     );

@@ -119,6 +119,12 @@ pub fn split(line: Bytes) -> Vec<Bytes> {
     line.strip_suffix(b"\0").unwrap_or(line).split(|b| *b == 0).collect()
 }
 
+/// The fields of `/proc/PID/stat` after the second, which is a name in parentheses and may hold
+/// anything. `proc_pid_stat(5)`
+pub fn after_name(stat: &[u8]) -> Option<&[u8]> {
+    stat.iter().rposition(|b| *b == b')').map(|at| &stat[at + 1..])
+}
+
 /// Whether a process is stopped.
 pub fn is_stopped(pid: Pid) -> bool {
     // The state follows the name, which has at most 64 bytes. Nothing that is kept: a supervisor
@@ -126,8 +132,7 @@ pub fn is_stopped(pid: Pid) -> bool {
     let mut start = [0; 128];
     let file = files::open(CWD, path(pid, b"stat"), OFlags::RDONLY);
     let Ok(count) = file.and_then(|file| rustix::io::read(file, &mut start)) else { return false };
-    let after = start[..count].iter().rposition(|b| *b == b')').map(|at| &start[at..count]);
-    after.is_some_and(|after| after.starts_with(b") T"))
+    after_name(&start[..count]).is_some_and(|after| after.starts_with(b" T"))
 }
 
 /// `/proc/PID/...`

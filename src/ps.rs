@@ -6,7 +6,7 @@ use crate::cli::{self, Command};
 use crate::error::{Quoted, Result, is_unprintable};
 use crate::files;
 use crate::instance::{Instance, is_below};
-use crate::process::{self, Process, arguments, count, path, read, words};
+use crate::process::{self, Process, after_name, arguments, count, path, read, words};
 use crate::text::Bytes;
 use alloc::format;
 use alloc::string::String;
@@ -72,8 +72,7 @@ fn root(supervisor: &[Bytes]) -> Vec<u8> {
 /// the machine.
 fn age(pid: Pid) -> u64 {
     let stat = read(path(pid, b"stat")).unwrap_or_default();
-    // The second field is a name in parentheses, and may hold anything.
-    let after = stat.iter().rposition(|b| *b == b')').map_or(stat, |at| &stat[at + 1..]);
+    let after = after_name(stat).unwrap_or(stat);
     let started = words(after).nth(19).and_then(count).unwrap_or(0) / 100;
     let uptime = read(b"/proc/uptime").unwrap_or_default();
     let now = uptime.split(|b| *b == b'.').next().and_then(count).unwrap_or(0);

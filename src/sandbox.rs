@@ -17,7 +17,6 @@ use crate::stage::{Stage, each_entry, each_of, open_in};
 use crate::sys::{self, Tighten, new};
 use crate::text::{Bytes, join};
 use alloc::vec::Vec;
-use core::sync::atomic::Ordering;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -65,7 +64,7 @@ pub fn run(job: Job<'static>, privileged: Privileged, shared: &Shared) -> Error 
     // exec: nothing that is not given up, and nobody in the instance who is not what it has to be
     shared.keeper.wait();
     shared.unprivileged.wait();
-    shared.complete.store(1, Ordering::Release);
+    shared.complete();
     command.exec()
 }
 

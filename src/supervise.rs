@@ -217,7 +217,7 @@ impl<'a> Watch<'a> {
             return Ok(());
         }
         // A stop would take it away.
-        if sys::wait_signal(set_of(CONT), Some(Moment::default())).is_ok() {
+        if take_back(CONT) {
             return self.pass_on(CONT);
         }
         if signal == STOP {
@@ -231,7 +231,7 @@ impl<'a> Watch<'a> {
             // one that came before has continued the command, and then it is taken back here.
             sys::kill(getpid(), signal).or_fail(failed)?;
             if !is_stopped(self.command) {
-                let _ = sys::wait_signal(set_of(signal), Some(Moment::default()));
+                take_back(signal);
                 if self.is_together() {
                     self.witness.passed_over(signal);
                 }
@@ -241,7 +241,7 @@ impl<'a> Watch<'a> {
             sys::block_only(ALL_SIGNALS).or_fail(failed)?;
         }
         // Only SIGCONT ends a stop. It may be pending no more: another stop takes it away.
-        let _ = sys::wait_signal(set_of(CONT), Some(Moment::default()));
+        take_back(CONT);
         self.pass_on(CONT)
     }
 
@@ -289,6 +289,11 @@ impl<'a> Watch<'a> {
             Err(errno) => Err(Error::of("pass a signal on", errno)),
         }
     }
+}
+
+/// Takes a signal that waits for this process, if it does.
+fn take_back(signal: i32) -> bool {
+    sys::wait_signal(set_of(signal), Some(Moment::default())).is_ok()
 }
 
 fn leads_a_session(pid: Pid) -> bool {

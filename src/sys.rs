@@ -229,10 +229,21 @@ impl Start {
     /// How many bytes of the stack are in use, arguments and environment included, from an address
     /// on it.
     pub fn stack_in_use(&self, here: usize) -> usize {
-        let (args, environment) = (self.args(), self.environment());
-        let last = environment.last().or(args.last());
-        let end = last.map_or(here, |text| text.as_ptr() as usize + text.count_bytes());
-        end.saturating_sub(here)
+        // The kernel puts the texts in this order, one after the other: the last one ends it.
+        let mut last = None;
+        // SAFETY: argc pointers to strings, and a list of them that a null pointer closes.
+        unsafe {
+            if self.argc > 0 {
+                last = Some(*self.argv.add(self.argc - 1));
+            }
+            let mut next = self.envp;
+            while !(*next).is_null() {
+                last = Some(*next);
+                next = next.add(1);
+            }
+            let end = last.map_or(here, |text| text as usize + CStr::from_ptr(text.cast()).count_bytes());
+            end.saturating_sub(here)
+        }
     }
 
     /// The environment, `NAME=VALUE` each, as the kernel passed it.

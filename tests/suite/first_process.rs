@@ -38,6 +38,7 @@ fn an_orphan_is_the_keepers() {
 #[case::unprivileged(args!["--unprivileged"])]
 #[case::unprivileged_and_nested(args!["--unprivileged", selfdock(), "run"])]
 #[case::no_filter(args!["--seccomp", "none"])]
+#[case::no_network(args!["--net", "none"])]
 fn no_signal_from_inside_reaches_it<const N: usize>(#[case] words: [OsString; N]) {
     let script =
         "for n in $(seq 1 64); do kill -$n 1 2>/dev/null; done; grep State /proc/1/status; echo up; read x";
@@ -49,12 +50,16 @@ fn no_signal_from_inside_reaches_it<const N: usize>(#[case] words: [OsString; N]
     assert!(instance.wait().success());
 }
 
-const TRACE: &str = "\
-import ctypes, errno
+/// `call` gives what the call does, or the name of the error.
+const CALL: &str = "\
+import ctypes, errno, os
 libc = ctypes.CDLL(None, use_errno=True)
 def call(*words):
     result = libc.syscall(*map(ctypes.c_long, words))
     return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
+";
+
+const TRACE: &str = "\
 print('attach', call(101, 16, 1, 0, 0))
 print('seize', call(101, 0x4206, 1, 0, 0))
 memory = ctypes.create_string_buffer(8)
@@ -63,7 +68,8 @@ print('read', call(310, 1, ctypes.addressof(part), 1, ctypes.addressof(part), 1,
 print('write', call(311, 1, ctypes.addressof(part), 1, ctypes.addressof(part), 1, 0))
 print('kcmp', call(312, 1, 1, 0, 0, 0))
 fd = call(434, 1, 0)
-print('descriptor', call(438, fd, 0, 0))";
+print('descriptor', call(438, fd, 0, 0))
+print('join', call(308, fd, 0x20000))";
 
 /// K6. As the caller, and as the caller who is root.
 #[rstest]
@@ -71,15 +77,16 @@ print('descriptor', call(438, fd, 0, 0))";
 #[case::nested(args![selfdock(), "run", selfdock(), "run"])]
 #[case::unprivileged(args![selfdock(), "--unprivileged", "run"])]
 #[case::no_filter(args![selfdock(), "--seccomp", "none", "run"])]
+#[case::no_network(args![selfdock(), "--net", "none", "run"])]
 #[case::in_a_user_namespace(args![selfdock(), "run", "unshare", "-Ur"])]
 #[case::as_root(args![fixture("setuid/probe"), "as-root", selfdock(), "run"])]
 fn it_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
-    let seen = Dock::program(words.into_iter().chain(args!["python3", "-c", TRACE])).ok();
+    let seen = Dock::program(words.into_iter().chain(args!["python3", "-c", format!("{CALL}{TRACE}")])).ok();
     for line in seen.lines() {
         let (deed, result) = line.split_once(' ').unwrap();
         assert_eq!(result, "EPERM", "{deed}: {seen}");
     }
-    assert_eq!(seen.lines().count(), 6);
+    assert_eq!(seen.lines().count(), 7);
 }
 
 /// K6.
@@ -87,11 +94,13 @@ fn it_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
 #[case::run(args![selfdock(), "run"])]
 #[case::nested(args![selfdock(), "run", selfdock(), "run"])]
 #[case::unprivileged(args![selfdock(), "--unprivileged", "run"])]
+#[case::no_filter(args![selfdock(), "--seccomp", "none", "run"])]
+#[case::no_network(args![selfdock(), "--net", "none", "run"])]
 #[case::in_a_user_namespace(args![selfdock(), "run", "unshare", "-Ur"])]
 #[case::as_root(args![fixture("setuid/probe"), "as-root", selfdock(), "run"])]
 fn it_shows_nothing<const N: usize>(#[case] words: [OsString; N]) {
     let script = "cd /proc/1; for f in exe root cwd; do readlink $f && echo shown $f; done; \
-                  for f in mem maps smaps environ auxv stack syscall pagemap map_files/* fd/* fdinfo/* root/* cwd/* \
+                  for f in mem maps smaps environ auxv stack syscall io pagemap map_files/* fd/* fdinfo/* root/* cwd/* \
                   ns/mnt task/1/mem; do head -c 1 $f 2>/dev/null | grep -q . && echo shown $f; done; \
                   for f in mem loginuid uid_map; do (echo 0 > $f) 2>/dev/null && echo wrote $f; done; \
                   ls fd fdinfo map_files | grep -v ':$' | grep .; cat mounts mountinfo mountstats; echo end";
@@ -140,37 +149,6 @@ fn where_selfdock_itself_is_pid_1_the_command_has_another() {
     assert_eq!(seen, "2");
 }
 
-/// `call` gives 0, or the name of the error.
-const PYTHON: &str = "import ctypes, errno, os, struct\n\
-    libc = ctypes.CDLL(None, use_errno=True)\n\
-    def call(*words):\n\
-    \x20 words = [word if isinstance(word, bytes) else ctypes.c_long(word) for word in words]\n\
-    \x20 return errno.errorcode[ctypes.get_errno()] if libc.syscall(*words) < 0 else 0\n";
-
-/// C3. By what only the owner of a process may look at, by ptrace, setns, process_vm_readv, pidfd_getfd, or by signals.
-#[rstest]
-fn nobody_inside_reaches_the_keeper(
-    #[values(&[][..], &["--unprivileged"], &["--seccomp", "none"], &["--net", "none"])] options: &[&str],
-) {
-    let script = "for name in 'mem', 'maps', 'environ', 'auxv', 'fd', 'exe', 'cwd', 'root', 'stack', 'syscall', 'io':\n\
-        \x20 path = f'/proc/1/{name}'\n\
-        \x20 try: what = os.readlink(path) if name in ('exe', 'cwd', 'root') else \
-               os.listdir(path) if name == 'fd' else open(path, 'rb').read(64)\n\
-        \x20 except OSError: continue\n\
-        \x20 print(name, what)\n\
-        for name in 'mounts', 'mountinfo': print(name, len(open(f'/proc/1/{name}').read()))\n\
-        keeper, room = os.pidfd_open(1), ctypes.create_string_buffer(8)\n\
-        vector = struct.pack('QQ', ctypes.addressof(room), 8)\n\
-        print(call(101, 16, 1, 0, 0), call(101, 0x4206, 1, 0, 0), call(308, keeper, 0x20000))\n\
-        print(call(310, 1, vector, 1, vector, 1, 0), call(438, keeper, 0, 0))\n\
-        for signal in 9, 19, 15, 64: call(62, 1, signal)\n\
-        print(open('/proc/1/stat').read().rsplit(')', 1)[1].split()[0])";
-    let words = options.iter().map(std::ffi::OsString::from);
-    let command = args!["run", "python3", "-c", format!("{PYTHON}{script}")];
-    let seen = Dock::new(words.chain(command)).ok();
-    assert_eq!(seen, "mounts 0\nmountinfo 0\nEPERM EPERM EPERM\nEPERM EPERM\nS");
-}
-
 #[rstest]
 fn the_keeper_tells_of_no_network_but_the_instances(#[values(&[][..], &["--unprivileged"])] mode: &[&str]) {
     let script = "tail -n +3 /proc/1/net/dev | cut -d : -f 1 | tr -d ' '; tail -n +2 /proc/1/net/unix";
@@ -200,6 +178,6 @@ fn a_traced_command_is_ended_in_time() {
         if not os.fork(): call(101, 0x4206, parent, 0, 0); time.sleep(1000)\n\
         time.sleep(1000)";
     let ran =
-        Dock::new(args!["--timeout", "0.3", "run", "python3", "-c", format!("{PYTHON}{script}")]).output();
+        Dock::new(args!["--timeout", "0.3", "run", "python3", "-c", format!("{CALL}{script}")]).output();
     ran.exits(137);
 }
