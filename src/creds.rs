@@ -22,7 +22,7 @@ pub struct Caller {
 
 /// What may be kept past the start, in the permitted set: `SYS_ADMIN` for namespaces and
 /// mounts; `NET_ADMIN` to bring loopback up in a new network namespace; `SYS_CHROOT` to put the
-/// keeper into an empty directory, and to enter the mount namespace of an instance;
+/// keeper into an empty directory and the command into its root, and to enter the mount namespace of an instance;
 /// `CHECKPOINT_RESTORE` to give the command the PID that its supervisor has; `SETPCAP` to take
 /// from a caller with uid 0 what root gets at exec. [`Privilege::raise`] gives up what the
 /// request does not need. The installed file grants no others either.
@@ -190,7 +190,7 @@ impl Privileged {
     /// the choice of a PID need.
     pub fn take_up(&mut self, enter: bool) -> Result<()> {
         if !enter {
-            self.held.remove(TO_START);
+            self.held.remove(CapabilitySet::CHECKPOINT_RESTORE);
         }
         set(self.held, self.held)
     }

@@ -6,7 +6,11 @@ use crate::about::About;
 use crate::containment::kernel_keeps_signals_inside;
 use crate::creds::{self, Caller, Need};
 use crate::error::{FAILED, OrFail, Quoted, Result, say};
+use crate::files;
 use crate::handover::Mode;
+use crate::host::{Entry, entries};
+use crate::host_root;
+use crate::installation::Installation;
 use crate::launch::{expect_end, placeholder};
 use crate::process;
 use crate::sys::{self, Pointers, new};
@@ -14,7 +18,8 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{CWD, StatVfsMountFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 
 /// The oldest kernel that has all that is needed: `mount_setattr(2)` came with it.
@@ -27,6 +32,7 @@ const DEEPEST: usize = 32;
 pub fn report(about: &About) -> Result<u8> {
     let mut out = String::new();
     installation(&mut out, about);
+    host_image(&mut out, about);
     kernel(&mut out);
     containment(&mut out);
     user_namespaces(&mut out, about.caller);
@@ -86,6 +92,32 @@ fn installation(out: &mut String, about: &About) {
     }
     let why = why_not_privileged(path.0).unwrap_or("this process may not gain privilege");
     let _ = writeln!(out, "note  {path} has no privilege: {why}");
+}
+
+/// Whether instances of the host image show the host as it is.
+fn host_image(out: &mut String, about: &About) {
+    let again = "'cargo xtask install' prepares it anew";
+    let Some(list) = Installation::around(about.program.to_bytes()).list() else {
+        let _ = writeln!(out, "note  no root directory is prepared, so instances take longer; {again}");
+        return;
+    };
+    let is_gone = |place: &[u8]| files::link_target(CWD, place) == Err(Errno::NOENT);
+    let known: Vec<Entry<'_>> = entries(list).collect();
+    let new = entries(host_root::look_up())
+        .filter(|entry| !known.contains(entry))
+        .map(|entry| (entry, "not shown"));
+    let gone = entries(list).filter(|entry| matches!(entry, Entry::Place([place @ .., _]) if is_gone(place)));
+    let changes: Vec<(Entry<'_>, &str)> = new.chain(gone.map(|entry| (entry, "gone"))).collect();
+    if changes.is_empty() {
+        out.push_str("ok    the prepared root directory is as the host is\n");
+        return;
+    }
+    out.push_str("note  the host has changed since selfdock was installed:");
+    for (entry, change) in changes {
+        let (Entry::Place([path @ .., _]) | Entry::Link(path, _)) = entry else { continue };
+        let _ = write!(out, " {} is {change};", Quoted(path));
+    }
+    let _ = writeln!(out, " {again}");
 }
 
 fn why_not_privileged(path: &[u8]) -> Option<&'static str> {

@@ -5,17 +5,15 @@
 use crate::about::About;
 use crate::cli::Request;
 use crate::command::Command;
-use crate::error::{OrFail, Quoted, Result};
-use crate::files;
+use crate::error::{Quoted, Result};
 use crate::handover::Mode;
-use crate::host::{DEVICES, HIDDEN};
+use crate::host::{DEVICES, Entry, entries};
+use crate::host_root;
+use crate::installation::Installation;
 use crate::launch::{check_descriptors, current_directory};
 use crate::plan::{self, Plan, Root, Tmpfs, What};
-use crate::sandbox::other_mounts;
 use alloc::string::String;
 use core::fmt::Write as _;
-use rustix::fd::AsFd;
-use rustix::fs::{CWD, OFlags};
 
 /// The text. Fields that the caller named are quoted as in error messages.
 pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
@@ -32,12 +30,14 @@ pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
     let _ = writeln!(out, "namespaces\t{}", namespaces(request, unprivileged));
     match &plan.root {
         Root::Host => {
-            let _ = writeln!(out, "root\t'/'\t'/'\t{image}");
-            let root = files::open(CWD, b"/", OFlags::RDONLY | OFlags::DIRECTORY).or_fail("open '/'")?;
-            let others = other_mounts(root.as_fd())?;
-            let known = HIDDEN.iter().map(|name| name.as_bytes()).filter(|name| *name != b"tmp");
-            for name in known.chain(others.iter().map(|name| &**name)) {
-                let _ = writeln!(out, "hide\t-\t{}\tro,nosuid,nodev", Quoted(&[b"/", name].concat()));
+            out.push_str("root\t-\t'/'\tro,nosuid,noexec\n");
+            let list = Installation::around(about.program.to_bytes()).list();
+            for entry in entries(list.unwrap_or_else(host_root::look_up)) {
+                let _ = match entry {
+                    Entry::Place([path @ .., _]) => writeln!(out, "show\t{0}\t{0}\t{image}", Quoted(path)),
+                    Entry::Place(_) => Ok(()),
+                    Entry::Link(at, to) => writeln!(out, "link\t{}\t{}\t-", Quoted(to), Quoted(at)),
+                };
             }
         }
         Root::Dir(dir) => {

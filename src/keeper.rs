@@ -18,6 +18,7 @@ use crate::process::is_stopped;
 use crate::supervise::End;
 use crate::sys::signal::{self, CHLD, CONT, KILL};
 use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack, new, set_of};
+use crate::text::{Bytes, c_string};
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -122,8 +123,14 @@ const LAST_PATIENCE: Moment = Moment { seconds: 2, nanoseconds: 0 };
 
 impl Keeper {
     /// Starts it as the first process of the PID namespace that this process has made.
-    pub fn start(shared: &'static Shared, privileged: Privileged, own_network: bool) -> Result<Self> {
-        let keep = move || Shared::keep(shared, Some(privileged), own_network).report();
+    /// `empty` is a directory where nothing is.
+    pub fn start(
+        shared: &'static Shared,
+        privileged: Privileged,
+        own_network: bool,
+        empty: Option<Bytes>,
+    ) -> Result<Self> {
+        let keep = move || Shared::keep(shared, Some(privileged), own_network, empty).report();
         let pid =
             sys::start_beside(Stack::Keeper, None, keep).or_fail("start the keeper").map_err(crowded)?;
         Ok(Keeper { pid, gone: Cell::new(false), shared })
@@ -134,7 +141,7 @@ impl Keeper {
     pub fn witness(shared: &'static Shared) -> Result<Self> {
         // Nothing is built.
         shared.complete();
-        let keep = move || Shared::keep(shared, None, false).report();
+        let keep = move || Shared::keep(shared, None, false, None).report();
         let pid = sys::start_beside(Stack::Keeper, None, keep)
             .or_fail("start a witness of signals")
             .map_err(crowded)?;
@@ -248,14 +255,19 @@ fn crowded(error: Error) -> Error {
 
 impl Shared {
     /// The keeper's side, with all signals blocked. Returns only on failure.
-    fn keep(&'static self, privileged: Option<Privileged>, own_network: bool) -> Error {
-        match self.become_keeper(privileged, own_network) {
+    fn keep(&'static self, privileged: Option<Privileged>, own_network: bool, empty: Option<Bytes>) -> Error {
+        match self.become_keeper(privileged, own_network, empty) {
             Ok(()) => self.witness(),
             Err(error) => error,
         }
     }
 
-    fn become_keeper(&'static self, privileged: Option<Privileged>, own_network: bool) -> Result<()> {
+    fn become_keeper(
+        &'static self,
+        privileged: Option<Privileged>,
+        own_network: bool,
+        empty: Option<Bytes>,
+    ) -> Result<()> {
         set_parent_process_death_signal(Some(Signal::KILL)).or_fail("tie the keeper to its supervisor")?;
         if self.supervisor.load(Ordering::Acquire) == 0 {
             // It was gone before the wish. The word is cleared before children are told.
@@ -271,8 +283,11 @@ impl Shared {
                 privileged.take_up(true)?;
                 sys::unshare(new::NETWORK).or_fail(failed)?;
             }
-            // It has no entries while no descriptor is open, and nothing is mounted below it.
-            chroot(c"/proc/self/fdinfo").and_then(|()| chdir(c"/")).or_fail(failed)?;
+            if empty.and_then(|dir| chroot(c_string(dir).ok()?).ok()).is_none() {
+                // It has no entries while no descriptor is open, and nothing is mounted below it.
+                chroot(c"/proc/self/fdinfo").or_fail(failed)?;
+            }
+            chdir(c"/").or_fail(failed)?;
             privileged.renounce()?;
         } else {
             creds::hold_nothing()?;

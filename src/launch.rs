@@ -7,17 +7,18 @@ use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::enter::{self, Join};
 use crate::error::{Error, OrEnd, OrFail, Result, on, say};
+use crate::installation::Installation;
 use crate::keeper::{Keeper, Shared};
-use crate::mount::Detached;
 use crate::report::Report;
-use crate::sandbox::{self, Job, Program};
+use crate::sandbox::{self, Job, OwnFile, Program, own_mount};
+use crate::sources::Prepared;
 use crate::supervise::{self, End, Outcome, Watch};
-use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, Tighten, new, signal};
+use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, new, signal};
 use crate::text::{Bytes, decimal};
 use crate::{files, handover, plan, process};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{CWD, FileType, OFlags};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getpid, getppid};
 
@@ -98,10 +99,18 @@ fn run(
     check_stack(start)?;
     let (containment, care) = open_files(request, signals)?;
     let cwd = current_directory();
+    let plan = plan::make(request, cwd)?;
+    let installation = Installation::of_this_program();
+    let prepared = Prepared::read(installation, &plan.root);
+    let by_its_path = |installation: &Installation| {
+        start.file_name().is_some_and(|name| name.to_bytes() == installation.program())
+    };
+    let installed = installation.filter(by_its_path);
     let job = Job {
         caller,
-        plan: plan::make(request, cwd)?,
+        plan,
         command: Command::new(request, &start.environment(), cwd)?,
+        prepared,
         program: None,
         hostname: request.hostname,
         containment,
@@ -118,7 +127,7 @@ fn run(
         Some(privilege) => Some(privilege.raise(need)?),
         None => None,
     };
-    launch(job, privileged, need, &care)
+    launch(job, installed, privileged, need, &care)
 }
 
 /// Opens what the caller names to be read or written, with the caller's rights and signals: a file
@@ -174,10 +183,19 @@ impl Care {
 
 /// Makes a PID namespace with a keeper, starts the command in it, gives up all privilege, waits,
 /// and ends the instance.
-fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, care: &Care) -> Result<End> {
-    if !job.no_nest {
-        job.program = own_program(privileged.as_ref())?;
-    }
+fn launch(
+    mut job: Job<'static>,
+    installed: Option<Installation>,
+    privileged: Option<Privileged>,
+    need: Need,
+    care: &Care,
+) -> Result<End> {
+    job.program = match installed {
+        _ if job.no_nest => None,
+        Some(installed) if privileged.is_some() => Some(OwnFile::Installed(installed.program())),
+        _ => own_program(privileged.as_ref())?.map(OwnFile::Found),
+    };
+    let empty = job.prepared.installation.map(|installation| installation.root(b"/mnt"));
     let (own, jobs) = (getpid(), job.containment.jobs);
     expect_end()?;
     let privileged = match privileged {
@@ -192,7 +210,7 @@ fn launch(mut job: Job<'static>, privileged: Option<Privileged>, need: Need, car
     };
     let shared = Shared::new()?;
     privileged.set_aside()?;
-    let keeper = Keeper::start(shared, privileged.for_child(), job.own_network)?;
+    let keeper = Keeper::start(shared, privileged.for_child(), job.own_network, empty)?;
     let started = care.start()?;
     // PID 1 is the keeper's.
     let pid = if own.is_init() { None } else { Some(own) };
@@ -384,21 +402,8 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
         return Ok(None);
     }
     let tree = match privileged {
-        Some(privileged) => Some(own_mount(privileged, &file, &stat).or_fail(on("show {} inside", path))?),
+        Some(privileged) => Some(own_mount(privileged, &file, b"").or_fail(on("show {} inside", path))?),
         None => None,
     };
     Ok(Some(Program { path, identity: (stat.st_dev, stat.st_ino), tree }))
-}
-
-/// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file is
-/// beyond doubt: root's, and writable to nobody else.
-fn own_mount(
-    privileged: &Privileged,
-    file: &OwnedFd,
-    stat: &rustix::fs::Stat,
-) -> rustix::io::Result<Detached> {
-    let trusted =
-        stat.st_uid == 0 && stat.st_mode & 0o022 == 0 && FileType::from_raw_mode(stat.st_mode).is_file();
-    let attributes = Tighten::RDONLY | Tighten::NODEV | if trusted { 0 } else { Tighten::NOSUID };
-    Detached::copy(privileged, file, b"", attributes)
 }

@@ -38,7 +38,7 @@
 //! | supervise | nothing | [`supervise`] |
 //! | keep | keeper: `SYS_CHROOT`, with `--net none` `SYS_ADMIN`, for one call each; then nothing | [`keeper`] |
 //! | open | command: `SYS_ADMIN`; paths once, as the caller | [`containment`], [`sources`], [`names`] |
-//! | build | same; descriptors only | [`sandbox`], [`stage`] |
+//! | build | same, and `SYS_CHROOT`; descriptors only | [`sandbox`], [`stage`] |
 //! | drop, exec | nothing | [`creds`], [`command`] |
 //!
 //! What needs no privilege is not in the set-uid program: for help, `ps`, `doctor` and
@@ -67,7 +67,9 @@ pub mod enter;
 pub mod handover;
 
 // What an instance is made of.
+pub mod installation;
 pub mod sources;
+pub mod host_root;
 pub mod stage;
 pub mod layers;
 pub mod dev;

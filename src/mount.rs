@@ -31,9 +31,9 @@ impl Detached {
         copy_tree(dir.as_fd(), path, Tighten::set(set).and_private(), Reach::Tree).map(Detached)
     }
 
-    /// The same of the mount at `dir` alone: what lies under the mounts in it shows.
-    pub fn copy_one(_: &Privileged, dir: impl AsFd, set: u64) -> rustix::io::Result<Self> {
-        copy_tree(dir.as_fd(), b"", Tighten::set(set).and_private(), Reach::One).map(Detached)
+    /// The same without the mounts in it: what lies under them shows.
+    pub fn copy_one(_: &Privileged, dir: impl AsFd, path: &[u8], set: u64) -> rustix::io::Result<Self> {
+        copy_tree(dir.as_fd(), path, Tighten::set(set).and_private(), Reach::One).map(Detached)
     }
 
     /// A fresh filesystem of this type. The attributes are those of its mount. fsopen(2).
@@ -94,14 +94,19 @@ pub fn tmpfs_on(_: &Privileged, name: &CStr, options: &Tmpfs) -> rustix::io::Res
     fresh_on(c"tmpfs", name, MountFlags::NOSUID | MountFlags::NODEV, c_string(options)?)
 }
 
+/// Binds a directory with all mounts in it, each as it is. mount(2)
+pub fn bind(_: &Privileged, source: &CStr, target: &CStr) -> rustix::io::Result<()> {
+    rustix::mount::mount_bind_recursive(source, target)
+}
+
 /// Mounts a fresh devpts on `name` in the current directory. mount(2)
 pub fn devpts_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
     fresh_on(c"devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, c"ptmxmode=0666,mode=0620")
 }
 
-/// Mounts a fresh procfs on the current directory. mount(2)
-pub fn proc_here(_: &Privileged) -> rustix::io::Result<()> {
-    fresh_on(c"proc", c".", MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"")
+/// Mounts a fresh procfs on `name`. mount(2)
+pub fn proc_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
+    fresh_on(c"proc", name, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"")
 }
 
 #[inline(never)]

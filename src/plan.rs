@@ -26,7 +26,7 @@ pub struct Plan<'a> {
 /// The root filesystem of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Root<'a> {
-    /// The host's own, with [`crate::host::HIDDEN`] hidden.
+    /// The host's own: what [`crate::host::SHOWN`] shows of it.
     Host,
     /// A directory that holds one.
     Dir(&'a [u8]),

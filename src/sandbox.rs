@@ -7,18 +7,17 @@ use crate::creds::{Caller, Privileged};
 use crate::dev;
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files;
-use crate::host::{HIDDEN, SYSTEM};
 use crate::keeper::Shared;
 use crate::launch::explain;
-use crate::mount::{self, Detached, Identity, Kind, attributes, find, identity, is_mount};
+use crate::mount::{self, Detached, Identity, Kind, attributes, find, identity};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
-use crate::sources::{Image, Sources};
-use crate::stage::{Stage, each_entry, each_of, open_in};
-use crate::sys::{self, Tighten, new};
-use crate::text::{Bytes, join};
+use crate::sources::{Image, Prepared, Sources};
+use crate::stage::{Stage, each_entry, open_in};
+use crate::sys::{self, Reach, Tighten, new};
+use crate::text::Bytes;
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 /// All that the child needs to know.
@@ -29,8 +28,10 @@ pub struct Job<'a> {
     pub plan: Plan<'a>,
     /// What to run in the end, and where.
     pub command: Command<'a>,
+    /// What an installation has prepared.
+    pub prepared: Prepared,
     /// selfdock itself, to work inside as well.
-    pub program: Option<Program>,
+    pub program: Option<OwnFile>,
     /// A host name to set.
     pub hostname: Option<&'a [u8]>,
     /// What is kept inside beside what namespaces keep.
@@ -41,6 +42,14 @@ pub struct Job<'a> {
     pub no_nest: bool,
     /// Descriptors to pass on beside 0, 1 and 2.
     pub keep_fds: Vec<u32>,
+}
+
+/// How the program is found that is shown inside.
+pub enum OwnFile {
+    /// Where it was installed, and was started from by that very path.
+    Installed(Bytes),
+    /// Through its own `/proc` entry.
+    Found(Program),
 }
 
 /// The running program: where it was started from, and its file.
@@ -83,24 +92,18 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     let umask = rustix::process::umask(Mode::empty());
     // open
     let program = open_program(job.program.take(), &privileged).or_end();
-    let sources = Sources::open(&job.plan, program.as_ref().map(|p| p.path), &privileged);
+    let sources = Sources::open(&job.plan, job.prepared, program.as_ref().map(|p| p.0), &privileged);
     // build
-    let host = matches!(sources.image, Image::Host);
+    let host = matches!(sources.image, Image::Host(_));
     let of_root = if host { attributes(job.plan.writable) } else { 0 };
     let mut stage = Stage::begin(&privileged, job.plan.writable, of_root).or_end();
-    if let Some(prepared) = sources.prepared {
-        stage.cover_by(&prepared).or_end();
-    }
-    let hidden = if host { Some(other_mounts(stage.root()).or_end()) } else { None };
-    set_root(&mut stage, &job, sources.image, program.as_ref()).or_end();
-    stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT).or_end();
-    hidden.map_or(Ok(()), |others| hide_directories(&mut stage, &others)).or_end();
+    set_root(&mut stage, &privileged, &job, sources.image, program.as_ref().map(|p| p.0)).or_end();
     sources.names.show(&mut stage, &privileged).or_end();
     mount_wishes(&mut stage, &privileged, &job.plan.mounts, sources.trees);
     let shm = job.plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
     dev::mount(&mut stage, &privileged, sources.dev, sources.devices, shm).or_end();
     show_program(&mut stage, &privileged, program, sources.second, job.plan.writable).or_end();
-    let root = mount_proc(stage, &privileged, sources.proc, job.caller).or_end();
+    let root = mount_proc(stage, &privileged, sources.proc, job.caller, host).or_end();
     if let Some(name) = job.hostname {
         sys::sethostname(name).or_fail(on("set the host name {}", name)).or_end();
     }
@@ -120,55 +123,61 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     job.command
 }
 
-/// Without privilege the program is found by its path, and must be the one that runs.
-fn open_program(program: Option<Program>, privileged: &Privileged) -> Result<Option<Program>> {
-    let Some(mut program) = program else { return Ok(None) };
-    if program.tree.is_none() {
-        let failed = on("show selfdock at {}", program.path);
-        let Ok(fd) = find(program.path, OFlags::empty()) else { return Ok(None) };
-        if identity(&fd).or_fail(failed)? != program.identity {
-            return Ok(None);
+/// A mount of the program that is shown inside. Where it was installed it is that file, as root put it there; without
+/// privilege it is found by its path, and must be the one that runs.
+fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result<Option<(Bytes, Detached)>> {
+    let Program { path, identity: running, tree } = match program {
+        None => return Ok(None),
+        Some(OwnFile::Installed(path)) => {
+            let tree = own_mount(privileged, CWD, path).or_fail(on("show selfdock at {}", path))?;
+            return Ok(Some((path, tree)));
         }
-        program.tree = Some(Detached::copy(privileged, fd, b"", attributes(false)).or_fail(failed)?);
+        Some(OwnFile::Found(program)) => program,
+    };
+    if let Some(tree) = tree {
+        return Ok(Some((path, tree)));
     }
-    Ok(Some(program))
+    let failed = on("show selfdock at {}", path);
+    let Ok(fd) = find(path, OFlags::empty()) else { return Ok(None) };
+    if identity(&fd).or_fail(failed)? != running {
+        return Ok(None);
+    }
+    Ok(Some((path, Detached::copy(privileged, fd, b"", attributes(false)).or_fail(failed)?)))
 }
 
-/// Gives the instance its root.
-fn set_root(stage: &mut Stage<'_>, job: &Job<'_>, image: Image, program: Option<&Program>) -> Result<()> {
-    let host = matches!(image, Image::Host);
+/// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file is beyond doubt: root's, and
+/// writable to nobody else.
+pub fn own_mount(privileged: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix::io::Result<Detached> {
+    let tree = Detached::copy(privileged, dir, path, Tighten::RDONLY | Tighten::NODEV)?;
+    let stat = rustix::fs::fstat(&tree.0)?;
+    let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
+    if stat.st_uid != 0 || stat.st_mode & 0o022 != 0 || !is_file {
+        sys::tighten(&tree.0, Tighten::set(Tighten::NOSUID), Reach::Tree)?;
+    }
+    Ok(tree)
+}
+
+/// Gives the instance its root, with a `/tmp` of its own.
+fn set_root(
+    stage: &mut Stage<'_>,
+    privileged: &Privileged,
+    job: &Job<'_>,
+    image: Image,
+    program: Option<&[u8]>,
+) -> Result<()> {
     match image {
-        Image::Host => {}
+        Image::Host(root) => {
+            root.show(stage, privileged)?;
+            return stage.mount_tmp();
+        }
         Image::Tree(tree) => stage.change_root(tree)?,
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }
-    if !host {
-        stage.prepare_root([&b"dev"[..], b"etc", b"proc", b"tmp"].into_iter())?;
-        stage.prepare_root(program.iter().filter_map(|program| components(program.path).next()))?;
-    }
+    stage.prepare_root([&b"dev"[..], b"etc", b"proc", b"tmp"].into_iter())?;
+    stage.prepare_root(program.iter().filter_map(|path| components(path).next()))?;
     let mounts = job.plan.mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
-    stage.prepare_root(mounts.filter_map(|mount| components(mount.dst).next()))
-}
-
-fn hide_directories(stage: &mut Stage<'_>, others: &[Vec<u8>]) -> Result<()> {
-    stage.hide_all(HIDDEN.iter().copied().filter(|name| *name != "tmp"))?;
-    others.iter().try_for_each(|name| stage.hide(join(&[b"/", name])).map(drop))
-}
-
-/// Names in the host's root directory, beyond the well-known, on which something is mounted.
-/// `root` is open for reading.
-pub fn other_mounts(root: BorrowedFd<'_>) -> Result<Vec<Vec<u8>>> {
-    let mut found = Vec::new();
-    each_of(root, "look for mounts in '/'".into(), &mut |name| {
-        if HIDDEN.iter().chain(SYSTEM).any(|known| known.as_bytes() == name) {
-            return Ok(());
-        }
-        if is_mount(root, name).or_fail(on("look at {} in '/'", name))? {
-            found.push(name.to_vec());
-        }
-        Ok(())
-    })?;
-    Ok(found)
+    stage.prepare_root(mounts.filter_map(|mount| components(mount.dst).next()))?;
+    stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT)
 }
 
 fn mount_wishes(
@@ -210,14 +219,19 @@ fn mount_proc(
     privileged: &Privileged,
     proc: Option<Detached>,
     caller: Caller,
+    host: bool,
 ) -> Result<OwnedFd> {
     let failed = "mount on '/proc'";
-    let target = stage.own_mount_point("/proc")?;
     match proc {
-        Some(proc) => proc.attach(privileged, target).or_fail(failed).map(drop)?,
+        Some(proc) => {
+            let target = stage.own_mount_point("/proc")?;
+            proc.attach(privileged, target).or_fail(failed).map(drop)?;
+        }
+        // A directory that only selfdock can have changed.
+        None if host => mount::proc_on(privileged, c"/proc").or_fail(failed)?,
         None => {
-            rustix::process::fchdir(target).or_fail(failed)?;
-            mount::proc_here(privileged).or_fail(failed)?;
+            rustix::process::fchdir(stage.own_mount_point("/proc")?).or_fail(failed)?;
+            mount::proc_on(privileged, c".").or_fail(failed)?;
         }
     }
     if caller.uid != 0 {
@@ -244,11 +258,11 @@ fn mount_proc(
 fn show_program(
     stage: &mut Stage<'_>,
     privileged: &Privileged,
-    program: Option<Program>,
+    program: Option<(Bytes, Detached)>,
     second: Option<(Bytes, Detached)>,
     writable: bool,
 ) -> Result<()> {
-    let Some(Program { path, tree: Some(tree), .. }) = program else { return Ok(()) };
+    let Some((path, tree)) = program else { return Ok(()) };
     if writable && is_missing(stage, path) {
         return Ok(());
     }

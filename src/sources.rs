@@ -3,11 +3,13 @@
 #![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
-use crate::dev::{Dev, Prepared};
+use crate::dev::Dev;
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files;
 use crate::handover;
-use crate::host::{DEVICES, HIDDEN};
+use crate::host::DEVICES;
+use crate::host_root::HostRoot;
+use crate::installation::Installation;
 use crate::mount::{Detached, Identity, Kind, attributes, find};
 use crate::names::{self, Names};
 use crate::plan::{Mount, Plan, Root, What};
@@ -35,12 +37,29 @@ pub const DEVICE: u64 = Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC;
 
 /// The root filesystem, opened.
 pub enum Image {
-    /// The host's, which is there already.
-    Host,
+    /// The host's, or what is shown of it.
+    Host(HostRoot),
     /// A copy of a directory.
     Tree(Detached),
     /// Directories to be laid over each other.
     Layers(Vec<Layer>),
+}
+
+/// What an installation has prepared, as far as it is read before anything is raised.
+#[derive(Clone, Copy, Default)]
+pub struct Prepared {
+    /// The installation.
+    pub installation: Option<Installation>,
+    /// What it shows of the host.
+    pub list: Option<Bytes>,
+}
+
+impl Prepared {
+    /// Reads it. To be done with no capability in effect.
+    pub fn read(installation: Option<Installation>, root: &Root<'_>) -> Self {
+        let list = installation.filter(|_| *root == Root::Host).and_then(Installation::list);
+        Prepared { installation, list }
+    }
 }
 
 /// Everything that an instance takes from the host.
@@ -58,8 +77,6 @@ pub struct Sources {
     pub trees: Vec<Option<(Detached, Kind)>>,
     /// The usual devices.
     pub dev: Dev,
-    /// What the installation has prepared.
-    pub prepared: Option<Prepared>,
     /// Those that were asked for.
     pub devices: Vec<Device>,
     /// The second program, and where it goes: beside selfdock, where that is shown at a place of
@@ -71,7 +88,7 @@ pub struct Sources {
 
 impl Sources {
     /// Opens them, or ends the process.
-    pub fn open(plan: &Plan<'_>, program: Option<&[u8]>, privileged: &Privileged) -> Self {
+    pub fn open(plan: &Plan<'_>, from: Prepared, program: Option<&[u8]>, privileged: &Privileged) -> Self {
         let here = files::which(b".").ok();
         let mut trees = Vec::with_capacity(plan.mounts.len());
         for mount in &plan.mounts {
@@ -81,30 +98,19 @@ impl Sources {
         for path in &plan.devices {
             devices.push(other_device(path, privileged).or_end());
         }
-        let prepared = program.and_then(Prepared::find);
-        let dev = match prepared.as_ref().and_then(|prepared| prepared.copy(privileged)) {
-            Some(tree) => Dev::Prepared(tree),
-            None => Dev::Assembled(usual_devices(privileged).or_end()),
-        };
-        let second = program.and_then(|path| open_second(plan, path, privileged));
+        let image = open_image(plan, from, program, privileged).or_end();
+        let dev = open_dev(&image, from.installation, privileged).or_end();
+        let is_shown = plan.root == Root::Host && from.installation.is_some();
+        let second = if is_shown { None } else { program.and_then(|path| open_second(path, privileged)) };
         let names = names::open(plan, privileged).or_end();
-        let image = open_image(plan, privileged).or_end();
         let early = privileged.in_own_namespace || plan.root != Root::Host;
         let proc = if early { Some(fresh_proc(privileged).or_end()) } else { None };
-        Sources { here, proc, image, trees, dev, prepared, devices, second, names }
+        Sources { here, proc, image, trees, dev, devices, second, names }
     }
 }
 
-/// In another root filesystem, and below a hidden directory, nothing is seen of an installation
-/// but what is shown.
-fn open_second(plan: &Plan<'_>, program: &[u8], privileged: &Privileged) -> Option<(Bytes, Detached)> {
-    let lies_in = |dir: &str| {
-        let rest = program.strip_prefix(b"/").and_then(|path| path.strip_prefix(dir.as_bytes()));
-        rest.is_some_and(|rest| rest.starts_with(b"/"))
-    };
-    if plan.root == Root::Host && !HIDDEN.iter().any(|dir| lies_in(dir)) {
-        return None;
-    }
+/// In another root filesystem, and where nothing is installed, the second program is not seen unless it is shown.
+fn open_second(program: &[u8], privileged: &Privileged) -> Option<(Bytes, Detached)> {
     let file = find(handover::second_program(program).ok()?, OFlags::empty()).ok()?;
     if Kind::of(&file).ok()? != Kind::File {
         return None;
@@ -136,10 +142,26 @@ fn unbindable(error: Error) -> Error {
     error.hint_if(Errno::INVAL, "a mount there is marked unbindable")
 }
 
-fn open_image(plan: &Plan<'_>, privileged: &Privileged) -> Result<Image> {
+fn open_dev(image: &Image, installation: Option<Installation>, privileged: &Privileged) -> Result<Dev> {
+    match image {
+        Image::Host(root) if root.is_prepared() => return Ok(Dev::InRoot),
+        _ => {}
+    }
+    match installation.and_then(|installation| installation.copy(privileged, b"/dev")) {
+        Some(tree) => Ok(Dev::Prepared(tree)),
+        None => usual_devices(privileged).map(Dev::Assembled),
+    }
+}
+
+fn open_image(
+    plan: &Plan<'_>,
+    from: Prepared,
+    program: Option<&[u8]>,
+    privileged: &Privileged,
+) -> Result<Image> {
     let open = |dir: &[u8]| find(dir, OFlags::DIRECTORY).or_fail(on("use the root filesystem {}", dir));
     match &plan.root {
-        Root::Host => Ok(Image::Host),
+        Root::Host => HostRoot::open(privileged, from, &plan.mounts, program).map(Image::Host),
         Root::Dir(dir) => {
             let failed = on("use the root filesystem {}", dir);
             let tree = Detached::copy(privileged, open(dir)?, b"", attributes(plan.writable));

@@ -6,13 +6,12 @@
 #![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
-use crate::dev::Prepared;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files;
-use crate::mount::{self, Detached, Identity, Kind, attributes, enter, identity, make_entry};
+use crate::mount::{self, Detached, Kind, attributes, enter, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
-use crate::text::{Bytes, c_string, decimal, join};
+use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -56,8 +55,6 @@ pub struct Stage<'p> {
     scratch: Option<OwnedFd>,
     /// An empty read-only directory, attached somewhere: what covers are copied from.
     cover: Option<OwnedFd>,
-    /// What an outer instance has covered with, so that it need not be covered again.
-    covered: Option<Identity>,
     covers: u32,
     /// Filesystems that selfdock made: entries can be added where they are writable.
     own: Vec<u64>,
@@ -71,24 +68,13 @@ impl<'p> Stage<'p> {
     /// to be without them must have been copied before. `mount_namespaces(7)`.
     pub fn begin(privileged: &'p Privileged, in_image: bool, attributes: u64) -> Result<Self> {
         const CHROOT: &str = "the root directory is a chroot and not a mount; bind it on itself first";
-        // Where the host's directory stays, its entries are asked for.
-        let flags = if attributes == 0 { OFlags::PATH } else { OFlags::RDONLY } | OFlags::DIRECTORY;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
         let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
         sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
             .or_fail("make mounts private")
             .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
         let (own, unfinished) = (Vec::new(), Vec::new());
-        Ok(Stage {
-            privileged,
-            root,
-            in_image,
-            scratch: None,
-            cover: None,
-            covered: None,
-            covers: 0,
-            own,
-            unfinished,
-        })
+        Ok(Stage { privileged, root, in_image, scratch: None, cover: None, covers: 0, own, unfinished })
     }
 
     /// Opens a path of the instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`.
@@ -97,6 +83,26 @@ impl<'p> Stage<'p> {
     }
 
     // ---- the root ---------------------------------------------------------------------------
+
+    /// Attaches a tree over the root directory and goes into it. Gives the old one, which stays below:
+    /// see [`host_root`](crate::host_root). Its parent is nobody's to change: no grace period of
+    /// the kernel's has to be waited for, as with `leave_old_root`.
+    pub fn go_into(&mut self, tree: Detached) -> Result<OwnedFd> {
+        let root = self.cover_root(tree)?;
+        self.make_root(root)
+    }
+
+    /// The same with a root directory of the instance's own, where nothing is yet.
+    pub fn go_into_own(&mut self) -> Result<OwnedFd> {
+        let root = self.begin_own_root()?;
+        self.make_root(root)
+    }
+
+    fn make_root(&mut self, root: OwnedFd) -> Result<OwnedFd> {
+        rustix::process::fchdir(&root).or_fail("enter the root filesystem")?;
+        rustix::process::chroot(c".").or_fail("change the root")?;
+        Ok(core::mem::replace(&mut self.root, root))
+    }
 
     /// Puts a tree in the place of the root and lets go of the old one.
     pub fn change_root(&mut self, tree: Detached) -> Result<()> {
@@ -193,6 +199,14 @@ impl<'p> Stage<'p> {
         Ok(())
     }
 
+    /// Mounts the `/tmp` of the host image, which is a directory that only selfdock can have changed.
+    pub fn mount_tmp(&mut self) -> Result<()> {
+        let failed = "mount on '/tmp'";
+        mount::tmpfs_on(self.privileged, c"/tmp", &Tmpfs::DEFAULT).or_fail(failed)?;
+        self.own.push(files::which(b"/tmp").or_fail(failed)?.0);
+        Ok(())
+    }
+
     fn scratch(&mut self) -> Result<BorrowedFd<'_>> {
         let scratch = match self.scratch.take() {
             Some(scratch) => scratch,
@@ -222,20 +236,6 @@ impl<'p> Stage<'p> {
         Detached::copy(privileged, self.scratch()?, name, attributes).or_fail(on("copy {}", name))
     }
 
-    /// Takes the empty directory of the installation for a cover, if it cannot be written to
-    /// as it is shown. An outer instance may have covered with it already.
-    pub fn cover_by(&mut self, prepared: &Prepared) -> Result<()> {
-        let failed = "look at an empty directory";
-        let Some(empty) = prepared.empty() else { return Ok(()) };
-        if is_read_only(&empty).or_fail(failed)? {
-            if prepared.nested {
-                self.covered = Some(identity(&empty).or_fail(failed)?);
-            }
-            self.cover = Some(empty);
-        }
-        Ok(())
-    }
-
     /// An empty directory that cannot be written to, attached somewhere.
     fn cover(&mut self) -> Result<BorrowedFd<'_>> {
         let cover = match self.cover.take() {
@@ -249,11 +249,6 @@ impl<'p> Stage<'p> {
         Ok((*self.cover.insert(cover)).as_fd())
     }
 
-    /// Whether an outer instance has hidden this directory.
-    fn is_covered(&self, look: impl FnOnce() -> rustix::io::Result<Identity>) -> bool {
-        self.covered.is_some_and(|covered| look() == Ok(covered))
-    }
-
     /// Hides a directory or file of the instance behind an empty one that cannot be written.
     /// Says whether it is there.
     pub fn hide(&mut self, path: &[u8]) -> Result<bool> {
@@ -264,7 +259,6 @@ impl<'p> Stage<'p> {
             Err(errno) => return Err(Error::of(failed, errno)),
         };
         let cover = match Kind::of(&target).or_fail(failed)? {
-            Kind::Directory if self.is_covered(|| identity(&target)) => return Ok(true),
             Kind::Directory => {
                 let privileged = self.privileged;
                 Detached::copy(privileged, self.cover()?, b"", INERT).or_fail(failed)?
@@ -277,24 +271,6 @@ impl<'p> Stage<'p> {
             }
         };
         cover.attach(self.privileged, target).or_fail(failed).map(|_| true)
-    }
-
-    /// Hides directories of the host as `hide` does, by path: one call for each instead of
-    /// four, which a spawn can tell. The paths are constants, and a link in one of them leads
-    /// at worst to another place that is then hidden.
-    pub fn hide_all<'n>(&mut self, names: impl Iterator<Item = &'n str>) -> Result<()> {
-        rustix::process::fchdir(self.cover()?).or_fail("enter an empty directory")?;
-        for name in names {
-            let path = join(&[b"/", name.as_bytes()]);
-            if self.is_covered(|| files::which(path)) {
-                continue;
-            }
-            match c_string(path).and_then(|path| rustix::mount::mount_bind(c".", path)) {
-                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(Error::of(on("hide {}", path), errno)),
-            }
-        }
-        Ok(())
     }
 
     /// A file with this text, which nobody can write.
@@ -394,6 +370,10 @@ impl<'p> Stage<'p> {
     fn growing_directory(&mut self, dir: OwnedFd, above: &[u8], path: &[u8]) -> Result<OwnedFd> {
         let failed = on("make the mount point {}", path);
         if is_read_only(&dir).or_fail(failed)? {
+            if identity(&dir).or_fail(failed)? == identity(&self.root).or_fail(failed)? {
+                let why = "a link leads to a name in the root directory that is not there";
+                return Err(Error::refused(failed, why).hint("name the place that it leads to"));
+            }
             return self.cover_with_growing(&dir, above);
         }
         let (device, _) = identity(&dir).or_fail(failed)?;

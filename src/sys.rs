@@ -246,6 +246,28 @@ impl Start {
         }
     }
 
+    /// By which path the program was started, as the caller gave it to the kernel. `AT_EXECFN`, getauxval(3)
+    pub fn file_name(&self) -> Option<&'static CStr> {
+        const AT_NULL: usize = 0;
+        const AT_EXECFN: usize = 31;
+        // SAFETY: the environment is a list of pointers that a null pointer closes; pairs of words follow, up to
+        // `AT_NULL`. The word of this pair points to a string, for good.
+        unsafe {
+            let mut next = self.envp;
+            while !(*next).is_null() {
+                next = next.add(1);
+            }
+            let mut pair = next.add(1).cast::<usize>();
+            while *pair != AT_NULL {
+                if *pair == AT_EXECFN {
+                    return Some(CStr::from_ptr((*pair.add(1).cast::<*const u8>()).cast()));
+                }
+                pair = pair.add(2);
+            }
+        }
+        None
+    }
+
     /// The environment, `NAME=VALUE` each, as the kernel passed it.
     pub fn environment(&self) -> Vec<&'static CStr> {
         let mut all = Vec::new();
@@ -259,6 +281,34 @@ impl Start {
         }
         all
     }
+}
+
+/// What stands in the program before the prefix that it is installed below.
+const PREFIX_MARK: [u8; 32] = *b"selfdock's prefix of installing:";
+
+/// The mark, and room for the prefix: `cargo xtask install` writes it into the file that it installs, up to a NUL.
+static PREFIX: [u8; 256] = {
+    let mut room = [0; 256];
+    let mut i = 0;
+    while i < PREFIX_MARK.len() {
+        room[i] = PREFIX_MARK[i];
+        i += 1;
+    }
+    room
+};
+
+/// The directory that this program was installed below; empty if it was not installed.
+pub fn prefix() -> &'static [u8] {
+    let mut prefix = Vec::with_capacity(32);
+    for byte in PREFIX.iter().skip(PREFIX_MARK.len()) {
+        // SAFETY: a byte of the array. It is read as volatile, so that the compiler does not take it for what it was
+        // at its time.
+        match unsafe { ptr::from_ref(byte).read_volatile() } {
+            0 => break,
+            byte => prefix.push(byte),
+        }
+    }
+    prefix.leak()
 }
 
 // ---- memory --------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-use crate::support::{Dock, about, args, fixture, scratch, selfdock};
+use crate::support::{Dock, about, args, fixture, on_a_host, scratch, selfdock};
+use rstest::rstest;
 
 #[test]
 fn the_plan_is_told_and_nothing_is_done() {
@@ -25,14 +26,15 @@ fn the_plan_is_told_and_nothing_is_done() {
     };
     assert_eq!(line("mode", "")[1], "set-uid");
     assert_eq!(line("namespaces", "")[1], "mount pid ipc uts cgroup");
-    assert_eq!(line("root", "'/'")[3], "ro,nosuid,nodev");
+    assert_eq!(line("root", "'/'")[3], "ro,nosuid,noexec");
+    assert_eq!(line("show", "'/usr'")[1..], ["'/usr'", "'/usr'", "ro,nosuid,nodev"]);
     assert_eq!(
         line("volume", "'/mnt/x'")[1..],
         [format!("'{}'", dir.path().display()), "'/mnt/x'".into(), "rw,nosuid,nodev".into()]
     );
     assert!(line("tmpfs", "'/opt'")[3].contains("size=1048576"));
     for (kind, dst) in
-        [("hide", "'/home'"), ("mask", "'/etc/ssl'"), ("proc", "'/proc'"), ("device", "'/dev/null'")]
+        [("show", "'/etc'"), ("mask", "'/etc/ssl'"), ("proc", "'/proc'"), ("device", "'/dev/null'")]
     {
         line(kind, dst);
     }
@@ -40,13 +42,26 @@ fn the_plan_is_told_and_nothing_is_done() {
 }
 
 #[test]
-fn what_is_hidden_in_the_plan_is_hidden() {
+fn what_is_shown_is_in_the_plan_and_nothing_else_is() {
     let plan = Dock::run(args!["--explain", "true"]).ok();
-    let hidden: Vec<&str> =
-        plan.lines().filter_map(|l| l.strip_prefix("hide\t-\t'")?.split('\'').next()).collect();
-    assert!(hidden.contains(&"/home") && hidden.contains(&"/boot"));
-    let script = hidden.iter().map(|dir| format!("ls -A {dir} 2>/dev/null; ")).collect::<String>() + "true";
-    assert_eq!(Dock::run([]).sh(script).ok(), "");
+    let of_plan = |kind: &'static str| -> Vec<&str> {
+        let lines = plan.lines().filter(move |line| line.split('\t').next() == Some(kind));
+        lines.filter_map(|line| line.split('\'').nth(3)).collect()
+    };
+    let (shown, links) = (of_plan("show"), of_plan("link"));
+    assert!(shown.contains(&"/usr") && shown.contains(&"/etc"), "{plan}");
+    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
+    let mounted: Vec<&str> = table.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+    for place in &shown {
+        assert!(mounted.contains(place), "{place} of the plan is not mounted: {table}");
+    }
+    let own = ["/", "/tmp", "/proc", "/dev/pts", "/dev/shm"];
+    for place in mounted {
+        let lies_in = |dir: &&str| place == *dir || place.starts_with(&format!("{dir}/"));
+        assert!(own.contains(&place) || shown.iter().any(lies_in), "{place} is not in the plan: {plan}");
+    }
+    let test = links.iter().map(|link| format!("test -L {link} && ")).collect::<String>() + "echo all";
+    assert_eq!(Dock::run([]).sh(test).ok(), "all");
 }
 
 #[test]
@@ -61,6 +76,18 @@ fn the_doctor_says_that_all_is_well() {
     assert!(seen.contains("run works, in set-uid mode; 32 more levels"), "{seen}");
     let inside = Dock::run(args![selfdock(), "doctor"]).ok();
     assert!(inside.contains("31 more levels"), "{inside}");
+}
+
+#[rstest]
+#[case::something_new("mkdir nix", "'/nix' is not shown")]
+#[case::something_gone("rm -rf var/cache/fontconfig; mkdir -p var/cache", "'/var/cache/fontconfig' is gone")]
+#[case::a_new_link("ln -s usr/lib libx32", "'/libx32' is not shown")]
+#[case::nothing_prepared("rm .$PREFIX/lib/selfdock/root.list", "no root directory is prepared")]
+fn the_doctor_says_that_the_host_has_changed(#[case] change: &str, #[case] words: &str) {
+    let prepare = "mkdir -p var/cache/fontconfig; grep -q fontconfig .$PREFIX/lib/selfdock/root.list || \
+                   printf '/var/cache/fontconfig\\0' >> .$PREFIX/lib/selfdock/root.list";
+    let seen = on_a_host(&format!("{prepare}; {change}"), "me $SD doctor | grep ^note").output().stdout;
+    assert!(seen.contains(words) && seen.contains("cargo xtask install"), "{seen}");
 }
 
 #[test]

@@ -30,10 +30,11 @@ fn an_outer_instance_outlives_a_failed_inner_one() {
 }
 
 #[test]
-fn a_level_adds_a_handful_of_mounts() {
+fn a_level_adds_one_mount() {
     let mounts = |depth| Dock::run(nested(depth, args!["cat", "/proc/self/mountinfo"])).ok().lines().count();
     let (first, second, third) = (mounts(0), mounts(1), mounts(2));
-    assert_eq!((second - first, third - second), (6, 6));
+    // Those of selfdock, one on the other.
+    assert_eq!((second - first, third - second), (1, 1));
 }
 
 /// N1. Something mounted over a device in an instance, as only the host's root could: a nested one shows neither that

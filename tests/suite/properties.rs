@@ -31,6 +31,10 @@ pub const PROPERTIES: &[Property] = &[
         "hidden-files",
         "What the caller may not read stays unreadable, and the caller's own files stay outside.",
     ),
+    property(
+        "host-image",
+        "Of the host's root filesystem an instance shows what is on a list, and nothing leads to the rest.",
+    ),
     property("processes", "An instance sees, signals and traces no process but its own."),
     property("ipc", "Shared memory, semaphores and message queues are the instance's own."),
     property("devices", "An instance has a minimal /dev, and device nodes anywhere else do not work."),

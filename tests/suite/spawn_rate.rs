@@ -25,9 +25,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn an_instance_costs_little_more_than_its_system_calls() {
     // In turns, so that a machine that becomes slower does so for both.
     let (selfdock, nothing) = (selfdock(), bin("nothing"));
-    let dev = selfdock.ancestors().nth(2).unwrap().join("lib/selfdock/dev");
+    let prepared = selfdock.ancestors().nth(2).unwrap().join("lib/selfdock");
     let (mut floor, mut instance) = (Command::new(bin("floor")), Command::new(&selfdock));
-    floor.arg(dev).arg(&nothing);
+    floor.arg(prepared.join("root")).arg(prepared.join("root.list")).arg(&nothing);
     instance.arg("run").arg(&nothing);
     let pairs: Vec<(f64, f64)> = (0..BATCHES).map(|_| (once(&mut floor), once(&mut instance))).collect();
     let (floors, instances) = pairs.into_iter().unzip();

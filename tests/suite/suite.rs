@@ -20,6 +20,7 @@ mod first_process;
 mod handing_over;
 mod help;
 mod hidden_files;
+mod host_image;
 mod identity;
 mod inherited_state;
 mod ipc;

@@ -58,7 +58,7 @@ pub fn check() -> Result {
 fn write(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut written = Vec::new();
     for item in items() {
-        let Source::Text(text) = item.source else { continue };
+        let Source::Bytes(text) = item.source else { continue };
         let path = dir.join(item.dest);
         let parent = path.parent().expect("a document has a directory");
         fs::create_dir_all(parent).context(format_args!("make directory '{}'", parent.display()))?;

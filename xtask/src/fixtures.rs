@@ -30,6 +30,7 @@ pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
         forbidden(&dir.join(name), mode, group)?;
     }
     programs(&dir, built, user)?;
+    make_dir(&dir.join("host"), 0o755)?;
     make_dir(&dir.join("devices"), 0o755)?;
     mknod(&dir.join("devices/null"), SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(1, 3))
         .context("make a device node")?;

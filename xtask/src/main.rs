@@ -1,6 +1,8 @@
 //! `cargo xtask`: installs, checks and tests selfdock. One file a subcommand.
 #![forbid(unsafe_code)]
 
+extern crate alloc;
+
 mod bench;
 mod cargo;
 mod check;
@@ -12,6 +14,7 @@ mod install;
 mod install_test;
 mod man;
 mod place;
+mod prepare;
 mod report;
 mod rules;
 mod run;

@@ -1,14 +1,13 @@
 //! Puts files where they belong, as root, each one at once or not at all; and looks at the result.
 
-use crate::host::{DEVICES, LINKS};
 use crate::run::{Context, Result};
-use crate::{cargo, completions, elf, man};
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use crate::{cargo, completions, elf, man, prepare};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::{Gid, Uid, fchown};
 use std::fs::{self, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use xattr::FileExt;
 
@@ -22,12 +21,12 @@ pub struct Item {
 /// What a file of an installation is made from.
 pub enum Source {
     File(PathBuf),
-    Text(String),
+    Bytes(Vec<u8>),
 }
 
 /// All that `install` puts in place.
 pub fn items() -> Vec<Item> {
-    let text = |dest, text| Item { source: Source::Text(text), dest, mode: 0o644 };
+    let text = |dest, text: String| Item { source: Source::Bytes(text.into()), dest, mode: 0o644 };
     let program = |name, dest, mode| Item { source: Source::File(cargo::release(name)), dest, mode };
     vec![
         // The second program first: there is no selfdock that does not find it.
@@ -42,60 +41,63 @@ pub fn items() -> Vec<Item> {
 
 /// Installs all items below `prefix` and verifies them.
 pub fn place(prefix: &Path) -> Result {
-    prepare_dev(&prefix.join(DEV))?;
+    // A program that is started by a path without links finds itself by it.
+    fs::create_dir_all(prefix).context(format_args!("make directory '{}'", prefix.display()))?;
+    let prefix = &prefix.canonicalize().context(prefix.display())?;
+    prepare::prepare(prefix)?;
     for item in items() {
         let dest = prefix.join(item.dest);
         let dir = dest.parent().expect("an item has a directory");
         fs::create_dir_all(dir).context(format_args!("make directory '{}'", dir.display()))?;
         check_parents(dir)?;
-        replace(&item.source, &dest, item.mode)?;
+        let source = match &item.source {
+            Source::File(path) if item.mode & 0o4000 != 0 => Source::Bytes(with_prefix(path, prefix)?),
+            Source::File(path) => Source::File(path.clone()),
+            Source::Bytes(bytes) => Source::Bytes(bytes.clone()),
+        };
+        replace(&source, &dest, item.mode)?;
         verify(&dest, &item)?;
     }
     Ok(())
 }
 
+/// What stands in the program before its prefix, and how much room there is for both.
+const PREFIX_MARK: &[u8] = b"selfdock's prefix of installing:";
+const PREFIX_ROOM: usize = 256;
+
+/// The program, with the prefix written into it.
+fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
+    let mut bytes = fs::read(program).context(program.display())?;
+    let places: Vec<usize> = bytes
+        .windows(PREFIX_MARK.len())
+        .enumerate()
+        .filter(|(_, w)| *w == PREFIX_MARK)
+        .map(|(at, _)| at)
+        .collect();
+    let [at] = *places else {
+        return Err(format!(
+            "'{}' has not one place for its prefix, but {}",
+            program.display(),
+            places.len()
+        ));
+    };
+    let room = &mut bytes[at + PREFIX_MARK.len()..at + PREFIX_ROOM];
+    let prefix = prefix.as_os_str().as_bytes();
+    if prefix.len() >= room.len() {
+        return Err(format!("the prefix is longer than {} bytes", room.len() - 1));
+    }
+    room.fill(0);
+    room[..prefix.len()].copy_from_slice(prefix);
+    Ok(bytes)
+}
+
 /// Where a file system keeps the capabilities of a file. xattr(7), capabilities(7).
 const CAPABILITIES: &str = "security.capability";
 
-/// The `/dev` of instances, ready made.
-pub const DEV: &str = "lib/selfdock/dev";
 /// The second program.
 pub const ABOUT: &str = "lib/selfdock/selfdock-about";
 /// What is selfdock's alone.
 pub const LIB: &str = "lib/selfdock";
-
-/// Makes the directory that instances show as `/dev`, beside an older one, and then puts it in its place. Instances
-/// that run keep what they have. Where no device node can be made, selfdock puts a `/dev` together for each instance.
-fn prepare_dev(dest: &Path) -> Result {
-    let parent = dest.parent().expect("it has a directory");
-    fs::create_dir_all(parent).context(format_args!("make directory '{}'", parent.display()))?;
-    check_parents(parent)?;
-    let new =
-        tempfile::Builder::new().prefix(".dev.").tempdir_in(parent).context("make a directory for '/dev'")?;
-    let dir = new.path();
-    for name in ["pts", "shm"] {
-        fs::create_dir(dir.join(name)).context(name)?;
-        fs::set_permissions(dir.join(name), Permissions::from_mode(0o755)).context(name)?;
-    }
-    for (name, target) in LINKS.iter().copied() {
-        symlink(target, dir.join(name)).context(name)?;
-    }
-    for (name, major, minor) in DEVICES.iter().copied() {
-        let node = dir.join(name);
-        if let Err(error) =
-            mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major.into(), minor.into()))
-        {
-            eprintln!("xtask: note: no prepared /dev, as '{}' cannot be made: {error}", node.display());
-            return Ok(());
-        }
-        fs::set_permissions(&node, Permissions::from_mode(0o666)).context(name)?;
-    }
-    fs::set_permissions(dir, Permissions::from_mode(0o755)).context("chmod '/dev'")?;
-    if dest.exists() {
-        fs::remove_dir_all(dest).context(format_args!("remove '{}'", dest.display()))?;
-    }
-    fs::rename(new.keep(), dest).context(format_args!("make '{}'", dest.display()))
-}
 
 /// Capabilities of the installed file: `SETPCAP`, `NET_ADMIN`, `SYS_CHROOT`, `SYS_ADMIN` and `CHECKPOINT_RESTORE`,
 /// permitted and not in effect. With them the set-uid bit gives no others (capabilities(7)), and a caller with uid 0,
@@ -118,7 +120,7 @@ fn limit_capabilities(program: &Path) -> Result {
 }
 
 /// Copies `source` beside `dest` and renames it: nobody ever sees half a program, or one with the wrong owner.
-fn replace(source: &Source, dest: &Path, mode: u32) -> Result {
+pub fn replace(source: &Source, dest: &Path, mode: u32) -> Result {
     let what = format!("install '{}'", dest.display());
     let dir = dest.parent().expect("a file has a directory");
     let mut file = tempfile::NamedTempFile::new_in(dir).context(&what)?;
@@ -127,7 +129,7 @@ fn replace(source: &Source, dest: &Path, mode: u32) -> Result {
             let mut from = fs::File::open(path).context(format_args!("open '{}'", path.display()))?;
             std::io::copy(&mut from, &mut file).map(drop)
         }
-        Source::Text(text) => file.write_all(text.as_bytes()),
+        Source::Bytes(bytes) => file.write_all(bytes),
     }
     .context(&what)?;
     // The owner first: changing it clears the set-uid bit.
@@ -176,7 +178,7 @@ impl Old {
 }
 
 /// Whoever can write to a directory above a set-uid program can put another in its place.
-fn check_parents(dir: &Path) -> Result {
+pub fn check_parents(dir: &Path) -> Result {
     let dir = dir.canonicalize().context(dir.display())?;
     for parent in dir.ancestors() {
         let meta = fs::metadata(parent).context(parent.display())?;

@@ -2,9 +2,9 @@
 
 use crate::install;
 use crate::place::{self, Old, items};
+use crate::prepare;
 use crate::run::{Result, again_as_root, is_root, no_more, run, wants_help};
 use std::io::ErrorKind;
-use std::path::Path;
 
 const HELP: &str = "\
 Remove what `cargo xtask install` has put in place. Directories stay.
@@ -23,7 +23,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     if !is_root() {
         return run(again_as_root()?.args(["uninstall", "--prefix"]).arg(prefix));
     }
-    remove_dev(&prefix.join(place::DEV))?;
+    prepare::remove(&prefix)?;
     for item in items() {
         let dest = prefix.join(item.dest);
         let old = Old::find(&dest)?;
@@ -40,15 +40,5 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     }
     // Another file in it is not ours to remove.
     let _ = std::fs::remove_dir(prefix.join(place::LIB));
-    Ok(())
-}
-
-/// Removes the prepared `/dev`.
-fn remove_dev(dev: &Path) -> Result {
-    match std::fs::remove_dir_all(dev) {
-        Ok(()) => println!("removed {}", dev.display()),
-        Err(error) if error.kind() == ErrorKind::NotFound => println!("absent {}", dev.display()),
-        Err(error) => return Err(format!("remove '{}': {error}", dev.display())),
-    }
     Ok(())
 }

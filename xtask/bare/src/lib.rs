@@ -27,6 +27,7 @@ pub mod nr {
     pub const WAIT4: usize = 61;
     pub const KILL: usize = 62;
     pub const CHDIR: usize = 80;
+    pub const FCHDIR: usize = 81;
     pub const MKDIR: usize = 83;
     pub const PTRACE: usize = 101;
     pub const GETUID: usize = 102;
@@ -36,6 +37,7 @@ pub mod nr {
     pub const SETRESGID: usize = 119;
     pub const PIVOT_ROOT: usize = 155;
     pub const PRCTL: usize = 157;
+    pub const CHROOT: usize = 161;
     pub const MOUNT: usize = 165;
     pub const UMOUNT2: usize = 166;
     pub const SCHED_SETAFFINITY: usize = 203;

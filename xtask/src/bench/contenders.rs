@@ -2,7 +2,6 @@
 
 use super::pace::Job;
 use super::site::Site;
-use crate::host::HIDDEN;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -40,7 +39,7 @@ pub const CONTENDERS: &[Contender] = &[
         program: "",
         as_root: false,
         own_image: false,
-        argv: |site, command| words(&[&[site.floor.as_str(), &site.dev], command].concat()),
+        argv: |site, command| words(&[&site.floor()[..], command].concat()),
         remark: "the indispensable system calls: no check, no message, no signal passed on, no filter",
     },
     Contender {
@@ -57,7 +56,7 @@ pub const CONTENDERS: &[Contender] = &[
         as_root: false,
         own_image: false,
         argv: |_, command| bubblewrap(&[], command),
-        remark: "a user namespace beside, where it is not set-uid; no filter; it outlives its parent",
+        remark: "all of the host is shown; no filter; it outlives its parent",
     },
     Contender {
         name: "unshare",
@@ -78,7 +77,7 @@ pub const CONTENDERS: &[Contender] = &[
         as_root: false,
         own_image: false,
         argv: |_, command| nsjail(command),
-        remark: "a user namespace beside",
+        remark: "all of the host is shown; a user namespace beside",
     },
     Contender {
         name: "firejail",
@@ -86,7 +85,7 @@ pub const CONTENDERS: &[Contender] = &[
         as_root: false,
         own_image: false,
         argv: |_, command| firejail(command),
-        remark: "directories are forbidden, not empty",
+        remark: "all of the host but /mnt and /media is shown",
     },
     Contender {
         name: "crun",
@@ -126,13 +125,11 @@ pub fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// bubblewrap, by the lightest options that show and hide what selfdock does. Composing `/` of single directories takes
-/// as long as all of it at once, and to hide one by a bind takes longer than by a tmpfs.
+/// bubblewrap, by its lightest line that gives a command processes, IPC, `/proc`, `/dev` and `/tmp` of its own on a
+/// read-only root. What else selfdock does not show of the host stays in sight: to hide it takes more.
 pub fn bubblewrap(options: &[&str], command: &[&str]) -> Vec<String> {
-    let mut all = vec!["bwrap", "--unshare-pid", "--unshare-ipc"];
-    all.extend(["--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp"]);
-    let hidden = hidden();
-    all.extend(hidden.iter().flat_map(|dir| ["--tmpfs", dir]));
+    let mut all = vec!["bwrap", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/"];
+    all.extend(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
     words(&[&all[..], options, &["--"], command].concat())
 }
 
@@ -140,25 +137,13 @@ fn nsjail(command: &[&str]) -> Vec<String> {
     let mut all = vec!["nsjail", "--mode", "o", "--really_quiet", "--disable_clone_newnet"];
     all.extend(["--disable_clone_newuts", "--disable_clone_newcgroup", "--disable_rlimits"]);
     all.extend(["--chroot", "/", "--tmpfsmount", "/tmp", "--tmpfsmount", "/dev/shm"]);
-    let hidden = hidden();
-    all.extend(hidden.iter().flat_map(|dir| ["--tmpfsmount", dir]));
     words(&[&all[..], &["--"], command].concat())
 }
 
 fn firejail(command: &[&str]) -> Vec<String> {
     let all = ["firejail", "--quiet", "--noprofile", "--ipc-namespace", "--read-only=/"];
     let more = ["--private-dev", "--private-tmp", "--disable-mnt"];
-    // It needs /run itself.
-    let hidden = hidden().into_iter().filter(|dir| dir != "/run");
-    let hidden: Vec<String> = hidden.map(|dir| format!("--blacklist={dir}")).collect();
-    let hidden: Vec<&str> = hidden.iter().map(String::as_str).collect();
-    words(&[&all[..], &more, &hidden, &["--"], command].concat())
-}
-
-/// Hidden by selfdock on the host's root filesystem, and so by the others, which have a `/tmp` anyway.
-fn hidden() -> Vec<String> {
-    let all = HIDDEN.iter().filter(|name| **name != "tmp").map(|name| format!("/{name}"));
-    all.filter(|dir| Path::new(dir).is_dir()).collect()
+    words(&[&all[..], &more, &["--"], command].concat())
 }
 
 fn bundle(site: &Site, program: &[&str]) -> Vec<String> {

@@ -128,7 +128,7 @@ fn volumes(site: &Site, size: &Size) -> Result<Table> {
         let binds = |option: &'static str| -> Vec<&str> {
             places.iter().flat_map(|place| [option, "/usr/bin", place.as_str()]).collect()
         };
-        let floor = [&[site.floor.as_str(), &site.dev], &binds("-v")[..], &[&site.nothing]].concat();
+        let floor = [&site.floor()[..], &binds("-v")[..], &[&site.nothing]].concat();
         let mut jobs = vec![
             Job { who: FLOOR.into(), as_root: false, argv: words(&floor) },
             Job { who: SELFDOCK.into(), as_root: false, argv: site.run(&binds("--vol"), &[&site.nothing]) },

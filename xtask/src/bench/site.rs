@@ -3,7 +3,8 @@
 use super::{contenders, oci};
 use crate::cargo::Bare;
 use crate::install_test::{Prefix, own_mounts};
-use crate::place::{DEV, place};
+use crate::place::place;
+use crate::prepare::{LIST, ROOT, list_of};
 use crate::run::{Context, Result};
 use crate::stop::Stop;
 use crate::suite::User;
@@ -21,7 +22,8 @@ pub struct Site {
     /// The programs as they are named on command lines.
     pub selfdock: String,
     pub floor: String,
-    pub dev: String,
+    pub root: String,
+    pub list: String,
     pub nothing: String,
     pub idle: String,
     /// A small root filesystem, for contenders that need one.
@@ -46,6 +48,11 @@ impl Drop for Mounts {
 }
 
 impl Site {
+    /// The command line of the floor, up to its command.
+    pub fn floor(&self) -> [&str; 3] {
+        [&self.floor, &self.root, &self.list]
+    }
+
     pub fn new(bare: &Bare, user: User, stop: Stop) -> Result<Self> {
         own_mounts()?;
         let prefix = Prefix::new(false)?;
@@ -81,7 +88,8 @@ impl Site {
             prefix: name(dir.clone()),
             selfdock: name(dir.join("bin/selfdock")),
             floor,
-            dev: name(dir.join(DEV)),
+            root: name(dir.join(ROOT)),
+            list: name(dir.join(LIST)),
             nothing,
             idle,
             image: name(image),
@@ -129,8 +137,23 @@ fn standard_host(root: &Path, prefix: &Path) -> Result {
     tmpfs(root)?;
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
     let dirs = [
-        "boot", "dev", "etc", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp",
-        "usr", "var/tmp",
+        "boot",
+        "dev",
+        "etc",
+        "home",
+        "media",
+        "mnt",
+        "opt",
+        "proc",
+        "root",
+        "run",
+        "srv",
+        "sys",
+        "tmp",
+        "usr",
+        "var/cache/fontconfig",
+        "var/lib/dpkg",
+        "var/tmp",
     ];
     for dir in dirs {
         fs::create_dir_all(root.join(dir)).context(dir)?;
@@ -145,6 +168,10 @@ fn standard_host(root: &Path, prefix: &Path) -> Result {
         mount(Some(place), &inside(place), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .context(place.display())?;
     }
+    // What the installation lists is of the machine's own root.
+    let (own, list) = (root.join("root.list"), inside(&prefix.join(LIST)));
+    fs::write(&own, list_of(root)).context(own.display())?;
+    mount(Some(&own), &list, None::<&str>, MsFlags::MS_BIND, None::<&str>).context(list.display())?;
     // As a host has it.
     mount(Some("devpts"), &root.join("dev/pts"), Some("devpts"), MsFlags::empty(), Some("ptmxmode=0666"))
         .context("devpts")

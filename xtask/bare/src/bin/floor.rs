@@ -1,8 +1,8 @@
 //! The floor under the cost of an instance: the indispensable system calls, and nothing around them.
 //!
-//! `floor DEV [-v SRC DST]... PROGRAM [ARG...]` runs PROGRAM in an instance like one of selfdock's, on the host's root
-//! filesystem, without a check and without an error message. It is set-uid root in a throwaway prefix, for the user of
-//! the tests and the bench alone. DEV is the prepared `/dev` of an installation.
+//! `floor ROOT LIST [-v SRC DST]... PROGRAM [ARG...]` runs PROGRAM in an instance like one of selfdock's, of the host
+//! image, without a check and without an error message. It is set-uid root in a throwaway prefix, for the user of the
+//! tests and the bench alone. ROOT and LIST are the prepared root directory and the list of an installation.
 //!
 //! It has the same processes. The supervisor makes the PID namespace and starts both others: the keeper, which is
 //! PID 1, gets the orphans and dies with the supervisor, whereupon the kernel ends all that is left; and the program,
@@ -22,10 +22,6 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 bare::start!(main);
 
-/// Hidden on the host image; `/tmp` is covered anyway.
-const HIDDEN: [&CStr; 9] =
-    [c"/home", c"/root", c"/run", c"/var/tmp", c"/mnt", c"/media", c"/srv", c"/sys", c"/boot"];
-
 /// As many volumes as the bench asks for.
 const MOST: usize = 128;
 
@@ -34,6 +30,7 @@ const NOSUID: u64 = 2;
 const NODEV: u64 = 4;
 const NOEXEC: u64 = 8;
 const BIND: usize = 4096;
+const RECURSIVE: usize = 16384;
 
 const SIGKILL: usize = 9;
 
@@ -103,26 +100,27 @@ extern "C" fn keep(supervisor: usize) -> ! {
 extern "C" fn instance(start: usize) -> ! {
     // SAFETY: `main` passed the address, and waits.
     let start = unsafe { &*(start as *const Start) };
-    let dev = start.arg(1);
+    let (root, list) = (start.arg(1), start.arg(2));
     let mut trees = [0; MOST];
     let mut volumes = 0;
-    while start.arg(2 + 3 * volumes) == c"-v" && volumes < MOST {
-        trees[volumes] = tree(start.arg(3 + 3 * volumes), AT_RECURSIVE, NOSUID | NODEV);
+    while start.arg(3 + 3 * volumes) == c"-v" && volumes < MOST {
+        trees[volumes] = tree(start.arg(4 + 3 * volumes), AT_RECURSIVE, NOSUID | NODEV);
         volumes += 1;
     }
-    let program = 2 + 3 * volumes;
-    let devices = tree(dev, 0, RDONLY | NOSUID | NOEXEC);
+    let program = 3 + 3 * volumes;
+    let mut text = [0; 4096];
+    let length = read(list, &mut text);
+    let prepared = tree(root, 0, RDONLY | NOSUID | NOEXEC);
     let own = tree(start.arg(0), 0, RDONLY | NODEV);
     tighten_root();
-    hide(dev);
+    show(prepared, &text[..length]);
     mount(c"tmpfs", c"/tmp", NOSUID | NODEV, c"size=64m,nr_inodes=16384,mode=1777");
     for (i, tree) in trees.iter().take(volumes).enumerate() {
-        let place = start.arg(4 + 3 * i);
+        let place = start.arg(5 + 3 * i);
         // SAFETY: a string. The place may be there already.
         unsafe { call(nr::MKDIR, [at(place), 0o755, 0, 0, 0]) };
         attach(*tree, place);
     }
-    attach(devices, c"/dev");
     mount(c"devpts", c"/dev/pts", NOSUID | NOEXEC, c"ptmxmode=0666,mode=0620");
     mount(c"tmpfs", c"/dev/shm", NOSUID | NODEV, c"size=64m,nr_inodes=16384,mode=1777");
     mount(c"proc", c"/proc", NOSUID | NODEV | NOEXEC, c"");
@@ -177,15 +175,33 @@ fn tighten_root() {
     unsafe { must(nr::MOUNT_SETATTR, [AT_FDCWD, at(c"/"), AT_RECURSIVE, place, size]) };
 }
 
-/// Covers directories of the host by an empty one: that for terminals in the prepared `/dev`, which is on the root
-/// filesystem and so is read-only by now. What is not there needs no cover.
-fn hide(dev: &CStr) {
+fn read(path: &CStr, text: &mut [u8]) -> usize {
+    // SAFETY: a string, and room for as many bytes.
+    unsafe {
+        let file = must(nr::OPEN, [at(path), 0, 0, 0, 0]);
+        must(nr::READ, [file, text.as_mut_ptr() as usize, text.len(), 0, 0])
+    }
+}
+
+/// Goes into the prepared root directory, and binds there what is on the list: paths with a NUL at the end of each, and
+/// links, which are there already, as two strings of which the first begins with `>`.
+fn show(root: usize, list: &[u8]) {
+    const DIRECTORY: usize = 0o200_000;
     // SAFETY: strings.
     unsafe {
-        must(nr::CHDIR, [at(dev), 0, 0, 0, 0]);
-        must(nr::CHDIR, [at(c"pts"), 0, 0, 0, 0]);
-        for dir in HIDDEN {
-            call(nr::MOUNT, [at(c"."), at(dir), 0, BIND, 0]);
+        let old = must(nr::OPEN, [at(c"/"), DIRECTORY, 0, 0, 0]);
+        attach(root, c"/");
+        must(nr::FCHDIR, [root, 0, 0, 0, 0]);
+        must(nr::CHROOT, [at(c"."), 0, 0, 0, 0]);
+        must(nr::FCHDIR, [old, 0, 0, 0, 0]);
+        let mut words = list.split_inclusive(|byte| *byte == 0);
+        while let Some(word) = words.next() {
+            if word[0] == b'>' {
+                words.next();
+            } else {
+                let place = word.as_ptr() as usize;
+                call(nr::MOUNT, [place + 1, place, 0, BIND | RECURSIVE, 0]);
+            }
         }
     }
 }

@@ -1,0 +1,147 @@
+//! The root directory of an instance of the host image: an allow list of the host's, shown in a directory that is
+//! none of the host's. The installation has it ready; where there is none, or where it lacks a mount point in the
+//! root, the same is made in a tmpfs.
+//!
+//! The host's root directory stays below, as the initramfs does below every root, and nothing leads there: the
+//! parent of a root directory is itself, a mount below the one at `/` has no path, what is above it cannot be taken
+//! away without privilege in the user namespace that made it, and setns(2) goes to the topmost. `path_parent()` and
+//! `choose_mountpoint()`, `mntns_install()`, `lock_mnt_tree()`, fs/namei.c and fs/namespace.c
+#![forbid(unsafe_code)]
+
+use crate::creds::Privileged;
+use crate::error::{Error, OrFail, Result, on};
+use crate::files;
+use crate::host::{EMPTY, Entry, Seen, Shown, entries};
+use crate::mount::{self, Detached, Kind, make_entry};
+use crate::plan::{Mount, What, components};
+use crate::sources::Prepared;
+use crate::stage::Stage;
+use crate::text::{Bytes, join};
+use core::ffi::CStr;
+use rustix::fd::AsFd;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+/// What the host image is made from.
+pub struct HostRoot {
+    /// The prepared root directory, if there is one that will do.
+    prepared: Option<Detached>,
+    /// What to show in it.
+    list: Bytes,
+}
+
+impl HostRoot {
+    /// Finds it.
+    pub fn open(
+        privileged: &Privileged,
+        from: Prepared,
+        mounts: &[Mount<'_>],
+        program: Option<&[u8]>,
+    ) -> Result<Self> {
+        let Prepared { installation: Some(installation), list: Some(list) } = from else {
+            return Ok(HostRoot { prepared: None, list: look_up() });
+        };
+        let mut prepared = installation.copy(privileged, b"");
+        if let Some(tree) = &prepared {
+            let wanted = mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
+            // Its own place has been prepared as well.
+            let program = program.filter(|path| *path != installation.program());
+            let wanted = wanted.map(|mount| mount.dst).chain(program);
+            if !has_all(tree, wanted)? {
+                prepared = None;
+            }
+        }
+        Ok(HostRoot { prepared, list })
+    }
+
+    /// Whether an installation has made it.
+    pub fn is_prepared(&self) -> bool {
+        self.prepared.is_some()
+    }
+
+    /// Makes it the root directory of the instance.
+    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged) -> Result<()> {
+        let old = match self.prepared {
+            Some(tree) => stage.go_into(tree)?,
+            None => {
+                let old = stage.go_into_own()?;
+                make(stage, self.list)?;
+                old
+            }
+        };
+        rustix::process::fchdir(old).or_fail("go to the host's root")?;
+        for entry in entries(self.list) {
+            if let Entry::Place(place) = entry {
+                show(privileged, place)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an installation would have put on its list.
+pub fn look_up() -> Bytes {
+    let mut look = |path: &[u8]| match files::link_target(CWD, path) {
+        Ok(target) => Seen::Link(target.to_vec()),
+        Err(Errno::INVAL) => Seen::Place,
+        Err(_) => Seen::Nothing,
+    };
+    Shown::of_host(&mut look).to_text().leak()
+}
+
+/// Whether the first names of all these paths are there. They come sorted, so this asks once for each.
+fn has_all<'n>(root: &Detached, paths: impl Iterator<Item = &'n [u8]>) -> Result<bool> {
+    let mut last: &[u8] = b"";
+    for name in paths.filter_map(|path| components(path).next()) {
+        if name != last {
+            match files::look(root.0.as_fd(), name) {
+                Ok(_) => {}
+                Err(Errno::NOENT) => return Ok(false),
+                Err(errno) => return Err(Error::of(on("look up {} in the root", name), errno)),
+            }
+        }
+        last = name;
+    }
+    Ok(true)
+}
+
+/// Makes in a tmpfs what an installation prepares in a directory, but for `/dev`, which is mounted.
+fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
+    let root = stage.root();
+    let directory = |path: &[u8]| match make_entry(root, path, Kind::Directory) {
+        // A link to nowhere is in the way.
+        Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
+        Err(errno) => Err(Error::of(on("make the directory {}", path), errno)),
+    };
+    for entry in entries(list) {
+        let path = match entry {
+            Entry::Place([path @ .., _]) | Entry::Link(path, _) => path,
+            Entry::Place(_) => continue,
+        };
+        for at in (1..path.len()).filter(|at| path[*at] == b'/') {
+            directory(&path[1..at])?;
+        }
+        match entry {
+            Entry::Place(_) => directory(path.strip_prefix(b"/").unwrap_or(path))?,
+            Entry::Link(_, target) => {
+                match files::make_link(target, root, path.strip_prefix(b"/").unwrap_or(path)) {
+                    Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
+                    Err(errno) => return Err(Error::of(on("make the link {}", path), errno)),
+                }
+            }
+        }
+    }
+    EMPTY.iter().try_for_each(|name| directory(name.as_bytes()))
+}
+
+/// Binds a place of the host, whose root is the current directory, where it was. Not a mistake where it is gone, or
+/// the caller may not go there: it is then as empty as the installation made it.
+fn show(privileged: &Privileged, place: &[u8]) -> Result<()> {
+    let path = CStr::from_bytes_with_nul(place).ok().filter(|path| path.count_bytes() > 1);
+    let source = place.get(1..).and_then(|rest| CStr::from_bytes_with_nul(rest).ok());
+    let (Some(path), Some(source)) = (path, source) else { return Ok(()) };
+    match mount::bind(privileged, source, path) {
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
+        Err(errno) => Err(Error::of(on("show {}", join(&[path.to_bytes()])), errno)),
+    }
+}

@@ -1,0 +1,308 @@
+use crate::support::{CANARY, Dock, args, on_a_host, scratch, selfdock};
+use rstest::rstest;
+use std::fs;
+
+/// What stands in the root directory of an instance; the tests' own list.
+const ROOT: [&str; 22] = [
+    "bin", "boot", "dev", "etc", "gnu", "home", "lib", "lib32", "lib64", "libx32", "media", "mnt", "nix",
+    "opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr",
+];
+
+/// What an instance may show below `/var`; the tests' own list.
+const VAR: [&str; 32] = [
+    "cache/fontconfig",
+    "cache/man",
+    "db/pkg",
+    "db/repos",
+    "db/xbps",
+    "guix",
+    "lib/alternatives",
+    "lib/apt",
+    "lib/aspell",
+    "lib/ca-certificates",
+    "lib/command-not-found",
+    "lib/dpkg",
+    "lib/gems",
+    "lib/ghc",
+    "lib/ghostscript",
+    "lib/ispell",
+    "lib/libreoffice",
+    "lib/mecab",
+    "lib/pacman",
+    "lib/pkgtools",
+    "lib/rpm",
+    "lib/texmf",
+    "lib/usbutils",
+    "lock",
+    "log",
+    "mail",
+    "run",
+    "spool",
+    "tmp",
+    "cache",
+    "db",
+    "lib",
+];
+
+/// How an instance comes to its root directory.
+#[derive(Clone, Copy, Debug)]
+enum Made {
+    Prepared,
+    ForAMountPoint,
+    Unprivileged,
+    WithoutInstallation,
+    Nested,
+}
+
+impl Made {
+    const LIST: &str = "$PREFIX/lib/selfdock/root.list";
+
+    /// What root changes on the host for it, and the command line.
+    fn on_host(self) -> (String, &'static str) {
+        match self {
+            Made::Prepared => (String::new(), "$SD run"),
+            Made::ForAMountPoint => (String::new(), "$SD -m /usr/bin /newly/made run"),
+            Made::Unprivileged => (String::new(), "$SD --unprivileged run"),
+            Made::WithoutInstallation => (format!("rm .{}", Self::LIST), "$SD run"),
+            Made::Nested => (String::new(), "$SD run $SD run"),
+        }
+    }
+}
+
+#[test]
+fn the_root_directory_holds_what_is_listed_and_nothing_else() {
+    let seen = Dock::run(args!["ls", "-A", "/"]).ok();
+    for name in seen.lines() {
+        assert!(ROOT.contains(&name) || name == "var", "{seen}");
+    }
+    let seen = Dock::run([]).sh("cd /var; for f in * */*; do test ! -e $f -a ! -L $f || echo $f; done").ok();
+    for name in seen.lines() {
+        assert!(VAR.contains(&name), "{seen}");
+    }
+}
+
+/// M10.
+#[rstest]
+fn what_is_not_on_the_list_is_not_seen(
+    #[values(
+        Made::Prepared,
+        Made::ForAMountPoint,
+        Made::Unprivileged,
+        Made::WithoutInstallation,
+        Made::Nested
+    )]
+    made: Made,
+    #[values(
+        "export/home/someone",
+        "data",
+        "home/someone",
+        "root/of-root",
+        "var/lib/private-of-a-service",
+        "var/snap",
+        "var/spool/cron",
+        "var/log",
+        "var/tmp",
+        "var/cache/service",
+        "srv/www",
+        "run/user",
+        "snap/core",
+        "mnt/disk"
+    )]
+    place: &str,
+) {
+    let (changes, run) = made.on_host();
+    let changes = format!(
+        "{changes}\nmkdir -p {place}; echo {CANARY} > {place}/f; chmod -R a+rX {place}; chmod a+x root"
+    );
+    let script = format!("me test -r /{place}/f || echo not there outside; me {run} cat /{place}/f");
+    let ran = on_a_host(&changes, &script).output();
+    assert!(ran.stderr.contains("No such file"), "{}{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.stdout, "");
+}
+
+/// All of it, with kinds, permissions, links and the flags of what is mounted.
+#[rstest]
+fn it_is_the_same_however_it_is_made(
+    #[values(Made::Unprivileged, Made::WithoutInstallation, Made::Nested)] made: Made,
+) {
+    let script = "\
+        find / \\( -path '/proc/*' -o -path '/dev/pts/*' -o -path '/usr*' -o -path '/etc*' -o -path '/opt*' \
+                   -o -path '/var/*/*' \\) -prune -o -printf '%p %y %m %l\\n' | sort
+        awk '$5 !~ /selfdock|^\\/dev|^\\/proc|^\\/$/ { print $5, $6 }' /proc/self/mountinfo | sort";
+    let seen = |made: Made| {
+        let (changes, run) = made.on_host();
+        // The sizes of what a file system allots to a directory are its own business.
+        on_a_host(&changes, &format!("me {run} sh -c \"$WHAT\"")).env("WHAT", script).ok()
+    };
+    let prepared = seen(Made::Prepared);
+    assert!(prepared.contains("/dev/null c 666") && prepared.contains("/usr ro,nosuid,nodev"), "{prepared}");
+    assert_eq!(prepared, seen(made));
+}
+
+/// M10. An attacker's ways from inside of an instance to what lies below its root directory.
+#[rstest]
+#[case::by_the_parent_of_the_root("cd ../../../..; cat canary /../canary")]
+#[case::by_a_chroot_within(
+    r#"unshare -Ur python3 -c '
+import os
+os.chdir("/"); root = os.open("/", os.O_RDONLY); os.chroot("/usr"); os.fchdir(root)
+for _ in range(50): os.chdir("..")
+print(os.listdir(".")); print(open("canary").read())'"#
+)]
+#[case::by_unmounting(
+    "unshare -Urm sh -c 'umount -l /; cat /canary; umount -l /usr; cat /usr/canary /canary'"
+)]
+#[case::by_unmounting_again_and_again(
+    r#"unshare -Urm python3 -c '
+import ctypes
+c = ctypes.CDLL(None)
+for _ in range(9): c.umount2(b"/", 2); c.umount2(b"/", 8)
+print(open("/canary").read())'"#
+)]
+#[case::by_another_root(
+    "unshare -Urm sh -c 'mount -t tmpfs t /tmp; cd /tmp; mkdir old; pivot_root . old; cat old/canary
+     umount -l old; cat /canary /../canary'"
+)]
+#[case::by_itself_as_root(
+    "unshare -Urm sh -c 'mount --rbind / /tmp; cd /tmp; pivot_root . .; umount -l .; cat /canary canary'"
+)]
+#[case::by_a_copy(
+    "unshare -Urm sh -c 'mount --rbind / /tmp; cat /tmp/canary; mount --bind / /mnt; cat /mnt/canary'"
+)]
+#[case::by_another_process("cat /proc/1/root/canary /proc/$$/root/canary /proc/$$/cwd/../canary")]
+#[case::by_its_own_mount_namespace(
+    "unshare -Ur nsenter --mount=/proc/self/ns/mnt cat /canary; nsenter --mount=/proc/self/ns/mnt cat /canary"
+)]
+fn nothing_leads_to_the_hosts_root(
+    #[case] attack: &str,
+    #[values("", "--unprivileged", "-m /usr/bin /newly/made")] options: &str,
+) {
+    let changes = format!("echo {CANARY} > canary");
+    // That it can be read outside is seen first.
+    let script = format!("me cat /canary | wc -c; me $SD {options} run sh -c \"$ATTACK\"");
+    let ran = on_a_host(&changes, &script).env("ATTACK", attack).output();
+    assert!(ran.stdout.starts_with(&format!("{}\n", CANARY.len() + 1)), "{}", ran.stdout);
+    assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY));
+}
+
+/// What is mounted on the host is told by no list, and by the call for it (statmount(2)) to nobody without privilege in
+/// the user namespace that made the mounts.
+#[rstest]
+fn the_mounts_of_the_host_are_not_told(#[values("", "unshare -Ur")] wrapper: &str) {
+    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
+    assert_eq!(table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count(), 1, "{table}");
+    for dir in ["/sys", "/home", "/run", "/boot", "/mnt"] {
+        assert!(!table.contains(&format!(" {dir} ")) && !table.contains(&format!(" {dir}/")), "{table}");
+    }
+    // For each mount of this namespace that listmount(2) tells of, and those with numbers before: what statmount(2)
+    // says of its mount point.
+    let script = r#"
+import ctypes, struct
+c = ctypes.CDLL(None, use_errno=True)
+room = ctypes.create_string_buffer(8 * 512)
+ask = struct.pack("IIQQ", 24, 0, 0xffffffffffffffff, 0)
+told = c.syscall(458, ask, room, 512, 0)
+ids = list(struct.unpack("%dQ" % max(told, 0), room.raw[:8 * max(told, 0)]))
+seen = 0
+for mount in sorted(set(ids + [i - n for i in ids for n in range(64)])):
+    answer = ctypes.create_string_buffer(4096)
+    if c.syscall(457, struct.pack("IIQQ", 24, 0, mount, 2 | 16), answer, 4096, 0) == 0:
+        seen += 1
+print(len(ids), seen)
+"#;
+    let ran = Dock::run(wrapper.split_whitespace().map(Into::into)).arg("python3").arg("-c").arg(script).ok();
+    let own = table.lines().count();
+    // A kernel before 6.8 tells nothing at all.
+    assert!(ran == "0 0" || ran == format!("{own} {own}"), "{own} mounts are its own, and told: {ran}");
+}
+
+/// I10.
+#[rstest]
+#[case::a_list_that_others_can_write("chmod 666 .$PREFIX/lib/selfdock/root.list")]
+#[case::a_list_of_somebody_elses("chown 61234 .$PREFIX/lib/selfdock/root.list")]
+#[case::a_list_that_is_a_fifo(
+    "rm .$PREFIX/lib/selfdock/root.list; mkfifo -m 644 .$PREFIX/lib/selfdock/root.list"
+)]
+fn a_list_that_is_not_roots_alone_shows_nothing(#[case] fault: &str) {
+    let changes = format!(
+        "mkdir secret; echo {CANARY} > secret/f; mkdir .$PREFIX/lib/selfdock/root/secret
+         printf '/secret\\0' >> .$PREFIX/lib/selfdock/root.list"
+    );
+    // That it works is seen first.
+    assert_eq!(on_a_host(&changes, "me $SD run ls /secret | tr f F").ok(), "F");
+    let seen = on_a_host(&format!("{changes}; {fault}"), "me $SD run ls /").ok();
+    assert!(seen.contains("usr") && !seen.contains("secret"), "{seen}");
+}
+
+/// I10. Whoever owns it could change it under an instance.
+#[rstest]
+#[case::of_somebody_elses("chown 61234 .$PREFIX/lib/selfdock/root")]
+#[case::that_others_can_write("chmod 777 .$PREFIX/lib/selfdock/root")]
+fn a_root_directory_that_is_not_roots_alone_is_not_used(#[case] fault: &str) {
+    let script = "me $SD run findmnt -no FSTYPE /";
+    let before = on_a_host("", script).ok();
+    assert!(before != "tmpfs", "{before}");
+    assert_eq!(on_a_host(fault, script).ok(), "tmpfs");
+}
+
+/// F4. What the installation knew, and is not so any more, costs no run.
+#[rstest]
+#[case::gone("rm -r opt-of-the-list")]
+#[case::a_file("rmdir opt-of-the-list; touch opt-of-the-list")]
+#[case::a_loop("rmdir opt-of-the-list; ln -s opt-of-the-list opt-of-the-list")]
+#[case::closed("chmod 700 outer")]
+#[case::no_place("rmdir .$PREFIX/lib/selfdock/root/opt-of-the-list")]
+fn a_host_that_has_changed_is_no_reason_to_refuse(#[case] change: &str) {
+    let changes = format!(
+        "mkdir opt-of-the-list outer outer/inner; touch outer/inner/f
+         cd .$PREFIX/lib/selfdock; mkdir -p root/opt-of-the-list root/outer/inner
+         printf '/opt-of-the-list\\0/outer/inner\\0' >> root.list; cd - >/dev/null; {change}"
+    );
+    assert_eq!(on_a_host(&changes, "me $SD run echo works").ok(), "works");
+}
+
+/// F4. Reports of firejail's and bubblewrap's users: links where a host has directories.
+#[rstest]
+#[case("ln -s /tmp var/tmp", "rm -rf var/tmp")]
+#[case("ln -s /var/tmp tmp", "rm -rf tmp")]
+#[case("ln -s /etc srv", "rm -rf srv")]
+#[case("ln -s media media", "rm -rf media")]
+#[case("mkdir -m 0 closed; ln -s /closed/x mnt", "rm -rf mnt")]
+#[case("mv opt data; ln -s data opt", "true")]
+fn links_on_the_host_neither_hide_nor_refuse(#[case] link: &str, #[case] first: &str) {
+    // Where the overlay cannot give up a directory of the host's, a layer of its own is over it.
+    let changes = format!("{first}; {link}; chmod 1777 var/tmp 2>/dev/null || true");
+    let script = "me $SD run sh -c 'echo hi > /tmp/x && cat /tmp/x && test -r /etc/passwd && echo there'";
+    assert_eq!(on_a_host(&changes, script).ok(), "hi\nthere");
+}
+
+/// The caller's own home is out of sight wherever it is, but where the directory that holds it is shown.
+#[test]
+fn a_home_is_not_seen_wherever_it_is() {
+    let changes =
+        format!("mkdir -p export/home/me; echo {CANARY} > export/home/me/f; chown -R $ME export/home/me");
+    let script = "HOME=/export/home/me me $SD run sh -c 'cd; cat f; ls -A /export'";
+    let ran = on_a_host(&changes, script).output();
+    assert_eq!(ran.stdout, "");
+}
+
+#[test]
+fn a_directory_of_the_callers_is_shown_where_it_is_asked_for() {
+    let dir = scratch();
+    fs::write(dir.path().join("f"), "seen").unwrap();
+    for place in ["/srv/data", "/scratch", "/var/lib/mine", "/run/mine", "/home/me/src"] {
+        let run = Dock::run(args!["-m", dir.path(), place]);
+        assert_eq!(run.sh(format!("cat {place}/f")).ok(), "seen", "{place}");
+    }
+}
+
+#[test]
+fn an_instance_can_be_entered_and_seen_as_it_is() {
+    let outer = crate::support::instance([]);
+    let script = "ls -A / /home; cat /proc/self/mountinfo | cut -d' ' -f4-6";
+    let inside = Dock::new(args!["enter", outer.pid().to_string()]).sh(script).ok();
+    assert_eq!(inside, Dock::run([]).sh(script).ok());
+    let nested =
+        Dock::new(args!["enter", outer.pid().to_string(), selfdock(), "run"]).sh("ls -A /home /mnt").ok();
+    assert_eq!(nested, "/home:\n\n/mnt:");
+}

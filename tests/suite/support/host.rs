@@ -1,0 +1,38 @@
+//! Hosts of a test's own: what a machine may look like that this one does not.
+
+use super::{Dock, args, fixture, place};
+
+/// A copy of this host's root filesystem, in a mount namespace of its own, in which root does `changes`, a script of sh
+/// that starts in the new root directory; then root runs `script` there. In it `$SD` is selfdock, `$PREFIX` where it is
+/// installed, and `me` runs a command as this test's user. Nothing of the real host is changed.
+///
+/// The copy is an overlay: what a script writes goes to a tmpfs.
+pub fn on_a_host(changes: &str, script: &str) -> Dock {
+    const HOST: &str = r#"
+        set -e
+        mount --make-rprivate /
+        mount -t tmpfs host "$AT"
+        cd "$AT"
+        mkdir up work root
+        mount -t overlay host -o "lowerdir=/,upperdir=$AT/up,workdir=$AT/work" root
+        cd root
+        for dir in proc dev sys; do mount --rbind "/$dir" "$dir"; done
+        me() { setpriv --reuid="$ME" --regid="$MY_GROUP" --clear-groups -- "$@"; }
+        eval "$CHANGES"
+        pivot_root . .
+        umount -l .
+        cd /
+        set +e
+        eval "$SCRIPT"
+    "#;
+    let selfdock = place::selfdock();
+    let prefix = selfdock.ancestors().nth(2).expect("a prefix").to_owned();
+    Dock::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])
+        .env("AT", fixture("host"))
+        .env("CHANGES", changes)
+        .env("SCRIPT", script)
+        .env("SD", selfdock)
+        .env("PREFIX", prefix)
+        .env("ME", nix::unistd::getuid().to_string())
+        .env("MY_GROUP", nix::unistd::getgid().to_string())
+}

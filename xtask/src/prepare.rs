@@ -1,0 +1,283 @@
+//! Prepares what instances of the host image start from: a root directory with nothing of the host's in it, and the
+//! list of what they show there.
+
+use crate::host::{DEVICES, EMPTY, Entry, LINKS, Seen, Shown, entries};
+use crate::place::{Source, check_parents, replace};
+use crate::run::{Context, Result};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// The root directory of instances of the host image, ready made.
+pub const ROOT: &str = "lib/selfdock/root";
+/// What is shown in it.
+pub const LIST: &str = "lib/selfdock/root.list";
+/// Where an administrator names more to show.
+const MORE: &str = "/etc/selfdock/root.d";
+
+/// What stands at a place of the prepared directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Item {
+    Directory,
+    Link(PathBuf),
+    File,
+    Device(u32, u32),
+}
+
+/// Makes directory and list below `prefix`, as this host is now. What is there already and is right stays the same
+/// directory, since instances run in it: first what is missing is made, then the list is exchanged, and what is on it
+/// no more goes last.
+pub fn prepare(prefix: &Path) -> Result {
+    let root = prefix.join(ROOT);
+    let parent = root.parent().expect("it has a directory");
+    fs::create_dir_all(&root).context(format_args!("make directory '{}'", root.display()))?;
+    check_parents(parent)?;
+    fs::set_permissions(&root, Permissions::from_mode(0o755)).context(root.display())?;
+    let list = list(prefix)?.to_text();
+    let items = items(prefix, &list);
+    if let Some(error) = lacks_devices(&root) {
+        eprintln!(
+            "xtask: note: no prepared root directory, as no device can be made: {error}; instances take longer"
+        );
+        return remove(prefix);
+    }
+    for (path, item) in &items {
+        make(&root.join(path), item)?;
+    }
+    replace(&Source::Bytes(list), &prefix.join(LIST), 0o644)?;
+    remove_others(&root, Path::new(""), &items)
+}
+
+/// Removes both.
+pub fn remove(prefix: &Path) -> Result {
+    for (path, gone) in [
+        (prefix.join(LIST), fs::remove_file(prefix.join(LIST))),
+        (prefix.join(ROOT), fs::remove_dir_all(prefix.join(ROOT))),
+    ] {
+        match gone {
+            Ok(()) => println!("removed {}", path.display()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                println!("absent {}", path.display())
+            }
+            Err(error) => return Err(format!("remove '{}': {error}", path.display())),
+        }
+    }
+    Ok(())
+}
+
+/// The list of another root directory, without additions.
+pub fn list_of(root: &Path) -> Vec<u8> {
+    let inside = |path: &[u8]| root.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)));
+    Shown::of_host(&mut |path| look(inside(path).as_os_str().as_bytes())).to_text()
+}
+
+/// What is shown: the table's, where it is there; what an administrator wants; and selfdock's own directory.
+fn list(prefix: &Path) -> Result<Shown> {
+    let mut look = look;
+    let mut shown = Shown::of_host(&mut look);
+    for wanted in more(Path::new(MORE))? {
+        let is_directory = fs::metadata(&wanted).is_ok_and(|meta| meta.is_dir());
+        if !is_directory || !shown.add(wanted.as_os_str().as_bytes(), &mut look) {
+            eprintln!("xtask: warning: {MORE}: '{}' is no directory that can be shown", wanted.display());
+        }
+    }
+    shown.add(prefix.join("lib/selfdock").as_os_str().as_bytes(), &mut look);
+    Ok(shown)
+}
+
+fn look(path: &[u8]) -> Seen {
+    match fs::symlink_metadata(OsStr::from_bytes(path)) {
+        Ok(meta) if meta.is_symlink() => fs::read_link(OsStr::from_bytes(path))
+            .map_or(Seen::Nothing, |target| Seen::Link(target.into_os_string().into_vec())),
+        Ok(_) => Seen::Place,
+        Err(_) => Seen::Nothing,
+    }
+}
+
+/// The directories that an administrator names: a line each, in files of root's that only root can write.
+fn more(dir: &Path) -> Result<Vec<PathBuf>> {
+    let files = match fs::read_dir(dir) {
+        Ok(files) => files,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(format!("read '{}': {error}", dir.display())),
+    };
+    let mut paths = Vec::new();
+    for file in files {
+        paths.push(file.context(dir.display())?.path());
+    }
+    paths.sort();
+    let mut wanted = Vec::new();
+    for path in paths {
+        let meta = fs::metadata(&path).context(path.display())?;
+        if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
+            return Err(format!("'{}' can be changed by others than root", path.display()));
+        }
+        for line in fs::read_to_string(&path).context(path.display())?.lines().map(str::trim) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if !line.starts_with('/') {
+                return Err(format!("'{}': '{line}' is no absolute path", path.display()));
+            }
+            wanted.push(line.into());
+        }
+    }
+    Ok(wanted)
+}
+
+/// What has to be in the directory, by path, parents first.
+fn items(prefix: &Path, list: &[u8]) -> BTreeMap<PathBuf, Item> {
+    let mut all = BTreeMap::new();
+    let mut add = |path: &Path, item: Item| {
+        let path = path.strip_prefix("/").unwrap_or(path);
+        for above in path.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+            all.entry(above.to_owned()).or_insert(Item::Directory);
+        }
+        all.entry(path.to_owned()).or_insert(item);
+    };
+    let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    for entry in entries(list) {
+        match entry {
+            Entry::Link(at, to) => add(&path(at), Item::Link(path(to))),
+            Entry::Place(place) => add(&path(place.strip_suffix(b"\0").unwrap_or(place)), Item::Directory),
+        }
+    }
+    for name in EMPTY.iter().copied().chain(["dev/pts", "dev/shm"]) {
+        add(Path::new(name), Item::Directory);
+    }
+    for (name, target) in LINKS.iter().copied() {
+        add(&Path::new("dev").join(name), Item::Link(target.into()));
+    }
+    for (name, major, minor) in DEVICES.iter().copied() {
+        add(&Path::new("dev").join(name), Item::Device(major, minor));
+    }
+    // Where selfdock itself is shown, if nothing else is there.
+    let is_shown = |place: &[u8]| prefix.join("bin").starts_with(path(&place[..place.len() - 1]));
+    if !entries(list).any(|entry| matches!(entry, Entry::Place(place) if is_shown(place))) {
+        add(&prefix.join("bin/selfdock"), Item::File);
+    }
+    // A link in the place of a directory leads there, and what is wanted in it is elsewhere.
+    let links: Vec<PathBuf> =
+        all.iter().filter(|(_, item)| matches!(item, Item::Link(_))).map(|(path, _)| path.clone()).collect();
+    all.retain(|path, _| !links.iter().any(|link| path != link && path.starts_with(link)));
+    all
+}
+
+/// Makes one of them, unless it is there.
+fn make(path: &Path, item: &Item) -> Result {
+    if is(path, item) {
+        return Ok(());
+    }
+    let failed = format!("make '{}'", path.display());
+    remove_entry(path)?;
+    match item {
+        Item::Directory => fs::create_dir(path).context(&failed)?,
+        Item::Link(target) => return symlink(target, path).context(&failed),
+        Item::File => fs::write(path, "").context(&failed)?,
+        Item::Device(major, minor) => {
+            let device = makedev((*major).into(), (*minor).into());
+            mknod(path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), device).context(&failed)?;
+        }
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode(item))).context(&failed)
+}
+
+fn mode(item: &Item) -> u32 {
+    match item {
+        Item::Directory => 0o755,
+        Item::File => 0o444,
+        Item::Device(..) => 0o666,
+        Item::Link(_) => 0o777,
+    }
+}
+
+/// Why no device node can be made there, as in many containers; or of no use, on a mount with nodev.
+fn lacks_devices(root: &Path) -> Option<String> {
+    let node = root.join("dev.new");
+    let _ = fs::remove_file(&node);
+    let made = mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o600), makedev(1, 3));
+    let tried = made.map_err(|error| error.to_string());
+    let tried = tried.and_then(|()| fs::File::open(&node).map(drop).map_err(|error| error.to_string()));
+    let _ = fs::remove_file(&node);
+    tried.err()
+}
+
+/// Whether it is there, and root's.
+fn is(path: &Path, item: &Item) -> bool {
+    let Ok(meta) = fs::symlink_metadata(path) else { return false };
+    let kind = match item {
+        Item::Directory => meta.is_dir(),
+        Item::Link(target) => return fs::read_link(path).is_ok_and(|is| is == *target),
+        Item::File => meta.is_file() && meta.len() == 0,
+        Item::Device(major, minor) => {
+            let device = makedev((*major).into(), (*minor).into());
+            meta.file_type().is_char_device() && meta.rdev() == device
+        }
+    };
+    kind && (meta.uid(), meta.gid()) == (0, 0) && meta.mode() & 0o7777 == mode(item)
+}
+
+fn remove_entry(path: &Path) -> Result {
+    let removed = match fs::symlink_metadata(path) {
+        Err(_) => return Ok(()),
+        Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+    };
+    removed.context(format_args!("remove '{}'", path.display()))
+}
+
+/// Removes what has no place in the directory.
+fn remove_others(root: &Path, dir: &Path, items: &BTreeMap<PathBuf, Item>) -> Result {
+    let place = root.join(dir);
+    for entry in fs::read_dir(&place).context(place.display())? {
+        let name = dir.join(entry.context(place.display())?.file_name());
+        match items.get(&name) {
+            None => remove_entry(&root.join(&name))?,
+            Some(Item::Directory) => remove_others(root, &name, items)?,
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_an_administrator_are_read_and_others_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("10-site");
+        fs::write(&file, "# comment\n\n  /scratch \n/sw\n").unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        // A test of an ordinary user can make no file of root's.
+        match more(dir.path()) {
+            Ok(wanted) => assert_eq!(wanted, [Path::new("/scratch"), Path::new("/sw")]),
+            Err(error) => assert!(error.contains("others than root"), "{error}"),
+        }
+        fs::set_permissions(&file, Permissions::from_mode(0o664)).unwrap();
+        assert!(more(dir.path()).unwrap_err().contains("others than root"));
+        assert!(more(&dir.path().join("none")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_shown_has_a_place_and_so_has_selfdock() {
+        let shown = Shown {
+            links: vec![(b"/bin".to_vec(), b"usr/bin".to_vec()), (b"/var".to_vec(), b"data/var".to_vec())],
+            places: vec![b"/usr".to_vec(), b"/data/var/lib/dpkg".to_vec()],
+        };
+        let items = items(Path::new("/srv/tools"), &shown.to_text());
+        let has = |path: &str| items.get(Path::new(path)).cloned();
+        assert_eq!(has("usr"), Some(Item::Directory));
+        assert_eq!(has("data/var/lib"), Some(Item::Directory));
+        assert_eq!(has("bin"), Some(Item::Link("usr/bin".into())));
+        assert_eq!(has("srv/tools/bin/selfdock"), Some(Item::File));
+        assert_eq!(has("dev/null"), Some(Item::Device(1, 3)));
+        assert_eq!((has("var"), has("var/tmp")), (Some(Item::Link("data/var".into())), None));
+        assert_eq!(super::items(Path::new("/usr/local"), b"/usr\0").get(Path::new("usr/local")), None);
+    }
+}
