@@ -177,7 +177,8 @@ fn set_root(
     stage.prepare_root(program.iter().filter_map(|path| components(path).next()))?;
     let mounts = job.plan.mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
     stage.prepare_root(mounts.filter_map(|mount| components(mount.dst).next()))?;
-    stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT)
+    let target = stage.mount_point(b"/tmp", Kind::Directory)?;
+    stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT, target)
 }
 
 fn mount_wishes(
@@ -194,13 +195,16 @@ fn mount_wishes(
                 let hint = "--mask-if-exists hides it if it is there";
                 if found || optional { Ok(()) } else { Err(missing().hint(hint)) }.or_end();
             }
-            (What::Tmpfs(options), _) => stage.mount_tmpfs(mount.dst, options).or_end(),
+            (What::Tmpfs(options), _) => {
+                let target = wished_place(stage, mount.dst, Kind::Directory).or_end();
+                stage.mount_tmpfs(mount.dst, options, target).or_end();
+            }
             (What::Bind { src, .. }, tree) => {
                 let failed = both("bind {} on {}", src, mount.dst);
                 let Some((tree, kind)) = tree else {
                     return Err(Error::refused(failed, "its source was not opened")).or_end();
                 };
-                let target = stage.mount_point(mount.dst, kind).or_end();
+                let target = wished_place(stage, mount.dst, kind).or_end();
                 let attached = tree.attach(privileged, &target).or_fail(failed).map_err(|e| match kind {
                     Kind::Directory => e.hint_if(Errno::INVAL, "a directory cannot be bound on a file"),
                     Kind::File => e.hint_if(Errno::INVAL, "a file cannot be bound on a directory"),
@@ -209,6 +213,11 @@ fn mount_wishes(
             }
         }
     }
+}
+
+fn wished_place(stage: &mut Stage<'_>, path: &[u8], kind: Kind) -> Result<OwnedFd> {
+    let failed = on("mount on {}", path);
+    stage.wished_place(path, Some(kind), failed)?.ok_or_else(|| Error::of(failed, Errno::NOENT))
 }
 
 /// Mounts the instance's procfs, last of all: it covers what pieces were made from. A caller

@@ -8,6 +8,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files;
+use crate::host::lies_in;
 use crate::mount::{self, Detached, Kind, attributes, enter, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
@@ -60,6 +61,8 @@ pub struct Stage<'p> {
     own: Vec<u64>,
     /// Mounts that are writable until the end, so that entries can be added.
     unfinished: Vec<OwnedFd>,
+    /// Where the caller has something mounted, without links.
+    wished: Vec<Bytes>,
 }
 
 impl<'p> Stage<'p> {
@@ -73,8 +76,18 @@ impl<'p> Stage<'p> {
         sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
             .or_fail("make mounts private")
             .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
-        let (own, unfinished) = (Vec::new(), Vec::new());
-        Ok(Stage { privileged, root, in_image, scratch: None, cover: None, covers: 0, own, unfinished })
+        let (own, unfinished, wished) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Stage {
+            privileged,
+            root,
+            in_image,
+            scratch: None,
+            cover: None,
+            covers: 0,
+            own,
+            unfinished,
+            wished,
+        })
     }
 
     /// Opens a path of the instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`.
@@ -180,9 +193,8 @@ impl<'p> Stage<'p> {
     // ---- the pieces -------------------------------------------------------------------------
 
     /// Mounts a fresh tmpfs for the command to write to.
-    pub fn mount_tmpfs(&mut self, path: &[u8], options: &Tmpfs) -> Result<()> {
+    pub fn mount_tmpfs(&mut self, path: &[u8], options: &Tmpfs, target: OwnedFd) -> Result<()> {
         let failed = on("mount on {}", path);
-        let target = self.mount_point(path, Kind::Directory)?;
         let (device, _) = match rustix::process::fchdir(&target) {
             Ok(()) => {
                 mount::tmpfs_on(self.privileged, c".", options).or_fail(failed)?;
@@ -253,11 +265,7 @@ impl<'p> Stage<'p> {
     /// Says whether it is there.
     pub fn hide(&mut self, path: &[u8]) -> Result<bool> {
         let failed = on("hide {}", path);
-        let target = match self.open(path, OFlags::empty()) {
-            Ok(target) => target,
-            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
-            Err(errno) => return Err(Error::of(failed, errno)),
-        };
+        let Some(target) = self.wished_place(path, None, failed)? else { return Ok(false) };
         let cover = match Kind::of(&target).or_fail(failed)? {
             Kind::Directory => {
                 let privileged = self.privileged;
@@ -321,35 +329,72 @@ impl<'p> Stage<'p> {
         }
     }
 
+    /// The place for what the caller wishes to have at `path`; made to exist if it does not, and if a kind is given.
+    /// Links are followed, and must not lead to where it would be covered: by a file system of the instance's own, which
+    /// comes later; nor may it cover what the caller has mounted before.
+    pub fn wished_place(
+        &mut self,
+        path: &[u8],
+        kind: Option<Kind>,
+        failed: Operation<'_>,
+    ) -> Result<Option<OwnedFd>> {
+        let literal = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        let there = files::place(self.root.as_fd(), path, OFlags::PATH, literal).ok();
+        let place = if there.is_some() { join(&[path]) } else { self.follow(path).or_fail(failed)? };
+        if matches!(components(place).next(), Some(b"proc" | b"dev")) {
+            let why = "a link leads into /proc or /dev, which are the instance's own";
+            return Err(Error::refused(failed, why).hint("name another place"));
+        }
+        if self.wished.iter().any(|other| lies_in(other, place)) {
+            let why = "a link leads to where it would cover another mount";
+            return Err(Error::refused(failed, why).hint("name the place that the link leads to"));
+        }
+        self.wished.push(place);
+        match (there, kind) {
+            (Some(there), _) => Ok(Some(there)),
+            (None, Some(kind)) => self.mount_point(path, kind).map(Some),
+            (None, None) => match self.open(path, OFlags::empty()) {
+                Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+                other => other.or_fail(failed).map(Some),
+            },
+        }
+    }
+
+    /// What a path is when the links on the way are followed inside the root, as far as there is anything.
+    fn follow(&self, path: &[u8]) -> rustix::io::Result<Bytes> {
+        let (mut place, mut to_go): (Bytes, Bytes) = (b"", join(&[path]));
+        let mut links = 0;
+        while let Some(part) = components(to_go).next() {
+            to_go = &to_go[part.as_ptr().addr() - to_go.as_ptr().addr() + part.len()..];
+            if part == b".." {
+                place = files::parent(place);
+                continue;
+            }
+            let next = join(&[place, b"/", part]);
+            match files::link_target(self.root.as_fd(), &next[1..]) {
+                Ok(_) if links == MOST_LINKS => return Err(Errno::LOOP),
+                Ok(target) => {
+                    links += 1;
+                    place = if target.starts_with(b"/") { b"" } else { place };
+                    to_go = join(&[target, b"/", to_go]);
+                }
+                Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => place = next,
+                Err(errno) => return Err(errno),
+            }
+        }
+        Ok(place)
+    }
+
     fn make_mount_point(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("make the mount point {}", path);
-        let mut wanted: Bytes = join(&[path]);
-        for _ in 0..MOST_LINKS {
-            let (dir, at) = self.deepest(wanted).or_fail(failed)?;
-            let (above, below) = wanted.split_at(at);
-            let missing: Vec<&[u8]> = components(below).collect();
-            let Some(first) = missing.first() else {
-                return Err(Error::of(failed, Errno::NOENT));
-            };
-            // A link that leads nowhere: the mount point is made where it points to.
-            match files::link_target(dir.as_fd(), first) {
-                Ok(target) => {
-                    let start: &[u8] = if target.starts_with(b"/") { b"" } else { above };
-                    wanted = join(&[start, b"/", target]);
-                    for component in &missing[1..] {
-                        wanted = join(&[wanted, b"/", component]);
-                    }
-                    continue;
-                }
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(Error::of(failed, errno)),
-            }
-            let dir = self.growing_directory(dir, above, path)?;
-            return grow(dir, &missing, kind)
-                .or_fail(failed)
-                .and_then(|()| self.open(wanted, OFlags::empty()).or_fail(failed));
-        }
-        Err(Error::of(failed, Errno::LOOP))
+        // A link that leads nowhere: the mount point is made where it points to.
+        let wanted = self.follow(path).or_fail(failed)?;
+        let (dir, at) = self.deepest(wanted).or_fail(failed)?;
+        let (above, below) = wanted.split_at(at);
+        let missing: Vec<&[u8]> = components(below).collect();
+        let dir = self.growing_directory(dir, above, path)?;
+        grow(dir, &missing, kind).or_fail(failed)?;
+        self.open(wanted, OFlags::empty()).or_fail(failed)
     }
 
     /// The deepest directory on the way to `path` that exists, and where the rest begins.

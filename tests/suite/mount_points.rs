@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, fixture, selfdock};
+use crate::support::{Dock, args, fixture, on_a_host, selfdock};
 use crate::volumes::{marked, user_image};
 use rstest::rstest;
 use std::fs;
@@ -58,6 +58,40 @@ fn a_link_that_leads_nowhere_is_followed_inside() {
     let run = Dock::run(args!["--root", image.path(), "-v", dir.path(), "/mnt/link"]);
     assert_eq!(run.sh("cat /mnt/link/marker /var/lib/data/marker").ok(), "herehere");
     assert!(!image.path().join("var").exists());
+}
+
+/// Whatever comes there later would cover it, and nobody would know.
+#[rstest]
+#[case::into_proc("/proc/self/mounts", "-m", "into /proc or /dev")]
+#[case::into_dev("../dev/shm/x", "-m", "into /proc or /dev")]
+#[case::onto_dev("/dev", "-m", "into /proc or /dev")]
+#[case::onto_a_device("/dev/null", "-m", "into /proc or /dev")]
+#[case::a_mask_of_proc("/proc", "--mask", "into /proc or /dev")]
+#[case::over_another("/etc/mine", "-m", "would cover another mount")]
+#[case::a_mask_over_another("/etc", "--mask", "would cover another mount")]
+fn a_link_to_where_it_would_not_be_seen_is_an_error(
+    #[case] target: &str,
+    #[case] option: &str,
+    #[case] words: &str,
+    #[values(true, false)] foreign: bool,
+) {
+    let (dir, image) = (volume(), user_image());
+    let place = if foreign { "/mnt/zz" } else { "/opt/zz-link" };
+    let source = dir.path().display();
+    let source = if option == "-m" { format!("{source}") } else { String::new() };
+    let other = format!("-m {} /etc/mine/x", dir.path().display());
+    let root = if foreign { format!("--root {}", image.path().display()) } else { String::new() };
+    let script = format!("me $SD {root} {other} {option} {source} {place} run cat /etc/mine/x/marker");
+    let change = if foreign {
+        symlink(target, image.path().join("mnt/zz")).unwrap();
+        String::new()
+    } else {
+        format!("ln -s {target} .{place}")
+    };
+    on_a_host(&change, &script).refused(words);
+    // By its own name it is none.
+    let free = script.replace(&format!("{option} {source} {place}"), "");
+    assert_eq!(on_a_host(&change, &free).ok(), "here");
 }
 
 #[test]
