@@ -142,11 +142,7 @@ fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
 fn kernel(out: &mut String) {
     let name = rustix::system::uname();
     let release = name.release().to_bytes();
-    let mut numbers = release
-        .split(|b| !b.is_ascii_digit())
-        .map(|n| core::str::from_utf8(n).ok().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0));
-    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    let verdict = if version >= OLDEST_KERNEL { "ok   " } else { "FAIL " };
+    let verdict = if process::kernel_version() >= OLDEST_KERNEL { "ok   " } else { "FAIL " };
     let _ = writeln!(out, "{verdict} kernel {}, 5.12 or later is needed", Quoted(release));
 }
 

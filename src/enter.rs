@@ -17,9 +17,8 @@ use crate::files;
 use crate::filter;
 use crate::instance::Instance;
 use crate::mount::{Identity, find, identity};
-use crate::process::{
-    self, Process, arguments, count, ends_within, field, has_ended, path, read, status, words,
-};
+use crate::mountinfo;
+use crate::process::{self, Process, arguments, count, ends_within, field, has_ended, path, read, status};
 use crate::sandbox::close_descriptors;
 use crate::sys;
 use crate::text::{Bytes, decimal, join};
@@ -282,13 +281,11 @@ fn bounding(status: &[u8], joins_user_namespace: bool) -> u64 {
 fn set_uid_bits_are_inert(pid: Pid, program: Identity) -> Result<bool> {
     let text = read(path(pid, b"mountinfo"));
     let text = text.ok_or_else(|| Error::refused("look at its mounts", "/proc does not tell"))?;
-    for line in text.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
-        let point = words(line).nth(4).unwrap_or(b"");
-        let options = words(line).nth(5).unwrap_or(b"");
-        if options.split(|b| *b == b',').any(|option| option == b"nosuid") {
+    for line in mountinfo::lines(text) {
+        if mountinfo::has(line.options, b"nosuid") {
             continue;
         }
-        if files::which(join(&[path(pid, b"root"), point])) != Ok(program) {
+        if files::which(join(&[path(pid, b"root"), line.point])) != Ok(program) {
             return Ok(false);
         }
     }

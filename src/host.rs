@@ -27,49 +27,30 @@ pub const EMPTY: &[&str] = &[
 ];
 
 /// What an instance of the host image shows of the host, where it is there: an allow list. What is not on it, or
-/// below it, is not seen. Who needs it stands beside it; parents come first.
-pub const SHOWN: &[&str] = &[
-    // The operating system.
-    "usr",
-    "etc",
-    "opt",
-    "bin",
-    "sbin",
-    "lib",
-    "lib32",
-    "lib64",
-    "libx32",
-    // Nix and Guix, which keep all programs here.
-    "nix",
-    "gnu",
-    "var/guix",
-    "run/current-system",
-    // What package managers know to be installed: dpkg and apt, rpm, pacman, Gentoo's, Void's, Slackware's.
-    "var/lib/dpkg",
-    "var/lib/apt",
-    "var/lib/rpm",
-    "var/lib/pacman",
-    "var/db/pkg",
-    "var/db/repos",
-    "var/db/xbps",
-    "var/lib/pkgtools",
-    // Links to programs of the same purpose, and certificates, on Fedora and SUSE.
-    "var/lib/alternatives",
-    "var/lib/ca-certificates",
-    // Data that programs are installed with: TeX's formats, dictionaries, packages of Haskell and Ruby, fonts, names of
-    // hardware, what to install for a command.
-    "var/lib/texmf",
-    "var/lib/aspell",
-    "var/lib/ispell",
-    "var/lib/mecab",
-    "var/lib/ghc",
-    "var/lib/gems",
-    "var/lib/ghostscript",
-    "var/lib/libreoffice",
-    "var/lib/usbutils",
-    "var/lib/command-not-found",
-    "var/cache/fontconfig",
-    "var/cache/man",
+/// below it, is not seen. Each directory with the names in it, and beside them who needs them; parents come first.
+pub const SHOWN: &[(&str, &str)] = &[
+    // The operating system; Nix and Guix, which keep all programs in a place of their own.
+    ("/", "usr etc opt bin sbin lib lib32 lib64 libx32 nix gnu"),
+    ("/run/", "current-system opengl-driver"),
+    ("/var/", "guix"),
+    // What Gentoo and Void know to be installed.
+    ("/var/db/", "pkg repos xbps"),
+    (
+        "/var/lib/",
+        concat!(
+            // Names of users and realms on managed machines: sssd's, libnss-extrausers', libnss-db's.
+            "sss/mc sss/pubconf extrausers misc ",
+            // What package managers know to be installed: dpkg and apt, rpm and dnf, pacman, Slackware's.
+            "dpkg apt rpm dnf pacman pkgtools ",
+            // Links to programs of the same purpose, and certificates, on Fedora and SUSE.
+            "alternatives ca-certificates ",
+            // Data that programs are installed with: TeX's formats, dictionaries, packages of Haskell, Ruby and
+            // Scheme, fonts, names of hardware, units, catalogues, signatures.
+            "texmf aspell ispell mecab chasen xjdic ghc gems chicken slib ghostscript libreoffice usbutils ieee-data ",
+            "mibs GeoIP units sgml-base clamav command-not-found dlocate swcatalog",
+        ),
+    ),
+    ("/var/cache/", "apt dnf zypp pkgfile fontconfig man cracklib dictionaries-common swcatalog"),
 ];
 
 /// Links of the host that an instance has too, though what they lead to is not shown.
@@ -85,29 +66,65 @@ pub enum Seen {
     Nothing,
 }
 
-/// What an instance shows of the host as it is: links, and the places to bind.
+/// What an instance shows of the host as it is, as the installation writes it down: each place to bind, an absolute
+/// path without links in it and a NUL at its end; each link as `>`, where it is, NUL, what it says, NUL. Parents come
+/// first.
 #[derive(Default)]
-pub struct Shown {
-    /// Absolute paths, and what the links there say.
-    pub links: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Absolute paths without links in them, parents first.
-    pub places: Vec<Vec<u8>>,
-}
+pub struct Shown(pub Vec<u8>);
 
 /// As many links as the kernel follows.
 const MOST_LINKS: usize = 40;
+
+/// What an absolute path is when the links on the way are followed; `link` is told of each. None where nothing can be
+/// reached, or there are too many links.
+pub fn follow(
+    path: &[u8],
+    look: &mut dyn FnMut(&[u8]) -> Seen,
+    link: &mut dyn FnMut(&[u8], &[u8]),
+) -> Option<Vec<u8>> {
+    let (mut place, mut to_go, mut links) = (Vec::new(), path.to_vec(), 0);
+    while let Some(start) = to_go.iter().position(|b| *b != b'/') {
+        let end = to_go[start..].iter().position(|b| *b == b'/').map_or(to_go.len(), |length| start + length);
+        let rest = to_go.split_off(end);
+        match &to_go[start..] {
+            b"." => {}
+            b".." => place.truncate(place.iter().rposition(|b| *b == b'/').unwrap_or(0)),
+            part => {
+                let next = [&*place, b"/", part].concat();
+                match look(&next) {
+                    Seen::Nothing => return None,
+                    Seen::Place => place = next,
+                    Seen::Link(_) if links == MOST_LINKS => return None,
+                    Seen::Link(target) => {
+                        links += 1;
+                        link(&next, &target);
+                        if target.starts_with(b"/") {
+                            place.clear();
+                        }
+                        to_go = [&*target, &*rest].concat();
+                        continue;
+                    }
+                }
+            }
+        }
+        to_go = rest;
+    }
+    Some(place)
+}
 
 impl Shown {
     /// All of [`SHOWN`] and [`LINKED`]. `look` says what stands at an absolute path.
     pub fn of_host(look: &mut dyn FnMut(&[u8]) -> Seen) -> Self {
         let mut shown = Self::default();
-        for name in SHOWN {
-            shown.add(name.as_bytes(), look);
+        for (dir, names) in SHOWN {
+            for name in names.split(' ') {
+                shown.add(&[dir.as_bytes(), name.as_bytes()].concat(), look);
+            }
         }
         for name in LINKED {
             let path = [b"/", name.as_bytes()].concat();
             if let Seen::Link(target) = look(&path) {
-                shown.add_link(path, target);
+                shown.add_link(&path, &target);
             }
         }
         shown
@@ -115,67 +132,44 @@ impl Shown {
 
     /// Shows what `path` leads to, and the links on the way. Says whether it is there.
     pub fn add(&mut self, path: &[u8], look: &mut dyn FnMut(&[u8]) -> Seen) -> bool {
-        let parts = |path: &[u8]| -> Vec<Vec<u8>> {
-            path.split(|b| *b == b'/').filter(|part| !part.is_empty()).rev().map(<[u8]>::to_vec).collect()
+        let mut links = Shown::default();
+        let Some(place) = follow(path, look, &mut |at, target| links.add_link(at, target)) else {
+            return false;
         };
-        let (mut links, mut place, mut to_go) = (Vec::new(), Vec::new(), parts(path));
-        while let Some(part) = to_go.pop() {
-            match &*part {
-                b"." => continue,
-                b".." => {
-                    place.truncate(place.iter().rposition(|b| *b == b'/').unwrap_or(0));
-                    continue;
-                }
-                _ => {}
-            }
-            let next = [&*place, b"/", &*part].concat();
-            match look(&next) {
-                Seen::Nothing => return false,
-                Seen::Place => place = next,
-                Seen::Link(target) => {
-                    if target.starts_with(b"/") {
-                        place.clear();
-                    }
-                    to_go.extend(parts(&target));
-                    links.push((next, target));
-                    if links.len() > MOST_LINKS {
-                        return false;
-                    }
-                }
-            }
-        }
         // A whole root directory is no part of one, and what is made afresh is not the host's.
-        if place.is_empty() || ["/proc", "/dev", "/tmp"].iter().any(|own| lies_in(&place, own.as_bytes())) {
+        if place.is_empty() || is_made_afresh(&place) {
             return false;
         }
-        for (at, target) in links {
-            self.add_link(at, target);
+        for entry in entries(&links.0) {
+            if let Entry::Link(at, target) = entry {
+                self.add_link(at, target);
+            }
         }
-        if !self.places.iter().any(|shown| lies_in(&place, shown)) {
-            self.places.push(place);
+        if !self.shows(&place) {
+            self.0.extend([&*place, b"\0"].concat());
         }
         true
     }
 
-    fn add_link(&mut self, at: Vec<u8>, target: Vec<u8>) {
-        let known = self.links.iter().any(|(link, _)| *link == at);
-        if !known && !self.places.iter().any(|shown| lies_in(&at, shown)) {
-            self.links.push((at, target));
-        }
+    /// Whether a path is on the list, or lies in a place that is.
+    fn shows(&self, path: &[u8]) -> bool {
+        entries(&self.0).any(|entry| match entry {
+            Entry::Place(place) => place.split_last().is_some_and(|(_, place)| lies_in(path, place)),
+            Entry::Link(at, _) => at == path,
+        })
     }
 
-    /// As the installation writes it down: each place with a NUL at its end; each link as `>`, where it is, NUL, what
-    /// it says, NUL.
-    pub fn to_text(&self) -> Vec<u8> {
-        let mut text = Vec::new();
-        for (at, target) in &self.links {
-            text.extend([b">", &**at, b"\0", target, b"\0"].concat());
+    fn add_link(&mut self, at: &[u8], target: &[u8]) {
+        if !self.shows(at) && !is_made_afresh(at) {
+            self.0.extend([b">", at, b"\0", target, b"\0"].concat());
         }
-        for place in &self.places {
-            text.extend([&**place, b"\0"].concat());
-        }
-        text
     }
+}
+
+/// Whether a path is in what is every instance's own.
+fn is_made_afresh(path: &[u8]) -> bool {
+    let own: [&[u8]; 3] = [b"/proc", b"/dev", b"/tmp"];
+    own.iter().any(|own| lies_in(path, own))
 }
 
 /// Whether a path is a directory or lies in it.
@@ -192,7 +186,7 @@ pub enum Entry<'t> {
     Link(&'t [u8], &'t [u8]),
 }
 
-/// Reads what [`Shown::to_text`] has written. What is cut short is left out.
+/// Reads such a list. What is cut short is left out.
 pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     let mut words = text.split_inclusive(|b| *b == 0).filter(|word| word.ends_with(b"\0"));
     core::iter::from_fn(move || match words.next()? {
@@ -227,18 +221,26 @@ mod tests {
         }
     }
 
+    /// How many links there are, and what they lead to, beside /usr.
     fn shown(path: &str, links: &[(&str, &str)]) -> Option<(usize, Vec<Vec<u8>>)> {
-        let mut all = Shown { places: vec![b"/usr".to_vec()], ..Shown::default() };
-        let found = all.add(path.as_bytes(), &mut host(links, &["/none"]));
-        found.then_some((all.links.len(), all.places.split_off(1)))
+        let mut all = Shown(b"/usr\0".to_vec());
+        if !all.add(path.as_bytes(), &mut host(links, &["/none"])) {
+            return None;
+        }
+        let is_link = |entry: &Entry<'_>| matches!(entry, Entry::Link(..));
+        let place = |entry| match entry {
+            Entry::Place([place @ .., _]) => Some(place.to_vec()),
+            _ => None,
+        };
+        let places = entries(&all.0).filter_map(place).skip(1).collect();
+        Some((entries(&all.0).filter(is_link).count(), places))
     }
 
     #[test]
     fn a_merged_usr_is_shown_by_links() {
         let links = [("/bin", "usr/bin"), ("/lib64", "/usr/lib64"), ("/var/run", "/run")];
         let all = Shown::of_host(&mut host(&links, &["/nix", "/gnu", "/var/guix"]));
-        let text = all.to_text();
-        let entries: Vec<_> = entries(&text).collect();
+        let entries: Vec<_> = entries(&all.0).collect();
         for (at, to) in links {
             assert!(entries.contains(&Entry::Link(at.as_bytes(), to.as_bytes())), "{at}");
         }
@@ -269,6 +271,8 @@ mod tests {
             assert_eq!(shown(path, links), None, "{path} {links:?}");
         }
         assert!(shown("/device", &[]).is_some());
+        // A link at such a name is none inside.
+        assert_eq!(shown("/proc/x", &[("/proc", "/srv")]), Some((0, vec![b"/srv/x".to_vec()])));
     }
 
     #[test]

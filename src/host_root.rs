@@ -9,17 +9,16 @@
 #![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Error, Result, on};
 use crate::files;
 use crate::host::{EMPTY, Entry, Seen, Shown, entries};
-use crate::mount::{self, Detached, Kind, make_entry};
+use crate::mount::{Detached, Kind, make_entry};
 use crate::plan::{Mount, What, components};
 use crate::sources::Prepared;
 use crate::stage::Stage;
-use crate::text::{Bytes, join};
-use core::ffi::CStr;
+use crate::text::Bytes;
 use rustix::fd::AsFd;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// What the host image is made from.
@@ -60,22 +59,22 @@ impl HostRoot {
     }
 
     /// Makes it the root directory of the instance.
-    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged) -> Result<()> {
-        let old = match self.prepared {
-            Some(tree) => stage.go_into(tree)?,
+    ///
+    /// What is shown is looked up while the root of this process is the caller's, so that no link leads out of that.
+    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged, attributes: u64) -> Result<()> {
+        match self.prepared {
+            Some(tree) => stage.cover(tree)?,
             None => {
-                let old = stage.go_into_own()?;
+                stage.cover_by_own()?;
                 make(stage, self.list)?;
-                old
-            }
-        };
-        rustix::process::fchdir(old).or_fail("go to the host's root")?;
-        for entry in entries(self.list) {
-            if let Entry::Place(place) = entry {
-                show(privileged, place)?;
             }
         }
-        Ok(())
+        for entry in entries(self.list) {
+            if let Entry::Place([place @ .., _]) = entry {
+                show(stage, privileged, place, attributes)?;
+            }
+        }
+        stage.go_into_root()
     }
 }
 
@@ -86,7 +85,7 @@ pub fn look_up() -> Bytes {
         Err(Errno::INVAL) => Seen::Place,
         Err(_) => Seen::Nothing,
     };
-    Shown::of_host(&mut look).to_text().leak()
+    Shown::of_host(&mut look).0.leak()
 }
 
 /// Whether the first names of all these paths are there. They come sorted, so this asks once for each.
@@ -113,6 +112,8 @@ fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
         Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
         Err(errno) => Err(Error::of(on("make the directory {}", path), errno)),
     };
+    // These first: nothing that the list says can stand in their place.
+    ["proc", "dev", "tmp"].iter().try_for_each(|name| directory(name.as_bytes()))?;
     for entry in entries(list) {
         let path = match entry {
             Entry::Place([path @ .., _]) | Entry::Link(path, _) => path,
@@ -134,14 +135,17 @@ fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
     EMPTY.iter().try_for_each(|name| directory(name.as_bytes()))
 }
 
-/// Binds a place of the host, whose root is the current directory, where it was. Not a mistake where it is gone, or
-/// the caller may not go there: it is then as empty as the installation made it.
-fn show(privileged: &Privileged, place: &[u8]) -> Result<()> {
-    let path = CStr::from_bytes_with_nul(place).ok().filter(|path| path.count_bytes() > 1);
-    let source = place.get(1..).and_then(|rest| CStr::from_bytes_with_nul(rest).ok());
-    let (Some(path), Some(source)) = (path, source) else { return Ok(()) };
-    match mount::bind(privileged, source, path) {
-        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
-        Err(errno) => Err(Error::of(on("show {}", join(&[path.to_bytes()])), errno)),
+/// Shows a place of the host where it was. Not a mistake where it is gone, is a link by now, or the caller may not go
+/// there: it is then as empty as the installation made it.
+fn show(stage: &Stage<'_>, privileged: &Privileged, place: &[u8], attributes: u64) -> Result<()> {
+    let Some(name) = place.strip_prefix(b"/").filter(|name| !name.is_empty()) else { return Ok(()) };
+    let show = || {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let dir = files::place(CWD, place, flags, ResolveFlags::NO_SYMLINKS)?;
+        Detached::copy(privileged, dir, b"", attributes)?.attach_at(privileged, stage.root(), name)
+    };
+    match show() {
+        Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
+        Err(errno) => Err(Error::of(on("show {}", place), errno)),
     }
 }

@@ -6,12 +6,12 @@
 use crate::creds::Privileged;
 use crate::files;
 use crate::host::DEVICES;
-use crate::mount::{Detached, find, identity, is_mount};
+use crate::mount::{Detached, identity, is_mount};
 use crate::sources::DEVICE;
 use crate::sys;
 use crate::text::{Bytes, join};
-use rustix::fd::AsFd;
-use rustix::fs::{CWD, FileType, OFlags, Stat, StatVfsMountFlags};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, OFlags, ResolveFlags, Stat, StatVfsMountFlags};
 
 /// The largest list that is read. It is a few hundred bytes, but for an administrator's additions.
 const MOST_BYTES: usize = 64 << 10;
@@ -60,23 +60,35 @@ impl Installation {
     /// A copy of the prepared root directory, or of its `/dev`, without what may be mounted there. It must be root's,
     /// and writable to nobody else.
     pub fn copy(self, privileged: &Privileged, part: &[u8]) -> Option<Detached> {
-        let tree = Detached::copy_one(privileged, CWD, self.root(part), DEVICE).ok()?;
-        if !is_roots(&rustix::fs::fstat(&tree.0).ok()?) {
+        let dir = open(self.root(part))?;
+        if !is_roots(&rustix::fs::fstat(&dir).ok()?) {
             return None;
         }
-        if !rustix::fs::fstatvfs(&tree.0).ok()?.f_flag.contains(StatVfsMountFlags::NODEV) {
-            return Some(tree);
+        if takes_devices(&dir) {
+            return Detached::copy_one(privileged, dir, b"", DEVICE).ok();
         }
-        // Seen from inside of an instance, where devices do not work on it. They do on the outer one's own, if that is
-        // the same directory, and there is nothing mounted that covers one.
-        let outer: &[u8] = if part.is_empty() { b"/" } else { part };
-        let dev = find(b"/dev", OFlags::DIRECTORY).ok()?;
+        // Seen from inside of an instance, where devices do not work on it. They do on the outer one's own. It must be
+        // the same directory; and a mount on which devices work, as a caller can show another at that place, and what
+        // is mounted in it would be uncovered; and there may be nothing mounted that covers a device.
+        let outer = open(if part.is_empty() { b"/" } else { part })?;
+        let dev = open(b"/dev")?;
         let is_free = |name: &str| is_mount(dev.as_fd(), name.as_bytes()) == Ok(false);
-        if files::which(outer) != identity(&tree.0) || !DEVICES.iter().all(|(name, ..)| is_free(name)) {
+        let is_same = identity(&outer).ok()? == identity(&dir).ok()?;
+        if !is_same || !takes_devices(&outer) || !DEVICES.iter().all(|(name, ..)| is_free(name)) {
             return None;
         }
-        Detached::copy_one(privileged, CWD, outer, DEVICE).ok()
+        Detached::copy_one(privileged, outer, b"", DEVICE).ok()
     }
+}
+
+/// A directory, to which no link leads.
+fn open(path: &[u8]) -> Option<OwnedFd> {
+    files::place(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()
+}
+
+/// Whether device nodes work there.
+fn takes_devices(dir: &OwnedFd) -> bool {
+    rustix::fs::fstatvfs(dir).is_ok_and(|about| !about.f_flag.contains(StatVfsMountFlags::NODEV))
 }
 
 /// Root's, and writable to nobody else.

@@ -97,11 +97,12 @@ fn run(
 ) -> Result<End> {
     check_descriptors(&request.keep_fds)?;
     check_stack(start)?;
-    let (containment, care) = open_files(request, signals)?;
     let cwd = current_directory();
     let plan = plan::make(request, cwd)?;
     let installation = Installation::of_this_program();
-    let prepared = Prepared::read(installation, &plan.root);
+    let read = || (open_files(request), Prepared::read(installation, &plan.root));
+    let (opened, prepared) = with_signals(signals, read)?;
+    let (containment, care) = opened?;
     let by_its_path = |installation: &Installation| {
         start.file_name().is_some_and(|name| name.to_bytes() == installation.program())
     };
@@ -130,15 +131,18 @@ fn run(
     launch(job, installed, privileged, need, &care)
 }
 
-/// Opens what the caller names to be read or written, with the caller's rights and signals: a file
-/// system that does not answer would keep this process for good else.
-fn open_files(request: &Request<'_>, signals: SignalSet) -> Result<(Containment, Care)> {
-    let any = request.report.is_some() || request.seccomp.is_some();
-    let block = |set| if any { sys::block_only(set).or_fail("unblock signals") } else { Ok(()) };
-    block(signals)?;
-    let opened = Containment::new(request).and_then(|inside| Ok((inside, Care::new(request)?)));
-    block(sys::ALL_SIGNALS)?;
-    opened
+/// Does something with the caller's signals: what is opened to be read or written may be in a file system that does
+/// not answer, which would keep this process for good else.
+fn with_signals<T>(signals: SignalSet, act: impl FnOnce() -> T) -> Result<T> {
+    sys::block_only(signals).or_fail("unblock signals")?;
+    let done = act();
+    sys::block_only(sys::ALL_SIGNALS).or_fail("block signals")?;
+    Ok(done)
+}
+
+/// Opens what the caller names to be read or written, with the caller's rights.
+fn open_files(request: &Request<'_>) -> Result<(Containment, Care)> {
+    Ok((Containment::new(request)?, Care::new(request)?))
 }
 
 /// What the supervisor does beside waiting.
@@ -271,7 +275,7 @@ fn enter(
 ) -> Result<End> {
     check_descriptors(&request.keep_fds)?;
     check_stack(start)?;
-    let (containment, care) = open_files(request, signals)?;
+    let (containment, care) = with_signals(signals, || open_files(request))??;
     creds::become_undumpable()?;
     let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
     let join = Join {

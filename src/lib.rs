@@ -73,6 +73,7 @@ pub mod host_root;
 pub mod stage;
 pub mod layers;
 pub mod dev;
+pub mod procfs;
 pub mod names;
 pub mod mount;
 pub mod files;
@@ -81,6 +82,7 @@ pub mod limits;
 
 // What is told.
 pub mod process;
+pub mod mountinfo;
 pub mod instance;
 pub mod report;
 pub mod error;

@@ -94,19 +94,14 @@ pub fn tmpfs_on(_: &Privileged, name: &CStr, options: &Tmpfs) -> rustix::io::Res
     fresh_on(c"tmpfs", name, MountFlags::NOSUID | MountFlags::NODEV, c_string(options)?)
 }
 
-/// Binds a directory with all mounts in it, each as it is. mount(2)
-pub fn bind(_: &Privileged, source: &CStr, target: &CStr) -> rustix::io::Result<()> {
-    rustix::mount::mount_bind_recursive(source, target)
-}
-
 /// Mounts a fresh devpts on `name` in the current directory. mount(2)
 pub fn devpts_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
     fresh_on(c"devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, c"ptmxmode=0666,mode=0620")
 }
 
 /// Mounts a fresh procfs on `name`. mount(2)
-pub fn proc_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
-    fresh_on(c"proc", name, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, c"")
+pub fn proc_on(_: &Privileged, name: &CStr, options: &CStr) -> rustix::io::Result<()> {
+    fresh_on(c"proc", name, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, options)
 }
 
 #[inline(never)]

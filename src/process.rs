@@ -98,6 +98,14 @@ pub fn ends_within(pidfd: &OwnedFd, milliseconds: u16) -> rustix::io::Result<boo
     poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit)).map(|ready| ready > 0)
 }
 
+/// The first two numbers of the kernel's release. uname(2)
+pub fn kernel_version() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let mut numbers = name.release().to_bytes().split(|b| !b.is_ascii_digit());
+    let mut number = || numbers.next().and_then(count).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    (number(), number())
+}
+
 /// A whole file of `/proc`.
 pub fn read(path: &[u8]) -> Option<Bytes> {
     let file = files::open(CWD, path, OFlags::RDONLY).ok()?;

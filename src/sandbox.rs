@@ -6,13 +6,14 @@ use crate::containment::Containment;
 use crate::creds::{Caller, Privileged};
 use crate::dev;
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
-use crate::files;
+
 use crate::keeper::Shared;
 use crate::launch::explain;
-use crate::mount::{self, Detached, Identity, Kind, attributes, find, identity};
+use crate::mount::{Detached, Identity, Kind, attributes, find, identity};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
+use crate::procfs::Hidden;
 use crate::sources::{Image, Prepared, Sources};
-use crate::stage::{Stage, each_entry, open_in};
+use crate::stage::{Stage, open_in};
 use crate::sys::{self, Reach, Tighten, new};
 use crate::text::Bytes;
 use alloc::vec::Vec;
@@ -103,7 +104,7 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     let shm = job.plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
     dev::mount(&mut stage, &privileged, sources.dev, sources.devices, shm).or_end();
     show_program(&mut stage, &privileged, program, sources.second, job.plan.writable).or_end();
-    let root = mount_proc(stage, &privileged, sources.proc, job.caller, host).or_end();
+    let root = mount_proc(stage, &privileged, sources.proc, sources.hidden, &job).or_end();
     if let Some(name) = job.hostname {
         sys::sethostname(name).or_fail(on("set the host name {}", name)).or_end();
     }
@@ -167,7 +168,7 @@ fn set_root(
 ) -> Result<()> {
     match image {
         Image::Host(root) => {
-            root.show(stage, privileged)?;
+            root.show(stage, privileged, attributes(job.plan.writable))?;
             return stage.mount_tmp();
         }
         Image::Tree(tree) => stage.change_root(tree)?,
@@ -220,15 +221,14 @@ fn wished_place(stage: &mut Stage<'_>, path: &[u8], kind: Kind) -> Result<OwnedF
     stage.wished_place(path, Some(kind), failed)?.ok_or_else(|| Error::of(failed, Errno::NOENT))
 }
 
-/// Mounts the instance's procfs, last of all: it covers what pieces were made from. A caller
-/// with uid 0 owns what is in it, so everything but the processes' own entries is made
-/// read-only for it. Ends the construction, and gives the root directory.
+/// Mounts the instance's procfs, last of all: it covers what pieces were made from. Ends the construction, and gives
+/// the root directory.
 fn mount_proc(
     mut stage: Stage<'_>,
     privileged: &Privileged,
     proc: Option<Detached>,
-    caller: Caller,
-    host: bool,
+    hidden: Hidden,
+    job: &Job<'_>,
 ) -> Result<OwnedFd> {
     let failed = "mount on '/proc'";
     match proc {
@@ -236,29 +236,10 @@ fn mount_proc(
             let target = stage.own_mount_point("/proc")?;
             proc.attach(privileged, target).or_fail(failed).map(drop)?;
         }
-        // A directory that only selfdock can have changed.
-        None if host => mount::proc_on(privileged, c"/proc").or_fail(failed)?,
-        None => {
-            rustix::process::fchdir(stage.own_mount_point("/proc")?).or_fail(failed)?;
-            mount::proc_on(privileged, c".").or_fail(failed)?;
-        }
+        // Of the host image, where it is a directory that only selfdock can have changed.
+        None => hidden.mount_on(privileged, c"/proc").or_fail(failed)?,
     }
-    if caller.uid != 0 {
-        return stage.finish();
-    }
-    let proc = stage.open(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
-    each_entry(proc.as_fd(), "list '/proc'".into(), &mut |name| {
-        let failed = on("make {} of '/proc' read-only", name);
-        let stat = files::look(proc.as_fd(), name).or_fail(failed)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        let process = name.iter().all(u8::is_ascii_digit);
-        let could_be_written = kind.is_dir() || (kind.is_file() && stat.st_mode & 0o222 != 0);
-        if process || !could_be_written {
-            return Ok(());
-        }
-        let tree = Detached::copy(privileged, &proc, name, Tighten::RDONLY).or_fail(failed)?;
-        tree.attach_at(privileged, &proc, name).or_fail(failed).map(drop)
-    })?;
+    hidden.cover(&stage, privileged, job.caller.uid == 0)?;
     stage.finish()
 }
 

@@ -13,6 +13,7 @@ use crate::installation::Installation;
 use crate::mount::{Detached, Identity, Kind, attributes, find};
 use crate::names::{self, Names};
 use crate::plan::{Mount, Plan, Root, What};
+use crate::procfs::Hidden;
 use crate::stage::Layer;
 use crate::sys::Tighten;
 use crate::text::{Bytes, join};
@@ -20,7 +21,6 @@ use alloc::vec::Vec;
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::mount::MountAttrFlags;
 
 /// A device to show: its path below `/dev`.
 pub struct Device {
@@ -71,6 +71,8 @@ pub struct Sources {
     /// mode, where the kernel gives one to a user namespace only while another can be seen.
     /// `mount_too_revealing()`, fs/namespace.c.
     pub proc: Option<Detached>,
+    /// What the caller's hides.
+    pub hidden: Hidden,
     /// The root filesystem.
     pub image: Image,
     /// For each mount of the plan; `None` where it needs nothing of the host.
@@ -104,8 +106,9 @@ impl Sources {
         let second = if is_shown { None } else { program.and_then(|path| open_second(path, privileged)) };
         let names = names::open(plan, privileged).or_end();
         let early = privileged.in_own_namespace || plan.root != Root::Host;
-        let proc = if early { Some(fresh_proc(privileged).or_end()) } else { None };
-        Sources { here, proc, image, trees, dev, devices, second, names }
+        let hidden = Hidden::look(privileged).or_end();
+        let proc = if early { Some(hidden.fresh(privileged).or_end()) } else { None };
+        Sources { here, proc, hidden, image, trees, dev, devices, second, names }
     }
 }
 
@@ -117,15 +120,6 @@ fn open_second(program: &[u8], privileged: &Privileged) -> Option<(Bytes, Detach
     }
     let tree = Detached::copy(privileged, file, b"", attributes(false)).ok()?;
     Some((handover::beside(program), tree))
-}
-
-fn fresh_proc(privileged: &Privileged) -> Result<Detached> {
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    Detached::fresh(privileged, c"proc", &[], flags).map_err(|e| {
-        e.hint_if(Errno::PERM, "in a user namespace that takes a /proc of which nothing is covered")
-    })
 }
 
 fn open_mount(mount: &Mount<'_>, privileged: &Privileged) -> Result<Option<(Detached, Kind)>> {

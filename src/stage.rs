@@ -8,7 +8,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files;
-use crate::host::lies_in;
+use crate::host::{self, Seen, lies_in};
 use crate::mount::{self, Detached, Kind, attributes, enter, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
@@ -39,10 +39,6 @@ pub struct Layer {
 
 /// Covers and texts can neither be written nor executed.
 const INERT: u64 = Tighten::RDONLY | Tighten::NOEXEC;
-
-/// How many symbolic links are followed to a place where a mount point is to be made: the
-/// kernel's own limit.
-const MOST_LINKS: usize = 40;
 
 /// An instance under construction.
 pub struct Stage<'p> {
@@ -97,24 +93,24 @@ impl<'p> Stage<'p> {
 
     // ---- the root ---------------------------------------------------------------------------
 
-    /// Attaches a tree over the root directory and goes into it. Gives the old one, which stays below:
-    /// see [`host_root`](crate::host_root). Its parent is nobody's to change: no grace period of
-    /// the kernel's has to be waited for, as with `leave_old_root`.
-    pub fn go_into(&mut self, tree: Detached) -> Result<OwnedFd> {
-        let root = self.cover_root(tree)?;
-        self.make_root(root)
+    /// Attaches a tree over the root directory. It is the instance's root from here on, and this process goes into it
+    /// by [`Stage::go_into_root`]; the old one stays below, see [`host_root`](crate::host_root).
+    pub fn cover(&mut self, tree: Detached) -> Result<()> {
+        self.root = self.cover_root(tree)?;
+        Ok(())
     }
 
     /// The same with a root directory of the instance's own, where nothing is yet.
-    pub fn go_into_own(&mut self) -> Result<OwnedFd> {
-        let root = self.begin_own_root()?;
-        self.make_root(root)
+    pub fn cover_by_own(&mut self) -> Result<()> {
+        self.root = self.begin_own_root()?;
+        Ok(())
     }
 
-    fn make_root(&mut self, root: OwnedFd) -> Result<OwnedFd> {
-        rustix::process::fchdir(&root).or_fail("enter the root filesystem")?;
-        rustix::process::chroot(c".").or_fail("change the root")?;
-        Ok(core::mem::replace(&mut self.root, root))
+    /// Makes the instance's root that of this process. Without `pivot_root(2)` no grace period of the kernel's has to
+    /// be waited for.
+    pub fn go_into_root(&self) -> Result<()> {
+        rustix::process::fchdir(&self.root).or_fail("enter the root filesystem")?;
+        rustix::process::chroot(c".").or_fail("change the root")
     }
 
     /// Puts a tree in the place of the root and lets go of the old one.
@@ -249,7 +245,7 @@ impl<'p> Stage<'p> {
     }
 
     /// An empty directory that cannot be written to, attached somewhere.
-    fn cover(&mut self) -> Result<BorrowedFd<'_>> {
+    fn empty(&mut self) -> Result<BorrowedFd<'_>> {
         let cover = match self.cover.take() {
             Some(cover) => cover,
             None => {
@@ -269,7 +265,7 @@ impl<'p> Stage<'p> {
         let cover = match Kind::of(&target).or_fail(failed)? {
             Kind::Directory => {
                 let privileged = self.privileged;
-                Detached::copy(privileged, self.cover()?, b"", INERT).or_fail(failed)?
+                Detached::copy(privileged, self.empty()?, b"", INERT).or_fail(failed)?
             }
             Kind::File => {
                 let name = join(&[b"cover", decimal(self.covers)]);
@@ -330,8 +326,8 @@ impl<'p> Stage<'p> {
     }
 
     /// The place for what the caller wishes to have at `path`; made to exist if it does not, and if a kind is given.
-    /// Links are followed, and must not lead to where it would be covered: by a file system of the instance's own, which
-    /// comes later; nor may it cover what the caller has mounted before.
+    /// Links are followed, and must not lead to where it would be covered: by a file system of the instance's own,
+    /// which comes later; nor may it cover what the caller has mounted before.
     pub fn wished_place(
         &mut self,
         path: &[u8],
@@ -362,27 +358,17 @@ impl<'p> Stage<'p> {
 
     /// What a path is when the links on the way are followed inside the root, as far as there is anything.
     fn follow(&self, path: &[u8]) -> rustix::io::Result<Bytes> {
-        let (mut place, mut to_go): (Bytes, Bytes) = (b"", join(&[path]));
-        let mut links = 0;
-        while let Some(part) = components(to_go).next() {
-            to_go = &to_go[part.as_ptr().addr() - to_go.as_ptr().addr() + part.len()..];
-            if part == b".." {
-                place = files::parent(place);
-                continue;
+        let mut failed = Errno::LOOP;
+        let mut look = |place: &[u8]| match files::link_target(self.root.as_fd(), &place[1..]) {
+            Ok(target) => Seen::Link(target.to_vec()),
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Seen::Place,
+            Err(errno) => {
+                failed = errno;
+                Seen::Nothing
             }
-            let next = join(&[place, b"/", part]);
-            match files::link_target(self.root.as_fd(), &next[1..]) {
-                Ok(_) if links == MOST_LINKS => return Err(Errno::LOOP),
-                Ok(target) => {
-                    links += 1;
-                    place = if target.starts_with(b"/") { b"" } else { place };
-                    to_go = join(&[target, b"/", to_go]);
-                }
-                Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => place = next,
-                Err(errno) => return Err(errno),
-            }
-        }
-        Ok(place)
+        };
+        let place = host::follow(path, &mut look, &mut |_, _| {});
+        place.map(|place| &*place.leak()).ok_or(failed)
     }
 
     fn make_mount_point(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {

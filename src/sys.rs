@@ -17,6 +17,7 @@ use core::mem::ManuallyDrop;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
@@ -62,6 +63,8 @@ mod nr {
     pub const MOUNT_SETATTR: usize = 442;
     pub const LANDLOCK_CREATE_RULESET: usize = 444;
     pub const LANDLOCK_RESTRICT_SELF: usize = 446;
+    pub const STATMOUNT: usize = 457;
+    pub const LISTMOUNT: usize = 458;
     pub const OPEN_TREE_ATTR: usize = 467;
 }
 
@@ -287,8 +290,8 @@ impl Start {
 const PREFIX_MARK: [u8; 32] = *b"selfdock's prefix of installing:";
 
 /// The mark, and room for the prefix: `cargo xtask install` writes it into the file that it installs, up to a NUL.
-static PREFIX: [u8; 256] = {
-    let mut room = [0; 256];
+static PREFIX: [u8; 160] = {
+    let mut room = [0; 160];
     let mut i = 0;
     while i < PREFIX_MARK.len() {
         room[i] = PREFIX_MARK[i];
@@ -1104,6 +1107,64 @@ pub fn open_tree_attr(dir: BorrowedFd<'_>, path: &CStr, flags: u32, attributes: 
         let tree = call(nr::OPEN_TREE_ATTR, a)?;
         Ok(OwnedFd::from_raw_fd(i32::try_from(tree).map_err(|_| Errno::BADF)?))
     }
+}
+
+/// The number of the mount of which `fd` is the root. Before Linux 6.8 there is none. statx(2)
+pub fn mount_id(fd: impl AsFd) -> Result<u64> {
+    const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
+    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, MNT_ID_UNIQUE)?;
+    if stat.stx_mask & MNT_ID_UNIQUE.bits() == 0 { Err(Errno::NOSYS) } else { Ok(stat.stx_mnt_id) }
+}
+
+/// `struct mnt_id_req`
+#[repr(C)]
+struct MountRequest {
+    size: u32,
+    spare: u32,
+    mount: u64,
+    parameter: u64,
+}
+
+/// The numbers of the mounts below one, as many as there is room for. listmount(2)
+pub fn mounts_below(mount: u64, room: &mut [u64]) -> Result<usize> {
+    let request = MountRequest { size: 24, spare: 0, mount, parameter: 0 };
+    // SAFETY: a request of the size that it says, and room for so many numbers, both for the call only.
+    unsafe {
+        call(nr::LISTMOUNT, [(&raw const request) as usize, room.as_mut_ptr() as usize, room.len(), 0, 0, 0])
+    }
+}
+
+/// What the kernel tells of a mount.
+pub struct Told {
+    /// The type of its file system.
+    pub kind: Option<Vec<u8>>,
+    /// Where it is, from the root of this process.
+    pub point: Option<Vec<u8>>,
+    /// The options of its file system; from Linux 6.11 on, and if it has any.
+    pub options: Option<Vec<u8>>,
+}
+
+/// Asks for the type, the place and the options of a mount. statmount(2), `struct statmount` of linux/mount.h
+pub fn told_of(mount: u64) -> Result<Told> {
+    const POINT: u64 = 0x10;
+    const KIND: u64 = 0x20;
+    const OPTIONS: u64 = 0x80;
+    // The texts follow 512 bytes of numbers, some of which say where they begin.
+    let mut answer = [0u8; 1024];
+    let request = MountRequest { size: 24, spare: 0, mount, parameter: POINT | KIND | OPTIONS };
+    // SAFETY: as above, and room for an answer of the size that is given.
+    unsafe {
+        let room = answer.as_mut_ptr() as usize;
+        call(nr::STATMOUNT, [(&raw const request) as usize, room, answer.len(), 0, 0, 0])?;
+    }
+    let number =
+        |at: usize| answer[at..at + 4].iter().rev().fold(0, |all, byte| all << 8 | usize::from(*byte));
+    let mask = number(8) as u64;
+    let text = |bit: u64, at: usize| {
+        let text = answer.get(512 + number(at)..).filter(|_| mask & bit != 0)?;
+        text.iter().position(|byte| *byte == 0).map(|end| text[..end].to_vec())
+    };
+    Ok(Told { kind: text(KIND, 36), point: text(POINT, 108), options: text(OPTIONS, 4) })
 }
 
 /// An instruction of a classic BPF program. The kernel's `sock_filter`.

@@ -1,5 +1,6 @@
 use crate::support::{
-    Dock, args, children, command_of, fixture, instance, instance_of_root, keeper_of, nested, selfdock,
+    Dock, args, children, command_of, fixture, instance, instance_of_root, keeper_of, nested, on_a_host,
+    selfdock,
 };
 use rstest::rstest;
 use std::ffi::OsString;
@@ -176,4 +177,16 @@ fn a_joiner_has_the_filters_of_a_target_inside_one_that_has_none() {
         args!["--seccomp", "none", "-m", dir.path(), "/mnt", selfdock(), "--seccomp", "/mnt/filter", "run"];
     let instance = crate::support::instance(words);
     enter([], command_of(instance.pid())).arg("true").refused("filter");
+}
+
+#[test]
+fn a_prefix_may_have_a_space_in_its_name() {
+    let changes =
+        "mkdir -p 'opt/my tools/bin' 'opt/my tools/lib'; cp -a $PREFIX/bin/selfdock 'opt/my tools/bin'
+                   cp -a $PREFIX/lib/selfdock 'opt/my tools/lib'";
+    // Its supervisor is this very process; until its mounts are what they have to be, it cannot be entered.
+    let script = "S='/opt/my tools/bin/selfdock'
+                  setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups \"$S\" run sleep 30 & pid=$!
+                  until me \"$S\" enter $pid echo entered 2>/tmp/why; do sleep 0.05; done; kill $pid; wait";
+    assert_eq!(on_a_host(changes, script).output().stdout, "entered\n");
 }

@@ -1,4 +1,4 @@
-use crate::support::{CANARY, Dock, FORBIDDEN, HIDDEN, args, fixture, nested, scratch};
+use crate::support::{CANARY, Dock, FORBIDDEN, HIDDEN, args, fixture, nested, on_a_host, scratch};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -178,4 +178,57 @@ fn a_mask_of_nothing_is_refused_unless_it_may_be() {
     }
     let ran = Dock::run(args!["--mask-if-exists", "/etc/passwd", "cat", "/etc/passwd"]).output();
     assert_eq!(ran.stdout, "");
+}
+
+/// What a container or a service manager does to a /proc, how that is seen, and what is seen of it then.
+const PROC: [(&str, &str, &str); 6] = [
+    ("mount --bind /dev/null proc/version", "wc -c < /proc/version", "0"),
+    ("mount -t tmpfs -o ro,size=4k none proc/sys/kernel", "ls -A /proc/sys/kernel | wc -l", "0"),
+    ("mount --bind etc/hostname proc/uptime", "cmp /proc/uptime /etc/hostname && echo same", "same"),
+    ("mount -t proc -o subset=pid proc proc", "ls /proc | grep -vc '^[0-9]'", "2"),
+    (
+        "mount -t proc -o hidepid=2,gid=77 proc proc",
+        "grep -c ' /proc .*gid=77,hidepid=invisible' /proc/mounts",
+        "1",
+    ),
+    (
+        "mount --bind proc/sys proc/sys; mount -o remount,bind,ro proc/sys",
+        "grep ' /proc/sys ' /proc/mounts | grep -c ' ro,'",
+        "1",
+    ),
+];
+
+/// K7.
+#[rstest]
+fn what_the_host_hides_in_its_proc_is_hidden(
+    #[values(0, 1, 2, 3, 4, 5)] case: usize,
+    #[values("$SD run", "$SD run $SD run", "$SD --root $IMAGE run", "$SD -m /usr/bin /newly/made run")]
+    run: &str,
+) {
+    let (change, question, answer) = PROC[case];
+    // Its own tools, and the host's for what it has not.
+    let image = "$SD -m /usr /usr -m /lib /lib -m /lib64 /lib64 -m /etc/hostname /etc/hostname";
+    let run = run.replace("$SD --root", &format!("{image} --root"));
+    let ask = |change: &str| {
+        let script = format!("me sh -c \"$ASK\"; me {run} sh -c \"$ASK\"");
+        on_a_host(change, &script).env("ASK", question).env("IMAGE", fixture("busybox")).output().stdout
+    };
+    // Outside, and inside; and not so on an ordinary host.
+    assert_eq!(ask(change), format!("{answer}\n{answer}\n"));
+    assert!(ask("").lines().all(|line| line != answer), "{}", ask(""));
+}
+
+/// K7. What is mounted there of a process would be of another one inside.
+#[test]
+fn something_of_a_process_over_proc_is_refused() {
+    let ran = on_a_host("mount --bind proc/self/status proc/version", "me $SD run true").output();
+    assert!(ran.status.code() == Some(125) && ran.stderr.contains("of a process"), "{}", ran.stderr);
+}
+
+/// K1.
+#[rstest]
+fn without_a_procfs_outside_there_is_none_inside(
+    #[values("$SD run true", "$SD --unprivileged run true")] run: &str,
+) {
+    assert_eq!(on_a_host("", &format!("umount -l /proc; me {run}")).output().status.code(), Some(125));
 }

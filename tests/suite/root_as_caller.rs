@@ -28,6 +28,16 @@ fn every_setting_of_the_kernel_is_read_only() {
     assert!(tried > 100, "{tried}");
 }
 
+/// K7.
+#[rstest]
+#[case::once(args![])]
+#[case::in_an_image(args!["--root", fixture("busybox")])]
+fn what_root_has_no_use_for_is_covered<const N: usize>(#[case] words: [OsString; N]) {
+    let script = "cd /proc; cat kcore keys key-users timer_list latency_stats 2>/dev/null; ls -A acpi scsi 2>/dev/null \
+                  | grep -v -e : -e '^$'; grep -c . cpuinfo | grep -x 0; test -e keys && echo there";
+    assert_eq!(run(words).sh(script).ok(), "there");
+}
+
 /// K3.
 #[test]
 fn the_core_pattern_cannot_be_set() {

@@ -41,9 +41,13 @@ pub fn items() -> Vec<Item> {
 
 /// Installs all items below `prefix` and verifies them.
 pub fn place(prefix: &Path) -> Result {
-    // A program that is started by a path without links finds itself by it.
     fs::create_dir_all(prefix).context(format_args!("make directory '{}'", prefix.display()))?;
+    // A program that is started by a path without links finds itself by it.
     let prefix = &prefix.canonicalize().context(prefix.display())?;
+    for dir in [prefix.as_path(), &prefix.join("bin"), &prefix.join(LIB)] {
+        fs::create_dir_all(dir).context(format_args!("make directory '{}'", dir.display()))?;
+        check_parents(dir)?;
+    }
     prepare::prepare(prefix)?;
     for item in items() {
         let dest = prefix.join(item.dest);
@@ -63,7 +67,7 @@ pub fn place(prefix: &Path) -> Result {
 
 /// What stands in the program before its prefix, and how much room there is for both.
 const PREFIX_MARK: &[u8] = b"selfdock's prefix of installing:";
-const PREFIX_ROOM: usize = 256;
+const PREFIX_ROOM: usize = 160;
 
 /// The program, with the prefix written into it.
 fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
@@ -177,9 +181,11 @@ impl Old {
     }
 }
 
-/// Whoever can write to a directory above a set-uid program can put another in its place.
+/// Whoever can write to a directory above a set-uid program can put another in its place, or exchange a link.
 pub fn check_parents(dir: &Path) -> Result {
-    let dir = dir.canonicalize().context(dir.display())?;
+    if dir.canonicalize().context(dir.display())? != dir {
+        return Err(format!("a link leads to '{}': name the directory itself", dir.display()));
+    }
     for parent in dir.ancestors() {
         let meta = fs::metadata(parent).context(parent.display())?;
         let (mode, name) = (meta.mode(), parent.display());

@@ -33,11 +33,11 @@ enum Item {
 /// no more goes last.
 pub fn prepare(prefix: &Path) -> Result {
     let root = prefix.join(ROOT);
-    let parent = root.parent().expect("it has a directory");
     fs::create_dir_all(&root).context(format_args!("make directory '{}'", root.display()))?;
-    check_parents(parent)?;
+    check_parents(&root)?;
+    nothing_is_mounted_in(&root)?;
     fs::set_permissions(&root, Permissions::from_mode(0o755)).context(root.display())?;
-    let list = list(prefix)?.to_text();
+    let list = list(prefix)?.0;
     let items = items(prefix, &list);
     if let Some(error) = lacks_devices(&root) {
         eprintln!(
@@ -45,26 +45,79 @@ pub fn prepare(prefix: &Path) -> Result {
         );
         return remove(prefix);
     }
+    let in_use = is_in_use(&root)?;
     for (path, item) in &items {
-        make(&root.join(path), item)?;
+        make(&root.join(path), item, in_use)?;
     }
     replace(&Source::Bytes(list), &prefix.join(LIST), 0o644)?;
-    remove_others(&root, Path::new(""), &items)
+    if in_use { Ok(()) } else { remove_others(&root, Path::new(""), &items) }
 }
 
-/// Removes both.
+/// Whether an instance runs in the directory. A directory on which something is mounted in another mount namespace can
+/// be removed, and what is mounted there goes with it.
+fn is_in_use(root: &Path) -> Result<bool> {
+    let processes = fs::read_dir("/proc").context("/proc")?;
+    let mut lists = processes.flatten().filter_map(|process| mounts(&process.path().join("mountinfo")).ok());
+    // Of the file system that it is on, and that can be mounted elsewhere than at the root.
+    let name = root.strip_prefix("/").unwrap_or(root);
+    Ok(lists.any(|list| list.iter().any(|mount| mount.root.ends_with(name) && mount.place == Path::new("/"))))
+}
+
+struct Mounted {
+    root: PathBuf,
+    place: PathBuf,
+}
+
+/// The mounts of a process, with the escapes of their paths undone. proc(5)
+fn mounts(list: &Path) -> std::io::Result<Vec<Mounted>> {
+    let text = fs::read(list)?;
+    let field = |line: &[u8], n: usize| {
+        let field = line.split(|byte| *byte == b' ').nth(n).unwrap_or_default();
+        PathBuf::from(std::ffi::OsString::from_vec(unescape(field)))
+    };
+    let line = |line: &[u8]| Mounted { root: field(line, 3), place: field(line, 4) };
+    Ok(text.split(|byte| *byte == b'\n').map(line).collect())
+}
+
+/// A backslash and three octal digits stand for a byte.
+fn unescape(mut text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    while let [first, rest @ ..] = text {
+        let digits =
+            rest.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        let byte = digits.and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        plain.push(byte.unwrap_or(*first));
+        text = if byte.is_some() { &rest[3..] } else { rest };
+    }
+    plain
+}
+
+/// What is mounted there is not ours to empty.
+fn nothing_is_mounted_in(root: &Path) -> Result {
+    let mounts = mounts(Path::new("/proc/self/mountinfo")).context("/proc/self/mountinfo")?;
+    match mounts.iter().find(|mount| mount.place.starts_with(root)) {
+        Some(mount) => Err(format!("something is mounted at '{}'; unmount it first", mount.place.display())),
+        None => Ok(()),
+    }
+}
+
+/// Removes both; but not a directory that instances run in.
 pub fn remove(prefix: &Path) -> Result {
-    for (path, gone) in [
-        (prefix.join(LIST), fs::remove_file(prefix.join(LIST))),
-        (prefix.join(ROOT), fs::remove_dir_all(prefix.join(ROOT))),
-    ] {
-        match gone {
-            Ok(()) => println!("removed {}", path.display()),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                println!("absent {}", path.display())
-            }
-            Err(error) => return Err(format!("remove '{}': {error}", path.display())),
-        }
+    let (list, root) = (prefix.join(LIST), prefix.join(ROOT));
+    report(&list, fs::remove_file(&list))?;
+    nothing_is_mounted_in(&root)?;
+    if is_in_use(&root)? {
+        println!("left {}, as instances run in it: uninstall again when they have ended", root.display());
+        return Ok(());
+    }
+    report(&root, fs::remove_dir_all(&root))
+}
+
+fn report(path: &Path, gone: std::io::Result<()>) -> Result {
+    match gone {
+        Ok(()) => println!("removed {}", path.display()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => println!("absent {}", path.display()),
+        Err(error) => return Err(format!("remove '{}': {error}", path.display())),
     }
     Ok(())
 }
@@ -72,7 +125,7 @@ pub fn remove(prefix: &Path) -> Result {
 /// The list of another root directory, without additions.
 pub fn list_of(root: &Path) -> Vec<u8> {
     let inside = |path: &[u8]| root.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)));
-    Shown::of_host(&mut |path| look(inside(path).as_os_str().as_bytes())).to_text()
+    Shown::of_host(&mut |path| look(inside(path).as_os_str().as_bytes())).0
 }
 
 /// What is shown: the table's, where it is there; what an administrator wants; and selfdock's own directory.
@@ -168,11 +221,16 @@ fn items(prefix: &Path, list: &[u8]) -> BTreeMap<PathBuf, Item> {
 }
 
 /// Makes one of them, unless it is there.
-fn make(path: &Path, item: &Item) -> Result {
+fn make(path: &Path, item: &Item, in_use: bool) -> Result {
     if is(path, item) {
         return Ok(());
     }
     let failed = format!("make '{}'", path.display());
+    if in_use && fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
+        return Err(format!(
+            "{failed}: there is a directory of another kind, and instances run; end them first"
+        ));
+    }
     remove_entry(path)?;
     match item {
         Item::Directory => fs::create_dir(path).context(&failed)?,
@@ -265,12 +323,14 @@ mod tests {
     }
 
     #[test]
+    fn escapes_of_the_kernel_are_undone() {
+        assert_eq!(unescape(b"/my\\040tools\\134x\\04"), b"/my tools\\x\\04");
+    }
+
+    #[test]
     fn what_is_shown_has_a_place_and_so_has_selfdock() {
-        let shown = Shown {
-            links: vec![(b"/bin".to_vec(), b"usr/bin".to_vec()), (b"/var".to_vec(), b"data/var".to_vec())],
-            places: vec![b"/usr".to_vec(), b"/data/var/lib/dpkg".to_vec()],
-        };
-        let items = items(Path::new("/srv/tools"), &shown.to_text());
+        let list = b">/bin\0usr/bin\0>/var\0data/var\0/usr\0/data/var/lib/dpkg\0";
+        let items = items(Path::new("/srv/tools"), list);
         let has = |path: &str| items.get(Path::new(path)).cloned();
         assert_eq!(has("usr"), Some(Item::Directory));
         assert_eq!(has("data/var/lib"), Some(Item::Directory));

@@ -23,7 +23,13 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     if !is_root() {
         return run(again_as_root()?.args(["uninstall", "--prefix"]).arg(prefix));
     }
-    prepare::remove(&prefix)?;
+    let Ok(prefix) = prefix.canonicalize() else {
+        println!("absent {}", prefix.display());
+        return Ok(());
+    };
+    for dir in ["bin", place::LIB].map(|dir| prefix.join(dir)).iter().filter(|dir| dir.exists()) {
+        place::check_parents(dir)?;
+    }
     for item in items() {
         let dest = prefix.join(item.dest);
         let old = Old::find(&dest)?;
@@ -38,6 +44,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
             Err(error) => return Err(format!("remove '{}': {error}", dest.display())),
         }
     }
+    prepare::remove(&prefix)?;
     // Another file in it is not ours to remove.
     let _ = std::fs::remove_dir(prefix.join(place::LIB));
     Ok(())

@@ -8,12 +8,21 @@ use super::{Dock, args, fixture, place};
 ///
 /// The copy is an overlay: what a script writes goes to a tmpfs.
 pub fn on_a_host(changes: &str, script: &str) -> Dock {
+    on_a_host_over("", changes, script)
+}
+
+/// The same, with what `over` makes in an empty directory laid over the copy: so what is no directory there takes the
+/// place of one.
+pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Dock {
     const HOST: &str = r#"
         set -e
         mount --make-rprivate /
         mount -t tmpfs host "$AT"
         cd "$AT"
         mkdir up work root
+        cd up
+        eval "$OVER"
+        cd ..
         mount -t overlay host -o "lowerdir=/,upperdir=$AT/up,workdir=$AT/work" root
         cd root
         for dir in proc dev sys; do mount --rbind "/$dir" "$dir"; done
@@ -29,6 +38,7 @@ pub fn on_a_host(changes: &str, script: &str) -> Dock {
     let prefix = selfdock.ancestors().nth(2).expect("a prefix").to_owned();
     Dock::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])
         .env("AT", fixture("host"))
+        .env("OVER", over)
         .env("CHANGES", changes)
         .env("SCRIPT", script)
         .env("SD", selfdock)

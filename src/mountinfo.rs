@@ -1,0 +1,76 @@
+//! The kernel's list of mounts, `/proc/PID/mountinfo`. proc(5)
+#![forbid(unsafe_code)]
+
+use crate::text::Bytes;
+use alloc::vec::Vec;
+
+/// A mount.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Line<'t> {
+    /// What of its file system is mounted.
+    pub root: Bytes,
+    /// Where.
+    pub point: Bytes,
+    /// Its own flags, as `ro,nosuid`.
+    pub options: &'t [u8],
+    /// The type of its file system.
+    pub kind: &'t [u8],
+    /// The options of its file system.
+    pub super_options: &'t [u8],
+}
+
+/// Each line that is understood. Only a space separates fields: all else in a path is a part of it.
+pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
+    text.split(|b| *b == b'\n').filter_map(|line| {
+        let mut fields = line.split(|b| *b == b' ').skip(3);
+        let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
+        let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
+        let (kind, _source) = (rest.next()?, rest.next()?);
+        let super_options = rest.next().unwrap_or(b"");
+        Some(Line { root: unescape(root), point: unescape(point), options, kind, super_options })
+    })
+}
+
+/// Whether a list of options has this one.
+pub fn has(options: &[u8], name: &[u8]) -> bool {
+    options.split(|b| *b == b',').any(|option| option == name)
+}
+
+/// The kernel writes space, tab, newline, backslash and `#` as a backslash and three octal digits.
+fn unescape(mut text: &[u8]) -> Bytes {
+    let mut plain = Vec::with_capacity(text.len());
+    while let [first, rest @ ..] = text {
+        let code =
+            rest.get(..3).filter(|_| *first == b'\\').and_then(|digits| crate::text::number(digits, 8));
+        let code = code.and_then(|code| u8::try_from(code).ok());
+        plain.push(code.unwrap_or(*first));
+        text = if code.is_some() { &rest[3..] } else { rest };
+    }
+    plain.leak()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_whatever_its_paths_are_called() {
+        let text =
+            b"36 35 98:0 /mnt1 /my\\040tools\\134\x0b ro,nosuid master:1 shared:2 - ext3 /dev/root rw,x=y\n\
+            40 35 0:5 / / rw - proc proc rw\nnot a line\n";
+        let all: Vec<Line<'_>> = lines(text).collect();
+        assert_eq!(
+            all[0],
+            Line {
+                root: b"/mnt1",
+                point: b"/my tools\\\x0b",
+                options: b"ro,nosuid",
+                kind: b"ext3",
+                super_options: b"rw,x=y"
+            }
+        );
+        assert_eq!((all[1].point, all.len()), (&b"/"[..], 2));
+        assert!(has(all[0].options, b"nosuid") && !has(all[1].options, b"nosuid"));
+        assert_eq!(unescape(b"a\\04"), b"a\\04");
+    }
+}

@@ -1,0 +1,265 @@
+//! `/proc` of an instance: a procfs of its own, which shows no more than the caller's does.
+//!
+//! The kernel sees to that for user namespaces (`mount_too_revealing()`, fs/namespace.c), and not for whoever has
+//! privilege. What a container or a service manager has put over the caller's `/proc` is put over the new one as well,
+//! and `hidepid=` and `subset=` are taken over.
+//!
+//! Nothing more is masked for an ordinary user, whom the permissions of `kcore`, `timer_list` and `sysrq-trigger` keep
+//! away; in another root filesystem a mask would be the kernel's reason to refuse a procfs to user namespaces in the
+//! instance. A caller with uid 0 owns what is in it: all is read-only for it but the processes' entries, and what it
+//! has no use for is covered.
+#![forbid(unsafe_code)]
+
+use crate::creds::Privileged;
+use crate::error::{Error, OrFail, Result, on};
+use crate::files;
+use crate::mount::{self, Detached, attributes, find};
+use crate::mountinfo::{self, has};
+use crate::process::{self, kernel_version};
+use crate::sources::DEVICE;
+use crate::stage::{Stage, each_entry};
+use crate::sys::{self, Tighten};
+use crate::text::{Bytes, c_string, join};
+use alloc::vec::Vec;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountAttrFlags;
+
+/// More than anything puts over a `/proc`.
+const MOST_COVERS: usize = 256;
+
+/// What is covered for uid 0: memory, keys, timers, devices, switches.
+const NO_USE: [(&str, bool); 8] = [
+    ("kcore", false),
+    ("keys", false),
+    ("key-users", false),
+    ("timer_list", false),
+    ("latency_stats", false),
+    ("sysrq-trigger", false),
+    ("acpi", true),
+    ("scsi", true),
+];
+
+/// What the caller's `/proc` hides.
+#[derive(Default)]
+pub struct Hidden {
+    /// Options for procfs, separated by commas.
+    options: Bytes,
+    covers: Vec<Cover>,
+}
+
+/// Something below `/proc`.
+struct Cover {
+    /// Without `/proc`, with a slash at its start.
+    path: Bytes,
+    /// What is mounted there; nothing where it is the same thing, read-only.
+    tree: Option<Detached>,
+}
+
+impl Hidden {
+    /// Looks at the caller's `/proc`.
+    pub fn look(privileged: &Privileged) -> Result<Self> {
+        const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+        let failed = "make '/proc'";
+        let proc = find(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
+        if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC {
+            return Err(Error::refused(failed, "the caller's own is no procfs"));
+        }
+        // Three calls in the place of a list that is long.
+        if let Some(options) = options_of_free(&proc) {
+            return Ok(Hidden { options: inherited(&options), covers: Vec::new() });
+        }
+        let list = privileged.without(|| process::read(b"/proc/self/mountinfo"))?;
+        let list = list.ok_or_else(|| Error::refused(failed, "the list of mounts cannot be read"))?;
+        let own = mountinfo::lines(list).filter(|line| line.point == b"/proc").last();
+        let own = own.ok_or_else(|| Error::refused(failed, "the caller's own is not mounted at '/proc'"))?;
+        let mut covers: Vec<Cover> = Vec::new();
+        for line in mountinfo::lines(list) {
+            let Some(path) = line.point.strip_prefix(b"/proc").filter(|path| path.starts_with(b"/")) else {
+                continue;
+            };
+            if is_of_a_process(path) || is_over_nothing(path, line.kind) {
+                continue;
+            }
+            let is_in_another =
+                |other: &Cover| other.tree.is_some() && crate::host::lies_in(path, other.path);
+            if covers.iter().any(is_in_another) {
+                continue;
+            }
+            if covers.len() == MOST_COVERS {
+                return Err(Error::refused(failed, "more is mounted in the caller's than can be looked at"));
+            }
+            let is_itself = line.kind == b"proc" && line.root == path;
+            if is_itself && !has(line.options, b"ro") {
+                continue;
+            }
+            if line.kind == b"proc" && is_of_a_process(line.root) {
+                return Err(Error::refused(
+                    on("cover {}", line.point),
+                    "something of a process is mounted there",
+                ));
+            }
+            let failed = on("cover {}", line.point);
+            let tree =
+                if is_itself { None } else { Some(copy_of_cover(privileged, line.point).or_fail(failed)?) };
+            covers.push(Cover { path: join(&[path]), tree });
+        }
+        Ok(Hidden { options: inherited(own.super_options), covers })
+    }
+
+    /// A procfs that is mounted nowhere yet.
+    pub fn fresh(&self, privileged: &Privileged) -> Result<Detached> {
+        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        let mut options = Vec::new();
+        for option in self.options.split(|b| *b == b',').filter(|option| !option.is_empty()) {
+            let at = option.iter().position(|b| *b == b'=').unwrap_or(0);
+            // A group that may see more need not have a name in a user namespace.
+            if !(privileged.in_own_namespace && option.starts_with(b"gid=")) {
+                let name = c_string(&option[..at]).or_fail("make a procfs")?;
+                options.push((name, &option[at + 1..]));
+            }
+        }
+        Detached::fresh(privileged, c"proc", &options, flags).map_err(|e| {
+            e.hint_if(Errno::PERM, "in a user namespace that takes a /proc of which nothing is covered")
+        })
+    }
+
+    /// Mounts a fresh one on `name`.
+    pub fn mount_on(&self, privileged: &Privileged, name: &core::ffi::CStr) -> rustix::io::Result<()> {
+        mount::proc_on(privileged, name, c_string(self.options)?)
+    }
+
+    /// Puts over `/proc` of the instance, which is mounted, what is over the caller's.
+    pub fn cover(self, stage: &Stage<'_>, privileged: &Privileged, of_root: bool) -> Result<()> {
+        if of_root {
+            let proc = stage.open(b"/proc", OFlags::DIRECTORY).or_fail("open '/proc'")?;
+            make_read_only(&proc, privileged)?;
+            for (name, is_directory) in NO_USE {
+                cover_for_root(&proc, privileged, name.as_bytes(), is_directory)?;
+            }
+        }
+        for Cover { path, tree } in self.covers {
+            let place = join(&[b"/proc", path]);
+            let failed = on("cover {}", place);
+            let target = match stage.open(place, OFlags::empty()) {
+                Ok(target) => target,
+                Err(Errno::NOENT | Errno::NOTDIR) => continue,
+                Err(errno) => return Err(Error::of(failed, errno)),
+            };
+            let tree = match tree {
+                Some(tree) => tree,
+                None => Detached::copy(privileged, &target, b"", Tighten::RDONLY).or_fail(failed)?,
+            };
+            tree.attach(privileged, target).or_fail(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// What covers files is often /dev/null, and is to be empty, not closed.
+fn copy_of_cover(privileged: &Privileged, path: &[u8]) -> rustix::io::Result<Detached> {
+    let stat = rustix::fs::fstat(find(path, OFlags::empty())?)?;
+    let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+        && stat.st_rdev == rustix::fs::makedev(1, 3);
+    Detached::copy(privileged, CWD, path, if is_null { DEVICE } else { attributes(false) })
+}
+
+/// The options of a procfs over which nothing is, if the kernel can tell: from Linux 6.11 on.
+fn options_of_free(proc: &OwnedFd) -> Option<Vec<u8>> {
+    let mount = sys::mount_id(proc).ok()?;
+    let mut others = [0; 3];
+    let count = sys::mounts_below(mount, &mut others).ok().filter(|count| *count < others.len())?;
+    for other in &others[..count] {
+        let told = sys::told_of(*other).ok()?;
+        let (point, kind) = (told.point?, told.kind?);
+        point.strip_prefix(b"/proc").filter(|path| is_over_nothing(path, &kind))?;
+    }
+    match sys::told_of(mount).ok()?.options {
+        None if kernel_version() < (6, 11) => None,
+        options => Some(options.unwrap_or_default()),
+    }
+}
+
+/// Of the options of a procfs those that take something away, and whom they do not concern. `proc_show_options()`
+fn inherited(options: &[u8]) -> Bytes {
+    let mut all: Bytes = b"";
+    for option in options.split(|b| *b == b',') {
+        if [&b"hidepid="[..], b"subset=", b"gid="].iter().any(|name| option.starts_with(name)) {
+            all = join(&[all, if all.is_empty() { b"" } else { b"," }, option]);
+        }
+    }
+    all
+}
+
+/// A path in procfs that is a process's: its own are others.
+fn is_of_a_process(path: &[u8]) -> bool {
+    let first = crate::plan::components(path).next().unwrap_or(b"");
+    first == b"self" || first == b"thread-self" || first.first().is_some_and(u8::is_ascii_digit)
+}
+
+/// Where the kernel has an empty directory for it.
+fn is_over_nothing(path: &[u8], kind: &[u8]) -> bool {
+    path == b"/sys/fs/binfmt_misc" && (kind == b"binfmt_misc" || kind == b"autofs")
+}
+
+/// Makes everything read-only but the processes' own entries.
+fn make_read_only(proc: &OwnedFd, privileged: &Privileged) -> Result<()> {
+    each_entry(proc.as_fd(), "list '/proc'".into(), &mut |name| {
+        let failed = on("make {} of '/proc' read-only", name);
+        let stat = files::look(proc.as_fd(), name).or_fail(failed)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        let could_be_written = kind.is_dir() || (kind.is_file() && stat.st_mode & 0o222 != 0);
+        if is_of_a_process(name) || !could_be_written {
+            return Ok(());
+        }
+        let tree = Detached::copy(privileged, proc, name, Tighten::RDONLY).or_fail(failed)?;
+        tree.attach_at(privileged, proc, name).or_fail(failed).map(drop)
+    })
+}
+
+/// Covers a file by the instance's /dev/null, and a directory by an empty file system.
+fn cover_for_root(proc: &OwnedFd, privileged: &Privileged, name: &[u8], is_directory: bool) -> Result<()> {
+    let failed = on("cover {} of '/proc'", name);
+    match files::look(proc.as_fd(), name) {
+        Ok(_) => {}
+        Err(Errno::NOENT) => return Ok(()),
+        Err(errno) => return Err(Error::of(failed, errno)),
+    }
+    let cover = if is_directory {
+        let flags = MountAttrFlags::MOUNT_ATTR_RDONLY
+            | MountAttrFlags::MOUNT_ATTR_NOSUID
+            | MountAttrFlags::MOUNT_ATTR_NODEV
+            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+        Detached::fresh(privileged, c"tmpfs", &[(c"size", b"4k")], flags)?
+    } else {
+        Detached::copy(privileged, CWD, b"/dev/null", Tighten::RDONLY).or_fail(failed)?
+    };
+    cover.attach_at(privileged, proc, name).or_fail(failed).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_hides_is_inherited_and_nothing_else_is() {
+        assert_eq!(inherited(b"rw"), b"");
+        assert_eq!(
+            inherited(b"rw,gid=30,hidepid=invisible,subset=pid"),
+            b"gid=30,hidepid=invisible,subset=pid"
+        );
+        assert_eq!(inherited(b""), b"");
+    }
+
+    #[test]
+    fn a_process_is_known_by_its_name() {
+        for (path, is) in
+            [("/1/fd", true), ("/self", true), ("self", true), ("/sys", false), ("/selfish", false)]
+        {
+            assert_eq!(is_of_a_process(path.as_bytes()), is, "{path}");
+        }
+    }
+}
