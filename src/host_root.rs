@@ -12,12 +12,13 @@ use crate::creds::Privileged;
 use crate::error::{Error, Result, on};
 use crate::files;
 use crate::host::{EMPTY, Entry, Seen, Shown, entries};
-use crate::mount::{Detached, Kind, make_entry};
+use crate::mount::{self, Detached, Kind, make_entry};
 use crate::plan::{Mount, What, components};
 use crate::sources::Prepared;
 use crate::stage::Stage;
 use crate::text::Bytes;
-use rustix::fd::AsFd;
+use core::ffi::CStr;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -59,22 +60,21 @@ impl HostRoot {
     }
 
     /// Makes it the root directory of the instance.
-    ///
-    /// What is shown is looked up while the root of this process is the caller's, so that no link leads out of that.
-    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged, attributes: u64) -> Result<()> {
-        match self.prepared {
-            Some(tree) => stage.cover(tree)?,
+    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged) -> Result<()> {
+        let old = match self.prepared {
+            Some(tree) => stage.go_into(tree)?,
             None => {
-                stage.cover_by_own()?;
+                let old = stage.go_into_own()?;
                 make(stage, self.list)?;
+                old
             }
-        }
+        };
         for entry in entries(self.list) {
-            if let Entry::Place([place @ .., _]) = entry {
-                show(stage, privileged, place, attributes)?;
+            if let Entry::Place(place) = entry {
+                show(privileged, &old, place)?;
             }
         }
-        stage.go_into_root()
+        Ok(())
     }
 }
 
@@ -135,17 +135,19 @@ fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
     EMPTY.iter().try_for_each(|name| directory(name.as_bytes()))
 }
 
-/// Shows a place of the host where it was. Not a mistake where it is gone, is a link by now, or the caller may not go
-/// there: it is then as empty as the installation made it.
-fn show(stage: &Stage<'_>, privileged: &Privileged, place: &[u8], attributes: u64) -> Result<()> {
-    let Some(name) = place.strip_prefix(b"/").filter(|name| !name.is_empty()) else { return Ok(()) };
+/// Shows a place of the host, a path with a NUL at its end, where it was. It is looked up below the old root and without
+/// any link, so that none leads elsewhere; what is mounted there has been tightened, and stays so. Not a mistake where it
+/// is gone, is a link by now, or the caller may not go there: it is then as empty as the installation made it.
+fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8]) -> Result<()> {
+    let (Ok(path), [b'/', name @ .., 0]) = (CStr::from_bytes_with_nul(place), place) else { return Ok(()) };
     let show = || {
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let dir = files::place(CWD, place, flags, ResolveFlags::NO_SYMLINKS)?;
-        Detached::copy(privileged, dir, b"", attributes)?.attach_at(privileged, stage.root(), name)
+        let rules = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
+        let dir = files::place(old.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, rules)?;
+        rustix::process::fchdir(&dir)?;
+        mount::bind_here(privileged, path)
     };
     match show() {
-        Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
-        Err(errno) => Err(Error::of(on("show {}", place), errno)),
+        Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
+        Err(errno) => Err(Error::of(on("show {}", path.to_bytes()), errno)),
     }
 }

@@ -94,6 +94,11 @@ pub fn tmpfs_on(_: &Privileged, name: &CStr, options: &Tmpfs) -> rustix::io::Res
     fresh_on(c"tmpfs", name, MountFlags::NOSUID | MountFlags::NODEV, c_string(options)?)
 }
 
+/// Binds the current directory, with all mounts in it and each as it is, on `target`. mount(2)
+pub fn bind_here(_: &Privileged, target: &CStr) -> rustix::io::Result<()> {
+    rustix::mount::mount_bind_recursive(c".", target)
+}
+
 /// Mounts a fresh devpts on `name` in the current directory. mount(2)
 pub fn devpts_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
     fresh_on(c"devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, c"ptmxmode=0666,mode=0620")

@@ -168,7 +168,7 @@ fn set_root(
 ) -> Result<()> {
     match image {
         Image::Host(root) => {
-            root.show(stage, privileged, attributes(job.plan.writable))?;
+            root.show(stage, privileged)?;
             return stage.mount_tmp();
         }
         Image::Tree(tree) => stage.change_root(tree)?,

@@ -93,24 +93,23 @@ impl<'p> Stage<'p> {
 
     // ---- the root ---------------------------------------------------------------------------
 
-    /// Attaches a tree over the root directory. It is the instance's root from here on, and this process goes into it
-    /// by [`Stage::go_into_root`]; the old one stays below, see [`host_root`](crate::host_root).
-    pub fn cover(&mut self, tree: Detached) -> Result<()> {
-        self.root = self.cover_root(tree)?;
-        Ok(())
+    /// Attaches a tree over the root directory and goes into it. Gives the old one, which stays below: see
+    /// [`host_root`](crate::host_root). Without `pivot_root(2)` no grace period of the kernel's has to be waited for.
+    pub fn go_into(&mut self, tree: Detached) -> Result<OwnedFd> {
+        let root = self.cover_root(tree)?;
+        self.make_root(root)
     }
 
     /// The same with a root directory of the instance's own, where nothing is yet.
-    pub fn cover_by_own(&mut self) -> Result<()> {
-        self.root = self.begin_own_root()?;
-        Ok(())
+    pub fn go_into_own(&mut self) -> Result<OwnedFd> {
+        let root = self.begin_own_root()?;
+        self.make_root(root)
     }
 
-    /// Makes the instance's root that of this process. Without `pivot_root(2)` no grace period of the kernel's has to
-    /// be waited for.
-    pub fn go_into_root(&self) -> Result<()> {
-        rustix::process::fchdir(&self.root).or_fail("enter the root filesystem")?;
-        rustix::process::chroot(c".").or_fail("change the root")
+    fn make_root(&mut self, root: OwnedFd) -> Result<OwnedFd> {
+        rustix::process::fchdir(&root).or_fail("enter the root filesystem")?;
+        rustix::process::chroot(c".").or_fail("change the root")?;
+        Ok(core::mem::replace(&mut self.root, root))
     }
 
     /// Puts a tree in the place of the root and lets go of the old one.
