@@ -211,16 +211,16 @@ fn a_list_that_is_not_roots_alone_shows_nothing(#[case] fault: &str) {
 /// is then the same as at that place, and a copy of it alone would show what its mounts cover.
 #[rstest]
 #[case::the_root("-m / $PREFIX/lib/selfdock/root")]
-#[case::by_a_link("-m /tmp/f $PREFIX/lib/selfdock")]
+#[case::by_a_link("-m /made/up $PREFIX/lib/selfdock")]
 fn a_prepared_root_that_a_caller_made_up_uncovers_nothing(#[case] forged: &str) {
     let changes = format!(
         "mkdir -p srv/cov home/x; echo {CANARY} > srv/cov/f; mount -t tmpfs t srv/cov; echo {CANARY} > home/x/f
-         mkdir -m 755 tmp/f; ln -s / tmp/f/root; cp .$PREFIX/lib/selfdock/root.list tmp/f; ln -s / tmp/l"
+         mkdir -p made/up; ln -s / made/up/root; cp .$PREFIX/lib/selfdock/root.list made/up; ln -s / made/root"
     );
     let script = format!(
         "for file in /srv/cov/f /home/x/f; do
-           me $SD run --root /tmp/l {forged} -- $SD run sh -c \"ls /; cat $file\"
-           me $SD run --root /tmp/l {forged} --mask /home/x -- $SD run sh -c \"cat $file\"
+           me $SD run --root /made/root {forged} -- $SD run sh -c \"ls /; cat $file\"
+           me $SD run --root /made/root {forged} --mask /home/x -- $SD run sh -c \"cat $file\"
          done"
     );
     let ran = on_a_host(&changes, &script).output();

@@ -16,6 +16,7 @@ pub fn on_a_host(changes: &str, script: &str) -> Dock {
 pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Dock {
     const HOST: &str = r#"
         set -e
+        umask 022
         mount --make-rprivate /
         mount -t tmpfs host "$AT"
         cd "$AT"
