@@ -12,9 +12,10 @@ use crate::creds::Privileged;
 use crate::error::{Error, Result, on};
 use crate::files;
 use crate::host::{EMPTY, Entry, Seen, Shown, entries};
+use crate::installation::Prepared;
 use crate::mount::{self, Detached, Kind, make_entry};
 use crate::plan::{Mount, What, components};
-use crate::sources::Prepared;
+use crate::sources::Shows;
 use crate::stage::Stage;
 use crate::text::Bytes;
 use core::ffi::CStr;
@@ -25,7 +26,7 @@ use rustix::io::Errno;
 /// What the host image is made from.
 pub struct HostRoot {
     /// The prepared root directory, if there is one that will do.
-    prepared: Option<Detached>,
+    prepared: Option<Prepared>,
     /// What to show in it.
     list: Bytes,
 }
@@ -34,15 +35,15 @@ impl HostRoot {
     /// Finds it.
     pub fn open(
         privileged: &Privileged,
-        from: Prepared,
+        from: Shows,
         mounts: &[Mount<'_>],
         program: Option<&[u8]>,
     ) -> Result<Self> {
-        let Prepared { installation: Some(installation), list: Some(list) } = from else {
+        let Shows { installation: Some(installation), list: Some(list) } = from else {
             return Ok(HostRoot { prepared: None, list: look_up() });
         };
         let mut prepared = installation.copy(privileged, b"");
-        if let Some(tree) = &prepared {
+        if let Some(Prepared { tree, .. }) = &prepared {
             let wanted = mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
             // Its own place has been prepared as well.
             let program = program.filter(|path| *path != installation.program());
@@ -59,22 +60,32 @@ impl HostRoot {
         self.prepared.is_some()
     }
 
+    /// Whether the old root stays below it.
+    pub fn keeps_the_old(&self) -> bool {
+        self.prepared.as_ref().is_some_and(|prepared| !prepared.nested)
+    }
+
     /// Makes it the root directory of the instance.
     pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged) -> Result<()> {
         let old = match self.prepared {
-            Some(tree) => stage.go_into(tree)?,
+            Some(Prepared { tree, nested }) => {
+                let root = stage.cover_root(tree)?;
+                // Level by level the roots below would become more, and each mount takes its time.
+                stage.go_into(root, nested)?
+            }
             None => {
-                let old = stage.go_into_own()?;
+                let root = stage.begin_own_root()?;
+                let old = stage.go_into(root, true)?;
                 make(stage, self.list)?;
                 old
             }
         };
         for entry in entries(self.list) {
             if let Entry::Place(place) = entry {
-                show(privileged, &old, place)?;
+                show(privileged, &old.dir, place)?;
             }
         }
-        Ok(())
+        stage.let_go(old)
     }
 }
 
@@ -135,9 +146,9 @@ fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
     EMPTY.iter().try_for_each(|name| directory(name.as_bytes()))
 }
 
-/// Shows a place of the host, a path with a NUL at its end, where it was. It is looked up below the old root and without
-/// any link, so that none leads elsewhere; what is mounted there has been tightened, and stays so. Not a mistake where it
-/// is gone, is a link by now, or the caller may not go there: it is then as empty as the installation made it.
+/// Shows a place of the host, a path with a NUL at its end, where it was. It is looked up below the old root, without
+/// any link, so that none leads elsewhere; what is mounted there has been tightened, and stays so. Not a mistake where
+/// it is gone, is a link by now, or the caller may not go there: it is then as empty as the installation made it.
 fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8]) -> Result<()> {
     let (Ok(path), [b'/', name @ .., 0]) = (CStr::from_bytes_with_nul(place), place) else { return Ok(()) };
     let show = || {

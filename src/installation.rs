@@ -59,13 +59,14 @@ impl Installation {
 
     /// A copy of the prepared root directory, or of its `/dev`, without what may be mounted there. It must be root's,
     /// and writable to nobody else.
-    pub fn copy(self, privileged: &Privileged, part: &[u8]) -> Option<Detached> {
+    pub fn copy(self, privileged: &Privileged, part: &[u8]) -> Option<Prepared> {
         let dir = open(self.root(part))?;
         if !is_roots(&rustix::fs::fstat(&dir).ok()?) {
             return None;
         }
         if takes_devices(&dir) {
-            return Detached::copy_one(privileged, dir, b"", DEVICE).ok();
+            let tree = Detached::copy_one(privileged, dir, b"", DEVICE).ok()?;
+            return Some(Prepared { tree, nested: false });
         }
         // Seen from inside of an instance, where devices do not work on it. They do on the outer one's own. It must be
         // the same directory; and a mount on which devices work, as a caller can show another at that place, and what
@@ -77,8 +78,17 @@ impl Installation {
         if !is_same || !takes_devices(&outer) || !DEVICES.iter().all(|(name, ..)| is_free(name)) {
             return None;
         }
-        Detached::copy_one(privileged, outer, b"", DEVICE).ok()
+        let tree = Detached::copy_one(privileged, outer, b"", DEVICE).ok()?;
+        Some(Prepared { tree, nested: true })
     }
+}
+
+/// A copy of what an installation has prepared.
+pub struct Prepared {
+    /// The copy.
+    pub tree: Detached,
+    /// It is of an outer instance's.
+    pub nested: bool,
 }
 
 /// A directory, to which no link leads.

@@ -11,7 +11,7 @@ use crate::installation::Installation;
 use crate::keeper::{Keeper, Shared};
 use crate::report::Report;
 use crate::sandbox::{self, Job, OwnFile, Program, own_mount};
-use crate::sources::Prepared;
+use crate::sources::Shows;
 use crate::supervise::{self, End, Outcome, Watch};
 use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, new, signal};
 use crate::text::{Bytes, decimal};
@@ -100,7 +100,7 @@ fn run(
     let cwd = current_directory();
     let plan = plan::make(request, cwd)?;
     let installation = Installation::of_this_program();
-    let read = || (open_files(request), Prepared::read(installation, &plan.root));
+    let read = || (open_files(request), Shows::read(installation, &plan.root));
     let (opened, prepared) = with_signals(signals, read)?;
     let (containment, care) = opened?;
     let by_its_path = |installation: &Installation| {

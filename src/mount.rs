@@ -68,6 +68,7 @@ impl Detached {
     }
 
     /// Attaches it on the entry `name` of a directory that only selfdock can change.
+    #[inline(never)]
     pub fn attach_at(self, _: &Privileged, dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
         move_tree(self.0.as_fd(), dir.as_fd(), name)?;
         Ok(self.0)

@@ -12,7 +12,7 @@ use crate::launch::explain;
 use crate::mount::{Detached, Identity, Kind, attributes, find, identity};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
 use crate::procfs::Hidden;
-use crate::sources::{Image, Prepared, Sources};
+use crate::sources::{Image, Shows, Sources};
 use crate::stage::{Stage, open_in};
 use crate::sys::{self, Reach, Tighten, new};
 use crate::text::Bytes;
@@ -30,7 +30,7 @@ pub struct Job<'a> {
     /// What to run in the end, and where.
     pub command: Command<'a>,
     /// What an installation has prepared.
-    pub prepared: Prepared,
+    pub prepared: Shows,
     /// selfdock itself, to work inside as well.
     pub program: Option<OwnFile>,
     /// A host name to set.

@@ -47,18 +47,18 @@ pub enum Image {
 
 /// What an installation has prepared, as far as it is read before anything is raised.
 #[derive(Clone, Copy, Default)]
-pub struct Prepared {
+pub struct Shows {
     /// The installation.
     pub installation: Option<Installation>,
     /// What it shows of the host.
     pub list: Option<Bytes>,
 }
 
-impl Prepared {
+impl Shows {
     /// Reads it. To be done with no capability in effect.
     pub fn read(installation: Option<Installation>, root: &Root<'_>) -> Self {
         let list = installation.filter(|_| *root == Root::Host).and_then(Installation::list);
-        Prepared { installation, list }
+        Shows { installation, list }
     }
 }
 
@@ -68,7 +68,8 @@ pub struct Sources {
     pub here: Option<Identity>,
     /// A procfs of the instance's PID namespace, where it cannot be mounted in its place later: in
     /// another root filesystem, whose /proc need not be open to the caller; and in unprivileged
-    /// mode, where the kernel gives one to a user namespace only while another can be seen.
+    /// mode, where the kernel gives one to a user namespace only while another can be seen; which may be
+    /// the caller's own namespace, too.
     /// `mount_too_revealing()`, fs/namespace.c.
     pub proc: Option<Detached>,
     /// What the caller's hides.
@@ -90,7 +91,7 @@ pub struct Sources {
 
 impl Sources {
     /// Opens them, or ends the process.
-    pub fn open(plan: &Plan<'_>, from: Prepared, program: Option<&[u8]>, privileged: &Privileged) -> Self {
+    pub fn open(plan: &Plan<'_>, from: Shows, program: Option<&[u8]>, privileged: &Privileged) -> Self {
         let here = files::which(b".").ok();
         let mut trees = Vec::with_capacity(plan.mounts.len());
         for mount in &plan.mounts {
@@ -105,7 +106,8 @@ impl Sources {
         let is_shown = plan.root == Root::Host && from.installation.is_some();
         let second = if is_shown { None } else { program.and_then(|path| open_second(path, privileged)) };
         let names = names::open(plan, privileged).or_end();
-        let early = privileged.in_own_namespace || plan.root != Root::Host;
+        let early =
+            privileged.in_own_namespace || !matches!(&image, Image::Host(root) if root.keeps_the_old());
         let hidden = Hidden::look(privileged).or_end();
         let proc = if early { Some(hidden.fresh(privileged).or_end()) } else { None };
         Sources { here, proc, hidden, image, trees, dev, devices, second, names }
@@ -142,14 +144,14 @@ fn open_dev(image: &Image, installation: Option<Installation>, privileged: &Priv
         _ => {}
     }
     match installation.and_then(|installation| installation.copy(privileged, b"/dev")) {
-        Some(tree) => Ok(Dev::Prepared(tree)),
+        Some(prepared) => Ok(Dev::Prepared(prepared.tree)),
         None => usual_devices(privileged).map(Dev::Assembled),
     }
 }
 
 fn open_image(
     plan: &Plan<'_>,
-    from: Prepared,
+    from: Shows,
     program: Option<&[u8]>,
     privileged: &Privileged,
 ) -> Result<Image> {

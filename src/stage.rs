@@ -37,6 +37,13 @@ pub struct Layer {
     pub attributes: u64,
 }
 
+/// The root directory that was.
+pub struct Old {
+    /// It.
+    pub dir: OwnedFd,
+    exchanged: bool,
+}
+
 /// Covers and texts can neither be written nor executed.
 const INERT: u64 = Tighten::RDONLY | Tighten::NOEXEC;
 
@@ -93,23 +100,33 @@ impl<'p> Stage<'p> {
 
     // ---- the root ---------------------------------------------------------------------------
 
-    /// Attaches a tree over the root directory and goes into it. Gives the old one, which stays below: see
-    /// [`host_root`](crate::host_root). Without `pivot_root(2)` no grace period of the kernel's has to be waited for.
-    pub fn go_into(&mut self, tree: Detached) -> Result<OwnedFd> {
-        let root = self.cover_root(tree)?;
-        self.make_root(root)
+    /// Goes into a root directory that covers the old one. That stays below: see [`host_root`](crate::host_root);
+    /// or it is exchanged, so that [`Stage::let_go`] ends it, which costs a grace period of the kernel's. It cannot be
+    /// if it is the initramfs. `pivot_root(2)`, notes
+    pub fn go_into(&mut self, root: OwnedFd, exchange: bool) -> Result<Old> {
+        let failed = "change the root";
+        rustix::process::fchdir(&root).or_fail(failed)?;
+        let pivoted = if exchange { rustix::process::pivot_root(c".", c".") } else { Err(Errno::INVAL) };
+        let exchanged = pivoted != Err(Errno::INVAL);
+        if exchanged { pivoted } else { rustix::process::chroot(c".") }.or_fail(failed)?;
+        Ok(Old { dir: core::mem::replace(&mut self.root, root), exchanged })
     }
 
-    /// The same with a root directory of the instance's own, where nothing is yet.
-    pub fn go_into_own(&mut self) -> Result<OwnedFd> {
-        let root = self.begin_own_root()?;
-        self.make_root(root)
+    /// Lets go of the old root, if it can be.
+    pub fn let_go(&mut self, old: Old) -> Result<()> {
+        let failed = "let go of the old root";
+        // It was in the old one.
+        self.cover = None;
+        if old.exchanged {
+            rustix::process::fchdir(old.dir).or_fail(failed)?;
+            rustix::mount::unmount(c".", rustix::mount::UnmountFlags::DETACH).or_fail(failed)?;
+        }
+        Ok(())
     }
 
-    fn make_root(&mut self, root: OwnedFd) -> Result<OwnedFd> {
-        rustix::process::fchdir(&root).or_fail("enter the root filesystem")?;
-        rustix::process::chroot(c".").or_fail("change the root")?;
-        Ok(core::mem::replace(&mut self.root, root))
+    /// Attaches a tree over the root directory, where it shows after [`Stage::go_into`].
+    pub fn cover_root(&self, tree: Detached) -> Result<OwnedFd> {
+        tree.attach_at(self.privileged, CWD, b"/").or_fail("attach the root filesystem")
     }
 
     /// Puts a tree in the place of the root and lets go of the old one.
@@ -118,21 +135,9 @@ impl<'p> Stage<'p> {
         self.leave_old_root(root)
     }
 
-    /// Attaches a tree over the root directory, where it shows after `leave_old_root`.
-    fn cover_root(&self, tree: Detached) -> Result<OwnedFd> {
-        tree.attach_at(self.privileged, CWD, b"/").or_fail("attach the root filesystem")
-    }
-
-    /// Makes `root`, attached over the old one, the root directory. `pivot_root(2)`, notes.
     fn leave_old_root(&mut self, root: OwnedFd) -> Result<()> {
-        rustix::process::fchdir(&root).or_fail("enter the root filesystem")?;
-        rustix::process::pivot_root(c".", c".").or_fail("change the root")?;
-        rustix::mount::unmount(c".", rustix::mount::UnmountFlags::DETACH)
-            .or_fail("let go of the old root")?;
-        self.root = root;
-        // It was in the old one.
-        self.cover = None;
-        Ok(())
+        let old = self.go_into(root, true)?;
+        self.let_go(old)
     }
 
     /// Where one of the names is missing in the root directory, gives the instance a root
@@ -169,7 +174,7 @@ impl<'p> Stage<'p> {
     }
 
     /// Attaches a root directory of the instance's own over the old one.
-    fn begin_own_root(&mut self) -> Result<OwnedFd> {
+    pub fn begin_own_root(&mut self) -> Result<OwnedFd> {
         let root = self.cover_root(Detached::tmpfs(self.privileged, &PIECES)?)?;
         self.own.push(identity(&root).or_fail("look at the root directory")?.0);
         self.unfinished.push(again(&root)?);

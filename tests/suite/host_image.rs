@@ -158,18 +158,9 @@ fn nothing_leads_to_the_hosts_root(
     assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY));
 }
 
-/// What is mounted on the host is told by no list, and by the call for it (statmount(2)) to nobody without privilege in
-/// the user namespace that made the mounts.
-#[rstest]
-fn the_mounts_of_the_host_are_not_told(#[values("", "unshare -Ur")] wrapper: &str) {
-    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
-    assert_eq!(table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count(), 1, "{table}");
-    for dir in ["/sys", "/home", "/run", "/boot", "/mnt"] {
-        assert!(!table.contains(&format!(" {dir} ")) && !table.contains(&format!(" {dir}/")), "{table}");
-    }
-    // For each mount of this namespace that listmount(2) tells of, and those with numbers before: what statmount(2)
-    // says of its mount point.
-    let script = r#"
+/// For each mount of this namespace that listmount(2) tells of, and those with numbers before: how many there are, and
+/// of how many statmount(2) tells.
+const TELL: &str = r#"
 import ctypes, struct
 c = ctypes.CDLL(None, use_errno=True)
 room = ctypes.create_string_buffer(8 * 512)
@@ -183,7 +174,29 @@ for mount in sorted(set(ids + [i - n for i in ids for n in range(64)])):
         seen += 1
 print(len(ids), seen)
 "#;
-    let ran = Dock::run(wrapper.split_whitespace().map(Into::into)).arg("python3").arg("-c").arg(script).ok();
+
+/// Each level would have the roots of all others below its own, and every mount takes its time.
+#[test]
+fn a_nested_instance_lets_go_of_the_root_that_was() {
+    let below = |depth| {
+        let words = args!["unshare", "-Urm", "python3", "-c", TELL];
+        let seen = Dock::run(crate::support::nested(depth, words)).ok();
+        let (own, all) = seen.split_once(' ').unwrap();
+        all.parse::<u32>().unwrap() - own.parse::<u32>().unwrap()
+    };
+    assert_eq!((below(1), below(3)), (below(0), below(0)));
+}
+
+/// What is mounted on the host is told by no list, and by the call for it (statmount(2)) to nobody without privilege in
+/// the user namespace that made the mounts.
+#[rstest]
+fn the_mounts_of_the_host_are_not_told(#[values("", "unshare -Ur")] wrapper: &str) {
+    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
+    assert_eq!(table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count(), 1, "{table}");
+    for dir in ["/sys", "/home", "/run", "/boot", "/mnt"] {
+        assert!(!table.contains(&format!(" {dir} ")) && !table.contains(&format!(" {dir}/")), "{table}");
+    }
+    let ran = Dock::run(wrapper.split_whitespace().map(Into::into)).arg("python3").arg("-c").arg(TELL).ok();
     let own = table.lines().count();
     // A kernel before 6.8 tells nothing at all.
     assert!(ran == "0 0" || ran == format!("{own} {own}"), "{own} mounts are its own, and told: {ran}");

@@ -13,7 +13,7 @@ const WRITE: u32 = 2;
 /// Tag of a dynamic entry that names a shared library.
 const NEEDED: u64 = 1;
 /// Smallest size that is too large for what is set-uid.
-pub const TOO_LARGE: usize = 128_000;
+pub const TOO_LARGE: usize = 128 << 10;
 
 struct Segment {
     kind: u32,
