@@ -69,6 +69,8 @@ pub struct Request<'a> {
     pub limits: Vec<(&'static str, Option<u64>)>,
     /// `--report`
     pub report: Option<&'a [u8]>,
+    /// Without a report the status is not the command's.
+    pub report_required: bool,
     /// CMD and its arguments; empty for a shell.
     pub command: Vec<&'a [u8]>,
 }
@@ -192,6 +194,7 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Syntax, first: &'a [u8], second: &'a [u8
         Id::NoUserns => r.no_user_namespaces = true,
         Id::Timeout => r.timeout = Some(duration(first)?),
         Id::Rlimit => r.limits.push(limit(first)?),
+        Id::ReportRequired => r.report_required = true,
         Id::Report => once(&mut r.report, opt, first)?,
         Id::Help | Id::Version => {}
     }

@@ -5,7 +5,7 @@ use crate::text::{Bytes, decimal, digits, join};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use rustix::io::Errno;
 
 /// selfdock could not do its part; the command did not run.
@@ -187,12 +187,19 @@ impl Error {
         if !first_to_report() {
             return self.0.status;
         }
-        say(crate::sys::standard(2), join(&[b"selfdock: ", self.message(), b"\n"]));
+        let message = self.message();
+        TOLD.store(Box::leak(Box::new(message)), Ordering::Release);
+        say(crate::sys::standard(2), join(&[b"selfdock: ", message, b"\n"]));
+        self.0.status
+    }
+
+    /// The exit status that says so.
+    pub fn exit_status(&self) -> u8 {
         self.0.status
     }
 
     /// What is shown.
-    fn message(&self) -> Bytes {
+    pub fn message(&self) -> Bytes {
         let reason = match self.0.reason {
             Reason::Errno(errno) => explained(errno),
             Reason::Words(why) => why.as_bytes(),
@@ -201,6 +208,14 @@ impl Error {
         let hint = self.0.hint.unwrap_or_default().as_bytes();
         join(&[self.0.what, before(b": ", reason), reason, before(b"; ", hint), hint])
     }
+}
+
+/// What was shown, by whatever process of selfdock's that shares this memory.
+static TOLD: AtomicPtr<Bytes> = AtomicPtr::new(core::ptr::null_mut());
+
+/// The message that was shown, if one was.
+pub fn told() -> Option<Bytes> {
+    crate::sys::pointee(&TOLD)
 }
 
 impl fmt::Display for Error {

@@ -6,18 +6,19 @@ use crate::command::Command;
 use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::enter::{self, Join};
-use crate::error::{Error, OrEnd, OrFail, Result, on, say};
+use crate::error::{self, Error, OrEnd, OrFail, Result, on, say};
 use crate::installation::Installation;
 use crate::keeper::{Keeper, Shared};
 use crate::report::Report;
 use crate::sandbox::{self, Job, OwnFile, Program, own_mount};
 use crate::sources::Shows;
-use crate::supervise::{self, End, Outcome, Watch};
-use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, new, signal};
+use crate::supervise::{self, Cause, End, Outcome, Watch};
+use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, Usage, new, signal};
 use crate::text::{Bytes, decimal};
 use crate::{files, handover, plan, process};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use core::cell::Cell;
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, getpid, getppid};
@@ -128,7 +129,7 @@ fn run(
         Some(privilege) => Some(privilege.raise(need)?),
         None => None,
     };
-    launch(job, installed, privileged, need, &care)
+    care.tell_of_none(launch(job, installed, privileged, need, &care))
 }
 
 /// Does something with the caller's signals: what is opened to be read or written may be in a file system that does
@@ -149,12 +150,22 @@ fn open_files(request: &Request<'_>) -> Result<(Containment, Care)> {
 struct Care {
     timeout: Option<Moment>,
     report: Option<Report>,
+    /// Without a report the status is not the command's.
+    required: bool,
+    /// It was written, or tried.
+    told: Cell<bool>,
 }
 
 impl Care {
     fn new(request: &Request<'_>) -> Result<Self> {
-        let report = request.report.map(Report::open).transpose()?;
-        Ok(Care { timeout: request.timeout, report })
+        let open = |target| Report::open(target, request.report_required);
+        let report = request.report.map(open).transpose()?;
+        Ok(Care {
+            timeout: request.timeout,
+            report,
+            required: request.report_required,
+            told: Cell::new(false),
+        })
     }
 
     /// Waits for a command that was just started.
@@ -167,21 +178,43 @@ impl Care {
         if self.report.is_some() { sys::now().or_fail("read the clock") } else { Ok(Moment::default()) }
     }
 
-    /// Tells of the end, and of what failed after it. The status is the command's all the same: a
-    /// command can spoil a report, and must not hide how it ended.
-    fn tell(&self, outcome: &Outcome, started: Moment, ended: Result<()>) -> End {
-        let report =
-            |report: &Report| report.write(outcome, sys::now().or_fail("read the clock")?.minus(started));
-        let told = self.report.as_ref().map_or(Ok(()), report);
-        if let Err(error) = ended.and(told) {
-            error.report();
+    /// Tells of the end, and of what failed after it. The status is the command's all the same, unless a report is
+    /// required: a command can spoil one, and must not hide how it ended.
+    fn tell(&self, outcome: &Outcome, started: Moment, ended: Result<()>) -> Result<End> {
+        self.told.set(true);
+        let report = |report: &Report| {
+            let wall = sys::now().or_fail("read the clock")?.minus(started);
+            // Where the command could not be executed, its process has said why.
+            report.write(outcome, wall, error::told())
+        };
+        match self.report.as_ref().map_or(Ok(()), report) {
+            Err(error) if self.required => return Err(error),
+            told => {
+                if let Err(error) = ended.and(told) {
+                    error.report();
+                }
+            }
         }
-        outcome.end
+        Ok(outcome.end)
+    }
+
+    /// Tells that the command never ran, if nothing was told yet.
+    fn tell_of_none(&self, ended: Result<End>) -> Result<End> {
+        let Some(report) = self.report.as_ref().filter(|_| !self.told.get()) else { return ended };
+        let (end, why) = match &ended {
+            Ok(end) => (*end, error::told().unwrap_or(b"it was ended before the command was started")),
+            Err(error) => (End::Exit(error.exit_status()), error.message()),
+        };
+        let outcome = Outcome { end, cause: Cause::Command, usage: Usage::default() };
+        match report.write(&outcome, Moment::default(), Some(why)) {
+            Err(error) if ended.is_ok() => Err(error),
+            _ => ended,
+        }
     }
 
     /// The descriptors that it needs.
     fn descriptors(&self) -> Vec<u32> {
-        self.report.iter().map(|report| report.fd().as_raw_fd().unsigned_abs()).collect()
+        self.report.iter().flat_map(Report::descriptors).collect()
     }
 }
 
@@ -238,7 +271,7 @@ fn launch(
             (end, _) => Ok(end),
         };
     }
-    Ok(care.tell(&outcome, started, kept.map(drop)))
+    care.tell(&outcome, started, kept.map(drop))
 }
 
 /// A signal to the process group that came before there was a command did not reach it, though the
@@ -316,7 +349,7 @@ fn enter(
     sandbox::close_descriptors(&care.descriptors())?;
     let outcome = care.supervise(child, &witness, false, containment.jobs)?;
     let ended = witness.end().map(drop);
-    Ok(care.tell(&outcome, started, ended))
+    care.tell(&outcome, started, ended)
 }
 
 /// An ignored SIGCHLD would be inherited, and the exit status lost.

@@ -93,6 +93,7 @@ pub enum Id {
     Abstract,
     NoUserns,
     Report,
+    ReportRequired,
     Timeout,
     Rlimit,
     Json,
@@ -188,6 +189,8 @@ pub const OPTIONS: &[Opt] = &[
           help: "lower a limit of setrlimit(2), like nofile=64", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::Report, short: None, long: "report", values: &[("FILE|FD", Complete::File)],
           help: "when CMD has ended, write what it used as JSON", group: Group::Process, verbs: RUN | BUILD | ENTER },
+    Opt { id: Id::ReportRequired, short: None, long: "report-required", values: &[],
+          help: "fail if the report cannot be written", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::Net, short: Some('n'), long: "net", values: &[("none|host", Complete::Words(&["none", "host"]))],
           help: "none: a network of its own with only loopback", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::Hostname, short: None, long: "hostname", values: &[("NAME", Complete::Nothing)],
@@ -262,6 +265,5 @@ pub const ALIASES: &[(&str, Id)] = &[("rootfs", Id::Root)];
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("selfdock run sh", "a shell that can change nothing"),
     ("selfdock run -H make", "build here; nothing else is writable"),
-    ("selfdock -v /mnt/data /mnt/data run sh", "with a volume"),
     ("selfdock --root /mnt/debian run sh", "in another root filesystem"),
 ];

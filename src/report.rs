@@ -3,77 +3,129 @@
 
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
+use crate::mount;
 use crate::process::shown;
 use crate::supervise::{Cause, End, Outcome};
 use crate::sys::Moment;
 use crate::text::{Bytes, c_string, decimal, digits, join, number};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, CWD, OFlags};
+use alloc::vec::Vec;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags};
+use rustix::io::Errno;
 use rustix::process::getpid;
 
-/// Where it goes. A file is opened as the caller before the command starts: its directory,
-/// since the file appears there at the end, in place of an older one.
+/// Where it goes: opened as the caller before the command starts.
 pub enum Report {
-    /// An open descriptor of the caller's.
-    Descriptor(OwnedFd),
-    /// A directory and the name in it.
-    File(OwnedFd, Bytes),
+    /// What was there already and is no regular file, or a descriptor of the caller's: it is written to.
+    Open(OwnedFd),
+    /// A new file, in the place of an older one, which is gone: its directory, its name, and itself. The command can
+    /// write to it, take it away or put another there, and at the end it is selfdock's all the same. Where there is no
+    /// room for it, there may be at the end.
+    File(OwnedFd, Bytes, Option<OwnedFd>),
 }
 
 impl Report {
-    /// From the value of the option: a number is a descriptor.
-    pub fn open(target: &[u8]) -> Result<Self> {
+    /// From the value of the option: a number is a descriptor. One that is required must have room.
+    pub fn open(target: &[u8], required: bool) -> Result<Self> {
         let failed = on("report to {}", target);
         if target.iter().all(u8::is_ascii_digit) {
             let fd = number(target, 10).and_then(|fd| u32::try_from(fd).ok());
             let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor, nor a file name"))?;
-            return crate::sys::duplicate(fd).or_fail(failed).map(Report::Descriptor);
+            let fd = crate::sys::duplicate(fd).or_fail(failed)?;
+            let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
+            // What has no type is selfdock's own, in the place of one that the caller has closed.
+            if FileType::from_raw_mode(stat.st_mode) == FileType::Unknown {
+                return Err(Error::of(failed, Errno::BADF));
+            }
+            return Ok(Report::Open(fd));
         }
-        let (dir, name) = match target.iter().rposition(|b| *b == b'/') {
+        let (above, name) = match target.iter().rposition(|b| *b == b'/') {
             Some(at) => (&target[..=at], &target[at + 1..]),
             None => (&b"."[..], target),
         };
         if name.is_empty() || name == b"." || name == b".." {
             return Err(Error::refused(failed, "not the name of a file"));
         }
-        let dir = files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-        rustix::fs::accessat(&dir, c".", Access::WRITE_OK, AtFlags::empty()).or_fail(failed)?;
-        Ok(Report::File(dir, join(&[name])))
+        let dir = files::open(CWD, above, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+        match files::look(dir.as_fd(), name) {
+            Ok(old) if !FileType::from_raw_mode(old.st_mode).is_file() => {
+                let fd = files::open(dir.as_fd(), name, TO.union(OFlags::APPEND)).or_fail(failed)?;
+                let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
+                // A link to a file is one, but for the links to what is open already.
+                let is_open = above.starts_with(b"/dev/") || above.starts_with(b"/proc/");
+                if FileType::from_raw_mode(stat.st_mode).is_file() && !is_open {
+                    rustix::fs::ftruncate(&fd, 0).or_fail(failed)?;
+                }
+                return Ok(Report::Open(fd));
+            }
+            Ok(_) => remove(&dir, name).or_fail(failed)?,
+            Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::of(failed, errno)),
+        }
+        let file = match files::open(dir.as_fd(), name, NEW) {
+            Err(Errno::NOSPC | Errno::DQUOT) if !required => None,
+            other => Some(other.or_fail(failed)?),
+        };
+        Ok(Report::File(dir, join(&[name]), file))
     }
 
-    /// Its descriptor.
-    pub fn fd(&self) -> BorrowedFd<'_> {
+    /// Its descriptors.
+    pub fn descriptors(&self) -> Vec<u32> {
+        let number = |fd: &OwnedFd| fd.as_raw_fd().unsigned_abs();
         match self {
-            Report::Descriptor(fd) | Report::File(fd, _) => fd.as_fd(),
+            Report::Open(fd) => alloc::vec![number(fd)],
+            Report::File(dir, _, file) => file.iter().chain([dir]).map(number).collect(),
         }
     }
 
-    /// Writes it.
+    /// Writes it: whole, or nothing of it. `error` is why the command never ran.
     // Out of line: few runs have a report, and all would have its frame.
     #[inline(never)]
-    pub fn write(&self, outcome: &Outcome, wall: Moment) -> Result<()> {
-        let text = json(outcome, wall);
+    pub fn write(&self, outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Result<()> {
+        let text = json(outcome, wall, error);
         match self {
-            Report::Descriptor(fd) => files::write(fd.as_fd(), text).or_fail("write the report"),
-            Report::File(dir, name) => {
-                // A name of our own beside it, and then a rename: no reader sees half of it.
-                let own = join(&[b".selfdock-report.", shown(getpid())]);
-                replace(dir, own, name, text).or_fail(on("write the report {}", name)).inspect_err(|_| {
-                    let _ = c_string(own).and_then(|own| rustix::fs::unlinkat(dir, own, AtFlags::empty()));
-                })
+            Report::Open(fd) => files::write(fd.as_fd(), text).or_fail("write the report"),
+            Report::File(dir, name, file) => {
+                let named = files::look(dir.as_fd(), name).map(|stat| (stat.st_dev, stat.st_ino));
+                let written = match file {
+                    Some(file) if named.is_ok() && named == mount::identity(file) => fill(file, text),
+                    _ => replace(dir, name, text),
+                };
+                written.or_fail(on("write the report {}", name))
             }
         }
     }
 }
 
-fn replace(dir: &OwnedFd, own: &[u8], name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    let file = files::open(dir.as_fd(), own, flags)?;
-    files::write(file.as_fd(), text)?;
-    rustix::fs::renameat(dir, c_string(own)?, dir, c_string(name)?)
+const TO: OFlags = OFlags::WRONLY.union(OFlags::NOCTTY);
+const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
+
+fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+    rustix::fs::unlinkat(dir, c_string(name)?, AtFlags::empty())
 }
 
-fn json(outcome: &Outcome, wall: Moment) -> Bytes {
+/// What the command wrote to the file is gone; and so is the rest of what cannot be written whole.
+fn fill(file: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
+    rustix::fs::ftruncate(file, 0)?;
+    files::write(file.as_fd(), text).inspect_err(|_| {
+        let _ = rustix::fs::ftruncate(file, 0);
+    })
+}
+
+/// A name of our own beside it, and then a rename: no reader sees half of it.
+fn replace(dir: &OwnedFd, name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
+    let own = join(&[b".selfdock-report.", shown(getpid())]);
+    let write = || {
+        let file = files::open(dir.as_fd(), own, NEW)?;
+        files::write(file.as_fd(), text)?;
+        rustix::fs::renameat(dir, c_string(own)?, dir, c_string(name)?)
+    };
+    write().inspect_err(|_| {
+        let _ = remove(dir, own);
+    })
+}
+
+fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
     let usage = &outcome.usage;
     let count = |number: i64| decimal(number.unsigned_abs());
     let seconds =
@@ -92,6 +144,9 @@ fn json(outcome: &Outcome, wall: Moment) -> Bytes {
         let comma: Bytes = if text.len() > 1 { b"," } else { b"" };
         text = join(&[text, comma, b"\"", name.as_bytes(), b"\":", value]);
     };
+    add("version", b"1");
+    add("started", if error.is_some() { b"false" } else { b"true" });
+    add("error", error.map_or(b"null", |text| join(&[b"\"", escaped(text), b"\""])));
     add("exit", exit);
     add("signal", signal);
     add("ended_by", by);
@@ -106,6 +161,18 @@ fn json(outcome: &Outcome, wall: Moment) -> Bytes {
     join(&[text, b"}\n"])
 }
 
+/// A message, of which every byte can be printed, within a string of JSON.
+fn escaped(text: &[u8]) -> Bytes {
+    let mut all = Vec::with_capacity(text.len());
+    for byte in text {
+        if matches!(byte, b'"' | b'\\') {
+            all.push(b'\\');
+        }
+        all.push(*byte);
+    }
+    all.leak()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,15 +182,16 @@ mod tests {
     fn the_report_is_one_line_of_json() {
         let usage = Usage { user: [1, 5], peak: 7, ..Usage::default() };
         let outcome = Outcome { end: End::Signal(9), cause: Cause::Timeout, usage };
-        let text = json(&outcome, Moment { seconds: 2, nanoseconds: 345_678 });
+        let text = json(&outcome, Moment { seconds: 2, nanoseconds: 345_678 }, None);
         let text = core::str::from_utf8(text).unwrap();
-        assert!(
-            text.starts_with(
-                "{\"exit\":null,\"signal\":9,\"ended_by\":\"timeout\",\"wall_seconds\":2.000345,"
-            )
-        );
+        let start =
+            r#"{"version":1,"started":true,"error":null,"exit":null,"signal":9,"ended_by":"timeout","#;
+        assert!(text.starts_with(start) && text.contains("\"wall_seconds\":2.000345,"));
         assert!(
             text.contains("\"user_seconds\":1.000005,") && text.ends_with("}\n") && text.lines().count() == 1
         );
+        let text = json(&outcome, Moment::default(), Some(b"run 'a\"b\\n': no"));
+        let start = br#"{"version":1,"started":false,"error":"run 'a\"b\\n': no","exit""#;
+        assert!(text.starts_with(start));
     }
 }

@@ -314,6 +314,12 @@ pub fn prefix() -> &'static [u8] {
     prefix.leak()
 }
 
+/// What was stored there for good, if anything was.
+pub fn pointee<T: Copy + Sync + 'static>(place: &core::sync::atomic::AtomicPtr<T>) -> Option<T> {
+    // SAFETY: what is stored is null, or from a box that was leaked, and never changed after it was stored.
+    unsafe { place.load(Ordering::Acquire).as_ref().copied() }
+}
+
 // ---- memory --------------------------------------------------------------------------------
 
 /// A bump allocator: memory is taken and never given back, since the process is short-lived

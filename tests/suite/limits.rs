@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, scratch};
+use crate::support::{Dock, args, on_a_host, scratch};
 use rstest::rstest;
 use std::fs;
 
@@ -110,5 +110,108 @@ fn a_report_is_written_whole_or_not_at_all() {
     let mut instance = Dock::run(args!["--report", &file, "cat"]).spawn().that_repeats();
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();
-    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    // It was made before the command started, and nothing was written.
+    assert_eq!(fs::read_to_string(&file).unwrap(), "");
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
+#[rstest]
+#[case::no_such_command("no-such-command", "127", "no-such-command")]
+#[case::no_program("/etc/passwd", "126", "EACCES")]
+#[case::no_instance("-m /usr /etc/passwd true", "125", "cannot be bound on a file")]
+#[case::no_source("-m /no/such /mnt true", "125", "/no/such")]
+fn the_report_says_why_a_command_never_started(
+    #[case] words: &str,
+    #[case] exit: &str,
+    #[case] why: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let dir = scratch();
+    let file = dir.path().join("report");
+    fs::write(&file, "older").unwrap();
+    let words = mode.split_whitespace().chain(words.split(' ')).map(Into::into);
+    Dock::run(args!["--report", &file].into_iter().chain(words)).output();
+    let report = fs::read_to_string(&file).unwrap();
+    let seen = ["version", "started", "exit"].map(|name| field(&report, name));
+    assert_eq!(seen, ["1", "False", exit], "{report}");
+    assert!(field(&report, "error").contains(why), "{report}");
+}
+
+/// R1. What a command does to a report that is in a volume.
+#[rstest]
+#[case::write("echo forged > r")]
+#[case::write_and_close_the_directory("echo forged > r; chmod 555 .")]
+#[case::append_and_take_the_right("echo forged >> r; chmod 0 r")]
+#[case::replace("echo forged > x; mv x r")]
+#[case::take_away("rm r")]
+#[case::another_name("ln r x; echo forged > x")]
+#[case::a_link("echo forged > x; ln -sf x r")]
+#[case::a_fifo("rm r; mkfifo r")]
+#[case::a_writer_that_stays("(while echo forged >> r; do :; done) & sleep 0.1")]
+#[case::nothing("test ! -s r || exit 9")]
+fn a_report_cannot_be_forged(#[case] script: &str) {
+    let dir = scratch();
+    let file = dir.path().join("r");
+    fs::write(&file, "older").unwrap();
+    let ran = Dock::run(args!["-H", "--report", "r"]).current_dir(dir.path()).sh(format!("{script}; exit 7"));
+    let ran = ran.output().exits(7);
+    assert_eq!(ran.stderr, "");
+    Dock::program(args!["chmod", "-R", "u+rwX", dir.path()]).ok();
+    let report = fs::read_to_string(&file).unwrap();
+    assert!(!report.contains("forged") && report.lines().count() == 1, "{report}");
+    assert_eq!(field(&report, "exit"), "7");
+}
+
+/// R1.
+#[test]
+fn a_report_that_is_kept_from_being_written_does_not_hide_how_a_command_ended() {
+    for (required, status) in [(None, 7), (Some("--report-required"), 125)] {
+        let dir = scratch();
+        let options = args!["-H", "--report", "r"].into_iter().chain(required.map(Into::into));
+        let run = Dock::run(options).current_dir(dir.path()).sh("rm r; mkdir -p r/x; exit 7");
+        let ran = run.output().exits(status);
+        assert!(ran.stderr.contains("write the report 'r'"), "{}", ran.stderr);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}
+
+/// R1. Only a regular file is replaced.
+#[rstest]
+#[case::a_device("", "/dev/null", "test -c /dev/null")]
+#[case::a_fifo("mkfifo -m 666 fifo; (timeout 5 cat fifo > said) &", "fifo", "test -p fifo")]
+#[case::a_link("echo older > file; ln -s file link", "link", "test -L link && mv file said")]
+#[case::standard_error(
+    "exec 2> said; echo before >&2",
+    "/dev/stderr",
+    "grep -q before said && sed -i 1d said"
+)]
+#[case::a_descriptor("exec 5> said", "/dev/fd/5", "true")]
+fn a_report_replaces_only_files(#[case] before: &str, #[case] target: &str, #[case] after: &str) {
+    let dir = scratch();
+    let script = format!(
+        "cd {}; exec 3>&1
+{before}
+$SD --report {target} run true; {after} && echo stays >&3; wait
+         test {target} = /dev/null || grep -c '\"started\":true' said >&3",
+        dir.path().display()
+    );
+    let seen =
+        Dock::program(args!["bash", "-c", script]).env("SD", crate::support::selfdock()).output().stdout;
+    assert_eq!(seen, if target == "/dev/null" { "stays\n" } else { "stays\n1\n" });
+}
+
+#[test]
+fn a_descriptor_that_is_closed_takes_no_report() {
+    let close = args!["sh", "-c", "exec \"$0\" \"$@\" >&-"];
+    Dock::under(close, args!["--report", "1", "run", "true"]).refused("EBADF");
+}
+
+#[test]
+fn where_there_is_no_room_for_a_report_the_status_is_the_commands() {
+    let changes = "mkdir tiny; mount -t tmpfs -o size=4k,nr_inodes=1,mode=1777 t tiny";
+    let run = "run sh -c 'exit 7'; echo $?";
+    let script = format!("me $SD --report /tiny/r {run}; me $SD --report /tiny/r --report-required {run}");
+    let ran = on_a_host(changes, &script).output();
+    assert_eq!(ran.stdout, "7\n125\n", "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("ENOSPC").count(), 2, "{}", ran.stderr);
 }

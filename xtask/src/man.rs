@@ -92,9 +92,16 @@ fn about_option(id: Id) -> &'static str {
              the hard limit of the caller.\n"
         }
         Id::Report => {
-            "A number is an open descriptor. The file appears at the end, whole. Its fields are exit, signal,\n\
-             ended_by (command, signal or timeout), wall_seconds, user_seconds, system_seconds, peak_memory_kib,\n\
-             minor_faults, major_faults, voluntary_switches and involuntary_switches.\n"
+            "A number is an open descriptor. A file is made anew and empty before CMD starts, and gets one line when\n\
+             it has ended, whatever CMD did to it; devices, FIFOs and links are written to. The fields are version\n\
+             (1); started, and error, selfdock's message if CMD never ran; exit or signal; ended_by (command,\n\
+             signal or timeout); wall_seconds; and of CMD and the children that it waited for user_seconds,\n\
+             system_seconds, peak_memory_kib (of the largest process, in KiB), minor_faults, major_faults,\n\
+             voluntary_switches and involuntary_switches.\n"
+        }
+        Id::ReportRequired => {
+            "The status is then 125. Without it, it is that of CMD, and a line on standard error says what went\n\
+             wrong.\n"
         }
         Id::NoNest => "Then selfdock inside is in unprivileged mode.\n",
         Id::Explain => {
