@@ -14,13 +14,12 @@ use crate::mount::{Detached, Identity, Kind, attributes, find};
 use crate::names::{self, Names};
 use crate::plan::{Mount, Plan, Root, What};
 use crate::procfs::Hidden;
-use crate::stage::Layer;
+use crate::stage::{Layer, make_private};
 use crate::sys::Tighten;
 use crate::text::{Bytes, join};
 use alloc::vec::Vec;
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, FileType, OFlags};
-use rustix::io::Errno;
 
 /// A device to show: its path below `/dev`.
 pub struct Device {
@@ -93,6 +92,10 @@ impl Sources {
     /// Opens them, or ends the process.
     pub fn open(plan: &Plan<'_>, from: Shows, program: Option<&[u8]>, privileged: &Privileged) -> Self {
         let here = files::which(b".").ok();
+        if !plan.mounts.is_empty() || plan.root != Root::Host {
+            // A copy of a tree leaves out what is unbindable, and so shows what that covers. What is private is not.
+            make_private(0).or_end();
+        }
         let mut trees = Vec::with_capacity(plan.mounts.len());
         for mount in &plan.mounts {
             trees.push(open_mount(mount, privileged).or_end());
@@ -129,13 +132,8 @@ fn open_mount(mount: &Mount<'_>, privileged: &Privileged) -> Result<Option<(Deta
     let failed = both("bind {} on {}", src, mount.dst);
     let fd = find(src, OFlags::empty()).or_fail(failed)?;
     let kind = Kind::of(&fd).or_fail(failed)?;
-    let tree =
-        Detached::copy(privileged, &fd, b"", attributes(writable)).or_fail(failed).map_err(unbindable)?;
+    let tree = Detached::copy(privileged, &fd, b"", attributes(writable)).or_fail(failed)?;
     Ok(Some((tree, kind)))
-}
-
-fn unbindable(error: Error) -> Error {
-    error.hint_if(Errno::INVAL, "a mount there is marked unbindable")
 }
 
 fn open_dev(image: &Image, installation: Option<Installation>, privileged: &Privileged) -> Result<Dev> {
@@ -161,7 +159,7 @@ fn open_image(
         Root::Dir(dir) => {
             let failed = on("use the root filesystem {}", dir);
             let tree = Detached::copy(privileged, open(dir)?, b"", attributes(plan.writable));
-            Ok(Image::Tree(tree.or_fail(failed).map_err(unbindable)?))
+            Ok(Image::Tree(tree.or_fail(failed)?))
         }
         Root::Layers(dirs) => {
             let mut layers = Vec::with_capacity(dirs.len());

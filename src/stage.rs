@@ -73,12 +73,7 @@ impl<'p> Stage<'p> {
     /// passes into or out of its mounts any more, and they all get these attributes. What is
     /// to be without them must have been copied before. `mount_namespaces(7)`.
     pub fn begin(privileged: &'p Privileged, in_image: bool, attributes: u64) -> Result<Self> {
-        const CHROOT: &str = "the root directory is a chroot and not a mount; bind it on itself first";
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
-        sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
-            .or_fail("make mounts private")
-            .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
+        let root = make_private(attributes)?;
         let (own, unfinished, wished) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Stage {
             privileged,
@@ -441,6 +436,17 @@ impl<'p> Stage<'p> {
         }
         Ok(())
     }
+}
+
+/// Makes all mounts private and gives them these attributes; gives the root directory.
+pub fn make_private(attributes: u64) -> Result<OwnedFd> {
+    const CHROOT: &str = "the root directory is a chroot and not a mount; bind it on itself first";
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
+    sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
+        .or_fail("make mounts private")
+        .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
+    Ok(root)
 }
 
 /// Opens a path below the root directory of an instance, as [`Stage::open`].

@@ -123,6 +123,26 @@ fn what_a_mount_covers_stays_covered<const N: usize>(#[case] words: [std::ffi::O
     assert!(ran.stderr.contains("No such file"), "{}", ran.stderr);
 }
 
+/// M1. A copy of a tree has no unbindable mounts, and before Linux 6.18 the kernel does not say so.
+#[rstest]
+fn what_an_unbindable_mount_covers_stays_covered(
+    #[values(
+        "-m /srv /mnt run cat /mnt/u/f",
+        "-v /srv/u /mnt run cat /mnt/f",
+        "--root / -m /srv /mnt run cat /mnt/u/f"
+    )]
+    words: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let changes = format!(
+        "mkdir -p srv/u; echo {CANARY} > srv/u/f; mount -t tmpfs t srv/u; touch srv/u/there
+         mount --make-unbindable srv/u"
+    );
+    let script = format!("me $SD {mode} {}; me $SD {mode} {words}", words.replace("/f", "/there"));
+    let ran = on_a_host(&changes, &script).output();
+    assert!(ran.stderr.matches("No such file").count() == 1 && ran.stdout.is_empty(), "{}", ran.stderr);
+}
+
 /// M1.
 #[rstest]
 #[case::umount("umount $COVERED; cat $COVERED/secret")]
