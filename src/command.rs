@@ -22,6 +22,8 @@ pub struct Command<'a> {
     environment: &'a [&'a CStr],
     directory: &'a [u8],
     chosen: bool,
+    /// It is the caller's shell, since no command was named.
+    of_shell: bool,
     limits: &'a [Limit],
 }
 
@@ -34,7 +36,8 @@ impl<'a> Command<'a> {
         for word in &request.command {
             words.push(string(word)?);
         }
-        if words.is_empty() {
+        let of_shell = words.is_empty();
+        if of_shell {
             words.push(string(variable(environment, b"SHELL").filter(|s| !s.is_empty()).unwrap_or(b"sh"))?);
         }
         let directory = match request.chdir {
@@ -43,7 +46,8 @@ impl<'a> Command<'a> {
             None => cwd.unwrap_or(b"/"),
         };
         let limits = limits::check(&request.limits)?.leak();
-        Ok(Command { words: words.leak(), environment, directory, chosen: request.chdir.is_some(), limits })
+        let chosen = request.chdir.is_some();
+        Ok(Command { words: words.leak(), environment, directory, chosen, of_shell, limits })
     }
 
     /// The command and its arguments.
@@ -71,7 +75,13 @@ impl<'a> Command<'a> {
         let name = self.words[0].to_bytes();
         if name.contains(&b'/') {
             let errno = self.attempt(self.words[0], &argv, &envp);
-            return Self::failure(self.words[0], errno);
+            // An image need not have the caller's shell.
+            if self.of_shell && errno == Errno::NOENT && !exists(self.words[0]) {
+                sys::execve(c"/bin/sh", &Pointers::new(&[c"sh"]), &envp);
+            }
+            let error = Self::failure(self.words[0], errno);
+            let hint = "not shown inside? -H shows the current directory, -m DIR DIR another";
+            return if exists(self.words[0]) { error } else { error.hint_if(Errno::NOENT, hint) };
         }
         let path = variable(self.environment, b"PATH").unwrap_or(DEFAULT_PATH);
         let mut denied = None;

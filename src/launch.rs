@@ -202,7 +202,7 @@ impl Care {
     fn tell_of_none(&self, ended: Result<End>) -> Result<End> {
         let Some(report) = self.report.as_ref().filter(|_| !self.told.get()) else { return ended };
         let (end, why) = match &ended {
-            Ok(end) => (*end, error::told().unwrap_or(b"it was ended before the command was started")),
+            Ok(end) => (*end, error::told().unwrap_or(b"ended before CMD was started")),
             Err(error) => (End::Exit(error.exit_status()), error.message()),
         };
         let outcome = Outcome { end, cause: Cause::Command, usage: Usage::default() };

@@ -73,7 +73,7 @@ impl Hidden {
         let list = privileged.without(|| process::read(b"/proc/self/mountinfo"))?;
         let list = list.ok_or_else(|| Error::refused(failed, "the list of mounts cannot be read"))?;
         let own = mountinfo::lines(list).filter(|line| line.point == b"/proc").last();
-        let own = own.ok_or_else(|| Error::refused(failed, "the caller's own is not mounted at '/proc'"))?;
+        let own = own.ok_or_else(|| Error::refused(failed, "the caller's own is no mount"))?;
         let mut covers: Vec<Cover> = Vec::new();
         for line in mountinfo::lines(list) {
             let Some(path) = line.point.strip_prefix(b"/proc").filter(|path| path.starts_with(b"/")) else {
@@ -88,7 +88,7 @@ impl Hidden {
                 continue;
             }
             if covers.len() == MOST_COVERS {
-                return Err(Error::refused(failed, "more is mounted in the caller's than can be looked at"));
+                return Err(Error::refused(failed, "too much is mounted in the caller's"));
             }
             let is_itself = line.kind == b"proc" && line.root == path;
             if is_itself && !has(line.options, b"ro") {
@@ -97,7 +97,7 @@ impl Hidden {
             if line.kind == b"proc" && is_of_a_process(line.root) {
                 return Err(Error::refused(
                     on("cover {}", line.point),
-                    "something of a process is mounted there",
+                    "a file of a process is mounted there",
                 ));
             }
             let failed = on("cover {}", line.point);

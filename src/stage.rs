@@ -337,12 +337,12 @@ impl<'p> Stage<'p> {
         let there = files::place(self.root.as_fd(), path, OFlags::PATH, literal).ok();
         let place = if there.is_some() { join(&[path]) } else { self.follow(path).or_fail(failed)? };
         if matches!(components(place).next(), Some(b"proc" | b"dev")) {
-            let why = "a link leads into /proc or /dev, which are the instance's own";
-            return Err(Error::refused(failed, why).hint("name another place"));
+            let why = "a link leads into /proc or /dev";
+            return Err(Error::refused(failed, why).hint("they are the instance's own"));
         }
         if self.wished.iter().any(|other| lies_in(other, place)) {
             let why = "a link leads to where it would cover another mount";
-            return Err(Error::refused(failed, why).hint("name the place that the link leads to"));
+            return Err(Error::refused(failed, why).hint("name that place itself"));
         }
         self.wished.push(place);
         match (there, kind) {
@@ -401,8 +401,8 @@ impl<'p> Stage<'p> {
         let failed = on("make the mount point {}", path);
         if is_read_only(&dir).or_fail(failed)? {
             if identity(&dir).or_fail(failed)? == identity(&self.root).or_fail(failed)? {
-                let why = "a link leads to a name in the root directory that is not there";
-                return Err(Error::refused(failed, why).hint("name the place that it leads to"));
+                let why = "a link leads to a missing name in the root directory";
+                return Err(Error::refused(failed, why).hint("name that place itself"));
             }
             return self.cover_with_growing(&dir, above);
         }

@@ -74,5 +74,8 @@ fn a_command_is_found_by_path() {
 #[test]
 fn without_a_command_the_callers_shell_runs() {
     assert_eq!(Dock::run([]).env("SHELL", "/bin/sh").stdin("echo $0 $((6*7))\n").ok(), "/bin/sh 42");
+    // An image need not have the caller's.
+    let image = Dock::run(args!["--root", crate::support::fixture("busybox")]).env("SHELL", "/usr/bin/zsh");
+    assert_eq!(image.stdin("echo $((6*7))\n").ok(), "42");
     assert_eq!(Dock::run(args!["-E", "SHELL"]).stdin("echo $((6*7))\n").ok(), "42");
 }

@@ -80,3 +80,11 @@ fn an_ignored_signal_ends_nothing() {
     instance.write("go\n");
     assert_eq!(instance.wait().code(), Some(5));
 }
+
+#[test]
+fn a_program_that_is_not_shown_is_said_to_be_so() {
+    let ran = Dock::run([]).current_dir("/tmp").arg("./program").output().exits(127);
+    assert!(ran.stderr.contains("-H shows the current directory"), "{}", ran.stderr);
+    let ran = Dock::run(args!["/home/somebody/program"]).output().exits(127);
+    assert!(ran.stderr.contains("-m DIR DIR"), "{}", ran.stderr);
+}
