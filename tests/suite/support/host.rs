@@ -24,7 +24,8 @@ pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Dock {
         cd up
         eval "$OVER"
         cd ..
-        mount -t overlay host -o "lowerdir=/,upperdir=$AT/up,workdir=$AT/work" root
+        # A directory of the host is renamed then, and not copied while others change it.
+        mount -t overlay host -o "lowerdir=/,upperdir=$AT/up,workdir=$AT/work,redirect_dir=on" root
         cd root
         for dir in proc dev sys; do mount --rbind "/$dir" "$dir"; done
         me() { setpriv --reuid="$ME" --regid="$MY_GROUP" --clear-groups -- "$@"; }
