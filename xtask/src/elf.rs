@@ -12,8 +12,8 @@ const EXECUTE: u32 = 1;
 const WRITE: u32 = 2;
 /// Tag of a dynamic entry that names a shared library.
 const NEEDED: u64 = 1;
-/// Smallest size that is too large for what is set-uid.
-pub const TOO_LARGE: usize = 128 << 10;
+/// The largest size for what is set-uid.
+pub const LARGEST: usize = 128 << 10;
 
 struct Segment {
     kind: u32,
@@ -22,15 +22,15 @@ struct Segment {
     size: usize,
 }
 
-/// Fails with every fault of the program in `path`, which has to be smaller than `too_large`.
-pub fn check(path: &Path, too_large: usize) -> Result {
+/// Fails with every fault of the program in `path`, of which at most `largest` bytes may be loaded.
+pub fn check(path: &Path, largest: usize) -> Result {
     let bytes = std::fs::read(path).context(path.display())?;
-    let faults = faults(&bytes, too_large);
+    let faults = faults(&bytes, largest);
     let faults = faults.ok_or_else(|| format!("{}: not a 64-bit ELF file", path.display()))?;
     if faults.is_empty() { Ok(()) } else { Err(format!("{}: {}", path.display(), faults.join(", "))) }
 }
 
-fn faults(bytes: &[u8], too_large: usize) -> Option<Vec<&'static str>> {
+fn faults(bytes: &[u8], largest: usize) -> Option<Vec<&'static str>> {
     let segments = segments(bytes)?;
     let has = |kind| segments.iter().any(|segment| segment.kind == kind);
     let any = |test: fn(&Segment) -> bool| segments.iter().any(test);
@@ -41,9 +41,25 @@ fn faults(bytes: &[u8], too_large: usize) -> Option<Vec<&'static str>> {
         (!has(GNU_STACK), "no GNU_STACK"),
         (any(|s| s.kind == GNU_STACK && s.flags & EXECUTE != 0), "executable stack"),
         (!has(GNU_RELRO), "no RELRO"),
-        (bytes.len() >= too_large, "larger than it may be"),
+        (loaded_size(&segments) > largest, "larger than it may be"),
     ];
     Some(checks.into_iter().filter(|(fault, _)| *fault).map(|(_, name)| name).collect())
+}
+
+/// Cuts off what follows the last byte that is loaded: section headers, which are for linkers and debuggers.
+pub fn keep_what_is_loaded(bytes: &mut Vec<u8>) -> Option<()> {
+    let size = loaded_size(&segments(bytes)?);
+    bytes.truncate(size);
+    // `e_shoff`, `e_shnum` and `e_shstrndx`: there are none. elf(5)
+    bytes.get_mut(40..48)?.fill(0);
+    bytes.get_mut(60..64)?.fill(0);
+    Some(())
+}
+
+fn loaded_size(segments: &[Segment]) -> usize {
+    let ends =
+        segments.iter().filter(|s| s.kind == LOAD && s.size > 0).map(|s| s.offset.saturating_add(s.size));
+    ends.max().unwrap_or(usize::MAX)
 }
 
 fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
@@ -79,10 +95,11 @@ fn number(bytes: &[u8], at: usize, size: usize) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_program_of_the_system_is_dynamic_and_too_large() {
-        let faults = faults(&std::fs::read("/bin/bash").unwrap(), TOO_LARGE).unwrap();
+        let faults = faults(&std::fs::read("/bin/bash").unwrap(), LARGEST).unwrap();
         assert!(faults.contains(&"has an interpreter"), "{faults:?}");
         assert!(faults.contains(&"needs a shared library"), "{faults:?}");
         assert!(faults.contains(&"larger than it may be"), "{faults:?}");
@@ -90,7 +107,20 @@ mod tests {
     }
 
     #[test]
+    fn a_program_without_its_sections_still_runs() {
+        let mut bytes = std::fs::read("/bin/true").unwrap();
+        let before = bytes.len();
+        keep_what_is_loaded(&mut bytes).unwrap();
+        assert!(bytes.len() < before);
+        let program =
+            tempfile::Builder::new().permissions(PermissionsExt::from_mode(0o755)).tempfile().unwrap();
+        std::fs::write(&program, bytes).unwrap();
+        let program = program.into_temp_path();
+        assert!(std::process::Command::new(&program).status().unwrap().success());
+    }
+
+    #[test]
     fn text_is_no_program() {
-        assert!(faults(b"#!/bin/sh\nexit 0\n", TOO_LARGE).is_none());
+        assert!(faults(b"#!/bin/sh\nexit 0\n", LARGEST).is_none());
     }
 }

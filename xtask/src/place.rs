@@ -69,7 +69,7 @@ pub fn place(prefix: &Path) -> Result {
 const PREFIX_MARK: &[u8] = b"selfdock's prefix of installing:";
 const PREFIX_ROOM: usize = 160;
 
-/// The program, with the prefix written into it.
+/// The program as it is installed: with the prefix written into it, and without what nobody loads.
 fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
     let mut bytes = fs::read(program).context(program.display())?;
     let places: Vec<usize> = bytes
@@ -92,7 +92,8 @@ fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
     }
     room.fill(0);
     room[..prefix.len()].copy_from_slice(prefix);
-    Ok(bytes)
+    let cut = elf::keep_what_is_loaded(&mut bytes);
+    cut.map(|()| bytes).ok_or_else(|| format!("'{}' is not a 64-bit ELF file", program.display()))
 }
 
 /// Where a file system keeps the capabilities of a file. xattr(7), capabilities(7).
@@ -226,7 +227,7 @@ fn verify(dest: &Path, item: &Item) -> Result {
             "'{name}' lies on a mount with nosuid, where set-uid has no effect: choose another --prefix"
         ));
     }
-    elf::check(dest, elf::TOO_LARGE)
+    elf::check(dest, elf::LARGEST)
 }
 
 pub fn is_nosuid(path: &Path) -> Result<bool> {
