@@ -64,7 +64,7 @@ pub struct Request<'a> {
     /// `--no-userns`
     pub no_user_namespaces: bool,
     /// `--timeout`
-    pub timeout: Option<Moment>,
+    pub timeout: Option<Timeout>,
     /// `--rlimit`: which, and how much
     pub limits: Vec<(&'static str, Option<u64>)>,
     /// `--report`
@@ -73,6 +73,15 @@ pub struct Request<'a> {
     pub report_required: bool,
     /// CMD and its arguments; empty for a shell.
     pub command: Vec<&'a [u8]>,
+}
+
+/// How long a command may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeout {
+    /// Until SIGTERM.
+    pub time: Moment,
+    /// From then on until SIGKILL.
+    pub grace: Moment,
 }
 
 /// A mount that the caller wishes for.
@@ -124,7 +133,7 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
         let (mut first, mut second): (&[u8], &[u8]) = (b"", b"");
         if !opt.values.is_empty() {
             first = options.value().map_err(|_| wants(opt))?;
-            if opt.values.len() > 1 && !(opt.id == Id::Env && first.contains(&b'=')) {
+            if opt.values.len() > 1 && !(opt.id == Id::Env && first.iter().any(|b| *b == b'=')) {
                 second = next().ok_or_else(|| wants(opt))?;
             }
         }
@@ -192,7 +201,7 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Syntax, first: &'a [u8], second: &'a [u8
         Id::NewSession => r.new_session = true,
         Id::Abstract => r.abstract_sockets = true,
         Id::NoUserns => r.no_user_namespaces = true,
-        Id::Timeout => r.timeout = Some(duration(first)?),
+        Id::Timeout => r.timeout = Some(timeout(first)?),
         Id::Rlimit => r.limits.push(limit(first)?),
         Id::ReportRequired => r.report_required = true,
         Id::Report => once(&mut r.report, opt, first)?,
@@ -275,9 +284,21 @@ pub fn scaled(value: &[u8]) -> Option<u64> {
     whole(digits)?.checked_mul(1 << shift)
 }
 
+/// `TIME[,GRACE]`. Without grace it is 5 s.
+fn timeout(word: &[u8]) -> Result<Timeout> {
+    let (time, grace) = match word.iter().position(|b| *b == b',') {
+        Some(at) => (&word[..at], &word[at + 1..]),
+        None => (word, &b"5"[..]),
+    };
+    let (time, grace) = (duration(time), duration(grace));
+    time.filter(|time| *time != Moment::default())
+        .zip(grace)
+        .map(|(time, grace)| Timeout { time, grace })
+        .ok_or_else(|| Error::refused(on("option --timeout {}", word), "not a time, like 1.5 or 10m"))
+}
+
 /// Seconds, minutes, hours or days, with a fraction: `1.5`, `10m`. As timeout(1) has it.
-fn duration(word: &[u8]) -> Result<Moment> {
-    let wrong = || Error::refused(on("option --timeout {}", word), "not a time, like 1.5 or 10m");
+fn duration(word: &[u8]) -> Option<Moment> {
     let (number, unit) = match word.split_last() {
         Some((b's', rest)) => (rest, 1),
         Some((b'm', rest)) => (rest, 60),
@@ -291,23 +312,20 @@ fn duration(word: &[u8]) -> Result<Moment> {
         None => (number, &b"0"[..]),
     };
     if fraction.is_empty() {
-        return Err(wrong());
+        return None;
     }
     let mut digits = [b'0'; 9];
     let shown = fraction.get(..9).unwrap_or(fraction);
     digits[..shown.len()].copy_from_slice(shown);
     let parts =
         (whole(seconds), whole(&digits), whole(fraction.get(9..).filter(|f| !f.is_empty()).unwrap_or(b"0")));
-    let (Some(seconds), Some(nanos), Some(_)) = parts else { return Err(wrong()) };
+    let (Some(seconds), Some(nanos), Some(_)) = parts else { return None };
     // A year is more than any command needs, and less than what overflows.
     let nanos = nanos * unit;
     let seconds = seconds.checked_mul(unit).map(|s| s + nanos / 1_000_000_000).filter(|s| *s <= 366 * 86400);
-    let seconds = seconds.and_then(|s| i64::try_from(s).ok()).ok_or_else(wrong)?;
-    let nanoseconds = i64::try_from(nanos % 1_000_000_000).map_err(|_| wrong())?;
-    if seconds == 0 && nanoseconds == 0 {
-        return Err(wrong());
-    }
-    Ok(Moment { seconds, nanoseconds })
+    let seconds = seconds.and_then(|s| i64::try_from(s).ok())?;
+    let nanoseconds = i64::try_from(nanos % 1_000_000_000).ok()?;
+    Some(Moment { seconds, nanoseconds })
 }
 
 /// `nofile=64`, `as=1G`, `core=unlimited`.
@@ -336,7 +354,7 @@ fn assignment<'a>(first: &'a [u8], second: &'a [u8]) -> Result<EnvChange<'a>> {
 }
 
 fn variable(name: &[u8]) -> Result<&[u8]> {
-    if name.is_empty() || name.contains(&b'=') {
+    if name.is_empty() || name.iter().any(|b| *b == b'=') {
         return Err(Error::refused(on("variable {}", name), "not a name"));
     }
     Ok(name)
@@ -418,15 +436,25 @@ mod tests {
 
     #[test]
     fn a_time_has_a_unit_and_a_fraction() {
-        let at = |word: &str| duration(word.as_bytes()).map(|t| (t.seconds, t.nanoseconds)).ok();
+        let at = |word: &str| duration(word.as_bytes()).map(|t| (t.seconds, t.nanoseconds));
         assert_eq!(at("1.5"), Some((1, 500_000_000)));
         assert_eq!(at("10m"), Some((600, 0)));
         assert_eq!(at("0.25h"), Some((900, 0)));
         assert_eq!(at("2s"), Some((2, 0)));
         assert_eq!(at(".5"), Some((0, 500_000_000)));
-        for bad in ["", "0", "0.0", "-1", "1e3", "x", ".", "1.", "1..2", "99999999999999999999", "400d", "1w"]
-        {
+        for bad in ["", "-1", "1e3", "x", ".", "1.", "1..2", "99999999999999999999", "400d", "1w"] {
             assert_eq!(at(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_has_a_time_and_a_grace() {
+        let seconds = |word: &str| timeout(word.as_bytes()).map(|t| (t.time.seconds, t.grace.seconds)).ok();
+        assert_eq!(seconds("3"), Some((3, 5)));
+        assert_eq!(seconds("3,1m"), Some((3, 60)));
+        assert_eq!(seconds("3,0"), Some((3, 0)));
+        for bad in ["0", "0.0", "0,1", ",1", "1,", "1,x", "1,-1", "1,2,3"] {
+            assert_eq!(seconds(bad), None, "{bad}");
         }
     }
 

@@ -73,7 +73,7 @@ impl<'a> Command<'a> {
             return error;
         }
         let name = self.words[0].to_bytes();
-        if name.contains(&b'/') {
+        if name.iter().any(|b| *b == b'/') {
             let errno = self.attempt(self.words[0], &argv, &envp);
             // An image need not have the caller's shell.
             if self.of_shell && errno == Errno::NOENT && !exists(self.words[0]) {

@@ -12,7 +12,7 @@ use crate::cli;
 use crate::command::Command;
 use crate::containment::{Jobs, have_own_keys};
 use crate::creds::{self, Caller, Privileged};
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{self, Error, OrFail, Result, on};
 use crate::files;
 use crate::filter;
 use crate::instance::Instance;
@@ -20,12 +20,14 @@ use crate::mount::{Identity, find, identity};
 use crate::mountinfo;
 use crate::process::{self, Process, arguments, count, ends_within, field, has_ended, path, read, status};
 use crate::sandbox::close_descriptors;
-use crate::sys;
+use crate::sys::{self, Whose};
 use crate::text::{Bytes, decimal, join};
+use crate::usage::{self, Usage};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::move_into_link_name_space;
 
@@ -52,9 +54,11 @@ pub struct Join<'a> {
     pub life: OwnedFd,
     /// Opens when the supervisor holds no privilege any more.
     pub gate: Gate,
+    /// For a report.
+    pub note: Option<Note>,
     /// Its process group and session.
     pub jobs: Jobs,
-    /// `--keep-fd`
+    /// `--keep-fd`, and the note, which is closed at exec.
     pub keep_fds: Vec<u32>,
 }
 
@@ -81,6 +85,39 @@ impl Gate {
                 done => return done.or_fail("wait for the supervisor").map(drop),
             }
         }
+    }
+}
+
+/// What the joiner tells its supervisor: what it took to join, and why there is no command, if so. pipe(2)
+pub struct Note(OwnedFd, OwnedFd);
+
+impl Note {
+    /// An empty one.
+    pub fn new() -> Result<Self> {
+        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
+        pipe_with(flags).or_fail("make a note of the joiner").map(|(reader, writer)| Note(reader, writer))
+    }
+
+    /// Its supervisor's end.
+    pub fn reader(&self) -> u32 {
+        self.0.as_raw_fd().unsigned_abs()
+    }
+
+    /// Its joiner's end.
+    pub fn writer(&self) -> u32 {
+        self.1.as_raw_fd().unsigned_abs()
+    }
+
+    /// Adds to it. What has no room in a pipe is left out.
+    fn add(&self, text: &[u8]) {
+        let _ = rustix::io::write(&self.1, text);
+    }
+
+    /// Reads it, when the joiner has ended.
+    pub fn read(&self) -> (Usage, Option<Bytes>) {
+        let text = files::read(self.0.as_fd(), 4096, 1 << 16).unwrap_or_default();
+        let (used, why) = text.split_at(text.len().min(usage::BYTES));
+        (Usage::of_bytes(used), Some(why).filter(|why| !why.is_empty()))
     }
 }
 
@@ -370,12 +407,21 @@ impl Target {
 }
 
 /// The joiner's side. It can be seen from inside the instance, so it stays undumpable until
-/// it is the command. Returns only on failure.
-pub fn run(join: &Join<'_>, privileged: Privileged) -> Error {
-    match become_joiner(join, privileged) {
+/// it is the command. Returns only on failure, an exit status.
+pub fn run(join: &Join<'_>, privileged: Privileged) -> u8 {
+    let joined = become_joiner(join, privileged);
+    if let Some(note) = &join.note {
+        note.add(&sys::usage(Whose::Own).unwrap_or_default().to_bytes());
+    }
+    let status = match joined {
         Ok(()) => join.command.exec(),
         Err(error) => error,
     }
+    .report();
+    if let Some((note, why)) = join.note.as_ref().zip(error::told()) {
+        note.add(why);
+    }
+    status
 }
 
 /// Asks the kernel to kill this process when the supervisor is gone. What is permitted is only

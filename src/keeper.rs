@@ -17,8 +17,9 @@ use crate::launch::CROWDED;
 use crate::process::is_stopped;
 use crate::supervise::End;
 use crate::sys::signal::{self, CHLD, CONT, KILL};
-use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack, new, set_of};
+use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack, Whose, new, set_of};
 use crate::text::{Bytes, c_string};
+use crate::usage::{Tally, Usage};
 use alloc::boxed::Box;
 use core::cell::Cell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -30,6 +31,8 @@ pub struct Keeper {
     pid: Pid,
     /// It has been waited for: its PID may be another's.
     gone: Cell<bool>,
+    /// What other children of the supervisor have used.
+    strays: Cell<Usage>,
     shared: &'static Shared,
 }
 
@@ -43,11 +46,22 @@ pub struct Shared {
     pub unprivileged: Gate,
     /// The command is about to be executed: nothing of the instance is missing.
     complete: AtomicU32,
+    /// What is used in the instance is to be told.
+    counts: bool,
+    /// The instance is to end, as soon as the keeper has waited for all that is in it.
+    ending: AtomicU32,
+    /// What building the instance took, of what its command will have used.
+    pub building: Tally,
+    /// What those used that the keeper has waited for.
+    orphans: Tally,
     /// Signals that the keeper got, and the supervisor has not asked for: bit N-1 for signal N.
     seen: AtomicU64,
     /// How often the keeper was asked, and has answered, and one more; 0 when it is gone.
     answers: AtomicU32,
 }
+
+/// Why usage is asked for.
+pub const COUNTING: &str = "ask what was used";
 
 /// A tenth of a second.
 const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 100_000_000 };
@@ -92,13 +106,26 @@ impl Shared {
         self.complete.load(Ordering::Acquire) == 0
     }
 
-    /// To be made by the supervisor, before it starts anything.
-    pub fn new() -> Result<&'static Self> {
+    /// What the command has used so far is for the building of its instance: to be said by its process, last of all.
+    pub fn note_building(&self) -> Result<()> {
+        if self.counts {
+            self.building.set(&sys::usage(Whose::Own).or_fail(COUNTING)?);
+        }
+        Ok(())
+    }
+
+    /// To be made by the supervisor, before it starts anything. Where it counts, what all in the instance use is
+    /// told in the end.
+    pub fn new(counts: bool) -> Result<&'static Self> {
         let shared = Box::leak(Box::new(Shared {
             supervisor: AtomicU32::new(1),
             keeper: Gate::default(),
             unprivileged: Gate::default(),
             complete: AtomicU32::new(0),
+            counts,
+            ending: AtomicU32::new(0),
+            building: Tally::default(),
+            orphans: Tally::default(),
             seen: AtomicU64::new(0),
             answers: AtomicU32::new(1),
         }));
@@ -133,7 +160,7 @@ impl Keeper {
         let keep = move || Shared::keep(shared, Some(privileged), own_network, empty).report();
         let pid =
             sys::start_beside(Stack::Keeper, None, keep).or_fail("start the keeper").map_err(crowded)?;
-        Ok(Keeper { pid, gone: Cell::new(false), shared })
+        Ok(Keeper { pid, gone: Cell::new(false), strays: Cell::default(), shared })
     }
 
     /// A process that is only a witness: for the command of `enter`, whose instance has a keeper. To
@@ -145,7 +172,7 @@ impl Keeper {
         let pid = sys::start_beside(Stack::Keeper, None, keep)
             .or_fail("start a witness of signals")
             .map_err(crowded)?;
-        Ok(Keeper { pid, gone: Cell::new(false), shared })
+        Ok(Keeper { pid, gone: Cell::new(false), strays: Cell::default(), shared })
     }
 
     /// Whether a signal that the supervisor got was sent to its process group. A group gets a
@@ -200,9 +227,30 @@ impl Keeper {
         stopped
     }
 
-    /// Ends it, and so all that is in the instance.
+    /// Ends it, and so all that is in the instance. What counts what they use waits for each of them first.
     pub fn kill(&self) -> rustix::io::Result<()> {
-        if self.gone.get() { Ok(()) } else { sys::kill(self.pid, KILL) }
+        if self.gone.get() {
+            return Ok(());
+        }
+        if !self.shared.counts {
+            return self.kill_at_once();
+        }
+        self.shared.ending.store(1, Ordering::Release);
+        // Somebody outside may have stopped it.
+        sys::queue(self.pid, QUESTION)
+            .and_then(|()| sys::kill(self.pid, CONT))
+            .or_else(|_| self.kill_at_once())
+    }
+
+    fn kill_at_once(&self) -> rustix::io::Result<()> {
+        sys::kill(self.pid, KILL)
+    }
+
+    /// What was used in the instance beside the command and what that waited for. To be asked at the end.
+    pub fn others(&self) -> Usage {
+        let mut all = self.shared.orphans.get();
+        all.add(&self.strays.get());
+        all
     }
 
     /// Whether the command is not there yet, but being built.
@@ -210,14 +258,20 @@ impl Keeper {
         self.shared.is_building()
     }
 
-    /// To be told of each child of the supervisor that has been waited for.
-    pub fn note_end(&self, pid: Pid) {
-        self.gone.set(self.gone.get() || pid == self.pid);
+    /// To be told of each child of the supervisor that has been waited for, with what it used.
+    pub fn note_end(&self, pid: Pid, usage: &Usage) {
+        if pid == self.pid {
+            self.gone.set(true);
+        } else {
+            let mut strays = self.strays.get();
+            strays.add(usage);
+            self.strays.set(strays);
+        }
     }
 
     /// Ends it, and with it all that is left in the instance, and waits for that. Gives its status
     /// as wait(2) has it, unless that was given to somebody else.
-    pub fn end(self) -> Result<Option<i32>> {
+    pub fn end(&self) -> Result<Option<i32>> {
         let failed = "end the instance";
         if self.gone.get() {
             return Ok(None);
@@ -234,14 +288,18 @@ impl Keeper {
             }
             // The kernel lets a PID 1 go when all others are gone, and have been waited for: those
             // that `CLONE_PARENT` made are children of the supervisor.
-            while let Some((pid, status, _)) = sys::wait(None).or_fail(failed)? {
-                if pid == self.pid && End::of(status).is_some() {
+            while let Some((pid, status, usage)) = sys::wait(None).or_fail(failed)? {
+                if End::of(status).is_some() {
+                    self.note_end(pid, &usage);
+                }
+                if self.gone.get() {
                     return Ok(Some(status));
                 }
             }
             let now = sys::now().or_fail("read the clock")?;
             left = limit.get_or_insert(now.plus(LAST_PATIENCE)).minus(now);
             if left == Moment::default() {
+                let _ = self.kill_at_once();
                 return Err(Error::refused(failed, "a process in it cannot end yet")
                     .hint("a debugger or a stopped 'selfdock enter' holds it, or a device or file system"));
             }
@@ -293,21 +351,45 @@ impl Shared {
             creds::hold_nothing()?;
         }
         // Its children are the orphans of the instance, which the kernel lets go of by itself then.
-        sys::dispose(CHLD, Disposition::Ignored).or_fail(failed)?;
+        let of_orphans = if self.counts { Disposition::Default } else { Disposition::Ignored };
+        sys::dispose(CHLD, of_orphans).or_fail(failed)?;
         // Not even the standard ones: who reads from a pipe of the command's waits for its last writer.
         sys::close_range(0, u32::MAX).or_fail(failed)?;
         self.keeper.open();
         Ok(())
     }
 
+    /// Waits for the orphans that have ended, and adds up what they used.
+    fn reap(&self) {
+        while let Ok(Some(_)) = sys::wait(None) {}
+        if let Ok(used) = sys::usage(Whose::Children) {
+            self.orphans.set(&used);
+        }
+    }
+
+    /// Ends all others, waits for them, and ends. Whose parent is being killed is an orphan in a moment.
+    fn end_all(&self) -> ! {
+        while sys::kill_all_others().is_ok() {
+            let _ = sys::wait_signal(set_of(CHLD), Some(SOON));
+            self.reap();
+        }
+        sys::exit(0)
+    }
+
     fn witness(&self) -> ! {
         loop {
             match sys::wait_signal(ALL_SIGNALS, None) {
                 Ok(taken) if taken.signal == QUESTION && taken.code == sys::QUEUED => {
+                    if self.ending.load(Ordering::Acquire) != 0 {
+                        self.end_all();
+                    }
                     self.answers.fetch_add(1, Ordering::AcqRel);
                     sys::wake(&self.answers);
                 }
                 Ok(taken) => {
+                    if self.counts && taken.signal == CHLD {
+                        self.reap();
+                    }
                     self.seen.fetch_or(set_of(taken.signal), Ordering::AcqRel);
                 }
                 Err(_) => {}

@@ -1,7 +1,7 @@
 //! The parent's side, from the start to the exit status.
 #![forbid(unsafe_code)]
 
-use crate::cli::{self, Request};
+use crate::cli::{self, Request, Timeout};
 use crate::command::Command;
 use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
@@ -13,8 +13,9 @@ use crate::report::Report;
 use crate::sandbox::{self, Job, OwnFile, Program, own_mount};
 use crate::sources::Shows;
 use crate::supervise::{self, Cause, End, Outcome, Watch};
-use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, Usage, new, signal};
+use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, new, signal};
 use crate::text::{Bytes, decimal};
+use crate::usage::Usage;
 use crate::{files, handover, plan, process};
 use alloc::vec::Vec;
 use core::cell::Cell;
@@ -148,7 +149,7 @@ fn open_files(request: &Request<'_>) -> Result<(Containment, Care)> {
 
 /// What the supervisor does beside waiting.
 struct Care {
-    timeout: Option<Moment>,
+    timeout: Option<Timeout>,
     report: Option<Report>,
     /// Without a report the status is not the command's.
     required: bool,
@@ -170,22 +171,33 @@ impl Care {
 
     /// Waits for a command that was just started.
     fn supervise(&self, command: Pid, witness: &Keeper, own_instance: bool, jobs: Jobs) -> Result<Outcome> {
-        Watch::new(command, witness, own_instance, jobs).for_at_most(self.timeout)?.wait()
+        let watch = Watch::new(command, witness, own_instance, jobs).counting(self.counts());
+        watch.for_at_most(self.timeout)?.wait()
+    }
+
+    /// What is used is to be counted.
+    fn counts(&self) -> bool {
+        self.report.is_some()
     }
 
     /// The time, if it matters.
     fn start(&self) -> Result<Moment> {
-        if self.report.is_some() { sys::now().or_fail("read the clock") } else { Ok(Moment::default()) }
+        if self.counts() { sys::now().or_fail("read the clock") } else { Ok(Moment::default()) }
     }
 
     /// Tells of the end, and of what failed after it. The status is the command's all the same, unless a report is
-    /// required: a command can spoil one, and must not hide how it ended.
-    fn tell(&self, outcome: &Outcome, started: Moment, ended: Result<()>) -> Result<End> {
+    /// required: a command can spoil one, and must not hide how it ended. `error` is why it could not be executed.
+    fn tell(
+        &self,
+        outcome: &Outcome,
+        started: Moment,
+        ended: Result<()>,
+        error: Option<Bytes>,
+    ) -> Result<End> {
         self.told.set(true);
         let report = |report: &Report| {
             let wall = sys::now().or_fail("read the clock")?.minus(started);
-            // Where the command could not be executed, its process has said why.
-            report.write(outcome, wall, error::told())
+            report.write(outcome, wall, error)
         };
         match self.report.as_ref().map_or(Ok(()), report) {
             Err(error) if self.required => return Err(error),
@@ -245,7 +257,7 @@ fn launch(
             creds::own_user_namespace(job.caller, need)?
         }
     };
-    let shared = Shared::new()?;
+    let shared = Shared::new(care.counts())?;
     privileged.set_aside()?;
     let keeper = Keeper::start(shared, privileged.for_child(), job.own_network, empty)?;
     let started = care.start()?;
@@ -259,7 +271,7 @@ fn launch(
         care.supervise(command, &keeper, true, jobs)
     });
     let kept = keeper.end();
-    let outcome = outcome?;
+    let mut outcome = outcome?;
     if shared.is_building() {
         // The instance was never built. Who could not build it has said so, or was killed.
         return match (outcome.end, kept?.and_then(End::of)) {
@@ -271,7 +283,10 @@ fn launch(
             (end, _) => Ok(end),
         };
     }
-    care.tell(&outcome, started, kept.map(drop))
+    outcome.usage.take_off(&shared.building.get());
+    outcome.usage.add(&keeper.others());
+    // Where the command could not be executed, its process has said why.
+    care.tell(&outcome, started, kept.map(drop), error::told())
 }
 
 /// A signal to the process group that came before there was a command did not reach it, though the
@@ -311,17 +326,21 @@ fn enter(
     let (containment, care) = with_signals(signals, || open_files(request))??;
     creds::become_undumpable()?;
     let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
+    let note = if care.counts() { Some(enter::Note::new()?) } else { None };
+    let mut keep_fds = request.keep_fds.clone();
+    keep_fds.extend(note.as_ref().map(enter::Note::writer));
     let join = Join {
         target: enter::find_target(pid, caller, own.identity)?,
         command: Command::new(request, &start.environment(), None)?,
         life: own_life()?,
         gate: enter::Gate::new()?,
+        note,
         jobs: containment.jobs,
-        keep_fds: request.keep_fds.clone(),
+        keep_fds,
     };
     join.target.join_group()?;
     expect_end()?;
-    let witness = Keeper::witness(Shared::new()?)?;
+    let witness = Keeper::witness(Shared::new(false)?)?;
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if join.target.has_own_user_namespace() => {
@@ -340,16 +359,21 @@ fn enter(
     let for_child = privileged.for_child();
     let started = care.start()?;
     // The joiner can be reached from inside before it is the command: it has memory of its own.
-    let child = sys::start_child(0, || enter::run(&join, for_child).report())
+    let child = sys::start_child(0, || enter::run(&join, for_child))
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?;
     privileged.relinquish()?;
     forget_what_came_before(&witness)?;
     join.gate.open()?;
-    sandbox::close_descriptors(&care.descriptors())?;
-    let outcome = care.supervise(child, &witness, false, containment.jobs)?;
+    let note = join.note.as_ref();
+    let mut kept = care.descriptors();
+    kept.extend(note.map(enter::Note::reader));
+    sandbox::close_descriptors(&kept)?;
+    let mut outcome = care.supervise(child, &witness, false, containment.jobs)?;
     let ended = witness.end().map(drop);
-    care.tell(&outcome, started, ended)
+    let (joining, error) = note.map(enter::Note::read).unwrap_or_default();
+    outcome.usage.take_off(&joining);
+    care.tell(&outcome, started, ended, error)
 }
 
 /// An ignored SIGCHLD would be inherited, and the exit status lost.

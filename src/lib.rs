@@ -84,6 +84,7 @@ pub mod limits;
 pub mod process;
 pub mod mountinfo;
 pub mod instance;
+pub mod usage;
 pub mod report;
 pub mod error;
 pub mod text;

@@ -20,7 +20,10 @@ pub fn check(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>> {
         if hard.is_some_and(|hard| value.is_none_or(|value| value > hard)) {
             return Err(Error::refused(failed, "above the caller's hard limit").hint("'ulimit -H' shows it"));
         }
-        limits.push((resource, Rlimit { current: *value, maximum: *value }, *name));
+        // One second more where it may be, so that SIGXCPU comes before SIGKILL, and tells what ended the command.
+        let more = u64::from(resource == Resource::Cpu);
+        let maximum = value.map(|value| value.saturating_add(more).min(hard.unwrap_or(u64::MAX)));
+        limits.push((resource, Rlimit { current: *value, maximum }, *name));
     }
     Ok(limits)
 }

@@ -183,7 +183,7 @@ pub const OPTIONS: &[Opt] = &[
           help: "pass descriptor N on (default: only 0, 1 and 2)", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::NewSession, short: None, long: "new-session", values: &[],
           help: "a session of its own, without the terminal", group: Group::Process, verbs: RUN | BUILD | ENTER },
-    Opt { id: Id::Timeout, short: None, long: "timeout", values: &[("TIME", Complete::Nothing)],
+    Opt { id: Id::Timeout, short: None, long: "timeout", values: &[("TIME[,GRACE]", Complete::Nothing)],
           help: "end CMD after TIME, like 1.5 or 10m", group: Group::Process, verbs: RUN | BUILD | ENTER },
     Opt { id: Id::Rlimit, short: None, long: "rlimit", values: &[("NAME=VALUE", Complete::Words(LIMITS))],
           help: "lower a limit of setrlimit(2), like nofile=64", group: Group::Process, verbs: RUN | BUILD | ENTER },

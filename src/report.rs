@@ -8,6 +8,7 @@ use crate::process::shown;
 use crate::supervise::{Cause, End, Outcome};
 use crate::sys::Moment;
 use crate::text::{Bytes, c_string, decimal, digits, join, number};
+use crate::usage::Of;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags};
@@ -128,8 +129,10 @@ fn replace(dir: &OwnedFd, name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
 fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
     let usage = &outcome.usage;
     let count = |number: i64| decimal(number.unsigned_abs());
-    let seconds =
-        |[whole, millionths]: [i64; 2]| join(&[count(whole), b".", digits(millionths.unsigned_abs(), 10, 6)]);
+    let seconds = |micros: i64| {
+        let micros = micros.unsigned_abs();
+        join(&[decimal(micros / 1_000_000), b".", digits(micros % 1_000_000, 10, 6)])
+    };
     let (exit, signal): (Bytes, Bytes) = match outcome.end {
         End::Exit(code) => (decimal(code), b"null"),
         End::Signal(signal) => (b"null", count(signal.into())),
@@ -138,6 +141,7 @@ fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
         Cause::Command => b"\"command\"",
         Cause::Signal => b"\"signal\"",
         Cause::Timeout => b"\"timeout\"",
+        Cause::Limit(name) => join(&[b"\"rlimit ", name.as_bytes(), b"\""]),
     };
     let mut text: Bytes = b"{";
     let mut add = |name: &str, value: Bytes| {
@@ -150,14 +154,17 @@ fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
     add("exit", exit);
     add("signal", signal);
     add("ended_by", by);
-    add("wall_seconds", seconds([wall.seconds, wall.nanoseconds / 1000]));
-    add("user_seconds", seconds(usage.user));
-    add("system_seconds", seconds(usage.system));
-    add("peak_memory_kib", count(usage.peak));
-    add("minor_faults", count(usage.minor_faults));
-    add("major_faults", count(usage.major_faults));
-    add("voluntary_switches", count(usage.voluntary_switches));
-    add("involuntary_switches", count(usage.involuntary_switches));
+    add(
+        "wall_seconds",
+        seconds(wall.seconds.saturating_mul(1_000_000).saturating_add(wall.nanoseconds / 1000)),
+    );
+    add("user_seconds", seconds(usage.get(Of::User)));
+    add("system_seconds", seconds(usage.get(Of::System)));
+    add("peak_memory_kib", count(usage.get(Of::Peak)));
+    add("minor_faults", count(usage.get(Of::MinorFaults)));
+    add("major_faults", count(usage.get(Of::MajorFaults)));
+    add("voluntary_switches", count(usage.get(Of::VoluntarySwitches)));
+    add("involuntary_switches", count(usage.get(Of::InvoluntarySwitches)));
     join(&[text, b"}\n"])
 }
 
@@ -176,11 +183,11 @@ fn escaped(text: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::Usage;
+    use crate::usage::Usage;
 
     #[test]
     fn the_report_is_one_line_of_json() {
-        let usage = Usage { user: [1, 5], peak: 7, ..Usage::default() };
+        let usage = Usage::new([1_000_005, 0, 0, 0, 0, 0, 7]);
         let outcome = Outcome { end: End::Signal(9), cause: Cause::Timeout, usage };
         let text = json(&outcome, Moment { seconds: 2, nanoseconds: 345_678 }, None);
         let text = core::str::from_utf8(text).unwrap();

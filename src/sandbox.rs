@@ -74,6 +74,7 @@ pub fn run(job: Job<'static>, privileged: Privileged, shared: &Shared) -> Error 
     // exec: nothing that is not given up, and nobody in the instance who is not what it has to be
     shared.keeper.wait();
     shared.unprivileged.wait();
+    shared.note_building().or_end();
     shared.complete();
     command.exec()
 }

@@ -9,15 +9,17 @@
 //! signal(7), `rt_sigtimedwait(2)`.
 #![forbid(unsafe_code)]
 
+use crate::cli::Timeout;
 use crate::containment::{Jobs, is_a_job};
 use crate::error::{Error, OrFail, Result};
 use crate::keeper::Keeper;
-use crate::process::{field, is_stopped, status};
-use crate::sys::signal::{CHLD, CONT, KILL, STOP, TERM, TSTP, TTOU, URG, WINCH};
-use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Usage, set_of};
+use crate::process::{field, is_stopped, processor_time, status};
+use crate::sys::signal::{CHLD, CONT, KILL, STOP, TERM, TSTP, TTOU, URG, WINCH, XCPU, XFSZ};
+use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, set_of};
 use crate::text::number;
+use crate::usage::Usage;
 use rustix::io::Errno;
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, Resource, getpid};
 
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +50,8 @@ pub enum Cause {
     Signal,
     /// `--timeout`
     Timeout,
+    /// A limit of setrlimit(2), by its name.
+    Limit(&'static str),
 }
 
 /// What became of the command.
@@ -72,8 +76,12 @@ pub struct Watch<'a> {
     has_own_session: bool,
     /// When to end the command, and then to kill it.
     deadline: Option<Moment>,
-    /// There was a deadline from the start: nothing stops the supervisor then.
-    limited: bool,
+    /// What there was from the start: nothing stops the supervisor then.
+    timeout: Option<Timeout>,
+    /// It is to be told whether a limit ended the command.
+    counts: bool,
+    /// It has hardly any processor time left.
+    used_up: bool,
     timed_out: bool,
     killed: bool,
     /// The last signal to this process that could have ended the command.
@@ -86,8 +94,8 @@ const STOPPED: i32 = 0x7f;
 /// TSTP, TTIN, TTOU
 const OF_JOBS: core::ops::RangeInclusive<i32> = TSTP..=TTOU;
 
-/// How long a command may take to end after the SIGTERM of `--timeout`.
-const GRACE: Moment = Moment { seconds: 5, nanoseconds: 0 };
+/// How long the dead may take to be gone.
+const PATIENCE: Moment = Moment { seconds: 5, nanoseconds: 0 };
 
 /// Children that are waited for at a time, beside the command: others are then listened to.
 const STRAYS: usize = 16;
@@ -101,7 +109,9 @@ impl<'a> Watch<'a> {
             own_instance,
             has_own_session: jobs == Jobs::Own,
             deadline: None,
-            limited: false,
+            timeout: None,
+            counts: false,
+            used_up: false,
             timed_out: false,
             killed: false,
             passed: None,
@@ -110,10 +120,16 @@ impl<'a> Watch<'a> {
     }
 
     /// Ends the command after this time.
-    pub fn for_at_most(self, time: Option<Moment>) -> Result<Self> {
-        let Some(time) = time else { return Ok(self) };
+    pub fn for_at_most(self, timeout: Option<Timeout>) -> Result<Self> {
+        let Some(Timeout { time, .. }) = timeout else { return Ok(self) };
         let deadline = Some(sys::now().or_fail("read the clock")?.plus(time));
-        Ok(Watch { deadline, limited: true, ..self })
+        Ok(Watch { deadline, timeout, ..self })
+    }
+
+    /// Finds out whether a limit ended the command.
+    #[must_use]
+    pub fn counting(self, counts: bool) -> Self {
+        Watch { counts, ..self }
     }
 
     /// Waits for the command, with all signals blocked. Children come in turn with other signals
@@ -159,8 +175,9 @@ impl<'a> Watch<'a> {
         if self.killed {
             return Ok(Some(self.outcome(End::Signal(KILL), Usage::default())));
         }
-        self.deadline = Some(sys::now().or_fail("read the clock")?.plus(GRACE));
+        let until = |time| sys::now().or_fail("read the clock").map(|now| Some(now.plus(time)));
         if self.timed_out {
+            self.deadline = until(PATIENCE)?;
             self.killed = true;
             if self.own_instance {
                 self.witness.kill().or_fail("end the instance")?;
@@ -168,6 +185,7 @@ impl<'a> Watch<'a> {
             self.send(KILL)?;
             return Ok(None);
         }
+        self.deadline = until(self.timeout.map_or(PATIENCE, |timeout| timeout.grace))?;
         self.timed_out = true;
         self.send(TERM)?;
         // A stopped command could not even end.
@@ -177,6 +195,10 @@ impl<'a> Watch<'a> {
 
     /// What became of the command: `None` while it lives.
     fn look(&mut self) -> Result<Option<Outcome>> {
+        if self.counts {
+            // As long as it can be asked: of it alone, and not of what it has waited for.
+            self.used_up = self.has_used_up_its_time().unwrap_or(self.used_up);
+        }
         for turn in 0..=STRAYS {
             let whom = (turn == 0).then_some(self.command);
             match sys::wait(whom) {
@@ -185,7 +207,9 @@ impl<'a> Watch<'a> {
                     None => self.stop_likewise(status >> 8 & 0xff)?,
                 },
                 // `CLONE_PARENT` makes children of the supervisor. One that is left is a process still.
-                Ok(Some((pid, status, _))) if End::of(status).is_some() => self.witness.note_end(pid),
+                Ok(Some((pid, status, usage))) if End::of(status).is_some() => {
+                    self.witness.note_end(pid, &usage);
+                }
                 Ok(None) if whom.is_none() => break,
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(Error::of("wait for the command", errno)),
@@ -195,14 +219,23 @@ impl<'a> Watch<'a> {
     }
 
     fn outcome(&self, end: End, usage: Usage) -> Outcome {
-        let by_signal = self.passed.is_some_and(|signal| end == End::Signal(signal));
-        match (self.timed_out, by_signal) {
+        let (end, cause) = match end {
             // As timeout(1) has it.
-            (true, _) if self.killed => Outcome { end: End::Exit(137), cause: Cause::Timeout, usage },
-            (true, _) => Outcome { end: End::Exit(124), cause: Cause::Timeout, usage },
-            (false, true) => Outcome { end, cause: Cause::Signal, usage },
-            (false, false) => Outcome { end, cause: Cause::Command, usage },
-        }
+            _ if self.timed_out => (End::Exit(if self.killed { 137 } else { 124 }), Cause::Timeout),
+            End::Signal(signal) if self.passed == Some(signal) => (end, Cause::Signal),
+            // At the soft limit of processor time, and at the hard one. setrlimit(2)
+            End::Signal(XCPU) => (end, Cause::Limit("cpu")),
+            End::Signal(KILL) if self.used_up => (end, Cause::Limit("cpu")),
+            End::Signal(XFSZ) => (end, Cause::Limit("fsize")),
+            _ => (end, Cause::Command),
+        };
+        Outcome { end, cause, usage }
+    }
+
+    fn has_used_up_its_time(&self) -> Option<bool> {
+        let limit = sys::limits_of(self.command, Resource::Cpu).ok()?.maximum?;
+        // The kernel counts ticks for the limit, and tells how long it really was: nine tenths of it will do.
+        Some(processor_time(self.command)? >= limit.saturating_mul(90))
     }
 
     /// Stops this process by the signal that stopped the command, so that a shell takes the job
@@ -213,7 +246,7 @@ impl<'a> Watch<'a> {
         let failed = "stop likewise";
         let wanted = core::mem::replace(&mut self.stop, STOP);
         let signal = if signal == STOP { wanted } else { signal };
-        if self.limited || !is_a_job() {
+        if self.timeout.is_some() || !is_a_job() {
             return Ok(());
         }
         // A stop would take it away.

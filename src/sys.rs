@@ -8,6 +8,7 @@
 //! what they share is atomic, or was moved to one of them; each has its own stack, and there is
 //! no thread-local data. Calls that rustix types are made through rustix.
 
+use crate::usage::Usage;
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc, Layout};
 use core::arch::asm;
@@ -19,7 +20,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::{Errno, Result};
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, Rlimit};
 
 // ---- the one architecture-dependent part ---------------------------------------------------
 
@@ -39,6 +40,7 @@ mod nr {
     pub const WAIT4: usize = 61;
     pub const KILL: usize = 62;
     pub const SETPGID: usize = 109;
+    pub const GETRUSAGE: usize = 98;
     pub const GETRESUID: usize = 118;
     pub const GETRESGID: usize = 120;
     pub const GETPGID: usize = 121;
@@ -53,6 +55,7 @@ mod nr {
     pub const FUTEX: usize = 202;
     pub const SCHED_SETAFFINITY: usize = 203;
     pub const SET_TID_ADDRESS: usize = 218;
+    pub const PRLIMIT64: usize = 302;
     pub const CLOCK_GETTIME: usize = 228;
     pub const EXIT_GROUP: usize = 231;
     pub const KEYCTL: usize = 250;
@@ -833,6 +836,8 @@ pub mod signal {
     pub const KILL: i32 = 9;
     pub const SEGV: i32 = 11;
     pub const TERM: i32 = 15;
+    pub const XCPU: i32 = 24;
+    pub const XFSZ: i32 = 25;
     pub const CHLD: i32 = 17;
     pub const CONT: i32 = 18;
     pub const STOP: i32 = 19;
@@ -927,6 +932,14 @@ pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     unsafe { call(nr::KILL, [int(pid.as_raw_nonzero().get()), int(signal), 0, 0, 0, 0]) }.map(drop)
 }
 
+/// Sends SIGKILL to every process in this PID namespace but its first and this one; an error where
+/// there is none. kill(2), with -1. None that is just being made is left out: a fork looks for
+/// signals under the lock that is held meanwhile (`copy_process()`).
+pub fn kill_all_others() -> Result<()> {
+    // SAFETY: two numbers.
+    unsafe { call(nr::KILL, [usize::MAX, int(signal::KILL), 0, 0, 0, 0]) }.map(drop)
+}
+
 /// Waits until no signal is on its way to a process group: each member has it, or none.
 /// `kill_something_info()` sends with `tasklist_lock` held, and setpgid(2) takes it for writing,
 /// here for a process that there is not.
@@ -949,36 +962,88 @@ pub fn session_of(pid: Option<Pid>) -> Result<usize> {
     unsafe { call(nr::GETSID, [pid.map_or(0, |pid| int(pid.as_raw_nonzero().get())), 0, 0, 0, 0, 0]) }
 }
 
-/// What a process and the children it waited for have used. getrusage(2).
+/// The kernel's `struct rusage`. getrusage(2)
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Usage {
-    /// Seconds and microseconds in user mode.
-    pub user: [i64; 2],
-    /// Seconds and microseconds in the kernel.
-    pub system: [i64; 2],
-    /// Peak of resident memory, KiB.
-    pub peak: i64,
-    #[doc(hidden)]
-    pub unused_1: [i64; 3],
-    /// Page faults without input or output.
-    pub minor_faults: i64,
-    /// Page faults with.
-    pub major_faults: i64,
-    #[doc(hidden)]
-    pub unused_2: [i64; 6],
-    /// Context switches when it waited.
-    pub voluntary_switches: i64,
-    /// Context switches when its time was up.
-    pub involuntary_switches: i64,
+#[derive(Default)]
+struct RawUsage {
+    /// Seconds and microseconds.
+    user: [i64; 2],
+    system: [i64; 2],
+    peak: i64,
+    _not_kept_1: [i64; 3],
+    minor_faults: i64,
+    major_faults: i64,
+    _not_kept_2: [i64; 6],
+    voluntary_switches: i64,
+    involuntary_switches: i64,
+}
+
+impl RawUsage {
+    #[inline(never)]
+    fn told(&self) -> Usage {
+        let microseconds = |[whole, parts]: [i64; 2]| whole.saturating_mul(1_000_000).saturating_add(parts);
+        Usage::new([
+            microseconds(self.user),
+            microseconds(self.system),
+            self.minor_faults,
+            self.major_faults,
+            self.voluntary_switches,
+            self.involuntary_switches,
+            self.peak,
+        ])
+    }
+}
+
+/// Whose usage.
+#[derive(Clone, Copy)]
+pub enum Whose {
+    /// `RUSAGE_SELF`
+    Own,
+    /// `RUSAGE_CHILDREN`: of those that were waited for, and of what they waited for.
+    Children,
+}
+
+/// A limit of a process of the caller's; also of one that has ended, until it is waited for. prlimit(2)
+pub fn limits_of(pid: Pid, resource: Resource) -> Result<Rlimit> {
+    let mut limits = [0u64; 2];
+    let resource = resource as usize;
+    // SAFETY: writes a struct rlimit64, which is two numbers, of this frame; none is set.
+    unsafe {
+        call(
+            nr::PRLIMIT64,
+            [int(pid.as_raw_nonzero().get()), resource, 0, limits.as_mut_ptr() as usize, 0, 0],
+        )
+    }?;
+    // RLIM_INFINITY
+    let [current, maximum] = limits.map(|limit| Some(limit).filter(|limit| *limit != u64::MAX));
+    Ok(Rlimit { current, maximum })
+}
+
+/// Bytes that end in the only NUL among them.
+pub fn c_str(bytes: &[u8]) -> Option<&CStr> {
+    let first = bytes.iter().position(|byte| *byte == 0)?;
+    // SAFETY: there is one NUL, and it is the last byte.
+    (first + 1 == bytes.len()).then(|| unsafe { CStr::from_bytes_with_nul_unchecked(bytes) })
+}
+
+/// What was used so far. getrusage(2)
+pub fn usage(whose: Whose) -> Result<Usage> {
+    let who = match whose {
+        Whose::Own => 0,
+        Whose::Children => usize::MAX,
+    };
+    let mut usage = RawUsage::default();
+    // SAFETY: writes a struct rusage of 144 bytes, of this frame.
+    unsafe { call(nr::GETRUSAGE, [who, ptr::from_mut(&mut usage) as usize, 0, 0, 0, 0]) }?;
+    Ok(usage.told())
 }
 
 /// Takes one child that ended or stopped, without waiting: this one, or any. Gives its PID,
-/// its status as `waitpid(2)` has it, and what it used. wait4(2).
+/// its status as `waitpid(2)` has it, and what it used, with what it waited for. wait4(2).
 pub fn wait(pid: Option<Pid>) -> Result<Option<(Pid, i32, Usage)>> {
     const WNOHANG_UNTRACED: usize = 1 | 2;
     let mut status = 0i32;
-    let mut usage = Usage::default();
+    let mut usage = RawUsage::default();
     let whom = pid.map_or(usize::MAX, |pid| int(pid.as_raw_nonzero().get()));
     // SAFETY: writes an int and a struct rusage of 144 bytes, both of this frame.
     let found = unsafe {
@@ -994,7 +1059,7 @@ pub fn wait(pid: Option<Pid>) -> Result<Option<(Pid, i32, Usage)>> {
             ],
         )
     }?;
-    Ok(i32::try_from(found).ok().and_then(Pid::from_raw).map(|pid| (pid, status, usage)))
+    Ok(i32::try_from(found).ok().and_then(Pid::from_raw).map(|pid| (pid, status, usage.told())))
 }
 
 /// A point in time, or a span of it. The kernel's `timespec`.

@@ -26,7 +26,8 @@ pub fn join(parts: &[&[u8]]) -> Bytes {
 /// As the kernel takes a path: with a NUL at the end, and none in it.
 #[inline(never)]
 pub fn c_string(bytes: &[u8]) -> Result<&'static CStr, Errno> {
-    CStr::from_bytes_with_nul(join(&[bytes, b"\0"])).map_err(|_| Errno::INVAL)
+    // Four hundred bytes less than the way through `core`.
+    crate::sys::c_str(join(&[bytes, b"\0"])).ok_or(Errno::INVAL)
 }
 
 /// A number as people write it.

@@ -55,6 +55,19 @@ fn the_root_and_the_directory_are_the_targets() {
 }
 
 #[test]
+fn the_report_of_a_joiner_tells_whether_its_command_started() {
+    let instance = instance([]);
+    let report = |word: &str| {
+        let ran = enter(args!["--report", "2"], instance.pid()).arg(word).output();
+        ran.stderr.lines().last().unwrap().to_owned()
+    };
+    let seen = report("no-such-command");
+    assert!(seen.contains("\"started\":false,\"error\":\"run 'no-such-command': no such file"), "{seen}");
+    let seen = report("true");
+    assert!(seen.contains("\"started\":true,\"error\":null,\"exit\":0"), "{seen}");
+}
+
+#[test]
 fn the_environment_is_changed_as_for_run() {
     let instance = instance([]);
     let seen = enter(args!["--clear-env", "-e", "A=b"], instance.pid()).arg("/usr/bin/env").ok();

@@ -16,6 +16,23 @@ fn a_command_ends_in_time<const N: usize>(#[case] words: [std::ffi::OsString; N]
     Dock::run(args!["--timeout", "0.2"].into_iter().chain(words)).output().exits(code);
 }
 
+#[rstest]
+#[case::none("0.2,0", 137)]
+#[case::long_enough("0.2,1m", 3)]
+fn a_command_has_its_grace_after_a_timeout(#[case] timeout: &str, #[case] code: i32) {
+    let slow = "trap 'sleep 0.3; touch /tmp/done; exit 3' TERM; while :; do sleep 0.01; done";
+    let (started, run) =
+        (std::time::Instant::now(), Dock::run(args!["--timeout", timeout]).sh(slow).output());
+    // As timeout(1) has it, unless it had to be killed.
+    run.exits(if code == 3 { 124 } else { code });
+    assert!(started.elapsed().as_secs() < 30);
+}
+
+#[rstest]
+fn what_is_no_grace_is_refused(#[values("1,", "1,x", ",1", "0,1", "1,2,3")] time: &str) {
+    Dock::run(args!["--timeout", time, "true"]).refused("not a time");
+}
+
 #[test]
 fn a_command_that_is_in_time_has_its_own_status() {
     Dock::run(args!["--timeout", "10m"]).sh("exit 5").output().exits(5);
@@ -34,7 +51,9 @@ fn what_is_no_time_is_refused(#[values("", "0", "-1", "x", "1w", "99999999999999
 fn a_limit_is_set(#[case] limit: &str, #[case] option: &str, #[case] shown: &str) {
     let run =
         Dock::run(args!["--rlimit", limit, "bash", "-c", format!("ulimit -S {option}; ulimit -H {option}")]);
-    assert_eq!(run.ok(), format!("{shown}\n{shown}"));
+    // SIGXCPU is to come before SIGKILL.
+    let hard = if limit.starts_with("cpu") { "8" } else { shown };
+    assert_eq!(run.ok(), format!("{shown}\n{hard}"));
 }
 
 #[rstest]
@@ -80,6 +99,69 @@ fn the_report_tells_of_time_and_memory() {
     let processor =
         ["user_seconds", "system_seconds"].map(|name| field(&report, name).parse::<f64>().unwrap());
     assert!(processor.iter().sum::<f64>() > 0.0, "{report}");
+}
+
+/// Half a second of processor time, as the process itself sees it.
+const BURN: &str = "exec python3 -c 'import time
+while time.process_time() < 0.5: pass'";
+
+/// What the report says of processor time, for a script that starts `$BURN`.
+fn processor_seconds(options: &[&str], script: &str) -> f64 {
+    let run = Dock::run(options.iter().map(Into::into).chain(args!["--report", "2"])).sh(script);
+    let report = run.env("BURN", BURN).output().stderr;
+    ["user_seconds", "system_seconds"].iter().map(|name| field(&report, name).parse::<f64>().unwrap()).sum()
+}
+
+#[rstest]
+#[case::the_command(&[], r#"eval "$BURN""#)]
+#[case::a_child_that_is_waited_for(&[], r#"sh -c "$BURN"; true"#)]
+#[case::an_orphan(&[], r#"mkfifo /tmp/f; (sh -c 'exec 3>/tmp/f; eval "$BURN"' &); cat /tmp/f"#)]
+#[case::a_child_of_an_orphan(&[], r#"mkfifo /tmp/f; (sh -c 'exec 3>/tmp/f; sh -c "$BURN"; true' &); cat /tmp/f"#)]
+#[case::in_a_nested_instance(&[], r#"$SELFDOCK run sh -c "$BURN""#)]
+#[case::what_is_killed_at_the_end(&[], "sh -c 'while :; do :; done' & sleep 1.5")]
+#[case::an_orphan_that_is_killed_at_the_end(&[], "(sh -c 'while :; do :; done' &); sleep 1.5")]
+#[case::what_is_killed_after_a_timeout(
+    &["--timeout", "1.5,0"], "trap '' TERM; sh -c 'while :; do :; done' & while :; do sleep 0.1; done"
+)]
+#[case::without_privilege(&["--unprivileged"], "(sh -c 'while :; do :; done' &); sleep 1.5")]
+fn the_report_counts_all_in_the_instance(#[case] options: &[&str], #[case] script: &str) {
+    let told = processor_seconds(options, script);
+    // A machine that is busy gives less than one CPU to what runs until it is killed.
+    assert!(told > 0.2, "{told}");
+}
+
+/// What building an instance takes, with a hundred mounts, is selfdock's.
+#[test]
+fn the_report_leaves_out_what_selfdock_itself_has_used() {
+    let faults = |mounts: usize| {
+        let mounts = (0..mounts).flat_map(|i| args!["-t", "-", format!("/tmp/{i}")]);
+        let ran = Dock::run(args!["--report", "2"].into_iter().chain(mounts).chain(args!["true"])).output();
+        field(&ran.stderr, "minor_faults").parse::<i64>().unwrap()
+    };
+    let (few, many) = (faults(0), faults(300));
+    assert!((few - many).abs() <= 10, "{few} {many}");
+}
+
+#[rstest]
+#[case::processor_time("cpu=1", "while :; do :; done", "24", "rlimit cpu")]
+#[case::that_is_ignored("cpu=1", "trap '' XCPU; while :; do :; done", "9", "rlimit cpu")]
+#[case::a_file_that_grows("fsize=1k", "exec head -c 9999 /dev/zero >/tmp/x", "25", "rlimit fsize")]
+#[case::a_signal_of_its_own("cpu=1", "kill -9 $$", "9", "command")]
+#[case::of_children(
+    "cpu=1",
+    "sh -c 'while :; do :; done'; sh -c 'while :; do :; done'; kill -9 $$",
+    "9",
+    "command"
+)]
+fn the_report_says_which_limit_ended_a_command(
+    #[case] limit: &str,
+    #[case] script: &str,
+    #[case] signal: &str,
+    #[case] by: &str,
+) {
+    let report = Dock::run(args!["--rlimit", limit, "--report", "2"]).sh(script).output().stderr;
+    let report = report.lines().last().unwrap();
+    assert_eq!(["signal", "ended_by"].map(|name| field(report, name)), [signal, by], "{report}");
 }
 
 #[test]

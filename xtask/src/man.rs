@@ -84,20 +84,24 @@ fn about_option(id: Id) -> &'static str {
         Id::Mask => "One that is not there is an error.\n",
         Id::Chdir => "DIR is in the instance, and relative to the current directory.\n",
         Id::Timeout => {
-            "TIME is in seconds, or ends in s, m, h or d. First comes SIGTERM, and 5 seconds later SIGKILL.\n"
+            "TIME and GRACE are in seconds, or end in s, m, h or d. First comes SIGTERM, and after GRACE, 5 seconds\n\
+             unless it is given, SIGKILL to all in the instance.\n"
         }
         Id::Rlimit => {
             "NAME is as, core, cpu, data, fsize, memlock, msgqueue, nofile, nproc, rss, sigpending or stack; VALUE a\n\
              number, which may end in k, M, G or T, or unlimited. Soft and hard limit are set, and never above\n\
-             the hard limit of the caller.\n"
+             the hard limit of the caller; the hard one of cpu is one second more where it can be, so that SIGXCPU\n\
+             comes before SIGKILL.\n"
         }
         Id::Report => {
             "A number is an open descriptor. A file is made anew and empty before CMD starts, and gets one line when\n\
              it has ended, whatever CMD did to it; devices, FIFOs and links are written to. The fields are version\n\
-             (1); started, and error, selfdock's message if CMD never ran; exit or signal; ended_by (command,\n\
-             signal or timeout); wall_seconds; and of CMD and the children that it waited for user_seconds,\n\
-             system_seconds, peak_memory_kib (of the largest process, in KiB), minor_faults, major_faults,\n\
-             voluntary_switches and involuntary_switches.\n"
+             (1); started, and error, selfdock's message if CMD never ran; exit or signal; ended_by (command;\n\
+             signal, one that was sent to selfdock; timeout; or rlimit cpu or rlimit fsize); wall_seconds; and of all\n\
+             processes of the instance user_seconds, system_seconds, peak_memory_kib (of the largest process, in\n\
+             KiB), minor_faults, major_faults, voluntary_switches and involuntary_switches. Left out are what\n\
+             building the instance took, and processes whose parent ignored SIGCHLD, of which the kernel tells\n\
+             nobody; with enter also what CMD did not wait for.\n"
         }
         Id::ReportRequired => {
             "The status is then 125. Without it, it is that of CMD, and a line on standard error says what went\n\

@@ -1,0 +1,133 @@
+//! What processes have used. getrusage(2).
+#![forbid(unsafe_code)]
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicI64, Ordering};
+
+/// What a process has used, or several together: a number for each of [`Of`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage([i64; NUMBERS]);
+
+/// Of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Of {
+    /// Microseconds in user mode.
+    User,
+    /// Microseconds in the kernel.
+    System,
+    /// Page faults without input or output.
+    MinorFaults,
+    /// Page faults with.
+    MajorFaults,
+    /// Context switches when it waited.
+    VoluntarySwitches,
+    /// Context switches when its time was up.
+    InvoluntarySwitches,
+    /// Peak of resident memory, KiB: of the largest process, where there are several. All others are sums.
+    Peak,
+}
+
+const NUMBERS: usize = 7;
+
+/// How many bytes it has where one process writes it for another.
+pub const BYTES: usize = NUMBERS * size_of::<i64>();
+
+impl Usage {
+    /// From its numbers, in the order of [`Of`].
+    pub fn new(numbers: [i64; NUMBERS]) -> Self {
+        Usage(numbers)
+    }
+
+    /// One of its numbers.
+    pub fn get(&self, of: Of) -> i64 {
+        self.0[of as usize]
+    }
+
+    /// Adds what others have used.
+    // Out of line, as the next: seldom needed.
+    #[inline(never)]
+    pub fn add(&mut self, other: &Usage) {
+        let peak = self.get(Of::Peak).max(other.get(Of::Peak));
+        for (ours, theirs) in self.0.iter_mut().zip(&other.0) {
+            *ours = ours.saturating_add(*theirs);
+        }
+        self.0[Of::Peak as usize] = peak;
+    }
+
+    /// Takes off what was used before. A peak stays.
+    #[inline(never)]
+    pub fn take_off(&mut self, before: &Usage) {
+        let peak = self.get(Of::Peak);
+        for (all, before) in self.0.iter_mut().zip(&before.0) {
+            *all = all.saturating_sub(*before).max(0);
+        }
+        self.0[Of::Peak as usize] = peak;
+    }
+
+    /// For a process that does not share this one's memory.
+    pub fn to_bytes(self) -> Vec<u8> {
+        let mut all = Vec::with_capacity(BYTES);
+        for number in self.0 {
+            all.extend_from_slice(&number.to_ne_bytes());
+        }
+        all
+    }
+
+    /// The reverse; what is missing is 0.
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        let mut usage = Usage::default();
+        for (number, bytes) in usage.0.iter_mut().zip(bytes.as_chunks().0) {
+            *number = i64::from_ne_bytes(*bytes);
+        }
+        usage
+    }
+}
+
+/// A place for it in memory that processes share.
+#[derive(Default)]
+pub struct Tally([AtomicI64; NUMBERS]);
+
+impl Tally {
+    /// Puts it there.
+    pub fn set(&self, usage: &Usage) {
+        for (place, number) in self.0.iter().zip(usage.0) {
+            place.store(number, Ordering::Release);
+        }
+    }
+
+    /// Gives what is there.
+    pub fn get(&self) -> Usage {
+        let mut usage = Usage::default();
+        for (number, place) in usage.0.iter_mut().zip(&self.0) {
+            *number = place.load(Ordering::Acquire);
+        }
+        usage
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_processes_all_is_summed_but_the_peak() {
+        let one = Usage::new([5, 7, 0, 0, 0, 0, 300]);
+        let other = Usage::new([1, 0, 0, 2, 0, 0, 200]);
+        let mut both = one;
+        both.add(&other);
+        assert_eq!(both, Usage::new([6, 7, 0, 2, 0, 0, 300]));
+        both.take_off(&other);
+        assert_eq!(both, Usage::new([5, 7, 0, 0, 0, 0, 300]));
+        both.take_off(&Usage::new([9, 0, 0, 0, 0, 0, 400]));
+        assert_eq!([both.get(Of::User), both.get(Of::System), both.get(Of::Peak)], [0, 7, 300]);
+    }
+
+    #[test]
+    fn what_is_written_down_is_read_again() {
+        let usage = Usage::new([1 << 40, 0, 0, 0, 0, 3, 9]);
+        assert_eq!(Usage::of_bytes(&usage.to_bytes()), usage);
+        let tally = Tally::default();
+        tally.set(&usage);
+        assert_eq!(tally.get(), usage);
+    }
+}
