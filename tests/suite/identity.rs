@@ -1,4 +1,6 @@
-use crate::support::{Dock, args, children, fixture, nested, own_status, scratch, status_of, wait_until};
+use crate::support::{
+    Dock, args, children, fixture, nested, on_a_host, own_status, scratch, status_of, wait_until,
+};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -78,4 +80,19 @@ fn files_made_in_a_volume_belong_to_the_caller() {
         let made = fs::metadata(dir.path().join(name)).unwrap();
         assert_eq!((made.uid(), made.gid()), (own.uid(), own.gid()), "{name}");
     }
+}
+
+/// `cargo xtask install --group` makes this of the file.
+#[test]
+fn a_program_for_members_of_a_group_is_for_them_alone() {
+    let changes = "chgrp 4711 .$SD; chmod 4750 .$SD";
+    // setpriv(1) itself keeps the rights of root until it has executed something.
+    let script =
+        "run() { groups=$1; shift; setpriv --reuid=$ME --regid=$MY_GROUP $groups sh -c '\"$@\"' sh \"$@\"; }
+        ask='id -G'
+        run --groups=4711 $SD run sh -c \"$ask\"; run --groups=4711 $SD run $SD run sh -c 'echo nested'
+        run --clear-groups $SD run true; echo $?";
+    let ran = on_a_host(changes, script).output();
+    let group = nix::unistd::getgid();
+    assert!(ran.stdout.ends_with(&format!("{group} 4711\nnested\n126\n")), "{}{}", ran.stdout, ran.stderr);
 }

@@ -55,7 +55,7 @@ pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
 fn replaced(prefix: &Path) -> Result {
     make_dir(prefix, 0o755)?;
     let before = umask(Mode::from_bits_truncate(0o022));
-    place(prefix)?;
+    place(prefix, None)?;
     umask(before);
     // No shell, which would have signals and descriptors of its own.
     let script = "\

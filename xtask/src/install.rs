@@ -2,6 +2,7 @@
 
 use crate::run::{Context, Result, again_as_root, is_root, no_more, run, wants_help};
 use crate::{cargo, place};
+use nix::unistd::{Gid, Group};
 use std::path::{Path, PathBuf};
 
 pub const PREFIX: &str = "/usr/local";
@@ -10,9 +11,10 @@ const HELP: &str = "\
 Build a release of selfdock and install it as PREFIX/bin/selfdock, root:root, mode 4755. What needs no privilege is a
 program of its own, PREFIX/lib/selfdock/selfdock-about, mode 755.
 
-Usage: cargo xtask install [--prefix DIR] [--no-build]
+Usage: cargo xtask install [--prefix DIR] [--group NAME] [--no-build]
 
   --prefix DIR   where to install (default /usr/local)
+  --group NAME   only members of this group can start selfdock: root:NAME, mode 4750
   --no-build     install what `cargo build --release` has built already
 
 The build runs as you; only the copy takes root and asks sudo for it. Afterwards the result is looked at: owner and
@@ -25,18 +27,27 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         return Ok(());
     }
     let prefix = prefix(&mut args)?;
+    let group: Option<String> = args.opt_value_from_str("--group").context("--group")?;
     let built = args.contains("--no-build");
     no_more(args)?;
+    let gid = group.as_deref().map(gid_of).transpose()?;
 
     if !built {
         cargo::build_release()?;
     }
     if !is_root() {
-        return run(again_as_root()?.args(["install", "--no-build", "--prefix"]).arg(prefix));
+        let mut again = again_as_root()?;
+        again.args(["install", "--no-build", "--prefix"]).arg(prefix);
+        return run(again.args(group.iter().flat_map(|group| ["--group", group])));
     }
-    place::place(&prefix)?;
+    place::place(&prefix, gid)?;
     println!("installed {}", prefix.join("bin/selfdock").display());
     Ok(())
+}
+
+fn gid_of(name: &str) -> Result<Gid> {
+    let group = Group::from_name(name).context(format_args!("--group '{name}'"))?;
+    group.map(|group| group.gid).ok_or_else(|| format!("--group '{name}': no such group"))
 }
 
 /// `--prefix`, absolute: sudo need not keep the current directory.

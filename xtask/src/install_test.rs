@@ -120,7 +120,7 @@ pub fn own_mounts() -> Result {
 }
 
 fn set_up(prefix: &Path, built: &Built, user: User) -> Result<Suite> {
-    place(prefix)?;
+    place(prefix, None)?;
     let fixtures = fixtures::prepare(prefix, built, user)?;
     let env = vec![
         ("SELFDOCK", prefix.join("bin/selfdock")),

@@ -39,8 +39,8 @@ pub fn items() -> Vec<Item> {
     ]
 }
 
-/// Installs all items below `prefix` and verifies them.
-pub fn place(prefix: &Path) -> Result {
+/// Installs all items below `prefix` and verifies them. With a group, only its members can start selfdock.
+pub fn place(prefix: &Path, group: Option<Gid>) -> Result {
     fs::create_dir_all(prefix).context(format_args!("make directory '{}'", prefix.display()))?;
     // A program that is started by a path without links finds itself by it.
     let prefix = &prefix.canonicalize().context(prefix.display())?;
@@ -49,7 +49,11 @@ pub fn place(prefix: &Path) -> Result {
         check_parents(dir)?;
     }
     prepare::prepare(prefix)?;
-    for item in items() {
+    for mut item in items() {
+        if group.is_some() && item.mode & 0o4000 != 0 {
+            item.mode &= !0o007;
+        }
+        let gid = group.filter(|_| item.mode & 0o4000 != 0).unwrap_or(Gid::from_raw(0));
         let dest = prefix.join(item.dest);
         let dir = dest.parent().expect("an item has a directory");
         fs::create_dir_all(dir).context(format_args!("make directory '{}'", dir.display()))?;
@@ -59,8 +63,8 @@ pub fn place(prefix: &Path) -> Result {
             Source::File(path) => Source::File(path.clone()),
             Source::Bytes(bytes) => Source::Bytes(bytes.clone()),
         };
-        replace(&source, &dest, item.mode)?;
-        verify(&dest, &item)?;
+        replace(&source, &dest, item.mode, gid)?;
+        verify(&dest, &item, gid)?;
     }
     Ok(())
 }
@@ -125,7 +129,7 @@ fn limit_capabilities(program: &Path) -> Result {
 }
 
 /// Copies `source` beside `dest` and renames it: nobody ever sees half a program, or one with the wrong owner.
-pub fn replace(source: &Source, dest: &Path, mode: u32) -> Result {
+pub fn replace(source: &Source, dest: &Path, mode: u32, gid: Gid) -> Result {
     let what = format!("install '{}'", dest.display());
     let dir = dest.parent().expect("a file has a directory");
     let mut file = tempfile::NamedTempFile::new_in(dir).context(&what)?;
@@ -138,7 +142,7 @@ pub fn replace(source: &Source, dest: &Path, mode: u32) -> Result {
     }
     .context(&what)?;
     // The owner first: changing it clears the set-uid bit.
-    fchown(file.as_file(), Some(Uid::from_raw(0)), Some(Gid::from_raw(0))).context(&what)?;
+    fchown(file.as_file(), Some(Uid::from_raw(0)), Some(gid)).context(&what)?;
     file.as_file().set_permissions(Permissions::from_mode(mode)).context(&what)?;
     if mode & 0o4000 != 0 {
         limit_capabilities(file.path())?;
@@ -200,7 +204,13 @@ pub fn check_parents(dir: &Path) -> Result {
         if mode & 0o002 != 0 && !sticky {
             return Err(format!("'{name}' can be written by everyone: choose another --prefix"));
         }
-        if mode & 0o020 != 0 && meta.gid() != 0 && !sticky {
+        if mode & 0o020 != 0 && !sticky {
+            // Then these bits are the most that an entry of the list can give. acl(5)
+            if xattr::get(parent, "system.posix_acl_access").unwrap_or_default().is_some() {
+                return Err(format!(
+                    "'{name}' can be written by whom its ACL names: choose another --prefix"
+                ));
+            }
             eprintln!("xtask: warning: group {} can write to '{name}', and so replace selfdock", meta.gid());
         }
     }
@@ -209,12 +219,12 @@ pub fn check_parents(dir: &Path) -> Result {
 
 /// Reads back owner, mode and kind of a file; that a program which is not set-uid has no capabilities either; and
 /// whether the mount of one that is honours it.
-fn verify(dest: &Path, item: &Item) -> Result {
+fn verify(dest: &Path, item: &Item, gid: Gid) -> Result {
     let (name, mode) = (dest.display(), item.mode);
     let meta = fs::symlink_metadata(dest).context(&name)?;
-    if !meta.is_file() || (meta.uid(), meta.gid()) != (0, 0) || meta.mode() & 0o7777 != mode {
+    if !meta.is_file() || (meta.uid(), meta.gid()) != (0, gid.as_raw()) || meta.mode() & 0o7777 != mode {
         let (uid, gid, is) = (meta.uid(), meta.gid(), meta.mode() & 0o7777);
-        return Err(format!("'{name}' is {uid}:{gid} {is:04o} and should be 0:0 {mode:04o}"));
+        return Err(format!("'{name}' is {uid}:{gid} {is:04o} and should be 0:{gid} {mode:04o}"));
     }
     if mode & 0o4000 == 0 {
         let privileged = xattr::get(dest, CAPABILITIES).unwrap_or_default().is_some();
@@ -238,6 +248,22 @@ pub fn is_nosuid(path: &Path) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_an_acl_opens_is_refused() {
+        let dir = tempfile::tempdir_in("/root").or_else(|_| tempfile::tempdir()).unwrap();
+        // Version 2; the owner, uid 4302, the group, the mask and all others. acl(5)
+        let entries: [(u16, u16, u32); 5] =
+            [(1, 7, u32::MAX), (2, 7, 4302), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)];
+        let mut acl = 2u32.to_le_bytes().to_vec();
+        for (tag, rights, id) in entries {
+            acl.extend([tag.to_le_bytes(), rights.to_le_bytes()].concat().iter().chain(&id.to_le_bytes()));
+        }
+        xattr::set(dir.path(), "system.posix_acl_access", &acl).unwrap();
+        let refusal = check_parents(dir.path()).unwrap_err();
+        // What an ordinary user's test makes is refused for that.
+        assert!(refusal.contains("ACL") || refusal.contains("belongs to uid"), "{refusal}");
+    }
 
     #[test]
     fn a_file_that_is_replaced_keeps_no_privilege_under_another_name() {

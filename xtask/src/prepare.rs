@@ -5,6 +5,7 @@ use crate::host::{DEVICES, EMPTY, Entry, LINKS, Seen, Shown, entries};
 use crate::place::{Source, check_parents, replace};
 use crate::run::{Context, Result};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::unistd::Gid;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -49,7 +50,7 @@ pub fn prepare(prefix: &Path) -> Result {
     for (path, item) in &items {
         make(&root.join(path), item, in_use)?;
     }
-    replace(&Source::Bytes(list), &prefix.join(LIST), 0o644)?;
+    replace(&Source::Bytes(list), &prefix.join(LIST), 0o644, Gid::from_raw(0))?;
     if in_use { Ok(()) } else { remove_others(&root, Path::new(""), &items) }
 }
 
@@ -144,6 +145,8 @@ fn list(prefix: &Path) -> Result<Shown> {
 
 fn look(path: &[u8]) -> Seen {
     match fs::symlink_metadata(OsStr::from_bytes(path)) {
+        // Who else can put a link there would choose what all instances show.
+        Ok(meta) if meta.is_symlink() && !is_roots(path, &meta) => Seen::Nothing,
         Ok(meta) if meta.is_symlink() => fs::read_link(OsStr::from_bytes(path))
             .map_or(Seen::Nothing, |target| Seen::Link(target.into_os_string().into_vec())),
         Ok(_) => Seen::Place,
@@ -151,13 +154,27 @@ fn look(path: &[u8]) -> Seen {
     }
 }
 
+/// Whether a link is root's, in a directory in which only root can put another.
+fn is_roots(path: &[u8], link: &fs::Metadata) -> bool {
+    let dir = Path::new(OsStr::from_bytes(path)).parent().and_then(|dir| fs::metadata(dir).ok());
+    link.uid() == 0 && dir.is_some_and(|dir| only_root_changes(&dir))
+}
+
+fn only_root_changes(meta: &fs::Metadata) -> bool {
+    meta.uid() == 0 && meta.mode() & 0o022 == 0
+}
+
 /// The directories that an administrator names: a line each, in files of root's that only root can write.
 fn more(dir: &Path) -> Result<Vec<PathBuf>> {
+    let theirs = |path: &Path| Err(format!("'{}' can be changed by others than root", path.display()));
     let files = match fs::read_dir(dir) {
         Ok(files) => files,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(format!("read '{}': {error}", dir.display())),
     };
+    if !only_root_changes(&fs::metadata(dir).context(dir.display())?) {
+        return theirs(dir);
+    }
     let mut paths = Vec::new();
     for file in files {
         paths.push(file.context(dir.display())?.path());
@@ -166,8 +183,11 @@ fn more(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut wanted = Vec::new();
     for path in paths {
         let meta = fs::metadata(&path).context(path.display())?;
-        if meta.uid() != 0 || meta.mode() & 0o022 != 0 {
-            return Err(format!("'{}' can be changed by others than root", path.display()));
+        if !only_root_changes(&meta) {
+            return theirs(&path);
+        }
+        if !meta.is_file() {
+            return Err(format!("'{}' is no regular file", path.display()));
         }
         for line in fs::read_to_string(&path).context(path.display())?.lines().map(str::trim) {
             if line.is_empty() || line.starts_with('#') {
@@ -320,6 +340,23 @@ mod tests {
         fs::set_permissions(&file, Permissions::from_mode(0o664)).unwrap();
         assert!(more(dir.path()).unwrap_err().contains("others than root"));
         assert!(more(&dir.path().join("none")).unwrap().is_empty());
+        fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        assert!(more(dir.path()).unwrap_err().contains("others than root"));
+    }
+
+    #[test]
+    fn a_link_that_others_than_root_could_make_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink("/usr", &link).unwrap();
+        let seen = || look(link.as_os_str().as_bytes());
+        // A test of an ordinary user makes none of root's.
+        let is_root = fs::symlink_metadata(&link).unwrap().uid() == 0;
+        assert_eq!(matches!(seen(), Seen::Link(_)), is_root);
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();
+        assert!(matches!(seen(), Seen::Nothing));
+        assert!(matches!(look(b"/proc/self"), Seen::Link(_)));
     }
 
     #[test]

@@ -57,7 +57,7 @@ impl Site {
         own_mounts()?;
         let prefix = Prefix::new(false)?;
         let dir = &prefix.path;
-        place(dir)?;
+        place(dir, None)?;
         let program = |from: &Path, name: &str, mode: u32| -> Result<String> {
             let to = dir.join("bin").join(name);
             fs::copy(from, &to).context(from.display())?;
