@@ -63,6 +63,8 @@ pub struct Request<'a> {
     pub abstract_sockets: bool,
     /// `--no-userns`
     pub no_user_namespaces: bool,
+    /// `--own-cgroup`
+    pub own_group: bool,
     /// `--timeout`
     pub timeout: Option<Timeout>,
     /// `--rlimit`: which, and how much
@@ -201,6 +203,7 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Syntax, first: &'a [u8], second: &'a [u8
         Id::NewSession => r.new_session = true,
         Id::Abstract => r.abstract_sockets = true,
         Id::NoUserns => r.no_user_namespaces = true,
+        Id::OwnCgroup => r.own_group = true,
         Id::Timeout => r.timeout = Some(timeout(first)?),
         Id::Rlimit => r.limits.push(limit(first)?),
         Id::ReportRequired => r.report_required = true,

@@ -16,10 +16,12 @@ use crate::error::{self, Error, OrFail, Result, on};
 use crate::files;
 use crate::filter;
 use crate::instance::Instance;
+use crate::limits;
 use crate::mount::{Identity, find, identity};
 use crate::mountinfo;
 use crate::process::{self, Process, arguments, count, ends_within, field, has_ended, path, read, status};
 use crate::sandbox::close_descriptors;
+use crate::stage::{change_root, refuse_jail};
 use crate::sys::{self, Whose};
 use crate::text::{Bytes, decimal, join};
 use crate::usage::{self, Usage};
@@ -38,6 +40,7 @@ pub struct Target {
     cwd: OwnedFd,
     spaces: Spaces,
     no_new_privs: bool,
+    limits: limits::All,
     /// Its filters of system calls, all of them ours.
     filters: Vec<OurFilter>,
     /// Its control group, if this process is in another one.
@@ -122,10 +125,10 @@ impl Note {
 }
 
 /// Finds the instance that a PID belongs to: that of its supervisor, or of any process in it.
-/// `program` is selfdock's own file.
+/// `program` is selfdock's own file. With `own_group` the joiner stays in our control group.
 // Out of line: 250 bytes less than within its caller.
 #[inline(never)]
-pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target> {
+pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool) -> Result<Target> {
     let failed = on("enter {=}", decimal(pid));
     let refuse = |why| Err(Error::refused(failed, why));
     let not_an_instance = || refuse("not an instance of selfdock, nor a process in one");
@@ -153,7 +156,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity) -> Result<Target
     if !can_be_seen(&process, &pinned) {
         return refuse("no process in it can be looked at; where it holds another instance, enter that");
     }
-    let target = examine(&process, here.depth, program, pinned).map_err(|e| e.about(failed))?;
+    let target = examine(&process, here.depth, program, pinned, own_group).map_err(|e| e.about(failed))?;
     if has_ended(&target.process).or_fail(failed)? {
         // What was read may have been of another process by then.
         return refuse("it has ended");
@@ -196,7 +199,13 @@ fn can_be_seen(process: &Process, pinned: &OwnedFd) -> bool {
 }
 
 /// Opens what is needed of the target, and compares its restrictions with our own.
-fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) -> Result<Target> {
+fn examine(
+    target: &Process,
+    depth: usize,
+    program: Identity,
+    process: OwnedFd,
+    own_group: bool,
+) -> Result<Target> {
     let pid = target.pid;
     let refuse = |why| Err(Error::refused("look at the instance", why));
     let open = |what: &[u8]| {
@@ -227,8 +236,9 @@ fn examine(target: &Process, depth: usize, program: Identity, process: OwnedFd) 
         root: open(b"root")?,
         cwd: open(b"cwd")?,
         no_new_privs,
+        limits: limits::of(pid)?,
         filters: expected.unwrap_or_default(),
-        group: other_group(pid)?,
+        group: if own_group { None } else { other_group(pid)? },
         spaces,
     };
     if !target.spaces.are_those_of(pid)? {
@@ -329,6 +339,8 @@ fn set_uid_bits_are_inert(pid: Pid, program: Identity) -> Result<bool> {
     Ok(true)
 }
 
+const OWN_GROUP: &str = "--own-cgroup stays in yours, and its limits";
+
 /// The control group of a process, if it is not ours. cgroups(7)
 fn other_group(pid: Pid) -> Result<Option<Bytes>> {
     let theirs = read(path(pid, b"cgroup")).unwrap_or_default();
@@ -340,7 +352,8 @@ fn other_group(pid: Pid) -> Result<Option<Bytes>> {
     let others = |text: Bytes| lines(text).filter(|line| !line.starts_with(b"0::"));
     match lines(theirs).find_map(|line| line.strip_prefix(b"0::")) {
         Some(group) if others(theirs).eq(others(ours)) => Ok(Some(group)),
-        _ => Err(Error::refused("look at its control groups", "they are not ours, and cannot be joined")),
+        _ => Err(Error::refused("look at its control groups", "they are not ours, and cannot be joined")
+            .hint(OWN_GROUP)),
     }
 }
 
@@ -376,12 +389,16 @@ impl Target {
         let path = join(&[b"/sys/fs/cgroup", group, b"/cgroup.procs"]);
         let failed = on("join its control group {}", group);
         let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed);
-        let file = file.map_err(|e| e.hint("enter from a process in the same group"))?;
-        rustix::io::write(&file, b"0").or_fail(failed).map(drop)
+        let file = file.map_err(|e| e.hint(OWN_GROUP))?;
+        rustix::io::write(&file, b"0").or_fail(failed).map(drop).map_err(|e| e.hint(OWN_GROUP))
     }
 
     /// Moves into the other namespaces and to the same root and directory.
     fn enter_rest(&self, command: &Command<'_>) -> Result<()> {
+        let own = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
+        change_root(&self.root)?;
+        refuse_jail(&own, &own)?;
+        drop(own);
         for (kind, space) in &self.spaces.rest {
             join_namespace(space, kind)?;
         }
@@ -456,5 +473,5 @@ fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
     if join.target.no_new_privs {
         rustix::thread::set_no_new_privs(true).or_fail("forbid new privileges")?;
     }
-    Ok(())
+    limits::take_on(&join.target.limits)
 }

@@ -300,8 +300,9 @@ impl Keeper {
             left = limit.get_or_insert(now.plus(LAST_PATIENCE)).minus(now);
             if left == Moment::default() {
                 let _ = self.kill_at_once();
-                return Err(Error::refused(failed, "a process in it cannot end yet")
-                    .hint("a debugger or a stopped 'selfdock enter' holds it, or a device or file system"));
+                return Err(Error::refused(failed, "a process in it cannot end yet").hint(
+                    "the machine is busy, or a debugger, a stopped 'selfdock enter', a device holds it",
+                ));
             }
         }
     }

@@ -197,7 +197,8 @@ impl Care {
         self.told.set(true);
         let report = |report: &Report| {
             let wall = sys::now().or_fail("read the clock")?.minus(started);
-            report.write(outcome, wall, error)
+            let none = Some(error.unwrap_or(b"ended before CMD was started"));
+            report.write(outcome, wall, none.filter(|_| !outcome.started || error.is_some()))
         };
         match self.report.as_ref().map_or(Ok(()), report) {
             Err(error) if self.required => return Err(error),
@@ -213,15 +214,13 @@ impl Care {
     /// Tells that the command never ran, if nothing was told yet.
     fn tell_of_none(&self, ended: Result<End>) -> Result<End> {
         let Some(report) = self.report.as_ref().filter(|_| !self.told.get()) else { return ended };
-        let (end, why) = match &ended {
-            Ok(end) => (*end, error::told().unwrap_or(b"ended before CMD was started")),
-            Err(error) => (End::Exit(error.exit_status()), error.message()),
-        };
-        let outcome = Outcome { end, cause: Cause::Command, usage: Usage::default() };
-        match report.write(&outcome, Moment::default(), Some(why)) {
-            Err(error) if ended.is_ok() => Err(error),
-            _ => ended,
+        if let Err(error) = &ended {
+            let (end, why) = (End::Exit(error.exit_status()), Some(error.message()));
+            let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
+            // What is to be said is the first failure.
+            let _ = report.write(&outcome, Moment::default(), why);
         }
+        ended
     }
 
     /// The descriptors that it needs.
@@ -274,14 +273,16 @@ fn launch(
     let mut outcome = outcome?;
     if shared.is_building() {
         // The instance was never built. Who could not build it has said so, or was killed.
-        return match (outcome.end, kept?.and_then(End::of)) {
-            (End::Signal(_), Some(of_keeper @ End::Exit(_))) => Ok(of_keeper),
+        match (outcome.end, kept?.and_then(End::of)) {
+            (End::Signal(_), Some(of_keeper @ End::Exit(_))) => outcome.end = of_keeper,
             (End::Signal(signal::SEGV), _) => {
-                Err(Error::refused("build the instance", "it ran out of stack")
-                    .hint("'ulimit -s' shows the limit"))
+                return Err(Error::refused("build the instance", "it ran out of stack")
+                    .hint("'ulimit -s' shows the limit"));
             }
-            (end, _) => Ok(end),
-        };
+            _ => {}
+        }
+        (outcome.started, outcome.usage) = (false, Usage::default());
+        return care.tell(&outcome, started, Ok(()), error::told());
     }
     outcome.usage.take_off(&shared.building.get());
     outcome.usage.add(&keeper.others());
@@ -330,7 +331,7 @@ fn enter(
     let mut keep_fds = request.keep_fds.clone();
     keep_fds.extend(note.as_ref().map(enter::Note::writer));
     let join = Join {
-        target: enter::find_target(pid, caller, own.identity)?,
+        target: enter::find_target(pid, caller, own.identity, request.own_group)?,
         command: Command::new(request, &start.environment(), None)?,
         life: own_life()?,
         gate: enter::Gate::new()?,

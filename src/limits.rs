@@ -3,8 +3,9 @@
 
 use crate::error::{Error, OrFail, Result, on};
 use crate::options::LIMITS;
+use crate::sys;
 use alloc::vec::Vec;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
 /// A limit to set.
 pub type Limit = (Resource, Rlimit, &'static str);
@@ -32,6 +33,32 @@ pub fn check(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>> {
 pub fn set(limits: &[Limit]) -> Result<()> {
     for (resource, limit, name) in limits {
         setrlimit(*resource, *limit).or_fail(on("set the limit {=}", name.as_bytes()))?;
+    }
+    Ok(())
+}
+
+/// All limits of a process, by their numbers: the kernel's `RLIM_NLIMITS`.
+pub type All = [sys::Limit; 16];
+
+/// Those of another process.
+pub fn of(pid: Pid) -> Result<All> {
+    let mut all = [[0; 2]; _];
+    for (number, limit) in all.iter_mut().enumerate() {
+        *limit = sys::limit(Some(pid), number, None).or_fail("look at its limits")?;
+    }
+    Ok(all)
+}
+
+/// Lowers those of this process to those of another, which may be lower than ours or higher.
+pub fn take_on(theirs: &All) -> Result<()> {
+    let failed = "take on the limits of the instance";
+    for (number, [soft, hard]) in theirs.iter().enumerate() {
+        let ours = sys::limit(None, number, None).or_fail(failed)?;
+        let hard = ours[1].min(*hard);
+        let new = [hard.min(*soft), hard];
+        if new != ours {
+            sys::limit(None, number, Some(&new)).or_fail(failed)?;
+        }
     }
     Ok(())
 }

@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 /// A mount.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Line<'t> {
+    /// The number of the mount.
+    pub number: &'t [u8],
     /// What of its file system is mounted.
     pub root: Bytes,
     /// Where.
@@ -22,12 +24,14 @@ pub struct Line<'t> {
 /// Each line that is understood. Only a space separates fields: all else in a path is a part of it.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     text.split(|b| *b == b'\n').filter_map(|line| {
-        let mut fields = line.split(|b| *b == b' ').skip(3);
+        let mut fields = line.split(|b| *b == b' ');
+        let number = fields.next()?;
+        let mut fields = fields.skip(2);
         let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
         let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
         let (kind, _source) = (rest.next()?, rest.next()?);
         let super_options = rest.next().unwrap_or(b"");
-        Some(Line { root: unescape(root), point: unescape(point), options, kind, super_options })
+        Some(Line { number, root: unescape(root), point: unescape(point), options, kind, super_options })
     })
 }
 
@@ -62,6 +66,7 @@ mod tests {
         assert_eq!(
             all[0],
             Line {
+                number: b"36",
                 root: b"/mnt1",
                 point: b"/my tools\\\x0b",
                 options: b"ro,nosuid",

@@ -86,6 +86,7 @@ pub enum Id {
     Net,
     Hostname,
     NoNest,
+    OwnCgroup,
     Unprivileged,
     Explain,
     NewSession,
@@ -203,6 +204,8 @@ pub const OPTIONS: &[Opt] = &[
           help: "filter of system calls; FILE adds to it", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::Abstract, short: None, long: "abstract", values: &[],
           help: "reach the abstract sockets of the host's network", group: Group::Isolation, verbs: RUN | BUILD },
+    Opt { id: Id::OwnCgroup, short: None, long: "own-cgroup", values: &[],
+          help: "enter: stay in the control group of the caller", group: Group::Isolation, verbs: ENTER },
     Opt { id: Id::Unprivileged, short: None, long: "unprivileged", values: &[],
           help: "use a user namespace, even if installed set-uid", group: Group::Isolation, verbs: RUN | BUILD },
     Opt { id: Id::Explain, short: None, long: "explain", values: &[],
@@ -265,5 +268,4 @@ pub const ALIASES: &[(&str, Id)] = &[("rootfs", Id::Root)];
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("selfdock run sh", "a shell that can change nothing"),
     ("selfdock run -H make", "build here; nothing else is writable"),
-    ("selfdock --root /mnt/debian run sh", "in another root filesystem"),
 ];

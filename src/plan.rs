@@ -202,6 +202,8 @@ fn device(path: &[u8]) -> Result<Bytes> {
     Ok(&tidy[b"/dev/".len()..])
 }
 
+const TMPFS_OPTIONS: &str = "size=, nr_inodes= and mode= are, or - for none";
+
 impl Tmpfs {
     /// What `/tmp` and `/dev/shm` are when nothing else is said: enough for temporary files,
     /// too little to hurt the host. A file of a page each fills both limits.
@@ -216,14 +218,14 @@ impl Tmpfs {
         for option in options.split(|b| *b == b',') {
             let refuse = |why| Error::refused(on("tmpfs option {}", option), why);
             let Some(at) = option.iter().position(|b| *b == b'=') else {
-                return Err(refuse("not understood").hint("size=, nr_inodes= and mode=, or - for none"));
+                return Err(refuse("not understood").hint(TMPFS_OPTIONS));
             };
             let value = &option[at + 1..];
             let (understood, like) = match &option[..at] {
                 b"size" => (put(&mut out.size, amount(value)), "not a size, like 64M"),
                 b"nr_inodes" => (put(&mut out.inodes, amount(value)), "not a number, like 10k"),
                 b"mode" => (put(&mut out.mode, mode(value)), "not permissions, like 1777"),
-                _ => return Err(refuse("not allowed").hint("size=, nr_inodes= and mode= are")),
+                _ => return Err(refuse("not allowed").hint(TMPFS_OPTIONS)),
             };
             if !understood {
                 return Err(refuse(like));

@@ -138,12 +138,28 @@ pub fn is_stopped(pid: Pid) -> bool {
     with_stat(pid, |after| after.starts_with(b" T")).unwrap_or(false)
 }
 
-/// How much processor time a process has taken, without its children, in hundredths of a second. One
-/// that has ended can be asked until it is waited for.
-pub fn processor_time(pid: Pid) -> Option<u64> {
-    // utime and stime, the 14th and 15th field: the 12th and 13th after the name
-    let sum = |after: &[u8]| words(after).skip(11).take(2).map(count).sum::<Option<u64>>();
-    with_stat(pid, sum).flatten()
+/// What is known of a process until it is waited for, also when it has ended.
+pub struct Stock {
+    /// It has become another program.
+    pub executed: bool,
+    /// How much processor time it has taken, without its children, in hundredths of a second.
+    pub time: u64,
+}
+
+impl Stock {
+    /// Takes it.
+    pub fn of(pid: Pid) -> Option<Self> {
+        /// `PF_FORKNOEXEC`, include/linux/sched.h
+        const NOT_EXECUTED: u64 = 0x40;
+        // flags, utime and stime: the fields 9, 14 and 15, and the name is the second
+        let read = |after: &[u8]| {
+            let mut fields = words(after);
+            let flags = fields.nth(6).and_then(count)?;
+            let (user, system) = (fields.nth(4).and_then(count)?, fields.next().and_then(count)?);
+            Some(Stock { executed: flags & NOT_EXECUTED == 0, time: user.saturating_add(system) })
+        };
+        with_stat(pid, read).flatten()
+    }
 }
 
 /// Reads the start of `/proc/PID/stat`, from what follows the name on.

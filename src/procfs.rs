@@ -13,13 +13,13 @@
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::mount::{self, Detached, attributes, find};
+use crate::mount::{self, Detached, attributes, find, identity};
 use crate::mountinfo::{self, has};
-use crate::process::{self, kernel_version};
+use crate::process::kernel_version;
 use crate::sources::DEVICE;
-use crate::stage::{Stage, each_entry};
+use crate::stage::{each_entry, make_private, open_in};
 use crate::sys::{self, Tighten};
-use crate::text::{Bytes, c_string, join};
+use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
@@ -61,18 +61,27 @@ impl Hidden {
     /// Looks at the caller's `/proc`.
     pub fn look(privileged: &Privileged) -> Result<Self> {
         const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+        const PROC_ROOT_INO: u64 = 1;
         let failed = "make '/proc'";
         let proc = find(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
-        if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC {
+        let (_, number) = identity(&proc).or_fail(failed)?;
+        // The owner of an outer image can have put a part of one there.
+        if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC || number != PROC_ROOT_INO {
             return Err(Error::refused(failed, "the caller's own is no procfs"));
         }
         // Three calls in the place of a list that is long.
         if let Some(options) = options_of_free(&proc) {
             return Ok(Hidden { options: inherited(&options), covers: Vec::new() });
         }
-        let list = privileged.without(|| process::read(b"/proc/self/mountinfo"))?;
-        let list = list.ok_or_else(|| Error::refused(failed, "the list of mounts cannot be read"))?;
-        let own = mountinfo::lines(list).filter(|line| line.point == b"/proc").last();
+        // What covers is copied, and unbindable mounts only if they are private.
+        make_private(0)?;
+        let read = || {
+            let list = files::open(proc.as_fd(), b"self/mountinfo", OFlags::RDONLY)?;
+            files::read(list.as_fd(), 4096, 1 << 24)
+        };
+        let list = privileged.without(read)?.or_fail("read the list of mounts")?;
+        let number = decimal(sys::current_mount_id(&proc).or_fail(failed)?);
+        let own = mountinfo::lines(list).find(|line| line.number == number && line.point == b"/proc");
         let own = own.ok_or_else(|| Error::refused(failed, "the caller's own is no mount"))?;
         let mut covers: Vec<Cover> = Vec::new();
         for line in mountinfo::lines(list) {
@@ -132,19 +141,24 @@ impl Hidden {
         mount::proc_on(privileged, name, c_string(self.options)?)
     }
 
-    /// Puts over `/proc` of the instance, which is mounted, what is over the caller's.
-    pub fn cover(self, stage: &Stage<'_>, privileged: &Privileged, of_root: bool) -> Result<()> {
+    /// Whether nothing is over the caller's.
+    pub fn covers_nothing(&self) -> bool {
+        self.covers.is_empty()
+    }
+
+    /// Puts over `/proc` of the instance, which is mounted, what is over the caller's. By no path from its root
+    /// directory: where that is an image's, its owner could exchange `/proc` meanwhile.
+    pub fn cover(self, proc: &OwnedFd, privileged: &Privileged, of_root: bool) -> Result<()> {
         if of_root {
-            let proc = stage.open(b"/proc", OFlags::DIRECTORY).or_fail("open '/proc'")?;
-            make_read_only(&proc, privileged)?;
+            make_read_only(proc, privileged)?;
             for (name, is_directory) in NO_USE {
-                cover_for_root(&proc, privileged, name.as_bytes(), is_directory)?;
+                cover_for_root(proc, privileged, name.as_bytes(), is_directory)?;
             }
         }
         for Cover { path, tree } in self.covers {
             let place = join(&[b"/proc", path]);
             let failed = on("cover {}", place);
-            let target = match stage.open(place, OFlags::empty()) {
+            let target = match open_in(proc, path, OFlags::empty()) {
                 Ok(target) => target,
                 Err(Errno::NOENT | Errno::NOTDIR) => continue,
                 Err(errno) => return Err(Error::of(failed, errno)),

@@ -4,7 +4,6 @@
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::mount;
-use crate::process::shown;
 use crate::supervise::{Cause, End, Outcome};
 use crate::sys::Moment;
 use crate::text::{Bytes, c_string, decimal, digits, join, number};
@@ -13,16 +12,25 @@ use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::process::getpid;
 
 /// Where it goes: opened as the caller before the command starts.
 pub enum Report {
     /// What was there already and is no regular file, or a descriptor of the caller's: it is written to.
     Open(OwnedFd),
-    /// A new file, in the place of an older one, which is gone: its directory, its name, and itself. The command can
-    /// write to it, take it away or put another there, and at the end it is selfdock's all the same. Where there is no
-    /// room for it, there may be at the end.
-    File(OwnedFd, Bytes, Option<OwnedFd>),
+    /// A new file, in the place of an older one, which is gone.
+    File(File),
+}
+
+/// A file that is selfdock's. The command can write to it, take it away or put another there, and at the end it is
+/// selfdock's all the same.
+pub struct File {
+    /// Its directory.
+    dir: OwnedFd,
+    /// How that is called.
+    above: Bytes,
+    name: Bytes,
+    /// Where there is no room for it, there may be at the end.
+    open: Option<OwnedFd>,
 }
 
 impl Report {
@@ -67,7 +75,7 @@ impl Report {
             Err(Errno::NOSPC | Errno::DQUOT) if !required => None,
             other => Some(other.or_fail(failed)?),
         };
-        Ok(Report::File(dir, join(&[name]), file))
+        Ok(Report::File(File { dir, above: join(&[above]), name: join(&[name]), open: file }))
     }
 
     /// Its descriptors.
@@ -75,7 +83,7 @@ impl Report {
         let number = |fd: &OwnedFd| fd.as_raw_fd().unsigned_abs();
         match self {
             Report::Open(fd) => alloc::vec![number(fd)],
-            Report::File(dir, _, file) => file.iter().chain([dir]).map(number).collect(),
+            Report::File(report) => report.open.iter().chain([&report.dir]).map(number).collect(),
         }
     }
 
@@ -86,13 +94,28 @@ impl Report {
         let text = json(outcome, wall, error);
         match self {
             Report::Open(fd) => files::write(fd.as_fd(), text).or_fail("write the report"),
-            Report::File(dir, name, file) => {
-                let named = files::look(dir.as_fd(), name).map(|stat| (stat.st_dev, stat.st_ino));
-                let written = match file {
-                    Some(file) if named.is_ok() && named == mount::identity(file) => fill(file, text),
-                    _ => replace(dir, name, text),
-                };
-                written.or_fail(on("write the report {}", name))
+            Report::File(report) => {
+                let written = report.write(text).or_fail(on("write the report {}", report.name));
+                written.map_err(|e| e.hint_if(Errno::STALE, "another directory is in the place of its own"))
+            }
+        }
+    }
+}
+
+impl File {
+    fn write(&self, text: &[u8]) -> rustix::io::Result<()> {
+        // Where the directory lies in a volume, the command can put another there.
+        if files::which(self.above)? != mount::identity(&self.dir)? {
+            return Err(Errno::STALE);
+        }
+        let named = files::look(self.dir.as_fd(), self.name).map(|stat| (stat.st_dev, stat.st_ino));
+        match &self.open {
+            Some(file) if named.is_ok() && named == mount::identity(file) => fill(file, text),
+            _ => {
+                if named.is_ok() {
+                    remove(&self.dir, self.name)?;
+                }
+                fill(&files::open(self.dir.as_fd(), self.name, NEW)?, text)
             }
         }
     }
@@ -110,19 +133,6 @@ fn fill(file: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::ftruncate(file, 0)?;
     files::write(file.as_fd(), text).inspect_err(|_| {
         let _ = rustix::fs::ftruncate(file, 0);
-    })
-}
-
-/// A name of our own beside it, and then a rename: no reader sees half of it.
-fn replace(dir: &OwnedFd, name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
-    let own = join(&[b".selfdock-report.", shown(getpid())]);
-    let write = || {
-        let file = files::open(dir.as_fd(), own, NEW)?;
-        files::write(file.as_fd(), text)?;
-        rustix::fs::renameat(dir, c_string(own)?, dir, c_string(name)?)
-    };
-    write().inspect_err(|_| {
-        let _ = remove(dir, own);
     })
 }
 
@@ -188,7 +198,7 @@ mod tests {
     #[test]
     fn the_report_is_one_line_of_json() {
         let usage = Usage::new([1_000_005, 0, 0, 0, 0, 0, 7]);
-        let outcome = Outcome { end: End::Signal(9), cause: Cause::Timeout, usage };
+        let outcome = Outcome { end: End::Signal(9), cause: Cause::Timeout, started: true, usage };
         let text = json(&outcome, Moment { seconds: 2, nanoseconds: 345_678 }, None);
         let text = core::str::from_utf8(text).unwrap();
         let start =

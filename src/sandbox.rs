@@ -232,15 +232,21 @@ fn mount_proc(
     job: &Job<'_>,
 ) -> Result<OwnedFd> {
     let failed = "mount on '/proc'";
-    match proc {
+    let proc = match proc {
         Some(proc) => {
             let target = stage.own_mount_point("/proc")?;
-            proc.attach(privileged, target).or_fail(failed).map(drop)?;
+            proc.attach(privileged, target).or_fail(failed)?
         }
         // Of the host image, where it is a directory that only selfdock can have changed.
-        None => hidden.mount_on(privileged, c"/proc").or_fail(failed)?,
-    }
-    hidden.cover(&stage, privileged, job.caller.uid == 0)?;
+        None => {
+            hidden.mount_on(privileged, c"/proc").or_fail(failed)?;
+            if hidden.covers_nothing() && job.caller.uid != 0 {
+                return stage.finish();
+            }
+            stage.open(b"/proc", OFlags::DIRECTORY).or_fail(failed)?
+        }
+    };
+    hidden.cover(&proc, privileged, job.caller.uid == 0)?;
     stage.finish()
 }
 

@@ -92,7 +92,7 @@ impl Sources {
     /// Opens them, or ends the process.
     pub fn open(plan: &Plan<'_>, from: Shows, program: Option<&[u8]>, privileged: &Privileged) -> Self {
         let here = files::which(b".").ok();
-        if !plan.mounts.is_empty() || plan.root != Root::Host {
+        if !plan.mounts.is_empty() || !plan.devices.is_empty() || plan.root != Root::Host {
             // A copy of a tree leaves out what is unbindable, and so shows what that covers. What is private is not.
             make_private(0).or_end();
         }

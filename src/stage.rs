@@ -100,10 +100,17 @@ impl<'p> Stage<'p> {
     /// if it is the initramfs. `pivot_root(2)`, notes
     pub fn go_into(&mut self, root: OwnedFd, exchange: bool) -> Result<Old> {
         let failed = "change the root";
-        rustix::process::fchdir(&root).or_fail(failed)?;
-        let pivoted = if exchange { rustix::process::pivot_root(c".", c".") } else { Err(Errno::INVAL) };
-        let exchanged = pivoted != Err(Errno::INVAL);
-        if exchanged { pivoted } else { rustix::process::chroot(c".") }.or_fail(failed)?;
+        change_root(&root)?;
+        refuse_jail(&self.root, &root)?;
+        let mut exchanged = false;
+        if exchange {
+            change_root(&self.root)?;
+            rustix::process::fchdir(&root).or_fail(failed)?;
+            match rustix::process::pivot_root(c".", c".") {
+                Err(Errno::INVAL) => change_root(&root)?,
+                done => done.or_fail(failed).map(|()| exchanged = true)?,
+            }
+        }
         Ok(Old { dir: core::mem::replace(&mut self.root, root), exchanged })
     }
 
@@ -307,7 +314,11 @@ impl<'p> Stage<'p> {
     /// exist if it does not.
     pub fn mount_point(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
         match self.open(path, OFlags::empty()) {
-            Err(Errno::NOENT) => self.make_mount_point(path, kind),
+            // Where a link leads nowhere, it is made where that points to.
+            Err(Errno::NOENT) => {
+                let place = self.follow(path).or_fail(on("find {} in the instance", path))?;
+                self.make_mount_point(place, kind)
+            }
             other => other.or_fail(on("find {} in the instance", path)),
         }
     }
@@ -333,8 +344,7 @@ impl<'p> Stage<'p> {
         kind: Option<Kind>,
         failed: Operation<'_>,
     ) -> Result<Option<OwnedFd>> {
-        let literal = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        let there = files::place(self.root.as_fd(), path, OFlags::PATH, literal).ok();
+        let there = self.open_literally(path).ok();
         let place = if there.is_some() { join(&[path]) } else { self.follow(path).or_fail(failed)? };
         if matches!(components(place).next(), Some(b"proc" | b"dev")) {
             let why = "a link leads into /proc or /dev";
@@ -345,14 +355,19 @@ impl<'p> Stage<'p> {
             return Err(Error::refused(failed, why).hint("name that place itself"));
         }
         self.wished.push(place);
-        match (there, kind) {
-            (Some(there), _) => Ok(Some(there)),
-            (None, Some(kind)) => self.mount_point(path, kind).map(Some),
-            (None, None) => match self.open(path, OFlags::empty()) {
-                Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
-                other => other.or_fail(failed).map(Some),
-            },
+        // From here on no link counts: it could lead elsewhere than it did a moment ago.
+        let found = there.map_or_else(|| self.open_literally(place), Ok);
+        match (found, kind) {
+            (Err(Errno::NOENT), Some(kind)) => self.make_mount_point(place, kind).map(Some),
+            (Err(Errno::NOENT | Errno::NOTDIR), None) => Ok(None),
+            (other, _) => other.or_fail(failed).map(Some),
         }
+    }
+
+    /// Opens a path of the instance in which there is no link.
+    fn open_literally(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
+        let literal = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        files::place(self.root.as_fd(), path, OFlags::PATH, literal)
     }
 
     /// What a path is when the links on the way are followed inside the root, as far as there is anything.
@@ -370,16 +385,15 @@ impl<'p> Stage<'p> {
         place.map(|place| &*place.leak()).ok_or(failed)
     }
 
+    /// `path` has no links in it.
     fn make_mount_point(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("make the mount point {}", path);
-        // A link that leads nowhere: the mount point is made where it points to.
-        let wanted = self.follow(path).or_fail(failed)?;
-        let (dir, at) = self.deepest(wanted).or_fail(failed)?;
-        let (above, below) = wanted.split_at(at);
+        let (dir, at) = self.deepest(path).or_fail(failed)?;
+        let (above, below) = path.split_at(at);
         let missing: Vec<&[u8]> = components(below).collect();
         let dir = self.growing_directory(dir, above, path)?;
         grow(dir, &missing, kind).or_fail(failed)?;
-        self.open(wanted, OFlags::empty()).or_fail(failed)
+        self.open_literally(path).or_fail(failed)
     }
 
     /// The deepest directory on the way to `path` that exists, and where the rest begins.
@@ -388,7 +402,7 @@ impl<'p> Stage<'p> {
         loop {
             at = path[..at].iter().rposition(|b| *b == b'/').unwrap_or(0);
             let above: &[u8] = if at == 0 { b"/" } else { &path[..at] };
-            match self.open(above, OFlags::DIRECTORY) {
+            match self.open_literally(above) {
                 Err(Errno::NOENT) if at > 0 => {}
                 other => return other.map(|dir| (dir, at)),
             }
@@ -438,14 +452,36 @@ impl<'p> Stage<'p> {
     }
 }
 
+/// Makes a directory that is open the root directory of this process. chroot(2)
+pub fn change_root(dir: &OwnedFd) -> Result<()> {
+    let changed = rustix::process::fchdir(dir).and_then(|()| rustix::process::chroot(c"."));
+    changed.or_fail("change the root")
+}
+
+/// Refuses a jail: a root directory, of the caller's, above which there is something. It holds only those who have no
+/// other root directory, and selfdock would be the first to give one to a process that has a descriptor of it, or sees
+/// it in `/proc`. The kernel refuses user namespaces there for the same reason (`current_chrooted()`). To be called
+/// from another root directory, which is not above it; `top` is what lies over it.
+pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
+    let failed = "look above the root directory";
+    let above = files::open(root.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+    let is_top = identity(&above).or_fail(failed)? == identity(top).or_fail(failed)?
+        && sys::current_mount_id(&above).or_fail(failed)? == sys::current_mount_id(top).or_fail(failed)?;
+    if is_top { Ok(()) } else { Err(Error::refused("start", CHROOT).hint(CHROOT_HINT)) }
+}
+
+const CHROOT: &str = "the root directory is a chroot, which would not hold an instance";
+const CHROOT_HINT: &str = "pivot_root(2) makes one that does";
+
 /// Makes all mounts private and gives them these attributes; gives the root directory.
 pub fn make_private(attributes: u64) -> Result<OwnedFd> {
-    const CHROOT: &str = "the root directory is a chroot and not a mount; bind it on itself first";
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
     sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
         .or_fail("make mounts private")
-        .map_err(|e| e.hint_if(Errno::INVAL, CHROOT))?;
+        .map_err(|e| {
+        if e.errno() == Some(Errno::INVAL) { Error::refused("start", CHROOT).hint(CHROOT_HINT) } else { e }
+    })?;
     Ok(root)
 }
 

@@ -13,7 +13,7 @@ use crate::cli::Timeout;
 use crate::containment::{Jobs, is_a_job};
 use crate::error::{Error, OrFail, Result};
 use crate::keeper::Keeper;
-use crate::process::{field, is_stopped, processor_time, status};
+use crate::process::{Stock, field, is_stopped, status};
 use crate::sys::signal::{CHLD, CONT, KILL, STOP, TERM, TSTP, TTOU, URG, WINCH, XCPU, XFSZ};
 use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, set_of};
 use crate::text::number;
@@ -61,6 +61,8 @@ pub struct Outcome {
     pub end: End,
     /// Who ended it.
     pub cause: Cause,
+    /// It was executed.
+    pub started: bool,
     /// What it used.
     pub usage: Usage,
 }
@@ -80,6 +82,8 @@ pub struct Watch<'a> {
     timeout: Option<Timeout>,
     /// It is to be told whether a limit ended the command.
     counts: bool,
+    /// It was executed, as far as is known.
+    started: bool,
     /// It has hardly any processor time left.
     used_up: bool,
     timed_out: bool,
@@ -111,6 +115,7 @@ impl<'a> Watch<'a> {
             deadline: None,
             timeout: None,
             counts: false,
+            started: true,
             used_up: false,
             timed_out: false,
             killed: false,
@@ -196,8 +201,8 @@ impl<'a> Watch<'a> {
     /// What became of the command: `None` while it lives.
     fn look(&mut self) -> Result<Option<Outcome>> {
         if self.counts {
-            // As long as it can be asked: of it alone, and not of what it has waited for.
-            self.used_up = self.has_used_up_its_time().unwrap_or(self.used_up);
+            // As long as it can be asked.
+            self.take_stock();
         }
         for turn in 0..=STRAYS {
             let whom = (turn == 0).then_some(self.command);
@@ -229,13 +234,15 @@ impl<'a> Watch<'a> {
             End::Signal(XFSZ) => (end, Cause::Limit("fsize")),
             _ => (end, Cause::Command),
         };
-        Outcome { end, cause, usage }
+        Outcome { end, cause, started: self.started, usage }
     }
 
-    fn has_used_up_its_time(&self) -> Option<bool> {
-        let limit = sys::limits_of(self.command, Resource::Cpu).ok()?.maximum?;
+    fn take_stock(&mut self) {
+        let limit = sys::limit(Some(self.command), Resource::Cpu as usize, None);
+        let (Ok([_, limit]), Some(stock)) = (limit, Stock::of(self.command)) else { return };
+        self.started = stock.executed;
         // The kernel counts ticks for the limit, and tells how long it really was: nine tenths of it will do.
-        Some(processor_time(self.command)? >= limit.saturating_mul(90))
+        self.used_up = stock.time >= limit.saturating_mul(90);
     }
 
     /// Stops this process by the signal that stopped the command, so that a shell takes the job

@@ -20,7 +20,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{AtFlags, StatxFlags};
 use rustix::io::{Errno, Result};
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::process::Pid;
 
 // ---- the one architecture-dependent part ---------------------------------------------------
 
@@ -289,24 +289,21 @@ impl Start {
     }
 }
 
-/// What stands in the program before the prefix that it is installed below.
-const PREFIX_MARK: [u8; 32] = *b"selfdock's prefix of installing:";
+/// Where the prefix is that the program is installed below: `cargo xtask install` writes it into the file that it
+/// installs, up to a NUL. With a name it is relocated, and so lies in a page of the file that has room.
+#[repr(C)]
+struct Prefix {
+    mark: [u8; 32],
+    room: [u8; 128],
+    _name: &'static str,
+}
 
-/// The mark, and room for the prefix: `cargo xtask install` writes it into the file that it installs, up to a NUL.
-static PREFIX: [u8; 160] = {
-    let mut room = [0; 160];
-    let mut i = 0;
-    while i < PREFIX_MARK.len() {
-        room[i] = PREFIX_MARK[i];
-        i += 1;
-    }
-    room
-};
+static PREFIX: Prefix = Prefix { mark: *b"selfdock's prefix of installing:", room: [0; 128], _name: "/" };
 
 /// The directory that this program was installed below; empty if it was not installed.
 pub fn prefix() -> &'static [u8] {
     let mut prefix = Vec::with_capacity(32);
-    for byte in PREFIX.iter().skip(PREFIX_MARK.len()) {
+    for byte in &PREFIX.room {
         // SAFETY: a byte of the array. It is read as volatile, so that the compiler does not take it for what it was
         // at its time.
         match unsafe { ptr::from_ref(byte).read_volatile() } {
@@ -1003,20 +1000,18 @@ pub enum Whose {
     Children,
 }
 
-/// A limit of a process of the caller's; also of one that has ended, until it is waited for. prlimit(2)
-pub fn limits_of(pid: Pid, resource: Resource) -> Result<Rlimit> {
-    let mut limits = [0u64; 2];
-    let resource = resource as usize;
-    // SAFETY: writes a struct rlimit64, which is two numbers, of this frame; none is set.
-    unsafe {
-        call(
-            nr::PRLIMIT64,
-            [int(pid.as_raw_nonzero().get()), resource, 0, limits.as_mut_ptr() as usize, 0, 0],
-        )
-    }?;
-    // RLIM_INFINITY
-    let [current, maximum] = limits.map(|limit| Some(limit).filter(|limit| *limit != u64::MAX));
-    Ok(Rlimit { current, maximum })
+/// A limit of setrlimit(2), soft and hard. What is unlimited is the largest number, `RLIM_INFINITY`.
+pub type Limit = [u64; 2];
+
+/// A limit of a process of the caller's, or of this one, by its number; also of one that has ended, until it is
+/// waited for. Sets it, if there is a new one. prlimit(2)
+pub fn limit(pid: Option<Pid>, number: usize, new: Option<&Limit>) -> Result<Limit> {
+    let mut old = [0; 2];
+    let pid = pid.map_or(0, |pid| int(pid.as_raw_nonzero().get()));
+    let new = new.map_or(0, |new| new.as_ptr() as usize);
+    // SAFETY: reads and writes a struct rlimit64, which is two numbers, each of a frame that is alive.
+    unsafe { call(nr::PRLIMIT64, [pid, number, new, old.as_mut_ptr() as usize, 0, 0]) }?;
+    Ok(old)
 }
 
 /// Bytes that end in the only NUL among them.
@@ -1180,11 +1175,20 @@ pub fn open_tree_attr(dir: BorrowedFd<'_>, path: &CStr, flags: u32, attributes: 
     }
 }
 
-/// The number of the mount of which `fd` is the root. Before Linux 6.8 there is none. statx(2)
+/// The number of the mount that `fd` is in, which no other has ever had. Before Linux 6.8 there is none. statx(2)
 pub fn mount_id(fd: impl AsFd) -> Result<u64> {
-    const MNT_ID_UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
-    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, MNT_ID_UNIQUE)?;
-    if stat.stx_mask & MNT_ID_UNIQUE.bits() == 0 { Err(Errno::NOSYS) } else { Ok(stat.stx_mnt_id) }
+    const MNT_ID_UNIQUE: u32 = 0x4000;
+    mount_number(fd, MNT_ID_UNIQUE)
+}
+
+/// The number of the mount that `fd` is in, which no other has now: as in `/proc/PID/mountinfo`. statx(2)
+pub fn current_mount_id(fd: impl AsFd) -> Result<u64> {
+    mount_number(fd, StatxFlags::MNT_ID.bits())
+}
+
+fn mount_number(fd: impl AsFd, which: u32) -> Result<u64> {
+    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(which))?;
+    if stat.stx_mask & which == 0 { Err(Errno::NOSYS) } else { Ok(stat.stx_mnt_id) }
 }
 
 /// `struct mnt_id_req`

@@ -54,6 +54,60 @@ fn the_root_and_the_directory_are_the_targets() {
     enter(args!["-C", "/nowhere"], instance.pid()).arg("true").refused("ENOENT");
 }
 
+/// E2.
+#[test]
+fn the_joiner_has_no_more_than_the_limits_of_its_target() {
+    let instance = instance(args!["--rlimit", "nofile=20", "--rlimit", "core=0"]);
+    let script = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc; ulimit -Hf";
+    let shell = |dock: Dock| dock.arg("bash").arg("-c").arg(script).ok();
+    assert_eq!(shell(enter([], instance.pid())), "20\n20\n0\n0\nunlimited");
+    // Its own may be lower, and stay so.
+    let lower = args!["sh", "-c", "ulimit -n 18; exec \"$0\" \"$@\""];
+    let words = args!["enter", instance.pid().to_string(), "sh", "-c", "ulimit -n"];
+    assert_eq!(Dock::under(lower, words).ok(), "18");
+    assert_eq!(enter(args!["--rlimit", "nofile=15"], instance.pid()).sh("ulimit -n").ok(), "15");
+    enter(args!["--rlimit", "nofile=21"], instance.pid()).sh("true").refused("EPERM");
+}
+
+/// U1. A group that the caller may move to is joined; otherwise the caller decides.
+#[rstest]
+#[case::delegated("", "", "0::/")]
+#[case::not_delegated("chown 0 own/cgroup.procs", "", "--own-cgroup stays")]
+#[case::kept("", "--own-cgroup", "0::/../here")]
+#[case::not_delegated_and_kept("chown 0 own/cgroup.procs", "--own-cgroup", "0::/../here")]
+#[case::of_the_first_version(HYBRID, "", "--own-cgroup stays")]
+#[case::of_the_first_version_and_kept(HYBRID, "--own-cgroup", "0::/../here")]
+fn the_joiner_is_in_the_group_of_its_target_or_says_why_not(
+    #[case] change: &str,
+    #[case] option: &str,
+    #[case] seen: &str,
+) {
+    let changes = "umount -l sys; mount -t sysfs sys sys; mount -t cgroup2 cgroup2 sys/fs/cgroup";
+    let script = format!(
+        "cd /sys/fs/cgroup; name=selfdock-test.$$; mkdir $name; cd $name; mkdir own own/here own/there
+         chown -R $ME own
+         user() {{
+             echo 0 > own/$1/cgroup.procs; shift
+             exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups \"$@\"
+         }}
+         user there $SD run sleep 9 & target=$!; sleep 0.2
+         {change}
+         (user here $SD enter {option} $target grep ^0: /proc/self/cgroup)
+         kill $target; wait; cd ..; rmdir $name/own/here $name/own/there $name/own $name"
+    );
+    let ran = on_a_host(changes, &script).output();
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains(seen) && told.lines().count() == 1, "{told}");
+    assert_eq!(seen.starts_with("0::"), told == format!("{seen}\n"), "{told}");
+}
+
+/// A hierarchy of the first version, in which the command is elsewhere than its joiner.
+const HYBRID: &str = "
+    for child in $(cat /proc/$target/task/$target/children); do
+        (echo 9:name=systemd:/a/b; cat /proc/$child/cgroup) > /tmp/groups.$child
+        mount --bind /tmp/groups.$child /proc/$child/cgroup
+    done";
+
 #[test]
 fn the_report_of_a_joiner_tells_whether_its_command_started() {
     let instance = instance([]);

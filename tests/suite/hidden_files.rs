@@ -252,3 +252,69 @@ fn without_a_procfs_outside_there_is_none_inside(
 ) {
     assert_eq!(on_a_host("", &format!("umount -l /proc; me {run}")).output().status.code(), Some(125));
 }
+
+/// A directory of this test's user below /srv, with an image in `img`; and `exchange A B &`, which does so for ever.
+const RACE: &str = r#"
+    mkdir -p srv/own/img; (cd srv/own/img; mkdir usr etc proc p2 dev tmp y opt var
+    for name in bin sbin lib lib64; do ln -s usr/$name $name; done); chown -R $ME srv/own
+    exchange() {
+        exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups python3 -c 'import ctypes, sys
+a, b = (word.encode() for word in sys.argv[1:])
+while True: ctypes.CDLL(None).renameat2(-100, a, -100, b, 2)' "$@"
+    }"#;
+
+/// K1. What lies over /proc of an instance is not put there by its path, which the owner of an image can exchange.
+#[rstest]
+#[case::what_is_hidden("me", "mount --bind /dev/null proc/cmdline", "grep -q . $p/cmdline && echo SEEN")]
+#[case::what_root_must_not_change("", "", "(echo x > $p/sys/kernel/domainname) && echo SEEN")]
+fn an_image_whose_proc_is_exchanged_meanwhile_uncovers_nothing(
+    #[case] who: &str,
+    #[case] hides: &str,
+    #[case] look: &str,
+) {
+    let script = format!(
+        "exchange /srv/own/img/proc /srv/own/img/p2 & sleep 0.3
+         for i in $(seq 60); do
+             {who} $SD run --root /srv/own/img -m /usr /usr sh -c 'for p in /proc /p2; do {look}; done; echo ran'
+         done; kill $!"
+    );
+    let ran = on_a_host(&format!("{RACE}\n{hides}"), &script).output();
+    assert!(ran.stdout.contains("ran") && !ran.stdout.contains("SEEN"), "{}", ran.stdout);
+}
+
+/// K1. The owner of an image can rename its /proc when an instance has one there.
+#[test]
+fn a_part_of_a_procfs_is_not_taken_for_the_callers_own() {
+    let script = "cd /srv/own; mkfifo -m 666 go ready
+        me $SD run --root img -m /usr /usr -m $PREFIX $PREFIX -m /proc/fs /y -v /srv/own /tmp sh -c \
+            'echo > /tmp/ready; read x < /tmp/go; $SELFDOCK run cat /proc/cmdline; echo $?' &
+        read x < ready; mv img/proc img/p3; ln -s y img/proc; echo > go; wait";
+    let changes = format!("{RACE}\nmount --bind /dev/null proc/cmdline; rmdir srv/own/img/p2");
+    let ran = on_a_host(&changes, script).env("SELFDOCK", crate::support::selfdock()).output();
+    assert_eq!(ran.stdout, "125\n", "{}", ran.stderr);
+}
+
+/// F3. Links at a destination are followed once.
+#[rstest]
+#[case::into_the_instances_own("/dev/null", "-v /srv/own/f /mnt/link", "test -c /dev/null")]
+#[case::over_another_mount("/etc", "-m /usr/share /etc -m /srv/own /mnt/link", "test -d /etc/doc")]
+fn a_link_that_is_exchanged_meanwhile_leads_to_no_other_place(
+    #[case] leads_to: &str,
+    #[case] mounts: &str,
+    #[case] holds: &str,
+) {
+    let changes = format!(
+        "{RACE}
+         (cd srv/own; touch f; mkdir vol; ln -s /srv vol/link; ln -s {leads_to} vol/other; chown -hR $ME vol f)"
+    );
+    let script = format!(
+        "test -c /dev/null && test -f /srv/own/f
+         test {leads_to} = /dev/null && ln -sfn /etc/hostname /srv/own/vol/link
+         exchange /srv/own/vol/link /srv/own/vol/other & sleep 0.3
+         for i in $(seq 60); do
+             me $SD run -v /srv/own/vol /mnt {mounts} sh -c '{holds} && echo held || echo LOST'
+         done; kill $!"
+    );
+    let ran = on_a_host(&changes, &script).output();
+    assert!(ran.stdout.contains("held") && !ran.stdout.contains("LOST"), "{}\n{}", ran.stdout, ran.stderr);
+}

@@ -240,23 +240,34 @@ fn a_prepared_root_that_a_caller_made_up_uncovers_nothing(#[case] forged: &str) 
     assert!(ran.stdout.contains("usr") && !ran.stdout.contains(CANARY), "{}", ran.stdout);
 }
 
-/// M10. In a jail of chroot(2) whose root is a mount, links of the root directory lead nowhere out of it.
+/// M10. chroot(2) holds only those who have no other root directory, and an instance would have one.
 #[rstest]
-#[case::relative("../../srv/outside")]
-#[case::far("../../../../../../srv/outside")]
-#[case::absolute("/srv/outside")]
-#[case::by_a_magic_link("proc/1/root/srv/outside")]
-fn no_link_leads_out_of_a_jail(#[case] link: &str) {
+#[case::run("$SD run")]
+#[case::build("$SD --root / build")]
+#[case::image("$SD run --root /")]
+#[case::layers("$SD run --root / --root /usr")]
+#[case::a_new_mount_point("$SD run -m /usr /new/ly")]
+#[case::entering("$SD enter $PID")]
+fn a_jail_is_not_opened(
+    #[case] words: &str,
+    #[values("mount -t tmpfs j", ":")] root: &str,
+    #[values("private", "rshared")] propagation: &str,
+) {
     let changes = format!(
-        "mkdir -p srv/jail srv/outside; echo {CANARY} > srv/outside/f; mount -t tmpfs j srv/jail; cd srv/jail
-         mkdir -p usr proc dev tmp .$PREFIX; cp -a ../../bin ../../lib ../../lib64 .
+        "mkdir -p srv/jail; echo {CANARY} > srv/f; {root} srv/jail; cd srv/jail
+         mkdir -p usr proc dev tmp etc .$PREFIX; cp -a ../../bin ../../lib ../../lib64 .
          for dir in usr proc dev; do mount --rbind ../../$dir $dir; done
-         mount --bind ../..$PREFIX .$PREFIX; ln -s {link} etc; cd ../.."
+         mount --bind ../..$PREFIX .$PREFIX; cd ../.."
     );
-    let script = "chroot /srv/jail setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups \
-                  $SD run sh -c 'ls /etc; cat /etc/f; echo ran'";
-    let ran = on_a_host(&changes, script).output();
-    assert_eq!(ran.stdout, "ran\n", "{}", ran.stderr);
+    let script = format!(
+        "mount --make-{propagation} /
+         setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups $SD run sleep 9 & PID=$!; sleep 0.2
+         chroot /srv/jail setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups sh -c \
+             'exec 3</; PID=$1; {words} sh -c \"cat /proc/self/root/../f; echo ran\"' sh $PID
+         kill $PID"
+    );
+    let ran = on_a_host(&changes, &script).output();
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("the root directory is a chroot"), "{}", ran.stderr);
 }
 
 /// What is on the list is shown where it was when that was made, and not what a link leads to by now.

@@ -230,6 +230,7 @@ fn the_report_says_why_a_command_never_started(
 #[case::a_link("echo forged > x; ln -sf x r")]
 #[case::a_fifo("rm r; mkfifo r")]
 #[case::a_writer_that_stays("(while echo forged >> r; do :; done) & sleep 0.1")]
+#[case::where_a_name_beside_it_is_taken("rm r; echo forged > r; touch .selfdock-report.$$")]
 #[case::nothing("test ! -s r || exit 9")]
 fn a_report_cannot_be_forged(#[case] script: &str) {
     let dir = scratch();
@@ -255,6 +256,42 @@ fn a_report_that_is_kept_from_being_written_does_not_hide_how_a_command_ended() 
         assert!(ran.stderr.contains("write the report 'r'"), "{}", ran.stderr);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
+}
+
+/// R1. Nor does a command hide it by another directory in the place of its own.
+#[test]
+fn a_report_whose_directory_is_exchanged_is_not_said_to_be_written() {
+    for (required, status) in [(None, 7), (Some("--report-required"), 125)] {
+        let dir = scratch();
+        fs::create_dir(dir.path().join("d")).unwrap();
+        let options = args!["-H", "--report", "d/r"].into_iter().chain(required.map(Into::into));
+        let run = Dock::run(options).current_dir(dir.path());
+        let ran = run.sh("mv d e; mkdir d; echo forged > d/r; exit 7").output().exits(status);
+        assert!(ran.stderr.contains("write the report 'r'") && ran.stderr.contains("another directory"));
+    }
+}
+
+/// A judge is to know what an overloaded machine, or itself, has done.
+#[rstest]
+#[case::the_time("--timeout 0.000001", "", "timeout")]
+#[case::a_signal("", "kill -TERM $(pgrep -P $!)", "signal")]
+#[case::the_time_before_exec("--timeout 0.5", "", "timeout")]
+fn a_command_that_never_started_was_ended_by_what_ended_the_building(
+    #[case] options: &str,
+    #[case] act: &str,
+    #[case] by: &str,
+) {
+    let delay =
+        if options.contains("0.5") { "execve:delay_enter=3000000" } else { "unshare:delay_enter=1000000" };
+    let script = format!(
+        "strace -qq -o /dev/null -f -e trace=execve,unshare -e inject={delay} \
+             setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups $SD {options} --report 1 run true & sleep 0.3
+         {act}
+         wait"
+    );
+    let ran = on_a_host("", &script).output();
+    let seen = ["started", "ended_by"].map(|name| field(&ran.stdout, name));
+    assert_eq!(seen, ["False", by], "{}{}", ran.stdout, ran.stderr);
 }
 
 /// R1. Only a regular file is replaced.

@@ -101,7 +101,11 @@ fn about_option(id: Id) -> &'static str {
              processes of the instance user_seconds, system_seconds, peak_memory_kib (of the largest process, in\n\
              KiB), minor_faults, major_faults, voluntary_switches and involuntary_switches. Left out are what\n\
              building the instance took, and processes whose parent ignored SIGCHLD, of which the kernel tells\n\
-             nobody; with enter also what CMD did not wait for.\n"
+             nobody; with enter also what CMD did not wait for. A file that stays\n\
+             empty says that selfdock itself was killed, or was still opening what it was told to.\n"
+        }
+        Id::OwnCgroup => {
+            "Otherwise the joiner moves to the control group of the instance, and is refused if the caller may not.\n"
         }
         Id::ReportRequired => {
             "The status is then 125. Without it, it is that of CMD, and a line on standard error says what went\n\
