@@ -13,12 +13,12 @@
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::mount::{self, Detached, attributes, find, identity};
+use crate::mount::{self, Detached, attributes, find};
 use crate::mountinfo::{self, has};
 use crate::process::kernel_version;
 use crate::sources::DEVICE;
 use crate::stage::{each_entry, make_private, open_in};
-use crate::sys::{self, Tighten};
+use crate::sys::{self, Number, Tighten};
 use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -64,13 +64,13 @@ impl Hidden {
         const PROC_ROOT_INO: u64 = 1;
         let failed = "make '/proc'";
         let proc = find(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
-        let (_, number) = identity(&proc).or_fail(failed)?;
+        let place = sys::place_of(&proc, Number::Unique).or_fail(failed)?;
         // The owner of an outer image can have put a part of one there.
-        if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC || number != PROC_ROOT_INO {
+        if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC || place.inode != PROC_ROOT_INO {
             return Err(Error::refused(failed, "the caller's own is no procfs"));
         }
         // Three calls in the place of a list that is long.
-        if let Some(options) = options_of_free(&proc) {
+        if let Some(options) = place.mount.and_then(options_of_free) {
             return Ok(Hidden { options: inherited(&options), covers: Vec::new() });
         }
         // What covers is copied, and unbindable mounts only if they are private.
@@ -80,8 +80,8 @@ impl Hidden {
             files::read(list.as_fd(), 4096, 1 << 24)
         };
         let list = privileged.without(read)?.or_fail("read the list of mounts")?;
-        let number = decimal(sys::current_mount_id(&proc).or_fail(failed)?);
-        let own = mountinfo::lines(list).find(|line| line.number == number && line.point == b"/proc");
+        let number = sys::place_of(&proc, Number::Current).or_fail(failed)?.mount.map(decimal);
+        let own = mountinfo::lines(list).find(|line| Some(line.number) == number && line.point == b"/proc");
         let own = own.ok_or_else(|| Error::refused(failed, "the caller's own is no mount"))?;
         let mut covers: Vec<Cover> = Vec::new();
         for line in mountinfo::lines(list) {
@@ -182,8 +182,7 @@ fn copy_of_cover(privileged: &Privileged, path: &[u8]) -> rustix::io::Result<Det
 }
 
 /// The options of a procfs over which nothing is, if the kernel can tell: from Linux 6.11 on.
-fn options_of_free(proc: &OwnedFd) -> Option<Vec<u8>> {
-    let mount = sys::mount_id(proc).ok()?;
+fn options_of_free(mount: u64) -> Option<Vec<u8>> {
     let mut others = [0; 3];
     let count = sys::mounts_below(mount, &mut others).ok().filter(|count| *count < others.len())?;
     for other in &others[..count] {

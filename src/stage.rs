@@ -465,9 +465,9 @@ pub fn change_root(dir: &OwnedFd) -> Result<()> {
 pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
     let failed = "look above the root directory";
     let above = files::open(root.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-    let is_top = identity(&above).or_fail(failed)? == identity(top).or_fail(failed)?
-        && sys::current_mount_id(&above).or_fail(failed)? == sys::current_mount_id(top).or_fail(failed)?;
-    if is_top { Ok(()) } else { Err(Error::refused("start", CHROOT).hint(CHROOT_HINT)) }
+    let place = |fd: &OwnedFd| sys::place_of(fd, sys::Number::Current).or_fail(failed);
+    let (above, top) = (place(&above)?, place(top)?);
+    if above == top && top.mount.is_some() { Ok(()) } else { Err(Error::refused("start", CHROOT).hint(CHROOT_HINT)) }
 }
 
 const CHROOT: &str = "the root directory is a chroot, which would not hold an instance";

@@ -1175,20 +1175,30 @@ pub fn open_tree_attr(dir: BorrowedFd<'_>, path: &CStr, flags: u32, attributes: 
     }
 }
 
-/// The number of the mount that `fd` is in, which no other has ever had. Before Linux 6.8 there is none. statx(2)
-pub fn mount_id(fd: impl AsFd) -> Result<u64> {
-    const MNT_ID_UNIQUE: u32 = 0x4000;
-    mount_number(fd, MNT_ID_UNIQUE)
+/// Where a descriptor leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The number of the mount, if the kernel tells.
+    pub mount: Option<u64>,
+    /// The number of the inode.
+    pub inode: u64,
 }
 
-/// The number of the mount that `fd` is in, which no other has now: as in `/proc/PID/mountinfo`. statx(2)
-pub fn current_mount_id(fd: impl AsFd) -> Result<u64> {
-    mount_number(fd, StatxFlags::MNT_ID.bits())
+/// Which number of a mount.
+#[derive(Clone, Copy)]
+pub enum Number {
+    /// That no other mount has now: as in `/proc/PID/mountinfo`.
+    Current = 0x1000,
+    /// That no other has ever had: `STATX_MNT_ID_UNIQUE`, Linux 6.8.
+    Unique = 0x4000,
 }
 
-fn mount_number(fd: impl AsFd, which: u32) -> Result<u64> {
-    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, StatxFlags::from_bits_retain(which))?;
-    if stat.stx_mask & which == 0 { Err(Errno::NOSYS) } else { Ok(stat.stx_mnt_id) }
+/// Where a descriptor leads. statx(2)
+pub fn place_of(fd: impl AsFd, number: Number) -> Result<Place> {
+    let wanted = StatxFlags::from_bits_retain(number as u32);
+    let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted | StatxFlags::INO)?;
+    let mount = Some(stat.stx_mnt_id).filter(|_| stat.stx_mask & wanted.bits() != 0);
+    Ok(Place { mount, inode: stat.stx_ino })
 }
 
 /// `struct mnt_id_req`
