@@ -5,8 +5,9 @@
 use crate::cli::{EnvChange, Request};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result, on};
 use crate::limits::{self, Limit};
+use crate::plan::absolute;
 use crate::sys::{self, Pointers};
-use crate::text::{c_string, join};
+use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::fs::{Access, AtFlags, CWD};
@@ -157,6 +158,11 @@ fn change<'a>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec
 
 fn value<'e>(entry: &'e CStr, name: &[u8]) -> Option<&'e [u8]> {
     entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
+}
+
+/// The path that `HOME` says, without what does not count in it.
+pub fn home(environment: &[&CStr]) -> Option<Bytes> {
+    variable(environment, b"HOME").and_then(|home| absolute(home, "hide").ok())
 }
 
 fn variable<'e>(environment: &[&'e CStr], name: &[u8]) -> Option<&'e [u8]> {

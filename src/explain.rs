@@ -4,14 +4,15 @@
 
 use crate::about::About;
 use crate::cli::Request;
-use crate::command::Command;
+use crate::command::{self, Command};
 use crate::error::{Quoted, Result};
 use crate::handover::Mode;
-use crate::host::{DEVICES, Entry, entries};
+use crate::host::{DEVICES, Entry, entries, homes};
 use crate::host_root;
 use crate::installation::Installation;
 use crate::launch::{check_descriptors, current_directory};
 use crate::plan::{self, Plan, Root, Tmpfs, What};
+use crate::text::decimal;
 use alloc::string::String;
 use core::fmt::Write as _;
 
@@ -32,12 +33,17 @@ pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
         Root::Host => {
             out.push_str("root\t-\t'/'\tro,nosuid,noexec\n");
             let list = Installation::around(about.program.to_bytes()).list();
-            for entry in entries(list.unwrap_or_else(host_root::look_up)) {
+            let list = list.unwrap_or_else(host_root::look_up);
+            for entry in entries(list) {
                 let _ = match entry {
                     Entry::Place([path @ .., _]) => writeln!(out, "show\t{0}\t{0}\t{image}", Quoted(path)),
-                    Entry::Place(_) => Ok(()),
                     Entry::Link(at, to) => writeln!(out, "link\t{}\t{}\t-", Quoted(to), Quoted(at)),
+                    Entry::Place(_) | Entry::Home(..) => Ok(()),
                 };
+            }
+            let home = command::home(&about.environment).filter(|_| about.caller.uid != 0);
+            for home in homes(list, decimal(about.caller.uid), home) {
+                let _ = writeln!(out, "hide\t-\t{}\tro,nosuid,nodev,noexec", Quoted(home));
             }
         }
         Root::Dir(dir) => {

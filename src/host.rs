@@ -156,7 +156,15 @@ impl Shown {
         entries(&self.0).any(|entry| match entry {
             Entry::Place(place) => place.split_last().is_some_and(|(_, place)| lies_in(path, place)),
             Entry::Link(at, _) => at == path,
+            Entry::Home(..) => false,
         })
+    }
+
+    /// Notes the home of a user, a number in digits, if it lies in a place and is none.
+    pub fn add_home(&mut self, uid: &[u8], home: &[u8]) {
+        if places(&self.0).any(|place| home != place && lies_in(home, place)) {
+            self.0.extend([b"~", uid, b"\0", home, b"\0"].concat());
+        }
     }
 
     fn add_link(&mut self, at: &[u8], target: &[u8]) {
@@ -184,15 +192,42 @@ pub enum Entry<'t> {
     Place(&'t [u8]),
     /// Where a link is, and what it says.
     Link(&'t [u8], &'t [u8]),
+    /// Whose home lies in a place, and where: a user's number in digits.
+    Home(&'t [u8], &'t [u8]),
 }
 
 /// Reads such a list. What is cut short is left out.
 pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     let mut words = text.split_inclusive(|b| *b == 0).filter(|word| word.ends_with(b"\0"));
     core::iter::from_fn(move || match words.next()? {
-        [b'>', at @ .., 0] => words.next().and_then(<[u8]>::split_last).map(|(_, to)| Entry::Link(at, to)),
+        [kind @ (b'>' | b'~'), first @ .., 0] => {
+            let second = words.next().and_then(<[u8]>::split_last).map(|(_, second)| second)?;
+            Some(if *kind == b'>' { Entry::Link(first, second) } else { Entry::Home(first, second) })
+        }
         place => Some(Entry::Place(place)),
     })
+}
+
+/// The places of a list, without the NUL.
+pub fn places(list: &[u8]) -> impl Iterator<Item = &[u8]> {
+    entries(list).filter_map(|entry| match entry {
+        Entry::Place([place @ .., _]) => Some(place),
+        _ => None,
+    })
+}
+
+/// The homes of a user that lie in what is shown: those on the list, and what the caller's `HOME` says.
+pub fn homes<'t>(
+    list: &'t [u8],
+    uid: &'t [u8],
+    variable: Option<&'t [u8]>,
+) -> impl Iterator<Item = &'t [u8]> {
+    let noted = entries(list).filter_map(move |entry| match entry {
+        Entry::Home(whose, home) if whose == uid => Some(home),
+        _ => None,
+    });
+    let shown = |home: &&[u8]| places(list).any(|place| *home != place && lies_in(home, place));
+    noted.chain(variable.filter(shown))
 }
 
 /// Devices of the host that every instance has, with their numbers.
@@ -276,8 +311,22 @@ mod tests {
     }
 
     #[test]
+    fn homes_are_those_that_lie_in_a_place() {
+        let mut all = Shown(b"/usr\0/opt\0".to_vec());
+        for (uid, home) in [("7", "/opt/h/x"), ("8", "/opt/h/y"), ("7", "/home/x"), ("7", "/opt")] {
+            all.add_home(uid.as_bytes(), home.as_bytes());
+        }
+        let of = |variable| homes(&all.0, b"7", variable).collect::<Vec<_>>();
+        assert_eq!(of(None), [b"/opt/h/x"]);
+        assert_eq!(of(Some(b"/usr/home/x")), [&b"/opt/h/x"[..], b"/usr/home/x"]);
+        assert_eq!(of(Some(b"/home/x")), of(Some(b"/usr")));
+        assert!(shown("/usr/x", &[]).is_some() && places(&all.0).count() == 2);
+    }
+
+    #[test]
     fn a_list_that_is_cut_short_shows_less() {
         assert_eq!(entries(b"/usr\0/et").collect::<Vec<_>>(), [Entry::Place(b"/usr\0")]);
         assert_eq!(entries(b">/bin\0usr").count(), 0);
+        assert_eq!(entries(b"~7\0/opt/x").count(), 0);
     }
 }

@@ -11,13 +11,13 @@
 use crate::creds::Privileged;
 use crate::error::{Error, Result, on};
 use crate::files;
-use crate::host::{EMPTY, Entry, Seen, Shown, entries};
+use crate::host::{EMPTY, Entry, Seen, Shown, entries, homes};
 use crate::installation::Prepared;
 use crate::mount::{self, Detached, Kind, make_entry};
 use crate::plan::{Mount, What, components};
 use crate::sources::Shows;
 use crate::stage::Stage;
-use crate::text::Bytes;
+use crate::text::{Bytes, decimal};
 use core::ffi::CStr;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
@@ -65,8 +65,8 @@ impl HostRoot {
         self.prepared.as_ref().is_some_and(|prepared| !prepared.nested)
     }
 
-    /// Makes it the root directory of the instance.
-    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged) -> Result<()> {
+    /// Makes it the root directory of the instance. The caller's home is out of sight also where it lies in a place.
+    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged, caller: &Owner<'_>) -> Result<()> {
         let old = match self.prepared {
             Some(Prepared { tree, nested }) => {
                 let root = stage.cover_root(tree)?;
@@ -85,8 +85,20 @@ impl HostRoot {
                 show(privileged, &old.dir, place)?;
             }
         }
-        stage.let_go(old)
+        stage.let_go(old)?;
+        for home in homes(self.list, decimal(caller.uid), caller.home) {
+            stage.hide_of(home, caller.uid)?;
+        }
+        Ok(())
     }
+}
+
+/// Whose home is to be hidden.
+pub struct Owner<'a> {
+    /// The caller.
+    pub uid: u32,
+    /// What the caller's `HOME` says, if it is a path.
+    pub home: Option<&'a [u8]>,
 }
 
 /// What an installation would have put on its list.
@@ -128,13 +140,13 @@ fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
     for entry in entries(list) {
         let path = match entry {
             Entry::Place([path @ .., _]) | Entry::Link(path, _) => path,
-            Entry::Place(_) => continue,
+            Entry::Place(_) | Entry::Home(..) => continue,
         };
         for at in (1..path.len()).filter(|at| path[*at] == b'/') {
             directory(&path[1..at])?;
         }
         match entry {
-            Entry::Place(_) => directory(path.strip_prefix(b"/").unwrap_or(path))?,
+            Entry::Place(_) | Entry::Home(..) => directory(path.strip_prefix(b"/").unwrap_or(path))?,
             Entry::Link(_, target) => {
                 match files::make_link(target, root, path.strip_prefix(b"/").unwrap_or(path)) {
                     Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::cli::{self, Request, Timeout};
-use crate::command::Command;
+use crate::command::{self, Command};
 use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::enter::{self, Join};
@@ -109,11 +109,13 @@ fn run(
         start.file_name().is_some_and(|name| name.to_bytes() == installation.program())
     };
     let installed = installation.filter(by_its_path);
+    let environment = start.environment();
     let job = Job {
         caller,
         plan,
-        command: Command::new(request, &start.environment(), cwd)?,
+        command: Command::new(request, &environment, cwd)?,
         prepared,
+        home: command::home(&environment),
         program: None,
         hostname: request.hostname,
         containment,

@@ -140,6 +140,8 @@ pub fn is_stopped(pid: Pid) -> bool {
 
 /// What is known of a process until it is waited for, also when it has ended.
 pub struct Stock {
+    /// It has ended.
+    pub ended: bool,
     /// It has become another program.
     pub executed: bool,
     /// How much processor time it has taken, without its children, in hundredths of a second.
@@ -151,12 +153,13 @@ impl Stock {
     pub fn of(pid: Pid) -> Option<Self> {
         /// `PF_FORKNOEXEC`, include/linux/sched.h
         const NOT_EXECUTED: u64 = 0x40;
-        // flags, utime and stime: the fields 9, 14 and 15, and the name is the second
+        // state, flags, utime and stime: the fields 3, 9, 14 and 15, and the name is the second
         let read = |after: &[u8]| {
             let mut fields = words(after);
+            let ended = words(after).next() == Some(b"Z");
             let flags = fields.nth(6).and_then(count)?;
             let (user, system) = (fields.nth(4).and_then(count)?, fields.next().and_then(count)?);
-            Some(Stock { executed: flags & NOT_EXECUTED == 0, time: user.saturating_add(system) })
+            Some(Stock { ended, executed: flags & NOT_EXECUTED == 0, time: user.saturating_add(system) })
         };
         with_stat(pid, read).flatten()
     }

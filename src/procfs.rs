@@ -22,7 +22,7 @@ use crate::sys::{self, Number, Tighten};
 use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, OFlags};
+use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 
@@ -66,7 +66,9 @@ impl Hidden {
         let proc = find(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
         let place = sys::place_of(&proc, Number::Unique).or_fail(failed)?;
         // The owner of an outer image can have put a part of one there.
-        if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC || place.inode != PROC_ROOT_INO {
+        if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC
+            || place.inode != PROC_ROOT_INO
+        {
             return Err(Error::refused(failed, "the caller's own is no procfs"));
         }
         // Three calls in the place of a list that is long.
@@ -110,8 +112,13 @@ impl Hidden {
                 ));
             }
             let failed = on("cover {}", line.point);
-            let tree =
-                if is_itself { None } else { Some(copy_of_cover(privileged, line.point).or_fail(failed)?) };
+            let tree = match (is_itself, copy_of_cover(&proc, privileged, &path[1..])) {
+                (true, _) => None,
+                (false, Ok(tree)) => Some(tree),
+                // It lies in what something else at /proc covers: a piece of an outer instance's.
+                (false, Err(Errno::NOENT | Errno::NOTDIR)) => continue,
+                (false, Err(errno)) => return Err(Error::of(failed, errno)),
+            };
             covers.push(Cover { path: join(&[path]), tree });
         }
         Ok(Hidden { options: inherited(own.super_options), covers })
@@ -174,11 +181,12 @@ impl Hidden {
 }
 
 /// What covers files is often /dev/null, and is to be empty, not closed.
-fn copy_of_cover(privileged: &Privileged, path: &[u8]) -> rustix::io::Result<Detached> {
-    let stat = rustix::fs::fstat(find(path, OFlags::empty())?)?;
+fn copy_of_cover(proc: &OwnedFd, privileged: &Privileged, path: &[u8]) -> rustix::io::Result<Detached> {
+    let place = files::place(proc.as_fd(), path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)?;
+    let stat = rustix::fs::fstat(&place)?;
     let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(1, 3);
-    Detached::copy(privileged, CWD, path, if is_null { DEVICE } else { attributes(false) })
+    Detached::copy(privileged, place, b"", if is_null { DEVICE } else { attributes(false) })
 }
 
 /// The options of a procfs over which nothing is, if the kernel can tell: from Linux 6.11 on.

@@ -7,6 +7,7 @@ use crate::creds::{Caller, Privileged};
 use crate::dev;
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 
+use crate::host_root::Owner;
 use crate::keeper::Shared;
 use crate::launch::explain;
 use crate::mount::{Detached, Identity, Kind, attributes, find, identity};
@@ -31,6 +32,8 @@ pub struct Job<'a> {
     pub command: Command<'a>,
     /// What an installation has prepared.
     pub prepared: Shows,
+    /// The caller's home, as `HOME` says.
+    pub home: Option<&'a [u8]>,
     /// selfdock itself, to work inside as well.
     pub program: Option<OwnFile>,
     /// A host name to set.
@@ -169,7 +172,8 @@ fn set_root(
 ) -> Result<()> {
     match image {
         Image::Host(root) => {
-            root.show(stage, privileged)?;
+            let owner = Owner { uid: job.caller.uid, home: job.home.filter(|_| job.caller.uid != 0) };
+            root.show(stage, privileged, &owner)?;
             return stage.mount_tmp();
         }
         Image::Tree(tree) => stage.change_root(tree)?,

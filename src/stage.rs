@@ -283,6 +283,20 @@ impl<'p> Stage<'p> {
         cover.attach(self.privileged, target).or_fail(failed).map(|_| true)
     }
 
+    /// Hides a directory of this owner, if there is one to which no link leads. It is no wish, so a mount of the
+    /// caller's may come over it.
+    pub fn hide_of(&mut self, path: &[u8], owner: u32) -> Result<()> {
+        let failed = on("hide {}", path);
+        let Ok(target) = self.open_literally(path) else { return Ok(()) };
+        let stat = rustix::fs::fstat(&target).or_fail(failed)?;
+        if stat.st_uid == owner && FileType::from_raw_mode(stat.st_mode).is_dir() {
+            let privileged = self.privileged;
+            let cover = Detached::copy(privileged, self.empty()?, b"", INERT).or_fail(failed)?;
+            cover.attach(privileged, target).or_fail(failed)?;
+        }
+        Ok(())
+    }
+
     /// A file with this text, which nobody can write.
     pub fn text_file(&mut self, name: &[u8], text: &[u8]) -> Result<Detached> {
         let failed = on("make the file {}", name);
@@ -467,7 +481,11 @@ pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
     let above = files::open(root.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
     let place = |fd: &OwnedFd| sys::place_of(fd, sys::Number::Current).or_fail(failed);
     let (above, top) = (place(&above)?, place(top)?);
-    if above == top && top.mount.is_some() { Ok(()) } else { Err(Error::refused("start", CHROOT).hint(CHROOT_HINT)) }
+    if above == top && top.mount.is_some() {
+        Ok(())
+    } else {
+        Err(Error::refused("start", CHROOT).hint(CHROOT_HINT))
+    }
 }
 
 const CHROOT: &str = "the root directory is a chroot, which would not hold an instance";

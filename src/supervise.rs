@@ -84,7 +84,7 @@ pub struct Watch<'a> {
     counts: bool,
     /// It was executed, as far as is known.
     started: bool,
-    /// It has hardly any processor time left.
+    /// It could have been the limit of processor time that ended it.
     used_up: bool,
     timed_out: bool,
     killed: bool,
@@ -239,10 +239,12 @@ impl<'a> Watch<'a> {
 
     fn take_stock(&mut self) {
         let limit = sys::limit(Some(self.command), Resource::Cpu as usize, None);
-        let (Ok([_, limit]), Some(stock)) = (limit, Stock::of(self.command)) else { return };
+        let (Ok([soft, hard]), Some(stock)) = (limit, Stock::of(self.command)) else { return };
         self.started = stock.executed;
-        // The kernel counts ticks for the limit, and tells how long it really was: nine tenths of it will do.
-        self.used_up = stock.time >= limit.saturating_mul(90);
+        // The kernel counts ticks for the limit, and tells how long it really was, which can be much less on a busy
+        // machine. But it sends SIGXCPU first, if there is a second for that, and this one did not end by it.
+        let could_go_on = || soft == hard || self.is_cared_for(XCPU);
+        self.used_up = stock.ended && stock.time >= hard.saturating_mul(50) && could_go_on();
     }
 
     /// Stops this process by the signal that stopped the command, so that a shell takes the job

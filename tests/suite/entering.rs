@@ -69,6 +69,29 @@ fn the_joiner_has_no_more_than_the_limits_of_its_target() {
     enter(args!["--rlimit", "nofile=21"], instance.pid()).sh("true").refused("EPERM");
 }
 
+/// E4. What is examined is what is joined: a target that goes elsewhere meanwhile is refused, or not followed.
+#[rstest]
+#[case::while_it_is_examined("prlimit64:delay_enter=100000", "it has changed its namespaces meanwhile")]
+#[case::before_its_namespaces_are_joined("setns:delay_enter=400000", "")]
+fn a_target_that_changes_its_namespaces_is_not_followed(#[case] delay: &str, #[case] refusal: &str) {
+    const GO: &str = "import ctypes, os, time
+open('/mnt/go').read()
+print('unshared', ctypes.CDLL(None).unshare(0x10020000), flush=True)
+time.sleep(20)";
+    let changes = "mkdir -m 777 srv/own; mkfifo -m 666 srv/own/go";
+    // strace is root's, so that the set-uid bit counts.
+    let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"
+        $user $SD run -v /srv/own /mnt python3 -c \"$GO\" & target=$!; sleep 0.3
+        spaces='readlink /proc/self/ns/mnt /proc/self/ns/user'
+        was=$($user $SD enter $target $spaces)
+        (sleep 1; echo > /srv/own/go) &
+        is=$(strace -qq -o /dev/null -f -e trace=prlimit64,setns -e inject=$DELAY $user $SD enter $target $spaces)
+        test \"$was\" = \"$is\" && echo same; kill $target; wait";
+    let ran = on_a_host(changes, script).env("GO", GO).env("DELAY", delay).output();
+    let expected = if refusal.is_empty() { "unshared 0\nsame\n" } else { "unshared 0\n" };
+    assert!(ran.stdout == expected && ran.stderr.contains(refusal), "{}{}", ran.stdout, ran.stderr);
+}
+
 /// U1. A group that the caller may move to is joined; otherwise the caller decides.
 #[rstest]
 #[case::delegated("", "", "0::/")]

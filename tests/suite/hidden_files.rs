@@ -222,7 +222,13 @@ const PROC: [(&str, &str, &str); 6] = [
 #[rstest]
 fn what_the_host_hides_in_its_proc_is_hidden(
     #[values(0, 1, 2, 3, 4, 5)] case: usize,
-    #[values("$SD run", "$SD run $SD run", "$SD --root $IMAGE run", "$SD -m /usr/bin /newly/made run")]
+    #[values(
+        "$SD run",
+        "$SD run $SD run",
+        "$SD --mask /usr/games run $SD run",
+        "$SD --root $IMAGE run",
+        "$SD -m /usr/bin /newly/made run"
+    )]
     run: &str,
 ) {
     let (change, question, answer) = PROC[case];

@@ -270,6 +270,42 @@ fn a_jail_is_not_opened(
     assert!(ran.stdout.is_empty() && ran.stderr.contains("the root directory is a chroot"), "{}", ran.stderr);
 }
 
+/// V1. The caller's own home is out of sight also in what is shown; what the caller wishes to see of it is seen.
+#[rstest]
+#[case::by_home("HOME=/opt/homes/me", "$SD run")]
+#[case::by_home_that_is_untidy("HOME=//opt/./homes/me/", "$SD run")]
+#[case::by_the_users_entry("HOME=/", "$SD run")]
+#[case::nested("HOME=/opt/homes/me", "$SD run $SD run")]
+#[case::with_a_new_mount_point("HOME=/opt/homes/me", "$SD -m /usr /new/ly run")]
+#[case::without_privilege("HOME=/opt/homes/me", "$SD --unprivileged run")]
+fn a_home_in_what_is_shown_is_hidden(#[case] variable: &str, #[case] run: &str) {
+    let changes = format!(
+        "mkdir -p opt/homes/me/work opt/homes/other; echo {CANARY} | tee opt/homes/me/f opt/homes/me/work/f >/dev/null
+         chown -R $ME opt/homes/me; touch opt/homes/other/f
+         printf '~%s\\0/opt/homes/me\\0' $ME >> .$PREFIX/lib/selfdock/root.list"
+    );
+    let script = format!(
+        "export {variable}
+         me {run} sh -c 'ls -A /opt/homes/me; cat /opt/homes/me/f /opt/homes/me/work/f; ls /opt/homes/other'
+         cd /opt/homes/me/work; me {run} -H sh -c 'pwd; ls; ls -A /opt/homes/me'
+         me {run} -v /opt/homes/me /opt/homes/me ls /opt/homes/me"
+    );
+    let run_twice = run.contains("run $SD");
+    let script = if run_twice { script.replace("$SD run $SD run -", "$SD run -") } else { script };
+    let ran = on_a_host(&changes, &script).output();
+    assert_eq!(ran.stdout, "f\n/opt/homes/me/work\nf\nwork\nf\nwork\n", "{}", ran.stderr);
+}
+
+/// A program's place is no home, and neither is what belongs to somebody else.
+#[rstest]
+fn what_is_no_home_is_not_hidden(
+    #[values("/usr", "/opt", "/opt/theirs", "/usr/bin", "/", "", "x", "/opt/..")] home: &str,
+) {
+    let script = "me env HOME=$H $SD run sh -c 'test -e /usr/bin/env && test -e /opt/theirs/f && echo ok'";
+    let ran = on_a_host("mkdir -p opt/theirs; touch opt/theirs/f", script).env("H", home).output();
+    assert_eq!(ran.stdout, "ok\n", "{}", ran.stderr);
+}
+
 /// What is on the list is shown where it was when that was made, and not what a link leads to by now.
 #[rstest]
 fn a_place_that_has_become_a_link_is_empty(#[values("../../srv/secret", "/srv/secret")] link: &str) {

@@ -164,6 +164,15 @@ fn the_report_says_which_limit_ended_a_command(
     assert_eq!(["signal", "ended_by"].map(|name| field(report, name)), [signal, by], "{report}");
 }
 
+/// Where soft and hard limit are the same, the kernel sends SIGKILL at once.
+#[test]
+fn the_report_tells_of_the_callers_own_limit() {
+    let limited = args!["bash", "-c", "ulimit -t 1; exec \"$0\" \"$@\""];
+    let run = Dock::under(limited, args!["--report", "2", "run", "sh", "-c", "while :; do :; done"]);
+    let report = run.output().stderr;
+    assert_eq!(["signal", "ended_by"].map(|name| field(&report, name)), ["9", "rlimit cpu"], "{report}");
+}
+
 #[test]
 fn the_report_tells_of_a_timeout_and_goes_to_a_descriptor() {
     let ran = Dock::run(args!["--report", "2", "--timeout", "0.1", "sleep", "9"]).output().exits(124);

@@ -58,7 +58,8 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     };
     own_mounts()?;
     let prefix = Prefix::new(options.keep)?;
-    let mut suite = set_up(&prefix.path, &built, user)?;
+    let home = home_of(user)?;
+    let mut suite = set_up(&prefix.path, &built, user, home.path())?;
     if options.long {
         suite.env.push(("SELFDOCK_LONG", "1".into()));
     }
@@ -119,14 +120,21 @@ pub fn own_mounts() -> Result {
         .context("make its mounts shared")
 }
 
-fn set_up(prefix: &Path, built: &Built, user: User) -> Result<Suite> {
+/// A directory of the user's, where homes mostly are: not in what an instance shows.
+fn home_of(user: User) -> Result<TempDir> {
+    let home = tempfile::Builder::new().prefix("home-of-a-test.").tempdir().context("make a home")?;
+    chown(home.path(), Some(user.uid), Some(user.gid)).context("chown the home")?;
+    Ok(home)
+}
+
+fn set_up(prefix: &Path, built: &Built, user: User, home: &Path) -> Result<Suite> {
     place(prefix, None)?;
     let fixtures = fixtures::prepare(prefix, built, user)?;
     let env = vec![
         ("SELFDOCK", prefix.join("bin/selfdock")),
         ("SELFDOCK_FIXTURES", fixtures.dir),
-        ("SELFDOCK_SCRATCH", fixtures.scratch.clone()),
-        ("HOME", fixtures.scratch),
+        ("SELFDOCK_SCRATCH", fixtures.scratch),
+        ("HOME", home.to_owned()),
     ];
     Ok(Suite { program: fixtures.suite, user, env })
 }

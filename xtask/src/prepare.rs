@@ -129,6 +129,9 @@ pub fn list_of(root: &Path) -> Vec<u8> {
     Shown::of_host(&mut |path| look(inside(path).as_os_str().as_bytes())).0
 }
 
+/// How many bytes of the list are for homes: selfdock reads no more than 64 kB of it at each start.
+const ROOM_FOR_HOMES: usize = 16 << 10;
+
 /// What is shown: the table's, where it is there; what an administrator wants; and selfdock's own directory.
 fn list(prefix: &Path) -> Result<Shown> {
     let mut look = look;
@@ -140,7 +143,29 @@ fn list(prefix: &Path) -> Result<Shown> {
         }
     }
     shown.add(prefix.join("lib/selfdock").as_os_str().as_bytes(), &mut look);
+    let room = shown.0.len() + ROOM_FOR_HOMES;
+    for (uid, home) in homes() {
+        shown.add_home(uid.to_string().as_bytes(), home.as_os_str().as_bytes());
+        if shown.0.len() > room {
+            eprintln!(
+                "xtask: warning: more users have a home in what is shown than there is room to note: HOME decides"
+            );
+            break;
+        }
+    }
     Ok(shown)
+}
+
+/// Where ordinary users have their files: directories of their own, by what passwd(5) says.
+fn homes() -> Vec<(u32, PathBuf)> {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let home = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let (uid, home) = (fields.next()?.parse().ok()?, fields.nth(2)?);
+        let home = fs::canonicalize(home).ok()?;
+        (uid != 0 && fs::metadata(&home).ok()?.uid() == uid).then_some((uid, home))
+    };
+    users.lines().filter_map(home).collect()
 }
 
 fn look(path: &[u8]) -> Seen {
@@ -216,6 +241,7 @@ fn items(prefix: &Path, list: &[u8]) -> BTreeMap<PathBuf, Item> {
     for entry in entries(list) {
         match entry {
             Entry::Link(at, to) => add(&path(at), Item::Link(path(to))),
+            Entry::Home(..) => {}
             Entry::Place(place) => add(&path(place.strip_suffix(b"\0").unwrap_or(place)), Item::Directory),
         }
     }
