@@ -69,6 +69,17 @@ fn the_joiner_has_no_more_than_the_limits_of_its_target() {
     enter(args!["--rlimit", "nofile=21"], instance.pid()).sh("true").refused("EPERM");
 }
 
+/// An instance that an older selfdock has started, from the same place, is one still.
+#[test]
+fn an_instance_outlives_an_upgrade() {
+    let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"
+        $user $SD run sleep 9 & target=$!; sleep 0.2
+        cp -a $SD $SD.new; mv $SD.new $SD
+        $user $SD ps | grep -c \"^ *$target .*sleep 9\"; $user $SD enter $target echo entered
+        kill $target; wait";
+    assert_eq!(on_a_host("", script).output().stdout, "1\nentered\n");
+}
+
 /// E4. What is examined is what is joined: a target that goes elsewhere meanwhile is refused, or not followed.
 #[rstest]
 #[case::while_it_is_examined("prlimit64:delay_enter=100000", "it has changed its namespaces meanwhile")]
