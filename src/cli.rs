@@ -335,10 +335,10 @@ fn duration(word: &[u8]) -> Option<Moment> {
 fn limit(word: &[u8]) -> Result<(&'static str, Option<u64>)> {
     let wrong = |why| Error::refused(on("option --rlimit {}", word), why);
     let at = word.iter().position(|b| *b == b'=').ok_or_else(|| wrong("not NAME=VALUE"))?;
-    let name = LIMITS.iter().find(|name| name.as_bytes() == &word[..=at]).ok_or_else(|| {
-        wrong("no such limit")
-            .hint("as core cpu data fsize memlock msgqueue nofile nproc rss sigpending stack")
-    })?;
+    let name = LIMITS
+        .iter()
+        .find(|name| name.as_bytes() == &word[..=at])
+        .ok_or_else(|| wrong("no such limit").hint("'man selfdock' lists them"))?;
     let name = name.strip_suffix('=').unwrap_or(name);
     match &word[at + 1..] {
         b"unlimited" => Ok((name, None)),

@@ -65,7 +65,8 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
             Error::refused("start", "installed set-gid").hint("set it up again with 'cargo xtask install'")
         );
     }
-    let permitted = current()?.permitted & KEPT;
+    let of_root = if caller.uid == 0 { CapabilitySet::SETFCAP } else { CapabilitySet::empty() };
+    let permitted = current()?.permitted & (KEPT | of_root);
     if uids.iter().any(|uid| *uid != caller.uid) {
         become_caller(caller)?;
     }
@@ -78,9 +79,19 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
         become_undumpable()?;
         Ok((caller, Some(Privilege { caller, permitted })))
     } else {
-        set(CapabilitySet::empty(), CapabilitySet::empty())?;
+        set(CapabilitySet::empty(), permitted & of_root)?;
         Ok((caller, None))
     }
+}
+
+/// Before a user namespace is made: uid 0 is mapped in it only if who made it had `SETFCAP` in effect. It is root's
+/// own, who is kept from it by the bounding set otherwise. `user_namespaces(7)`
+pub fn allow_to_map_root(caller: Caller) -> Result<()> {
+    if caller.uid != 0 {
+        return Ok(());
+    }
+    let own = current()?.permitted & CapabilitySet::SETFCAP;
+    set(own, own)
 }
 
 /// Sets all four uids to the caller's; the permitted capabilities outlive that.
@@ -96,6 +107,11 @@ impl Privilege {
     /// Gives everything up without having used it.
     pub fn discard(self) -> Result<()> {
         hold_nothing()
+    }
+
+    /// Gives it up for a user namespace of one's own.
+    pub fn exchange(self) -> Result<()> {
+        set(CapabilitySet::empty(), self.permitted & CapabilitySet::SETFCAP)
     }
 
     /// Puts `SYS_ADMIN` and what else is needed in effect and gives up the rest.

@@ -38,6 +38,7 @@ fn assemble(
     let fill = || {
         make_entry(&dir, b"pts", Kind::Directory)?;
         make_entry(&dir, b"shm", Kind::Directory)?;
+        make_entry(&dir, b"console", Kind::File)?;
         for (link, target) in LINKS {
             files::make_link(target.as_bytes(), dir.as_fd(), link.as_bytes())?;
         }

@@ -226,7 +226,7 @@ fn examine(
         return refuse("it has a system-call filter that a joiner would lack");
     }
     if bounding(ours, spaces.user.is_some()) & !bounding(theirs, false) != 0 {
-        return refuse("it has a smaller capability bounding set than a joiner would have");
+        return refuse("its capability bounding set is smaller than a joiner's");
     }
     if spaces.user.is_none() && !no_new_privs && !set_uid_bits_are_inert(pid, program)? {
         return refuse("set-uid programs would work in it");

@@ -231,6 +231,9 @@ pub trait OrFail<T> {
 }
 
 impl<T> OrFail<T> for rustix::io::Result<T> {
+    // What is done on success is one comparison then: half a kB less.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn or_fail(self, what: impl What) -> Result<T> {
         match self {
             Ok(value) => Ok(value),
@@ -247,6 +250,8 @@ pub trait OrEnd<T> {
 }
 
 impl<T> OrEnd<T> for Result<T> {
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
     fn or_end(self) -> T {
         self.unwrap_or_else(|error| end(&error))
     }
@@ -331,11 +336,9 @@ const ERRNOS: &[u8] = b"\
 7 E2BIG arguments and environment too long
 8 ENOEXEC not an executable format
 9 EBADF file descriptor not open
-10 ECHILD no child process
 11 EAGAIN resource temporarily unavailable
 12 ENOMEM out of memory
 13 EACCES permission denied
-14 EFAULT bad address
 16 EBUSY device or resource busy
 17 EEXIST file exists
 18 EXDEV leads through a magic link or out of its root
@@ -357,7 +360,8 @@ const ERRNOS: &[u8] = b"\
 95 EOPNOTSUPP not supported
 116 ESTALE stale file handle
 122 EDQUOT disk quota exceeded
-34 ERANGE out of range";
+34 ERANGE out of range
+75 EOVERFLOW an id not mapped in this user namespace";
 
 /// Writes all of `text`; what cannot be written is lost, as there is nowhere to say so.
 pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &[u8]) {

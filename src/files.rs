@@ -8,7 +8,7 @@ use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
 use rustix::io::{Errno, Result};
 
 /// Opens a file; the descriptor is closed at exec. openat(2)
@@ -27,6 +27,15 @@ pub fn place(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: ResolveFlag
 #[inline(never)]
 pub fn look(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
     rustix::fs::statat(dir, c_string(path)?, AtFlags::SYMLINK_NOFOLLOW)
+}
+
+/// What kind a file itself is, as the kernel knows it: no file system is asked, which could refuse or never answer.
+/// statx(2)
+#[inline(never)]
+pub fn kind(dir: BorrowedFd<'_>, name: &[u8]) -> Result<FileType> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let stat = rustix::fs::statx(dir, c_string(name)?, flags, StatxFlags::TYPE)?;
+    Ok(FileType::from_raw_mode(stat.stx_mode.into()))
 }
 
 /// Makes a directory. mkdirat(2)

@@ -126,7 +126,7 @@ fn run(
     let need = Need { network: request.own_network, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if request.unprivileged => {
-            privilege.discard()?;
+            privilege.exchange()?;
             None
         }
         Some(privilege) => Some(privilege.raise(need)?),
@@ -254,6 +254,7 @@ fn launch(
             privileged
         }
         None => {
+            creds::allow_to_map_root(job.caller)?;
             sys::unshare(new::PID | new::USER).or_fail("start the instance").map_err(|e| explain(e, true))?;
             creds::own_user_namespace(job.caller, need)?
         }
@@ -397,6 +398,12 @@ fn become_supervisor(privileged: Privileged, care: &Care) -> Result<()> {
     sandbox::close_descriptors(&care.descriptors())
 }
 
+/// What it means where the kernel refuses what selfdock has the privilege for.
+pub const POLICY: &str = "a policy (Landlock, AppArmor, SELinux) forbids it";
+
+/// What it means where the instance's own mounts and the rest cannot be made.
+pub const TOO_MANY: &str = "user.max_mnt_namespaces, max_ipc_namespaces or another is reached";
+
 /// What it means where a process cannot be started.
 pub const CROWDED: &str = "the limit of processes (ulimit -u), or of memory";
 
@@ -404,13 +411,13 @@ pub const CROWDED: &str = "the limit of processes (ulimit -u), or of memory";
 pub fn explain(error: Error, unprivileged: bool) -> Error {
     let error = error.hint_if(Errno::AGAIN, CROWDED).hint_if(
         Errno::PERM,
-        "selfdock is not installed set-uid root, and user namespaces are not for everyone here: see 'selfdock doctor'",
+        "not installed set-uid root, and user namespaces are not for everyone here: see 'selfdock doctor'",
     );
     if unprivileged && user_namespaces_are_off() {
         return error
             .hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
     }
-    let too_deep = "instances are nested as deep as the kernel allows: 32 levels";
+    let too_deep = "32 instances are nested, or user.max_pid_namespaces is reached";
     error.hint_if(Errno::NOSPC, too_deep).hint_if(Errno::USERS, too_deep)
 }
 

@@ -47,7 +47,11 @@ pub fn merge(
                     *budget = budget.checked_sub(1).ok_or_else(too_many)?;
                     // The only one with anything in it, if they are directories.
                     let from = below.first().map_or(*layer, |(layer, _)| *layer);
-                    show_entry(privileged, into, from.dir.as_fd(), name, from.attributes).or_fail(failed)?;
+                    match show_entry(privileged, into, from.dir.as_fd(), name, from.attributes) {
+                        // It went away meanwhile.
+                        Err(Errno::NOENT) => {}
+                        shown => shown.or_fail(failed)?,
+                    }
                 }
                 several => {
                     make_entry(into, name, Kind::Directory).or_fail(failed)?;

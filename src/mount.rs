@@ -68,9 +68,13 @@ impl Detached {
     }
 
     /// Attaches it on the entry `name` of a directory that only selfdock can change.
-    #[inline(never)]
     pub fn attach_at(self, _: &Privileged, dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-        move_tree(self.0.as_fd(), dir.as_fd(), name)?;
+        self.attach_in(dir.as_fd(), name)
+    }
+
+    #[inline(never)]
+    fn attach_in(self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
+        move_tree(self.0.as_fd(), dir, name)?;
         Ok(self.0)
     }
 }

@@ -167,7 +167,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt { id: Id::Here, short: Some('H'), long: "here", values: &[],
           help: "the current directory as a volume, and start in it", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Dev, short: None, long: "dev", values: &[("PATH", Complete::File)],
-          help: "a device in /dev, or a directory of devices", group: Group::Files, verbs: RUN | BUILD },
+          help: "a device or socket in /dev, or a directory of such", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::Mask, short: None, long: "mask", values: &[("PATH", Complete::File)],
           help: "hide a file or directory", group: Group::Files, verbs: RUN | BUILD },
     Opt { id: Id::MaskIfExists, short: None, long: "mask-if-exists", values: &[("PATH", Complete::File)],

@@ -2,14 +2,14 @@
 #![forbid(unsafe_code)]
 
 use crate::command::Command;
-use crate::containment::Containment;
+use crate::containment::{Containment, Jobs};
 use crate::creds::{Caller, Privileged};
 use crate::dev;
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 
 use crate::host_root::Owner;
 use crate::keeper::Shared;
-use crate::launch::explain;
+use crate::launch::{POLICY, TOO_MANY};
 use crate::mount::{Detached, Identity, Kind, attributes, find, identity};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
 use crate::procfs::Hidden;
@@ -92,12 +92,14 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     job.containment.begin(&privileged).or_end();
     sys::unshare(namespaces(&job))
         .or_fail("start the instance")
-        .map_err(|e| explain(e, privileged.in_own_namespace))
+        .map_err(|e| e.hint_if(Errno::NOSPC, TOO_MANY).hint_if(Errno::PERM, POLICY))
         .or_end();
     let umask = rustix::process::umask(Mode::empty());
     // open
     let program = open_program(job.program.take(), &privileged).or_end();
-    let sources = Sources::open(&job.plan, job.prepared, program.as_ref().map(|p| p.0), &privileged);
+    let has_terminal = job.containment.jobs == Jobs::Shared;
+    let path = program.as_ref().map(|p| p.0);
+    let sources = Sources::open(&job.plan, job.prepared, path, has_terminal, &privileged);
     // build
     let host = matches!(sources.image, Image::Host(_));
     let of_root = if host { attributes(job.plan.writable) } else { 0 };

@@ -10,16 +10,17 @@ use crate::handover;
 use crate::host::DEVICES;
 use crate::host_root::HostRoot;
 use crate::installation::Installation;
-use crate::mount::{Detached, Identity, Kind, attributes, find};
+use crate::mount::{Detached, Identity, Kind, attributes, find, identity};
 use crate::names::{self, Names};
 use crate::plan::{Mount, Plan, Root, What};
 use crate::procfs::Hidden;
 use crate::stage::{Layer, make_private};
-use crate::sys::Tighten;
+use crate::sys::{self, Tighten};
 use crate::text::{Bytes, join};
 use alloc::vec::Vec;
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, FileType, OFlags};
+use rustix::io::Errno;
 
 /// A device to show: its path below `/dev`.
 pub struct Device {
@@ -90,7 +91,13 @@ pub struct Sources {
 
 impl Sources {
     /// Opens them, or ends the process.
-    pub fn open(plan: &Plan<'_>, from: Shows, program: Option<&[u8]>, privileged: &Privileged) -> Self {
+    pub fn open(
+        plan: &Plan<'_>,
+        from: Shows,
+        program: Option<&[u8]>,
+        has_terminal: bool,
+        privileged: &Privileged,
+    ) -> Self {
         let here = files::which(b".").ok();
         if !plan.mounts.is_empty() || !plan.devices.is_empty() || plan.root != Root::Host {
             // A copy of a tree leaves out what is unbindable, and so shows what that covers. What is private is not.
@@ -101,6 +108,9 @@ impl Sources {
             trees.push(open_mount(mount, privileged).or_end());
         }
         let mut devices = Vec::new();
+        if has_terminal {
+            devices.extend(own_terminal(privileged));
+        }
         for path in &plan.devices {
             devices.push(other_device(path, privileged).or_end());
         }
@@ -130,7 +140,8 @@ fn open_second(program: &[u8], privileged: &Privileged) -> Option<(Bytes, Detach
 fn open_mount(mount: &Mount<'_>, privileged: &Privileged) -> Result<Option<(Detached, Kind)>> {
     let What::Bind { src, writable } = mount.what else { return Ok(None) };
     let failed = both("bind {} on {}", src, mount.dst);
-    let fd = find(src, OFlags::empty()).or_fail(failed)?;
+    let hint = "--keep-fd N passes a descriptor on";
+    let fd = find(src, OFlags::empty()).or_fail(failed).map_err(|e| e.hint_if(Errno::LOOP, hint))?;
     let kind = Kind::of(&fd).or_fail(failed)?;
     let tree = Detached::copy(privileged, &fd, b"", attributes(writable)).or_fail(failed)?;
     Ok(Some((tree, kind)))
@@ -193,7 +204,29 @@ fn usual_device(name: &'static str, number: u64, privileged: &Privileged) -> Res
     Ok(Device { path: name.as_bytes(), tree, kind: Kind::File })
 }
 
-/// A device, or a directory of devices, that the caller asks for.
+/// The terminal that standard input is, to be `/dev/console` inside: there programs find its name. Within an instance
+/// it has that name already. ttyname(3)
+fn own_terminal(privileged: &Privileged) -> Option<Device> {
+    const VIRTUAL_OR_SERIAL: u32 = 4;
+    const PSEUDO: core::ops::RangeInclusive<u32> = 136..=143;
+    let stat = rustix::fs::fstat(sys::standard(0)).ok()?;
+    let major = rustix::fs::major(stat.st_rdev);
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
+        || !(major == VIRTUAL_OR_SERIAL || PSEUDO.contains(&major))
+    {
+        return None;
+    }
+    for path in [files::link_target(CWD, b"/proc/self/fd/0").ok()?, b"/dev/console"] {
+        let fd = find(path, OFlags::empty()).ok();
+        if let Some(fd) = fd.filter(|fd| identity(fd) == Ok((stat.st_dev, stat.st_ino))) {
+            let tree = Detached::copy(privileged, fd, b"", DEVICE).ok()?;
+            return Some(Device { path: b"console", tree, kind: Kind::File });
+        }
+    }
+    None
+}
+
+/// A device, a socket, or a directory of such, that the caller asks for.
 fn other_device(path: Bytes, privileged: &Privileged) -> Result<Device> {
     let full = join(&[b"/dev/", path]);
     let failed = on("show the device {}", full);
@@ -201,8 +234,8 @@ fn other_device(path: Bytes, privileged: &Privileged) -> Result<Device> {
     let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Directory,
-        FileType::CharacterDevice | FileType::BlockDevice => Kind::File,
-        _ => return Err(Error::refused(failed, "neither a device nor a directory")),
+        FileType::CharacterDevice | FileType::BlockDevice | FileType::Socket => Kind::File,
+        _ => return Err(Error::refused(failed, "no device, socket or directory")),
     };
     let tree = Detached::copy(privileged, &fd, b"", DEVICE).or_fail(failed)?;
     Ok(Device { path, tree, kind })

@@ -9,6 +9,7 @@ use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files;
 use crate::host::{self, Seen, lies_in};
+use crate::launch::POLICY;
 use crate::mount::{self, Detached, Kind, attributes, enter, identity, make_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
@@ -128,7 +129,9 @@ impl<'p> Stage<'p> {
 
     /// Attaches a tree over the root directory, where it shows after [`Stage::go_into`].
     pub fn cover_root(&self, tree: Detached) -> Result<OwnedFd> {
-        tree.attach_at(self.privileged, CWD, b"/").or_fail("attach the root filesystem")
+        tree.attach_at(self.privileged, CWD, b"/")
+            .or_fail("attach the root filesystem")
+            .map_err(|e| e.hint_if(Errno::PERM, POLICY))
     }
 
     /// Puts a tree in the place of the root and lets go of the old one.
@@ -460,7 +463,11 @@ impl<'p> Stage<'p> {
                 .hint("make the mount point in the image")
         };
         for name in entries(self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
-            show_entry(self.privileged, into, from, name, 0).or_fail(both("show {} in {}", name, path))?;
+            match show_entry(self.privileged, into, from, name, 0) {
+                // It went away while the others were shown.
+                Err(Errno::NOENT) => {}
+                shown => shown.or_fail(both("show {} in {}", name, path))?,
+            }
         }
         Ok(())
     }
@@ -518,16 +525,20 @@ pub fn show_entry(
     name: &[u8],
     attributes: u64,
 ) -> rustix::io::Result<()> {
-    let stat = files::look(from, name)?;
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Symlink => {
+    let found = files::kind(from, name);
+    let kind = match found {
+        Ok(FileType::Symlink) => {
             return files::make_link(files::link_target(from, name)?, into.as_fd(), name);
         }
-        FileType::Directory => Kind::Directory,
-        _ => Kind::File,
+        Err(Errno::NOENT) => return Err(Errno::NOENT),
+        // What nobody may look at is where somebody else has mounted something, mostly a directory.
+        Ok(FileType::Directory | FileType::Unknown) | Err(_) => Kind::Directory,
+        Ok(_) => Kind::File,
     };
     make_entry(into, name, kind)?;
-    Detached::copy(privileged, from, name, attributes)?.attach_at(privileged, into, name).map(drop)
+    let tree = Detached::copy(privileged, from, name, attributes);
+    let shown = tree.and_then(|tree| tree.attach_at(privileged, into, name)).map(drop);
+    if found.is_ok() { shown } else { Ok(()) }
 }
 
 /// The names in a directory that is not ours, read with no capability in effect.

@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, bin, fixture, scratch};
+use crate::support::{Dock, args, bin, fixture, on_a_host, scratch};
 use rstest::rstest;
 use std::ffi::OsString;
 
@@ -26,7 +26,7 @@ fn a_planted_device_node_does_not_work<const N: usize>(
 #[case::foreign_image(args!["--root", fixture("busybox")])]
 fn dev_is_minimal<const N: usize>(#[case] options: [OsString; N]) {
     let listing = Dock::run(options).arg("ls").arg("-A").arg("/dev").ok();
-    let usual = "fd full null ptmx pts random shm stderr stdin stdout tty urandom zero";
+    let usual = "console fd full null ptmx pts random shm stderr stdin stdout tty urandom zero";
     assert_eq!(listing.split_whitespace().collect::<Vec<_>>().join(" "), usual);
 }
 
@@ -75,4 +75,24 @@ fn only_what_is_in_dev_is_a_device(
     #[values("/etc/passwd", "/dev/../etc/passwd", "/dev/no-such")] path: &str,
 ) {
     Dock::run(args!["--dev", path, "true"]).refused("");
+}
+
+/// As /dev/log is: a socket, or a link to one.
+#[test]
+fn a_socket_of_dev_can_be_asked_for() {
+    let name = format!("selfdock-test.{}", std::process::id());
+    let changes = format!(
+        "umount -l dev; mount -t tmpfs d dev; mkdir dev/pts dev/shm var/sockets; ln -s /proc/self/fd dev/fd
+         for node in 'null 1 3' 'zero 1 5' 'full 1 7' 'random 1 8' 'urandom 1 9' 'tty 5 0'; do
+             set -- $node; mknod -m 666 dev/$1 c $2 $3
+         done; ln -s /var/sockets/{name} dev/log"
+    );
+    let script = format!(
+        "python3 -c 'import os, socket
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(\"/var/sockets/{name}\")
+os.chmod(\"/var/sockets/{name}\", 0o666); s.settimeout(9); print(s.recv(99))' & sleep 0.5
+         me $SD --dev /dev/log run logger -d -u /dev/log one; wait"
+    );
+    let ran = on_a_host(&changes, &script).output();
+    assert!(ran.stdout.contains("one"), "{}{}", ran.stdout, ran.stderr);
 }

@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, scratch};
+use crate::support::{Dock, args, scratch, selfdock};
 use rstest::rstest;
 
 #[rstest]
@@ -61,4 +61,40 @@ fn very_many_options_are_an_error_or_work() {
 fn a_full_standard_error_is_no_crash() {
     let script = format!("{} run -v /no/such /mnt true 2>/dev/full", crate::support::selfdock().display());
     Dock::program(args!["sh", "-c", script]).output().exits(125);
+}
+
+/// How deep instances can nest is not the only limit of its kind.
+#[rstest]
+#[case("pid")]
+#[case("mnt")]
+#[case("ipc")]
+fn a_limit_of_namespaces_is_named(#[case] kind: &str) {
+    let script = format!("echo 0 > /proc/sys/user/max_{kind}_namespaces; exec $SELFDOCK run true");
+    let ran =
+        Dock::program(args!["unshare", "-Urm", "sh", "-c", script]).env("SELFDOCK", selfdock()).output();
+    let ran = ran.exits(125);
+    assert!(ran.stderr.contains(&format!("max_{kind}_namespaces")), "{}", ran.stderr);
+}
+
+/// Under a policy for files the kernel lets nobody mount.
+#[test]
+fn a_policy_that_forbids_mounting_is_thought_of() {
+    const LANDLOCKED: &str = "import ctypes, os, struct, sys
+call = ctypes.CDLL(None).syscall
+rules = call(444, struct.pack('Q', 2), 8, 0)
+root = os.open('/', os.O_PATH)
+call(445, rules, 1, struct.pack('=Qi', 2, root), 0)
+call(446, rules, 0) and sys.exit('no Landlock')
+os.execv(sys.argv[1], sys.argv[1:])";
+    // Root of its own user namespace needs no no_new_privs for it.
+    let words = args!["unshare", "-Ur", "python3", "-c", LANDLOCKED, selfdock(), "run", "true"];
+    let ran = Dock::program(words).output().exits(125);
+    assert!(ran.stderr.contains("(EPERM); a policy (Landlock"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_descriptor_as_a_source_is_told_from_a_file() {
+    let script = "$SELFDOCK -m <(echo x) /mnt run true";
+    let ran = Dock::program(args!["bash", "-c", script]).env("SELFDOCK", selfdock()).output().exits(125);
+    assert!(ran.stderr.contains("--keep-fd"), "{}", ran.stderr);
 }

@@ -146,3 +146,63 @@ fn a_thousand_mounts_are_not_too_many() {
     let words = (0..1000).flat_map(|n| args!["-m", fixture("bin"), format!("/mnt/{n}")]);
     assert_eq!(Dock::run(words).sh("ls /mnt | wc -l; ls /mnt/999 | wc -l").ok(), "1000\n5");
 }
+
+/// File systems in user space in `$1/foreign`, which only root may look at; `$1/hung`, which never answers; and
+/// `$1/dead`, whose server has ended.
+const FILESYSTEMS: &str = r#"
+    fuse() {
+        python3 -c 'import ctypes, os, sys, time
+place, uid = sys.argv[1:]
+fd = os.open("/dev/fuse", os.O_RDWR)
+options = f"fd={fd},rootmode=40000,user_id={uid},group_id=0"
+if ctypes.CDLL(None).mount(b"fuse", place.encode(), b"fuse", 6, options.encode()): sys.exit("no FUSE here")
+time.sleep(30)' "$@" & servers="$servers $!"
+    }
+    filesystems() {
+        mkdir -p $1/foreign $1/hung $1/dead $1/fine; touch $1/fine/f
+        fuse $1/dead 0; dead=$!; fuse $1/foreign 0; fuse $1/hung $ME
+        until [ $(grep -c " $1/.* fuse " /proc/self/mountinfo) = 3 ]; do sleep 0.05; done; kill $dead
+    }"#;
+
+/// F4. Nothing that lies beside what is wished for refuses a run, or holds it up.
+#[rstest]
+#[case::in_a_directory("/opt/x", "-t - /opt/x/new run", "/opt/x")]
+#[case::in_the_root_of_an_image("/srv/img", "--root /srv/img -m /usr /usr -t - /new run", "")]
+#[case::in_a_layer("/srv/img", "--root /srv/img --root /srv/more -m /usr /usr run", "")]
+#[case::in_the_hosts_root("", "-t - /new run", "/opt")]
+#[case::without_privilege("/opt/x", "--unprivileged -t - /opt/x/new run", "/opt/x")]
+fn other_file_systems_beside_it_do_not_matter(
+    #[case] place: &str,
+    #[case] words: &str,
+    #[case] inside: &str,
+) {
+    let changes = "mkdir -p srv/more/new opt/fine srv/img; (cd srv/img; mkdir etc proc dev tmp usr opt)
+         touch opt/fine/f opt/new; for name in bin lib lib64; do ln -s usr/$name srv/img/$name; done";
+    let script = format!(
+        "{FILESYSTEMS}
+         filesystems '{place}'
+         me timeout 10 $SD {words} sh -c 'ls {inside}/fine; test -e {inside}/new && echo made'; echo $?
+         kill $servers 2>/dev/null; umount -l '{place}/hung'"
+    );
+    let ran = on_a_host(changes, &script).output();
+    assert_eq!(ran.stdout, "f\nmade\n0\n", "{}", ran.stderr);
+}
+
+/// F4. What goes away while a directory is looked through was not wished for.
+#[rstest]
+#[case::beside_a_mount_point("-t - /opt/busy/new run")]
+#[case::in_a_layer("--root /opt/image --root /opt/other -m /usr /usr -m $PREFIX $PREFIX run")]
+fn a_busy_directory_refuses_no_run(#[case] words: &str) {
+    let changes = "mkdir -m 1777 opt/busy; mkdir -p opt/image opt/other/busy; chmod 1777 opt/image
+         (cd opt/image; mkdir etc proc dev tmp usr opt; mkdir -m 1777 busy)
+         for name in bin lib lib64; do ln -s usr/$name opt/image/$name; done
+         touch opt/other/busy/x";
+    let script = format!(
+        "setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups sh -c 'for i in $(seq 5000); do
+             for dir in /opt/busy /opt/image/busy; do cd $dir; touch a b c d e; mv a f; rm b c d e f; done
+         done' 2>/dev/null & busy=$!
+         for i in $(seq 100); do me $SD {words} true || echo failed; done; kill $busy; wait; echo done"
+    );
+    let ran = on_a_host(changes, &script).output();
+    assert_eq!(ran.stdout, "done\n", "{}", ran.stderr);
+}

@@ -146,3 +146,19 @@ fn programs_that_draw_on_the_screen_work() {
     terminal.expect("NAME=");
     terminal.press_until("q", "ready> ");
 }
+
+#[rstest]
+fn programs_find_its_name(
+    #[values("run", "run $SELFDOCK run", "--unprivileged run", "--root / run", "-m /usr /new/ly run")] words: &str,
+) {
+    let mut terminal = shell("bash");
+    terminal.send(&format!("$SELFDOCK {words} sh -c 'tty; echo also-$((6*7)) > /dev/console'\n"));
+    terminal.expect("/dev/console\r\n");
+    terminal.expect("also-42");
+    // What else a program reads from is no terminal.
+    terminal.send(&format!(
+        "$SELFDOCK {words} sh -c 'tty; test -c /dev/console || echo none-$((6*7))' < /dev/null\n"
+    ));
+    terminal.expect("not a tty");
+    terminal.expect("none-42");
+}

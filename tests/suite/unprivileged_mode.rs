@@ -128,3 +128,20 @@ fn it_is_what_is_left_without_new_privileges() {
         .ok();
     assert_eq!(seen, "1");
 }
+
+/// Root that lacks `SYS_ADMIN`, as in many containers, or that is root in a user namespace of an ordinary user's.
+#[rstest]
+#[case::of_a_container(
+    "$AS_ROOT setpriv --bounding-set -all,+setfcap,+setpcap,+sys_chroot,+chown,+setuid,+setgid"
+)]
+#[case::of_a_user_namespace("unshare -r")]
+#[case::by_its_wish("$AS_ROOT env")]
+fn it_is_for_root_as_well(#[case] launcher: &str, #[values("run", "--unprivileged run")] words: &str) {
+    let script =
+        format!("{launcher} $SELFDOCK {words} sh -c 'id -u; touch /tmp/x && grep Cap.*: /proc/self/status'");
+    let as_root = format!("{} as-root", fixture("setuid/probe").display());
+    let ran =
+        Dock::program(args!["sh", "-c", script]).env("AS_ROOT", as_root).env("SELFDOCK", selfdock()).output();
+    let none = |set: &str| ran.stdout.contains(&format!("Cap{set}:\t0000000000000000\n"));
+    assert!(ran.stdout.starts_with("0\n") && none("Eff") && none("Prm"), "{}{}", ran.stdout, ran.stderr);
+}

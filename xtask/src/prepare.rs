@@ -254,6 +254,8 @@ fn items(prefix: &Path, list: &[u8]) -> BTreeMap<PathBuf, Item> {
     for (name, major, minor) in DEVICES.iter().copied() {
         add(&Path::new("dev").join(name), Item::Device(major, minor));
     }
+    // For the caller's terminal.
+    add(Path::new("dev/console"), Item::File);
     // Where selfdock itself is shown, if nothing else is there.
     let is_shown = |place: &[u8]| prefix.join("bin").starts_with(path(&place[..place.len() - 1]));
     if !entries(list).any(|entry| matches!(entry, Entry::Place(place) if is_shown(place))) {
