@@ -32,7 +32,7 @@ struct Failure {
 
 /// Why it failed.
 #[derive(Clone, Copy, Debug)]
-pub enum Reason {
+enum Reason {
     /// The kernel says so.
     Errno(Errno),
     /// selfdock does; no words for a message that is whole without.
@@ -42,8 +42,10 @@ pub enum Reason {
 /// What failed: an operation in words, with up to two objects. The text is made only on failure,
 /// out of the way.
 pub trait What {
-    /// The failure, for this reason.
-    fn failed(self, reason: Reason) -> Error;
+    /// The failure, for a reason of the kernel's.
+    fn failed(self, errno: Errno) -> Error;
+    /// The failure, for a reason of selfdock's.
+    fn refused(self, why: &'static str) -> Error;
 }
 
 /// An operation on an object. Small to hand around.
@@ -80,24 +82,42 @@ impl From<&'static str> for Operation<'_> {
 impl What for &'static str {
     #[cold]
     #[inline(never)]
-    fn failed(self, reason: Reason) -> Error {
-        Error::new(self, [b"", b""], reason)
+    fn failed(self, errno: Errno) -> Error {
+        Error::new(self, [b"", b""], Reason::Errno(errno))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused(self, why: &'static str) -> Error {
+        Error::new(self, [b"", b""], Reason::Words(why))
     }
 }
 
 impl What for Operation<'_> {
     #[cold]
     #[inline(never)]
-    fn failed(self, reason: Reason) -> Error {
-        Error::new(self.template, [self.object, b""], reason)
+    fn failed(self, errno: Errno) -> Error {
+        Error::new(self.template, [self.object, b""], Reason::Errno(errno))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused(self, why: &'static str) -> Error {
+        Error::new(self.template, [self.object, b""], Reason::Words(why))
     }
 }
 
 impl What for Pair<'_> {
     #[cold]
     #[inline(never)]
-    fn failed(self, reason: Reason) -> Error {
-        Error::new(self.template, self.objects, reason)
+    fn failed(self, errno: Errno) -> Error {
+        Error::new(self.template, self.objects, Reason::Errno(errno))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refused(self, why: &'static str) -> Error {
+        Error::new(self.template, self.objects, Reason::Words(why))
     }
 }
 
@@ -131,17 +151,17 @@ impl Error {
 
     /// An operation that the kernel refused: `bind '/a' on '/b'`.
     pub fn of(what: impl What, errno: Errno) -> Self {
-        what.failed(Reason::Errno(errno))
+        what.failed(errno)
     }
 
     /// One that selfdock itself refuses, with the reason in words.
     pub fn refused(what: impl What, why: &'static str) -> Self {
-        what.failed(Reason::Words(why))
+        what.refused(why)
     }
 
     /// A whole message.
     pub fn plain(what: impl What) -> Self {
-        what.failed(Reason::Words(""))
+        what.refused("")
     }
 
     /// The same with advice: what to do about it, or what a misleading errno means here.
@@ -237,7 +257,7 @@ impl<T> OrFail<T> for rustix::io::Result<T> {
     fn or_fail(self, what: impl What) -> Result<T> {
         match self {
             Ok(value) => Ok(value),
-            Err(errno) => Err(what.failed(Reason::Errno(errno))),
+            Err(errno) => Err(what.failed(errno)),
         }
     }
 }
