@@ -5,7 +5,7 @@
 use crate::cli::{EnvChange, Request};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result, on};
 use crate::limits::{self, Limit};
-use crate::plan::absolute;
+use crate::plan::components;
 use crate::sys::{self, Pointers};
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
@@ -160,9 +160,14 @@ fn value<'e>(entry: &'e CStr, name: &[u8]) -> Option<&'e [u8]> {
     entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
 }
 
-/// The path that `HOME` says, without what does not count in it.
+/// The path that `HOME` says, without what does not count in it, but for `..`.
 pub fn home(environment: &[&CStr]) -> Option<Bytes> {
-    variable(environment, b"HOME").and_then(|home| absolute(home, "hide").ok())
+    let home = variable(environment, b"HOME").filter(|home| home.starts_with(b"/"))?;
+    let mut tidy: Bytes = b"";
+    for name in components(home) {
+        tidy = join(&[tidy, b"/", name]);
+    }
+    Some(tidy)
 }
 
 fn variable<'e>(environment: &[&'e CStr], name: &[u8]) -> Option<&'e [u8]> {

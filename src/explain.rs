@@ -43,7 +43,7 @@ pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
             }
             let home = command::home(&about.environment).filter(|_| about.caller.uid != 0);
             for home in homes(list, decimal(about.caller.uid), home) {
-                let _ = writeln!(out, "hide\t-\t{}\tro,nosuid,nodev,noexec", Quoted(home));
+                let _ = writeln!(out, "hide\t-\t{}\tro,nosuid,nodev,noexec", Quoted(&home));
             }
         }
         Root::Dir(dir) => {

@@ -216,18 +216,27 @@ pub fn places(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// The homes of a user that lie in what is shown: those on the list, and what the caller's `HOME` says.
-pub fn homes<'t>(
-    list: &'t [u8],
-    uid: &'t [u8],
-    variable: Option<&'t [u8]>,
-) -> impl Iterator<Item = &'t [u8]> {
-    let noted = entries(list).filter_map(move |entry| match entry {
-        Entry::Home(whose, home) if whose == uid => Some(home),
-        _ => None,
-    });
-    let shown = |home: &&[u8]| places(list).any(|place| *home != place && lies_in(home, place));
-    noted.chain(variable.filter(shown))
+/// Stands for all users in a list: what lies below the first path is below the second, by a link of the host's.
+pub const ALIAS: u8 = b'@';
+
+/// The homes of a user that lie in what is shown: those on the list, and what the caller's `HOME` says. Nothing is
+/// asked for it, as a home can be on a file system that does not answer.
+pub fn homes(list: &[u8], uid: &[u8], variable: Option<&[u8]>) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    let mut home = variable.unwrap_or_default().to_vec();
+    for entry in entries(list) {
+        match entry {
+            Entry::Home(whose, path) if whose == uid => all.push(path.to_vec()),
+            Entry::Home([ALIAS, link @ ..], target) if lies_in(&home, link) => {
+                home = [target, &home[link.len()..]].concat();
+            }
+            _ => {}
+        }
+    }
+    if places(list).any(|place| home != place && lies_in(&home, place)) {
+        all.push(home);
+    }
+    all
 }
 
 /// Devices of the host that every instance has, with their numbers.
@@ -316,7 +325,9 @@ mod tests {
         for (uid, home) in [("7", "/opt/h/x"), ("8", "/opt/h/y"), ("7", "/home/x"), ("7", "/opt")] {
             all.add_home(uid.as_bytes(), home.as_bytes());
         }
-        let of = |variable| homes(&all.0, b"7", variable).collect::<Vec<_>>();
+        all.0.extend(b"~@/homes\0/opt/h\0");
+        let of = |variable| homes(&all.0, b"7", variable);
+        assert_eq!(of(Some(b"/homes/z")), [&b"/opt/h/x"[..], b"/opt/h/z"]);
         assert_eq!(of(None), [b"/opt/h/x"]);
         assert_eq!(of(Some(b"/usr/home/x")), [&b"/opt/h/x"[..], b"/usr/home/x"]);
         assert_eq!(of(Some(b"/home/x")), of(Some(b"/usr")));

@@ -236,10 +236,9 @@ impl Keeper {
             return self.kill_at_once();
         }
         self.shared.ending.store(1, Ordering::Release);
-        // Somebody outside may have stopped it.
-        sys::queue(self.pid, QUESTION)
-            .and_then(|()| sys::kill(self.pid, CONT))
-            .or_else(|_| self.kill_at_once())
+        // It looks at that after each signal. This one needs no room, which a command can use up, and continues a
+        // keeper that somebody outside has stopped.
+        sys::kill(self.pid, CONT)
     }
 
     fn kill_at_once(&self) -> rustix::io::Result<()> {
@@ -379,11 +378,12 @@ impl Shared {
 
     fn witness(&self) -> ! {
         loop {
-            match sys::wait_signal(ALL_SIGNALS, None) {
+            let taken = sys::wait_signal(ALL_SIGNALS, None);
+            if self.ending.load(Ordering::Acquire) != 0 {
+                self.end_all();
+            }
+            match taken {
                 Ok(taken) if taken.signal == QUESTION && taken.code == sys::QUEUED => {
-                    if self.ending.load(Ordering::Acquire) != 0 {
-                        self.end_all();
-                    }
                     self.answers.fetch_add(1, Ordering::AcqRel);
                     sys::wake(&self.answers);
                 }

@@ -102,7 +102,7 @@ fn run(
     let cwd = current_directory();
     let plan = plan::make(request, cwd)?;
     let installation = Installation::of_this_program();
-    let read = || (open_files(request), Shows::read(installation, &plan.root));
+    let read = || (open_files(request, signals), Shows::read(installation, &plan.root));
     let (opened, prepared) = with_signals(signals, read)?;
     let (containment, care) = opened?;
     let by_its_path = |installation: &Installation| {
@@ -145,8 +145,8 @@ fn with_signals<T>(signals: SignalSet, act: impl FnOnce() -> T) -> Result<T> {
 }
 
 /// Opens what the caller names to be read or written, with the caller's rights.
-fn open_files(request: &Request<'_>) -> Result<(Containment, Care)> {
-    Ok((Containment::new(request)?, Care::new(request)?))
+fn open_files(request: &Request<'_>, signals: SignalSet) -> Result<(Containment, Care)> {
+    Ok((Containment::new(request)?, Care::new(request, signals)?))
 }
 
 /// What the supervisor does beside waiting.
@@ -155,15 +155,18 @@ struct Care {
     report: Option<Report>,
     /// Without a report the status is not the command's.
     required: bool,
+    /// The signals that the caller blocks.
+    signals: SignalSet,
     /// It was written, or tried.
     told: Cell<bool>,
 }
 
 impl Care {
-    fn new(request: &Request<'_>) -> Result<Self> {
+    fn new(request: &Request<'_>, signals: SignalSet) -> Result<Self> {
         let open = |target| Report::open(target, request.report_required);
         let report = request.report.map(open).transpose()?;
         Ok(Care {
+            signals,
             timeout: request.timeout,
             report,
             required: request.report_required,
@@ -200,7 +203,9 @@ impl Care {
         let report = |report: &Report| {
             let wall = sys::now().or_fail("read the clock")?.minus(started);
             let none = Some(error.unwrap_or(b"ended before CMD was started"));
-            report.write(outcome, wall, none.filter(|_| !outcome.started || error.is_some()))
+            let write = || report.write(outcome, wall, none.filter(|_| !outcome.started || error.is_some()));
+            // Who reads may take long, and signals end the waiting.
+            if report.is_read_meanwhile() { with_signals(self.signals, write)? } else { write() }
         };
         match self.report.as_ref().map_or(Ok(()), report) {
             Err(error) if self.required => return Err(error),
@@ -277,7 +282,7 @@ fn launch(
     if shared.is_building() {
         // The instance was never built. Who could not build it has said so, or was killed.
         match (outcome.end, kept?.and_then(End::of)) {
-            (End::Signal(_), Some(of_keeper @ End::Exit(_))) => outcome.end = of_keeper,
+            (End::Signal(_), Some(of_keeper @ End::Exit(1..))) => outcome.end = of_keeper,
             (End::Signal(signal::SEGV), _) => {
                 return Err(Error::refused("build the instance", "it ran out of stack")
                     .hint("'ulimit -s' shows the limit"));
@@ -327,7 +332,7 @@ fn enter(
 ) -> Result<End> {
     check_descriptors(&request.keep_fds)?;
     check_stack(start)?;
-    let (containment, care) = with_signals(signals, || open_files(request))??;
+    let (containment, care) = with_signals(signals, || open_files(request, signals))??;
     creds::become_undumpable()?;
     let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
     let note = if care.counts() { Some(enter::Note::new()?) } else { None };

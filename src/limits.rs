@@ -55,7 +55,7 @@ pub fn take_on(theirs: &All) -> Result<()> {
     for (number, [soft, hard]) in theirs.iter().enumerate() {
         let ours = sys::limit(None, number, None).or_fail(failed)?;
         let hard = ours[1].min(*hard);
-        let new = [hard.min(*soft), hard];
+        let new = [hard.min(*soft).min(ours[0]), hard];
         if new != ours {
             sys::limit(None, number, Some(&new)).or_fail(failed)?;
         }

@@ -9,6 +9,8 @@ use alloc::vec::Vec;
 pub struct Line<'t> {
     /// The number of the mount.
     pub number: &'t [u8],
+    /// That of the mount it lies in.
+    pub parent: &'t [u8],
     /// What of its file system is mounted.
     pub root: Bytes,
     /// Where.
@@ -25,15 +27,43 @@ pub struct Line<'t> {
 pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     text.split(|b| *b == b'\n').filter_map(|line| {
         let mut fields = line.split(|b| *b == b' ');
-        let number = fields.next()?;
-        let mut fields = fields.skip(2);
+        let (number, parent) = (fields.next()?, fields.next()?);
+        let mut fields = fields.skip(1);
         let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
         let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
         let (kind, _source) = (rest.next()?, rest.next()?);
         let super_options = rest.next().unwrap_or(b"");
-        Some(Line { number, root: unescape(root), point: unescape(point), options, kind, super_options })
+        Some(Line {
+            number,
+            parent,
+            root: unescape(root),
+            point: unescape(point),
+            options,
+            kind,
+            super_options,
+        })
     })
 }
+
+/// Whether a mount lies in another one, or in one that does.
+pub fn is_below(list: &[u8], mount: &Line<'_>, other: &[u8]) -> bool {
+    let mut parent = mount.parent;
+    for _ in 0..MOST_LEVELS {
+        if parent == other {
+            return true;
+        }
+        let start = [parent, b" "].concat();
+        let Some(line) = list.split(|b| *b == b'\n').find(|line| line.starts_with(&start)) else {
+            return false;
+        };
+        parent = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
+    }
+    // As if it did.
+    true
+}
+
+/// How far up mounts are followed.
+const MOST_LEVELS: usize = 64;
 
 /// Whether a list of options has this one.
 pub fn has(options: &[u8], name: &[u8]) -> bool {
@@ -67,6 +97,7 @@ mod tests {
             all[0],
             Line {
                 number: b"36",
+                parent: b"35",
                 root: b"/mnt1",
                 point: b"/my tools\\\x0b",
                 options: b"ro,nosuid",

@@ -169,8 +169,7 @@ fn destination(path: &[u8]) -> Result<Bytes> {
     }
 }
 
-/// An absolute path, without what does not count in it.
-pub fn absolute(path: &[u8], operation: &str) -> Result<Bytes> {
+fn absolute(path: &[u8], operation: &str) -> Result<Bytes> {
     let refuse = |why| Err(Error::refused(both("{=} {}", operation.as_bytes(), path), why));
     if !path.starts_with(b"/") {
         return refuse("not an absolute path");

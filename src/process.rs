@@ -9,7 +9,7 @@ use crate::text::{Bytes, decimal, join, number};
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::Pid;
 
 /// A process, as far as its status tells.
@@ -167,10 +167,18 @@ impl Stock {
 
 /// Reads the start of `/proc/PID/stat`, from what follows the name on.
 fn with_stat<T>(pid: Pid, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    // Nothing that is kept: a supervisor asks this as often as it gets signals. The name has at most 64
-    // bytes, and thirteen numbers as many as 20.
+    // Nothing that is kept, not even the path: a supervisor asks this as often as it gets signals. The name has at
+    // most 64 bytes, and thirteen numbers as many as 20.
     let mut start = [0; 512];
-    let file = files::open(CWD, path(pid, b"stat"), OFlags::RDONLY).ok()?;
+    let mut path = *b"/proc/0000000000/stat\0";
+    let mut left = pid.as_raw_nonzero().get().unsigned_abs();
+    for digit in path[6..16].iter_mut().rev() {
+        // Leading zeros would be no name: a slash more than one is the same.
+        *digit = if left > 0 { b'0' + (left % 10) as u8 } else { b'/' };
+        left /= 10;
+    }
+    let path = crate::sys::c_str(&path)?;
+    let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()?;
     let count = rustix::io::read(file, &mut start).ok()?;
     after_name(&start[..count]).map(read)
 }

@@ -87,8 +87,12 @@ impl Hidden {
         let own = own.ok_or_else(|| Error::refused(failed, "the caller's own is no mount"))?;
         let mut covers: Vec<Cover> = Vec::new();
         for line in mountinfo::lines(list) {
-            let Some(path) = line.point.strip_prefix(b"/proc").filter(|path| path.starts_with(b"/")) else {
+            // By what lies in what: paths are those of the moment, and an outer image's owner can rename its /proc.
+            if !mountinfo::is_below(list, &line, own.number) {
                 continue;
+            }
+            let Some(path) = line.point.strip_prefix(b"/proc").filter(|path| path.starts_with(b"/")) else {
+                return Err(Error::refused(failed, "the caller's own is no mount"));
             };
             if is_of_a_process(path) || is_over_nothing(path, line.kind) {
                 continue;
@@ -112,13 +116,8 @@ impl Hidden {
                 ));
             }
             let failed = on("cover {}", line.point);
-            let tree = match (is_itself, copy_of_cover(&proc, privileged, &path[1..])) {
-                (true, _) => None,
-                (false, Ok(tree)) => Some(tree),
-                // It lies in what something else at /proc covers: a piece of an outer instance's.
-                (false, Err(Errno::NOENT | Errno::NOTDIR)) => continue,
-                (false, Err(errno)) => return Err(Error::of(failed, errno)),
-            };
+            let copy = || copy_of_cover(&proc, privileged, &path[1..]).or_fail(failed);
+            let tree = if is_itself { None } else { Some(copy()?) };
             covers.push(Cover { path: join(&[path]), tree });
         }
         Ok(Hidden { options: inherited(own.super_options), covers })

@@ -78,6 +78,11 @@ impl Report {
         Ok(Report::File(File { dir, above: join(&[above]), name: join(&[name]), open: file }))
     }
 
+    /// Whether writing can take as long as somebody else likes.
+    pub fn is_read_meanwhile(&self) -> bool {
+        matches!(self, Report::Open(_))
+    }
+
     /// Its descriptors.
     pub fn descriptors(&self) -> Vec<u32> {
         let number = |fd: &OwnedFd| fd.as_raw_fd().unsigned_abs();

@@ -17,7 +17,7 @@ use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, OFlags, RawDir, ResolveFlags, StatVfsMountFlags};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, RawDir, ResolveFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// How many entries a directory may have that is to get one more without being touched.
@@ -286,13 +286,15 @@ impl<'p> Stage<'p> {
         cover.attach(self.privileged, target).or_fail(failed).map(|_| true)
     }
 
-    /// Hides a directory of this owner, if there is one to which no link leads. It is no wish, so a mount of the
-    /// caller's may come over it.
+    /// Hides a directory of this owner, if there is one. It is no wish, so a mount of the caller's may come over it.
     pub fn hide_of(&mut self, path: &[u8], owner: u32) -> Result<()> {
         let failed = on("hide {}", path);
-        let Ok(target) = self.open_literally(path) else { return Ok(()) };
-        let stat = rustix::fs::fstat(&target).or_fail(failed)?;
-        if stat.st_uid == owner && FileType::from_raw_mode(stat.st_mode).is_dir() {
+        let Ok(target) = self.open(path, OFlags::empty()) else { return Ok(()) };
+        // No file system is asked. What does not answer is the caller's, by what we were told.
+        let at = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+        let stat = rustix::fs::statx(&target, c"", at, StatxFlags::UID | StatxFlags::TYPE);
+        let is_dir = |mode: u16| FileType::from_raw_mode(mode.into()).is_dir();
+        if stat.map_or(true, |stat| stat.stx_uid == owner && is_dir(stat.stx_mode)) {
             let privileged = self.privileged;
             let cover = Detached::copy(privileged, self.empty()?, b"", INERT).or_fail(failed)?;
             cover.attach(privileged, target).or_fail(failed)?;
@@ -488,7 +490,7 @@ pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
     let above = files::open(root.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
     let place = |fd: &OwnedFd| sys::place_of(fd, sys::Number::Current).or_fail(failed);
     let (above, top) = (place(&above)?, place(top)?);
-    if above == top && top.mount.is_some() {
+    if above == top && top.mount.is_some() && top.is_root {
         Ok(())
     } else {
         Err(Error::refused("start", CHROOT).hint(CHROOT_HINT))

@@ -18,7 +18,7 @@ use core::mem::ManuallyDrop;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use rustix::fs::{AtFlags, StatxFlags};
+use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use rustix::io::{Errno, Result};
 use rustix::process::Pid;
 
@@ -1182,6 +1182,8 @@ pub struct Place {
     pub mount: Option<u64>,
     /// The number of the inode.
     pub inode: u64,
+    /// It is the root of the mount.
+    pub is_root: bool,
 }
 
 /// Which number of a mount.
@@ -1198,7 +1200,8 @@ pub fn place_of(fd: impl AsFd, number: Number) -> Result<Place> {
     let wanted = StatxFlags::from_bits_retain(number as u32);
     let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted | StatxFlags::INO)?;
     let mount = Some(stat.stx_mnt_id).filter(|_| stat.stx_mask & wanted.bits() != 0);
-    Ok(Place { mount, inode: stat.stx_ino })
+    let is_root = stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT);
+    Ok(Place { mount, inode: stat.stx_ino, is_root })
 }
 
 /// `struct mnt_id_req`

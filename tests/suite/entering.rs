@@ -61,7 +61,10 @@ fn the_joiner_has_no_more_than_the_limits_of_its_target() {
     let script = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc; ulimit -Hf";
     let shell = |dock: Dock| dock.arg("bash").arg("-c").arg(script).ok();
     assert_eq!(shell(enter([], instance.pid())), "20\n20\n0\n0\nunlimited");
-    // Its own may be lower, and stay so.
+    // Its own may be lower, and stay so; its soft ones as well.
+    let soft = args!["sh", "-c", "ulimit -S -n 19; exec \"$0\" \"$@\""];
+    let words = args!["enter", instance.pid().to_string(), "sh", "-c", "ulimit -S -n; ulimit -H -n"];
+    assert_eq!(Dock::under(soft, words).ok(), "19\n20");
     let lower = args!["sh", "-c", "ulimit -n 18; exec \"$0\" \"$@\""];
     let words = args!["enter", instance.pid().to_string(), "sh", "-c", "ulimit -n"];
     assert_eq!(Dock::under(lower, words).ok(), "18");

@@ -324,3 +324,25 @@ fn a_link_that_is_exchanged_meanwhile_leads_to_no_other_place(
     let ran = on_a_host(&changes, &script).output();
     assert!(ran.stdout.contains("held") && !ran.stdout.contains("LOST"), "{}\n{}", ran.stdout, ran.stderr);
 }
+
+/// K1. The owner of an image can rename its /proc, and paths of mounts are those of the moment.
+#[test]
+fn a_proc_that_is_renamed_meanwhile_uncovers_nothing() {
+    let script = "mkdir -p /srv/own/img/img $PREFIX; chown -R $ME /srv/own; cd /srv/own
+        setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups python3 -c 'import os, time
+while not os.path.exists(\"/srv/own/go\"): time.sleep(0.01)
+for i in range(1000000): os.rename(\"img/proc\", \"img/procX\"); os.rename(\"img/procX\", \"img/proc\")' 2>/dev/null &
+        me $SD run --root img -m /usr /usr -m $PREFIX $PREFIX -m /srv/own/inner /img -v /srv/own /tmp sh -c '
+            touch /tmp/go
+            for i in $(seq 150); do
+                $SELFDOCK run --root /img -m /usr /usr -m $PREFIX $PREFIX \\
+                    sh -c \"cat /proc/version /proc/keys; echo ran\"
+            done 2>/dev/null'
+        kill $!";
+    let masks = "for name in version keys cpuinfo meminfo vmstat zoneinfo; do mount --bind /dev/null proc/$name; done";
+    let inner = "(cd srv/own; mkdir -p inner; cp -a img/. inner; rmdir img/p2)";
+    let changes = format!("{RACE}\n{masks}\n{inner}\nmkdir -p srv/own/img$PREFIX srv/own/inner$PREFIX");
+    let ran = on_a_host(&changes, script).env("SELFDOCK", crate::support::selfdock()).output();
+    assert!(ran.stdout.lines().all(|line| line == "ran"), "{}", ran.stdout);
+    assert!(ran.stdout.lines().count() > 5, "{}", ran.stderr);
+}

@@ -275,14 +275,19 @@ fn a_jail_is_not_opened(
 #[case::by_home("HOME=/opt/homes/me", "$SD run")]
 #[case::by_home_that_is_untidy("HOME=//opt/./homes/me/", "$SD run")]
 #[case::by_the_users_entry("HOME=/", "$SD run")]
+#[case::by_home_that_is_a_link("HOME=/opt/homes/link", "$SD run")]
+#[case::by_home_with_a_step_back("HOME=/opt/homes/other/../me", "$SD run")]
+#[case::by_home_below_a_link_of_the_root("HOME=/link/me", "$SD run")]
 #[case::nested("HOME=/opt/homes/me", "$SD run $SD run")]
 #[case::with_a_new_mount_point("HOME=/opt/homes/me", "$SD -m /usr /new/ly run")]
 #[case::without_privilege("HOME=/opt/homes/me", "$SD --unprivileged run")]
 fn a_home_in_what_is_shown_is_hidden(#[case] variable: &str, #[case] run: &str) {
     let changes = format!(
         "mkdir -p opt/homes/me/work opt/homes/other; echo {CANARY} | tee opt/homes/me/f opt/homes/me/work/f >/dev/null
-         chown -R $ME opt/homes/me; touch opt/homes/other/f
-         printf '~%s\\0/opt/homes/me\\0' $ME >> .$PREFIX/lib/selfdock/root.list"
+         chown -R $ME opt/homes/me; touch opt/homes/other/f; ln -s me opt/homes/link
+         test '{variable}' != HOME=/ || set -- \"$ME\" /opt/homes/me
+         test '{variable}' != HOME=/link/me || set -- @/link /opt/homes
+         printf '~%s\\0%s\\0' \"${{1:-1}}\" \"${{2:-/opt/x}}\" >> .$PREFIX/lib/selfdock/root.list"
     );
     let script = format!(
         "export {variable}

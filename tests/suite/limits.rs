@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, on_a_host, scratch};
+use crate::support::{Dock, args, on_a_host, scratch, status_of};
 use rstest::rstest;
 use std::fs;
 
@@ -342,4 +342,37 @@ fn where_there_is_no_room_for_a_report_the_status_is_the_commands() {
     let ran = on_a_host(changes, &script).output();
     assert_eq!(ran.stdout, "7\n125\n", "{}", ran.stderr);
     assert_eq!(ran.stderr.matches("ENOSPC").count(), 2, "{}", ran.stderr);
+}
+
+/// What a command can have happen as often as it likes takes no memory of the supervisor's.
+#[test]
+fn the_supervisor_of_a_report_does_not_grow() {
+    const STOPS: &str = "import os, signal
+print('up', flush=True); input(); parent = os.getpid()
+if os.fork() == 0:
+    for i in range(200000): os.kill(parent, signal.SIGSTOP); os.kill(parent, signal.SIGCONT)
+    os._exit(0)
+os.wait(); print('done', flush=True); input()";
+    // With a deadline it does not stop with the command.
+    let options = args!["--report", "/dev/null", "--timeout", "1m"];
+    let mut instance = Dock::run(options.into_iter().chain(args!["python3", "-c", STOPS])).spawn();
+    let pid = instance.pid().to_string();
+    let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+    assert_eq!(instance.line(), "up");
+    let before = memory();
+    instance.write("\n");
+    assert_eq!(instance.line(), "done");
+    let after = memory();
+    assert!(after < before + 512, "{before} kB before, {after} kB after");
+    instance.write("\n");
+    instance.wait();
+}
+
+/// A command that uses up the room for signals keeps nothing out of it.
+#[rstest]
+#[case::of_the_keeper("prlimit --pid 1 --sigpending=0:0")]
+#[case::of_the_user("prlimit --pid $$ --sigpending=0:0")]
+fn the_report_counts_where_no_signal_can_be_queued(#[case] act: &str) {
+    let told = processor_seconds(&[], &format!("{act}; (sh -c 'while :; do :; done' &); sleep 1.5"));
+    assert!(told > 0.2, "{told}");
 }

@@ -1,7 +1,7 @@
 //! Prepares what instances of the host image start from: a root directory with nothing of the host's in it, and the
 //! list of what they show there.
 
-use crate::host::{DEVICES, EMPTY, Entry, LINKS, Seen, Shown, entries};
+use crate::host::{ALIAS, DEVICES, EMPTY, Entry, LINKS, Seen, Shown, entries};
 use crate::place::{Source, check_parents, replace};
 use crate::run::{Context, Result};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -143,6 +143,10 @@ fn list(prefix: &Path) -> Result<Shown> {
         }
     }
     shown.add(prefix.join("lib/selfdock").as_os_str().as_bytes(), &mut look);
+    for (link, target) in aliases() {
+        let link = [&[ALIAS], link.as_os_str().as_bytes()].concat();
+        shown.add_home(&link, target.as_os_str().as_bytes());
+    }
     let room = shown.0.len() + ROOM_FOR_HOMES;
     for (uid, home) in homes() {
         shown.add_home(uid.to_string().as_bytes(), home.as_os_str().as_bytes());
@@ -158,14 +162,24 @@ fn list(prefix: &Path) -> Result<Shown> {
 
 /// Where ordinary users have their files: directories of their own, by what passwd(5) says.
 fn homes() -> Vec<(u32, PathBuf)> {
-    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let home = |line: &str| {
-        let mut fields = line.split(':').skip(2);
-        let (uid, home) = (fields.next()?.parse().ok()?, fields.nth(2)?);
-        let home = fs::canonicalize(home).ok()?;
+    let users = fs::read("/etc/passwd").unwrap_or_else(|error| {
+        eprintln!("xtask: warning: /etc/passwd: {error}; homes in what is shown are hidden by HOME alone");
+        Vec::new()
+    });
+    let home = |line: &[u8]| {
+        let mut fields = line.split(|byte| *byte == b':').skip(2);
+        let uid = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+        let home = fs::canonicalize(OsStr::from_bytes(fields.nth(2)?)).ok()?;
         (uid != 0 && fs::metadata(&home).ok()?.uid() == uid).then_some((uid, home))
     };
-    users.lines().filter_map(home).collect()
+    users.split(|byte| *byte == b'\n').filter_map(home).collect()
+}
+
+/// The links in the root directory by which homes can be named, with what they lead to.
+fn aliases() -> Vec<(PathBuf, PathBuf)> {
+    let entries = fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.path());
+    let links = entries.filter(|path| path.is_symlink());
+    links.filter_map(|path| Some((path.clone(), fs::canonicalize(path).ok()?))).collect()
 }
 
 fn look(path: &[u8]) -> Seen {
