@@ -1,4 +1,4 @@
-//! The second program, `selfdock-about`: help, `ps`, `doctor` and `--explain`. None of them
+//! The second program, `selfdock-about`: help, `ps`, `doctor`, `each` and `--explain`. None of them
 //! takes privilege, so none is in the set-uid program, which hands over to this one.
 //!
 //! It is started as `selfdock-about MODE SELFDOCK ...`: the mode that `selfdock run` would be
@@ -10,7 +10,7 @@ use crate::creds::{self, Privilege};
 use crate::error::{Error, Result, say};
 use crate::handover::Mode;
 use crate::sys::{self, Start};
-use crate::{doctor, explain, help, launch, ps};
+use crate::{doctor, each, explain, help, launch, ps};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
@@ -50,6 +50,7 @@ fn go(start: &Start) -> Result<u8> {
         Command::Help => say(sys::standard(1), help::text().as_bytes()),
         Command::Ps(json) => say(sys::standard(1), ps::text(&about, json)?.as_bytes()),
         Command::Doctor => return doctor::report(&about),
+        Command::Each => return each::run(&about, &words),
         Command::Run(request) if request.explain => {
             say(sys::standard(1), explain::text(&about, &request)?.as_bytes());
         }

@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Operation, Result, both, on};
-use crate::options::{ALIASES, BUILD, DOCTOR, ENTER, Id, LIMITS, PS, SYNTAX, Syntax, WORDS};
+use crate::options::{ALIASES, BUILD, DOCTOR, EACH, ENTER, Id, LIMITS, PS, SYNTAX, Syntax, WORDS};
 use crate::sys::Moment;
 use crate::text::{self, Bytes, join};
 use alloc::vec::Vec;
@@ -24,6 +24,8 @@ pub enum Command<'a> {
     Ps(bool),
     /// `doctor`
     Doctor,
+    /// `each`, which reads its words itself
+    Each,
 }
 
 /// Everything that was said about an instance and its command, in the order it was said.
@@ -123,7 +125,11 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>> {
             Arg::Long(name) => by_long(name)?,
             // After `--` the word is a command of its own, not one of ours.
             Arg::Positional(word) if verb.is_none() && !options.opts_ended() => {
-                verb = Some(by_name(word)?);
+                let named = by_name(word)?;
+                if named.1 == EACH {
+                    return Ok(Command::Each);
+                }
+                verb = Some(named);
                 continue;
             }
             Arg::Positional(word) => {
@@ -208,7 +214,7 @@ fn apply<'a>(r: &mut Request<'a>, opt: &Syntax, first: &'a [u8], second: &'a [u8
         Id::Rlimit => r.limits.push(limit(first)?),
         Id::ReportRequired => r.report_required = true,
         Id::Report => once(&mut r.report, opt, first)?,
-        Id::Help | Id::Version => {}
+        Id::Help | Id::Version | Id::Jobs | Id::Null | Id::Group | Id::Halt => {}
     }
     Ok(())
 }

@@ -41,7 +41,7 @@
 //! | build | same, and `SYS_CHROOT`; descriptors only | [`sandbox`], [`stage`] |
 //! | drop, exec | nothing | [`creds`], [`command`] |
 //!
-//! What needs no privilege is not in the set-uid program: for help, `ps`, `doctor` and
+//! What needs no privilege is not in the set-uid program: for help, `ps`, `doctor`, `each` and
 //! `--explain` it gives up everything and becomes a second program, `selfdock-about`.
 //!
 //! Any failed step means: no exec, status 125, one line, nothing left.
@@ -93,6 +93,7 @@ pub mod text;
 pub mod about;
 pub mod help;
 pub mod explain;
+pub mod each;
 pub mod doctor;
 pub mod ps;
 

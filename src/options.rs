@@ -29,6 +29,8 @@ pub const ENTER: u8 = 4;
 pub const PS: u8 = 8;
 /// `doctor`
 pub const DOCTOR: u8 = 16;
+/// `each`
+pub const EACH: u8 = 32;
 
 /// Every command, in the order of `--help`.
 #[rustfmt::skip]
@@ -39,6 +41,8 @@ pub const VERBS: &[Verb] = &[
            help: "the same, with a root filesystem to write to" },
     Verb { name: "enter", usage: "PID [CMD [ARG...]]", bit: ENTER,
            help: "run CMD in the instance that PID belongs to" },
+    Verb { name: "each", usage: "CMD [ARG...]", bit: EACH,
+           help: "run CMD in an instance for each line of input" },
     Verb { name: "ps", usage: "[--json]", bit: PS,
            help: "list your running instances" },
     Verb { name: "doctor", usage: "", bit: DOCTOR,
@@ -54,6 +58,8 @@ pub enum Group {
     Process,
     /// Namespaces and privilege.
     Isolation,
+    /// A batch.
+    Batch,
     /// About selfdock itself.
     General,
 }
@@ -63,6 +69,7 @@ pub const GROUPS: &[(Group, &str)] = &[
     (Group::Files, "Files"),
     (Group::Process, "Process"),
     (Group::Isolation, "Isolation"),
+    (Group::Batch, "Batch (each, beside those of run)"),
     (Group::General, "General"),
 ];
 
@@ -97,6 +104,10 @@ pub enum Id {
     ReportRequired,
     Timeout,
     Rlimit,
+    Jobs,
+    Null,
+    Group,
+    Halt,
     Json,
     Help,
     Version,
@@ -208,6 +219,14 @@ pub const OPTIONS: &[Opt] = &[
           help: "enter: stay in the control group of the caller", group: Group::Isolation, verbs: ENTER },
     Opt { id: Id::Unprivileged, short: None, long: "unprivileged", values: &[],
           help: "use a user namespace, even if installed set-uid", group: Group::Isolation, verbs: RUN | BUILD },
+    Opt { id: Id::Jobs, short: Some('j'), long: "jobs", values: &[("N", Complete::Nothing)],
+          help: "so many at a time (default 1; 0: as many as CPUs)", group: Group::Batch, verbs: EACH },
+    Opt { id: Id::Null, short: Some('0'), long: "null", values: &[],
+          help: "lines end in NUL, as find -print0 writes them", group: Group::Batch, verbs: EACH },
+    Opt { id: Id::Group, short: None, long: "group", values: &[],
+          help: "the output of each whole, when it has ended", group: Group::Batch, verbs: EACH },
+    Opt { id: Id::Halt, short: None, long: "halt", values: &[],
+          help: "start no more when one has failed", group: Group::Batch, verbs: EACH },
     Opt { id: Id::Explain, short: None, long: "explain", values: &[],
           help: "print what would be done, and do nothing", group: Group::General, verbs: RUN | BUILD },
     Opt { id: Id::Json, short: None, long: "json", values: &[],
@@ -233,16 +252,23 @@ pub struct Syntax {
     pub verbs: u8,
 }
 
-/// Every option, for the parser.
-pub static SYNTAX: [Syntax; OPTIONS.len()] = {
-    let mut all = [OPTIONS[0].syntax(); OPTIONS.len()];
-    let mut i = 1;
-    while i < all.len() {
-        all[i] = OPTIONS[i].syntax();
-        i += 1;
+/// Every option, for the parser of the set-uid program: but for those that only a front has.
+pub static SYNTAX: [Syntax; OPTIONS.len() - FRONTS] = {
+    let mut all = [OPTIONS[0].syntax(); OPTIONS.len() - FRONTS];
+    let (mut from, mut to) = (0, 0);
+    while from < OPTIONS.len() {
+        if OPTIONS[from].verbs != EACH {
+            all[to] = OPTIONS[from].syntax();
+            to += 1;
+        }
+        from += 1;
     }
+    assert!(to == all.len());
     all
 };
+
+/// How many only a front has.
+const FRONTS: usize = 4;
 
 impl Opt {
     const fn syntax(&self) -> Syntax {

@@ -830,6 +830,9 @@ pub const fn set_of(signal: i32) -> SignalSet {
 /// The signals that selfdock knows by name. signal(7)
 #[allow(missing_docs)]
 pub mod signal {
+    pub const HUP: i32 = 1;
+    pub const INT: i32 = 2;
+    pub const QUIT: i32 = 3;
     pub const KILL: i32 = 9;
     pub const SEGV: i32 = 11;
     pub const TERM: i32 = 15;

@@ -72,6 +72,10 @@ pub const PROPERTIES: &[Property] = &[
         "mount-points",
         "A mount point that is missing appears, beside what is there, and nothing is touched.",
     ),
+    property(
+        "each",
+        "Each line of a list is a command in an instance of its own, with a status as xargs has it.",
+    ),
     property("layers", "Several root filesystems lie over each other, the later over the earlier."),
     property("build", "A root filesystem is written to only by `build`, and only as far as the caller may."),
     property(

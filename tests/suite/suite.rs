@@ -10,6 +10,7 @@ mod any_image;
 mod build;
 mod contained;
 mod devices;
+mod each;
 mod entering;
 mod environment;
 mod errors;

@@ -1,6 +1,6 @@
 //! The man page, made from the table of options.
 
-use crate::options::{Complete, DOCTOR, ENTER, EXAMPLES, GROUPS, Id, OPTIONS, Opt, PS, VERBS};
+use crate::options::{Complete, DOCTOR, EACH, ENTER, EXAMPLES, GROUPS, Id, OPTIONS, Opt, PS, VERBS};
 use std::fmt::Write as _;
 
 /// When the text was last gone over.
@@ -66,6 +66,14 @@ fn about_command(bit: u8) -> &'static str {
         ENTER => {
             "It may be the PID of selfdock, or of any process in the instance; it has to be yours. The joiner is \n\
              restricted as the instance is, and ends with it.\n"
+        }
+        EACH => {
+            "Lines are read from standard input; empty ones are left out. A line stands for each {} in CMD and its\n\
+             arguments, or is the last argument where there is none. The options of \\fBrun\\fR are those of each\n\
+             instance, and its standard input is empty; with \\-\\-report, DIR/N.json is the report of line N. The\n\
+             exit status is 0, or as that of \\fBxargs\\fR(1) the highest of 123 where CMD failed, 124 where it said\n\
+             255, 125 where it was killed by a signal, 126 or 127 where it could not be run; without \\-\\-halt the\n\
+             others are run all the same.\n"
         }
         DOCTOR => "The exit status is 0 if \\fBrun\\fR works.\n",
         _ => "",

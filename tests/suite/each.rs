@@ -1,0 +1,144 @@
+use crate::support::{Dock, args, scratch, status_of, wait_until};
+use nix::sys::signal::Signal;
+use rstest::rstest;
+use std::fs;
+
+/// `selfdock each ...`, with a list.
+fn each(list: &str, words: &[&str]) -> Dock {
+    Dock::new(args!["each"].into_iter().chain(words.iter().map(Into::into))).stdin(list)
+}
+
+#[rstest]
+#[case::in_its_place("a b\nc\n", &["echo", "x{}y{}", "{}"], "xa bya b a b\nxcyc c")]
+#[case::at_the_end("a b\nc\n", &["printf", "[%s]"], "[a b][c]")]
+#[case::without_a_last_newline("a\nb", &["echo"], "a\nb")]
+#[case::of_empty_lines("\n\na\n\n", &["echo"], "a")]
+#[case::with_nul("a\nb\0\0c", &["-0", "printf", "[%s]"], "[a\nb][][c]")]
+#[case::of_what_looks_like_an_option("-n\n", &["printf", "%s"], "-n")]
+#[case::of_nothing("", &["echo"], "")]
+#[case::several_at_a_time("1\n2\n3\n", &["-j3", "--group", "sh", "-c", "sleep 0.$((9 - 3 * {})); echo {}"], "3\n2\n1")]
+#[case::as_many_as_cpus("1\n", &["-j", "0", "echo"], "1")]
+fn each_line_is_a_command(#[case] list: &str, #[case] words: &[&str], #[case] said: &str) {
+    assert_eq!(each(list, words).ok(), said);
+}
+
+#[test]
+fn each_is_an_instance_of_its_own() {
+    let script = "test ! -e /tmp/x && touch /tmp/x; ls /proc | grep -c '^[0-9]'; cat";
+    let seen = each("1\n2\n3\n", &["sh", "-c", script]).ok();
+    // The keeper, the shell, ls and grep; and nothing of the list.
+    let counts: Vec<&str> = seen.lines().collect();
+    assert_eq!(counts.len(), 3, "{seen}");
+    assert!(counts.iter().all(|count| count.parse::<u32>().unwrap() <= 4), "{seen}");
+}
+
+#[rstest]
+#[case::before(&["-t", "size=8M", "/mnt", "-e", "A=b", "--net", "none"], &[])]
+#[case::after(&[], &["-t", "size=8M", "/mnt", "-e", "A", "b", "-n", "none"])]
+fn the_options_of_run_are_those_of_each(#[case] before: &[&str], #[case] after: &[&str]) {
+    let script =
+        "df -m --output=size /mnt | tail -1; echo $A; ls /sys/class/net 2>/dev/null; wc -l < /proc/net/dev";
+    let words: Vec<&str> = [before, &["each"], after, &["sh", "-c", script]].concat();
+    let seen = Dock::new(words.iter().map(Into::into)).stdin("1\n").ok();
+    let words: Vec<&str> = seen.split_whitespace().collect();
+    assert_eq!(words, ["8", "b", "3"], "{seen}");
+}
+
+#[test]
+fn in_a_group_no_output_is_mixed_with_another() {
+    let list: String = (0..8).map(|n| format!("{n}\n")).collect();
+    let script = "for i in $(seq 50); do echo out {}; echo err {} >&2; done";
+    let ran = each(&list, &["-j", "4", "--group", "sh", "-c", script]).output();
+    for said in [&ran.stdout, &ran.stderr] {
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(lines.len(), 400);
+        assert!(lines.chunks(50).all(|chunk| chunk.iter().all(|line| *line == chunk[0])), "{said}");
+    }
+}
+
+#[rstest]
+#[case::all_well("true", 0)]
+#[case::one_failed("exit $(({} == 2))", 123)]
+#[case::killed("kill -9 $$", 125)]
+#[case::said_255("exit 255", 124)]
+fn the_status_is_that_of_xargs(#[case] script: &str, #[case] status: i32) {
+    let script = script.replace("{}", "$0");
+    each("1\n2\n3\n", &["sh", "-c", &script, "{}"]).output().exits(status);
+    let xargs = args!["xargs", "-I", "{}", "sh", "-c", &script, "{}"];
+    // It takes what is killed for a reason to end, and so do those who run it by hand.
+    let ran = Dock::program(xargs).stdin("1\n2\n3\n").output();
+    assert_eq!(ran.status.code(), Some(status));
+}
+
+#[test]
+fn a_command_that_cannot_be_run_has_its_status() {
+    each("1\n", &["no-such-command"]).output().exits(127);
+    each("1\n", &["/etc/passwd"]).output().exits(126);
+}
+
+#[test]
+fn after_a_failure_none_is_started_if_so_wished() {
+    let script = "echo {}; exit $(({} == 2))";
+    assert_eq!(each("1\n2\n3\n4\n", &["--halt", "sh", "-c", script]).output().exits(123).stdout, "1\n2\n");
+    assert_eq!(each("1\n2\n3\n4\n", &["sh", "-c", script]).output().exits(123).stdout, "1\n2\n3\n4\n");
+}
+
+#[test]
+fn each_has_its_report() {
+    let dir = scratch();
+    let reports = dir.path().join("reports");
+    let words = ["-j2", "--report", reports.to_str().unwrap(), "sh", "-c", "exit {}"];
+    each("3\n4\n5\n", &words).output().exits(123);
+    for (name, exit) in [("1", 3), ("2", 4), ("3", 5)] {
+        let report = fs::read_to_string(reports.join(name).with_extension("json")).unwrap();
+        assert!(report.contains(&format!("\"exit\":{exit},")), "{report}");
+    }
+    assert_eq!(fs::read_dir(&reports).unwrap().count(), 3);
+}
+
+#[rstest]
+#[case::no_command(&[], "no command is given")]
+#[case::no_number(&["-j", "x", "true"], "not 0 to 4096")]
+#[case::no_value(&["-j"], "wants a value")]
+#[case::unknown(&["--nope", "true"], "unknown")]
+#[case::wrong(&["--net", "some", "true"], "neither 'none' nor 'host'")]
+#[case::explained(&["--explain", "true"], "see it with run")]
+#[case::no_directory(&["--report", "/no/such/dir", "true"], "(ENOENT)")]
+fn what_is_wrong_is_said_before_anything_is_read(#[case] words: &[&str], #[case] why: &str) {
+    each("1\n2\n", words).refused(why);
+}
+
+#[test]
+fn a_line_that_no_command_can_take_is_refused() {
+    each(&"x".repeat(200_000), &["true"]).refused("longer than a command can take");
+}
+
+#[rstest]
+fn a_signal_ends_all_of_it(#[values(Signal::SIGTERM, Signal::SIGINT)] signal: Signal) {
+    let list = "1\n".repeat(100);
+    let mut batch = each("", &["-j", "3", "sleep", "100"]).spawn();
+    batch.write(&list);
+    wait_until("three have started", || crate::support::children(batch.pid()).len() == 3);
+    batch.signal(signal);
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&batch.wait()), Some(signal as i32));
+    batch.leaves_nothing();
+}
+
+/// However long the list is: what has been read is forgotten.
+#[test]
+fn a_long_list_takes_no_memory() {
+    let mut batch = Dock::new(args!["each", "echo"]).spawn();
+    let pid = batch.pid().to_string();
+    let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+    let mut work = |count: usize| {
+        for number in 0..count {
+            batch.write(&format!("{number}\n"));
+            assert_eq!(batch.line(), number.to_string());
+        }
+        memory()
+    };
+    let (before, after) = (work(50), work(1000));
+    assert!(after < before + 256, "{before} kB before, {after} kB after");
+    batch.close();
+    assert!(batch.wait().success());
+}
