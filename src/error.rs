@@ -375,7 +375,7 @@ const ERRNOS: &[u8] = b"\
 31 EMLINK too many links
 36 ENAMETOOLONG file name too long
 38 ENOSYS not implemented by this kernel
-40 ELOOP too many symbolic links, or a link where none is allowed
+40 ELOOP too many links, or one where none is allowed
 87 EUSERS too many user namespaces
 95 EOPNOTSUPP not supported
 116 ESTALE stale file handle

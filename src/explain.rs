@@ -38,7 +38,7 @@ pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
                 let _ = match entry {
                     Entry::Place([path @ .., _]) => writeln!(out, "show\t{0}\t{0}\t{image}", Quoted(path)),
                     Entry::Link(at, to) => writeln!(out, "link\t{}\t{}\t-", Quoted(to), Quoted(at)),
-                    Entry::Place(_) | Entry::Home(..) => Ok(()),
+                    Entry::Place(_) | Entry::Open | Entry::Home(..) => Ok(()),
                 };
             }
             let home = command::home(&about.environment).filter(|_| about.caller.uid != 0);

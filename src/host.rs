@@ -156,8 +156,22 @@ impl Shown {
         entries(&self.0).any(|entry| match entry {
             Entry::Place(place) => place.split_last().is_some_and(|(_, place)| lies_in(path, place)),
             Entry::Link(at, _) => at == path,
-            Entry::Home(..) => false,
+            Entry::Open | Entry::Home(..) => false,
         })
+    }
+
+    /// Puts the places first that only root can exchange, as `is_closed` says.
+    pub fn sort(&mut self, is_closed: &mut dyn FnMut(&[u8]) -> bool) {
+        let (mut closed, mut links, mut open) = (Vec::new(), Vec::new(), [OPEN, 0].to_vec());
+        for entry in entries(&self.0) {
+            match entry {
+                Entry::Place(place) if is_closed(&place[..place.len() - 1]) => closed.extend(place),
+                Entry::Place(place) => open.extend(place),
+                Entry::Link(at, to) => links.extend([b">", at, b"\0", to, b"\0"].concat()),
+                Entry::Open | Entry::Home(..) => {}
+            }
+        }
+        self.0 = [closed, links, open].concat();
     }
 
     /// Notes the home of a user, a number in digits, if it lies in a place and is none.
@@ -192,6 +206,8 @@ pub enum Entry<'t> {
     Place(&'t [u8]),
     /// Where a link is, and what it says.
     Link(&'t [u8], &'t [u8]),
+    /// The places that follow are in directories that others than root can change.
+    Open,
     /// Whose home lies in a place, and where: a user's number in digits.
     Home(&'t [u8], &'t [u8]),
 }
@@ -204,9 +220,13 @@ pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry<'_>> {
             let second = words.next().and_then(<[u8]>::split_last).map(|(_, second)| second)?;
             Some(if *kind == b'>' { Entry::Link(first, second) } else { Entry::Home(first, second) })
         }
+        [OPEN, 0] => Some(Entry::Open),
         place => Some(Entry::Place(place)),
     })
 }
+
+/// How [`Entry::Open`] is written.
+pub const OPEN: u8 = b'!';
 
 /// The places of a list, without the NUL.
 pub fn places(list: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -317,6 +337,15 @@ mod tests {
         assert!(shown("/device", &[]).is_some());
         // A link at such a name is none inside.
         assert_eq!(shown("/proc/x", &[("/proc", "/srv")]), Some((0, vec![b"/srv/x".to_vec()])));
+    }
+
+    #[test]
+    fn what_only_root_can_exchange_comes_first() {
+        let mut all = Shown(b"/usr\0>/bin\0usr/bin\0/scratch/data\0/opt\0".to_vec());
+        all.sort(&mut |place| !place.starts_with(b"/scratch"));
+        assert_eq!(all.0, b"/usr\0/opt\0>/bin\0usr/bin\0!\0/scratch/data\0");
+        assert_eq!(entries(&all.0).nth(3), Some(Entry::Open));
+        assert_eq!(places(&all.0).count(), 3);
     }
 
     #[test]

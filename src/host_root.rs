@@ -9,7 +9,7 @@
 #![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
-use crate::error::{Error, Result, on};
+use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::host::{EMPTY, Entry, Seen, Shown, entries, homes};
 use crate::installation::Prepared;
@@ -67,6 +67,8 @@ impl HostRoot {
 
     /// Makes it the root directory of the instance. The caller's home is out of sight also where it lies in a place.
     pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged, caller: &Owner<'_>) -> Result<()> {
+        // Where an outer instance's owner could have put a link, none is followed.
+        let mut is_closed = self.keeps_the_old();
         let old = match self.prepared {
             Some(Prepared { tree, nested }) => {
                 let root = stage.cover_root(tree)?;
@@ -80,9 +82,14 @@ impl HostRoot {
                 old
             }
         };
+        if is_closed {
+            rustix::process::fchdir(&old.dir).or_fail("change the root")?;
+        }
         for entry in entries(self.list) {
-            if let Entry::Place(place) = entry {
-                show(privileged, &old.dir, place)?;
+            match entry {
+                Entry::Place(place) => show(privileged, &old.dir, place, is_closed)?,
+                Entry::Open => is_closed = false,
+                Entry::Link(..) | Entry::Home(..) => {}
             }
         }
         stage.let_go(old)?;
@@ -140,13 +147,15 @@ fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
     for entry in entries(list) {
         let path = match entry {
             Entry::Place([path @ .., _]) | Entry::Link(path, _) => path,
-            Entry::Place(_) | Entry::Home(..) => continue,
+            Entry::Place(_) | Entry::Open | Entry::Home(..) => continue,
         };
         for at in (1..path.len()).filter(|at| path[*at] == b'/') {
             directory(&path[1..at])?;
         }
         match entry {
-            Entry::Place(_) | Entry::Home(..) => directory(path.strip_prefix(b"/").unwrap_or(path))?,
+            Entry::Place(_) | Entry::Open | Entry::Home(..) => {
+                directory(path.strip_prefix(b"/").unwrap_or(path))?;
+            }
             Entry::Link(_, target) => {
                 match files::make_link(target, root, path.strip_prefix(b"/").unwrap_or(path)) {
                     Ok(()) | Err(Errno::EXIST | Errno::NOENT) => {}
@@ -159,11 +168,16 @@ fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
 }
 
 /// Shows a place of the host, a path with a NUL at its end, where it was. It is looked up below the old root, without
-/// any link, so that none leads elsewhere; what is mounted there has been tightened, and stays so. Not a mistake where
-/// it is gone, is a link by now, or the caller may not go there: it is then as empty as the installation made it.
-fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8]) -> Result<()> {
+/// any link, so that none leads elsewhere, unless only root could have put one there: that is one call in the place of
+/// four. What is mounted there has been tightened, and stays so. Not a mistake where it is gone, is a link by now, or
+/// the caller may not go there: it is then as empty as the installation made it.
+fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8], is_closed: bool) -> Result<()> {
     let (Ok(path), [b'/', name @ .., 0]) = (CStr::from_bytes_with_nul(place), place) else { return Ok(()) };
     let show = || {
+        if is_closed {
+            let below = crate::sys::c_str(&place[1..]).ok_or(Errno::INVAL)?;
+            return mount::bind_below(privileged, below, path);
+        }
         let rules = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
         let dir = files::place(old.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, rules)?;
         rustix::process::fchdir(&dir)?;

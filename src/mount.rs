@@ -104,6 +104,11 @@ pub fn bind_here(_: &Privileged, target: &CStr) -> rustix::io::Result<()> {
     rustix::mount::mount_bind_recursive(c".", target)
 }
 
+/// The same of a directory below the current one; links on the way are followed.
+pub fn bind_below(_: &Privileged, source: &CStr, target: &CStr) -> rustix::io::Result<()> {
+    rustix::mount::mount_bind_recursive(source, target)
+}
+
 /// Mounts a fresh devpts on `name` in the current directory. mount(2)
 pub fn devpts_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
     fresh_on(c"devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, c"ptmxmode=0666,mode=0620")

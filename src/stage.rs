@@ -497,7 +497,7 @@ pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
     }
 }
 
-const CHROOT: &str = "the root directory is a chroot, which would not hold an instance";
+const CHROOT: &str = "the root directory is a chroot, which holds no instance";
 const CHROOT_HINT: &str = "pivot_root(2) makes one that does";
 
 /// Makes all mounts private and gives them these attributes; gives the root directory.

@@ -111,7 +111,8 @@ fn only_harmless_kinds_of_filesystem_are_mounted() {
     let shown = shown();
     for line in trace("fsopen,mount") {
         let strings: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
-        let bind = strings[0] == "."
+        let below = strings.get(1).is_some_and(|target| target.strip_prefix('/') == Some(strings[0]));
+        let bind = (strings[0] == "." || below)
             && shown.iter().any(|path| path == strings[1])
             && line.contains("NULL, MS_BIND|MS_REC, NULL");
         let kind = if line.starts_with("mount(") { strings.get(2) } else { strings.first() };

@@ -143,6 +143,7 @@ fn list(prefix: &Path) -> Result<Shown> {
         }
     }
     shown.add(prefix.join("lib/selfdock").as_os_str().as_bytes(), &mut look);
+    shown.sort(&mut |place| is_closed(Path::new(OsStr::from_bytes(place))));
     for (link, target) in aliases() {
         let link = [&[ALIAS], link.as_os_str().as_bytes()].concat();
         shown.add_home(&link, target.as_os_str().as_bytes());
@@ -158,6 +159,11 @@ fn list(prefix: &Path) -> Result<Shown> {
         }
     }
     Ok(shown)
+}
+
+/// Whether only root can put something else in the place of a directory.
+fn is_closed(place: &Path) -> bool {
+    place.ancestors().skip(1).all(|dir| fs::metadata(dir).is_ok_and(|meta| only_root_changes(&meta)))
 }
 
 /// Where ordinary users have their files: directories of their own, by what passwd(5) says.
@@ -255,7 +261,7 @@ fn items(prefix: &Path, list: &[u8]) -> BTreeMap<PathBuf, Item> {
     for entry in entries(list) {
         match entry {
             Entry::Link(at, to) => add(&path(at), Item::Link(path(to))),
-            Entry::Home(..) => {}
+            Entry::Open | Entry::Home(..) => {}
             Entry::Place(place) => add(&path(place.strip_suffix(b"\0").unwrap_or(place)), Item::Directory),
         }
     }
