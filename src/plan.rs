@@ -145,6 +145,7 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
 fn insert<'a>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<()> {
     let order = |other: &Mount<'_>| components(other.dst).cmp(components(mount.dst));
     match mounts.binary_search_by(order) {
+        Ok(at) if mounts[at].what == mount.what => Ok(()),
         Ok(_) => Err(Error::refused(on("mount on {}", mount.dst), "wanted twice")),
         Err(at) => {
             mounts.insert(at, mount);

@@ -216,7 +216,7 @@ fn what_is_no_instance_is_refused() {
     for pid in ["0", "-1", "4294967297", "x", ""] {
         Dock::new(args!["enter", "--", pid, "true"]).refused("PID");
     }
-    Dock::new(args!["enter", "1", "true"]).refused("");
+    Dock::new(args!["enter", "1", "true"]).refused("not an instance");
     Dock::new(args!["enter", "2147483647", "true"]).refused("no such process");
     Dock::new(args!["enter"]).refused("PID");
 }
@@ -226,7 +226,7 @@ fn what_is_no_instance_is_refused() {
 fn an_instance_of_another_user_is_refused() {
     let mut other = instance_of_root();
     for pid in [other.pid(), children(other.pid()).first().copied().unwrap_or(1)] {
-        enter([], pid).arg("true").refused("");
+        enter([], pid).arg("true").refused("not yours");
     }
     other.close();
     other.wait();

@@ -34,9 +34,9 @@ fn a_cleared_environment_is_empty() {
 #[rstest]
 fn a_name_that_cannot_be_one_is_refused(#[values("", "=", "=x", "A=B=")] name: &str) {
     if name == "A=B=" {
-        Dock::run(args!["-E", name, "true"]).refused("");
+        Dock::run(args!["-E", name, "true"]).refused("not a name");
     } else {
-        Dock::run(args!["-e", name, "x", "true"]).refused("");
+        Dock::run(args!["-e", name, "x", "true"]).refused("not a name");
     }
 }
 

@@ -43,7 +43,7 @@ fn with_none_loopback_is_up() {
 
 #[rstest]
 fn another_network_is_refused(#[values("", "bridge", "None")] net: &str) {
-    Dock::run(args!["--net", net, "true"]).refused("");
+    Dock::run(args!["--net", net, "true"]).refused("neither 'none' nor 'host'");
 }
 
 #[test]
@@ -56,5 +56,5 @@ fn a_host_name_is_the_instances_own() {
 
 #[test]
 fn a_host_name_that_is_too_long_is_refused() {
-    Dock::run(args!["--hostname", "x".repeat(65), "true"]).refused("");
+    Dock::run(args!["--hostname", "x".repeat(65), "true"]).refused("not a host name");
 }

@@ -52,7 +52,8 @@ fn proc_is_no_destination(
     #[values("/proc", "/proc/sys", "/proc/self/attr", "/")] dst: &str,
 ) {
     let fake = scratch();
-    Dock::run(args![option, fake.path(), dst, "true"]).refused("");
+    let why = if dst == "/" { "the root cannot be a destination" } else { "the instance's own" };
+    Dock::run(args![option, fake.path(), dst, "true"]).refused(why);
 }
 
 /// K1.

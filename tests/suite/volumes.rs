@@ -131,23 +131,32 @@ fn the_root_keeps_the_flags_of_its_mounts_and_gets_ours() {
     }
 }
 
+/// What is wished for twice in the same words is one wish.
+#[test]
+fn a_volume_may_be_named_again() {
+    let dir = marked("x");
+    let name = dir.path();
+    let run = Dock::run(args!["-H", "-v", name, name, "-m", name, "/mnt", "-m", name, "//mnt"]).current_dir(name);
+    assert_eq!(run.sh("cat marker /mnt/marker; touch new").ok(), "xx");
+}
+
 #[rstest]
-#[case::twice(&["-v", "DIR", "/mnt", "-m", "DIR", "/mnt"])]
-#[case::twice_spelt_differently(&["-v", "DIR", "/mnt", "-m", "DIR", "//mnt/./"])]
-#[case::a_volume_and_a_tmpfs(&["-v", "DIR", "/mnt", "-t", "-", "/mnt"])]
-#[case::relative(&["-v", "DIR", "mnt"])]
-#[case::empty_destination(&["-v", "DIR", ""])]
-#[case::empty_source(&["-v", "", "/mnt"])]
-#[case::dots(&["-v", "DIR", "/mnt/../etc"])]
-#[case::root(&["-v", "DIR", "/"])]
-#[case::absent_source(&["-v", "DIR/absent", "/mnt"])]
-#[case::file_on_directory(&["-v", "DIR/marker", "/etc"])]
-#[case::directory_on_file(&["-v", "DIR", "/etc/passwd"])]
-#[case::no_destination(&["-v", "DIR"])]
-fn a_volume_that_makes_no_sense_is_refused(#[case] options: &[&str]) {
+#[case::twice(&["-v", "DIR", "/mnt", "-m", "DIR", "/mnt"], "wanted twice")]
+#[case::twice_spelt_differently(&["-v", "DIR", "/mnt", "-m", "DIR", "//mnt/./"], "wanted twice")]
+#[case::a_volume_and_a_tmpfs(&["-v", "DIR", "/mnt", "-t", "-", "/mnt"], "wanted twice")]
+#[case::relative(&["-v", "DIR", "mnt"], "not an absolute path")]
+#[case::empty_destination(&["-v", "DIR", ""], "not an absolute path")]
+#[case::empty_source(&["-v", "", "/mnt"], "the source has no name")]
+#[case::dots(&["-v", "DIR", "/mnt/../etc"], "'..' in it")]
+#[case::root(&["-v", "DIR", "/"], "the root cannot be a destination")]
+#[case::absent_source(&["-v", "DIR/absent", "/mnt"], "(ENOENT)")]
+#[case::file_on_directory(&["-v", "DIR/marker", "/etc"], "a file cannot be bound on a directory")]
+#[case::directory_on_file(&["-v", "DIR", "/etc/passwd"], "a directory cannot be bound on a file")]
+#[case::no_destination(&["-v", "DIR"], "wants SRC DST")]
+fn a_volume_that_makes_no_sense_is_refused(#[case] options: &[&str], #[case] why: &str) {
     let dir = marked("x");
     let name = dir.path().display().to_string();
-    Dock::run(options.iter().map(|word| word.replace("DIR", &name).into())).refused("");
+    Dock::run(options.iter().map(|word| word.replace("DIR", &name).into())).refused(why);
 }
 
 #[test]
@@ -297,7 +306,7 @@ fn an_option_of_tmpfs_that_is_not_on_the_list_is_refused(
     )]
     options: &str,
 ) {
-    Dock::run(args!["-t", options, "/mnt", "true"]).refused("");
+    Dock::run(args!["-t", options, "/mnt", "true"]).refused("tmpfs option ");
 }
 
 #[test]
