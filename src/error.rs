@@ -353,7 +353,7 @@ const ERRNOS: &[u8] = b"\
 4 EINTR interrupted
 5 EIO input or output error
 6 ENXIO no such device
-7 E2BIG arguments and environment too long
+7 E2BIG too many arguments
 8 ENOEXEC not an executable format
 9 EBADF file descriptor not open
 11 EAGAIN resource temporarily unavailable
@@ -361,7 +361,7 @@ const ERRNOS: &[u8] = b"\
 13 EACCES permission denied
 16 EBUSY device or resource busy
 17 EEXIST file exists
-18 EXDEV leads through a magic link or out of its root
+18 EXDEV leads out of its root
 19 ENODEV no such device
 20 ENOTDIR not a directory
 21 EISDIR is a directory
@@ -374,13 +374,16 @@ const ERRNOS: &[u8] = b"\
 30 EROFS read-only file system
 31 EMLINK too many links
 36 ENAMETOOLONG file name too long
-38 ENOSYS not implemented by this kernel
+38 ENOSYS not in this kernel
 40 ELOOP too many links, or one where none is allowed
 87 EUSERS too many user namespaces
 95 EOPNOTSUPP not supported
 116 ESTALE stale file handle
 122 EDQUOT disk quota exceeded
 34 ERANGE out of range
+32 EPIPE nobody reads it
+107 ENOTCONN its file system is gone
+110 ETIMEDOUT no answer
 75 EOVERFLOW an id not mapped in this user namespace";
 
 /// Writes all of `text`; what cannot be written is lost, as there is nowhere to say so.

@@ -84,6 +84,6 @@ pub fn second_program(own: &[u8]) -> Result<Bytes> {
             return Ok(path);
         }
     }
-    let usage = "'cargo xtask install' puts it there; usage: selfdock [OPTION...] run|build|enter|each|ps|doctor [...]";
+    let usage = "'cargo xtask install' puts it there; usage: selfdock run CMD";
     Err(Error::of(on("start {}", places[0]), Errno::NOENT).hint(usage))
 }

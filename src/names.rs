@@ -93,8 +93,9 @@ impl Names {
     /// Shows them in the instance.
     pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged) -> Result<()> {
         for (path, tree) in self.files {
-            let target = stage.mount_point(path, Kind::File)?;
-            tree.attach(privileged, target).or_fail(on("show {} inside", path))?;
+            if let Some(target) = stage.place_of_name(path)? {
+                tree.attach(privileged, target).or_fail(on("show {} inside", path))?;
+            }
         }
         add_entries(stage, privileged, PASSWD, self.passwd)?;
         add_entries(stage, privileged, GROUP, self.group)
@@ -155,8 +156,8 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
         return Ok(());
     }
     let name = &path[files::parent(path).len() + 1..];
+    let Some(target) = stage.place_of_name(path)? else { return Ok(()) };
     let tree = stage.text_file(name, text)?;
-    let target = stage.mount_point(path, Kind::File)?;
     tree.attach(privileged, target).or_fail(on("show {} inside", path)).map(drop)
 }
 

@@ -186,6 +186,9 @@ fn set_root(
     let mounts = job.plan.mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
     stage.prepare_root(mounts.filter_map(|mount| components(mount.dst).next()))?;
     let target = stage.mount_point(b"/tmp", Kind::Directory)?;
+    if Kind::of(&target) != Ok(Kind::Directory) {
+        return Err(Error::refused("mount on '/tmp'", "in the image it is not a directory"));
+    }
     stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT, target)
 }
 

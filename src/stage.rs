@@ -342,6 +342,17 @@ impl<'p> Stage<'p> {
         }
     }
 
+    /// The same for a file that is a convenience only: nothing where the image has something else in the way.
+    pub fn place_of_name(&mut self, path: &[u8]) -> Result<Option<OwnedFd>> {
+        match self.open(path, OFlags::empty()) {
+            Ok(found) => Ok(Some(found).filter(|found| Kind::of(found) == Ok(Kind::File))),
+            Err(_) if self.open_literally(path).err() == Some(Errno::NOENT) => {
+                self.make_mount_point(path, Kind::File).map(Some)
+            }
+            Err(_) => Ok(None),
+        }
+    }
+
     /// The directory of an image where a filesystem of the instance goes: never a link.
     pub fn own_mount_point(&mut self, path: &str) -> Result<OwnedFd> {
         let failed = on("mount on {}", path.as_bytes());

@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::support::{Dock, args, fixture, on_a_host, scratch, selfdock};
 use crate::volumes::user_image;
 use rstest::rstest;
 use std::fs;
@@ -119,4 +119,29 @@ fn what_an_image_shows_as_a_file_of_names_tells_no_more_than_to_its_caller(#[cas
     let outer = args!["-v", image.path(), "/img", "-m", "/proc/iomem", file, selfdock()];
     let inner = args!["--root", "/img", "run", "cat", format!("/etc/{name}")];
     assert_eq!(Dock::run(outer.into_iter().chain(inner)).ok(), own);
+}
+
+/// Names are a convenience: an image that has no place for them, or something odd in it, has none.
+#[rstest]
+#[case::no_etc("rmdir etc")]
+#[case::a_file("rmdir etc; touch etc")]
+#[case::a_closed_directory("chmod 700 etc")]
+#[case::a_link_to_nowhere("ln -s /nowhere etc/passwd; ln -s /nowhere etc/resolv.conf")]
+#[case::a_loop("ln -s passwd etc/passwd; ln -s resolv.conf etc/resolv.conf")]
+#[case::directories("mkdir etc/passwd etc/resolv.conf etc/hosts etc/group")]
+#[case::fifos("mkfifo etc/passwd etc/resolv.conf etc/hosts")]
+#[case::a_link_of_the_directory("rmdir etc; ln -s usr/share etc")]
+#[case::closed_on_the_host("chmod 700 ../../etc")]
+#[case::a_loop_on_the_host("ln -sf resolv.conf ../../etc/resolv.conf")]
+#[case::a_directory_on_the_host(
+    "rm -f ../../etc/resolv.conf ../../etc/hosts; mkdir ../../etc/resolv.conf ../../etc/hosts"
+)]
+#[case::a_file_of_procfs_on_the_host("ln -sf /proc/net/pnp ../../etc/resolv.conf")]
+fn odd_files_of_names_refuse_no_run(#[case] change: &str, #[values("", "--unprivileged")] mode: &str) {
+    let changes = format!(
+        "mkdir -p srv/img; cd srv/img; mkdir etc proc dev tmp usr opt
+         for name in bin lib lib64; do ln -s usr/$name $name; done; {change}; cd ../.."
+    );
+    let script = format!("me $SD {mode} --root /srv/img -m /usr /usr run echo works");
+    assert_eq!(on_a_host(&changes, &script).ok(), "works");
 }

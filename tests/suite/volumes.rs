@@ -136,7 +136,8 @@ fn the_root_keeps_the_flags_of_its_mounts_and_gets_ours() {
 fn a_volume_may_be_named_again() {
     let dir = marked("x");
     let name = dir.path();
-    let run = Dock::run(args!["-H", "-v", name, name, "-m", name, "/mnt", "-m", name, "//mnt"]).current_dir(name);
+    let run =
+        Dock::run(args!["-H", "-v", name, name, "-m", name, "/mnt", "-m", name, "//mnt"]).current_dir(name);
     assert_eq!(run.sh("cat marker /mnt/marker; touch new").ok(), "xx");
 }
 
