@@ -5,9 +5,10 @@ set -euo pipefail
 packages=(
     busybox-static # a root filesystem
     gcc libc6-dev  # a compiler: static helpers, and a real program to build in an instance
-    git python3    # real programs
+    git less python3 # real programs
+    fakechroot     # with mmdebstrap, for the README's root filesystems
     libcap2-bin    # setcap, for files with capabilities
-    man-db         # to see that the man page can be read
+    man-db mandoc  # to see that the man page can be read
     mmdebstrap     # a Debian root filesystem
     musl-tools umoci # root filesystems of other kinds
     procps util-linux strace
@@ -17,6 +18,10 @@ packages=(
 sudo=()
 if [ "$(id -u)" -ne 0 ]; then
     sudo=(sudo)
+    if ! sudo -v; then
+        echo "$0: root installs packages: run this as root, or as a user who may use sudo" >&2
+        exit 1
+    fi
 fi
 export DEBIAN_FRONTEND=noninteractive
 

@@ -1,6 +1,6 @@
 //! `cargo xtask install`
 
-use crate::run::{Context, Result, again_as_root, is_root, no_more, run, wants_help};
+use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more, run, wants_help};
 use crate::{cargo, place};
 use nix::unistd::{Gid, Group};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     no_more(args)?;
     let gid = group.as_deref().map(gid_of).transpose()?;
 
+    can_become_root()?;
     if !built {
         cargo::build_release()?;
     }

@@ -4,7 +4,7 @@ use crate::cargo::{self, Built};
 use crate::fixtures;
 use crate::place::{is_nosuid, place};
 use crate::report::report;
-use crate::run::{Context, Result, again_as_root, is_root, no_more, run, wants_help};
+use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more, run, wants_help};
 use crate::stop::Stop;
 use crate::suite::{Suite, User};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -48,6 +48,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let (built, user) = match options.built {
         Some(built) => built,
         None => {
+            can_become_root()?;
             cargo::build_release()?;
             let built = cargo::build_tests()?;
             if !is_root() {

@@ -69,6 +69,14 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
+/// Fails at once, before anything is built, if nobody here can become root; sudo may ask for a password for that.
+pub fn can_become_root() -> Result {
+    let asked = is_root() || Command::new("sudo").arg("-v").status().is_ok_and(|status| status.success());
+    let advice = "a set-uid program only works installed, and installing it takes root: run this as root, or as a user \
+                  who may use sudo";
+    if asked { Ok(()) } else { Err(advice.into()) }
+}
+
 /// This very program, started again as root: for the few steps that take privilege, and for nothing else.
 pub fn again_as_root() -> Result<Command> {
     let exe = std::env::current_exe().context("find the running program")?;
