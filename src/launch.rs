@@ -414,10 +414,9 @@ pub const CROWDED: &str = "the limit of processes (ulimit -u), or of memory";
 
 /// Makes of an errno of unshare(2) or clone(2) what it means here.
 pub fn explain(error: Error, unprivileged: bool) -> Error {
-    let error = error.hint_if(Errno::AGAIN, CROWDED).hint_if(
-        Errno::PERM,
-        "not installed set-uid root, and user namespaces are not for everyone here: see 'selfdock doctor'",
-    );
+    let error = error
+        .hint_if(Errno::AGAIN, CROWDED)
+        .hint_if(Errno::PERM, "neither privilege nor user namespaces here: 'selfdock doctor' says why");
     if unprivileged && user_namespaces_are_off() {
         return error
             .hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
