@@ -136,7 +136,12 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
     let here = Process::read(rustix::process::getpid())
         .ok_or_else(|| Error::refused(failed, "/proc does not tell"))?;
     let named = i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(Process::read);
-    let Some(named) = named else { return refuse("no such process") };
+    let Some(named) = named else {
+        // That of another of the caller's can be signalled, be it seen or not.
+        let there =
+            i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| sys::kill(pid, 0).is_ok());
+        return refuse(if there { "/proc hides it (hidepid)" } else { "no such process" });
+    };
     let Some(process) = representative(named, here.depth, program)? else { return not_an_instance() };
 
     // Pinned: as long as this process lives, its PID means nobody else. So it is read again.

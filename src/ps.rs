@@ -3,10 +3,12 @@
 
 use crate::about::About;
 use crate::cli::{self, Command};
-use crate::error::{Quoted, Result, is_unprintable};
+use crate::error::{Quoted, Result, is_unprintable, say};
 use crate::files;
 use crate::instance::{Instance, is_below};
+use crate::mountinfo;
 use crate::process::{self, Process, after_name, arguments, count, path, read, words};
+use crate::sys;
 use crate::text::Bytes;
 use alloc::format;
 use alloc::string::String;
@@ -43,7 +45,21 @@ pub fn text(about: &About, json: bool) -> Result<String> {
             found.push(describe(&instance, &all, here));
         }
     }
+    if hides_processes() {
+        let why = "selfdock: ps: /proc hides processes here (hidepid), and so instances may be missing\n";
+        say(sys::standard(2), why.as_bytes());
+    }
     Ok(if json { as_json(&found) } else { as_table(&found) })
+}
+
+/// Whether /proc shows only what one may look at, which a supervisor is not. proc(5)
+fn hides_processes() -> bool {
+    let list = read(b"/proc/self/mountinfo").unwrap_or_default();
+    mountinfo::lines(list).filter(|mount| mount.point == b"/proc").any(|mount| {
+        let hides =
+            |option: &[u8]| option.strip_prefix(b"hidepid=").is_some_and(|how| how != b"0" && how != b"off");
+        mount.super_options.split(|b| *b == b',').any(hides)
+    })
 }
 
 fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {

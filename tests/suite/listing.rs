@@ -1,4 +1,7 @@
-use crate::support::{Dock, args, command_of, fixture, instance, instance_of_root, nested, selfdock};
+use crate::support::{
+    Dock, args, command_of, fixture, instance, instance_of_root, nested, on_a_host, selfdock,
+};
+use rstest::rstest;
 
 #[test]
 fn an_instance_is_listed_with_its_command_and_root() {
@@ -42,4 +45,24 @@ fn inside_only_what_is_inside_is_listed() {
     let _outside = instance([]);
     let table = Dock::run(args![selfdock(), "ps"]).ok();
     assert_eq!(table.lines().count(), 1, "{table}");
+}
+
+/// What cannot be seen is not said to be none.
+#[rstest]
+#[case::invisible("2")]
+#[case::by_its_name("invisible")]
+fn where_proc_hides_processes_it_is_said(#[case] hidepid: &str) {
+    let changes = format!("mount -t proc -o hidepid={hidepid} proc proc");
+    let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"
+        $user $SD run sleep 9 & target=$!; sleep 0.2
+        $user $SD ps; $user $SD enter $target true; kill $target; $user $SD enter 4000000 true";
+    let ran = on_a_host(&changes, script).output();
+    let said: Vec<&str> = ran.stderr.lines().collect();
+    assert!(said.len() == 3 && said[0].contains("(hidepid)"), "{}", ran.stderr);
+    assert!(
+        said[1].contains("/proc hides it (hidepid)") && said[2].contains("no such process"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(on_a_host("", "me $SD ps").output().stderr, "");
 }
