@@ -7,17 +7,19 @@ use crate::cli;
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on, say};
 use crate::files;
 use crate::options::{ALIASES, Id, OPTIONS, Opt};
+use crate::process;
 use crate::supervise::End;
-use crate::sys::signal::{CHLD, HUP, INT, QUIT, TERM};
+use crate::sys::signal::{CHLD, HUP, INT, PIPE, QUIT, TERM};
 use crate::sys::{self, Disposition, Moment, Pointers, SignalSet, set_of};
 use crate::text::{Bytes, c_string, decimal, join, number};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use getargs::{Arg, Options};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, MemfdFlags, OFlags};
 use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 /// What is asked for.
@@ -30,6 +32,8 @@ struct Batch<'a> {
     group: bool,
     halt: bool,
     report: Option<&'a [u8]>,
+    /// `--help` or `--version`, and nothing else counts.
+    asks: Option<Id>,
     command: Vec<&'a [u8]>,
 }
 
@@ -43,9 +47,7 @@ impl<'a> Batch<'a> {
         let mut options = Options::new(core::iter::from_fn(next));
         let mut batch = Batch { jobs: 1, ..Batch::default() };
         let mut is_named = false;
-        while let Some(arg) =
-            options.next_arg().map_err(|_| Error::refused("each", "an option takes no value"))?
-        {
+        while let Some(arg) = options.next_arg().map_err(|_| superfluous(words[position.get() - 1]))? {
             let opt = match arg {
                 Arg::Positional(_) if !is_named => {
                     is_named = true;
@@ -59,7 +61,8 @@ impl<'a> Batch<'a> {
                 Arg::Short(c) => OPTIONS.iter().find(|opt| opt.short.is_some_and(|s| s as u32 == c.into())),
                 Arg::Long(name) => by_long(name),
             };
-            let unknown = || Error::refused("each: an option", "unknown").hint("see 'selfdock --help'");
+            let word = words[position.get() - 1];
+            let unknown = || Error::refused(on("option {}", word), "unknown").hint("see 'selfdock --help'");
             let opt = opt.ok_or_else(unknown)?;
             let mut values = Vec::new();
             if !opt.values.is_empty() {
@@ -86,6 +89,7 @@ impl<'a> Batch<'a> {
             Id::Group => self.group = true,
             Id::Halt => self.halt = true,
             Id::Report => self.report = Some(values[0]),
+            Id::Help | Id::Version => self.asks = Some(opt.id),
             _ => {
                 self.options.push(join(&[b"--", opt.long.as_bytes()]));
                 self.options.extend(values);
@@ -96,6 +100,9 @@ impl<'a> Batch<'a> {
 
     /// What is wrong with the options of each is said once, and before anything is read.
     fn check(mut self) -> Result<Self> {
+        if self.asks.is_some() {
+            return Ok(self);
+        }
         if self.command.is_empty() {
             return Err(Error::refused("each", "no command is given").hint("selfdock each CMD {} < LIST"));
         }
@@ -114,6 +121,10 @@ impl<'a> Batch<'a> {
         }
         Ok(self)
     }
+}
+
+fn superfluous(word: &[u8]) -> Error {
+    Error::refused(on("option {}", word), "takes no value")
 }
 
 fn by_long(name: &[u8]) -> Option<&'static Opt> {
@@ -163,7 +174,7 @@ impl List {
         }
         match rustix::io::read(sys::standard(0), rustix::buffer::spare_capacity(&mut self.room)) {
             Ok(0) => self.is_over = true,
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
             Err(errno) => return Err(Error::of("read the list", errno)),
         }
         Ok(())
@@ -177,36 +188,54 @@ fn can_be_read() -> bool {
 }
 
 /// A place for an instance.
+#[derive(Default)]
 struct Slot {
     /// Its supervisor.
     pid: Option<Pid>,
-    /// Where its output is kept until it has ended.
-    kept: Option<[OwnedFd; 2]>,
+    /// Its output, where that is shown when it has ended.
+    outputs: Option<[Output; 2]>,
 }
 
-impl Slot {
-    fn new(group: bool) -> Result<Self> {
-        let memory = || rustix::fs::memfd_create(c"output", MemfdFlags::CLOEXEC).or_fail("keep output");
-        Ok(Slot { pid: None, kept: if group { Some([memory()?, memory()?]) } else { None } })
+/// What is printed is read as it comes, and kept in memory that is given back.
+struct Output {
+    reader: OwnedFd,
+    kept: OwnedFd,
+}
+
+impl Output {
+    /// A new one, with the end that is printed to.
+    fn new() -> Result<(Self, OwnedFd)> {
+        let failed = "keep the output";
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).or_fail(failed)?;
+        rustix::io::ioctl_fionbio(&reader, true).or_fail(failed)?;
+        let kept = rustix::fs::memfd_create(c"output", MemfdFlags::CLOEXEC).or_fail(failed)?;
+        Ok((Output { reader, kept }, writer))
     }
 
-    /// Shows what it has kept, and empties it.
-    fn show(&self) -> Result<()> {
-        for (number, kept) in (1..).zip(self.kept.iter().flatten()) {
-            let failed = "show the output";
-            rustix::fs::seek(kept, rustix::fs::SeekFrom::Start(0)).or_fail(failed)?;
-            let mut buffer = [0; 4096];
-            loop {
-                match rustix::io::read(kept, &mut buffer) {
-                    Ok(0) => break,
-                    Ok(count) => files::write(sys::standard(number), &buffer[..count]).or_fail(failed)?,
-                    Err(errno) => return Err(Error::of(failed, errno)),
-                }
+    /// Reads what is there.
+    fn drain(&self) -> Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            match rustix::io::read(&self.reader, &mut buffer) {
+                Ok(0) | Err(Errno::AGAIN) => return Ok(()),
+                Ok(count) => files::write(self.kept.as_fd(), &buffer[..count]).or_fail("keep the output")?,
+                Err(errno) => return Err(Error::of("keep the output", errno)),
             }
-            rustix::fs::ftruncate(kept, 0).or_fail(failed)?;
-            rustix::fs::seek(kept, rustix::fs::SeekFrom::Start(0)).or_fail(failed)?;
         }
-        Ok(())
+    }
+
+    /// Shows all of it.
+    fn show(&self, standard: i32) -> Result<()> {
+        let failed = "show the output";
+        self.drain()?;
+        rustix::fs::seek(&self.kept, rustix::fs::SeekFrom::Start(0)).or_fail(failed)?;
+        let mut buffer = [0; 4096];
+        loop {
+            match rustix::io::read(&self.kept, &mut buffer).or_fail(failed)? {
+                0 => return Ok(()),
+                count => files::write(sys::standard(standard), &buffer[..count]).or_fail(failed)?,
+            }
+        }
     }
 }
 
@@ -229,111 +258,215 @@ struct Tally {
 /// Runs it. Gives the exit status.
 pub fn run(about: &About, words: &[&[u8]]) -> Result<u8> {
     let batch = Batch::parse(words)?;
-    if let Some(dir) = batch.report {
-        match files::make_directory(CWD, dir, 0o777) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::of(on("make the directory {}", dir), errno)),
+    match batch.asks {
+        Some(Id::Version) => {
+            say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+            return Ok(0);
         }
+        Some(_) => {
+            say(sys::standard(1), crate::help::text().as_bytes());
+            return Ok(0);
+        }
+        None => {}
     }
+    let reports = batch.report.map(report_directory).transpose()?;
     sys::dispose(CHLD, Disposition::Default).or_fail("expect the end of commands")?;
-    let awaited = [CHLD, HUP, INT, QUIT, TERM].iter().fold(0, |set, signal| set | set_of(*signal));
-    let before = sys::exchange_mask(0).or_fail("block signals")?;
-    sys::block_only(before | awaited).or_fail("block signals")?;
-    let mut slots = Vec::new();
-    for _ in 0..batch.jobs {
-        slots.push(Slot::new(batch.group)?);
-    }
-    let (mut list, mut tally) = (List::new(batch.nul), Tally::default());
-    loop {
-        start_more(about, &batch, before, &mut slots, &mut list, &mut tally)?;
-        let running = slots.iter().any(|slot| slot.pid.is_some());
-        if !running && (tally.is_over || list.is_over) {
-            break;
+    let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
+    // What the caller ignores is not waited for: a signal that is blocked would come all the same.
+    let ignored = process::status(rustix::process::getpid()).unwrap_or_default();
+    let ignored = process::field(ignored, "SigIgn:").and_then(|set| number(set, 16)).unwrap_or(0);
+    let awaited = [CHLD, HUP, INT, QUIT, TERM].iter().fold(0, |set, signal| set | set_of(*signal)) & !ignored;
+    // Who reads no more is told of by the write.
+    let masks = Masks { before, awaited, during: before | awaited | set_of(PIPE) };
+    sys::block_only(masks.during).or_fail("block signals")?;
+    let mut work = Work {
+        about,
+        batch: &batch,
+        reports,
+        masks,
+        slots: (0..batch.jobs).map(|_| Slot::default()).collect(),
+        list: List::new(batch.nul),
+        tally: Tally::default(),
+    };
+    let done = work.go();
+    work.tally.clear();
+    if let Err(error) = done {
+        work.end_all();
+        if error.errno() != Some(Errno::PIPE) {
+            return Err(error);
         }
-        wait(before, awaited, running, &mut list, &slots, &mut tally)?;
-        collect(&batch, &mut slots, &mut tally)?;
+        work.tally.signal = Some(PIPE);
     }
-    tally.clear();
-    if let Some(signal) = tally.signal {
-        crate::supervise::end(End::Signal(signal));
+    match work.tally.signal {
+        Some(signal) => crate::supervise::end(End::Signal(signal)),
+        None => Ok(work.tally.status),
     }
-    Ok(tally.status)
 }
 
-fn start_more(
-    about: &About,
-    batch: &Batch<'_>,
-    mask: SignalSet,
-    slots: &mut [Slot],
-    list: &mut List,
-    tally: &mut Tally,
-) -> Result<()> {
-    for slot in slots.iter_mut().filter(|slot| slot.pid.is_none()) {
-        if tally.is_over {
-            break;
-        }
-        while !list.is_over && !list.room[list.start..].contains(&list.end) && can_be_read() {
-            list.read()?;
-        }
-        let Some(line) = list.ready() else { break };
-        tally.started += 1;
-        let job = tally.started;
-        // It makes its words in a memory of its own, which is gone with it.
-        let act = || Job { about, batch, slot, number: job, line, mask }.exec().report();
-        slot.pid = Some(sys::start_child(0, act).or_fail("start an instance")?);
+/// Where the reports go: made if need be, and opened once, as a command could put another in its place.
+fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
+    match files::make_directory(CWD, dir, 0o777) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(Error::of(on("make the directory {}", dir), errno)),
     }
-    Ok(())
+    let failed = on("report to {}", dir);
+    let fd = files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+    rustix::fs::accessat(&fd, c".", rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::empty())
+        .or_fail(failed)?;
+    Ok(fd)
 }
 
-/// Waits for something to happen: the end of one, more of the list, or a signal to end it all.
-fn wait(
-    mask: SignalSet,
+/// Sets of signals: the caller's mask, what is waited for, and what is blocked meanwhile.
+#[derive(Clone, Copy)]
+struct Masks {
+    before: SignalSet,
     awaited: SignalSet,
-    running: bool,
-    list: &mut List,
-    slots: &[Slot],
-    tally: &mut Tally,
-) -> Result<()> {
-    const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 20_000_000 };
-    if !running {
-        // Nothing is to be ended but this.
-        sys::block_only(mask).or_fail("unblock signals")?;
-        let read = list.read();
-        sys::block_only(mask | awaited).or_fail("block signals")?;
-        return read;
+    during: SignalSet,
+}
+
+/// All of a batch.
+struct Work<'a> {
+    about: &'a About,
+    batch: &'a Batch<'a>,
+    reports: Option<OwnedFd>,
+    masks: Masks,
+    slots: Vec<Slot>,
+    list: List,
+    tally: Tally,
+}
+
+impl Work<'_> {
+    fn go(&mut self) -> Result<()> {
+        loop {
+            self.start_more()?;
+            let running = self.slots.iter().any(|slot| slot.pid.is_some());
+            if !running && (self.tally.is_over || self.list.is_over) {
+                return Ok(());
+            }
+            self.wait(running)?;
+            self.collect()?;
+        }
     }
-    let all_taken = slots.iter().all(|slot| slot.pid.is_some());
-    let limit = if all_taken || list.is_over || tally.is_over { None } else { Some(MOMENT) };
-    match sys::wait_signal(awaited, limit) {
-        Ok(taken) if taken.signal == CHLD => {}
-        Ok(taken) => {
-            (tally.signal, tally.is_over) = (Some(taken.signal), true);
-            // The kernel's own, from a terminal, has gone to all of them.
-            for pid in slots.iter().filter_map(|slot| slot.pid).filter(|_| taken.code <= 0) {
-                let _ = sys::kill(pid, taken.signal);
+
+    fn start_more(&mut self) -> Result<()> {
+        for at in 0..self.slots.len() {
+            if self.slots[at].pid.is_some() {
+                continue;
+            }
+            if self.tally.is_over {
+                break;
+            }
+            let list = &mut self.list;
+            while !list.is_over && !list.room[list.start..].contains(&list.end) && can_be_read() {
+                list.read()?;
+            }
+            let Some(line) = list.ready() else { break };
+            self.tally.started += 1;
+            let mut writers = Vec::new();
+            if self.batch.group {
+                let ((out, to_out), (err, to_err)) = (Output::new()?, Output::new()?);
+                writers.extend([to_out, to_err]);
+                self.slots[at].outputs = Some([out, err]);
+            }
+            let (about, batch, mask, number) =
+                (self.about, self.batch, self.masks.before, self.tally.started);
+            let reports = self.reports.as_ref();
+            // It makes its words in a memory of its own, which is gone with it.
+            let act = || Job { about, batch, reports, writers: &writers, number, line, mask }.exec().report();
+            self.slots[at].pid = Some(sys::start_child(0, act).or_fail("start an instance")?);
+        }
+        Ok(())
+    }
+
+    /// Waits for something to happen: the end of one, output, more of the list, or a signal to end it all.
+    fn wait(&mut self, running: bool) -> Result<()> {
+        const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 20_000_000 };
+        if !running {
+            // Nothing is to be ended but this.
+            sys::block_only(self.masks.before).or_fail("unblock signals")?;
+            let ready = poll(&mut [PollFd::new(&sys::standard(0), PollFlags::IN)], None);
+            sys::block_only(self.masks.during).or_fail("block signals")?;
+            return ready.or_fail("wait for the list").and_then(|_| self.list.read());
+        }
+        let all_taken = self.slots.iter().all(|slot| slot.pid.is_some());
+        let mut limit =
+            if all_taken || self.list.is_over || self.tally.is_over { None } else { Some(MOMENT) };
+        if self.batch.group {
+            self.wait_for_output()?;
+            limit = Some(Moment::default());
+        }
+        match sys::wait_signal(self.masks.awaited, limit) {
+            Ok(taken) if taken.signal == CHLD => {}
+            Ok(taken) => {
+                (self.tally.signal, self.tally.is_over) = (Some(taken.signal), true);
+                // The kernel's own, from a terminal, has gone to all of them.
+                if taken.code <= 0 {
+                    self.tell_all(taken.signal);
+                }
+            }
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            Err(errno) => return Err(Error::of("wait for a signal", errno)),
+        }
+        Ok(())
+    }
+
+    /// For a moment, as an end of a process shows by its last output, and a signal only afterwards.
+    fn wait_for_output(&self) -> Result<()> {
+        let moment = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+        let running = self.slots.iter().filter(|slot| slot.pid.is_some());
+        let outputs: Vec<&Output> = running.flat_map(|slot| slot.outputs.iter().flatten()).collect();
+        let mut ready: Vec<PollFd<'_>> =
+            outputs.iter().map(|output| PollFd::new(&output.reader, PollFlags::IN)).collect();
+        match poll(&mut ready, Some(&moment)) {
+            Ok(_) | Err(Errno::INTR) => outputs.iter().try_for_each(|output| output.drain()),
+            Err(errno) => Err(Error::of("wait for output", errno)),
+        }
+    }
+
+    /// Takes those that have ended.
+    fn collect(&mut self) -> Result<()> {
+        loop {
+            let (pid, end) = match sys::wait(None) {
+                Ok(Some((pid, status, _))) => (pid, End::of(status)),
+                Ok(None) | Err(Errno::CHILD) => return Ok(()),
+                Err(errno) => return Err(Error::of("wait for an instance", errno)),
+            };
+            let slot = self.slots.iter_mut().find(|slot| slot.pid == Some(pid));
+            let (Some(end), Some(slot)) = (end, slot) else { continue };
+            slot.pid = None;
+            if let Some(outputs) = slot.outputs.take() {
+                self.tally.clear();
+                (1..).zip(&outputs).try_for_each(|(number, output)| output.show(number))?;
+            }
+            self.tally.add(end, self.batch.halt)?;
+        }
+    }
+
+    fn tell_all(&self, signal: i32) {
+        for pid in self.slots.iter().filter_map(|slot| slot.pid) {
+            let _ = sys::kill(pid, signal);
+        }
+    }
+
+    /// Ends what runs when no more can be done, and waits for that.
+    fn end_all(&mut self) {
+        self.tell_all(TERM);
+        while self.slots.iter().any(|slot| slot.pid.is_some()) {
+            match sys::wait(None) {
+                Ok(Some((pid, status, _))) if End::of(status).is_some() => {
+                    self.slots.retain(|slot| slot.pid != Some(pid));
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    let moment = Moment { seconds: 0, nanoseconds: 20_000_000 };
+                    for output in self.slots.iter().flat_map(|slot| slot.outputs.iter().flatten()) {
+                        let _ = output.drain();
+                    }
+                    let _ = sys::wait_signal(set_of(CHLD), Some(moment));
+                }
+                Err(_) => return,
             }
         }
-        Err(Errno::AGAIN | Errno::INTR) => {}
-        Err(errno) => return Err(Error::of("wait for a signal", errno)),
-    }
-    Ok(())
-}
-
-/// Takes those that have ended.
-fn collect(batch: &Batch<'_>, slots: &mut [Slot], tally: &mut Tally) -> Result<()> {
-    loop {
-        let (pid, end) = match sys::wait(None) {
-            Ok(Some((pid, status, _))) => (pid, End::of(status)),
-            Ok(None) | Err(Errno::CHILD) => return Ok(()),
-            Err(errno) => return Err(Error::of("wait for an instance", errno)),
-        };
-        let (Some(end), Some(slot)) = (end, slots.iter_mut().find(|slot| slot.pid == Some(pid))) else {
-            continue;
-        };
-        slot.pid = None;
-        tally.clear();
-        slot.show()?;
-        tally.add(end, batch.halt)?;
     }
 }
 
@@ -358,23 +491,20 @@ impl Tally {
     fn progress(&mut self) -> Result<()> {
         const PAUSE: Moment = Moment { seconds: 0, nanoseconds: 200_000_000 };
         let now = sys::now().or_fail("read the clock")?;
-        if now.minus(self.shown.plus(PAUSE)) != Moment::default()
-            && sys::is_terminal(2)
-            && !sys::is_terminal(1)
-        {
+        let is_time = now.minus(self.shown.plus(PAUSE)) != Moment::default();
+        if is_time && sys::is_terminal(2) && !sys::is_terminal(1) {
             self.shown = now;
             let [ended, failed] = [self.ended, self.failed].map(decimal);
             let running = decimal(self.started - self.ended);
-            say(
-                sys::standard(2),
-                join(&[b"\r", ended, b" ended, ", failed, b" failed, ", running, b" running\x1b[K"]),
-            );
+            let line = [b"\r", ended, b" ended, ", failed, b" failed, ", running, b" running\x1b[K"];
+            say(sys::standard(2), join(&line));
         }
         Ok(())
     }
 
-    fn clear(&self) {
+    fn clear(&mut self) {
         if self.shown != Moment::default() {
+            self.shown = Moment::default();
             say(sys::standard(2), b"\r\x1b[K");
         }
     }
@@ -384,7 +514,8 @@ impl Tally {
 struct Job<'a> {
     about: &'a About,
     batch: &'a Batch<'a>,
-    slot: &'a Slot,
+    reports: Option<&'a OwnedFd>,
+    writers: &'a [OwnedFd],
     number: u64,
     line: &'a [u8],
     mask: SignalSet,
@@ -406,13 +537,13 @@ impl Job<'_> {
     fn prepare(&self) -> Result<Vec<&'static core::ffi::CStr>> {
         let nothing = files::open(CWD, b"/dev/null", OFlags::RDONLY).or_fail("open '/dev/null'")?;
         sys::redirect(&nothing, 0).or_fail("give the list no more")?;
-        for (number, kept) in (1u32..).zip(self.slot.kept.iter().flatten()) {
-            sys::redirect(kept, number).or_fail("keep output")?;
+        for (number, writer) in (1..).zip(self.writers) {
+            sys::redirect(writer, number).or_fail("keep the output")?;
         }
         let mut words: Vec<&[u8]> = alloc::vec![b"selfdock"];
         words.extend(&self.batch.options);
-        if let Some(dir) = self.batch.report {
-            words.extend([&b"--report"[..], join(&[dir, b"/", decimal(self.number), b".json"])]);
+        if let Some(dir) = self.reports {
+            words.extend([&b"--report"[..], self.report(dir)?]);
         }
         words.extend([&b"run"[..], b"--"]);
         let mut is_said = false;
@@ -430,6 +561,23 @@ impl Job<'_> {
         }
         sys::block_only(self.mask).or_fail("unblock signals")?;
         Ok(all)
+    }
+
+    /// A new file for its report, as a descriptor: whatever an earlier command has put there is gone.
+    fn report(&self, dir: &OwnedFd) -> Result<Bytes> {
+        const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
+        let name = join(&[decimal(self.number), b".json"]);
+        let failed = on("report to {}", name);
+        match rustix::fs::unlinkat(dir, c_string(name).or_fail(failed)?, rustix::fs::AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Error::of(failed, errno)),
+        }
+        let file = files::open(dir.as_fd(), name, NEW).or_fail(failed)?;
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).or_fail(failed)?;
+        // It is closed with this process, or by selfdock.
+        let fd = decimal(file.as_raw_fd().unsigned_abs());
+        core::mem::forget(file);
+        Ok(fd)
     }
 
     /// A word with the line for each `{}` in it.

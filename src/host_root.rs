@@ -169,8 +169,9 @@ fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
 
 /// Shows a place of the host, a path with a NUL at its end, where it was. It is looked up below the old root, without
 /// any link, so that none leads elsewhere, unless only root could have put one there: that is one call in the place of
-/// four. What is mounted there has been tightened, and stays so. Not a mistake where it is gone, is a link by now, or
-/// the caller may not go there: it is then as empty as the installation made it.
+/// four, and a link of root's that leads through the root directory ends in the new one. What is mounted there has been
+/// tightened, and stays so. Not a mistake where it is gone, or the caller may not go there: it is then as empty as the
+/// installation made it.
 fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8], is_closed: bool) -> Result<()> {
     let (Ok(path), [b'/', name @ .., 0]) = (CStr::from_bytes_with_nul(place), place) else { return Ok(()) };
     let show = || {

@@ -207,15 +207,11 @@ fn usual_device(name: &'static str, number: u64, privileged: &Privileged) -> Res
 /// The terminal that standard input is, to be `/dev/console` inside: there programs find its name. Within an instance
 /// it has that name already. ttyname(3)
 fn own_terminal(privileged: &Privileged) -> Option<Device> {
-    const VIRTUAL_OR_SERIAL: u32 = 4;
-    const PSEUDO: core::ops::RangeInclusive<u32> = 136..=143;
-    let stat = rustix::fs::fstat(sys::standard(0)).ok()?;
-    let major = rustix::fs::major(stat.st_rdev);
-    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice
-        || !(major == VIRTUAL_OR_SERIAL || PSEUDO.contains(&major))
-    {
+    // Of one that was opened for its place only nothing can be asked.
+    if !sys::is_terminal(0) {
         return None;
     }
+    let stat = rustix::fs::fstat(sys::standard(0)).ok()?;
     for path in [files::link_target(CWD, b"/proc/self/fd/0").ok()?, b"/dev/console"] {
         let fd = find(path, OFlags::empty()).ok();
         if let Some(fd) = fd.filter(|fd| identity(fd) == Ok((stat.st_dev, stat.st_ino))) {

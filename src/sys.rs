@@ -835,6 +835,7 @@ pub mod signal {
     pub const QUIT: i32 = 3;
     pub const KILL: i32 = 9;
     pub const SEGV: i32 = 11;
+    pub const PIPE: i32 = 13;
     pub const TERM: i32 = 15;
     pub const XCPU: i32 = 24;
     pub const XFSZ: i32 = 25;

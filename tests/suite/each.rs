@@ -100,7 +100,9 @@ fn each_has_its_report() {
 #[case::no_command(&[], "no command is given")]
 #[case::no_number(&["-j", "x", "true"], "not 0 to 4096")]
 #[case::no_value(&["-j"], "wants a value")]
-#[case::unknown(&["--nope", "true"], "unknown")]
+#[case::unknown(&["--nope", "true"], "'--nope'")]
+#[case::a_value_too_many(&["--halt=x", "true"], "'--halt=x': takes no value")]
+#[case::no_right(&["--report", "/usr", "true"], "(EACCES)")]
 #[case::wrong(&["--net", "some", "true"], "neither 'none' nor 'host'")]
 #[case::explained(&["--explain", "true"], "see it with run")]
 #[case::no_directory(&["--report", "/no/such/dir", "true"], "(ENOENT)")]
@@ -141,4 +143,70 @@ fn a_long_list_takes_no_memory() {
     assert!(after < before + 256, "{before} kB before, {after} kB after");
     batch.close();
     assert!(batch.wait().success());
+}
+
+/// R1. A command knows the name of the next report.
+#[rstest]
+#[case::a_link("ln -s ../precious reports/2.json")]
+#[case::a_fifo("mkfifo reports/2.json")]
+#[case::a_file("echo forged > reports/2.json; chmod 444 reports/2.json")]
+#[case::another_directory("mv reports old; mkdir other; ln -s other reports")]
+fn no_command_decides_where_a_report_goes(#[case] act: &str) {
+    let dir = scratch();
+    fs::create_dir(dir.path().join("work")).unwrap();
+    fs::write(dir.path().join("precious"), "precious").unwrap();
+    let act = format!("test {{}} = 2 || {{ {act}; }}");
+    let words = ["-H", "--report", "reports", "sh", "-c", &act];
+    let ran = each("1\n2\n", &words).current_dir(dir.path().join("work")).output();
+    assert_eq!(ran.status.code(), Some(0), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(dir.path().join("precious")).unwrap(), "precious");
+    let real = if act.contains("old") { "old" } else { "reports" };
+    let report = fs::read_to_string(dir.path().join("work").join(real).join("2.json")).unwrap();
+    assert!(report.starts_with("{\"version\"") && report.lines().count() == 1, "{report}");
+}
+
+#[test]
+fn in_a_group_output_can_be_opened_again() {
+    let script = "echo a; echo b >/dev/stdout; echo c; echo d >&2; echo e >/dev/stderr";
+    let ran = each("1\n", &["--group", "sh", "-c", script]).output();
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("a\nb\nc\n", "d\ne\n"));
+}
+
+#[rstest]
+#[case::a_full_output("echo x; sleep 50", "--group", ">/dev/full", "(ENOSPC)")]
+#[case::a_long_line("test $0 = 0 || sleep 50", "-j3", "", "longer than")]
+fn after_an_error_nothing_is_left(
+    #[case] script: &str,
+    #[case] option: &str,
+    #[case] output: &str,
+    #[case] why: &str,
+) {
+    let list =
+        if why == "longer than" { "1\n2\n$(head -c 200000 /dev/zero | tr '\\0' a)\n" } else { "1\n2\n" };
+    let line = format!(
+        "printf '%s' \"{list}\" | $SELFDOCK each -j2 {option} sh -c 'test $0 != 1 || exit 0; {script}' {output}"
+    );
+    let line = line.replace("echo x; sleep", "sleep");
+    let line = if output.is_empty() { line } else { line.replace("exit 0", "exec echo x") };
+    // `output` looks for processes that are left.
+    let ran = Dock::program(args!["bash", "-c", line]).env("SELFDOCK", crate::support::selfdock()).output();
+    assert!(ran.stderr.contains(why), "{}", ran.stderr);
+}
+
+#[test]
+fn an_ignored_signal_does_not_end_it() {
+    let ignoring = args!["env", "--ignore-signal=HUP,INT"];
+    let mut batch = Dock::under(ignoring, args!["each", "sleep"]).spawn();
+    batch.write("0.5\n0\n");
+    wait_until("one has started", || crate::support::children(batch.pid()).len() == 1);
+    batch.signal(Signal::SIGHUP);
+    batch.signal(Signal::SIGINT);
+    batch.close();
+    assert!(batch.wait().success());
+}
+
+#[test]
+fn help_and_version_are_those_of_selfdock() {
+    assert_eq!(each("1\n2\n", &["--help", "x"]).ok(), Dock::new(args!["--help"]).ok());
+    assert_eq!(each("", &["--version"]).ok(), Dock::new(args!["--version"]).ok());
 }

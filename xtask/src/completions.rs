@@ -1,6 +1,6 @@
 //! Completions for bash, zsh and fish, made from the table of options.
 
-use crate::options::{Complete, ENTER, Id, OPTIONS, Opt, VERBS};
+use crate::options::{Complete, EACH, ENTER, Id, OPTIONS, Opt, RUN, VERBS};
 use std::fmt::Write as _;
 
 /// For bash: `complete -F`.
@@ -38,8 +38,14 @@ fn spellings(option: &Opt) -> impl Iterator<Item = String> {
 
 /// The options that these commands know. Those for no command are for all.
 fn known_to(verbs: u8) -> String {
-    let known = OPTIONS.iter().filter(|option| option.verbs == 0 || option.verbs & verbs != 0);
+    let known = OPTIONS.iter().filter(|option| knows(verbs, option));
     known.flat_map(spellings).collect::<Vec<_>>().join(" ")
+}
+
+/// Whether an option can stand with these commands. A batch takes those of `run` as well, and its own after its word.
+fn knows(verbs: u8, option: &Opt) -> bool {
+    let of_run = verbs == EACH && option.verbs & RUN != 0 && option.id != Id::Explain;
+    option.verbs == 0 || of_run || (option.verbs & verbs != 0 && (verbs == EACH || option.verbs != EACH))
 }
 
 /// The options with this many values.
@@ -130,8 +136,11 @@ pub fn fish() -> String {
 
 /// Where an option can stand: before the command word, and after the words of those commands that know it.
 fn fish_places(option: &Opt) -> String {
-    let mut places = vec!["verb".to_owned()];
-    for verb in VERBS.iter().filter(|verb| option.verbs == 0 || option.verbs & verb.bit != 0) {
+    let mut places = Vec::new();
+    if knows(u8::MAX, option) {
+        places.push("verb".to_owned());
+    }
+    for verb in VERBS.iter().filter(|verb| knows(verb.bit, option)) {
         places.push(if verb.bit == ENTER { "pid".into() } else { format!("options {}", verb.name) });
     }
     places.join("|")

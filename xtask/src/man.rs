@@ -68,12 +68,15 @@ fn about_command(bit: u8) -> &'static str {
              restricted as the instance is, and ends with it.\n"
         }
         EACH => {
-            "Lines are read from standard input; empty ones are left out. A line stands for each {} in CMD and its\n\
-             arguments, or is the last argument where there is none. The options of \\fBrun\\fR are those of each\n\
-             instance, and its standard input is empty; with \\-\\-report, DIR/N.json is the report of line N. The\n\
-             exit status is 0, or as that of \\fBxargs\\fR(1) the highest of 123 where CMD failed, 124 where it said\n\
-             255, 125 where it was killed by a signal, 126 or 127 where it could not be run; without \\-\\-halt the\n\
-             others are run all the same.\n"
+            "Lines are read from standard input; empty ones are left out. A line stands for each {} in CMD and\n\
+             its arguments, or is the last argument where there is none. The options of \\fBrun\\fR are those\n\
+             of each instance, and its standard input is empty. Its own options follow the word. With\n\
+             \\-\\-report DIR, N.json in it is the report of line N; who can write there can change it. With\n\
+             \\-\\-group all output of one is shown when it has ended, first what it printed, and then its\n\
+             errors; it is kept in memory until then. The exit status is the highest of 0; 123 where one\n\
+             failed, also by \\-\\-timeout; 124 where one said 255; 125 where one was killed by a signal; 126\n\
+             and 127 where one could not be run or found. Without \\-\\-halt the others are run all the same.\n\
+             After SIGKILL of selfdock those that run go on to their end.\n"
         }
         DOCTOR => "The exit status is 0 if \\fBrun\\fR works.\n",
         _ => "",
