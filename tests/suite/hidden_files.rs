@@ -266,7 +266,7 @@ const RACE: &str = r#"
     mkdir -p srv/own/img; (cd srv/own/img; mkdir usr etc proc p2 dev tmp y opt var
     for name in bin sbin lib lib64; do ln -s usr/$name $name; done); chown -R $ME srv/own
     exchange() {
-        exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups python3 -c 'import ctypes, sys
+        exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 python3 -c 'import ctypes, sys
 a, b = (word.encode() for word in sys.argv[1:])
 while True: ctypes.CDLL(None).renameat2(-100, a, -100, b, 2)' "$@"
     }"#;
@@ -281,8 +281,8 @@ fn an_image_whose_proc_is_exchanged_meanwhile_uncovers_nothing(
     #[case] look: &str,
 ) {
     let script = format!(
-        "exchange /srv/own/img/proc /srv/own/img/p2 & sleep 0.3
-         for i in $(seq 60); do
+        "exchange /srv/own/img/proc /srv/own/img/p2 & sleep 0.6
+         for i in $(seq 40); do
              {who} $SD run --root /srv/own/img -m /usr /usr sh -c 'for p in /proc /p2; do {look}; done; echo ran'
          done; kill $!"
     );
@@ -318,8 +318,8 @@ fn a_link_that_is_exchanged_meanwhile_leads_to_no_other_place(
     let script = format!(
         "test -c /dev/null && test -f /srv/own/f
          test {leads_to} = /dev/null && ln -sfn /etc/hostname /srv/own/vol/link
-         exchange /srv/own/vol/link /srv/own/vol/other & sleep 0.3
-         for i in $(seq 60); do
+         exchange /srv/own/vol/link /srv/own/vol/other & sleep 0.6
+         for i in $(seq 40); do
              me $SD run -v /srv/own/vol /mnt {mounts} sh -c '{holds} && echo held || echo LOST'
          done; kill $!"
     );
@@ -336,7 +336,7 @@ while not os.path.exists(\"/srv/own/go\"): time.sleep(0.01)
 for i in range(1000000): os.rename(\"img/proc\", \"img/procX\"); os.rename(\"img/procX\", \"img/proc\")' 2>/dev/null &
         me $SD run --root img -m /usr /usr -m $PREFIX $PREFIX -m /srv/own/inner /img -v /srv/own /tmp sh -c '
             touch /tmp/go
-            for i in $(seq 150); do
+            for i in $(seq 60); do
                 $SELFDOCK run --root /img -m /usr /usr -m $PREFIX $PREFIX \\
                     sh -c \"cat /proc/version /proc/keys; echo ran\"
             done 2>/dev/null'
