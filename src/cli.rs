@@ -9,6 +9,9 @@ use alloc::vec::Vec;
 use core::cell::Cell;
 use getargs::{Arg, Options};
 
+/// What `--version` shows.
+pub const VERSION: &[u8] = concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
+
 /// What the caller asks for.
 #[derive(Debug)]
 pub enum Command<'a> {
@@ -250,7 +253,8 @@ fn wants(opt: &Syntax) -> Error {
     Error::plain(both("option --{=}: wants{=}", opt.long.as_bytes(), values))
 }
 
-fn superfluous(arg: &[u8]) -> Error {
+/// An option that was given a value, and has none.
+pub fn superfluous(arg: &[u8]) -> Error {
     Error::refused(on("option {}", arg), "takes no value")
 }
 

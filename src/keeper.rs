@@ -60,9 +60,6 @@ pub struct Shared {
     answers: AtomicU32,
 }
 
-/// Why usage is asked for.
-pub const COUNTING: &str = "ask what was used";
-
 /// A tenth of a second.
 const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 100_000_000 };
 
@@ -109,7 +106,7 @@ impl Shared {
     /// What the command has used so far is for the building of its instance: to be said by its process, last of all.
     pub fn note_building(&self) -> Result<()> {
         if self.counts {
-            self.building.set(&sys::usage(Whose::Own).or_fail(COUNTING)?);
+            self.building.set(&sys::usage(Whose::Own).or_fail("ask what was used")?);
         }
         Ok(())
     }

@@ -47,7 +47,7 @@ fn go(start: &Start) -> End {
     };
     match cli::parse(args).or_end() {
         cli::Command::Version => {
-            say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+            say(sys::standard(1), cli::VERSION);
             End::Exit(0)
         }
         cli::Command::Run(request) if !request.explain => {
@@ -202,8 +202,8 @@ impl Care {
         self.told.set(true);
         let report = |report: &Report| {
             let wall = sys::now().or_fail("read the clock")?.minus(started);
-            let none = Some(error.unwrap_or(b"ended before CMD was started"));
-            let write = || report.write(outcome, wall, none.filter(|_| !outcome.started || error.is_some()));
+            let none = (!outcome.started).then_some(&b"ended before CMD was started"[..]);
+            let write = || report.write(outcome, wall, error.or(none));
             // Who reads may take long, and signals end the waiting.
             if report.is_read_meanwhile() { with_signals(self.signals, write)? } else { write() }
         };

@@ -52,10 +52,9 @@ pub fn is_below(list: &[u8], mount: &Line<'_>, other: &[u8]) -> bool {
         if parent == other {
             return true;
         }
-        let start = [parent, b" "].concat();
-        let Some(line) = list.split(|b| *b == b'\n').find(|line| line.starts_with(&start)) else {
-            return false;
-        };
+        // Not by `lines`, which makes the paths of each anew.
+        let is_it = |line: &&[u8]| line.split(|b| *b == b' ').next() == Some(parent);
+        let Some(line) = list.split(|b| *b == b'\n').find(is_it) else { return false };
         parent = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
     }
     // As if it did.

@@ -127,9 +127,11 @@ impl File {
 }
 
 const TO: OFlags = OFlags::WRONLY.union(OFlags::NOCTTY);
-const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
+/// How a report is made: nothing is there yet.
+pub const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
 
-fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+/// Takes a file away. unlinkat(2)
+pub fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(dir, c_string(name)?, AtFlags::empty())
 }
 

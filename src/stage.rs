@@ -501,15 +501,13 @@ pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
     let above = files::open(root.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
     let place = |fd: &OwnedFd| sys::place_of(fd, sys::Number::Current).or_fail(failed);
     let (above, top) = (place(&above)?, place(top)?);
-    if above == top && top.mount.is_some() && top.is_root {
-        Ok(())
-    } else {
-        Err(Error::refused("start", CHROOT).hint(CHROOT_HINT))
-    }
+    if above == top && top.mount.is_some() && top.is_root { Ok(()) } else { Err(jail()) }
 }
 
-const CHROOT: &str = "the root directory is a chroot, which holds no instance";
-const CHROOT_HINT: &str = "pivot_root(2) makes one that does";
+fn jail() -> Error {
+    let why = "the root directory is a chroot, which holds no instance";
+    Error::refused("start", why).hint("pivot_root(2) makes one that does")
+}
 
 /// Makes all mounts private and gives them these attributes; gives the root directory.
 pub fn make_private(attributes: u64) -> Result<OwnedFd> {
@@ -517,9 +515,7 @@ pub fn make_private(attributes: u64) -> Result<OwnedFd> {
     let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
     sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
         .or_fail("make mounts private")
-        .map_err(|e| {
-        if e.errno() == Some(Errno::INVAL) { Error::refused("start", CHROOT).hint(CHROOT_HINT) } else { e }
-    })?;
+        .map_err(|e| if e.errno() == Some(Errno::INVAL) { jail() } else { e })?;
     Ok(root)
 }
 
