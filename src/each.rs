@@ -8,14 +8,16 @@ use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on, say};
 use crate::files;
 use crate::options::{ALIASES, Id, OPTIONS, Opt};
 use crate::process;
+use crate::report;
 use crate::supervise::End;
 use crate::sys::signal::{CHLD, HUP, INT, PIPE, QUIT, TERM};
 use crate::sys::{self, Disposition, Moment, Pointers, SignalSet, set_of};
 use crate::text::{Bytes, c_string, decimal, join, number};
 use alloc::vec::Vec;
 use core::cell::Cell;
+use core::mem::MaybeUninit;
 use getargs::{Arg, Options};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, MemfdFlags, OFlags};
 use rustix::io::Errno;
@@ -47,7 +49,7 @@ impl<'a> Batch<'a> {
         let mut options = Options::new(core::iter::from_fn(next));
         let mut batch = Batch { jobs: 1, ..Batch::default() };
         let mut is_named = false;
-        while let Some(arg) = options.next_arg().map_err(|_| superfluous(words[position.get() - 1]))? {
+        while let Some(arg) = options.next_arg().map_err(|_| cli::superfluous(words[position.get() - 1]))? {
             let opt = match arg {
                 Arg::Positional(_) if !is_named => {
                     is_named = true;
@@ -121,10 +123,6 @@ impl<'a> Batch<'a> {
         }
         Ok(self)
     }
-}
-
-fn superfluous(word: &[u8]) -> Error {
-    Error::refused(on("option {}", word), "takes no value")
 }
 
 fn by_long(name: &[u8]) -> Option<&'static Opt> {
@@ -260,7 +258,7 @@ pub fn run(about: &About, words: &[&[u8]]) -> Result<u8> {
     let batch = Batch::parse(words)?;
     match batch.asks {
         Some(Id::Version) => {
-            say(sys::standard(1), concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes());
+            say(sys::standard(1), cli::VERSION);
             return Ok(0);
         }
         Some(_) => {
@@ -285,6 +283,7 @@ pub fn run(about: &About, words: &[&[u8]]) -> Result<u8> {
         reports,
         masks,
         slots: (0..batch.jobs).map(|_| Slot::default()).collect(),
+        printed: epoll::create(epoll::CreateFlags::CLOEXEC).or_fail("wait for output")?,
         list: List::new(batch.nul),
         tally: Tally::default(),
     };
@@ -316,6 +315,9 @@ fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
     Ok(fd)
 }
 
+/// How long is waited where something else is to be looked at, too.
+const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 20_000_000 };
+
 /// Sets of signals: the caller's mask, what is waited for, and what is blocked meanwhile.
 #[derive(Clone, Copy)]
 struct Masks {
@@ -331,6 +333,8 @@ struct Work<'a> {
     reports: Option<OwnedFd>,
     masks: Masks,
     slots: Vec<Slot>,
+    /// Ready where one has printed something.
+    printed: OwnedFd,
     list: List,
     tally: Tally,
 }
@@ -339,7 +343,7 @@ impl Work<'_> {
     fn go(&mut self) -> Result<()> {
         loop {
             self.start_more()?;
-            let running = self.slots.iter().any(|slot| slot.pid.is_some());
+            let running = self.is_running();
             if !running && (self.tally.is_over || self.list.is_over) {
                 return Ok(());
             }
@@ -365,6 +369,11 @@ impl Work<'_> {
             let mut writers = Vec::new();
             if self.batch.group {
                 let ((out, to_out), (err, to_err)) = (Output::new()?, Output::new()?);
+                for output in [&out, &err] {
+                    let whose = epoll::EventData::new_u64(at as u64);
+                    epoll::add(&self.printed, &output.reader, whose, epoll::EventFlags::IN)
+                        .or_fail("wait for output")?;
+                }
                 writers.extend([to_out, to_err]);
                 self.slots[at].outputs = Some([out, err]);
             }
@@ -380,7 +389,6 @@ impl Work<'_> {
 
     /// Waits for something to happen: the end of one, output, more of the list, or a signal to end it all.
     fn wait(&mut self, running: bool) -> Result<()> {
-        const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 20_000_000 };
         if !running {
             // Nothing is to be ended but this.
             sys::block_only(self.masks.before).or_fail("unblock signals")?;
@@ -410,17 +418,24 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// For a moment, as an end of a process shows by its last output, and a signal only afterwards.
+    /// For a moment, as an end of a process shows by its last output, and a signal only afterwards. Takes no memory,
+    /// none of which is ever given back here.
     fn wait_for_output(&self) -> Result<()> {
-        let moment = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
-        let running = self.slots.iter().filter(|slot| slot.pid.is_some());
-        let outputs: Vec<&Output> = running.flat_map(|slot| slot.outputs.iter().flatten()).collect();
-        let mut ready: Vec<PollFd<'_>> =
-            outputs.iter().map(|output| PollFd::new(&output.reader, PollFlags::IN)).collect();
-        match poll(&mut ready, Some(&moment)) {
-            Ok(_) | Err(Errno::INTR) => outputs.iter().try_for_each(|output| output.drain()),
-            Err(errno) => Err(Error::of("wait for output", errno)),
+        let mut events = [MaybeUninit::uninit(); 64];
+        let ready = match epoll::wait(
+            &self.printed,
+            &mut events,
+            Some(&Timespec { tv_sec: MOMENT.seconds, tv_nsec: MOMENT.nanoseconds }),
+        ) {
+            Ok((ready, _)) => ready,
+            Err(Errno::INTR) => return Ok(()),
+            Err(errno) => return Err(Error::of("wait for output", errno)),
+        };
+        for event in ready {
+            let at = usize::try_from(event.data.u64()).ok().and_then(|at| self.slots.get(at));
+            at.and_then(|slot| slot.outputs.as_ref()).into_iter().flatten().try_for_each(Output::drain)?;
         }
+        Ok(())
     }
 
     /// Takes those that have ended.
@@ -442,6 +457,10 @@ impl Work<'_> {
         }
     }
 
+    fn is_running(&self) -> bool {
+        self.slots.iter().any(|slot| slot.pid.is_some())
+    }
+
     fn tell_all(&self, signal: i32) {
         for pid in self.slots.iter().filter_map(|slot| slot.pid) {
             let _ = sys::kill(pid, signal);
@@ -451,18 +470,17 @@ impl Work<'_> {
     /// Ends what runs when no more can be done, and waits for that.
     fn end_all(&mut self) {
         self.tell_all(TERM);
-        while self.slots.iter().any(|slot| slot.pid.is_some()) {
+        while self.is_running() {
             match sys::wait(None) {
                 Ok(Some((pid, status, _))) if End::of(status).is_some() => {
                     self.slots.retain(|slot| slot.pid != Some(pid));
                 }
                 Ok(Some(_)) => {}
                 Ok(None) => {
-                    let moment = Moment { seconds: 0, nanoseconds: 20_000_000 };
                     for output in self.slots.iter().flat_map(|slot| slot.outputs.iter().flatten()) {
                         let _ = output.drain();
                     }
-                    let _ = sys::wait_signal(set_of(CHLD), Some(moment));
+                    let _ = sys::wait_signal(set_of(CHLD), Some(MOMENT));
                 }
                 Err(_) => return,
             }
@@ -565,14 +583,13 @@ impl Job<'_> {
 
     /// A new file for its report, as a descriptor: whatever an earlier command has put there is gone.
     fn report(&self, dir: &OwnedFd) -> Result<Bytes> {
-        const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
         let name = join(&[decimal(self.number), b".json"]);
         let failed = on("report to {}", name);
-        match rustix::fs::unlinkat(dir, c_string(name).or_fail(failed)?, rustix::fs::AtFlags::empty()) {
+        match report::remove(dir, name) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(Error::of(failed, errno)),
         }
-        let file = files::open(dir.as_fd(), name, NEW).or_fail(failed)?;
+        let file = files::open(dir.as_fd(), name, report::NEW).or_fail(failed)?;
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).or_fail(failed)?;
         // It is closed with this process, or by selfdock.
         let fd = decimal(file.as_raw_fd().unsigned_abs());

@@ -210,3 +210,19 @@ fn help_and_version_are_those_of_selfdock() {
     assert_eq!(each("1\n2\n", &["--help", "x"]).ok(), Dock::new(args!["--help"]).ok());
     assert_eq!(each("", &["--version"]).ok(), Dock::new(args!["--version"]).ok());
 }
+
+/// However long those run whose output is awaited.
+#[test]
+fn waiting_for_output_takes_no_memory() {
+    let mut batch = Dock::new(args!["each", "-j", "60", "--group", "sleep"]).spawn();
+    let pid = batch.pid().to_string();
+    let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+    batch.write(&"4\n".repeat(60));
+    wait_until("all have started", || crate::support::children(batch.pid()).len() == 60);
+    let before = memory();
+    batch.close();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    let after = memory();
+    assert!(after < before + 128, "{before} kB before, {after} kB after");
+    assert!(batch.wait().success());
+}
