@@ -3,16 +3,15 @@
 //!
 //! It is started as `selfdock-about MODE SELFDOCK ...`: the mode that `selfdock run` would be
 //! in, the path of the set-uid program, and the words that followed its name.
-#![forbid(unsafe_code)]
 
 use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
+use crate::descriptors::fill_standard_descriptors;
 use crate::error::{Error, Result, say};
-use crate::handover::Mode;
+use crate::handover::{About, Mode};
 use crate::sys::{self, Start};
-use crate::{doctor, each, explain, help, launch, ps};
+use crate::{doctor, each, explain, help, ps};
 use alloc::vec::Vec;
-use core::ffi::CStr;
 
 /// Everything from the first instruction in Rust on.
 pub fn main(start: &Start) -> ! {
@@ -22,21 +21,9 @@ pub fn main(start: &Start) -> ! {
     }
 }
 
-/// Who asks, and about what.
-pub struct About {
-    /// The caller.
-    pub caller: creds::Caller,
-    /// How `selfdock run` would work.
-    pub mode: Mode,
-    /// The path of the set-uid program.
-    pub program: &'static CStr,
-    /// The environment of the caller.
-    pub environment: Vec<&'static CStr>,
-}
-
 fn go(start: &Start) -> Result<u8> {
     let mut placeholders = Vec::new();
-    launch::fill_standard_descriptors(&mut placeholders)?;
+    fill_standard_descriptors(&mut placeholders)?;
     // What root has by itself is given up too, as the set-uid program does: what is told is
     // then the same for all.
     let (caller, privilege) = creds::shed()?;

@@ -2,9 +2,11 @@
 //! it is in the library.
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
 mod start;
 
 fn program(start: &selfdock::sys::Start) -> ! {
-    selfdock::about::main(start)
+    selfdock::about_main(start)
 }

@@ -1,5 +1,4 @@
 //! The command line: argv to [`Command`]. Pure: it asks the kernel nothing.
-#![forbid(unsafe_code)]
 
 use crate::error::{Error, Operation, Result, both, on};
 use crate::options::{ALIASES, BUILD, DOCTOR, EACH, ENTER, Id, LIMITS, PS, SYNTAX, Syntax, WORDS};

@@ -1,6 +1,5 @@
 //! The command: its words, environment and directory, and the search for its file. All of it
 //! runs with the caller's rights and nothing more.
-#![forbid(unsafe_code)]
 
 use crate::cli::{EnvChange, Request};
 use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result, on};
@@ -129,6 +128,13 @@ impl<'a> Command<'a> {
             _ => error.status(NOT_EXECUTABLE),
         }
     }
+}
+
+/// The path of the current directory, if it has one.
+pub fn current_directory() -> Option<Bytes> {
+    let path: Bytes = sys::getcwd().ok()?.leak();
+    // A directory outside of the root shows as `(unreachable)/...`. getcwd(2)
+    path.starts_with(b"/").then_some(path)
 }
 
 fn exists(file: &CStr) -> bool {

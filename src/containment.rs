@@ -1,7 +1,6 @@
 //! What the kernel keeps inside an instance that no namespace does: signals, abstract sockets,
 //! keys, and the session. Put in place before privilege is given up, so that none of it takes
 //! `no_new_privs`, which would end nesting.
-#![forbid(unsafe_code)]
 
 use crate::cli::Request;
 use crate::creds::Privileged;

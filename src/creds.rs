@@ -1,11 +1,9 @@
 //! Who calls, and what privilege is held when. Privilege is a value: it can be raised once,
 //! and giving it up consumes it; each id and each capability set is read back from the kernel.
-#![forbid(unsafe_code)]
 
 use crate::error::{Error, OrFail, Result, on};
-use crate::files;
-use crate::sys;
 use crate::text::{Bytes, decimal, join};
+use crate::{files, sys};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
@@ -105,6 +103,8 @@ fn become_caller(caller: Caller) -> Result<()> {
 
 impl Privilege {
     /// Gives everything up without having used it.
+    // The value ends with it.
+    #[allow(clippy::unused_self)]
     pub fn discard(self) -> Result<()> {
         hold_nothing()
     }

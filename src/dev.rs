@@ -1,20 +1,31 @@
 //! `/dev` of an instance: a few devices of the host's, own terminals, own shared memory.
-#![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
-use crate::error::{OrFail, Result, on};
-use crate::files;
-use crate::host::LINKS;
-use crate::mount::{self, Detached, Kind, make_entry};
+use crate::error::{Error, OrFail, Result, on};
+use crate::files::{self, Kind, identity, make_entry};
+use crate::host::{DEVICES, LINKS};
+use crate::installation::Installation;
+use crate::mount::{self, DEVICE, Detached, find};
 use crate::plan::Tmpfs;
-use crate::sources::{DEVICE, Device};
 use crate::stage::Stage;
-use crate::text::join;
+use crate::sys;
+use crate::text::{Bytes, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, FileType, OFlags};
 
 /// The piece of the instance's tmpfs from which `/dev` is put together.
 const DEV: &[u8] = b"dev";
+
+/// A device to show: its path below `/dev`.
+pub struct Device {
+    /// `null`, or `dri`.
+    pub path: Bytes,
+    /// A copy of its mount.
+    pub tree: Detached,
+    /// A device, or a directory of them.
+    pub kind: Kind,
+}
 
 /// Where `/dev` comes from.
 pub enum Dev {
@@ -85,4 +96,65 @@ pub fn mount(
         device.tree.attach(privileged, target).or_fail(failed)?;
     }
     Ok(())
+}
+
+fn usual_devices(privileged: &Privileged) -> Result<Vec<Device>> {
+    let mut devices = Vec::with_capacity(DEVICES.len());
+    for (name, major, minor) in DEVICES {
+        devices.push(usual_device(name, rustix::fs::makedev(*major, *minor), privileged)?);
+    }
+    Ok(devices)
+}
+
+/// One of the devices that every instance has. Its numbers are checked, so that nothing
+/// else can stand in for it.
+fn usual_device(name: &'static str, number: u64, privileged: &Privileged) -> Result<Device> {
+    let path = join(&[b"/dev/", name.as_bytes()]);
+    let failed = on("show the device {}", path);
+    let tree = Detached::copy(privileged, CWD, path, DEVICE).or_fail(failed)?;
+    let stat = rustix::fs::fstat(tree.0.as_fd()).or_fail(failed)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != number {
+        return Err(Error::refused(failed, "it is not that device"));
+    }
+    Ok(Device { path: name.as_bytes(), tree, kind: Kind::File })
+}
+
+/// The terminal that standard input is, to be `/dev/console` inside: there programs find its name. Within an instance
+/// it has that name already. ttyname(3)
+pub fn own_terminal(privileged: &Privileged) -> Option<Device> {
+    // Of one that was opened for its place only nothing can be asked.
+    if !sys::is_terminal(0) {
+        return None;
+    }
+    let stat = rustix::fs::fstat(sys::standard(0)).ok()?;
+    for path in [files::link_target(CWD, b"/proc/self/fd/0").ok()?, b"/dev/console"] {
+        let fd = find(path, OFlags::empty()).ok();
+        if let Some(fd) = fd.filter(|fd| identity(fd) == Ok((stat.st_dev, stat.st_ino))) {
+            let tree = Detached::copy(privileged, fd, b"", DEVICE).ok()?;
+            return Some(Device { path: b"console", tree, kind: Kind::File });
+        }
+    }
+    None
+}
+
+/// A device, a socket, or a directory of such, that the caller asks for.
+pub fn other_device(path: Bytes, privileged: &Privileged) -> Result<Device> {
+    let full = join(&[b"/dev/", path]);
+    let failed = on("show the device {}", full);
+    let fd = find(full, OFlags::empty()).or_fail(failed)?;
+    let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::CharacterDevice | FileType::BlockDevice | FileType::Socket => Kind::File,
+        _ => return Err(Error::refused(failed, "no device, socket or directory")),
+    };
+    let tree = Detached::copy(privileged, &fd, b"", DEVICE).or_fail(failed)?;
+    Ok(Device { path, tree, kind })
+}
+
+pub fn open(installation: Option<Installation>, privileged: &Privileged) -> Result<Dev> {
+    match installation.and_then(|installation| installation.copy(privileged, b"/dev")) {
+        Some(prepared) => Ok(Dev::Prepared(prepared.tree)),
+        None => usual_devices(privileged).map(Dev::Assembled),
+    }
 }

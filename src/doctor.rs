@@ -1,19 +1,16 @@
 //! `selfdock doctor`: what this machine allows. Looks, tries, and says so in a few lines; the
 //! exit status is 0 only if `run` works. It tries by starting selfdock, as anyone would.
-#![forbid(unsafe_code)]
 
-use crate::about::About;
 use crate::containment::kernel_keeps_signals_inside;
 use crate::creds::{self, Caller, Need};
+use crate::descriptors::placeholder;
 use crate::error::{FAILED, OrFail, Quoted, Result, say};
-use crate::files;
-use crate::handover::Mode;
+use crate::handover::{About, Mode};
 use crate::host::{Entry, entries};
-use crate::host_root;
 use crate::installation::Installation;
-use crate::launch::{expect_end, placeholder};
-use crate::process;
+use crate::lifeline::expect_end;
 use crate::sys::{self, Pointers, new};
+use crate::{files, host_root, process};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,18 +1,16 @@
 //! `each`: a batch, like xargs. Each line of standard input is an instance of its own, which the set-uid program makes
 //! as for `run`: what is here reads the list, holds no privilege, and is trusted with nothing.
-#![forbid(unsafe_code)]
 
-use crate::about::About;
-use crate::cli;
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on, say};
-use crate::files;
+use crate::handover::About;
 use crate::options::{ALIASES, Id, OPTIONS, Opt};
-use crate::process;
-use crate::report;
-use crate::supervise::End;
-use crate::sys::signal::{CHLD, HUP, INT, PIPE, QUIT, TERM};
-use crate::sys::{self, Disposition, Moment, Pointers, SignalSet, set_of};
+use crate::outcome::End;
+use crate::sys::{
+    self, Disposition, Moment, Pointers, SignalSet, set_of,
+    signal::{CHLD, HUP, INT, PIPE, QUIT, TERM},
+};
 use crate::text::{Bytes, c_string, decimal, join, number};
+use crate::{cli, files, process, report};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::mem::MaybeUninit;
@@ -297,7 +295,7 @@ pub fn run(about: &About, words: &[&[u8]]) -> Result<u8> {
         work.tally.signal = Some(PIPE);
     }
     match work.tally.signal {
-        Some(signal) => crate::supervise::end(End::Signal(signal)),
+        Some(signal) => crate::outcome::end(End::Signal(signal)),
         None => Ok(work.tally.status),
     }
 }

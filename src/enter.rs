@@ -6,25 +6,22 @@
 //! only a privileged program made them, and no set-uid bit counts in it but selfdock's; or
 //! they belong to a user namespace below, and then no privilege of ours goes there. The
 //! joiner takes on what the target is restricted by, or is refused.
-#![forbid(unsafe_code)]
 
-use crate::cli;
 use crate::command::Command;
 use crate::containment::{Jobs, have_own_keys};
 use crate::creds::{self, Caller, Privileged};
+use crate::descriptors::close_descriptors;
 use crate::error::{self, Error, OrFail, Result, on};
-use crate::files;
-use crate::filter;
+use crate::files::{self, Identity, identity};
 use crate::instance::Instance;
-use crate::limits;
-use crate::mount::{Identity, find, identity};
-use crate::mountinfo;
+use crate::lifeline::die_with_supervisor;
+use crate::mount::find;
 use crate::process::{self, Process, arguments, count, ends_within, field, has_ended, path, read, status};
-use crate::sandbox::close_descriptors;
 use crate::stage::{change_root, refuse_jail};
 use crate::sys::{self, Whose};
 use crate::text::{Bytes, decimal, join};
 use crate::usage::{self, Usage};
+use crate::{cli, filter, limits, mountinfo};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
@@ -444,19 +441,6 @@ pub fn run(join: &Join<'_>, privileged: Privileged) -> u8 {
         note.add(why);
     }
     status
-}
-
-/// Asks the kernel to kill this process when the supervisor is gone. What is permitted is only
-/// reduced from here on, which keeps the wish; `prctl(2)`,
-/// `PR_SET_PDEATHSIG`. It may be gone already: then nobody would tell.
-fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
-    let failed = "tie the joiner to its supervisor";
-    let signal = Some(rustix::process::Signal::KILL);
-    rustix::process::set_parent_process_death_signal(signal).or_fail(failed)?;
-    if has_ended(life).or_fail(failed)? {
-        return Err(Error::refused(failed, "it is gone"));
-    }
-    Ok(())
 }
 
 fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {

@@ -1,5 +1,4 @@
 //! What went wrong, in one line: operation, object, reason; and the exit status that says so.
-#![forbid(unsafe_code)]
 
 use crate::text::{Bytes, decimal, digits, join};
 use alloc::boxed::Box;

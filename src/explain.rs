@@ -1,16 +1,14 @@
 //! `--explain`: the plan in words, a line for each step, with tabs between the fields. Nothing
 //! is done and no privilege is held.
-#![forbid(unsafe_code)]
 
-use crate::about::About;
 use crate::cli::Request;
-use crate::command::{self, Command};
+use crate::command::{self, Command, current_directory};
+use crate::descriptors::check_descriptors;
 use crate::error::{Quoted, Result};
-use crate::handover::Mode;
+use crate::handover::{About, Mode};
 use crate::host::{DEVICES, Entry, entries, homes};
 use crate::host_root;
 use crate::installation::Installation;
-use crate::launch::{check_descriptors, current_directory};
 use crate::plan::{self, Plan, Root, Tmpfs, What};
 use crate::text::decimal;
 use alloc::string::String;

@@ -1,14 +1,13 @@
 //! Files by directory and name: the few ways in which selfdock looks at the file system. They
 //! take bytes and descriptors and are not generic, which keeps the program small; so does one
 //! way to make a string for the kernel.
-#![forbid(unsafe_code)]
 
-use crate::mount::Identity;
+use crate::error::{Operation, OrFail};
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
-use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatxFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, StatxFlags};
 use rustix::io::{Errno, Result};
 
 /// Opens a file; the descriptor is closed at exec. openat(2)
@@ -103,6 +102,78 @@ pub fn write(fd: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
     let mut rest = text;
     while !rest.is_empty() {
         rest = &rest[rustix::io::write(fd, rest)?..];
+    }
+    Ok(())
+}
+
+/// The kind of a mount point: what it has to be depends on what comes there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// For a tree.
+    Directory,
+    /// For anything else.
+    File,
+}
+
+impl Kind {
+    /// What `fd` is.
+    pub fn of(fd: impl AsFd) -> Result<Self> {
+        let stat = rustix::fs::fstat(fd)?;
+        Ok(if FileType::from_raw_mode(stat.st_mode).is_dir() { Kind::Directory } else { Kind::File })
+    }
+}
+
+/// Device and inode number.
+pub type Identity = (u64, u64);
+
+/// Which file `fd` is.
+pub fn identity(fd: impl AsFd) -> Result<Identity> {
+    rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// Makes an empty directory or file, with permissions for all to look in.
+pub fn make_entry(dir: impl AsFd, name: &[u8], kind: Kind) -> Result<()> {
+    match kind {
+        Kind::Directory => make_directory(dir.as_fd(), name, 0o755),
+        Kind::File => make_file(dir.as_fd(), name),
+    }
+}
+
+/// Opens a directory entry that selfdock made.
+pub fn open_entry(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
+    open(dir.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW)
+}
+
+/// Opens a path below the root directory of an instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`
+pub fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    place(root.as_fd(), path, flags | OFlags::PATH, resolve)
+}
+
+/// Calls `f` with each name in a directory.
+pub fn each_entry(
+    dir: BorrowedFd<'_>,
+    failed: Operation<'_>,
+    f: &mut dyn FnMut(&[u8]) -> crate::error::Result<()>,
+) -> crate::error::Result<()> {
+    let list = open(dir, b".", OFlags::RDONLY | OFlags::DIRECTORY).or_fail(failed)?;
+    each_of(list.as_fd(), failed, f)
+}
+
+/// Calls `f` with each name in a directory that is open for reading.
+pub fn each_of(
+    list: BorrowedFd<'_>,
+    failed: Operation<'_>,
+    f: &mut dyn FnMut(&[u8]) -> crate::error::Result<()>,
+) -> crate::error::Result<()> {
+    let mut buffer = [MaybeUninit::uninit(); 1024];
+    let mut entries = RawDir::new(list, &mut buffer);
+    while let Some(entry) = entries.next() {
+        let entry = entry.or_fail(failed)?;
+        let name = entry.file_name().to_bytes();
+        if name != b"." && name != b".." {
+            f(name)?;
+        }
     }
     Ok(())
 }

@@ -10,7 +10,6 @@
 //!
 //! All else is allowed. ENOSYS tells a program that the kernel has no such call, so that it takes
 //! another way; EPERM is what a kernel says that is set up to refuse the same.
-#![forbid(unsafe_code)]
 
 use self::Label::{
     Allow, Eafnosupport, Enosys, Eperm, Flags, High, HighI386, I386, IoUring, Ioctl, Kind, Next, Socket, Top,

@@ -1,16 +1,13 @@
 //! Handing over to the second program: what takes no privilege is not in this one.
-#![forbid(unsafe_code)]
 
-use crate::creds::Privilege;
+use crate::creds::{Caller, Privilege};
 use crate::error::{Error, OrFail, Result, on};
-use crate::files;
-use crate::launch::own_program;
+use crate::installation::{own_program, second_program};
 use crate::sys::{self, Pointers, SignalSet, Start};
-use crate::text::{Bytes, c_string, join};
+use crate::text::c_string;
+use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ffi::CStr;
-use rustix::fs::{AtFlags, CWD};
-use rustix::io::Errno;
 
 /// How selfdock can work for this caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +38,17 @@ impl Mode {
     }
 }
 
-/// The second program, below the prefix that `cargo xtask install` installs to.
-const INSTALLED: &[u8] = b"/lib/selfdock/selfdock-about";
-/// The same beside selfdock, where cargo puts it.
-const BESIDE: &[u8] = b"/selfdock-about";
+/// Who asks, and about what.
+pub struct About {
+    /// The caller.
+    pub caller: Caller,
+    /// How `selfdock run` would work.
+    pub mode: Mode,
+    /// The path of the set-uid program.
+    pub program: &'static CStr,
+    /// The environment of the caller.
+    pub environment: Vec<&'static CStr>,
+}
 
 /// Gives up all privilege for good and becomes the second program, with signals, descriptors
 /// and environment as the caller had them. `signals` is the caller's mask. Returns only on
@@ -63,27 +67,4 @@ pub fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet
     let (argv, envp) = (Pointers::new(&words), Pointers::new(&start.environment()));
     sys::block_only(signals).or_fail("unblock signals")?;
     Err(Error::of(on("start {}", second.to_bytes()), sys::execve(second, &argv, &envp)))
-}
-
-/// The second place, seen from selfdock's own file.
-pub fn beside(own: &[u8]) -> Bytes {
-    join(&[files::parent(own), BESIDE])
-}
-
-/// The first of the two places that has a file. It must belong to whom selfdock belongs to,
-/// and not be everyone's to write: in a directory that is, anyone could have put one beside.
-pub fn second_program(own: &[u8]) -> Result<Bytes> {
-    let places = [join(&[files::parent(files::parent(own)), INSTALLED]), beside(own)];
-    for path in places {
-        if let Ok(stat) = c_string(path).and_then(|path| rustix::fs::statat(CWD, path, AtFlags::empty())) {
-            let failed = on("start {}", path);
-            let owner = files::look(CWD, own).or_fail(failed)?.st_uid;
-            if stat.st_uid != owner || stat.st_mode & 0o002 != 0 {
-                return Err(Error::refused(failed, "it is not as much to be trusted as selfdock itself"));
-            }
-            return Ok(path);
-        }
-    }
-    let usage = "'cargo xtask install' puts it there; usage: selfdock run CMD";
-    Err(Error::of(on("start {}", places[0]), Errno::NOENT).hint(usage))
 }

@@ -1,5 +1,4 @@
 //! The text of `--help`, made from the table of options.
-#![forbid(unsafe_code)]
 
 use crate::options::{Complete, EXAMPLES, GROUPS, OPTIONS, VERBS};
 use alloc::format;

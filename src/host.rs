@@ -1,6 +1,5 @@
 //! What an instance takes from its host and what it does not, as tables. They are the installer's and the bench's
 //! too, so that what is prepared and what is compared cannot differ from what is done.
-#![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
 
@@ -160,6 +159,16 @@ impl Shown {
         })
     }
 
+    fn add_link(&mut self, at: &[u8], target: &[u8]) {
+        if !self.shows(at) && !is_made_afresh(at) {
+            self.0.extend([b">", at, b"\0", target, b"\0"].concat());
+        }
+    }
+}
+
+/// What only the installation does, which has this file in common with selfdock.
+#[allow(dead_code)]
+impl Shown {
     /// Puts the places first that only root can exchange, as `is_closed` says.
     pub fn sort(&mut self, is_closed: &mut dyn FnMut(&[u8]) -> bool) {
         let (mut closed, mut links, mut open) = (Vec::new(), Vec::new(), [OPEN, 0].to_vec());
@@ -178,12 +187,6 @@ impl Shown {
     pub fn add_home(&mut self, uid: &[u8], home: &[u8]) {
         if places(&self.0).any(|place| home != place && lies_in(home, place)) {
             self.0.extend([b"~", uid, b"\0", home, b"\0"].concat());
-        }
-    }
-
-    fn add_link(&mut self, at: &[u8], target: &[u8]) {
-        if !self.shows(at) && !is_made_afresh(at) {
-            self.0.extend([b">", at, b"\0", target, b"\0"].concat());
         }
     }
 }

@@ -6,16 +6,14 @@
 //! parent of a root directory is itself, a mount below the one at `/` has no path, what is above it cannot be taken
 //! away without privilege in the user namespace that made it, and setns(2) goes to the topmost. `path_parent()` and
 //! `choose_mountpoint()`, `mntns_install()`, `lock_mnt_tree()`, fs/namei.c and fs/namespace.c
-#![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
-use crate::files;
+use crate::files::{self, Kind, make_entry};
 use crate::host::{EMPTY, Entry, Seen, Shown, entries, homes};
-use crate::installation::Prepared;
-use crate::mount::{self, Detached, Kind, make_entry};
+use crate::installation::{Prepared, Shows};
+use crate::mount::{self, Detached};
 use crate::plan::{Mount, What, components};
-use crate::sources::Shows;
 use crate::stage::Stage;
 use crate::text::{Bytes, decimal};
 use core::ffi::CStr;

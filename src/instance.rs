@@ -3,10 +3,8 @@
 //! of which one is its PID 1 and cannot be looked at, and the other has there the PID that its
 //! parent has outside. The kernel lets nobody choose a PID without privilege in the user
 //! namespace to which the PID namespace belongs. `clone(2)`, `set_tid`
-#![forbid(unsafe_code)]
 
-use crate::files;
-use crate::mount::Identity;
+use crate::files::{self, Identity};
 use crate::process::{self, Process, path};
 use rustix::process::Pid;
 

@@ -9,15 +9,16 @@
 //!
 //! It has one more duty: it is in the supervisor's process group, and so a witness of what was
 //! sent to the whole group, which the command has got then too.
-#![forbid(unsafe_code)]
 
+use crate::advice::CROWDED;
 use crate::creds::{self, Privileged};
 use crate::error::{Error, OrFail, Result};
-use crate::launch::CROWDED;
+use crate::outcome::End;
 use crate::process::is_stopped;
-use crate::supervise::End;
-use crate::sys::signal::{self, CHLD, CONT, KILL};
-use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, Stack, Whose, new, set_of};
+use crate::sys::{
+    self, ALL_SIGNALS, Disposition, Moment, Stack, Whose, new, set_of,
+    signal::{self, CHLD, CONT, KILL},
+};
 use crate::text::{Bytes, c_string};
 use crate::usage::{Tally, Usage};
 use alloc::boxed::Box;

@@ -1,32 +1,31 @@
 //! The parent's side, from the start to the exit status.
-#![forbid(unsafe_code)]
 
 use crate::cli::{self, Request, Timeout};
-use crate::command::{self, Command};
+use crate::command::{self, Command, current_directory};
 use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
+use crate::descriptors::{check_descriptors, close_descriptors, fill_standard_descriptors};
 use crate::enter::{self, Join};
-use crate::error::{self, Error, OrEnd, OrFail, Result, on, say};
-use crate::installation::Installation;
+use crate::error::{self, Error, OrEnd, OrFail, Result, say};
+use crate::installation::{Installation, OwnFile, Shows, own_program};
 use crate::keeper::{Keeper, Shared};
+use crate::lifeline::{end_with_the_outer_supervisor, expect_end, own_life};
+use crate::outcome::{self, Cause, End, Outcome};
 use crate::report::Report;
-use crate::sandbox::{self, Job, OwnFile, Program, own_mount};
-use crate::sources::Shows;
-use crate::supervise::{self, Cause, End, Outcome, Watch};
-use crate::sys::{self, Disposition, Moment, SignalSet, Stack, Start, new, signal};
-use crate::text::{Bytes, decimal};
+use crate::sandbox::{self, Job};
+use crate::supervise::Watch;
+use crate::sys::{self, Moment, SignalSet, Stack, Start, new, signal};
+use crate::text::Bytes;
 use crate::usage::Usage;
-use crate::{files, handover, plan, process};
+use crate::{advice, handover, plan};
 use alloc::vec::Vec;
 use core::cell::Cell;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, getpid, getppid};
+use rustix::process::{Pid, getpid};
 
 /// Everything from the first instruction in Rust on.
 pub fn main(start: &Start) -> ! {
-    supervise::end(go(start))
+    outcome::end(go(start))
 }
 
 fn go(start: &Start) -> End {
@@ -59,35 +58,6 @@ fn go(start: &Start) -> End {
             sys::exit(error.report())
         }
     }
-}
-
-/// A process whose parent is outside of the PID namespace was started by `run` or `enter`, and ends
-/// with its supervisor. Exec of a set-uid program undid that, and so do changes of ids: the wish is
-/// renewed as soon as these are done. `prctl(2)`, `PR_SET_PDEATHSIG`
-fn end_with_the_outer_supervisor() -> Result<()> {
-    if getppid().is_some() {
-        return Ok(());
-    }
-    let signal = Some(rustix::process::Signal::KILL);
-    rustix::process::set_parent_process_death_signal(signal).or_fail("end with the outer supervisor")
-}
-
-/// Takes up descriptors 0 to 2 where they are closed, so that nothing opened later gets one
-/// of these numbers and is then read or written for it. An epoll descriptor is opened
-/// without a path, can be neither read nor written, and is closed again at exec: the command
-/// finds its descriptors as the caller left them.
-pub fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> {
-    for fd in 0..3 {
-        if rustix::io::fcntl_getfd(sys::standard(fd)) == Err(Errno::BADF) {
-            placeholders.push(placeholder().or_fail("fill a closed standard descriptor")?);
-        }
-    }
-    Ok(())
-}
-
-/// A descriptor that is opened without a path and can be neither read nor written.
-pub fn placeholder() -> rustix::io::Result<OwnedFd> {
-    rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)
 }
 
 fn run(
@@ -255,12 +225,14 @@ fn launch(
     expect_end()?;
     let privileged = match privileged {
         Some(privileged) => {
-            sys::unshare(new::PID).or_fail("start the instance").map_err(|e| explain(e, false))?;
+            sys::unshare(new::PID).or_fail("start the instance").map_err(|e| advice::of_start(e, false))?;
             privileged
         }
         None => {
             creds::allow_to_map_root(job.caller)?;
-            sys::unshare(new::PID | new::USER).or_fail("start the instance").map_err(|e| explain(e, true))?;
+            sys::unshare(new::PID | new::USER)
+                .or_fail("start the instance")
+                .map_err(|e| advice::of_start(e, true))?;
             creds::own_user_namespace(job.caller, need)?
         }
     };
@@ -318,7 +290,7 @@ fn start_command(
     let act = move || sandbox::run(job, privileged, shared).report();
     sys::start_beside(Stack::Command, pid, act)
         .or_fail("start the instance")
-        .map_err(|e| explain(e, unprivileged))
+        .map_err(|e| advice::of_start(e, unprivileged))
 }
 
 /// Starts a command in a running instance.
@@ -377,7 +349,7 @@ fn enter(
     let note = join.note.as_ref();
     let mut kept = care.descriptors();
     kept.extend(note.map(enter::Note::reader));
-    sandbox::close_descriptors(&kept)?;
+    close_descriptors(&kept)?;
     let mut outcome = care.supervise(child, &witness, false, containment.jobs)?;
     let ended = witness.end().map(drop);
     let (joining, error) = note.map(enter::Note::read).unwrap_or_default();
@@ -385,48 +357,12 @@ fn enter(
     care.tell(&outcome, started, ended, error)
 }
 
-/// An ignored SIGCHLD would be inherited, and the exit status lost.
-pub fn expect_end() -> Result<()> {
-    sys::dispose(signal::CHLD, Disposition::Default).or_fail("expect the end of the command")
-}
-
-/// Becomes ready when this process has ended.
-fn own_life() -> Result<OwnedFd> {
-    rustix::process::pidfd_open(getpid(), PidfdFlags::empty()).or_fail("watch the supervisor")
-}
-
 /// Gives up all privilege and every descriptor that is not needed. From here on this process
 /// is nothing that its caller could not be. It stays undumpable, as it shares its memory with
 /// the keeper, which can be seen from inside.
 fn become_supervisor(privileged: Privileged, care: &Care) -> Result<()> {
     privileged.relinquish()?;
-    sandbox::close_descriptors(&care.descriptors())
-}
-
-/// What it means where the kernel refuses what selfdock has the privilege for.
-pub const POLICY: &str = "a policy (Landlock, AppArmor, SELinux) forbids it";
-
-/// What it means where the instance's own mounts and the rest cannot be made.
-pub const TOO_MANY: &str = "user.max_mnt_namespaces, max_ipc_namespaces or another is reached";
-
-/// What it means where a process cannot be started.
-pub const CROWDED: &str = "the limit of processes (ulimit -u), or of memory";
-
-/// Makes of an errno of unshare(2) or clone(2) what it means here.
-pub fn explain(error: Error, unprivileged: bool) -> Error {
-    let error = error
-        .hint_if(Errno::AGAIN, CROWDED)
-        .hint_if(Errno::PERM, "neither privilege nor user namespaces here: 'selfdock doctor' says why");
-    if unprivileged && user_namespaces_are_off() {
-        return error
-            .hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
-    }
-    let too_deep = "32 instances are nested, or user.max_pid_namespaces is reached";
-    error.hint_if(Errno::NOSPC, too_deep).hint_if(Errno::USERS, too_deep)
-}
-
-fn user_namespaces_are_off() -> bool {
-    process::read(b"/proc/sys/user/max_user_namespaces").is_some_and(|text| text.trim_ascii() == b"0")
+    close_descriptors(&care.descriptors())
 }
 
 /// Keeper and command have their stacks below the supervisor's: [`Stack`].
@@ -440,45 +376,4 @@ fn check_stack(start: &Start) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// A descriptor to keep must be open now, before selfdock opens any.
-pub fn check_descriptors(keep: &[u32]) -> Result<()> {
-    for fd in keep {
-        sys::is_open(*fd).or_fail(on("keep descriptor {=}", decimal(*fd)))?;
-    }
-    Ok(())
-}
-
-/// The path of the current directory, if it has one.
-pub fn current_directory() -> Option<Bytes> {
-    let path: Bytes = sys::getcwd().ok()?.leak();
-    // A directory outside of the root shows as `(unreachable)/...`. getcwd(2)
-    path.starts_with(b"/").then_some(path)
-}
-
-/// The running program itself, found through its own `/proc` entry, not by any name: so that
-/// no other file can take its place and keep a set-uid bit inside.
-pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-    let failed = "find selfdock's own file";
-    let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-    if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC {
-        return Err(Error::refused(failed, "/proc is not procfs"));
-    }
-    let look = || {
-        let path = files::link_target(proc.as_fd(), b"self/exe")?;
-        let file = files::open(proc.as_fd(), b"self/exe", OFlags::PATH)?;
-        rustix::fs::fstat(&file).map(|stat| (path, file, stat))
-    };
-    let (path, file, stat) = look().or_fail(failed)?;
-    if !path.starts_with(b"/") || stat.st_nlink == 0 {
-        // Replaced by another version a moment ago, or outside of the root directory.
-        return Ok(None);
-    }
-    let tree = match privileged {
-        Some(privileged) => Some(own_mount(privileged, &file, b"").or_fail(on("show {} inside", path))?),
-        None => None,
-    };
-    Ok(Some(Program { path, identity: (stat.st_dev, stat.st_ino), tree }))
 }

@@ -5,17 +5,26 @@
 //! Where several have something in a directory, the instance gets a directory of its own with
 //! the entries of all; such a directory takes no new entries, and its owner is the caller.
 //! A later layer can add and replace, and cannot remove.
-#![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
-use crate::files;
-use crate::mount::{Kind, enter, make_entry};
-use crate::stage::{Layer, MOST_BINDS, each_entry, entries, show_entry};
+use crate::files::{self, Kind, each_entry, make_entry, open_entry};
+use crate::mount::{list, show_entry};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+
+/// How many binds the layers of a root filesystem may take.
+pub const MOST_BINDS: usize = 16384;
+
+/// One of several trees that make up a root filesystem.
+pub struct Layer {
+    /// Its root directory, in this mount namespace.
+    pub dir: OwnedFd,
+    /// What its mounts get on top of their own attributes.
+    pub attributes: u64,
+}
 
 /// How deep the directories may be nested that several layers have something in: each level takes
 /// some hundred bytes of stack and a descriptor for each layer.
@@ -35,7 +44,7 @@ pub fn merge(
         return Err(Error::refused("lay root filesystems over each other", why));
     }
     for (i, layer) in layers.iter().enumerate() {
-        let names = entries(privileged, layer.dir.as_fd(), "list a layer".into(), MOST_BINDS, &too_many)?;
+        let names = list(privileged, layer.dir.as_fd(), "list a layer".into(), MOST_BINDS, &too_many)?;
         for name in names {
             let failed = on("show {} from a layer", name);
             if files::look(into.as_fd(), name).is_ok() {
@@ -55,7 +64,7 @@ pub fn merge(
                 }
                 several => {
                     make_entry(into, name, Kind::Directory).or_fail(failed)?;
-                    let target = enter(into, name).or_fail(failed)?;
+                    let target = open_entry(into, name).or_fail(failed)?;
                     let mut inner = Vec::with_capacity(several.len());
                     for (layer, dir) in several {
                         let dir = rustix::io::fcntl_dupfd_cloexec(dir, 3).or_fail(failed)?;

@@ -46,56 +46,68 @@
 //!
 //! Any failed step means: no exec, status 125, one line, nothing left.
 #![cfg_attr(not(test), no_std)]
+#![deny(unsafe_code)]
+// The documentation is made with private items.
+#![allow(rustdoc::private_intra_doc_links)]
 
 extern crate alloc;
 
-// What is asked for.
-pub mod options;
-pub mod cli;
-pub mod plan;
-pub mod host;
-pub mod command;
+// The second program, which holds nothing.
+mod about;
+mod each;
+mod doctor;
+mod explain;
+mod help;
+mod ps;
 
-// Who acts.
-pub mod launch;
-pub mod creds;
-pub mod sandbox;
-pub mod supervise;
-pub mod keeper;
-pub mod containment;
-pub mod enter;
-pub mod handover;
+// The set-uid program. Who acts.
+mod launch;
+mod enter;
+mod sandbox;
+mod handover;
+mod supervise;
+mod keeper;
+mod containment;
 
 // What an instance is made of.
-pub mod installation;
-pub mod sources;
-pub mod host_root;
-pub mod stage;
-pub mod layers;
-pub mod dev;
-pub mod procfs;
-pub mod names;
-pub mod mount;
-pub mod files;
-pub mod filter;
-pub mod limits;
+mod sources;
+mod host_root;
+mod dev;
+mod names;
+mod procfs;
+mod stage;
+mod layers;
+mod installation;
+mod mount;
+mod filter;
+mod creds;
+
+// What is asked for.
+mod command;
+mod plan;
+mod cli;
+mod limits;
+mod options;
+mod host;
 
 // What is told.
-pub mod process;
-pub mod mountinfo;
-pub mod instance;
-pub mod usage;
-pub mod report;
-pub mod error;
-pub mod text;
-
-// The second program.
-pub mod about;
-pub mod help;
-pub mod explain;
-pub mod each;
-pub mod doctor;
-pub mod ps;
+mod report;
+mod outcome;
+mod instance;
+mod lifeline;
+mod advice;
+mod process;
+mod mountinfo;
 
 // The kernel.
+mod descriptors;
+mod files;
+mod error;
+mod text;
+#[allow(unsafe_code)]
 pub mod sys;
+mod usage;
+
+pub use about::main as about_main;
+pub use error::{FAILED, panicked};
+pub use launch::main as launch_main;

@@ -1,5 +1,4 @@
 //! `--rlimit`: the classic limits of a process. setrlimit(2).
-#![forbid(unsafe_code)]
 
 use crate::error::{Error, OrFail, Result, on};
 use crate::options::LIMITS;

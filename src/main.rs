@@ -1,9 +1,11 @@
 //! `selfdock`, the set-uid program: its root. All of it is in the library.
 #![no_std]
 #![no_main]
+#![deny(unsafe_code)]
 
+#[allow(unsafe_code)]
 mod start;
 
 fn program(start: &selfdock::sys::Start) -> ! {
-    selfdock::launch::main(start)
+    selfdock::launch_main(start)
 }

@@ -1,16 +1,17 @@
 //! Mounts by file descriptor: find, clone, tighten, attach. No path is used twice, and no
 //! attribute is ever cleared.
-#![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
-use crate::error::{OrFail, Result, on};
-use crate::files;
+use crate::error::{Error, Operation, OrFail, Result, on};
+use crate::files::{self, Kind, each_entry, make_entry};
 use crate::plan::Tmpfs;
 use crate::sys::{self, Reach, Tighten};
 use crate::text::{Bytes, c_string, decimal, join, octal};
+use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, StatxAttributes, StatxFlags};
+use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags};
 
 /// A mount that is attached nowhere yet. Closing it ends it.
@@ -83,6 +84,9 @@ impl Detached {
 pub fn attributes(writable: bool) -> u64 {
     Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY }
 }
+
+/// What the mount of a device gets on top of its own attributes.
+pub const DEVICE: u64 = Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC;
 
 fn values(options: &Tmpfs) -> (Bytes, Bytes, Bytes) {
     let size = options.size.unwrap_or(64 << 20);
@@ -158,31 +162,6 @@ fn move_tree(tree: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::
     rustix::mount::move_mount(tree, c"", dir, c_string(name)?, flags)
 }
 
-/// The kind of a mount point: what it has to be depends on what comes there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// For a tree.
-    Directory,
-    /// For anything else.
-    File,
-}
-
-impl Kind {
-    /// What `fd` is.
-    pub fn of(fd: impl AsFd) -> rustix::io::Result<Self> {
-        let stat = rustix::fs::fstat(fd)?;
-        Ok(if FileType::from_raw_mode(stat.st_mode).is_dir() { Kind::Directory } else { Kind::File })
-    }
-}
-
-/// Device and inode number.
-pub type Identity = (u64, u64);
-
-/// Which file `fd` is.
-pub fn identity(fd: impl AsFd) -> rustix::io::Result<Identity> {
-    rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
-}
-
 /// Whether something is mounted on an entry of a directory. Nothing can be on a link.
 pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
@@ -190,15 +169,63 @@ pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Makes an empty directory or file, with permissions for all to look in.
-pub fn make_entry(dir: impl AsFd, name: &[u8], kind: Kind) -> rustix::io::Result<()> {
-    match kind {
-        Kind::Directory => files::make_directory(dir.as_fd(), name, 0o755),
-        Kind::File => files::make_file(dir.as_fd(), name),
-    }
+/// Shows an entry of `from` in a directory of ours: a link as a copy, all else bound, with
+/// these attributes added.
+pub fn show_entry(
+    privileged: &Privileged,
+    into: &OwnedFd,
+    from: BorrowedFd<'_>,
+    name: &[u8],
+    attributes: u64,
+) -> rustix::io::Result<()> {
+    let found = files::kind(from, name);
+    let kind = match found {
+        Ok(FileType::Symlink) => {
+            return files::make_link(files::link_target(from, name)?, into.as_fd(), name);
+        }
+        Err(Errno::NOENT) => return Err(Errno::NOENT),
+        // What nobody may look at is where somebody else has mounted something, mostly a directory.
+        Ok(FileType::Directory | FileType::Unknown) | Err(_) => Kind::Directory,
+        Ok(_) => Kind::File,
+    };
+    make_entry(into, name, kind)?;
+    let tree = Detached::copy(privileged, from, name, attributes);
+    let shown = tree.and_then(|tree| tree.attach_at(privileged, into, name)).map(drop);
+    if found.is_ok() { shown } else { Ok(()) }
 }
 
-/// Opens a directory entry that selfdock made.
-pub fn enter(dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
-    files::open(dir.as_fd(), name, OFlags::PATH | OFlags::NOFOLLOW)
+/// The names in a directory that is not ours, read with no capability in effect.
+pub fn list(
+    privileged: &Privileged,
+    dir: BorrowedFd<'_>,
+    failed: Operation<'_>,
+    most: usize,
+    too_many: &dyn Fn() -> Error,
+) -> Result<Vec<Bytes>> {
+    let mut names = Vec::new();
+    privileged.without(|| {
+        each_entry(dir, failed, &mut |name| {
+            if names.len() == most {
+                return Err(too_many());
+            }
+            names.push(join(&[name]));
+            Ok(())
+        })
+    })??;
+    Ok(names)
+}
+
+/// Makes all mounts private and gives them these attributes; gives the root directory.
+pub fn make_private(attributes: u64) -> Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
+    sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
+        .or_fail("make mounts private")
+        .map_err(|e| if e.errno() == Some(Errno::INVAL) { jail() } else { e })?;
+    Ok(root)
+}
+
+pub fn jail() -> Error {
+    let why = "the root directory is a chroot, which holds no instance";
+    Error::refused("start", why).hint("pivot_root(2) makes one that does")
 }

@@ -1,5 +1,4 @@
 //! The kernel's list of mounts, `/proc/PID/mountinfo`. proc(5)
-#![forbid(unsafe_code)]
 
 use crate::text::Bytes;
 use alloc::vec::Vec;

@@ -3,12 +3,11 @@
 //! covered by the host's, or by copies of its own with the caller's entries added.
 //!
 //! The image's files are read as plain bytes, with the caller's rights.
-#![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
-use crate::files;
-use crate::mount::{Detached, Kind, attributes, find};
+use crate::files::{self, Kind};
+use crate::mount::{Detached, attributes, find};
 use crate::plan::{Plan, Root};
 use crate::stage::Stage;
 use crate::sys::Tighten;

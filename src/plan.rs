@@ -1,5 +1,4 @@
 //! A request becomes a plan: which mounts in which order. Pure: it asks the kernel nothing.
-#![forbid(unsafe_code)]
 
 use crate::cli::{Request, Wish, scaled};
 use crate::error::{Error, Result, both, on};

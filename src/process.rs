@@ -1,10 +1,7 @@
 //! What `/proc` tells of processes. proc(5).
-#![forbid(unsafe_code)]
 
 use crate::error::{OrFail, Result};
-use crate::files;
-use crate::mount::Identity;
-use crate::stage::each_entry;
+use crate::files::{self, Identity, each_entry};
 use crate::text::{Bytes, decimal, join, number};
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -8,16 +8,13 @@
 //! away; in another root filesystem a mask would be the kernel's reason to refuse a procfs to user namespaces in the
 //! instance. A caller with uid 0 owns what is in it: all is read-only for it but the processes' entries, and what it
 //! has no use for is covered.
-#![forbid(unsafe_code)]
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
-use crate::files;
-use crate::mount::{self, Detached, attributes, find};
+use crate::files::{self, each_entry, open_in};
+use crate::mount::{self, DEVICE, Detached, attributes, find, make_private};
 use crate::mountinfo::{self, has};
 use crate::process::kernel_version;
-use crate::sources::DEVICE;
-use crate::stage::{each_entry, make_private, open_in};
 use crate::sys::{self, Number, Tighten};
 use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;

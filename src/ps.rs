@@ -1,15 +1,12 @@
 //! `selfdock ps`: the caller's instances below where it stands, from `/proc` alone.
-#![forbid(unsafe_code)]
 
-use crate::about::About;
 use crate::cli::{self, Command};
 use crate::error::{Quoted, Result, is_unprintable, say};
-use crate::files;
+use crate::handover::About;
 use crate::instance::{Instance, is_below};
-use crate::mountinfo;
 use crate::process::{self, Process, after_name, arguments, count, path, read, words};
-use crate::sys;
 use crate::text::Bytes;
+use crate::{files, mountinfo, sys};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;

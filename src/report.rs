@@ -1,10 +1,8 @@
 //! `--report`: what a command used, as one JSON object, written whole or not at all.
-#![forbid(unsafe_code)]
 
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::mount;
-use crate::supervise::{Cause, End, Outcome};
+use crate::outcome::{Cause, End, Outcome};
 use crate::sys::Moment;
 use crate::text::{Bytes, c_string, decimal, digits, join, number};
 use crate::usage::Of;
@@ -110,12 +108,12 @@ impl Report {
 impl File {
     fn write(&self, text: &[u8]) -> rustix::io::Result<()> {
         // Where the directory lies in a volume, the command can put another there.
-        if files::which(self.above)? != mount::identity(&self.dir)? {
+        if files::which(self.above)? != files::identity(&self.dir)? {
             return Err(Errno::STALE);
         }
         let named = files::look(self.dir.as_fd(), self.name).map(|stat| (stat.st_dev, stat.st_ino));
         match &self.open {
-            Some(file) if named.is_ok() && named == mount::identity(file) => fill(file, text),
+            Some(file) if named.is_ok() && named == files::identity(file) => fill(file, text),
             _ => {
                 if named.is_ok() {
                     remove(&self.dir, self.name)?;

@@ -1,25 +1,26 @@
 //! The child's side: from a copy of the host's mounts to an instance, and into the command.
-#![forbid(unsafe_code)]
 
+use crate::advice::{POLICY, TOO_MANY};
 use crate::command::Command;
 use crate::containment::{Containment, Jobs};
 use crate::creds::{Caller, Privileged};
+use crate::descriptors::close_descriptors;
 use crate::dev;
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
-
+use crate::files::{Identity, Kind, identity, open_in};
 use crate::host_root::Owner;
+use crate::installation::{OwnFile, Shows, open_program};
 use crate::keeper::Shared;
-use crate::launch::{POLICY, TOO_MANY};
-use crate::mount::{Detached, Identity, Kind, attributes, find, identity};
+use crate::mount::{Detached, attributes};
 use crate::plan::{Mount, Plan, Tmpfs, What, components};
 use crate::procfs::Hidden;
-use crate::sources::{Image, Shows, Sources};
-use crate::stage::{Stage, open_in};
-use crate::sys::{self, Reach, Tighten, new};
+use crate::sources::{Image, Sources};
+use crate::stage::Stage;
+use crate::sys::{self, new};
 use crate::text::Bytes;
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 /// All that the child needs to know.
@@ -46,25 +47,6 @@ pub struct Job<'a> {
     pub no_nest: bool,
     /// Descriptors to pass on beside 0, 1 and 2.
     pub keep_fds: Vec<u32>,
-}
-
-/// How the program is found that is shown inside.
-pub enum OwnFile {
-    /// Where it was installed, and was started from by that very path.
-    Installed(Bytes),
-    /// Through its own `/proc` entry.
-    Found(Program),
-}
-
-/// The running program: where it was started from, and its file.
-pub struct Program {
-    /// Its path for the caller.
-    pub path: Bytes,
-    /// Which file it is.
-    pub identity: Identity,
-    /// A mount of it, on which its set-uid bit counts still. Without privilege there is none
-    /// yet, and the bit would not count.
-    pub tree: Option<Detached>,
 }
 
 /// Builds the instance and becomes its command. Returns only if that fails.
@@ -128,40 +110,6 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     privileged.relinquish().or_end();
     job.containment.finish(job.no_nest).or_end();
     job.command
-}
-
-/// A mount of the program that is shown inside. Where it was installed it is that file, as root put it there; without
-/// privilege it is found by its path, and must be the one that runs.
-fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result<Option<(Bytes, Detached)>> {
-    let Program { path, identity: running, tree } = match program {
-        None => return Ok(None),
-        Some(OwnFile::Installed(path)) => {
-            let tree = own_mount(privileged, CWD, path).or_fail(on("show selfdock at {}", path))?;
-            return Ok(Some((path, tree)));
-        }
-        Some(OwnFile::Found(program)) => program,
-    };
-    if let Some(tree) = tree {
-        return Ok(Some((path, tree)));
-    }
-    let failed = on("show selfdock at {}", path);
-    let Ok(fd) = find(path, OFlags::empty()) else { return Ok(None) };
-    if identity(&fd).or_fail(failed)? != running {
-        return Ok(None);
-    }
-    Ok(Some((path, Detached::copy(privileged, fd, b"", attributes(false)).or_fail(failed)?)))
-}
-
-/// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file is beyond doubt: root's, and
-/// writable to nobody else.
-pub fn own_mount(privileged: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix::io::Result<Detached> {
-    let tree = Detached::copy(privileged, dir, path, Tighten::RDONLY | Tighten::NODEV)?;
-    let stat = rustix::fs::fstat(&tree.0)?;
-    let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
-    if stat.st_uid != 0 || stat.st_mode & 0o022 != 0 || !is_file {
-        sys::tighten(&tree.0, Tighten::set(Tighten::NOSUID), Reach::Tree)?;
-    }
-    Ok(tree)
 }
 
 /// Gives the instance its root, with a `/tmp` of its own.
@@ -299,16 +247,4 @@ fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>
         Err(errno) if command.chosen_directory() => Err(Error::of(on("enter {}", dir), errno)),
         _ => open_in(root, b"/", OFlags::DIRECTORY).or_fail("enter '/'"),
     }
-}
-
-/// Closes all descriptors from 3 on but those to keep.
-pub fn close_descriptors(keep: &[u32]) -> Result<()> {
-    let mut from = 3;
-    while let Some(kept) = keep.iter().copied().filter(|fd| *fd >= from).min() {
-        if kept > from {
-            sys::close_range(from, kept - 1).or_fail("close descriptors")?;
-        }
-        from = kept + 1;
-    }
-    sys::close_range(from, u32::MAX).or_fail("close descriptors")
 }

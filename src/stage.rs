@@ -3,40 +3,28 @@
 //! A mount point that is missing in the image is made to exist without touching the image:
 //! the directory it would lie in is covered by one of ours that shows the same entries, each
 //! a bind of the original, and can get one more. The cost falls on the runs that need it.
-#![forbid(unsafe_code)]
 
+use crate::advice::POLICY;
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
-use crate::files;
+use crate::files::{self, Kind, identity, make_entry, open_entry, open_in};
 use crate::host::{self, Seen, lies_in};
-use crate::launch::POLICY;
-use crate::mount::{self, Detached, Kind, attributes, enter, identity, make_entry};
+use crate::layers::{Layer, MOST_BINDS};
+use crate::mount::{self, Detached, attributes, jail, list, make_private, show_entry};
 use crate::plan::{Tmpfs, components};
 use crate::sys::{self, Reach, Tighten};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
-use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, OFlags, RawDir, ResolveFlags, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// How many entries a directory may have that is to get one more without being touched.
 const MOST_ENTRIES: usize = 4096;
 
-/// How many binds the layers of a root filesystem may take.
-pub const MOST_BINDS: usize = 16384;
-
 /// The root directory of an instance, where it needs one of its own, and the tmpfs of other
 /// pieces: room for names only.
 const PIECES: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(65536), mode: Some(0o755) };
-
-/// One of several trees that make up a root filesystem.
-pub struct Layer {
-    /// Its root directory, in this mount namespace.
-    pub dir: OwnedFd,
-    /// What its mounts get on top of their own attributes.
-    pub attributes: u64,
-}
 
 /// The root directory that was.
 pub struct Old {
@@ -244,7 +232,7 @@ impl<'p> Stage<'p> {
         let failed = on("make {} in the instance's tmpfs", name);
         let scratch = self.scratch()?;
         make_entry(scratch, name, kind).or_fail(failed)?;
-        enter(scratch, name).or_fail(failed)
+        open_entry(scratch, name).or_fail(failed)
     }
 
     /// A copy of a piece of the tmpfs, with these attributes added.
@@ -475,7 +463,7 @@ impl<'p> Stage<'p> {
             Error::refused(what, "more than 4096 entries are there already")
                 .hint("make the mount point in the image")
         };
-        for name in entries(self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
+        for name in list(self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
             match show_entry(self.privileged, into, from, name, 0) {
                 // It went away while the others were shown.
                 Err(Errno::NOENT) => {}
@@ -504,101 +492,6 @@ pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
     if above == top && top.mount.is_some() && top.is_root { Ok(()) } else { Err(jail()) }
 }
 
-fn jail() -> Error {
-    let why = "the root directory is a chroot, which holds no instance";
-    Error::refused("start", why).hint("pivot_root(2) makes one that does")
-}
-
-/// Makes all mounts private and gives them these attributes; gives the root directory.
-pub fn make_private(attributes: u64) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
-    sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
-        .or_fail("make mounts private")
-        .map_err(|e| if e.errno() == Some(Errno::INVAL) { jail() } else { e })?;
-    Ok(root)
-}
-
-/// Opens a path below the root directory of an instance, as [`Stage::open`].
-pub fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    files::place(root.as_fd(), path, flags | OFlags::PATH, resolve)
-}
-
-/// Shows an entry of `from` in a directory of ours: a link as a copy, all else bound, with
-/// these attributes added.
-pub fn show_entry(
-    privileged: &Privileged,
-    into: &OwnedFd,
-    from: BorrowedFd<'_>,
-    name: &[u8],
-    attributes: u64,
-) -> rustix::io::Result<()> {
-    let found = files::kind(from, name);
-    let kind = match found {
-        Ok(FileType::Symlink) => {
-            return files::make_link(files::link_target(from, name)?, into.as_fd(), name);
-        }
-        Err(Errno::NOENT) => return Err(Errno::NOENT),
-        // What nobody may look at is where somebody else has mounted something, mostly a directory.
-        Ok(FileType::Directory | FileType::Unknown) | Err(_) => Kind::Directory,
-        Ok(_) => Kind::File,
-    };
-    make_entry(into, name, kind)?;
-    let tree = Detached::copy(privileged, from, name, attributes);
-    let shown = tree.and_then(|tree| tree.attach_at(privileged, into, name)).map(drop);
-    if found.is_ok() { shown } else { Ok(()) }
-}
-
-/// The names in a directory that is not ours, read with no capability in effect.
-pub fn entries(
-    privileged: &Privileged,
-    dir: BorrowedFd<'_>,
-    failed: Operation<'_>,
-    most: usize,
-    too_many: &dyn Fn() -> Error,
-) -> Result<Vec<Bytes>> {
-    let mut names = Vec::new();
-    privileged.without(|| {
-        each_entry(dir, failed, &mut |name| {
-            if names.len() == most {
-                return Err(too_many());
-            }
-            names.push(join(&[name]));
-            Ok(())
-        })
-    })??;
-    Ok(names)
-}
-
-/// Calls `f` with each name in a directory.
-pub fn each_entry(
-    dir: BorrowedFd<'_>,
-    failed: Operation<'_>,
-    f: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let list = files::open(dir, b".", OFlags::RDONLY | OFlags::DIRECTORY).or_fail(failed)?;
-    each_of(list.as_fd(), failed, f)
-}
-
-/// Calls `f` with each name in a directory that is open for reading.
-pub fn each_of(
-    list: BorrowedFd<'_>,
-    failed: Operation<'_>,
-    f: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    let mut buffer = [MaybeUninit::uninit(); 1024];
-    let mut entries = RawDir::new(list, &mut buffer);
-    while let Some(entry) = entries.next() {
-        let entry = entry.or_fail(failed)?;
-        let name = entry.file_name().to_bytes();
-        if name != b"." && name != b".." {
-            f(name)?;
-        }
-    }
-    Ok(())
-}
-
 fn is_read_only(fd: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(rustix::fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
@@ -609,7 +502,7 @@ fn grow(mut dir: OwnedFd, names: &[&[u8]], kind: Kind) -> rustix::io::Result<()>
         let last = i + 1 == names.len();
         make_entry(&dir, name, if last { kind } else { Kind::Directory })?;
         if !last {
-            dir = enter(&dir, name)?;
+            dir = open_entry(&dir, name)?;
         }
     }
     Ok(())

@@ -36,7 +36,7 @@ extern "C" fn entry(stack: *const usize, dynamic: *const usize, header: *const u
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    selfdock::error::panicked(info)
+    selfdock::panicked(info)
 }
 
 /// What the compiler's own libraries name for a panic that unwinds. In a build with debug
@@ -50,6 +50,6 @@ mod unwinding {
     // SAFETY: as above.
     #[unsafe(no_mangle)]
     extern "C" fn _Unwind_Resume() -> ! {
-        selfdock::sys::exit(selfdock::error::FAILED)
+        selfdock::sys::exit(selfdock::FAILED)
     }
 }

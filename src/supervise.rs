@@ -7,65 +7,21 @@
 //! none blocked, from its first instruction on. So each is sent on, always, and acts there as on
 //! any process: on the building of the instance by default, and later as the command wishes.
 //! signal(7), `rt_sigtimedwait(2)`.
-#![forbid(unsafe_code)]
 
 use crate::cli::Timeout;
 use crate::containment::{Jobs, is_a_job};
 use crate::error::{Error, OrFail, Result};
 use crate::keeper::Keeper;
+use crate::outcome::{Cause, End, Outcome};
 use crate::process::{Stock, field, is_stopped, status};
-use crate::sys::signal::{CHLD, CONT, KILL, STOP, TERM, TSTP, TTOU, URG, WINCH, XCPU, XFSZ};
-use crate::sys::{self, ALL_SIGNALS, Disposition, Moment, set_of};
+use crate::sys::{
+    self, ALL_SIGNALS, Disposition, Moment, set_of,
+    signal::{CHLD, CONT, KILL, STOP, TERM, TSTP, TTOU, URG, WINCH, XCPU, XFSZ},
+};
 use crate::text::number;
 use crate::usage::Usage;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, getpid};
-
-/// How the command ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// With this exit status.
-    Exit(u8),
-    /// By this signal.
-    Signal(i32),
-}
-
-impl End {
-    /// From what wait(2) gives; `None` for a process that only stopped.
-    pub fn of(status: i32) -> Option<Self> {
-        match status & 0x7f {
-            0 => Some(End::Exit(u8::try_from(status >> 8 & 0xff).unwrap_or(u8::MAX))),
-            STOPPED => None,
-            signal => Some(End::Signal(signal)),
-        }
-    }
-}
-
-/// Who ended it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// Itself, or what is in the instance.
-    Command,
-    /// A signal that was sent to the supervisor.
-    Signal,
-    /// `--timeout`
-    Timeout,
-    /// A limit of setrlimit(2), by its name.
-    Limit(&'static str),
-}
-
-/// What became of the command.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    /// How it ended.
-    pub end: End,
-    /// Who ended it.
-    pub cause: Cause,
-    /// It was executed.
-    pub started: bool,
-    /// What it used.
-    pub usage: Usage,
-}
 
 /// What to watch.
 pub struct Watch<'a> {
@@ -94,7 +50,6 @@ pub struct Watch<'a> {
     stop: i32,
 }
 
-const STOPPED: i32 = 0x7f;
 /// TSTP, TTIN, TTOU
 const OF_JOBS: core::ops::RangeInclusive<i32> = TSTP..=TTOU;
 
@@ -340,38 +295,4 @@ fn take_back(signal: i32) -> bool {
 
 fn leads_a_session(pid: Pid) -> bool {
     sys::session_of(Some(pid)).is_ok_and(|session| i32::try_from(session) == Ok(pid.as_raw_nonzero().get()))
-}
-
-/// The exit status that says what a signal would have said.
-fn after_signal(signal: i32) -> u8 {
-    128 | u8::try_from(signal).unwrap_or(127)
-}
-
-/// Ends this process as the command ended. The first process of a PID namespace, as in a
-/// container, cannot end by a signal, and says so as shells do.
-pub fn end(end: End) -> ! {
-    match end {
-        End::Exit(status) => sys::exit(status),
-        End::Signal(signal) => {
-            // The command has left its own core file, if any.
-            let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
-            let _ = sys::dispose(signal, Disposition::Default);
-            let _ = sys::kill(getpid(), signal);
-            let _ = sys::block_only(ALL_SIGNALS & !set_of(signal));
-            sys::exit(after_signal(signal))
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_wait_status_tells_exit_signal_and_stop() {
-        assert_eq!(End::of(7 << 8), Some(End::Exit(7)));
-        assert_eq!(End::of(15), Some(End::Signal(15)));
-        assert_eq!(End::of(0x80 | 0xb), Some(End::Signal(11)));
-        assert_eq!(End::of(19 << 8 | 0x7f), None);
-    }
 }

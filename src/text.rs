@@ -3,7 +3,6 @@
 //!
 //! What is made here lives as long as the process. Memory is never given back
 //! (`sys::Arena`), so nothing is lost by that, and no code has to see to it.
-#![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
 use core::ffi::CStr;

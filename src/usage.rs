@@ -1,5 +1,4 @@
 //! What processes have used. getrusage(2).
-#![forbid(unsafe_code)]
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI64, Ordering};

@@ -10,6 +10,7 @@ mod completions;
 mod docs;
 mod elf;
 mod fixtures;
+mod imports;
 mod install;
 mod install_test;
 mod man;

@@ -1,5 +1,6 @@
 //! Rules of the tree that no other tool checks.
 
+use crate::imports;
 use crate::properties::PROPERTIES;
 use crate::run::{Context, Result, root};
 use crate::source::{Line, lines};
@@ -8,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// Files of the trusted package that may hold unsafe code.
 const UNSAFE: [&str; 2] = ["src/sys.rs", "src/start.rs"];
-/// Roots of crates, which hold modules with unsafe code and have none.
+/// Roots of crates, which deny unsafe code to all modules but these.
 const ROOTS: [&str; 3] = ["src/lib.rs", "src/main.rs", "src/about_main.rs"];
 /// Programs of the bench, with no library between them and the kernel.
 const UNSAFE_HELPERS: &str = "xtask/bare/src/";
@@ -37,6 +38,7 @@ pub fn check() -> Result {
             rust_rules(&name, &lines(&text), &mut faults);
         }
     }
+    imports::check(&mut faults)?;
     property_rules(&mut faults);
     security_rules(&mut faults)?;
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n  ")) }
@@ -85,9 +87,9 @@ fn rust_rules(name: &str, lines: &[Line], faults: &mut Vec<String>) {
             faults.push(format!("{at}: unsafe without a `SAFETY:` comment above it"));
         }
     }
-    let forbids = lines.iter().any(|line| line.code.contains("#![forbid(unsafe_code)]"));
-    if name.starts_with("src/") && !ROOTS.contains(&name) && !UNSAFE.contains(&name) && !forbids {
-        faults.push(format!("{name}: lacks #![forbid(unsafe_code)]"));
+    let denies = lines.iter().any(|line| line.code.contains("#![deny(unsafe_code)]"));
+    if ROOTS.contains(&name) && !denies {
+        faults.push(format!("{name}: lacks #![deny(unsafe_code)]"));
     }
 }
 
@@ -185,8 +187,8 @@ mod tests {
         assert_eq!(faults("src/sys.rs", "// SAFETY: because.\nlet x =\n    unsafe { y() };"), 0);
         assert_eq!(faults("src/sys.rs", "/// # Safety\n/// Never.\n#[inline]\npub unsafe fn f() {}"), 0);
         assert_eq!(faults("src/sys.rs", "// SAFETY: because.\na();\nunsafe { y() };"), 1);
-        assert_eq!(faults("src/plan.rs", "#![forbid(unsafe_code)]\n// SAFETY: because.\nunsafe { y() };"), 1);
-        assert_eq!(faults("src/plan.rs", "fn f() {}"), 1);
+        assert_eq!(faults("src/plan.rs", "// SAFETY: because.\nunsafe { y() };"), 1);
+        assert_eq!(faults("src/lib.rs", "mod plan;"), 1);
     }
 
     #[test]

@@ -1,0 +1,31 @@
+//! What an errno means where selfdock starts things, beyond its own words.
+
+use crate::error::Error;
+use crate::process;
+use rustix::io::Errno;
+
+/// What it means where the kernel refuses what selfdock has the privilege for.
+pub const POLICY: &str = "a policy (Landlock, AppArmor, SELinux) forbids it";
+
+/// What it means where the instance's own mounts and the rest cannot be made.
+pub const TOO_MANY: &str = "user.max_mnt_namespaces, max_ipc_namespaces or another is reached";
+
+/// What it means where a process cannot be started.
+pub const CROWDED: &str = "the limit of processes (ulimit -u), or of memory";
+
+/// Makes of an errno of unshare(2) or clone(2) what it means here.
+pub fn of_start(error: Error, unprivileged: bool) -> Error {
+    let error = error
+        .hint_if(Errno::AGAIN, CROWDED)
+        .hint_if(Errno::PERM, "neither privilege nor user namespaces here: 'selfdock doctor' says why");
+    if unprivileged && user_namespaces_are_off() {
+        return error
+            .hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
+    }
+    let too_deep = "32 instances are nested, or user.max_pid_namespaces is reached";
+    error.hint_if(Errno::NOSPC, too_deep).hint_if(Errno::USERS, too_deep)
+}
+
+fn user_namespaces_are_off() -> bool {
+    process::read(b"/proc/sys/user/max_user_namespaces").is_some_and(|text| text.trim_ascii() == b"0")
+}

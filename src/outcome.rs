@@ -1,0 +1,87 @@
+//! How a command ended, who ended it, and how a process says so in its turn.
+
+use crate::sys::{self, ALL_SIGNALS, Disposition, set_of};
+use crate::usage::Usage;
+use rustix::process::getpid;
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With this exit status.
+    Exit(u8),
+    /// By this signal.
+    Signal(i32),
+}
+
+impl End {
+    /// From what wait(2) gives; `None` for a process that only stopped.
+    pub fn of(status: i32) -> Option<Self> {
+        match status & 0x7f {
+            0 => Some(End::Exit(u8::try_from(status >> 8 & 0xff).unwrap_or(u8::MAX))),
+            STOPPED => None,
+            signal => Some(End::Signal(signal)),
+        }
+    }
+}
+
+/// Who ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Itself, or what is in the instance.
+    Command,
+    /// A signal that was sent to the supervisor.
+    Signal,
+    /// `--timeout`
+    Timeout,
+    /// A limit of setrlimit(2), by its name.
+    Limit(&'static str),
+}
+
+/// What became of the command.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub end: End,
+    /// Who ended it.
+    pub cause: Cause,
+    /// It was executed.
+    pub started: bool,
+    /// What it used.
+    pub usage: Usage,
+}
+
+const STOPPED: i32 = 0x7f;
+
+/// The exit status that says what a signal would have said.
+fn after_signal(signal: i32) -> u8 {
+    128 | u8::try_from(signal).unwrap_or(127)
+}
+
+/// Ends this process as the command ended. The first process of a PID namespace, as in a
+/// container, cannot end by a signal, and says so as shells do.
+pub fn end(end: End) -> ! {
+    match end {
+        End::Exit(status) => sys::exit(status),
+        End::Signal(signal) => {
+            // The command has left its own core file, if any.
+            let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
+            let _ = sys::dispose(signal, Disposition::Default);
+            let _ = sys::kill(getpid(), signal);
+            let _ = sys::block_only(ALL_SIGNALS & !set_of(signal));
+            sys::exit(after_signal(signal))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_status_tells_exit_signal_and_stop() {
+        assert_eq!(End::of(7 << 8), Some(End::Exit(7)));
+        assert_eq!(End::of(15), Some(End::Signal(15)));
+        assert_eq!(End::of(0x80 | 0xb), Some(End::Signal(11)));
+        assert_eq!(End::of(19 << 8 | 0x7f), None);
+    }
+}

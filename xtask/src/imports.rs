@@ -1,0 +1,110 @@
+//! Imports of a family of modules run downward: a module takes only from those that its root lists below it. So there
+//! is no circle, and the list is an order to read them in.
+
+use crate::run::{Context, Result, root};
+use crate::source::lines;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The roots of the families, the directory of their modules, and how these name each other.
+const FAMILIES: [(&str, &str, &str); 1] = [("src/lib.rs", "src", "crate")];
+
+/// Finds imports that run upward.
+pub fn check(faults: &mut Vec<String>) -> Result {
+    for (list, dir, prefix) in FAMILIES {
+        let text = fs::read_to_string(root().join(list)).context(list)?;
+        let order = modules(&text);
+        for (at, module) in order.iter().enumerate() {
+            for file in files(&root().join(dir), module) {
+                let text = fs::read_to_string(&file).context(file.display())?;
+                for taken in taken(&text, prefix) {
+                    if order[..at].contains(&taken) {
+                        let file = file.strip_prefix(root()).unwrap_or(&file).display();
+                        faults.push(format!(
+                            "{file}: takes from '{taken}', which {list} lists above '{module}'"
+                        ));
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The modules that a root lists, in order.
+fn modules(text: &str) -> Vec<String> {
+    let name = |line: &str| {
+        Some(line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')?.to_owned())
+    };
+    text.lines().filter_map(name).collect()
+}
+
+/// The file of a module, or all files of its directory.
+fn files(dir: &Path, module: &str) -> Vec<PathBuf> {
+    let mut files = vec![dir.join(format!("{module}.rs"))];
+    let mut dirs = vec![dir.join(module)];
+    while let Some(dir) = dirs.pop() {
+        for path in fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.is_dir() { dirs.push(path) } else { files.push(path) }
+        }
+    }
+    files.retain(|file| file.is_file());
+    files
+}
+
+/// The modules that a file takes from, but for its tests.
+fn taken(text: &str, prefix: &str) -> Vec<String> {
+    let code: String = lines(text)
+        .iter()
+        .map(|line| line.code.trim().to_owned())
+        .take_while(|code| code != "#[cfg(test)]")
+        .collect();
+    let is_name = |c: char| c.is_alphanumeric() || c == '_';
+    let prefix = format!("{prefix}::");
+    let mut all = Vec::new();
+    for (at, _) in code.match_indices(&prefix).filter(|(at, _)| !code[..*at].ends_with(is_name)) {
+        let rest = &code[at + prefix.len()..];
+        if let Some(list) = rest.strip_prefix('{') {
+            all.extend(
+                top_level(list).map(|item| item.split(|c| !is_name(c)).next().unwrap_or_default().to_owned()),
+            );
+        } else {
+            all.push(rest.split(|c| !is_name(c)).next().unwrap_or_default().to_owned());
+        }
+    }
+    all
+}
+
+/// The items of a list up to its closing brace, with lists in it as parts of an item.
+fn top_level(list: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0;
+    let mut is_over = false;
+    list.split(move |c| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            _ => {}
+        }
+        depth < 0 || (depth == 0 && c == ',')
+    })
+    .map(str::trim)
+    .take_while(move |item| !core::mem::replace(&mut is_over, item.is_empty()))
+    .filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_file_takes_is_found_in_lists_and_paths() {
+        let text = "use crate::{a, b::{c, d}};\nuse crate::e::f;\n// crate::g\nfn h() { crate::i::j() }\n\
+                    #[cfg(test)]\nuse crate::k;";
+        assert_eq!(taken(text, "crate"), ["a", "b", "e", "i"]);
+    }
+
+    #[test]
+    fn modules_come_in_the_order_of_their_root() {
+        assert_eq!(modules("//! x\nmod b;\n\npub mod a;\nuse c;"), ["b", "a"]);
+    }
+}
