@@ -1,7 +1,7 @@
 //! The suite: a module a property, against the installed program. `cargo xtask install-test` prepares and runs it.
 //!
 //! `properties.rs`, which xtask reads, has the promise of each property. `P1` and the like in the comment of a test is
-//! the row of SECURITY.md that the test answers.
+//! the entry of docs/mistakes.md that the test answers.
 #![forbid(unsafe_code)]
 
 mod support;

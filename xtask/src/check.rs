@@ -9,7 +9,8 @@ const HELP: &str = "\
 Check everything that needs no privilege: formatting, lints (warnings are errors), unit tests, documentation, licences
 and origins of the dependencies (where cargo-deny is installed), headers and size of the release binaries, that debug
 ones start, and the rules of the tree: where unsafe code may stand and what must stand above it, no unfinished work,
-every property has tests, every row of SECURITY.md names tests that exist, only known crates in the trusted binary.
+every property has tests, every entry of docs/mistakes.md names tests that exist, links of the documents lead somewhere,
+the code that they name is there, only known crates in the trusted binary.
 
 Usage: cargo xtask check
 ";

@@ -8,6 +8,7 @@ mod cargo;
 mod check;
 mod completions;
 mod docs;
+mod documents;
 mod elf;
 mod fixtures;
 mod imports;

@@ -1,6 +1,6 @@
 //! Rules of the tree that no other tool checks.
 
-use crate::imports;
+use crate::{documents, imports};
 use crate::properties::PROPERTIES;
 use crate::run::{Context, Result, root};
 use crate::source::{Line, lines};
@@ -40,12 +40,12 @@ pub fn check() -> Result {
     }
     imports::check(&mut faults)?;
     property_rules(&mut faults);
-    security_rules(&mut faults)?;
+    documents::check(&mut faults)?;
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n  ")) }
 }
 
 /// All files of the project that are written by hand.
-fn files() -> Result<Vec<PathBuf>> {
+pub fn files() -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut dirs = vec![root()];
     while let Some(dir) = dirs.pop() {
@@ -118,36 +118,8 @@ fn property_rules(faults: &mut Vec<String>) {
     }
 }
 
-/// Every row of the table of known mistakes names tests, and they exist.
-fn security_rules(faults: &mut Vec<String>) -> Result {
-    let text = fs::read_to_string(root().join("SECURITY.md")).context("SECURITY.md")?;
-    for line in text.lines().filter(|line| line.starts_with('|')) {
-        let id = line.trim_matches('|').split('|').next().unwrap_or_default();
-        let id = id.split_whitespace().next().unwrap_or_default().trim_end_matches(',');
-        if !is_row_id(id) {
-            continue;
-        }
-        let last = line.trim_end().trim_end_matches('|').rsplit('|').next().unwrap_or_default();
-        let names: Vec<&str> =
-            last.split('`').skip(1).step_by(2).filter(|name| name.contains("::")).collect();
-        if names.is_empty() {
-            faults.push(format!("SECURITY.md: row {id} names no test"));
-        }
-        for name in names.into_iter().filter(|name| !test_exists(name)) {
-            faults.push(format!("SECURITY.md: row {id} names '{name}', and there is no such test"));
-        }
-    }
-    Ok(())
-}
-
-/// P1, M10, …
-fn is_row_id(id: &str) -> bool {
-    let digits = id.strip_prefix(|c: char| c.is_ascii_uppercase()).unwrap_or_default();
-    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
-}
-
 /// `module::test` is in tests/suite/module.rs, or in the unit tests of src/module.rs or xtask/src/module.rs.
-fn test_exists(name: &str) -> bool {
+pub fn test_exists(name: &str) -> bool {
     let parts: Vec<&str> = name.split("::").collect();
     let (module, test) = (parts[0], parts[parts.len() - 1]);
     let holds = |dir: &str| {
@@ -195,11 +167,5 @@ mod tests {
     fn tests_are_found() {
         let text = "#[rstest]\n#[case(1)]\nfn one(#[case] n: u8) {}\nfn helper() {}\n#[test]\nfn two() {}";
         assert_eq!(tests_in(text), ["one", "two"]);
-    }
-
-    #[test]
-    fn row_ids_are_a_letter_and_a_number() {
-        assert!(is_row_id("P1") && is_row_id("M10"));
-        assert!(!is_row_id("id") && !is_row_id("P") && !is_row_id("-"));
     }
 }

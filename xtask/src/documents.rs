@@ -1,0 +1,219 @@
+//! Rules of the documents: what they name is there.
+
+use crate::rules::{files, test_exists};
+use crate::run::{Context, Result, root};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+/// The classes of mistakes that programs like this one have made.
+const MISTAKES: &str = "docs/mistakes.md";
+/// Tells of what was, so that what it names need not be there any more.
+const HISTORY: &str = "docs/history.md";
+/// Where code is that a document can name.
+const CODE: [&str; 3] = ["src/", "tests/", "xtask/"];
+/// What defines a name in code.
+const DEFINES: [&str; 8] = ["fn ", "struct ", "enum ", "const ", "static ", "trait ", "type ", "mod "];
+
+/// Paths of the language's own libraries.
+const LIBRARIES: [&str; 3] = ["core::", "alloc::", "std::"];
+
+/// Finds links that lead nowhere, names of code that is not there, and classes of mistakes without a test.
+pub fn check(faults: &mut Vec<String>) -> Result {
+    let mut documents = BTreeMap::new();
+    let mut code = BTreeMap::new();
+    for file in files()? {
+        let name = file.strip_prefix(root()).unwrap_or(&file).to_owned();
+        let is_code = CODE.iter().any(|dir| name.starts_with(dir)) && name.extension() == Some("rs".as_ref());
+        if name.extension() == Some("md".as_ref()) {
+            documents.insert(name, fs::read_to_string(&file).context(file.display())?);
+        } else if is_code {
+            code.insert(name, fs::read_to_string(&file).context(file.display())?);
+        }
+    }
+    for (name, text) in &documents {
+        for link in links(text) {
+            if let Some(fault) = broken(name, &link, &documents) {
+                faults.push(format!("{}: link '{link}': {fault}", name.display()));
+            }
+        }
+        for path in code_names(text).filter(|_| name != Path::new(HISTORY)) {
+            if !code.iter().any(|(file, text)| defines(file, text, path)) {
+                faults.push(format!("{}: names '{path}', which no code defines", name.display()));
+            }
+        }
+    }
+    let mistakes = documents.get(Path::new(MISTAKES)).ok_or(format!("{MISTAKES} is not there"))?;
+    mistake_rules(mistakes, faults);
+    Ok(())
+}
+
+/// Every class of known mistakes names tests, and they exist.
+fn mistake_rules(text: &str, faults: &mut Vec<String>) {
+    let sections = sections(text);
+    if sections.is_empty() {
+        faults.push(format!("{MISTAKES}: no class of mistakes is found"));
+    }
+    for (id, section) in sections {
+        let names = section.lines().filter_map(|line| line.strip_prefix("- `")?.strip_suffix('`'));
+        let names: Vec<&str> = names.collect();
+        if names.is_empty() {
+            faults.push(format!("{MISTAKES}: {id} names no test"));
+        }
+        for name in names.into_iter().filter(|name| !test_exists(name)) {
+            faults.push(format!("{MISTAKES}: {id} names '{name}', and there is no such test"));
+        }
+    }
+}
+
+/// The sections that begin with an id: `### P1: …`.
+fn sections(text: &str) -> Vec<(&str, &str)> {
+    let parts = text.split("\n### ").skip(1);
+    parts.filter_map(|part| part.split_once(':')).filter(|(id, _)| is_row_id(id)).collect()
+}
+
+/// P1, M10, …
+fn is_row_id(id: &str) -> bool {
+    let digits = id.strip_prefix(|c: char| c.is_ascii_uppercase()).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The lines of a document that are prose: not those of a block of code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut is_block = false;
+    text.lines().filter(move |line| {
+        let fence = line.trim_start().starts_with("```");
+        is_block ^= fence;
+        !is_block && !fence && !line.starts_with("    ")
+    })
+}
+
+/// The targets of links and pictures: `[text](target)`.
+fn links(text: &str) -> Vec<String> {
+    let without_code = |line: &str| line.split('`').step_by(2).collect::<Vec<_>>().join("``");
+    // A link can go on in the next line.
+    let text = prose(text).map(without_code).collect::<Vec<_>>().join("\n");
+    let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
+    targets.map(|(target, _)| target.to_owned()).collect()
+}
+
+/// Why a link of a document leads nowhere. What is on the net is not asked for.
+fn broken(from: &Path, link: &str, documents: &BTreeMap<PathBuf, String>) -> Option<&'static str> {
+    if link.contains("://") {
+        return None;
+    }
+    let (path, heading) = link.split_once('#').map_or((link, None), |(path, heading)| (path, Some(heading)));
+    let target = if path.is_empty() { Some(from.to_owned()) } else { beside(from, path) };
+    let Some(target) = target else { return Some("it leads out of the project") };
+    if !root().join(&target).exists() {
+        return Some("there is no such file");
+    }
+    let heading = heading?;
+    let Some(text) = documents.get(&target) else { return Some("only documents have headings") };
+    (!anchors(text).contains(heading)).then_some("there is no such heading")
+}
+
+/// The file that a relative path of a document names.
+fn beside(document: &Path, path: &str) -> Option<PathBuf> {
+    let mut file = document.parent()?.to_owned();
+    for part in Path::new(path).components() {
+        match part {
+            Component::ParentDir if !file.pop() => return None,
+            Component::Normal(name) => file.push(name),
+            _ => {}
+        }
+    }
+    Some(file)
+}
+
+/// What headings are linked by: small letters, digits and dashes, and a number where two are the same.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut anchors = BTreeSet::new();
+    let headings =
+        prose(text).filter_map(|line| line.trim_start_matches('#').strip_prefix(' ').zip(Some(line)));
+    for (heading, _) in headings.filter(|(_, line)| line.starts_with('#')) {
+        let kept = heading.trim().chars().filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+        let anchor = kept.collect::<String>().to_lowercase().replace(' ', "-");
+        let numbered = (1..).map(|number| format!("{anchor}-{number}"));
+        let free = std::iter::once(anchor.clone()).chain(numbered).find(|name| !anchors.contains(name));
+        anchors.extend(free);
+    }
+    anchors
+}
+
+/// The names of code in a document: `module::function` or `Type::function`.
+fn code_names(text: &str) -> impl Iterator<Item = &str> {
+    let words = prose(text).flat_map(|line| line.split('`').skip(1).step_by(2));
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let is_ours = |word: &str| !LIBRARIES.iter().any(|library| word.starts_with(library));
+    words.filter(move |word| word.contains("::") && word.chars().all(is_name) && is_ours(word))
+}
+
+/// Whether a file defines what a path names: `module::name` in a file or directory of that name, `Type::name` anywhere.
+fn defines(file: &Path, text: &str, path: &str) -> bool {
+    let parts: Vec<&str> = path.split("::").collect();
+    let (module, name) = (parts[0], parts[parts.len() - 1]);
+    let is_there = module.starts_with(char::is_uppercase)
+        || file.with_extension("").components().any(|part| part.as_os_str() == module);
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut found = DEFINES.iter().flat_map(|word| text.split(word).skip(1));
+    is_there && found.any(|rest| rest.strip_prefix(name).is_some_and(|rest| !rest.starts_with(is_name)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_are_found_in_prose_alone() {
+        let text =
+            "[a](b.md) and ![c](d/e.svg#f)\n```\n[no](x)\n```\n    [no](y)\n`[no](z)` [over\nlines](g)";
+        assert_eq!(links(text), ["b.md", "d/e.svg#f", "g"]);
+    }
+
+    #[test]
+    fn a_link_leads_to_a_file_and_a_heading() {
+        let documents = BTreeMap::from([
+            ("README.md".into(), "# One: the `first`!\n## Two\n## Two\n#no\n```\n# code\n```".into()),
+            ("docs/history.md".into(), String::new()),
+        ]);
+        let leads = |from: &str, link: &str| broken(Path::new(from), link, &documents).is_none();
+        for link in ["docs/history.md", "#one-the-first", "README.md#two-1", "https://x/y", "src/lib.rs"] {
+            assert!(leads("README.md", link), "{link}");
+        }
+        for link in ["docs/no.md", "#three", "#two-2", "#code", "#no", "../README.md", "src/lib.rs#x"] {
+            assert!(!leads("README.md", link), "{link}");
+        }
+        assert!(leads("docs/history.md", "../README.md#two") && !leads("docs/history.md", "README.md"));
+    }
+
+    #[test]
+    fn code_is_found_by_module_and_name() {
+        let names: Vec<_> =
+            code_names("`a::b` `A::b()` `no` c::d `core::fmt` `x::y::z`\n```\n`e::f`\n```").collect();
+        assert_eq!(names, ["a::b", "x::y::z"]);
+        let is_defined =
+            |path| defines(Path::new("src/sys/mount.rs"), "pub fn find<T>() {}\nenum Kind {}", path);
+        assert!(is_defined("mount::find") && is_defined("sys::mount::find") && is_defined("Kind::find"));
+        assert!(!is_defined("mount::fin") && !is_defined("mount::finds") && !is_defined("files::find"));
+    }
+
+    #[test]
+    fn a_class_of_mistakes_names_tests_that_exist() {
+        let faults = |text: &str| {
+            let mut faults = Vec::new();
+            mistake_rules(text, &mut faults);
+            faults.len()
+        };
+        let test = "- `documents::a_class_of_mistakes_names_tests_that_exist`\n";
+        assert_eq!(faults(&format!("\n### P1: one\n{test}\n## Group\n\n### P2: two\n{test}")), 0);
+        assert_eq!(faults(&format!("\n### P1: one\n{test}- `documents::no_such_test`\n### P2: two\n")), 2);
+        assert_eq!(faults("nothing"), 1);
+    }
+
+    #[test]
+    fn row_ids_are_a_letter_and_a_number() {
+        assert!(is_row_id("P1") && is_row_id("M10"));
+        assert!(!is_row_id("id") && !is_row_id("P") && !is_row_id("-"));
+    }
+}
