@@ -21,6 +21,8 @@ const UNFINISHED: [&str; 5] = [
     concat!("unimplemented", "!("),
     concat!("dbg", "!("),
 ];
+/// A path that is built in, and leads to the original where a checkout is copied with what was built in it.
+const BUILT_IN_PATH: &str = concat!("env!(\"CARGO_", "MANIFEST_DIR\")");
 const WIDEST: usize = 120;
 /// A table, an entry a line as far as it goes.
 const TABLE: &str = "src/options.rs";
@@ -69,6 +71,9 @@ fn text_rules(name: &str, text: &str, faults: &mut Vec<String>) {
         let at = format!("{name}:{}", number + 1);
         for word in UNFINISHED.iter().filter(|word| line.contains(*word)) {
             faults.push(format!("{at}: unfinished work ({word})"));
+        }
+        if line.contains(BUILT_IN_PATH) {
+            faults.push(format!("{at}: a path of the build; cargo says it at the start, too"));
         }
         // A table of Markdown cannot be broken.
         if narrow && name != TABLE && !line.starts_with('|') && line.chars().count() > WIDEST {
@@ -161,6 +166,14 @@ mod tests {
         assert_eq!(faults("src/sys.rs", "// SAFETY: because.\na();\nunsafe { y() };"), 1);
         assert_eq!(faults("src/plan.rs", "// SAFETY: because.\nunsafe { y() };"), 1);
         assert_eq!(faults("src/lib.rs", "mod plan;"), 1);
+    }
+
+    #[test]
+    fn a_copy_of_a_checkout_is_not_led_back_to_the_original() {
+        let mut faults = Vec::new();
+        text_rules("xtask/src/run.rs", &format!("Path::new({BUILT_IN_PATH})"), &mut faults);
+        text_rules("xtask/src/run.rs", "std::env::var_os(PACKAGE)", &mut faults);
+        assert_eq!(faults.len(), 1);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Running other programs, and errors that say what was tried.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,9 +18,14 @@ impl<T, E: Display> Context<T> for std::result::Result<T, E> {
     }
 }
 
-/// The top directory of the project.
+/// Where cargo says that the package is which it runs.
+const PACKAGE: &str = "CARGO_MANIFEST_DIR";
+
+/// The top directory of the project. Cargo says where that is at every start; where it was when this program was built
+/// is another directory, where a checkout was copied with what had been built in it.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ has a parent").to_owned()
+    let package = std::env::var_os(PACKAGE).expect("started by `cargo xtask`");
+    Path::new(&package).parent().expect("xtask/ has a parent").to_owned()
 }
 
 pub fn help(text: &str) -> Result {
@@ -80,7 +86,10 @@ pub fn can_become_root() -> Result {
 /// This very program, started again as root: for the few steps that take privilege, and for nothing else.
 pub fn again_as_root() -> Result<Command> {
     let exe = std::env::current_exe().context("find the running program")?;
+    let mut package = OsString::from(PACKAGE);
+    package.push("=");
+    package.push(root().join("xtask"));
     let mut command = Command::new("sudo");
-    command.arg("--").arg(exe);
+    command.args(["--", "env"]).arg(package).arg(exe);
     Ok(command)
 }
