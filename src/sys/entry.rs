@@ -1,0 +1,236 @@
+//! The start: relocation, and what the kernel passed.
+
+use super::{arch, call, nr};
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::ptr;
+
+/// What the kernel passed: arguments and environment, for the life of the process.
+#[derive(Clone, Copy)]
+pub struct Start {
+    argc: usize,
+    argv: *const *const u8,
+    envp: *const *const u8,
+}
+
+/// Relocates the program, makes the relocated data read-only and finds the arguments.
+///
+/// # Safety
+/// To be called once, before anything else, with the stack as the kernel left it and the
+/// addresses of this program's own dynamic section and ELF header.
+pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u8) -> Start {
+    // SAFETY: the pointers are as promised above. Until `relocate` is done, nothing here
+    // reads data that holds an address.
+    unsafe {
+        relocate(dynamic, header as usize);
+        protect_relocated(header);
+        #[cfg(not(test))]
+        super::memory::begin();
+        let argc = *stack;
+        let argv = stack.add(1).cast::<*const u8>();
+        Start { argc, argv, envp: argv.add(argc + 1) }
+    }
+}
+
+/// Adds the load address to each place that the linker listed. A static position-independent
+/// program has only relative relocations, and `-z pack-relative-relocs` puts them in a
+/// `DT_RELR` table, see [`unpack`]. Other tables end the process at once.
+///
+/// # Safety
+/// As `start`.
+unsafe fn relocate(mut dynamic: *const usize, base: usize) {
+    const DT_NULL: usize = 0;
+    const DT_RELASZ: usize = 8;
+    const DT_RELRSZ: usize = 35;
+    const DT_RELR: usize = 36;
+    let mut table = 0;
+    let mut bytes = 0;
+    // SAFETY: the linker's dynamic section ends with DT_NULL, and its table holds `bytes`
+    // bytes, which name words of this program's own writable data. Nothing has used these
+    // words yet. They are read and written as volatile, by addresses of which the compiler
+    // knows nothing: so it cannot take them for the constants that they were in its eyes.
+    unsafe {
+        while dynamic.read_volatile() != DT_NULL {
+            let value = dynamic.add(1).read_volatile();
+            match dynamic.read_volatile() {
+                DT_RELR => table = base.wrapping_add(value),
+                DT_RELRSZ => bytes = value,
+                DT_RELASZ if value != 0 => arch::trap(),
+                _ => {}
+            }
+            dynamic = dynamic.add(2);
+        }
+        unpack(
+            bytes / size_of::<usize>(),
+            |i| ptr::with_exposed_provenance::<usize>(table).add(i).read_volatile(),
+            |place| {
+                let place = ptr::with_exposed_provenance_mut::<usize>(base.wrapping_add(place));
+                place.write_volatile(place.read_volatile().wrapping_add(base));
+            },
+        );
+    }
+}
+
+/// Gives each place of a packed table (`DT_RELR`): an even word is the next place; an odd one is a
+/// bitmap of the 63 words after the last.
+#[inline(always)]
+fn unpack(words: usize, word: impl Fn(usize) -> usize, mut each: impl FnMut(usize)) {
+    const WORD: usize = size_of::<usize>();
+    let mut next = 0usize;
+    let mut i = 0;
+    while i < words {
+        let entry = word(i);
+        if entry & 1 == 0 {
+            each(entry);
+            next = entry.wrapping_add(WORD);
+        } else {
+            let (mut bits, mut place) = (entry >> 1, next);
+            while bits != 0 {
+                if bits & 1 == 1 {
+                    each(place);
+                }
+                bits >>= 1;
+                place = place.wrapping_add(WORD);
+            }
+            next = next.wrapping_add(63 * WORD);
+        }
+        i = i.wrapping_add(1);
+    }
+}
+
+/// Takes the right to write from the segment that the linker marked `PT_GNU_RELRO`.
+///
+/// # Safety
+/// As `start`.
+#[allow(clippy::cast_ptr_alignment)] // the ELF header and its table are aligned as their fields are
+unsafe fn protect_relocated(header: *const u8) {
+    const PT_GNU_RELRO: u32 = 0x6474_e552;
+    const PROT_READ: usize = 1;
+    // SAFETY: Elf64_Ehdr holds e_phoff at 32, e_phentsize at 54, e_phnum at 56; Elf64_Phdr
+    // p_type at 0, p_vaddr at 16, p_memsz at 40. The header and its table are mapped, since
+    // they lie in the first loaded segment. mprotect on our own finished data breaks no
+    // reference; on failure the data stays writable, which changes nothing that follows.
+    unsafe {
+        let table = header.add(*header.add(32).cast::<usize>());
+        let size = usize::from(*header.add(54).cast::<u16>());
+        for i in 0..usize::from(*header.add(56).cast::<u16>()) {
+            let entry = table.add(i * size);
+            if *entry.cast::<u32>() == PT_GNU_RELRO {
+                let start = header as usize + *entry.add(16).cast::<usize>();
+                let end = (start + *entry.add(40).cast::<usize>()) & !(arch::PAGE - 1);
+                let from = start & !(arch::PAGE - 1);
+                let _ = call(nr::MPROTECT, [from, end - from, PROT_READ, 0, 0, 0]);
+            }
+        }
+    }
+}
+
+impl Start {
+    /// The arguments, with the program's own name first.
+    pub fn args(&self) -> Vec<&'static CStr> {
+        // SAFETY: the kernel put argc pointers to NUL-terminated strings there, for good.
+        (0..self.argc).map(|i| unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }).collect()
+    }
+
+    /// How many bytes of the stack are in use, arguments and environment included, from an address
+    /// on it.
+    pub fn stack_in_use(&self, here: usize) -> usize {
+        // The kernel puts the texts in this order, one after the other: the last one ends it.
+        let mut last = None;
+        // SAFETY: argc pointers to strings, and a list of them that a null pointer closes.
+        unsafe {
+            if self.argc > 0 {
+                last = Some(*self.argv.add(self.argc - 1));
+            }
+            let mut next = self.envp;
+            while !(*next).is_null() {
+                last = Some(*next);
+                next = next.add(1);
+            }
+            let end = last.map_or(here, |text| text as usize + CStr::from_ptr(text.cast()).count_bytes());
+            end.saturating_sub(here)
+        }
+    }
+
+    /// By which path the program was started, as the caller gave it to the kernel. `AT_EXECFN`, getauxval(3)
+    pub fn file_name(&self) -> Option<&'static CStr> {
+        const AT_NULL: usize = 0;
+        const AT_EXECFN: usize = 31;
+        // SAFETY: the environment is a list of pointers that a null pointer closes; pairs of words follow, up to
+        // `AT_NULL`. The word of this pair points to a string, for good.
+        unsafe {
+            let mut next = self.envp;
+            while !(*next).is_null() {
+                next = next.add(1);
+            }
+            let mut pair = next.add(1).cast::<usize>();
+            while *pair != AT_NULL {
+                if *pair == AT_EXECFN {
+                    return Some(CStr::from_ptr((*pair.add(1).cast::<*const u8>()).cast()));
+                }
+                pair = pair.add(2);
+            }
+        }
+        None
+    }
+
+    /// The environment, `NAME=VALUE` each, as the kernel passed it.
+    pub fn environment(&self) -> Vec<&'static CStr> {
+        let mut all = Vec::new();
+        // SAFETY: a list of pointers to NUL-terminated strings, closed by a null pointer.
+        unsafe {
+            let mut next = self.envp;
+            while !(*next).is_null() {
+                all.push(CStr::from_ptr((*next).cast()));
+                next = next.add(1);
+            }
+        }
+        all
+    }
+}
+
+/// Where the prefix is that the program is installed below: `cargo xtask install` writes it into the file that it
+/// installs, up to a NUL. With a name it is relocated, and so lies in a page of the file that has room.
+#[repr(C)]
+struct Prefix {
+    mark: [u8; 32],
+    room: [u8; 128],
+    _name: &'static str,
+}
+
+static PREFIX: Prefix = Prefix { mark: *b"selfdock's prefix of installing:", room: [0; 128], _name: "/" };
+
+/// The directory that this program was installed below; empty if it was not installed.
+pub fn prefix() -> &'static [u8] {
+    let mut prefix = Vec::with_capacity(32);
+    for byte in &PREFIX.room {
+        // SAFETY: a byte of the array. It is read as volatile, so that the compiler does not take it for what it was
+        // at its time.
+        match unsafe { ptr::from_ref(byte).read_volatile() } {
+            0 => break,
+            byte => prefix.push(byte),
+        }
+    }
+    prefix.leak()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packed_table_names_each_place_once() {
+        let places = |table: &[usize]| {
+            let mut places = Vec::new();
+            unpack(table.len(), |i| table[i], |place| places.push(place));
+            places
+        };
+        assert_eq!(places(&[]), []);
+        assert_eq!(places(&[0x100, 0x200]), [0x100, 0x200]);
+        // The first and the third word after the place, and the last that a bitmap can name.
+        assert_eq!(places(&[0x100, 1 | 0b101 << 1, 0x400]), [0x100, 0x108, 0x118, 0x400]);
+        assert_eq!(places(&[0x100, 1 | 1 << 63]), [0x100, 0x100 + 63 * 8]);
+        // A second bitmap goes on where the first could have ended.
+        assert_eq!(places(&[0x100, 1, 1 | 1 << 1]), [0x100, 0x100 + 64 * 8]);
+    }
+}

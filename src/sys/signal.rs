@@ -1,0 +1,153 @@
+//! Signals: those that selfdock knows by name, masks, waiting, sending. signal(7)
+
+use super::time::Moment;
+use super::{NONE, call, int, nr};
+use core::ptr;
+use rustix::io::Result;
+use rustix::process::Pid;
+
+/// `SIGHUP`
+pub const HUP: i32 = 1;
+/// `SIGINT`
+pub const INT: i32 = 2;
+/// `SIGQUIT`
+pub const QUIT: i32 = 3;
+/// `SIGKILL`
+pub const KILL: i32 = 9;
+/// `SIGSEGV`
+pub const SEGV: i32 = 11;
+/// `SIGPIPE`
+pub const PIPE: i32 = 13;
+/// `SIGTERM`
+pub const TERM: i32 = 15;
+/// `SIGXCPU`
+pub const XCPU: i32 = 24;
+/// `SIGXFSZ`
+pub const XFSZ: i32 = 25;
+/// `SIGCHLD`
+pub const CHLD: i32 = 17;
+/// `SIGCONT`
+pub const CONT: i32 = 18;
+/// `SIGSTOP`
+pub const STOP: i32 = 19;
+/// `SIGTSTP`
+pub const TSTP: i32 = 20;
+/// `SIGTTOU`
+pub const TTOU: i32 = 22;
+/// `SIGURG`
+pub const URG: i32 = 23;
+/// `SIGWINCH`
+pub const WINCH: i32 = 28;
+/// `SIGRTMAX`, the last to be taken.
+pub const LAST: i32 = 64;
+
+/// A set of signals: bit N-1 is signal N. The kernel's `sigset_t`.
+pub type SignalSet = u64;
+
+/// Every signal there is.
+pub const ALL_SIGNALS: SignalSet = !0;
+
+/// The set of this signal alone.
+pub const fn set_of(signal: i32) -> SignalSet {
+    1 << (signal - 1)
+}
+
+/// Sets the mask of blocked signals. sigprocmask(2).
+pub fn block_only(set: SignalSet) -> Result<()> {
+    exchange_mask(set).map(drop)
+}
+
+/// The same, and gives the mask before.
+pub fn exchange_mask(set: SignalSet) -> Result<SignalSet> {
+    const SIG_SETMASK: usize = 2;
+    let mut before: SignalSet = 0;
+    let (new, old) = (ptr::from_ref(&set) as usize, ptr::from_mut(&mut before) as usize);
+    // SAFETY: reads eight bytes of this frame, and writes eight others.
+    unsafe { call(nr::RT_SIGPROCMASK, [SIG_SETMASK, new, old, 8, 0, 0]) }?;
+    Ok(before)
+}
+
+/// What a signal does. There are no handlers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Disposition {
+    /// `SIG_DFL`
+    Default = 0,
+    /// `SIG_IGN`
+    Ignored = 1,
+}
+
+/// Gives a signal this disposition. sigaction(2).
+pub fn dispose(signal: i32, disposition: Disposition) -> Result<()> {
+    // struct sigaction of the kernel: handler, flags, restorer, mask.
+    let action = [disposition as usize, 0, 0, 0];
+    // SAFETY: reads the 32 bytes of this frame; neither disposition is code.
+    unsafe { call(nr::RT_SIGACTION, [int(signal), action.as_ptr() as usize, NONE, 8, 0, 0]) }.map(drop)
+}
+
+/// A signal that was taken from the queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    /// Its number.
+    pub signal: i32,
+    /// `si_code`: positive from the kernel, 0 by kill(2), [`QUEUED`] by [`queue`]. sigaction(2)
+    pub code: i32,
+}
+
+/// `SI_QUEUE`
+pub const QUEUED: i32 = -1;
+
+/// Waits for one of the signals of `set`, which must be blocked. `rt_sigtimedwait(2)`.
+pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
+    // siginfo_t is 128 bytes: si_signo, si_errno, si_code.
+    let mut info = [0i32; 32];
+    let limit = timeout.as_ref().map_or(NONE, |t| ptr::from_ref(t) as usize);
+    // SAFETY: reads eight bytes of the set and the timespec, and writes at most 128 bytes to
+    // `info`; all are of this frame.
+    unsafe {
+        call(nr::RT_SIGTIMEDWAIT, [ptr::from_ref(&set) as usize, info.as_mut_ptr() as usize, limit, 8, 0, 0])
+    }?;
+    Ok(Taken { signal: info[0], code: info[2] })
+}
+
+/// The signals that wait to be taken by this process. sigpending(2)
+pub fn pending() -> Result<SignalSet> {
+    let mut set: SignalSet = 0;
+    // SAFETY: writes eight bytes of this frame.
+    unsafe { call(nr::RT_SIGPENDING, [ptr::from_mut(&mut set) as usize, 8, 0, 0, 0, 0]) }?;
+    Ok(set)
+}
+
+/// Sends a signal that can be told from one of kill(2). `rt_sigqueueinfo(2)`
+pub fn queue(pid: Pid, signal: i32) -> Result<()> {
+    // siginfo_t: si_signo, si_errno, si_code; what follows says nothing.
+    let mut info = [0i32; 32];
+    info[0] = signal;
+    info[2] = QUEUED;
+    let pid = int(pid.as_raw_nonzero().get());
+    // SAFETY: reads the 128 bytes of this frame.
+    unsafe { call(nr::RT_SIGQUEUEINFO, [pid, int(signal), info.as_ptr() as usize, 0, 0, 0]) }.map(drop)
+}
+
+/// Sends any signal, real-time ones too. kill(2).
+pub fn kill(pid: Pid, signal: i32) -> Result<()> {
+    // SAFETY: two numbers. What the signal does to us is what it would do from anyone.
+    unsafe { call(nr::KILL, [int(pid.as_raw_nonzero().get()), int(signal), 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Sends SIGKILL to every process in this PID namespace but its first and this one; an error where
+/// there is none. kill(2), with -1. None that is just being made is left out: a fork looks for
+/// signals under the lock that is held meanwhile (`copy_process()`).
+pub fn kill_all_others() -> Result<()> {
+    // SAFETY: two numbers.
+    unsafe { call(nr::KILL, [usize::MAX, int(KILL), 0, 0, 0, 0]) }.map(drop)
+}
+
+/// Waits until no signal is on its way to a process group: each member has it, or none.
+/// `kill_something_info()` sends with `tasklist_lock` held, and setpgid(2) takes it for writing,
+/// here for a process that there is not.
+pub fn let_groups_be_served() {
+    const NOBODY: i32 = i32::MAX;
+    // SAFETY: two numbers. No PID is as large, so nothing is changed.
+    let _ = unsafe { call(nr::SETPGID, [int(NOBODY), 1, 0, 0, 0, 0]) };
+}

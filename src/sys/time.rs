@@ -1,0 +1,49 @@
+//! Time.
+
+use super::{call, nr};
+use core::ptr;
+use rustix::io::Result;
+
+/// A point in time, or a span of it. The kernel's `timespec`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moment {
+    /// Whole seconds.
+    pub seconds: i64,
+    /// 0 to 999 999 999.
+    pub nanoseconds: i64,
+}
+
+impl Moment {
+    const SECOND: i64 = 1_000_000_000;
+
+    /// The sum; far enough in the future all are the same.
+    #[must_use]
+    pub fn plus(self, other: Moment) -> Moment {
+        let sum = self.nanoseconds + other.nanoseconds;
+        let carry = i64::from(sum >= Self::SECOND);
+        let seconds = self.seconds.saturating_add(other.seconds).saturating_add(carry);
+        Moment { seconds, nanoseconds: sum - carry * Self::SECOND }
+    }
+
+    /// The difference, 0 at the least.
+    #[must_use]
+    pub fn minus(self, other: Moment) -> Moment {
+        let difference = self.nanoseconds - other.nanoseconds;
+        let borrow = i64::from(difference < 0);
+        let seconds = self.seconds.saturating_sub(other.seconds).saturating_sub(borrow);
+        if seconds < 0 {
+            return Moment::default();
+        }
+        Moment { seconds, nanoseconds: difference + borrow * Self::SECOND }
+    }
+}
+
+/// Time since the machine started. `clock_gettime(2)`, `CLOCK_MONOTONIC`.
+pub fn now() -> Result<Moment> {
+    const CLOCK_MONOTONIC: usize = 1;
+    let mut now = Moment::default();
+    // SAFETY: writes a timespec of this frame.
+    unsafe { call(nr::CLOCK_GETTIME, [CLOCK_MONOTONIC, ptr::from_mut(&mut now) as usize, 0, 0, 0, 0]) }?;
+    Ok(now)
+}
