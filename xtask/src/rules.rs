@@ -1,9 +1,9 @@
 //! Rules of the tree that no other tool checks.
 
-use crate::{documents, imports};
 use crate::properties::PROPERTIES;
 use crate::run::{Context, Result, root};
 use crate::source::{Line, lines};
+use crate::{documents, imports};
 use std::fs;
 use std::path::{Path, PathBuf};
 
