@@ -5,12 +5,12 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Kind, identity, make_entry};
 use crate::host::{DEVICES, LINKS};
 use crate::installation::Installation;
-use crate::mount::{self, DEVICE, Detached, find};
-use crate::plan::Tmpfs;
+use crate::mount::{DEVICE, Detached, find};
 use crate::stage::Stage;
 use crate::sys;
 use crate::text::{Bytes, join};
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 
@@ -37,13 +37,9 @@ pub enum Dev {
     Assembled(Vec<Device>),
 }
 
-/// Puts a `/dev` together at `target`, from a directory in the tmpfs of the instance.
-fn assemble(
-    stage: &mut Stage<'_>,
-    privileged: &Privileged,
-    target: &OwnedFd,
-    devices: Vec<Device>,
-) -> Result<OwnedFd> {
+/// Puts a `/dev` together, from a directory in the tmpfs of the instance.
+fn assemble(stage: &mut Stage<'_>, privileged: &Privileged, devices: Vec<Device>) -> Result<OwnedFd> {
+    let target = stage.own_mount_point("/dev")?;
     let failed = "make '/dev'";
     let dir = stage.make_piece(DEV, Kind::Directory)?;
     let fill = || {
@@ -64,32 +60,38 @@ fn assemble(
     Ok(dev)
 }
 
-/// Mounts it. `more` are the devices that the caller asks for.
-pub fn mount(
-    stage: &mut Stage<'_>,
-    privileged: &Privileged,
-    dev: Dev,
-    more: Vec<Device>,
-    shm: &Tmpfs,
-) -> Result<()> {
+/// Where its own file systems go: in a directory of the image that is not its own they are mounted from within.
+#[derive(Clone, Copy)]
+pub struct Places {
+    /// Terminals.
+    pub pts: &'static CStr,
+    /// Shared memory.
+    pub shm: &'static CStr,
+}
+
+impl Places {
+    /// In the prepared root directory.
+    pub const IN_ROOT: Self = Places { pts: c"/dev/pts", shm: c"/dev/shm" };
+}
+
+/// Mounts it. What is not in its place already is this process's directory then.
+pub fn mount(stage: &mut Stage<'_>, privileged: &Privileged, dev: Dev) -> Result<Places> {
     let attach = |stage: &mut Stage<'_>, tree: Detached| {
         let target = stage.own_mount_point("/dev")?;
         tree.attach(privileged, &target).or_fail("mount on '/dev'")
     };
-    let (dev, pts, own_shm) = match dev {
-        Dev::InRoot => (None, c"/dev/pts", c"/dev/shm"),
-        Dev::Prepared(tree) => (Some(attach(stage, tree)?), c"pts", c"shm"),
-        Dev::Assembled(devices) => {
-            let target = stage.own_mount_point("/dev")?;
-            (Some(assemble(stage, privileged, &target, devices)?), c"pts", c"shm")
-        }
+    let dev = match dev {
+        Dev::InRoot => return Ok(Places::IN_ROOT),
+        Dev::Prepared(tree) => attach(stage, tree)?,
+        Dev::Assembled(devices) => assemble(stage, privileged, devices)?,
     };
-    if let Some(dev) = &dev {
-        rustix::process::fchdir(dev).or_fail("enter '/dev'")?;
-    }
-    mount::devpts_on(privileged, pts).or_fail("mount on '/dev/pts'")?;
-    mount::tmpfs_on(privileged, own_shm, shm).or_fail("mount on '/dev/shm'")?;
-    for device in more {
+    rustix::process::fchdir(&dev).or_fail("enter '/dev'")?;
+    Ok(Places { pts: c"pts", shm: c"shm" })
+}
+
+/// Shows devices that the caller asks for.
+pub fn show(stage: &mut Stage<'_>, privileged: &Privileged, devices: Vec<Device>) -> Result<()> {
+    for device in devices {
         let path = join(&[b"/dev/", device.path]);
         let failed = on("show the device {}", path);
         let target = stage.mount_point(path, device.kind)?;

@@ -78,8 +78,7 @@ pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
         let _ = writeln!(out, "device\t{0}\t{0}\tro,nosuid,noexec", Quoted(&path));
     }
     out.push_str("devpts\t-\t'/dev/pts'\trw,nosuid,noexec\n");
-    let shm = plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
-    let _ = writeln!(out, "tmpfs\t-\t'/dev/shm'\t{}", options(shm));
+    let _ = writeln!(out, "tmpfs\t-\t'/dev/shm'\t{}", options(&plan.shm));
     out.push_str("proc\t-\t'/proc'\trw,nosuid,nodev,noexec\n");
     if !request.no_nest {
         let flags = if unprivileged { "ro,nosuid,nodev" } else { "ro,nodev" };
@@ -118,15 +117,6 @@ fn namespaces(request: &Request<'_>, unprivileged: bool) -> String {
 }
 
 fn options(tmpfs: &Tmpfs) -> String {
-    let mut text = String::from("rw,nosuid,nodev");
-    if let Some(size) = tmpfs.size {
-        let _ = write!(text, ",size={size}");
-    }
-    if let Some(inodes) = tmpfs.inodes {
-        let _ = write!(text, ",nr_inodes={inodes}");
-    }
-    if let Some(mode) = tmpfs.mode {
-        let _ = write!(text, ",mode={mode:o}");
-    }
-    text
+    let Tmpfs { size, inodes, mode } = tmpfs;
+    alloc::format!("rw,nosuid,nodev,size={size},nr_inodes={inodes},mode={mode:o}")
 }

@@ -6,9 +6,9 @@ use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Identity, Kind, identity};
 use crate::host::DEVICES;
-use crate::mount::{DEVICE, Detached, attributes, find, is_mount};
+use crate::mount::{DEVICE, Detached, MAP, OWN_FILE, find, is_mount};
 use crate::plan::Root;
-use crate::sys::{self, Reach, Tighten};
+use crate::sys::{self, Attributes, Reach, Tighten};
 use crate::text::{Bytes, c_string, join};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, Stat, StatVfsMountFlags};
@@ -188,17 +188,17 @@ pub fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result
     if identity(&fd).or_fail(failed)? != running {
         return Ok(None);
     }
-    Ok(Some((path, Detached::copy(privileged, fd, b"", attributes(false)).or_fail(failed)?)))
+    Ok(Some((path, Detached::copy(privileged, fd, b"", MAP).or_fail(failed)?)))
 }
 
 /// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file is beyond doubt: root's, and
 /// writable to nobody else.
 pub fn own_mount(privileged: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix::io::Result<Detached> {
-    let tree = Detached::copy(privileged, dir, path, Tighten::RDONLY | Tighten::NODEV)?;
+    let tree = Detached::copy(privileged, dir, path, OWN_FILE)?;
     let stat = rustix::fs::fstat(&tree.0)?;
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     if stat.st_uid != 0 || stat.st_mode & 0o022 != 0 || !is_file {
-        sys::tighten(&tree.0, Tighten::set(Tighten::NOSUID), Reach::Tree)?;
+        sys::tighten(&tree.0, Tighten::to(Attributes::NOSUID), Reach::Tree)?;
     }
     Ok(tree)
 }
@@ -238,6 +238,6 @@ pub fn open_second(program: &[u8], privileged: &Privileged) -> Option<(Bytes, De
     if Kind::of(&file).ok()? != Kind::File {
         return None;
     }
-    let tree = Detached::copy(privileged, file, b"", attributes(false)).ok()?;
+    let tree = Detached::copy(privileged, file, b"", MAP).ok()?;
     Some((beside(program), tree))
 }

@@ -10,6 +10,7 @@ use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Kind, each_entry, make_entry, open_entry};
 use crate::mount::{list, show_entry};
+use crate::sys::Attributes;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
@@ -23,7 +24,7 @@ pub struct Layer {
     /// Its root directory, in this mount namespace.
     pub dir: OwnedFd,
     /// What its mounts get on top of their own attributes.
-    pub attributes: u64,
+    pub attributes: Attributes,
 }
 
 /// How deep the directories may be nested that several layers have something in: each level takes

@@ -5,7 +5,7 @@ use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, on};
 use crate::files::{self, Kind, each_entry, make_entry};
 use crate::plan::Tmpfs;
-use crate::sys::{self, Reach, Tighten};
+use crate::sys::{self, Attributes, Reach, Tighten};
 use crate::text::{Bytes, c_string, decimal, join, octal};
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -28,13 +28,18 @@ impl Detached {
     /// A copy of the file or tree at `path` below `dir` (an empty path: `dir` itself), with
     /// all mounts in it, so that nothing they cover shows. They get these attributes on top of
     /// their own, and nothing is mounted into them from outside any more. `open_tree(2)`.
-    pub fn copy(_: &Privileged, dir: impl AsFd, path: &[u8], set: u64) -> rustix::io::Result<Self> {
-        copy_tree(dir.as_fd(), path, Tighten::set(set).and_private(), Reach::Tree).map(Detached)
+    pub fn copy(_: &Privileged, dir: impl AsFd, path: &[u8], set: Attributes) -> rustix::io::Result<Self> {
+        copy_tree(dir.as_fd(), path, Tighten::to(set).and_private(), Reach::Tree).map(Detached)
     }
 
     /// The same without the mounts in it: what lies under them shows.
-    pub fn copy_one(_: &Privileged, dir: impl AsFd, path: &[u8], set: u64) -> rustix::io::Result<Self> {
-        copy_tree(dir.as_fd(), path, Tighten::set(set).and_private(), Reach::One).map(Detached)
+    pub fn copy_one(
+        _: &Privileged,
+        dir: impl AsFd,
+        path: &[u8],
+        set: Attributes,
+    ) -> rustix::io::Result<Self> {
+        copy_tree(dir.as_fd(), path, Tighten::to(set).and_private(), Reach::One).map(Detached)
     }
 
     /// A fresh filesystem of this type. The attributes are those of its mount. fsopen(2).
@@ -80,19 +85,25 @@ impl Detached {
     }
 }
 
-/// What a mount of files gets in any case, and what it keeps if it may be written to.
-pub fn attributes(writable: bool) -> u64 {
-    Tighten::NOSUID | Tighten::NODEV | if writable { 0 } else { Tighten::RDONLY }
+/// What a mount of files gets that may be written to.
+pub const VOLUME: Attributes = Attributes::NOSUID.and(Attributes::NODEV);
+/// What one gets that may not.
+pub const MAP: Attributes = VOLUME.and(Attributes::RDONLY);
+/// The same where nothing is to be executed: names, texts, what covers something.
+pub const INERT: Attributes = MAP.and(Attributes::NOEXEC);
+/// selfdock's own file, the one mount on which a set-uid bit counts.
+pub const OWN_FILE: Attributes = Attributes::RDONLY.and(Attributes::NODEV);
+
+/// Either of the first two.
+pub const fn of_files(writable: bool) -> Attributes {
+    if writable { VOLUME } else { MAP }
 }
 
 /// What the mount of a device gets on top of its own attributes.
-pub const DEVICE: u64 = Tighten::RDONLY | Tighten::NOSUID | Tighten::NOEXEC;
+pub const DEVICE: Attributes = Attributes::RDONLY.and(Attributes::NOSUID).and(Attributes::NOEXEC);
 
 fn values(options: &Tmpfs) -> (Bytes, Bytes, Bytes) {
-    let size = options.size.unwrap_or(64 << 20);
-    let inodes = options.inodes.unwrap_or(16384);
-    let mode = options.mode.unwrap_or(0o755);
-    (decimal(size), decimal(inodes), octal(mode))
+    (decimal(options.size), decimal(options.inodes), octal(options.mode))
 }
 
 /// Mounts a fresh tmpfs on `name` in the current directory, or on that itself: `.`. One call,
@@ -176,7 +187,7 @@ pub fn show_entry(
     into: &OwnedFd,
     from: BorrowedFd<'_>,
     name: &[u8],
-    attributes: u64,
+    attributes: Attributes,
 ) -> rustix::io::Result<()> {
     let found = files::kind(from, name);
     let kind = match found {
@@ -216,10 +227,10 @@ pub fn list(
 }
 
 /// Makes all mounts private and gives them these attributes; gives the root directory.
-pub fn make_private(attributes: u64) -> Result<OwnedFd> {
+pub fn make_private(attributes: Attributes) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
-    sys::tighten(&root, Tighten::set(attributes).and_private(), Reach::Tree)
+    sys::tighten(&root, Tighten::to(attributes).and_private(), Reach::Tree)
         .or_fail("make mounts private")
         .map_err(|e| if e.errno() == Some(Errno::INVAL) { jail() } else { e })?;
     Ok(root)

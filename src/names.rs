@@ -7,10 +7,9 @@
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
 use crate::files::{self, Kind};
-use crate::mount::{Detached, attributes, find};
+use crate::mount::{Detached, INERT, find};
 use crate::plan::{Plan, Root};
 use crate::stage::Stage;
-use crate::sys::Tighten;
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -83,8 +82,7 @@ impl Names {
         let Ok(fd) = find(path, OFlags::empty()) else { return Ok(()) };
         let failed = on("show {} inside", path);
         if Kind::of(&fd).or_fail(failed)? == Kind::File {
-            let attributes = attributes(false) | Tighten::NOEXEC;
-            self.files.push((path, Detached::copy(privileged, &fd, b"", attributes).or_fail(failed)?));
+            self.files.push((path, Detached::copy(privileged, &fd, b"", INERT).or_fail(failed)?));
         }
         Ok(())
     }

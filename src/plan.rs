@@ -18,9 +18,46 @@ pub struct Plan<'a> {
     pub mounts: Vec<Mount<'a>>,
     /// Devices beyond the usual ones: paths below `/dev`.
     pub devices: Vec<Bytes>,
-    /// Options of the tmpfs on `/dev/shm`, if it is to be one of its own.
-    pub shm: Option<Tmpfs>,
+    /// The tmpfs on `/dev/shm`.
+    pub shm: Tmpfs,
 }
+
+/// What is done once an instance has its root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A private `/tmp`.
+    Tmp,
+    /// Files of names.
+    Names,
+    /// The caller's mounts, in the order of the plan.
+    Mounts,
+    /// `/dev` with the usual devices.
+    Dev,
+    /// Terminals of its own.
+    Devpts,
+    /// `/dev/shm`
+    Shm,
+    /// The devices that were asked for.
+    Devices,
+    /// selfdock's own file, and the second program where it does not show by itself.
+    Program,
+    /// A procfs of its own.
+    Proc,
+}
+
+/// The steps, in order: the command takes them and `--explain` tells them. What is the instance's own comes after the
+/// caller's mounts, so that no link in an image or a volume can make one end up over it.
+pub const STEPS: [Step; 9] = [
+    Step::Tmp,
+    Step::Names,
+    Step::Mounts,
+    Step::Dev,
+    Step::Devpts,
+    Step::Shm,
+    Step::Devices,
+    Step::Program,
+    Step::Proc,
+];
 
 /// The root filesystem of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,14 +99,14 @@ pub enum What<'a> {
 }
 
 /// Options of a tmpfs, from the list of those that are harmless. tmpfs(5).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tmpfs {
     /// Bytes.
-    pub size: Option<u64>,
+    pub size: u64,
     /// Number of files and directories.
-    pub inodes: Option<u64>,
+    pub inodes: u64,
     /// Permissions of its root directory.
-    pub mode: Option<u16>,
+    pub mode: u16,
 }
 
 /// Filesystems of their own under `/dev`: an instance has its own, never the host's.
@@ -97,24 +134,27 @@ pub fn make<'a>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Result<Plan<'a>
         several => Root::Layers(several.to_vec()),
     };
     let (writable, own_network) = (request.build, request.own_network);
-    let mut plan = Plan { root, writable, own_network, mounts: Vec::new(), devices: Vec::new(), shm: None };
+    let mut plan =
+        Plan { root, writable, own_network, mounts: Vec::new(), devices: Vec::new(), shm: Tmpfs::DEFAULT };
+    let mut own_shm = false;
     if request.mounts.len() > MOST_MOUNTS {
         return Err(
             Error::refused("plan mounts", "too many").hint("at most 1024; bind a directory that holds them")
         );
     }
     for wish in &request.mounts {
-        add(&mut plan, *wish)?;
+        add(&mut plan, *wish, &mut own_shm)?;
     }
     if request.here {
         let dir =
             cwd.ok_or_else(|| Error::refused("option --here", "the current directory has no path here"))?;
-        add(&mut plan, Wish::Bind { src: dir, dst: dir, writable: true })?;
+        add(&mut plan, Wish::Bind { src: dir, dst: dir, writable: true }, &mut own_shm)?;
     }
     Ok(plan)
 }
 
-fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
+/// `own_shm`: there was a wish for `/dev/shm` before.
+fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) -> Result<()> {
     match wish {
         Wish::Bind { src, dst, writable } => {
             if src.is_empty() {
@@ -129,9 +169,10 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>) -> Result<()> {
         Wish::Tmpfs { options, dst } => {
             let tmpfs = Tmpfs::parse(options)?;
             if components(dst).eq(components(b"/dev/shm")) && dst.starts_with(b"/") {
-                if plan.shm.replace(tmpfs).is_some() {
+                if core::mem::replace(own_shm, true) && plan.shm != tmpfs {
                     return Err(Error::refused("mount on '/dev/shm'", "wanted twice"));
                 }
+                plan.shm = tmpfs;
             } else {
                 insert(&mut plan.mounts, Mount { dst: destination(dst)?, what: What::Tmpfs(tmpfs) })?;
             }
@@ -207,7 +248,7 @@ const TMPFS_OPTIONS: &str = "size=, nr_inodes= and mode= are, or - for none";
 impl Tmpfs {
     /// What `/tmp` and `/dev/shm` are when nothing else is said: enough for temporary files,
     /// too little to hurt the host. A file of a page each fills both limits.
-    pub const DEFAULT: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(16384), mode: Some(0o1777) };
+    pub const DEFAULT: Tmpfs = Tmpfs { size: 64 << 20, inodes: 16384, mode: 0o1777 };
 
     /// Reads `size=1G,nr_inodes=10k,mode=1777`; `-` stands for no options.
     fn parse(options: &[u8]) -> Result<Self> {
@@ -236,9 +277,8 @@ impl Tmpfs {
 }
 
 /// Keeps a value if there is one, and says whether there is.
-fn put<T>(slot: &mut Option<T>, value: Option<T>) -> bool {
-    *slot = value;
-    slot.is_some()
+fn put<T>(slot: &mut T, value: Option<T>) -> bool {
+    value.map(|value| *slot = value).is_some()
 }
 
 /// A positive number with an optional `k`, `M`, `G` or `T`. The kernel counts in a signed 64-bit integer.
@@ -325,16 +365,16 @@ mod tests {
         ] {
             assert!(refusal(&["-t", bad, "/x"]).contains("tmpfs option"), "{bad}");
         }
-        let wanted = Tmpfs { size: Some(1 << 30), inodes: Some(2048), mode: Some(0o1777) };
+        let wanted = Tmpfs { size: 1 << 30, inodes: 2048, mode: 0o1777 };
         assert_eq!(Tmpfs::parse(b"size=1G,nr_inodes=2k,mode=1777").unwrap(), wanted);
     }
 
     #[test]
     fn shm_can_have_a_size() {
         with_plan(&["-t", "size=1G", "/dev/shm"], |plan| {
-            assert_eq!(plan.unwrap().shm.unwrap().size, Some(1 << 30));
+            assert_eq!(plan.unwrap().shm.size, 1 << 30);
         });
-        assert!(refusal(&["-t", "-", "/dev/shm", "-t", "-", "/dev/shm/"]).contains("twice"));
+        assert!(refusal(&["-t", "-", "/dev/shm", "-t", "size=1M", "/dev/shm/"]).contains("twice"));
     }
 
     #[test]

@@ -12,10 +12,10 @@
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, each_entry, open_in};
-use crate::mount::{self, DEVICE, Detached, attributes, find, make_private};
+use crate::mount::{self, DEVICE, Detached, MAP, find, make_private};
 use crate::mountinfo::{self, has};
 use crate::process::kernel_version;
-use crate::sys::{self, Number, Tighten};
+use crate::sys::{self, Attributes, Number};
 use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
@@ -73,7 +73,7 @@ impl Hidden {
             return Ok(Hidden { options: inherited(&options), covers: Vec::new() });
         }
         // What covers is copied, and unbindable mounts only if they are private.
-        make_private(0)?;
+        make_private(Attributes::NONE)?;
         let read = || {
             let list = files::open(proc.as_fd(), b"self/mountinfo", OFlags::RDONLY)?;
             files::read(list.as_fd(), 4096, 1 << 24)
@@ -168,7 +168,7 @@ impl Hidden {
             };
             let tree = match tree {
                 Some(tree) => tree,
-                None => Detached::copy(privileged, &target, b"", Tighten::RDONLY).or_fail(failed)?,
+                None => Detached::copy(privileged, &target, b"", Attributes::RDONLY).or_fail(failed)?,
             };
             tree.attach(privileged, target).or_fail(failed)?;
         }
@@ -182,7 +182,7 @@ fn copy_of_cover(proc: &OwnedFd, privileged: &Privileged, path: &[u8]) -> rustix
     let stat = rustix::fs::fstat(&place)?;
     let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(1, 3);
-    Detached::copy(privileged, place, b"", if is_null { DEVICE } else { attributes(false) })
+    Detached::copy(privileged, place, b"", if is_null { DEVICE } else { MAP })
 }
 
 /// The options of a procfs over which nothing is, if the kernel can tell: from Linux 6.11 on.
@@ -232,7 +232,7 @@ fn make_read_only(proc: &OwnedFd, privileged: &Privileged) -> Result<()> {
         if is_of_a_process(name) || !could_be_written {
             return Ok(());
         }
-        let tree = Detached::copy(privileged, proc, name, Tighten::RDONLY).or_fail(failed)?;
+        let tree = Detached::copy(privileged, proc, name, Attributes::RDONLY).or_fail(failed)?;
         tree.attach_at(privileged, proc, name).or_fail(failed).map(drop)
     })
 }
@@ -252,7 +252,7 @@ fn cover_for_root(proc: &OwnedFd, privileged: &Privileged, name: &[u8], is_direc
             | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         Detached::fresh(privileged, c"tmpfs", &[(c"size", b"4k")], flags)?
     } else {
-        Detached::copy(privileged, CWD, b"/dev/null", Tighten::RDONLY).or_fail(failed)?
+        Detached::copy(privileged, CWD, b"/dev/null", Attributes::RDONLY).or_fail(failed)?
     };
     cover.attach_at(privileged, proc, name).or_fail(failed).map(drop)
 }

@@ -5,18 +5,18 @@ use crate::command::Command;
 use crate::containment::{Containment, Jobs};
 use crate::creds::{Caller, Privileged};
 use crate::descriptors::close_descriptors;
-use crate::dev;
+use crate::dev::{self, Dev, Places};
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files::{Identity, Kind, identity, open_in};
 use crate::host_root::Owner;
 use crate::installation::{OwnFile, Shows, open_program};
 use crate::keeper::Shared;
-use crate::mount::{Detached, attributes};
-use crate::plan::{Mount, Plan, Tmpfs, What, components};
+use crate::mount::{self, Detached, of_files};
+use crate::plan::{Plan, STEPS, Step, Tmpfs, components};
 use crate::procfs::Hidden;
-use crate::sources::{Image, Sources};
+use crate::sources::{Image, Opened, Source, Sources};
 use crate::stage::Stage;
-use crate::sys::{self, new};
+use crate::sys::{self, Attributes, new};
 use crate::text::Bytes;
 use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
@@ -78,21 +78,40 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
         .or_end();
     let umask = rustix::process::umask(Mode::empty());
     // open
-    let program = open_program(job.program.take(), &privileged).or_end();
+    let own = open_program(job.program.take(), &privileged).or_end();
     let has_terminal = job.containment.jobs == Jobs::Shared;
-    let path = program.as_ref().map(|p| p.0);
-    let sources = Sources::open(&job.plan, job.prepared, path, has_terminal, &privileged);
+    let (image, mut sources) =
+        Sources::open(&job.plan, job.prepared, own, has_terminal, &privileged).or_end();
     // build
-    let host = matches!(sources.image, Image::Host(_));
-    let of_root = if host { attributes(job.plan.writable) } else { 0 };
+    let host = matches!(image, Image::Host(_));
+    let of_root = if host { of_files(job.plan.writable) } else { Attributes::NONE };
     let mut stage = Stage::begin(&privileged, job.plan.writable, of_root).or_end();
-    set_root(&mut stage, &privileged, &job, sources.image, program.as_ref().map(|p| p.0)).or_end();
-    sources.names.show(&mut stage, &privileged).or_end();
-    mount_wishes(&mut stage, &privileged, &job.plan.mounts, sources.trees);
-    let shm = job.plan.shm.as_ref().unwrap_or(&Tmpfs::DEFAULT);
-    dev::mount(&mut stage, &privileged, sources.dev, sources.devices, shm).or_end();
-    show_program(&mut stage, &privileged, program, sources.second, job.plan.writable).or_end();
-    let root = mount_proc(stage, &privileged, sources.proc, sources.hidden, &job).or_end();
+    set_root(&mut stage, &privileged, &job, &sources, image).or_end();
+    let mut places = Places::IN_ROOT;
+    for step in STEPS {
+        match step {
+            Step::Tmp if host => stage.mount_tmp(),
+            Step::Tmp => mount_tmp_of_image(&mut stage),
+            Step::Names => core::mem::take(&mut sources.names).show(&mut stage, &privileged),
+            Step::Mounts => mount_all(&mut stage, &privileged, core::mem::take(&mut sources.mounts)),
+            Step::Dev => {
+                let dev = core::mem::replace(&mut sources.dev, Dev::InRoot);
+                dev::mount(&mut stage, &privileged, dev).map(|made| places = made)
+            }
+            Step::Devpts => mount::devpts_on(&privileged, places.pts).or_fail("mount on '/dev/pts'"),
+            Step::Shm => {
+                mount::tmpfs_on(&privileged, places.shm, &job.plan.shm).or_fail("mount on '/dev/shm'")
+            }
+            Step::Devices => dev::show(&mut stage, &privileged, core::mem::take(&mut sources.devices)),
+            Step::Program => {
+                let programs = core::mem::take(&mut sources.programs);
+                show_programs(&mut stage, &privileged, programs, job.plan.writable)
+            }
+            Step::Proc => mount_proc(&mut stage, &privileged, sources.proc.take(), &mut sources.hidden, &job),
+        }
+        .or_end();
+    }
+    let root = stage.finish().or_end();
     if let Some(name) = job.hostname {
         sys::sethostname(name).or_fail(on("set the host name {}", name)).or_end();
     }
@@ -112,27 +131,31 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     job.command
 }
 
-/// Gives the instance its root, with a `/tmp` of its own.
+/// Gives the instance its root.
 fn set_root(
     stage: &mut Stage<'_>,
     privileged: &Privileged,
     job: &Job<'_>,
+    sources: &Sources,
     image: Image,
-    program: Option<&[u8]>,
 ) -> Result<()> {
     match image {
         Image::Host(root) => {
             let owner = Owner { uid: job.caller.uid, home: job.home.filter(|_| job.caller.uid != 0) };
-            root.show(stage, privileged, &owner)?;
-            return stage.mount_tmp();
+            return root.show(stage, privileged, &owner);
         }
         Image::Tree(tree) => stage.change_root(tree)?,
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }
+    let program = sources.programs[0].iter().map(|program| program.0);
+    let mounts = sources.mounts.iter().filter(|mount| !matches!(mount.what, Source::Mask { .. }));
+    let names = |path| components(path).next();
     stage.prepare_root([&b"dev"[..], b"etc", b"proc", b"tmp"].into_iter())?;
-    stage.prepare_root(program.iter().filter_map(|path| components(path).next()))?;
-    let mounts = job.plan.mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
-    stage.prepare_root(mounts.filter_map(|mount| components(mount.dst).next()))?;
+    stage.prepare_root(program.filter_map(names))?;
+    stage.prepare_root(mounts.map(|mount| mount.dst).filter_map(names))
+}
+
+fn mount_tmp_of_image(stage: &mut Stage<'_>) -> Result<()> {
     let target = stage.mount_point(b"/tmp", Kind::Directory)?;
     if Kind::of(&target) != Ok(Kind::Directory) {
         return Err(Error::refused("mount on '/tmp'", "in the image it is not a directory"));
@@ -140,38 +163,31 @@ fn set_root(
     stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT, target)
 }
 
-fn mount_wishes(
-    stage: &mut Stage<'_>,
-    privileged: &Privileged,
-    mounts: &[Mount<'_>],
-    trees: Vec<Option<(Detached, Kind)>>,
-) {
-    for (mount, tree) in mounts.iter().zip(trees) {
-        match (&mount.what, tree) {
-            (&What::Mask { optional }, _) => {
-                let found = stage.hide(mount.dst).or_end();
-                let missing = || Error::of(on("hide {}", mount.dst), Errno::NOENT);
-                let hint = "--mask-if-exists hides it if it is there";
-                if found || optional { Ok(()) } else { Err(missing().hint(hint)) }.or_end();
+/// The caller's mounts, masks and file systems.
+fn mount_all(stage: &mut Stage<'_>, privileged: &Privileged, mounts: Vec<Opened>) -> Result<()> {
+    for Opened { dst, what } in mounts {
+        match what {
+            Source::Mask { optional } => {
+                if !stage.hide(dst)? && !optional {
+                    let missing = Error::of(on("hide {}", dst), Errno::NOENT);
+                    return Err(missing.hint("--mask-if-exists hides it if it is there"));
+                }
             }
-            (What::Tmpfs(options), _) => {
-                let target = wished_place(stage, mount.dst, Kind::Directory).or_end();
-                stage.mount_tmpfs(mount.dst, options, target).or_end();
+            Source::Tmpfs(options) => {
+                let target = wished_place(stage, dst, Kind::Directory)?;
+                stage.mount_tmpfs(dst, &options, target)?;
             }
-            (What::Bind { src, .. }, tree) => {
-                let failed = both("bind {} on {}", src, mount.dst);
-                let Some((tree, kind)) = tree else {
-                    return Err(Error::refused(failed, "its source was not opened")).or_end();
-                };
-                let target = wished_place(stage, mount.dst, kind).or_end();
-                let attached = tree.attach(privileged, &target).or_fail(failed).map_err(|e| match kind {
+            Source::Bind { src, tree, kind } => {
+                let target = wished_place(stage, dst, kind)?;
+                let attached = tree.attach(privileged, &target).or_fail(both("bind {} on {}", src, dst));
+                attached.map_err(|e| match kind {
                     Kind::Directory => e.hint_if(Errno::INVAL, "a directory cannot be bound on a file"),
                     Kind::File => e.hint_if(Errno::INVAL, "a file cannot be bound on a directory"),
-                });
-                attached.or_end();
+                })?;
             }
         }
     }
+    Ok(())
 }
 
 fn wished_place(stage: &mut Stage<'_>, path: &[u8], kind: Kind) -> Result<OwnedFd> {
@@ -179,15 +195,14 @@ fn wished_place(stage: &mut Stage<'_>, path: &[u8], kind: Kind) -> Result<OwnedF
     stage.wished_place(path, Some(kind), failed)?.ok_or_else(|| Error::of(failed, Errno::NOENT))
 }
 
-/// Mounts the instance's procfs, last of all: it covers what pieces were made from. Ends the construction, and gives
-/// the root directory.
+/// Mounts the instance's procfs, last of all: it covers what pieces were made from.
 fn mount_proc(
-    mut stage: Stage<'_>,
+    stage: &mut Stage<'_>,
     privileged: &Privileged,
     proc: Option<Detached>,
-    hidden: Hidden,
+    hidden: &mut Hidden,
     job: &Job<'_>,
-) -> Result<OwnedFd> {
+) -> Result<()> {
     let failed = "mount on '/proc'";
     let proc = match proc {
         Some(proc) => {
@@ -198,25 +213,24 @@ fn mount_proc(
         None => {
             hidden.mount_on(privileged, c"/proc").or_fail(failed)?;
             if hidden.covers_nothing() && job.caller.uid != 0 {
-                return stage.finish();
+                return Ok(());
             }
             stage.open(b"/proc", OFlags::DIRECTORY).or_fail(failed)?
         }
     };
-    hidden.cover(&proc, privileged, job.caller.uid == 0)?;
-    stage.finish()
+    core::mem::take(hidden).cover(&proc, privileged, job.caller.uid == 0)
 }
 
 /// selfdock itself, at the path it was started from: the one mount on which a set-uid bit
-/// counts. Into an image that may be written to, no mount point is made for it.
-fn show_program(
+/// counts; and the second program. Into an image that may be written to, no mount point is made for them.
+fn show_programs(
     stage: &mut Stage<'_>,
     privileged: &Privileged,
-    program: Option<(Bytes, Detached)>,
-    second: Option<(Bytes, Detached)>,
+    programs: [Option<(Bytes, Detached)>; 2],
     writable: bool,
 ) -> Result<()> {
-    let Some((path, tree)) = program else { return Ok(()) };
+    let [own, second] = programs;
+    let Some((path, tree)) = own else { return Ok(()) };
     if writable && is_missing(stage, path) {
         return Ok(());
     }

@@ -3,15 +3,16 @@
 
 use crate::creds::Privileged;
 use crate::dev::{self, Dev, Device, other_device, own_terminal};
-use crate::error::{OrEnd, OrFail, Result, both, on};
+use crate::error::{OrFail, Result, both, on};
 use crate::files::{self, Identity, Kind};
 use crate::host_root::HostRoot;
 use crate::installation::{Shows, open_second};
 use crate::layers::Layer;
-use crate::mount::{Detached, attributes, find, make_private};
+use crate::mount::{Detached, find, make_private, of_files};
 use crate::names::{self, Names};
-use crate::plan::{Mount, Plan, Root, What};
+use crate::plan::{Mount, Plan, Root, Tmpfs, What};
 use crate::procfs::Hidden;
+use crate::sys::Attributes;
 use crate::text::Bytes;
 use alloc::vec::Vec;
 use rustix::fs::OFlags;
@@ -27,6 +28,34 @@ pub enum Image {
     Layers(Vec<Layer>),
 }
 
+/// A mount of the plan, with what it needs of the host.
+pub struct Opened {
+    /// Where it goes.
+    pub dst: Bytes,
+    /// What comes there.
+    pub what: Source,
+}
+
+/// What comes on a mount point.
+pub enum Source {
+    /// A file or directory of the caller's.
+    Bind {
+        /// Where it is for the caller.
+        src: Bytes,
+        /// A copy of it.
+        tree: Detached,
+        /// A file, or a directory.
+        kind: Kind,
+    },
+    /// A private tmpfs.
+    Tmpfs(Tmpfs),
+    /// Nothing.
+    Mask {
+        /// It need not be there.
+        optional: bool,
+    },
+}
+
 /// Everything that an instance takes from the host.
 pub struct Sources {
     /// The caller's current directory.
@@ -39,70 +68,75 @@ pub struct Sources {
     pub proc: Option<Detached>,
     /// What the caller's hides.
     pub hidden: Hidden,
-    /// The root filesystem.
-    pub image: Image,
-    /// For each mount of the plan; `None` where it needs nothing of the host.
-    pub trees: Vec<Option<(Detached, Kind)>>,
+    /// The mounts of the plan.
+    pub mounts: Vec<Opened>,
     /// The usual devices.
     pub dev: Dev,
     /// Those that were asked for.
     pub devices: Vec<Device>,
-    /// The second program, and where it goes: beside selfdock, where that is shown at a place of
-    /// its own.
-    pub second: Option<(Bytes, Detached)>,
+    /// selfdock itself, and the second program beside it where that does not show by itself; where they go.
+    pub programs: [Option<(Bytes, Detached)>; 2],
     /// Where host and user names come from.
     pub names: Names,
 }
 
 impl Sources {
-    /// Opens them, or ends the process.
+    /// Opens the image and them. `own` is selfdock's own file, to be shown.
     pub fn open(
-        plan: &Plan<'_>,
+        plan: &Plan<'static>,
         from: Shows,
-        program: Option<&[u8]>,
+        own: Option<(Bytes, Detached)>,
         has_terminal: bool,
         privileged: &Privileged,
-    ) -> Self {
+    ) -> Result<(Image, Self)> {
         let here = files::which(b".").ok();
         if !plan.mounts.is_empty() || !plan.devices.is_empty() || plan.root != Root::Host {
             // A copy of a tree leaves out what is unbindable, and so shows what that covers. What is private is not.
-            make_private(0).or_end();
+            make_private(Attributes::NONE)?;
         }
-        let mut trees = Vec::with_capacity(plan.mounts.len());
+        let mut mounts = Vec::with_capacity(plan.mounts.len());
         for mount in &plan.mounts {
-            trees.push(open_mount(mount, privileged).or_end());
+            mounts.push(open_mount(mount, privileged)?);
         }
         let mut devices = Vec::new();
         if has_terminal {
             devices.extend(own_terminal(privileged));
         }
         for path in &plan.devices {
-            devices.push(other_device(path, privileged).or_end());
+            devices.push(other_device(path, privileged)?);
         }
-        let image = open_image(plan, from, program, privileged).or_end();
+        let program = own.as_ref().map(|own| own.0);
+        let image = open_image(plan, from, program, privileged)?;
         let dev = match &image {
             Image::Host(root) if root.is_prepared() => Dev::InRoot,
-            _ => dev::open(from.installation, privileged).or_end(),
+            _ => dev::open(from.installation, privileged)?,
         };
         let is_shown = plan.root == Root::Host && from.installation.is_some();
         let second = if is_shown { None } else { program.and_then(|path| open_second(path, privileged)) };
-        let names = names::open(plan, privileged).or_end();
+        let names = names::open(plan, privileged)?;
         let early =
             privileged.in_own_namespace || !matches!(&image, Image::Host(root) if root.keeps_the_old());
-        let hidden = Hidden::look(privileged).or_end();
-        let proc = if early { Some(hidden.fresh(privileged).or_end()) } else { None };
-        Sources { here, proc, hidden, image, trees, dev, devices, second, names }
+        let hidden = Hidden::look(privileged)?;
+        let proc = if early { Some(hidden.fresh(privileged)?) } else { None };
+        let programs = [own, second];
+        Ok((image, Sources { here, proc, hidden, mounts, dev, devices, programs, names }))
     }
 }
 
-fn open_mount(mount: &Mount<'_>, privileged: &Privileged) -> Result<Option<(Detached, Kind)>> {
-    let What::Bind { src, writable } = mount.what else { return Ok(None) };
-    let failed = both("bind {} on {}", src, mount.dst);
-    let hint = "--keep-fd N passes a descriptor on";
-    let fd = find(src, OFlags::empty()).or_fail(failed).map_err(|e| e.hint_if(Errno::LOOP, hint))?;
-    let kind = Kind::of(&fd).or_fail(failed)?;
-    let tree = Detached::copy(privileged, &fd, b"", attributes(writable)).or_fail(failed)?;
-    Ok(Some((tree, kind)))
+fn open_mount(mount: &Mount<'static>, privileged: &Privileged) -> Result<Opened> {
+    let what = match mount.what {
+        What::Bind { src, writable } => {
+            let failed = both("bind {} on {}", src, mount.dst);
+            let hint = "--keep-fd N passes a descriptor on";
+            let fd = find(src, OFlags::empty()).or_fail(failed).map_err(|e| e.hint_if(Errno::LOOP, hint))?;
+            let kind = Kind::of(&fd).or_fail(failed)?;
+            let tree = Detached::copy(privileged, &fd, b"", of_files(writable)).or_fail(failed)?;
+            Source::Bind { src, tree, kind }
+        }
+        What::Tmpfs(options) => Source::Tmpfs(options),
+        What::Mask { optional } => Source::Mask { optional },
+    };
+    Ok(Opened { dst: mount.dst, what })
 }
 
 fn open_image(
@@ -116,14 +150,14 @@ fn open_image(
         Root::Host => HostRoot::open(privileged, from, &plan.mounts, program).map(Image::Host),
         Root::Dir(dir) => {
             let failed = on("use the root filesystem {}", dir);
-            let tree = Detached::copy(privileged, open(dir)?, b"", attributes(plan.writable));
+            let tree = Detached::copy(privileged, open(dir)?, b"", of_files(plan.writable));
             Ok(Image::Tree(tree.or_fail(failed)?))
         }
         Root::Layers(dirs) => {
             let mut layers = Vec::with_capacity(dirs.len());
             for (i, dir) in dirs.iter().enumerate() {
                 let writable = plan.writable && i + 1 == dirs.len();
-                layers.push(Layer { dir: open(dir)?, attributes: attributes(writable) });
+                layers.push(Layer { dir: open(dir)?, attributes: of_files(writable) });
             }
             Ok(Image::Layers(layers))
         }

@@ -10,9 +10,9 @@ use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files::{self, Kind, identity, make_entry, open_entry, open_in};
 use crate::host::{self, Seen, lies_in};
 use crate::layers::{Layer, MOST_BINDS};
-use crate::mount::{self, Detached, attributes, jail, list, make_private, show_entry};
+use crate::mount::{self, Detached, INERT, MAP, jail, list, make_private, show_entry};
 use crate::plan::{Tmpfs, components};
-use crate::sys::{self, Reach, Tighten};
+use crate::sys::{self, Attributes, Reach, Tighten};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,7 +24,7 @@ const MOST_ENTRIES: usize = 4096;
 
 /// The root directory of an instance, where it needs one of its own, and the tmpfs of other
 /// pieces: room for names only.
-const PIECES: Tmpfs = Tmpfs { size: Some(64 << 20), inodes: Some(65536), mode: Some(0o755) };
+const PIECES: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
 
 /// The root directory that was.
 pub struct Old {
@@ -32,9 +32,6 @@ pub struct Old {
     pub dir: OwnedFd,
     exchanged: bool,
 }
-
-/// Covers and texts can neither be written nor executed.
-const INERT: u64 = Tighten::RDONLY | Tighten::NOEXEC;
 
 /// An instance under construction.
 pub struct Stage<'p> {
@@ -61,7 +58,7 @@ impl<'p> Stage<'p> {
     /// Starts from the root directory of this process, in a mount namespace of its own. Nothing
     /// passes into or out of its mounts any more, and they all get these attributes. What is
     /// to be without them must have been copied before. `mount_namespaces(7)`.
-    pub fn begin(privileged: &'p Privileged, in_image: bool, attributes: u64) -> Result<Self> {
+    pub fn begin(privileged: &'p Privileged, in_image: bool, attributes: Attributes) -> Result<Self> {
         let root = make_private(attributes)?;
         let (own, unfinished, wished) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Stage {
@@ -236,7 +233,7 @@ impl<'p> Stage<'p> {
     }
 
     /// A copy of a piece of the tmpfs, with these attributes added.
-    pub fn piece(&mut self, name: &[u8], attributes: u64) -> Result<Detached> {
+    pub fn piece(&mut self, name: &[u8], attributes: Attributes) -> Result<Detached> {
         let privileged = self.privileged;
         Detached::copy(privileged, self.scratch()?, name, attributes).or_fail(on("copy {}", name))
     }
@@ -302,7 +299,7 @@ impl<'p> Stage<'p> {
 
     /// Ends the construction: what only selfdock wrote to is read-only from here on.
     pub fn finish(self) -> Result<OwnedFd> {
-        let attributes = Tighten::set(attributes(false));
+        let attributes = Tighten::to(MAP);
         for fd in self.scratch.iter().chain(&self.unfinished) {
             sys::tighten(fd, attributes, Reach::One)
                 .or_fail("make the instance's own directories read-only")?;
@@ -450,7 +447,7 @@ impl<'p> Stage<'p> {
         let failed = on("show the entries of {}", path);
         let name = join(&[b"d", decimal(self.unfinished.len() as u64)]);
         make_entry(self.scratch()?, name, Kind::Directory).or_fail(failed)?;
-        let cover = self.piece(name, 0)?.attach(self.privileged, dir).or_fail(failed)?;
+        let cover = self.piece(name, Attributes::NONE)?.attach(self.privileged, dir).or_fail(failed)?;
         self.fill(&cover, dir.as_fd(), path)?;
         self.unfinished.push(again(&cover)?);
         Ok(cover)
@@ -464,7 +461,7 @@ impl<'p> Stage<'p> {
                 .hint("make the mount point in the image")
         };
         for name in list(self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
-            match show_entry(self.privileged, into, from, name, 0) {
+            match show_entry(self.privileged, into, from, name, Attributes::NONE) {
                 // It went away while the others were shown.
                 Err(Errno::NOENT) => {}
                 shown => shown.or_fail(both("show {} in {}", name, path))?,

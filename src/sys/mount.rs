@@ -8,30 +8,49 @@ use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use rustix::io::{Errno, Result};
 
+/// Attributes of a mount: `MOUNT_ATTR_*` of `mount_setattr(2)`.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attributes(u64);
+
+impl Attributes {
+    /// None beyond those that a mount has.
+    pub const NONE: Self = Attributes(0);
+    /// Read-only.
+    pub const RDONLY: Self = Attributes(1);
+    /// Set-uid bits and file capabilities have no effect.
+    pub const NOSUID: Self = Attributes(2);
+    /// Device files cannot be opened.
+    pub const NODEV: Self = Attributes(4);
+    /// No file can be executed.
+    pub const NOEXEC: Self = Attributes(8);
+
+    /// These and others.
+    #[must_use]
+    pub const fn and(self, others: Self) -> Self {
+        Attributes(self.0 | others.0)
+    }
+
+    /// Whether others are among them.
+    pub const fn has(self, others: Self) -> bool {
+        self.0 & others.0 == others.0
+    }
+}
+
 /// Attributes to add to a mount; there is no field to clear any. `mount_setattr(2)`.
 #[repr(C)]
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub struct Tighten {
-    /// `MOUNT_ATTR_*` to set.
-    pub set: u64,
+    set: Attributes,
     cleared: u64,
     /// `MS_PRIVATE` or 0.
-    pub propagation: u64,
+    propagation: u64,
     userns: u64,
 }
 
 impl Tighten {
-    /// Read-only.
-    pub const RDONLY: u64 = 1;
-    /// Set-uid bits and file capabilities have no effect.
-    pub const NOSUID: u64 = 2;
-    /// Device files cannot be opened.
-    pub const NODEV: u64 = 4;
-    /// No file can be executed.
-    pub const NOEXEC: u64 = 8;
-
     /// Sets these attributes.
-    pub const fn set(set: u64) -> Self {
+    pub const fn to(set: Attributes) -> Self {
         Tighten { set, cleared: 0, propagation: 0, userns: 0 }
     }
 
