@@ -1,5 +1,5 @@
-//! The second program, `selfdock-about`: help, `ps`, `doctor`, `each` and `--explain`. None of them
-//! takes privilege, so none is in the set-uid program, which hands over to this one.
+//! The second program, `selfdock-about`: help, `ps`, `doctor`, `each`, `--explain`, and what is wrong with a command
+//! line. None of them takes privilege, so none is in the set-uid program, which hands over to this one.
 //!
 //! It is started as `selfdock-about MODE SELFDOCK ...`: the mode that `selfdock run` would be
 //! in, the path of the set-uid program, and the words that followed its name.
@@ -8,7 +8,9 @@ use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
 use crate::descriptors::fill_standard_descriptors;
 use crate::error::{Error, Result, say};
+use crate::front::Line;
 use crate::handover::{About, Mode};
+use crate::options::{DOCTOR, EACH, Id, PS, Verb};
 use crate::sys::{self, Start};
 use crate::{doctor, each, explain, help, ps};
 use alloc::vec::Vec;
@@ -33,17 +35,31 @@ fn go(start: &Start) -> Result<u8> {
     let mode = Mode::of(mode).ok_or_else(alone)?;
     let about = About { caller, mode, program, environment: start.environment() };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
-    match cli::parse(&words)? {
-        Command::Help => say(sys::standard(1), help::text().as_bytes()),
-        Command::Ps(json) => say(sys::standard(1), ps::text(&about, json)?.as_bytes()),
-        Command::Doctor => return doctor::report(&about),
-        Command::Each => return each::run(&about, &words),
-        Command::Run(request) if request.explain => {
-            say(sys::standard(1), explain::text(&about, &request)?.as_bytes());
-        }
-        Command::Version | Command::Run(_) | Command::Enter(..) => return Err(alone()),
+    let line = Line::read(&words)?;
+    if line.has(Id::Help) || line.has(Id::Version) {
+        let text = help::text();
+        say(sys::standard(1), if line.has(Id::Help) { text.as_bytes() } else { cli::VERSION });
+        return Ok(0);
+    }
+    let verb = line.verb()?;
+    match verb.bit {
+        PS => say(sys::standard(1), ps::text(&about, line.has(Id::Json))?.as_bytes()),
+        DOCTOR => return doctor::report(&about),
+        EACH => return each::run(&about, &line, verb),
+        _ => request(&about, &line, verb)?,
     }
     Ok(0)
+}
+
+/// What the set-uid program did not understand, or what it would do.
+fn request(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
+    match line.check(verb, about)? {
+        Command::Run(request) if line.has(Id::Explain) => {
+            say(sys::standard(1), explain::text(about, &request)?.as_bytes());
+            Ok(())
+        }
+        _ => Err(alone()),
+    }
 }
 
 fn alone() -> Error {

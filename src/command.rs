@@ -2,9 +2,10 @@
 //! runs with the caller's rights and nothing more.
 
 use crate::cli::{EnvChange, Request};
-use crate::error::{Error, FAILED, NOT_EXECUTABLE, NOT_FOUND, Result, on};
+use crate::descriptors::check_descriptors;
+use crate::error::{Error, FAILED, Fault, NOT_EXECUTABLE, NOT_FOUND, Result, on};
 use crate::limits::{self, Limit};
-use crate::plan::components;
+use crate::plan::{self, Plan, components};
 use crate::sys::{self, Pointers};
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
@@ -27,10 +28,35 @@ pub struct Command<'a> {
     limits: &'a [Limit],
 }
 
+/// All that is asked for, as far as it can be checked before anything is opened or made. `environment` is the
+/// caller's, `cwd` the caller's directory.
+pub fn check<'a, E: Fault>(
+    request: &Request<'a>,
+    environment: &[&'a CStr],
+    cwd: Option<&'a [u8]>,
+) -> Result<(Plan<'a>, Command<'a>), E> {
+    let command = Command::check(request, environment, cwd)?;
+    Ok((plan::make(request, cwd)?, command))
+}
+
 impl<'a> Command<'a> {
+    /// The same of a command alone.
+    pub fn check<E: Fault>(
+        request: &Request<'a>,
+        environment: &[&'a CStr],
+        cwd: Option<&'a [u8]>,
+    ) -> Result<Self, E> {
+        check_descriptors(&request.keep_fds)?;
+        Command::new(request, environment, cwd)
+    }
+
     /// Takes the command out of a request. `environment` is the caller's, `cwd` the caller's
     /// directory.
-    pub fn new(request: &Request<'a>, environment: &[&'a CStr], cwd: Option<&'a [u8]>) -> Result<Self> {
+    fn new<E: Fault>(
+        request: &Request<'a>,
+        environment: &[&'a CStr],
+        cwd: Option<&'a [u8]>,
+    ) -> Result<Self, E> {
         let environment = change(environment, &request.env)?.leak();
         let mut words = Vec::with_capacity(request.command.len().max(1));
         for word in &request.command {
@@ -141,12 +167,12 @@ fn exists(file: &CStr) -> bool {
     rustix::fs::accessat(CWD, file, Access::EXISTS, AtFlags::empty()).is_ok()
 }
 
-fn string(bytes: &[u8]) -> Result<&'static CStr> {
-    c_string(bytes).map_err(|_| Error::refused(on("argument {}", bytes), "has a NUL in it"))
+fn string<E: Fault>(bytes: &[u8]) -> Result<&'static CStr, E> {
+    c_string(bytes).map_err(|_| E::refused(on("argument {}", bytes), "has a NUL in it"))
 }
 
 /// The caller's environment with the changes applied, in order.
-fn change<'a>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<&'a CStr>> {
+fn change<'a, E: Fault>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<&'a CStr>, E> {
     let mut all = environment.to_vec();
     for change in changes {
         match change {
@@ -187,19 +213,21 @@ mod tests {
     #[test]
     fn changes_apply_in_order() {
         let caller = [c"A=1", c"AB=2", c"C=3"];
-        let changed =
-            change(&caller, &[EnvChange::Unset(b"A"), EnvChange::Set(b"C", b"x"), EnvChange::Set(b"A", b"")]);
+        let changed = change::<Error>(
+            &caller,
+            &[EnvChange::Unset(b"A"), EnvChange::Set(b"C", b"x"), EnvChange::Set(b"A", b"")],
+        );
         let text: Vec<_> = changed.unwrap().iter().map(|e| e.to_bytes().to_vec()).collect();
         assert_eq!(text, [&b"AB=2"[..], b"C=x", b"A="]);
-        let cleared = change(&caller, &[EnvChange::Clear, EnvChange::Set(b"Z", b"1")]).unwrap();
+        let cleared = change::<Error>(&caller, &[EnvChange::Clear, EnvChange::Set(b"Z", b"1")]).unwrap();
         assert_eq!(cleared.len(), 1);
     }
 
     #[test]
     fn without_a_command_it_is_the_shell() {
         let request = Request::default();
-        let with = Command::new(&request, &[c"SHELL=/bin/zsh"], None).unwrap();
+        let with = Command::new::<Error>(&request, &[c"SHELL=/bin/zsh"], None).unwrap();
         assert_eq!(with.words, [c"/bin/zsh"]);
-        assert_eq!(Command::new(&request, &[], None).unwrap().words, [c"sh"]);
+        assert_eq!(Command::new::<Error>(&request, &[], None).unwrap().words, [c"sh"]);
     }
 }

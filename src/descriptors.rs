@@ -1,6 +1,6 @@
 //! Which descriptors are open, kept and closed.
 
-use crate::error::{OrFail, Result, on};
+use crate::error::{Fault, OrFail, Result, on};
 use crate::sys;
 use crate::text::decimal;
 use alloc::vec::Vec;
@@ -26,9 +26,9 @@ pub fn placeholder() -> rustix::io::Result<OwnedFd> {
 }
 
 /// A descriptor to keep must be open now, before selfdock opens any.
-pub fn check_descriptors(keep: &[u32]) -> Result<()> {
+pub fn check_descriptors<E: Fault>(keep: &[u32]) -> Result<(), E> {
     for fd in keep {
-        sys::is_open(*fd).or_fail(on("keep descriptor {=}", decimal(*fd)))?;
+        sys::is_open(*fd).map_err(|errno| E::failed(on("keep descriptor {=}", decimal(*fd)), errno))?;
     }
     Ok(())
 }

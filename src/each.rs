@@ -2,19 +2,18 @@
 //! as for `run`: what is here reads the list, holds no privilege, and is trusted with nothing.
 
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on, say};
+use crate::front::Line;
 use crate::handover::About;
-use crate::options::{ALIASES, Id, OPTIONS, Opt};
+use crate::options::{Id, Verb};
 use crate::outcome::End;
 use crate::sys::{
     self, Disposition, Moment, Pointers, SignalSet, set_of,
     signal::{CHLD, HUP, INT, PIPE, QUIT, TERM},
 };
 use crate::text::{Bytes, c_string, decimal, join, number};
-use crate::{cli, files, process, report};
+use crate::{files, process, report};
 use alloc::vec::Vec;
-use core::cell::Cell;
 use core::mem::MaybeUninit;
-use getargs::{Arg, Options};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, MemfdFlags, OFlags};
@@ -32,8 +31,6 @@ struct Batch<'a> {
     group: bool,
     halt: bool,
     report: Option<&'a [u8]>,
-    /// `--help` or `--version`, and nothing else counts.
-    asks: Option<Id>,
     command: Vec<&'a [u8]>,
 }
 
@@ -41,91 +38,30 @@ struct Batch<'a> {
 const MOST_JOBS: usize = 4096;
 
 impl<'a> Batch<'a> {
-    fn parse(words: &'a [&'a [u8]]) -> Result<Self> {
-        let position = Cell::new(0);
-        let next = || words.get(position.replace(position.get() + 1)).copied();
-        let mut options = Options::new(core::iter::from_fn(next));
-        let mut batch = Batch { jobs: 1, ..Batch::default() };
-        let mut is_named = false;
-        while let Some(arg) = options.next_arg().map_err(|_| cli::superfluous(words[position.get() - 1]))? {
-            let opt = match arg {
-                Arg::Positional(_) if !is_named => {
-                    is_named = true;
-                    continue;
+    fn of(line: &Line<'a>) -> Result<Self> {
+        let mut batch = Batch { jobs: 1, command: line.command.clone(), ..Batch::default() };
+        for said in &line.options {
+            let value = said.values[0];
+            match said.opt.id {
+                Id::Jobs => {
+                    let many = number(value, 10).and_then(|many| usize::try_from(many).ok());
+                    let many = many.filter(|many| *many <= MOST_JOBS);
+                    batch.jobs =
+                        many.ok_or_else(|| Error::refused(on("option --jobs {}", value), "not 0 to 4096"))?;
                 }
-                Arg::Positional(word) => {
-                    batch.command.push(word);
-                    batch.command.extend(core::iter::from_fn(next));
-                    break;
-                }
-                Arg::Short(c) => OPTIONS.iter().find(|opt| opt.short.is_some_and(|s| s as u32 == c.into())),
-                Arg::Long(name) => by_long(name),
-            };
-            let word = words[position.get() - 1];
-            let unknown = || Error::refused(on("option {}", word), "unknown").hint("see 'selfdock --help'");
-            let opt = opt.ok_or_else(unknown)?;
-            let mut values = Vec::new();
-            if !opt.values.is_empty() {
-                let wants = |_| Error::refused(on("option --{=}", opt.long.as_bytes()), "wants a value");
-                values.push(options.value().map_err(wants)?);
-                if opt.values.len() > 1 && !(opt.id == Id::Env && values[0].contains(&b'=')) {
-                    values.extend(next());
-                }
-            }
-            batch.take(opt, &values)?;
-        }
-        batch.check()
-    }
-
-    fn take(&mut self, opt: &Opt, values: &[&'a [u8]]) -> Result<()> {
-        match opt.id {
-            Id::Jobs => {
-                let many = number(values[0], 10).and_then(|many| usize::try_from(many).ok());
-                let many = many.filter(|many| *many <= MOST_JOBS);
-                self.jobs =
-                    many.ok_or_else(|| Error::refused(on("option --jobs {}", values[0]), "not 0 to 4096"))?;
-            }
-            Id::Null => self.nul = true,
-            Id::Group => self.group = true,
-            Id::Halt => self.halt = true,
-            Id::Report => self.report = Some(values[0]),
-            Id::Help | Id::Version => self.asks = Some(opt.id),
-            _ => {
-                self.options.push(join(&[b"--", opt.long.as_bytes()]));
-                self.options.extend(values);
+                Id::Null => batch.nul = true,
+                Id::Group => batch.group = true,
+                Id::Halt => batch.halt = true,
+                Id::Report => batch.report = Some(value),
+                _ => batch.options.extend(said.words()),
             }
         }
-        Ok(())
-    }
-
-    /// What is wrong with the options of each is said once, and before anything is read.
-    fn check(mut self) -> Result<Self> {
-        if self.asks.is_some() {
-            return Ok(self);
-        }
-        if self.command.is_empty() {
-            return Err(Error::refused("each", "no command is given").hint("selfdock each CMD {} < LIST"));
-        }
-        let words = [&*self.options, &[b"run", b"--", b"true"]].concat();
-        match cli::parse(&words)? {
-            cli::Command::Run(request) if request.explain => {
-                return Err(
-                    Error::refused("option --explain", "not for this command").hint("see it with run")
-                );
-            }
-            _ => {}
-        }
-        if self.jobs == 0 {
-            self.jobs =
+        if batch.jobs == 0 {
+            batch.jobs =
                 rustix::thread::sched_getaffinity(None).map_or(1, |cpus| cpus.count() as usize).max(1);
         }
-        Ok(self)
+        Ok(batch)
     }
-}
-
-fn by_long(name: &[u8]) -> Option<&'static Opt> {
-    let alias = ALIASES.iter().find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
-    OPTIONS.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id))
 }
 
 /// The list, read as it comes.
@@ -251,20 +187,13 @@ struct Tally {
     shown: Moment,
 }
 
-/// Runs it. Gives the exit status.
-pub fn run(about: &About, words: &[&[u8]]) -> Result<u8> {
-    let batch = Batch::parse(words)?;
-    match batch.asks {
-        Some(Id::Version) => {
-            say(sys::standard(1), cli::VERSION);
-            return Ok(0);
-        }
-        Some(_) => {
-            say(sys::standard(1), crate::help::text().as_bytes());
-            return Ok(0);
-        }
-        None => {}
+/// Runs it. Gives the exit status. What is wrong with the options of each is said once, and before anything is read.
+pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
+    let batch = Batch::of(line)?;
+    if batch.command.is_empty() {
+        return Err(Error::refused("each", "no command is given").hint("selfdock each CMD {} < LIST"));
     }
+    line.check(verb, about)?;
     let reports = batch.report.map(report_directory).transpose()?;
     sys::dispose(CHLD, Disposition::Default).or_fail("expect the end of commands")?;
     let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;

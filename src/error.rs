@@ -15,7 +15,7 @@ pub const NOT_EXECUTABLE: u8 = 126;
 pub const NOT_FOUND: u8 = 127;
 
 /// The result of everything that can fail in selfdock.
-pub type Result<T> = core::result::Result<T, Error>;
+pub type Result<T, E = Error> = core::result::Result<T, E>;
 
 /// A failure, ready to be shown. One pointer, so that the way of success stays short.
 #[derive(Debug)]
@@ -117,6 +117,50 @@ impl What for Pair<'_> {
     #[inline(never)]
     fn refused(self, why: &'static str) -> Error {
         Error::new(self.template, self.objects, Reason::Words(why))
+    }
+}
+
+/// What becomes of a fault in what the caller asks for. In the second program it is an [`Error`], with all of its
+/// words. The set-uid program need only know that there is one, and hands over: so none of the words is in it.
+pub trait Fault: Sized {
+    /// An operation that the kernel refused.
+    fn failed(what: impl What, errno: Errno) -> Self;
+    /// One that selfdock itself refuses.
+    fn refused(what: impl What, why: &'static str) -> Self;
+    /// The same with advice.
+    #[must_use]
+    fn hint(self, hint: &'static str) -> Self;
+}
+
+impl Fault for Error {
+    fn failed(what: impl What, errno: Errno) -> Self {
+        what.failed(errno)
+    }
+
+    fn refused(what: impl What, why: &'static str) -> Self {
+        what.refused(why)
+    }
+
+    fn hint(self, hint: &'static str) -> Self {
+        Error::hint(self, hint)
+    }
+}
+
+/// A fault that another program has the words for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unsaid;
+
+impl Fault for Unsaid {
+    fn failed(_: impl What, _: Errno) -> Self {
+        Unsaid
+    }
+
+    fn refused(_: impl What, _: &'static str) -> Self {
+        Unsaid
+    }
+
+    fn hint(self, _: &'static str) -> Self {
+        Unsaid
     }
 }
 

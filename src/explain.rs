@@ -2,24 +2,20 @@
 //! is done and no privilege is held.
 
 use crate::cli::Request;
-use crate::command::{self, Command, current_directory};
-use crate::descriptors::check_descriptors;
+use crate::command;
 use crate::error::{Quoted, Result};
 use crate::handover::{About, Mode};
 use crate::host::{DEVICES, Entry, entries, homes};
 use crate::host_root;
 use crate::installation::Installation;
-use crate::plan::{self, Plan, Root, Tmpfs, What};
+use crate::plan::{Plan, Root, Tmpfs, What};
 use crate::text::decimal;
 use alloc::string::String;
 use core::fmt::Write as _;
 
 /// The text. Fields that the caller named are quoted as in error messages.
 pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
-    check_descriptors(&request.keep_fds)?;
-    let cwd = current_directory();
-    let plan = &plan::make(request, cwd)?;
-    let command = Command::new(request, &about.environment, cwd)?;
+    let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
     let mode = if request.unprivileged { Mode::Unprivileged } else { about.mode };
     let unprivileged = mode == Mode::Unprivileged;
     let mut out = String::new();

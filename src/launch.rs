@@ -4,9 +4,9 @@ use crate::cli::{self, Request, Timeout};
 use crate::command::{self, Command, current_directory};
 use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
-use crate::descriptors::{check_descriptors, close_descriptors, fill_standard_descriptors};
+use crate::descriptors::{close_descriptors, fill_standard_descriptors};
 use crate::enter::{self, Join};
-use crate::error::{self, Error, OrEnd, OrFail, Result, say};
+use crate::error::{self, Error, OrEnd, OrFail, Result, Unsaid, say};
 use crate::installation::{Installation, OwnFile, Shows, own_program};
 use crate::keeper::{Keeper, Shared};
 use crate::lifeline::{end_with_the_outer_supervisor, expect_end, own_life};
@@ -17,7 +17,7 @@ use crate::supervise::Watch;
 use crate::sys::{self, Moment, SignalSet, Stack, Start, new, signal};
 use crate::text::Bytes;
 use crate::usage::Usage;
-use crate::{advice, handover, plan};
+use crate::{advice, handover};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use rustix::io::Errno;
@@ -44,20 +44,21 @@ fn go(start: &Start) -> End {
     let Some(args) = args.leak().get(1..) else {
         return Err(Error::refused("start", "there is not even a program name")).or_end();
     };
-    match cli::parse(args).or_end() {
-        cli::Command::Version => {
+    match cli::parse(args) {
+        Ok(cli::Command::Version) => {
             say(sys::standard(1), cli::VERSION);
-            End::Exit(0)
+            Ok(End::Exit(0))
         }
-        cli::Command::Run(request) if !request.explain => {
-            run(&request, start, signals, caller, privilege).or_end()
-        }
-        cli::Command::Enter(pid, request) => enter(pid, &request, start, signals, caller, privilege).or_end(),
-        _ => {
-            let Err(error) = handover::hand_over(start, privilege, signals);
-            sys::exit(error.report())
-        }
+        Ok(cli::Command::Run(request)) => run(&request, start, signals, caller, privilege),
+        Ok(cli::Command::Enter(pid, request)) => enter(pid, &request, start, signals, caller, privilege),
+        Err(Unsaid) => hand_over(start, privilege, signals),
     }
+    .or_end()
+}
+
+/// What is wrong with a command line, the second program says.
+fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) -> Result<End> {
+    handover::hand_over(start, privilege, signals).map(|never| match never {})
 }
 
 fn run(
@@ -67,10 +68,11 @@ fn run(
     caller: Caller,
     privilege: Option<Privilege>,
 ) -> Result<End> {
-    check_descriptors(&request.keep_fds)?;
+    let (cwd, environment) = (current_directory(), start.environment());
+    let Ok((plan, command)) = command::check::<Unsaid>(request, &environment, cwd) else {
+        return hand_over(start, privilege, signals);
+    };
     check_stack(start)?;
-    let cwd = current_directory();
-    let plan = plan::make(request, cwd)?;
     let installation = Installation::of_this_program();
     let read = || (open_files(request, signals), Shows::read(installation, &plan.root));
     let (opened, prepared) = with_signals(signals, read)?;
@@ -79,11 +81,10 @@ fn run(
         start.file_name().is_some_and(|name| name.to_bytes() == installation.program())
     };
     let installed = installation.filter(by_its_path);
-    let environment = start.environment();
     let job = Job {
         caller,
         plan,
-        command: Command::new(request, &environment, cwd)?,
+        command,
         prepared,
         home: command::home(&environment),
         program: None,
@@ -302,7 +303,9 @@ fn enter(
     caller: Caller,
     privilege: Option<Privilege>,
 ) -> Result<End> {
-    check_descriptors(&request.keep_fds)?;
+    let Ok(command) = Command::check::<Unsaid>(request, &start.environment(), None) else {
+        return hand_over(start, privilege, signals);
+    };
     check_stack(start)?;
     let (containment, care) = with_signals(signals, || open_files(request, signals))??;
     creds::become_undumpable()?;
@@ -312,7 +315,7 @@ fn enter(
     keep_fds.extend(note.as_ref().map(enter::Note::writer));
     let join = Join {
         target: enter::find_target(pid, caller, own.identity, request.own_group)?,
-        command: Command::new(request, &start.environment(), None)?,
+        command,
         life: own_life()?,
         gate: enter::Gate::new()?,
         note,

@@ -41,8 +41,9 @@
 //! | build | same, and `SYS_CHROOT`; descriptors only | [`sandbox`], [`stage`] |
 //! | drop, exec | nothing | [`creds`], [`command`] |
 //!
-//! What needs no privilege is not in the set-uid program: for help, `ps`, `doctor`, `each` and
-//! `--explain` it gives up everything and becomes a second program, `selfdock-about`.
+//! What needs no privilege is not in the set-uid program: for help, `ps`, `doctor`, `each`, `--explain`
+//! and a command line that it does not understand it gives up everything and becomes a second program,
+//! `selfdock-about`.
 //!
 //! Any failed step means: no exec, status 125, one line, nothing left.
 #![cfg_attr(not(test), no_std)]
@@ -59,6 +60,7 @@ mod doctor;
 mod explain;
 mod help;
 mod ps;
+mod front;
 
 // The set-uid program. Who acts.
 mod launch;

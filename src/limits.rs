@@ -1,6 +1,6 @@
 //! `--rlimit`: the classic limits of a process. setrlimit(2).
 
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Fault, OrFail, Result, on};
 use crate::options::LIMITS;
 use crate::sys;
 use alloc::vec::Vec;
@@ -11,14 +11,14 @@ pub type Limit = (Resource, Rlimit, &'static str);
 
 /// Checks the limits that are asked for against the caller's: nobody can go above the hard
 /// limit, and privilege is not used to.
-pub fn check(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>> {
+pub fn check<E: Fault>(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>, E> {
     let mut limits = Vec::with_capacity(wishes.len());
     for (name, value) in wishes {
         let failed = on("set the limit {=}", name.as_bytes());
-        let resource = resource(name).ok_or_else(|| Error::refused(failed, "no such limit"))?;
+        let resource = resource(name).ok_or_else(|| E::refused(failed, "no such limit"))?;
         let hard = getrlimit(resource).maximum;
         if hard.is_some_and(|hard| value.is_none_or(|value| value > hard)) {
-            return Err(Error::refused(failed, "above the caller's hard limit").hint("'ulimit -H' shows it"));
+            return Err(E::refused(failed, "above the caller's hard limit").hint("'ulimit -H' shows it"));
         }
         // One second more where it may be, so that SIGXCPU comes before SIGKILL, and tells what ended the command.
         let more = u64::from(resource == Resource::Cpu);

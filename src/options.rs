@@ -1,8 +1,20 @@
 //! The one table of commands and options. The parser, `--help`, the man page and the shell
 //! completions are all made from it. Pure data: the harness includes this file as it is.
 //!
-//! The set-uid program takes only `SYNTAX` and `WORDS` from it, which are made when it is
-//! compiled and hold no text that is meant for people.
+//! Commands and options are of two classes. The plain ones are those of the set-uid program, which takes only
+//! `SYNTAX` and `WORDS` from it: these are made when it is compiled and hold no text that is meant for people. All
+//! others are the second program's, which does what they say or turns them into plain ones.
+
+use Class::{Front, Plain};
+
+/// Which program knows a command or an option.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// The set-uid program.
+    Plain,
+    /// The second program alone.
+    Front,
+}
 
 /// A command word: `selfdock run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +27,8 @@ pub struct Verb {
     pub help: &'static str,
     /// Its bit in [`Opt::verbs`].
     pub bit: u8,
+    /// Who knows it.
+    pub class: Class,
 }
 
 /// `run`
@@ -34,17 +48,17 @@ pub const EACH: u8 = 32;
 /// Every command, in the order of `--help`.
 #[rustfmt::skip]
 pub const VERBS: &[Verb] = &[
-    Verb { name: "run", usage: "[CMD [ARG...]]", bit: RUN,
+    Verb { name: "run", usage: "[CMD [ARG...]]", bit: RUN, class: Plain,
            help: "run CMD, or else $SHELL, in a fresh instance" },
-    Verb { name: "build", usage: "[CMD [ARG...]]", bit: BUILD,
+    Verb { name: "build", usage: "[CMD [ARG...]]", bit: BUILD, class: Plain,
            help: "the same, with a root filesystem to write to" },
-    Verb { name: "enter", usage: "PID [CMD [ARG...]]", bit: ENTER,
+    Verb { name: "enter", usage: "PID [CMD [ARG...]]", bit: ENTER, class: Plain,
            help: "run CMD in the instance that PID belongs to" },
-    Verb { name: "each", usage: "CMD [ARG...]", bit: EACH,
+    Verb { name: "each", usage: "CMD [ARG...]", bit: EACH, class: Front,
            help: "run CMD in an instance for each line of input" },
-    Verb { name: "ps", usage: "[--json]", bit: PS,
+    Verb { name: "ps", usage: "[--json]", bit: PS, class: Front,
            help: "list your running instances" },
-    Verb { name: "doctor", usage: "", bit: DOCTOR,
+    Verb { name: "doctor", usage: "", bit: DOCTOR, class: Front,
            help: "say what this machine allows and what works" },
 ];
 
@@ -140,8 +154,10 @@ pub struct Opt {
     pub help: &'static str,
     /// Its group.
     pub group: Group,
-    /// The commands that know it.
+    /// The commands that know it; 0 for all.
     pub verbs: u8,
+    /// Who knows it.
+    pub class: Class,
 }
 
 const SRC: (&str, Complete) = ("SRC", Complete::File);
@@ -167,124 +183,150 @@ pub const LIMITS: &[&str] = &[
 #[rustfmt::skip]
 pub const OPTIONS: &[Opt] = &[
     Opt { id: Id::Root, short: Some('r'), long: "root", values: &[("DIR", Complete::Directory)],
-          help: "root filesystem (else the host's); several: layers", group: Group::Files, verbs: RUN | BUILD },
+          help: "root filesystem (else the host's); several: layers", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Vol, short: Some('v'), long: "vol", values: &[SRC, DST],
-          help: "volume: bind SRC on DST, writable", group: Group::Files, verbs: RUN | BUILD },
+          help: "volume: bind SRC on DST, writable", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Map, short: Some('m'), long: "map", values: &[SRC, DST],
-          help: "map: bind SRC on DST, read-only", group: Group::Files, verbs: RUN | BUILD },
+          help: "map: bind SRC on DST, read-only", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Tmpfs, short: Some('t'), long: "tmpfs", values: &[("OPTS", Complete::Words(&["-", "size=", "nr_inodes=", "mode="])), DST],
-          help: "private tmpfs; OPTS like size=1G,mode=755, or -", group: Group::Files, verbs: RUN | BUILD },
+          help: "private tmpfs; OPTS like size=1G,mode=755, or -", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Here, short: Some('H'), long: "here", values: &[],
-          help: "the current directory as a volume, and start in it", group: Group::Files, verbs: RUN | BUILD },
+          help: "the current directory as a volume, and start in it", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Dev, short: None, long: "dev", values: &[("PATH", Complete::File)],
-          help: "a device or socket in /dev, or a directory of such", group: Group::Files, verbs: RUN | BUILD },
+          help: "a device or socket in /dev, or a directory of such", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Mask, short: None, long: "mask", values: &[("PATH", Complete::File)],
-          help: "hide a file or directory", group: Group::Files, verbs: RUN | BUILD },
+          help: "hide a file or directory", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::MaskIfExists, short: None, long: "mask-if-exists", values: &[("PATH", Complete::File)],
-          help: "the same, if it is there", group: Group::Files, verbs: RUN | BUILD },
+          help: "the same, if it is there", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Chdir, short: Some('C'), long: "chdir", values: &[("DIR", Complete::Directory)],
-          help: "start in DIR (default: the same directory, else /)", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "start in DIR (default: the same directory, else /)", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Env, short: Some('e'), long: "env", values: &[("NAME", Complete::Nothing), ("VALUE", Complete::Nothing)],
-          help: "set a variable; NAME=VALUE in one word works too", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "set a variable; NAME=VALUE in one word works too", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::UnsetEnv, short: Some('E'), long: "unset-env", values: &[("NAME", Complete::Nothing)],
-          help: "remove a variable", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "remove a variable", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::ClearEnv, short: None, long: "clear-env", values: &[],
-          help: "start from an empty environment", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "start from an empty environment", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::KeepFd, short: None, long: "keep-fd", values: &[("N", Complete::Nothing)],
-          help: "pass descriptor N on (default: only 0, 1 and 2)", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "pass descriptor N on (default: only 0, 1 and 2)", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::NewSession, short: None, long: "new-session", values: &[],
-          help: "a session of its own, without the terminal", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "a session of its own, without the terminal", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Timeout, short: None, long: "timeout", values: &[("TIME[,GRACE]", Complete::Nothing)],
-          help: "end CMD after TIME, like 1.5 or 10m", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "end CMD after TIME, like 1.5 or 10m", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Rlimit, short: None, long: "rlimit", values: &[("NAME=VALUE", Complete::Words(LIMITS))],
-          help: "lower a limit of setrlimit(2), like nofile=64", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "lower a limit of setrlimit(2), like nofile=64", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Report, short: None, long: "report", values: &[("FILE|FD", Complete::File)],
-          help: "when CMD has ended, write what it used as JSON", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "when CMD has ended, write what it used as JSON", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::ReportRequired, short: None, long: "report-required", values: &[],
-          help: "fail if the report cannot be written", group: Group::Process, verbs: RUN | BUILD | ENTER },
+          help: "fail if the report cannot be written", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Net, short: Some('n'), long: "net", values: &[("none|host", Complete::Words(&["none", "host"]))],
-          help: "none: a network of its own with only loopback", group: Group::Isolation, verbs: RUN | BUILD },
+          help: "none: a network of its own with only loopback", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Hostname, short: None, long: "hostname", values: &[("NAME", Complete::Nothing)],
-          help: "a host name of its own", group: Group::Isolation, verbs: RUN | BUILD },
+          help: "a host name of its own", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::NoNest, short: None, long: "no-nest", values: &[],
-          help: "no program inside gains privilege (no_new_privs)", group: Group::Isolation, verbs: RUN | BUILD },
+          help: "no program inside gains privilege (no_new_privs)", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::NoUserns, short: None, long: "no-userns", values: &[],
-          help: "no user namespaces can be made inside", group: Group::Isolation, verbs: RUN | BUILD },
+          help: "no user namespaces can be made inside", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Seccomp, short: None, long: "seccomp", values: &[("none|default|FILE", Complete::Words(&["none", "default"]))],
-          help: "filter of system calls; FILE adds to it", group: Group::Isolation, verbs: RUN | BUILD },
+          help: "filter of system calls; FILE adds to it", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Abstract, short: None, long: "abstract", values: &[],
-          help: "reach the abstract sockets of the host's network", group: Group::Isolation, verbs: RUN | BUILD },
+          help: "reach the abstract sockets of the host's network", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::OwnCgroup, short: None, long: "own-cgroup", values: &[],
-          help: "enter: stay in the control group of the caller", group: Group::Isolation, verbs: ENTER },
+          help: "enter: stay in the control group of the caller", group: Group::Isolation, verbs: ENTER, class: Plain },
     Opt { id: Id::Unprivileged, short: None, long: "unprivileged", values: &[],
-          help: "use a user namespace, even if installed set-uid", group: Group::Isolation, verbs: RUN | BUILD },
+          help: "use a user namespace, even if installed set-uid", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Jobs, short: Some('j'), long: "jobs", values: &[("N", Complete::Nothing)],
-          help: "so many at a time (default 1; 0: as many as CPUs)", group: Group::Batch, verbs: EACH },
+          help: "so many at a time (default 1; 0: as many as CPUs)", group: Group::Batch, verbs: EACH, class: Front },
     Opt { id: Id::Null, short: Some('0'), long: "null", values: &[],
-          help: "lines end in NUL, as find -print0 writes them", group: Group::Batch, verbs: EACH },
+          help: "lines end in NUL, as find -print0 writes them", group: Group::Batch, verbs: EACH, class: Front },
     Opt { id: Id::Group, short: None, long: "group", values: &[],
-          help: "the output of each whole, when it has ended", group: Group::Batch, verbs: EACH },
+          help: "the output of each whole, when it has ended", group: Group::Batch, verbs: EACH, class: Front },
     Opt { id: Id::Halt, short: None, long: "halt", values: &[],
-          help: "start no more when one has failed", group: Group::Batch, verbs: EACH },
+          help: "start no more when one has failed", group: Group::Batch, verbs: EACH, class: Front },
     Opt { id: Id::Explain, short: None, long: "explain", values: &[],
-          help: "print what would be done, and do nothing", group: Group::General, verbs: RUN | BUILD },
+          help: "print what would be done, and do nothing", group: Group::General, verbs: RUN | BUILD, class: Front },
     Opt { id: Id::Json, short: None, long: "json", values: &[],
-          help: "ps: print JSON", group: Group::General, verbs: PS },
+          help: "ps: print JSON", group: Group::General, verbs: PS, class: Front },
     Opt { id: Id::Help, short: Some('h'), long: "help", values: &[],
-          help: "show this help", group: Group::General, verbs: 0 },
+          help: "show this help", group: Group::General, verbs: 0, class: Front },
     Opt { id: Id::Version, short: Some('V'), long: "version", values: &[],
-          help: "show the version", group: Group::General, verbs: 0 },
+          help: "show the version", group: Group::General, verbs: 0, class: Plain },
 ];
 
-/// What the parser has to know of an option.
+/// What the set-uid program has to know of an option.
 #[derive(Clone, Copy, Debug)]
 pub struct Syntax {
     /// Which.
     pub id: Id,
-    /// `-v`
-    pub short: Option<char>,
+    /// `-v`, or 0.
+    pub short: u8,
     /// `--vol`
     pub long: &'static str,
-    /// The values it takes.
-    pub values: &'static [(&'static str, Complete)],
+    /// How many values it takes.
+    pub values: u8,
     /// The commands that know it.
     pub verbs: u8,
 }
 
-/// Every option, for the parser of the set-uid program: but for those that only a front has.
-pub static SYNTAX: [Syntax; OPTIONS.len() - FRONTS] = {
-    let mut all = [OPTIONS[0].syntax(); OPTIONS.len() - FRONTS];
+/// Every plain option.
+pub static SYNTAX: [Syntax; plain_options()] = {
+    let mut all = [OPTIONS[0].syntax(); plain_options()];
     let (mut from, mut to) = (0, 0);
     while from < OPTIONS.len() {
-        if OPTIONS[from].verbs != EACH {
+        if matches!(OPTIONS[from].class, Plain) {
             all[to] = OPTIONS[from].syntax();
             to += 1;
         }
         from += 1;
     }
-    assert!(to == all.len());
     all
 };
 
-/// How many only a front has.
-const FRONTS: usize = 4;
+const fn plain_options() -> usize {
+    let (mut count, mut i) = (0, 0);
+    while i < OPTIONS.len() {
+        count += matches!(OPTIONS[i].class, Plain) as usize;
+        i += 1;
+    }
+    count
+}
 
 impl Opt {
     const fn syntax(&self) -> Syntax {
-        Syntax { id: self.id, short: self.short, long: self.long, values: self.values, verbs: self.verbs }
+        let short = match self.short {
+            Some(letter) => letter as u8,
+            None => 0,
+        };
+        let values = match self.values.len() {
+            0 => 0,
+            1 => 1,
+            _ => 2,
+        };
+        Syntax { id: self.id, short, long: self.long, values, verbs: self.verbs }
     }
 }
 
-/// Every command word with its bit, for the parser.
-pub static WORDS: [(&str, u8); VERBS.len()] = {
-    let mut all = [("", 0); VERBS.len()];
-    let mut i = 0;
-    while i < all.len() {
-        all[i] = (VERBS[i].name, VERBS[i].bit);
-        i += 1;
+/// Every plain command word with its bit.
+pub static WORDS: [(&str, u8); plain_verbs()] = {
+    let mut all = [("", 0); plain_verbs()];
+    let (mut from, mut to) = (0, 0);
+    while from < VERBS.len() {
+        if matches!(VERBS[from].class, Plain) {
+            all[to] = (VERBS[from].name, VERBS[from].bit);
+            to += 1;
+        }
+        from += 1;
     }
     all
 };
+
+const fn plain_verbs() -> usize {
+    let (mut count, mut i) = (0, 0);
+    while i < VERBS.len() {
+        count += matches!(VERBS[i].class, Plain) as usize;
+        i += 1;
+    }
+    count
+}
 
 /// Long names that are understood beside those of the table.
 pub const ALIASES: &[(&str, Id)] = &[("rootfs", Id::Root)];

@@ -1,7 +1,7 @@
 //! A request becomes a plan: which mounts in which order. Pure: it asks the kernel nothing.
 
 use crate::cli::{Request, Wish, scaled};
-use crate::error::{Error, Result, both, on};
+use crate::error::{Fault, Result, both, on};
 use crate::text::{Bytes, number};
 use alloc::vec::Vec;
 
@@ -119,17 +119,17 @@ const MOST_MOUNTS: usize = 1024;
 const MOST_LAYERS: usize = 64;
 
 /// Makes the plan. `cwd` is the caller's current directory.
-pub fn make<'a>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Result<Plan<'a>> {
+pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Result<Plan<'a>, E> {
     let root = match request.roots.as_slice() {
         [] if request.build => {
-            return Err(Error::refused("build", "no root filesystem is named")
+            return Err(E::refused("build", "no root filesystem is named")
                 .hint("--root DIR; for the host's own, --root / says so"));
         }
         [] => Root::Host,
         [dir] if dir.starts_with(b"/") && components(dir).next().is_none() => Root::Host,
         [dir] => Root::Dir(dir),
         several if several.len() > MOST_LAYERS => {
-            return Err(Error::refused("lay root filesystems over each other", "too many").hint("at most 64"));
+            return Err(E::refused("lay root filesystems over each other", "too many").hint("at most 64"));
         }
         several => Root::Layers(several.to_vec()),
     };
@@ -139,26 +139,25 @@ pub fn make<'a>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Result<Plan<'a>
     let mut own_shm = false;
     if request.mounts.len() > MOST_MOUNTS {
         return Err(
-            Error::refused("plan mounts", "too many").hint("at most 1024; bind a directory that holds them")
+            E::refused("plan mounts", "too many").hint("at most 1024; bind a directory that holds them")
         );
     }
     for wish in &request.mounts {
         add(&mut plan, *wish, &mut own_shm)?;
     }
     if request.here {
-        let dir =
-            cwd.ok_or_else(|| Error::refused("option --here", "the current directory has no path here"))?;
+        let dir = cwd.ok_or_else(|| E::refused("option --here", "the current directory has no path here"))?;
         add(&mut plan, Wish::Bind { src: dir, dst: dir, writable: true }, &mut own_shm)?;
     }
     Ok(plan)
 }
 
 /// `own_shm`: there was a wish for `/dev/shm` before.
-fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) -> Result<()> {
+fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) -> Result<(), E> {
     match wish {
         Wish::Bind { src, dst, writable } => {
             if src.is_empty() {
-                return Err(Error::refused(on("bind '' on {}", dst), "the source has no name"));
+                return Err(E::refused(on("bind '' on {}", dst), "the source has no name"));
             }
             insert(&mut plan.mounts, Mount { dst: destination(dst)?, what: What::Bind { src, writable } })?;
         }
@@ -170,7 +169,7 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) -> Result<()
             let tmpfs = Tmpfs::parse(options)?;
             if components(dst).eq(components(b"/dev/shm")) && dst.starts_with(b"/") {
                 if core::mem::replace(own_shm, true) && plan.shm != tmpfs {
-                    return Err(Error::refused("mount on '/dev/shm'", "wanted twice"));
+                    return Err(E::refused("mount on '/dev/shm'", "wanted twice"));
                 }
                 plan.shm = tmpfs;
             } else {
@@ -182,11 +181,11 @@ fn add<'a>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) -> Result<()
 }
 
 /// Puts a mount in its place: after those that it lies in.
-fn insert<'a>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<()> {
+fn insert<'a, E: Fault>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<(), E> {
     let order = |other: &Mount<'_>| components(other.dst).cmp(components(mount.dst));
     match mounts.binary_search_by(order) {
         Ok(at) if mounts[at].what == mount.what => Ok(()),
-        Ok(_) => Err(Error::refused(on("mount on {}", mount.dst), "wanted twice")),
+        Ok(_) => Err(E::refused(on("mount on {}", mount.dst), "wanted twice")),
         Err(at) => {
             mounts.insert(at, mount);
             Ok(())
@@ -200,8 +199,8 @@ pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Checks and tidies a destination.
-fn destination(path: &[u8]) -> Result<Bytes> {
-    let refuse = |why| Err(Error::refused(on("mount on {}", path), why));
+fn destination<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
+    let refuse = |why| Err(E::refused(on("mount on {}", path), why));
     let tidy = absolute(path, "mount on")?;
     match components(path).next() {
         None => refuse("the root cannot be a destination"),
@@ -210,8 +209,8 @@ fn destination(path: &[u8]) -> Result<Bytes> {
     }
 }
 
-fn absolute(path: &[u8], operation: &str) -> Result<Bytes> {
-    let refuse = |why| Err(Error::refused(both("{=} {}", operation.as_bytes(), path), why));
+fn absolute<E: Fault>(path: &[u8], operation: &str) -> Result<Bytes, E> {
+    let refuse = |why| Err(E::refused(both("{=} {}", operation.as_bytes(), path), why));
     if !path.starts_with(b"/") {
         return refuse("not an absolute path");
     }
@@ -227,9 +226,9 @@ fn absolute(path: &[u8], operation: &str) -> Result<Bytes> {
 }
 
 /// Checks the path of a device; gives it relative to `/dev`.
-fn device(path: &[u8]) -> Result<Bytes> {
+fn device<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
     let tidy = absolute(path, "device")?;
-    let refuse = |why| Err(Error::refused(on("device {}", path), why));
+    let refuse = |why| Err(E::refused(on("device {}", path), why));
     let mut parts = components(tidy);
     if parts.next() != Some(b"dev") {
         return refuse("not below /dev");
@@ -251,13 +250,13 @@ impl Tmpfs {
     pub const DEFAULT: Tmpfs = Tmpfs { size: 64 << 20, inodes: 16384, mode: 0o1777 };
 
     /// Reads `size=1G,nr_inodes=10k,mode=1777`; `-` stands for no options.
-    fn parse(options: &[u8]) -> Result<Self> {
+    fn parse<E: Fault>(options: &[u8]) -> Result<Self, E> {
         let mut out = Tmpfs::DEFAULT;
         if options == b"-" {
             return Ok(out);
         }
         for option in options.split(|b| *b == b',') {
-            let refuse = |why| Error::refused(on("tmpfs option {}", option), why);
+            let refuse = |why| E::refused(on("tmpfs option {}", option), why);
             let Some(at) = option.iter().position(|b| *b == b'=') else {
                 return Err(refuse("not understood").hint(TMPFS_OPTIONS));
             };
@@ -295,6 +294,7 @@ fn mode(text: &[u8]) -> Option<u16> {
 mod tests {
     use super::*;
     use crate::cli::{Command, parse};
+    use crate::error::Error;
     use alloc::string::String;
 
     fn with_plan(args: &[&str], check: impl FnOnce(Result<Plan<'_>>)) {
@@ -366,7 +366,7 @@ mod tests {
             assert!(refusal(&["-t", bad, "/x"]).contains("tmpfs option"), "{bad}");
         }
         let wanted = Tmpfs { size: 1 << 30, inodes: 2048, mode: 0o1777 };
-        assert_eq!(Tmpfs::parse(b"size=1G,nr_inodes=2k,mode=1777").unwrap(), wanted);
+        assert_eq!(Tmpfs::parse::<Error>(b"size=1G,nr_inodes=2k,mode=1777").unwrap(), wanted);
     }
 
     #[test]

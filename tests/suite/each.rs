@@ -99,7 +99,7 @@ fn each_has_its_report() {
 #[rstest]
 #[case::no_command(&[], "no command is given")]
 #[case::no_number(&["-j", "x", "true"], "not 0 to 4096")]
-#[case::no_value(&["-j"], "wants a value")]
+#[case::no_value(&["-j"], "--jobs: wants N")]
 #[case::unknown(&["--nope", "true"], "'--nope'")]
 #[case::a_value_too_many(&["--halt=x", "true"], "'--halt=x': takes no value")]
 #[case::no_right(&["--report", "/usr", "true"], "(EACCES)")]

@@ -24,6 +24,12 @@ fn line<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
 #[case::ps(&["ps", "--json"])]
 #[case::doctor(&["doctor"])]
 #[case::explain(&["--explain", "run", "true"])]
+#[case::unknown_option(&["run", "--nope"])]
+#[case::wrong_value(&["run", "--net", "some", "true"])]
+#[case::wrong_mount(&["run", "-v", "/etc", "/proc/x", "true"])]
+#[case::wrong_descriptor(&["run", "--keep-fd", "99", "true"])]
+#[case::wrong_pid(&["enter", "0"])]
+#[case::above_a_limit(&["enter", "--rlimit", "nofile=unlimited", "1"])]
 fn the_second_program_has_no_privilege_at_all(
     #[case] words: &[&str],
     #[values(&[][..], &["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"])] caller: &[&str],
@@ -81,7 +87,7 @@ fn where_it_is_missing_the_message_says_what_puts_it_there() {
     );
     // What else there is does not need it.
     assert!(Dock::program(args![&copy, "--version"]).ok().starts_with("selfdock "));
-    Dock::program(args![&copy, "walk"]).refused("walk");
+    Dock::program(args![&copy, "walk"]).refused("usage: selfdock run CMD");
     copy_program(about(), dir.path().join("selfdock-about"));
     assert!(Dock::program(args![&copy, "--help"]).ok().contains("Usage"));
 }

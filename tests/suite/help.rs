@@ -60,6 +60,12 @@ fn the_set_uid_program_holds_no_text_of_the_help() {
         assert!(!holds(&trusted, text), "'{text}' is in the set-uid program");
         assert!(holds(&second, text), "'{text}' is not in the second program");
     }
+    // Nor what is said of a wrong command line.
+    for text in ["unknown", "wants", "given twice", "no PID is given", "wanted twice", "not an absolute path"]
+    {
+        assert!(!holds(&trusted, text), "'{text}' is in the set-uid program");
+        assert!(holds(&second, text), "'{text}' is not in the second program");
+    }
 }
 
 #[test]

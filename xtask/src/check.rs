@@ -34,7 +34,7 @@ const CHECKS: &[Check] = &[
 ];
 
 /// All that is linked into the trusted binary.
-const TRUSTED: [&str; 5] = ["selfdock", "getargs", "rustix", "bitflags", "linux-raw-sys"];
+const TRUSTED: [&str; 4] = ["selfdock", "rustix", "bitflags", "linux-raw-sys"];
 
 /// The workspaces.
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "xtask/Cargo.toml", "xtask/bare/Cargo.toml"];

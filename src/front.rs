@@ -1,0 +1,289 @@
+//! The command line as people write it: all commands and options of the table, those of the set-uid program and those
+//! of the second one. What is wrong with one is said here, since the set-uid program hands over what it does not
+//! understand.
+
+use crate::cli::{Command, Request, holds_both};
+use crate::command;
+use crate::error::{Error, Result, both, on};
+use crate::handover::About;
+use crate::options::{ALIASES, EACH, ENTER, Id, OPTIONS, Opt, RUN, VERBS, Verb};
+use crate::text::{Bytes, join};
+use alloc::vec::Vec;
+
+/// A command line, in words of the table.
+#[derive(Debug, Default)]
+pub struct Line<'a> {
+    verb: Option<&'static Verb>,
+    /// The options, in the order in which they were said.
+    pub options: Vec<Said<'a>>,
+    /// What follows them.
+    pub command: Vec<&'a [u8]>,
+}
+
+/// An option with its values.
+#[derive(Clone, Copy, Debug)]
+pub struct Said<'a> {
+    /// Which.
+    pub opt: &'static Opt,
+    /// The values; empty where there is none.
+    pub values: [&'a [u8]; 2],
+}
+
+impl<'a> Line<'a> {
+    /// Reads the words that follow the program's name. After `--help` or `--version` none counts.
+    pub fn read(words: &'a [&'a [u8]]) -> Result<Self> {
+        let mut line = Line::default();
+        let (mut rest, mut ended) = (words, false);
+        while let [word, after @ ..] = rest {
+            rest = after;
+            match *word {
+                b"--" if !ended => ended = true,
+                [b'-', _, ..] if !ended => line.take_options(word, &mut rest)?,
+                // After `--` the word is a command of its own, not one of ours.
+                _ if line.verb.is_none() && !ended => line.verb = Some(by_name(word)?),
+                _ => {
+                    line.command.push(word);
+                    let is_enter = line.verb.is_some_and(|verb| verb.bit == ENTER);
+                    if is_enter && line.command.len() == 1 && !ended {
+                        // Options can stand between PID and CMD.
+                        line.command.push(b"--");
+                        continue;
+                    }
+                    line.command.extend_from_slice(rest);
+                    break;
+                }
+            }
+            if line.has(Id::Help) || line.has(Id::Version) {
+                break;
+            }
+        }
+        Ok(line)
+    }
+
+    /// Takes a word of options and, from those that follow, the values it lacks.
+    fn take_options(&mut self, word: &'a [u8], rest: &mut &'a [&'a [u8]]) -> Result<()> {
+        if let [b'-', b'-', long @ ..] = word {
+            let mut parts = long.splitn(2, |b| *b == b'=');
+            let opt = by_long(parts.next().unwrap_or_default())?;
+            let value = parts.next();
+            if value.is_some() && opt.values.is_empty() {
+                return Err(Error::refused(on("option {}", word), "takes no value"));
+            }
+            return self.take(opt, value, rest);
+        }
+        let mut letters = &word[1..];
+        while let [letter, after @ ..] = letters {
+            let opt = by_short(*letter)?;
+            let value = Some(after).filter(|after| !opt.values.is_empty() && !after.is_empty());
+            letters = if value.is_some() { b"" } else { after };
+            self.take(opt, value, rest)?;
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, opt: &'static Opt, value: Option<&'a [u8]>, rest: &mut &'a [&'a [u8]]) -> Result<()> {
+        let mut next = || rest.split_off_first().copied().ok_or_else(|| wants(opt));
+        let mut values: [&[u8]; 2] = [b"", b""];
+        if !opt.values.is_empty() {
+            values[0] = value.map_or_else(&mut next, Ok)?;
+            if opt.values.len() > 1 && !holds_both(opt.id, values[0]) {
+                values[1] = next()?;
+            }
+        }
+        self.options.push(Said { opt, values });
+        Ok(())
+    }
+
+    /// Whether an option was said.
+    pub fn has(&self, id: Id) -> bool {
+        self.options.iter().any(|said| said.opt.id == id)
+    }
+
+    /// The command word, which knows all of the options.
+    pub fn verb(&self) -> Result<&'static Verb> {
+        let Some(verb) = self.verb else {
+            return Err(Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'"));
+        };
+        if let Some(said) = self.options.iter().find(|said| !knows(verb, said.opt)) {
+            let what = on("option --{=}", said.opt.long.as_bytes());
+            let of_run = verb.bit == EACH && said.opt.verbs & RUN != 0;
+            let hint = if of_run { "see it with run" } else { "see 'selfdock --help'" };
+            return Err(Error::refused(what, "not for this command").hint(hint));
+        }
+        if !self.command.is_empty() && verb.usage.find("CMD").is_none() {
+            return Err(Error::refused(on("{=}", verb.name.as_bytes()), "takes no arguments"));
+        }
+        Ok(verb)
+    }
+
+    /// What is asked of the set-uid program, where nothing is wrong with it.
+    pub fn check(&self, verb: &Verb, about: &About) -> Result<Command<'a>> {
+        let command = self.request(verb)?;
+        match &command {
+            Command::Run(request) => {
+                let cwd = command::current_directory();
+                command::check::<Error>(request, &about.environment, cwd).map(drop)?;
+            }
+            Command::Enter(_, request) => {
+                command::Command::check::<Error>(request, &about.environment, None).map(drop)?;
+            }
+            Command::Version => {}
+        }
+        Ok(command)
+    }
+
+    fn request(&self, verb: &Verb) -> Result<Command<'a>> {
+        let mut request = Request { command: self.command.clone(), ..Request::default() };
+        for Said { opt, values: [first, second] } in &self.options {
+            request.add::<Error>(opt.id, opt.long, first, second)?;
+        }
+        request.of(verb.bit)
+    }
+}
+
+impl<'a> Said<'a> {
+    /// The words that say it.
+    pub fn words(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let values = if holds_both(self.opt.id, self.values[0]) { 1 } else { self.opt.values.len() };
+        [join(&[b"--", self.opt.long.as_bytes()])].into_iter().chain(self.values.into_iter().take(values))
+    }
+}
+
+/// Whether a command takes an option. A batch takes those of `run` as well.
+fn knows(verb: &Verb, opt: &Opt) -> bool {
+    let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
+    opt.verbs == 0 || of_run || opt.verbs & verb.bit != 0
+}
+
+fn by_name(word: &[u8]) -> Result<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| {
+        Error::refused(on("command {}", word), "unknown").hint("to run a program: selfdock run PROGRAM")
+    })
+}
+
+fn by_short(c: u8) -> Result<&'static Opt> {
+    let found = OPTIONS.iter().find(|opt| opt.short.is_some_and(|short| short as u32 == u32::from(c)));
+    found.ok_or_else(|| unknown(&[b'-', c]))
+}
+
+fn by_long(name: &[u8]) -> Result<&'static Opt> {
+    let alias = ALIASES.iter().find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
+    let found = OPTIONS.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id));
+    found.ok_or_else(|| unknown(join(&[b"--", name])))
+}
+
+fn unknown(word: &[u8]) -> Error {
+    Error::refused(on("option {}", word), "unknown").hint("see 'selfdock --help'")
+}
+
+fn wants(opt: &Opt) -> Error {
+    let mut values: Bytes = b"";
+    for (name, _) in opt.values {
+        values = join(&[values, b" ", name.as_bytes()]);
+    }
+    Error::plain(both("option --{=}: wants{=}", opt.long.as_bytes(), values))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli;
+    use crate::options::{Class, SYNTAX, WORDS};
+    use alloc::format;
+    use alloc::string::String;
+
+    fn refusal(words: &[&str]) -> String {
+        let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
+        let read =
+            Line::read(&words).and_then(|line| line.verb().and_then(|verb| line.request(verb)).map(drop));
+        format!("{}", read.expect_err("accepted"))
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert!(refusal(&["sh"]).contains("selfdock run PROGRAM"));
+        assert!(refusal(&[]).contains("selfdock run sh"));
+        assert!(refusal(&["run", "--nope"]).contains("'--nope'"));
+        assert!(refusal(&["run", "-v", "/a"]).contains("SRC DST"));
+        assert!(refusal(&["run", "--here=x"]).contains("takes no value"));
+        assert!(refusal(&["run", "-C", "/a", "-C", "/b"]).contains("twice"));
+        assert!(refusal(&["run", "-e", "=x"]).contains("not a name"));
+        assert!(refusal(&["run", "--keep-fd", "4294967297"]).contains("number"));
+        assert!(refusal(&["run", "-n", "some"]).contains("neither"));
+        assert!(refusal(&["--", "run"]).contains("no command"));
+        assert!(refusal(&["enter"]).contains("no PID"));
+        assert!(refusal(&["enter", "-v", "/a", "/b", "1"]).contains("not for this command"));
+        assert!(refusal(&["ps", "x"]).contains("takes no arguments"));
+    }
+
+    #[test]
+    fn a_pid_does_not_wrap_around() {
+        for bad in ["0", "-1", "4294967297", "2147483648", "x", "", "1 "] {
+            assert!(refusal(&["enter", "--", bad]).contains("not a PID"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn options_of_enter_stand_before_and_after_the_pid() {
+        for words in [
+            &[&b"enter"[..], b"-C", b"/", b"12", b"ls", b"-x"][..],
+            &[b"enter", b"12", b"-C", b"/", b"ls", b"-x"],
+            &[b"enter", b"12", b"-C", b"/", b"--", b"ls", b"-x"],
+        ] {
+            let line = Line::read(words).unwrap();
+            let Ok(Command::Enter(12, request)) = line.request(line.verb().unwrap()) else { panic!() };
+            assert_eq!((request.chdir, &request.command[..]), (Some(&b"/"[..]), &[&b"ls"[..], b"-x"][..]));
+        }
+    }
+
+    #[test]
+    fn the_set_uid_program_knows_the_plain_options_and_no_others() {
+        for opt in OPTIONS {
+            assert_eq!(SYNTAX.iter().any(|s| s.id == opt.id), opt.class == Class::Plain, "--{}", opt.long);
+        }
+        for verb in VERBS {
+            assert_eq!(WORDS.iter().any(|(name, _)| *name == verb.name), verb.class == Class::Plain);
+        }
+    }
+
+    /// Every line of up to four of these words.
+    #[test]
+    fn what_the_set_uid_program_understands_means_the_same_here() {
+        const SOME: &[&[u8]] = &[
+            b"run",
+            b"enter",
+            b"12",
+            b"-",
+            b"--",
+            b"-H",
+            b"-vH",
+            b"-Hv",
+            b"-ea=b",
+            b"--env=a",
+            b"--here",
+            b"--net=none",
+            b"--here=",
+            b"--",
+            b"@f",
+            b"-V",
+            b"--own-cgroup",
+        ];
+        let mut understood = 0;
+        for number in 0..SOME.len().pow(4) {
+            let words: Vec<&[u8]> =
+                (0..4).map(|place| SOME[number / SOME.len().pow(place) % SOME.len()]).collect();
+            for words in [&words[..], &words[..3]] {
+                let Ok(plain) = cli::parse(words) else { continue };
+                let line = Line::read(words).unwrap();
+                understood += 1;
+                if line.has(Id::Version) {
+                    assert!(matches!(plain, Command::Version), "{words:?}");
+                    continue;
+                }
+                let here = line.request(line.verb().unwrap()).unwrap();
+                assert_eq!(format!("{plain:?}"), format!("{here:?}"), "{words:?}");
+            }
+        }
+        assert!(understood > 1000);
+    }
+}
