@@ -6,13 +6,18 @@ packages=(
     busybox-static # a root filesystem
     gcc libc6-dev  # a compiler: static helpers, and a real program to build in an instance
     git less python3 # real programs
-    fakechroot     # with mmdebstrap, for the README's root filesystems
+    fakechroot     # with mmdebstrap, for the root filesystems of docs/recipes.md
     libcap2-bin    # setcap, for files with capabilities
     man-db mandoc  # to see that the man page can be read
     mmdebstrap     # a Debian root filesystem
     musl-tools umoci # root filesystems of other kinds
     procps util-linux strace
     zsh fish       # to see that the completions load
+    xvfb x11-utils # a display for a recipe
+)
+# Programs of docs/recipes.md, each with its package: they can have come in another way.
+declare -A programs=(
+    [curl]=curl [go]=golang-go [make]=make [mvn]=maven [npm]=npm [psql]=postgresql [ssh-agent]=openssh-client
 )
 
 sudo=()
@@ -36,6 +41,9 @@ try() {
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+for program in "${!programs[@]}"; do
+    PATH=/usr/bin:/bin type "$program" >/dev/null 2>&1 || missing+=("${programs[$program]}")
 done
 if [ "${#missing[@]}" -gt 0 ]; then
     try "${sudo[@]}" apt-get update -q

@@ -64,6 +64,7 @@ pub const PROPERTIES: &[Property] = &[
         "real-programs",
         "A shell, a compiler, an interpreter and a version control system work as outside.",
     ),
+    property("recipes", "What the documents tell people to type does what they say."),
     property(
         "any-image",
         "Any directory that holds a root filesystem can be run from, and is never written to.",

@@ -36,6 +36,7 @@ mod one_life;
 mod processes;
 mod read_only_root;
 mod real_programs;
+mod recipes;
 mod root_as_caller;
 mod set_uid_inert;
 mod spawn_rate;

@@ -40,6 +40,7 @@ pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
     oci(&dir)?;
     mounts(&dir)?;
     names(&dir, user)?;
+    toolchain(&dir.join("rust"))?;
     replaced(&dir.join("replaced"))?;
     privileged(&built.probe, &dir.join("busybox/bin/setuid-probe"), 0o4750, user)?;
 
@@ -175,8 +176,17 @@ fn names(dir: &Path, user: User) -> Result {
     Ok(())
 }
 
+/// The Rust that this was built with, also where the tests may not search the directory that it is in.
+fn toolchain(place: &Path) -> Result {
+    let toolchain = Path::new(env!("CARGO")).ancestors().nth(2).ok_or("cargo is in no directory")?;
+    make_dir(place, 0o755)?;
+    mount(Some(toolchain), place, None::<&str>, MsFlags::MS_BIND, None::<&str>)
+        .context(format_args!("bind '{}'", toolchain.display()))
+}
+
 /// Where something is mounted, inner mounts first.
-pub const MOUNTS: [&str; 6] = ["flags/sub", "flags", "busybox/mnt", "covered", "/etc/passwd", "/etc/group"];
+pub const MOUNTS: [&str; 7] =
+    ["flags/sub", "flags", "busybox/mnt", "covered", "rust", "/etc/passwd", "/etc/group"];
 
 /// Mounts that cover something, and mounts with flags. They are in the mount namespace of this run alone, and gone
 /// with it.

@@ -90,6 +90,12 @@ impl Dock {
         self
     }
 
+    /// It may take so long, where it does much.
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     /// Runs it to its end.
     pub fn output(self) -> Ran {
         Ran::new(self)

@@ -1,0 +1,234 @@
+//! recipes: what the documents tell people to type.
+
+use crate::support::{Dock, args, fixture, selfdock};
+use rstest::rstest;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const RECIPES: &str = include_str!("../../docs/recipes.md");
+const README: &str = include_str!("../../README.md");
+/// This file, to see that it knows every recipe.
+const SELF: &str = include_str!("recipes.rs");
+
+/// The scripts of `examples/`.
+const EXAMPLES: [(&str, &str); 3] = [
+    ("judge", include_str!("../../examples/judge")),
+    ("build", include_str!("../../examples/build")),
+    ("service", include_str!("../../examples/service")),
+];
+
+/// A recipe that says this is for a program that CI has not.
+const BY_HAND: &str = "Last tried by hand on";
+/// Parts of README whose commands are no recipes, and where else they are tried.
+const NOT_RUN: [&str; 3] = [
+    // `cargo xtask install-test` does it for each run of the suite.
+    "Install",
+    // They want a terminal or a long time; tests of `listing`, `entering` and `bench` do the like.
+    "See what runs, and join it",
+    "Showing more of the host to everyone",
+];
+
+/// A part of a document: its heading, and what stands below it.
+#[derive(Default)]
+struct Part<'t> {
+    heading: &'t str,
+    /// The blocks of `sh`, in order.
+    commands: String,
+    /// The blocks of `text`, which show what is printed.
+    shown: String,
+    prose: String,
+}
+
+impl Part<'_> {
+    fn is_by_hand(&self) -> bool {
+        self.prose.contains(BY_HAND)
+    }
+}
+
+fn parts(document: &str) -> Vec<Part<'_>> {
+    let mut parts = vec![Part::default()];
+    let mut block = None;
+    for line in document.lines() {
+        if let Some(language) = line.strip_prefix("```") {
+            block = if block.is_none() { Some(language) } else { None };
+            continue;
+        }
+        if block.is_none() && line.starts_with('#') {
+            parts.push(Part { heading: line.trim_start_matches('#').trim(), ..Part::default() });
+        }
+        let part = parts.last_mut().expect("there is one from the start");
+        match block {
+            None => part.prose.extend([line, " "]),
+            Some("sh") => part.commands.extend([line, "\n"]),
+            Some("text") => part.shown.extend([line, "\n"]),
+            Some(_) => {}
+        }
+    }
+    parts
+}
+
+fn part<'t>(document: &'t str, heading: &str) -> Part<'t> {
+    let found = parts(document).into_iter().find(|part| part.heading == heading);
+    let part = found.unwrap_or_else(|| panic!("no part is headed '{heading}'"));
+    assert!(!part.commands.is_empty(), "'{heading}' has no commands");
+    part
+}
+
+/// Whether a text is as a pattern shows it, in which `…` stands for anything.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let mut parts = pattern.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut last = "";
+    for part in parts {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+        last = part;
+    }
+    rest.is_empty() || (pattern.contains('…') && text.ends_with(last))
+}
+
+/// Where a reader of the documents is: a HOME, in it the directory of a project, and selfdock and cargo to be called.
+struct Reader {
+    home: TempDir,
+}
+
+impl Reader {
+    fn new() -> Self {
+        let home = TempDir::new_in(std::env::var_os("HOME").expect("a home")).expect("make a home");
+        let project = home.path().join("project");
+        for dir in [&project, &project.join("examples"), &home.path().join(".cargo/bin")] {
+            fs::create_dir_all(dir).unwrap();
+        }
+        for (name, text) in EXAMPLES {
+            let file = project.join("examples").join(name);
+            fs::write(&file, text).unwrap();
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        Self { home }
+    }
+
+    /// Runs what a document says, after what it takes for granted.
+    fn follows(&self, part: &Part<'_>, before: &str, program: &[std::ffi::OsString]) {
+        let script = format!("exec 2>&1\n{before}\necho the recipe begins\n{}", part.commands);
+        let words = program.iter().cloned().chain(args!["sh", "-e", "-c", script]);
+        let bin = selfdock().parent().unwrap().display().to_string();
+        let cargo = self.home.path().join(".cargo/bin").display().to_string();
+        let run = Dock::program(words)
+            .env("HOME", self.home.path())
+            .env("PATH", format!("{bin}:{cargo}:/usr/sbin:/usr/bin:/sbin:/bin"))
+            .env("RUST", fixture("rust"))
+            .env("DEBIAN", fixture("debian"))
+            .current_dir(self.home.path().join("project"))
+            .within(Duration::from_secs(300));
+        let said = run.output().exits(0).stdout;
+        let (_, said) = said.split_once("the recipe begins\n").expect("what was to be prepared is");
+        if !part.shown.is_empty() {
+            assert!(is_like(said, &part.shown), "the document shows:\n{}\nand it says:\n{said}", part.shown);
+        }
+    }
+}
+
+#[rstest]
+#[case::private_home("A private HOME", "")]
+#[case::hide("Hide one file more", "")]
+#[case::make("Make", r"printf 'all: a b\na b:\n\techo $@ > $@\n' > Makefile")]
+#[case::cargo(
+    "Cargo",
+    r#"mkdir ~/.rustup; ln -s "$RUST"/bin/* ~/.cargo/bin; cargo init --quiet --vcs none --name hello"#
+)]
+#[case::go(
+    "Go",
+    r#"printf 'module hello\ngo 1.18\n' > go.mod
+       printf 'package main\nfunc main() { println("built by go") }\n' > hello.go"#
+)]
+#[case::npm(
+    "npm",
+    r#"mkdir dep; echo '{"name":"dep","version":"1.0.0"}' > dep/package.json
+       echo '{"name":"hello","version":"1.0.0","dependencies":{"dep":"file:dep"},
+              "scripts":{"test":"test -d node_modules/dep"}}' > package.json"#
+)]
+#[case::maven(
+    "Maven",
+    // Java looks for a home in passwd(5), where the user of the tests has none.
+    r#"export MAVEN_OPTS=-Duser.home="$HOME"
+       echo '<project><modelVersion>4.0.0</modelVersion><groupId>a</groupId><artifactId>a</artifactId>
+             <version>1</version><packaging>pom</packaging></project>' > pom.xml"#
+)]
+#[case::git(
+    "Git with your identity",
+    "git config --global user.name 'A U Thor'; git config --global user.email author@example.org
+     git init -q; echo hello > file; git add file"
+)]
+#[case::ssh_agent(
+    "An ssh-agent",
+    r#"eval "$(ssh-agent)"; trap 'kill "$SSH_AGENT_PID"' EXIT
+       ssh-keygen -q -t ed25519 -N '' -f key; ssh-add key"#
+)]
+#[case::postgresql("PostgreSQL", "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)")]
+#[case::judge(
+    "A judge",
+    r#"mkdir tests; for n in 1 2 3 4; do echo $n > tests/$n.in; echo right > tests/$n.out; done
+       printf '#!/bin/sh\nread n\ncase $n in 1) echo right;; 2) echo no;; 3) sleep 1000;; 4) kill -SEGV $$;; esac\n' \
+           > solution
+       chmod 755 solution
+       # It says in the end that one is not right.
+       judge() { command examples/judge "$@" || test $? -eq 1; }; alias examples/judge=judge"#
+)]
+#[case::xargs("Xargs", "")]
+#[case::build("A build that cannot change its sources", "echo hello > hello.txt")]
+#[case::from_nothing("From nothing", "")]
+#[case::debian("A Debian", "")]
+#[case::layers("Layers", r#"ln -s "$DEBIAN" debian"#)]
+fn a_recipe_works(#[case] heading: &str, #[case] before: &str) {
+    Reader::new().follows(&part(RECIPES, heading), before, &[]);
+}
+
+/// They take a port and a display, so each has a network and a /tmp of its own: those of an outer instance.
+#[rstest]
+#[case::x11(
+    "X11",
+    r#"mkdir -m 1777 /tmp/.X11-unix; Xvfb -displayfd 3 3> number 2> log & trap "kill $!" EXIT
+       until test -s number; do sleep 0.1; done; export DISPLAY=:$(cat number)"#
+)]
+#[case::service("A service", "echo hello > hello.txt")]
+fn a_recipe_that_takes_a_name_of_the_host_works(#[case] heading: &str, #[case] before: &str) {
+    let reader = Reader::new();
+    let home = reader.home.path();
+    let outer = args![selfdock(), "run", "-v", home, home, "-n", "none"];
+    reader.follows(&part(RECIPES, heading), before, &outer);
+}
+
+#[test]
+fn every_recipe_is_run_or_says_when_it_was() {
+    let known = |part: &Part<'_>| SELF.contains(&format!("\"{}\",", part.heading));
+    let recipes = parts(RECIPES);
+    assert!(recipes.len() > 20);
+    for part in recipes.iter().filter(|part| !part.commands.is_empty() && !part.is_by_hand()) {
+        assert!(known(part), "no test runs '{}'", part.heading);
+    }
+    for part in parts(README).iter().filter(|part| !part.commands.is_empty()) {
+        assert!(NOT_RUN.contains(&part.heading) || known(part), "no test runs '{}' of README", part.heading);
+    }
+}
+
+#[test]
+fn three_dots_stand_for_anything() {
+    assert!(
+        is_like("a\nb\n", "a\nb\n") && is_like("a12b", "a…b") && is_like("ab", "a…b") && is_like("a1", "a…")
+    );
+    assert!(
+        !is_like("a\nb\n", "a\n") && !is_like("a12", "a…b") && !is_like("a1b2", "a…b") && !is_like("", "a")
+    );
+    assert!(is_like("a1b2b", "a…b"));
+}
+
+#[test]
+fn the_examples_are_where_a_reader_looks_for_them() {
+    for (name, _) in EXAMPLES {
+        assert!(RECIPES.contains(&format!("(../examples/{name})")), "{name}");
+        assert!(Path::new(name).components().count() == 1);
+    }
+}
