@@ -29,7 +29,7 @@ fn go(start: &Start) -> Result<u8> {
     // What root has by itself is given up too, as the set-uid program does: what is told is
     // then the same for all.
     let (caller, privilege) = creds::shed()?;
-    privilege.map_or(Ok(()), Privilege::discard)?;
+    privilege.map_or(Ok(()), Privilege::hand_on)?;
     let args = start.args();
     let [_, mode, program, words @ ..] = &*args else { return Err(alone()) };
     let mode = Mode::of(mode).ok_or_else(alone)?;

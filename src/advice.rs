@@ -4,9 +4,6 @@ use crate::error::Error;
 use crate::process;
 use rustix::io::Errno;
 
-/// What it means where the kernel refuses what selfdock has the privilege for.
-pub const POLICY: &str = "a policy (Landlock, AppArmor, SELinux) forbids it";
-
 /// What it means where the instance's own mounts and the rest cannot be made.
 pub const TOO_MANY: &str = "user.max_mnt_namespaces, max_ipc_namespaces or another is reached";
 

@@ -91,8 +91,9 @@ impl Containment {
 fn keep_signals_inside(_: &Privileged, abstract_sockets: bool) -> Result<()> {
     let sockets = if abstract_sockets { 0 } else { scope::ABSTRACT_SOCKETS };
     match sys::enter_domain(scope::SIGNALS | sockets) {
-        // Unknown, switched off, of an older kind; or too deep.
-        Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::TOOBIG) => Ok(()),
+        // Unknown, switched off, of an older kind; or too deep; or refused by a filter of root's, or of a caller's
+        // who gains nothing by it.
+        Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::TOOBIG | Errno::PERM) => Ok(()),
         Err(errno) => Err(Error::of("keep signals inside", errno)),
     }
 }
@@ -108,7 +109,8 @@ pub fn kernel_keeps_signals_inside() -> bool {
 pub fn have_own_keys(filtered: bool) -> Result<()> {
     match sys::new_session_keyring() {
         Ok(()) | Err(Errno::NOSYS) => Ok(()),
-        Err(Errno::DQUOT) if filtered => Ok(()),
+        // Or the caller's own filter refuses the same as ours.
+        Err(Errno::DQUOT | Errno::PERM | Errno::ACCESS) if filtered => Ok(()),
         Err(errno) => Err(Error::of("make a session keyring", errno)
             .hint_if(Errno::DQUOT, "you have as many keys as a user may have: kernel.keys.maxkeys")),
     }

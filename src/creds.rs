@@ -72,7 +72,7 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     if !are(CapabilitySet::empty(), permitted)? {
         set(CapabilitySet::empty(), permitted)?;
     }
-    if permitted.contains(CapabilitySet::SYS_ADMIN) {
+    if permitted.contains(Need::default().capabilities(caller)) {
         // The kernel made us so at exec, unless fs.suid_dumpable says otherwise.
         become_undumpable()?;
         Ok((caller, Some(Privilege { caller, permitted })))
@@ -109,6 +109,18 @@ impl Privilege {
         hold_nothing()
     }
 
+    /// Whether it is enough. A caller's bounding set can lack something.
+    pub fn suffices(&self, need: Need) -> bool {
+        self.permitted.contains(need.capabilities(self.caller))
+    }
+
+    /// Gives it up for another program. Root's own rights come back to it at exec, but for `no_new_privs`: then what
+    /// root holds stays permitted, and nothing is in effect.
+    pub fn hand_on(self) -> Result<()> {
+        let own = self.caller.uid == 0 && rustix::thread::no_new_privs().unwrap_or(false);
+        set(CapabilitySet::empty(), if own { self.permitted } else { CapabilitySet::empty() })
+    }
+
     /// Gives it up for a user namespace of one's own.
     pub fn exchange(self) -> Result<()> {
         set(CapabilitySet::empty(), self.permitted & CapabilitySet::SETFCAP)
@@ -117,7 +129,7 @@ impl Privilege {
     /// Puts `SYS_ADMIN` and what else is needed in effect and gives up the rest.
     pub fn raise(self, need: Need) -> Result<Privileged> {
         let wanted = need.capabilities(self.caller);
-        if !self.permitted.contains(wanted) {
+        if !self.suffices(need) {
             return Err(Error::refused("start", "a capability is missing").hint("see 'selfdock doctor'"));
         }
         set(wanted, wanted)?;

@@ -268,10 +268,17 @@ impl Error {
             Reason::Words(why) => why.as_bytes(),
         };
         let before = |separator: &'static [u8], text: &[u8]| if text.is_empty() { b"" } else { separator };
-        let hint = self.0.hint.unwrap_or_default().as_bytes();
+        let hint = self.0.hint.unwrap_or(match *self.0 {
+            Failure { reason: Reason::Errno(Errno::PERM), status: FAILED, .. } => POLICY,
+            _ => "",
+        });
+        let hint = hint.as_bytes();
         join(&[self.0.what, before(b": ", reason), reason, before(b"; ", hint), hint])
     }
 }
+
+/// Where nothing else is known: selfdock does what it may do.
+const POLICY: &str = "a policy (Landlock, AppArmor, SELinux) or a filter of system calls forbids it";
 
 /// What was shown, by whatever process of selfdock's that shares this memory.
 static TOLD: AtomicPtr<Bytes> = AtomicPtr::new(core::ptr::null_mut());
@@ -417,7 +424,7 @@ const ERRNOS: &[u8] = b"\
 30 EROFS read-only file system
 31 EMLINK too many links
 36 ENAMETOOLONG file name too long
-38 ENOSYS not in this kernel
+38 ENOSYS not in this kernel, or refused by a filter of system calls
 40 ELOOP too many links, or one where none is allowed
 87 EUSERS too many user namespaces
 95 EOPNOTSUPP not supported

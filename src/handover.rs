@@ -55,7 +55,7 @@ pub struct About {
 /// failure.
 pub fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) -> Result<Infallible> {
     let mode = if privilege.is_some() { Mode::SetUid } else { Mode::Unprivileged };
-    privilege.map_or(Ok(()), Privilege::discard)?;
+    privilege.map_or(Ok(()), Privilege::hand_on)?;
     let Some(own) = own_program(None).map_err(|e| e.hint("is /proc mounted?"))? else {
         return Err(Error::refused("find selfdock's own file", "it is gone"));
     };

@@ -11,7 +11,7 @@ use crate::plan::Root;
 use crate::sys::{self, Attributes, Reach, Tighten};
 use crate::text::{Bytes, c_string, join};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, Stat, StatVfsMountFlags};
+use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 /// The largest list that is read. It is a few hundred bytes, but for an administrator's additions.
@@ -65,7 +65,8 @@ impl Installation {
         if !is_roots(&rustix::fs::fstat(&dir).ok()?) {
             return None;
         }
-        if takes_devices(&dir) {
+        let null = if part.is_empty() { &b"dev/null"[..] } else { b"null" };
+        if has_devices(&dir, null) {
             let tree = Detached::copy_one(privileged, dir, b"", DEVICE).ok()?;
             return Some(Prepared { tree, nested: false });
         }
@@ -76,7 +77,7 @@ impl Installation {
         let dev = open(b"/dev")?;
         let is_free = |name: &str| is_mount(dev.as_fd(), name.as_bytes()) == Ok(false);
         let is_same = identity(&outer).ok()? == identity(&dir).ok()?;
-        if !is_same || !takes_devices(&outer) || !DEVICES.iter().all(|(name, ..)| is_free(name)) {
+        if !is_same || !has_devices(&outer, null) || !DEVICES.iter().all(|(name, ..)| is_free(name)) {
             return None;
         }
         let tree = Detached::copy_one(privileged, outer, b"", DEVICE).ok()?;
@@ -114,9 +115,11 @@ fn open(path: &[u8]) -> Option<OwnedFd> {
     files::place(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()
 }
 
-/// Whether device nodes work there.
-fn takes_devices(dir: &OwnedFd) -> bool {
-    rustix::fs::fstatvfs(dir).is_ok_and(|about| !about.f_flag.contains(StatVfsMountFlags::NODEV))
+/// Whether there are device nodes in it, and they work: not below a mount that is `nodev`, nor on a file system of a
+/// user namespace; and a tool that copies or unpacks a root filesystem can have left them out.
+fn has_devices(dir: &OwnedFd, null: &[u8]) -> bool {
+    let null = files::open(dir.as_fd(), null, OFlags::RDWR | OFlags::NOFOLLOW).and_then(rustix::fs::fstat);
+    null.is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
 }
 
 /// Root's, and writable to nobody else.

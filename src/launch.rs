@@ -96,7 +96,7 @@ fn run(
     };
     let need = Need { network: request.own_network, ..Need::default() };
     let privileged = match privilege {
-        Some(privilege) if request.unprivileged => {
+        Some(privilege) if request.unprivileged || !privilege.suffices(need) => {
             privilege.exchange()?;
             None
         }
@@ -251,11 +251,16 @@ fn launch(
         care.supervise(command, &keeper, true, jobs)
     });
     let kept = keeper.end();
+    let by_filter = || Error::refused("build the instance", "a filter of system calls ended it");
+    if let Ok(Some(signal::SYS)) = kept {
+        return Err(by_filter());
+    }
     let mut outcome = outcome?;
     if shared.is_building() {
         // The instance was never built. Who could not build it has said so, or was killed.
         match (outcome.end, kept?.and_then(End::of)) {
             (End::Signal(_), Some(of_keeper @ End::Exit(1..))) => outcome.end = of_keeper,
+            (End::Signal(signal::SYS), _) => return Err(by_filter()),
             (End::Signal(signal::SEGV), _) => {
                 return Err(Error::refused("build the instance", "it ran out of stack")
                     .hint("'ulimit -s' shows the limit"));

@@ -94,8 +94,10 @@ impl Hidden {
             if is_of_a_process(path) || is_over_nothing(path, line.kind) {
                 continue;
             }
-            let is_in_another =
-                |other: &Cover| other.tree.is_some() && crate::host::lies_in(path, other.path);
+            // Of an outer instance's each thing can be read-only several times over.
+            let is_in_another = |other: &Cover| {
+                other.path == path || (other.tree.is_some() && crate::host::lies_in(path, other.path))
+            };
             if covers.iter().any(is_in_another) {
                 continue;
             }

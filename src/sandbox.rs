@@ -1,6 +1,6 @@
 //! The child's side: from a copy of the host's mounts to an instance, and into the command.
 
-use crate::advice::{POLICY, TOO_MANY};
+use crate::advice::TOO_MANY;
 use crate::command::Command;
 use crate::containment::{Containment, Jobs};
 use crate::creds::{Caller, Privileged};
@@ -74,7 +74,7 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     job.containment.begin(&privileged).or_end();
     sys::unshare(namespaces(&job))
         .or_fail("start the instance")
-        .map_err(|e| e.hint_if(Errno::NOSPC, TOO_MANY).hint_if(Errno::PERM, POLICY))
+        .map_err(|e| e.hint_if(Errno::NOSPC, TOO_MANY))
         .or_end();
     let umask = rustix::process::umask(Mode::empty());
     // open
@@ -234,7 +234,11 @@ fn show_programs(
     if writable && is_missing(stage, path) {
         return Ok(());
     }
-    show_file(stage, privileged, path, tree)?;
+    match show_file(stage, privileged, path, tree) {
+        // A file of the image is in the way: it has no place for it.
+        Err(error) if error.errno() == Some(Errno::NOTDIR) => return Ok(()),
+        shown => shown?,
+    }
     match second {
         Some((path, tree)) if !writable && is_missing(stage, path) => {
             show_file(stage, privileged, path, tree)

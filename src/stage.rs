@@ -4,7 +4,6 @@
 //! the directory it would lie in is covered by one of ours that shows the same entries, each
 //! a bind of the original, and can get one more. The cost falls on the runs that need it.
 
-use crate::advice::POLICY;
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files::{self, Kind, identity, make_entry, open_entry, open_in};
@@ -93,7 +92,8 @@ impl<'p> Stage<'p> {
             change_root(&self.root)?;
             rustix::process::fchdir(&root).or_fail(failed)?;
             match rustix::process::pivot_root(c".", c".") {
-                Err(Errno::INVAL) => change_root(&root)?,
+                // Or a filter of system calls refuses it, as Docker's does.
+                Err(Errno::INVAL | Errno::PERM | Errno::NOSYS) => change_root(&root)?,
                 done => done.or_fail(failed).map(|()| exchanged = true)?,
             }
         }
@@ -114,9 +114,7 @@ impl<'p> Stage<'p> {
 
     /// Attaches a tree over the root directory, where it shows after [`Stage::go_into`].
     pub fn cover_root(&self, tree: Detached) -> Result<OwnedFd> {
-        tree.attach_at(self.privileged, CWD, b"/")
-            .or_fail("attach the root filesystem")
-            .map_err(|e| e.hint_if(Errno::PERM, POLICY))
+        tree.attach_at(self.privileged, CWD, b"/").or_fail("attach the root filesystem")
     }
 
     /// Puts a tree in the place of the root and lets go of the old one.

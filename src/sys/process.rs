@@ -105,7 +105,7 @@ pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
     // where it was moved to. clone3 reads `arguments` and `wanted`, which are of this frame.
     let start = |clone| unsafe { arch::start_on_stack(clone, child::<F> as *const ()) };
     let mut out = if pid.is_some() { start(clone3) } else { start(clone) };
-    if out == -Errno::NOSYS.raw_os_error() as isize {
+    if [Errno::NOSYS, Errno::PERM].iter().any(|refused| out == -refused.raw_os_error() as isize) {
         // A filter that cannot look into the arguments of clone3 refuses it: then it is any PID.
         out = start(clone);
     }

@@ -16,6 +16,8 @@ pub const QUIT: i32 = 3;
 pub const KILL: i32 = 9;
 /// `SIGSEGV`
 pub const SEGV: i32 = 11;
+/// `SIGSYS`
+pub const SYS: i32 = 31;
 /// `SIGPIPE`
 pub const PIPE: i32 = 13;
 /// `SIGTERM`

@@ -50,6 +50,10 @@ pub const PROPERTIES: &[Property] = &[
         "No descriptor, signal state or limit of the caller leaks into an instance or breaks it.",
     ),
     property(
+        "restricted-callers",
+        "What restricts a caller refuses a run only where nothing else is left, and is named then.",
+    ),
+    property(
         "contained",
         "Signals, keys, sockets, priorities and process limits: nothing inside reaches what is outside by them.",
     ),

@@ -37,6 +37,7 @@ mod processes;
 mod read_only_root;
 mod real_programs;
 mod recipes;
+mod restricted_callers;
 mod root_as_caller;
 mod set_uid_inert;
 mod spawn_rate;

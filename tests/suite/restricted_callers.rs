@@ -1,0 +1,122 @@
+use crate::support::{Dock, args, fixture, nested, on_a_host, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+
+/// Puts a filter of system calls in place.
+const FILTERED: &str = include_str!("../bin/filtered.py");
+
+/// `LAUNCHER` as root, who becomes this user again where `UID GID` stand.
+fn as_root(launcher: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    args![fixture("setuid/probe"), "as-root"].into_iter().chain(launcher).collect()
+}
+
+/// Under a filter that answers these calls so, without `no_new_privs`, as a container's is.
+fn filtered(rules: &str, selfdock: impl IntoIterator<Item = OsString>) -> Dock {
+    let (uid, gid) = (nix::unistd::getuid().to_string(), nix::unistd::getgid().to_string());
+    Dock::under(as_root(args!["python3", "-c", FILTERED, rules, uid, gid]), selfdock)
+}
+
+/// `setpriv OPTIONS selfdock ARGS`, as this user.
+fn bounded(set: &str, selfdock: impl IntoIterator<Item = OsString>) -> Dock {
+    let (uid, gid) = (nix::unistd::getuid().to_string(), nix::unistd::getgid().to_string());
+    let launcher = args!["setpriv", "--bounding-set", set, "--reuid", uid, "--regid", gid, "--clear-groups"];
+    Dock::under(as_root(launcher), selfdock)
+}
+
+/// What a filter can refuse without harm. keyctl(2), pivot_root(2), clone3(2), landlock_create_ruleset(2)
+#[rstest]
+#[case::keyrings("250,248,249")]
+#[case::pivot_root("155")]
+#[case::clone3("435")]
+#[case::landlock("444,446")]
+fn a_filter_that_refuses_what_can_be_done_without_refuses_no_run(
+    #[case] calls: &str,
+    #[values("1", "38")] errno: &str,
+    #[values(0, 1, 2)] way: usize,
+) {
+    let ways = [
+        args!["run", "echo", "here"].to_vec(),
+        args!["--root", fixture("busybox"), "-t", "-", "/new", "run", "/bin/busybox", "echo", "here"]
+            .to_vec(),
+        nested(2, args!["echo", "here"]).into_iter().skip(1).collect(),
+    ];
+    assert_eq!(filtered(&format!("{errno}={calls}"), ways[way].clone()).ok(), "here");
+}
+
+/// mount(2), mount_setattr(2), move_mount(2), unshare(2), chroot(2), openat2(2), setns(2)
+#[rstest]
+fn a_refusal_by_a_filter_says_that_it_can_be_one(
+    #[values("165", "442,467", "429", "272", "161", "437")] calls: &str,
+    #[values("1", "38")] errno: &str,
+) {
+    let run =
+        filtered(&format!("{errno}={calls}"), args!["--root", fixture("busybox"), "run", "/bin/busybox"]);
+    let words = if calls == "272" && errno == "1" { "selfdock doctor" } else { "filter of system calls" };
+    run.refused(words);
+}
+
+#[rstest]
+fn a_filter_that_kills_is_told(#[values("444", "161", "165", "442")] calls: &str) {
+    for _ in 0..5 {
+        filtered(&format!("kill={calls}"), args!["run", "true"]).refused("a filter of system calls ended it");
+    }
+}
+
+/// What a bounding set lacks that is not needed for everything, or not in unprivileged mode.
+#[rstest]
+fn a_smaller_bounding_set_refuses_no_run(
+    #[values("-net_admin", "-checkpoint_restore", "-sys_chroot", "-sys_admin", "-setpcap")] set: &str,
+    #[values(&[], &["--net", "none"])] options: &[&str],
+) {
+    let options: Vec<OsString> = options.iter().map(OsString::from).collect();
+    let run = [options, args!["run", "echo", "here"].to_vec()].concat();
+    assert_eq!(bounded(set, run).ok(), "here");
+}
+
+#[test]
+fn root_without_new_privileges_can_do_all() {
+    let root = |words: &[&str]| {
+        let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+        Dock::under(as_root(args!["setpriv", "--no-new-privs"]), words)
+    };
+    assert_eq!(root(&["run", "echo", "here"]).ok(), "here");
+    assert_eq!(root(&["each", "echo", "{}"]).stdin("one\ntwo\n").ok(), "one\ntwo");
+    assert!(root(&["doctor"]).ok().contains("run works"), "doctor says otherwise");
+}
+
+/// Each level would have taken over what those above had made read-only.
+#[test]
+fn root_nests_as_deep_as_anybody() {
+    let words = nested(32, args!["echo", "here"]);
+    assert_eq!(Dock::program(as_root(words)).ok(), "here");
+}
+
+/// A tool that copies or unpacks a root filesystem can leave the nodes out, or plain files in their place.
+#[rstest]
+fn a_prepared_root_without_devices_is_not_used(
+    #[values(
+        "rm $D/null $D/urandom",
+        "rm $D/null $D/urandom; : > $D/null; : > $D/urandom; chmod 666 $D/null $D/urandom"
+    )]
+    change: &str,
+) {
+    let script =
+        "me $SD run sh -c 'head -c 4 /dev/urandom | wc -c; echo x > /dev/null; head -c1 /dev/null | wc -c'";
+    let change = format!("D=.$PREFIX/lib/selfdock/root/dev; {change}");
+    assert_eq!(on_a_host(&change, script).ok(), "4\n0");
+}
+
+/// It is a convenience: the image has no place for it.
+#[rstest]
+fn an_image_with_a_file_on_selfdocks_own_path_is_run(#[values("run", "build")] verb: &str) {
+    let image = scratch();
+    let box_path = image.path().join("busybox");
+    crate::support::copy_program(fixture("busybox/bin/busybox"), &box_path);
+    let top = selfdock().components().nth(1).expect("a path").as_os_str().to_owned();
+    std::fs::write(image.path().join(top), "").expect("write a file");
+    for dir in ["tmp", "proc", "dev", "etc"] {
+        std::fs::create_dir(image.path().join(dir)).expect("make a directory");
+    }
+    let words = args!["--root", image.path(), verb, "/busybox", "echo", "here"];
+    assert_eq!(Dock::new(words).ok(), "here");
+}
