@@ -3,7 +3,7 @@
 
 use crate::error::{Error, OrFail, Result, on};
 use crate::text::{Bytes, decimal, join};
-use crate::{files, sys};
+use crate::{files, host, sys};
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
@@ -24,11 +24,7 @@ pub struct Caller {
 /// `CHECKPOINT_RESTORE` to give the command the PID that its supervisor has; `SETPCAP` to take
 /// from a caller with uid 0 what root gets at exec. [`Privilege::raise`] gives up what the
 /// request does not need. The installed file grants no others either.
-const KEPT: CapabilitySet = CapabilitySet::SYS_ADMIN
-    .union(CapabilitySet::NET_ADMIN)
-    .union(CapabilitySet::SYS_CHROOT)
-    .union(CapabilitySet::CHECKPOINT_RESTORE)
-    .union(CapabilitySet::SETPCAP);
+const KEPT: CapabilitySet = CapabilitySet::from_bits_retain(host::capability_set());
 
 /// What is in effect where processes are started. Not `SYS_ADMIN`: with it the kernel would not
 /// hold a fork to `RLIMIT_NPROC`. `copy_process()`, kernel/fork.c
@@ -90,6 +86,12 @@ pub fn allow_to_map_root(caller: Caller) -> Result<()> {
     }
     let own = current()?.permitted & CapabilitySet::SETFCAP;
     set(own, own)
+}
+
+/// Whether root may be mapped in a user namespace: by trying the first step. Root's own rights come back at exec only, so
+/// this asks what exec would give: the bounding set.
+pub fn can_map_root() -> bool {
+    rustix::thread::capability_is_in_bounding_set(CapabilitySet::SETFCAP).unwrap_or(false)
 }
 
 /// Sets all four uids to the caller's; the permitted capabilities outlive that.

@@ -2,22 +2,30 @@
 //! exit status is 0 only if `run` works. It tries by starting selfdock, as anyone would.
 
 use crate::containment::kernel_keeps_signals_inside;
-use crate::creds::{self, Caller, Need};
+use crate::creds;
 use crate::descriptors::placeholder;
 use crate::error::{FAILED, OrFail, Quoted, Result, say};
+use crate::files;
+use crate::filter;
 use crate::handover::{About, Mode};
-use crate::host::{Entry, entries};
+use crate::host::{CAPABILITIES, Entry, entries};
+use crate::host_root;
 use crate::installation::Installation;
 use crate::lifeline::expect_end;
-use crate::sys::{self, Pointers, new};
-use crate::{files, host_root, process};
+use crate::mountinfo;
+use crate::process;
+use crate::sys::{self, Instruction, Number, Pointers};
+use crate::text::{c_string, decimal, number};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::fmt::Write as _;
-use rustix::fs::{CWD, StatVfsMountFlags};
+use rustix::fd::{AsFd, AsRawFd};
+use rustix::fs::{CWD, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, getpid};
 
 /// The oldest kernel that has all that is needed: `mount_setattr(2)` came with it.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
@@ -25,79 +33,151 @@ const OLDEST_KERNEL: (u32, u32) = (5, 12);
 /// How deep the kernel lets PID namespaces be nested. `pid_namespaces(7)`.
 const DEEPEST: usize = 32;
 
-/// Looks and tries.
+/// Looks and tries. Each line is shown as soon as it is known: a probe can be the end of this process.
 pub fn report(about: &About) -> Result<u8> {
-    let mut out = String::new();
-    installation(&mut out, about);
-    host_image(&mut out, about);
-    kernel(&mut out);
-    containment(&mut out);
-    user_namespaces(&mut out, about.caller);
-    say(sys::standard(1), out.as_bytes());
-
     expect_end()?;
+    tell(&installation(about));
+    tell(&host_image(about));
+    tell(&kernel());
+    surroundings().iter().for_each(|line| tell(line));
+    tell(containment());
+    tell(filters());
+    let unprivileged = Trial::make(about, &[c"--unprivileged", c"run"])?;
+    tell(&unprivileged_mode(about, &unprivileged));
+    let run = Trial::make(about, &[c"run"])?;
     let mode = about.mode.text();
-    let status = try_run(about, 1, false)?;
-    let line = if status == 0 {
-        format!("ok    run works, in {mode} mode; {} more levels can be nested\n", levels(about)?)
-    } else {
-        format!("FAIL  run does not work, in {mode} mode\n")
-    };
-    say(sys::standard(1), line.as_bytes());
-    Ok(u8::from(status != 0))
-}
-
-/// How many instances can be nested from here, where one works.
-fn levels(about: &About) -> Result<usize> {
-    let (mut works, mut fails) = (1, DEEPEST + 1);
-    while works + 1 < fails {
-        let middle = works.midpoint(fails);
-        if try_run(about, middle, true)? == 0 {
-            works = middle;
-        } else {
-            fails = middle;
-        }
+    if !run.works() {
+        tell(&format!("FAIL  run does not work in {mode} mode: {}{}", run.why(), cures(about)));
+        return Ok(1);
     }
-    Ok(works)
+    let levels = levels(about)?;
+    tell(&format!("ok    run works in {mode} mode; instances nest {levels} levels deep from here"));
+    // A root directory of its own, which is put in the place of the old one.
+    let own_root = Trial::make(about, &[c"-t", c"-", c"/selfdock-doctor", c"run"])?;
+    tell(&if own_root.works() {
+        "ok    mount points can be made in the root directory".into()
+    } else {
+        format!("FAIL  no mount point can be made in the root directory: {}", own_root.why())
+    });
+    Ok(u8::from(!own_root.works()))
 }
 
-/// Runs selfdock in as many instances and gives its exit status.
-fn try_run(about: &About, depth: usize, silent: bool) -> Result<u8> {
+fn tell(line: &str) {
+    say(sys::standard(1), line.as_bytes());
+    say(sys::standard(1), b"\n");
+}
+
+/// What came of starting selfdock.
+struct Trial {
+    status: u8,
+    /// What it said.
+    words: String,
+}
+
+/// How much is read of what a trial says.
+const MOST_WORDS: usize = 64 << 10;
+
+impl Trial {
+    /// `selfdock OPTIONS selfdock --version`
+    fn make(about: &About, options: &[&'static CStr]) -> Result<Self> {
+        let words = [&[about.program], options, &[c"-C", c"/", about.program, c"--version"]].concat();
+        Self::start(about, &words)
+    }
+
+    fn start(about: &About, words: &[&'static CStr]) -> Result<Self> {
+        let failed = "try selfdock";
+        let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).or_fail(failed)?;
+        let nowhere = placeholder().or_fail(failed)?;
+        let (argv, envp) = (Pointers::new(words), Pointers::new(&about.environment));
+        let child = sys::start_child(0, || {
+            if sys::redirect(&nowhere, 1).is_ok() && sys::redirect(&writer, 2).is_ok() {
+                let _ = sys::execve(about.program, &argv, &envp);
+            }
+            FAILED
+        });
+        let child = child.or_fail(failed)?;
+        drop(writer);
+        let words = files::read(reader.as_fd(), 1024, MOST_WORDS).or_fail(failed)?;
+        // It is said here.
+        let words = String::from_utf8_lossy(words).replace(": 'selfdock doctor' says why", "");
+        Ok(Trial { status: status_of(child), words: words.trim().into() })
+    }
+
+    fn works(&self) -> bool {
+        self.status == 0
+    }
+
+    /// The reason, without the name of the program.
+    fn why(&self) -> &str {
+        let words = self.words.strip_prefix("selfdock: ").unwrap_or(&self.words);
+        if words.is_empty() { "it was killed; a filter of system calls can do that" } else { words }
+    }
+}
+
+/// How many instances can be nested from here, where one works: one inside the other as long as it goes, and each that
+/// was made reports to the same descriptor.
+fn levels(about: &About) -> Result<usize> {
+    let failed = "try to nest";
+    let (reader, writer) = pipe_with(PipeFlags::empty()).or_fail(failed)?;
+    let fd = c_string(decimal(writer.as_raw_fd().unsigned_abs())).or_fail(failed)?;
     let mut words = Vec::new();
-    for _ in 0..depth {
-        words.extend([about.program, c"run", c"--chdir", c"/"]);
+    for _ in 0..=DEEPEST {
+        words.extend([about.program, c"--report", fd, c"--keep-fd", fd, c"-C", c"/", c"run"]);
     }
     words.extend([about.program, c"--version"]);
-    let (argv, envp) = (Pointers::new(&words), Pointers::new(&about.environment));
-    let nowhere = placeholder().or_fail("make a place for output")?;
-    let child = sys::start_child(0, || {
-        let quiet = sys::redirect(&nowhere, 1).is_ok() && (!silent || sys::redirect(&nowhere, 2).is_ok());
-        if quiet {
-            let _ = sys::execve(about.program, &argv, &envp);
-        }
-        FAILED
-    });
-    child.map(status_of).or_fail("start a process")
+    Trial::start(about, &words)?;
+    drop(writer);
+    let reports = files::read(reader.as_fd(), 1 << 14, 1 << 16).or_fail(failed)?;
+    let started = b"\"started\":true";
+    Ok(reports.windows(started.len()).filter(|part| part == started).count().clamp(1, DEEPEST))
 }
 
 /// How the program is installed, and why that does not count where it does not.
-fn installation(out: &mut String, about: &About) {
+fn installation(about: &About) -> String {
     let path = Quoted(about.program.to_bytes());
     if about.mode == Mode::SetUid {
-        let _ = writeln!(out, "ok    {path} is installed set-uid root");
-        return;
+        let where_ = if is_own_user_namespace() { ", and has privilege in this user namespace" } else { "" };
+        return format!("ok    {path} is installed set-uid root{where_}");
     }
-    let why = why_not_privileged(path.0).unwrap_or("this process may not gain privilege");
-    let _ = writeln!(out, "note  {path} has no privilege: {why}");
+    let why = why_not_privileged(path.0).map_or_else(what_is_missing, String::from);
+    format!("note  {path} has no privilege: {why}")
+}
+
+/// Whether this is another user namespace than that of the machine. `user_namespaces(7)`
+fn is_own_user_namespace() -> bool {
+    let map = process::read(b"/proc/self/uid_map").unwrap_or(b"0 0 4294967295");
+    !process::words(map).eq([&b"0"[..], b"0", b"4294967295"])
+}
+
+/// The capabilities that the bounding set lacks.
+fn what_is_missing() -> String {
+    let status = process::status(getpid()).unwrap_or_default();
+    let bounding = process::field(status, "CapBnd:").and_then(|set| number(set, 16)).unwrap_or(u64::MAX);
+    let missing: Vec<&str> =
+        CAPABILITIES.iter().filter(|(bit, _)| bounding & 1 << bit == 0).map(|(_, name)| *name).collect();
+    if missing.is_empty() {
+        return "this process may not gain privilege".into();
+    }
+    let names = missing.join(", ");
+    format!(
+        "the bounding set lacks {names}; in a container: --cap-add SYS_ADMIN,NET_ADMIN,CHECKPOINT_RESTORE"
+    )
 }
 
 /// Whether instances of the host image show the host as it is.
-fn host_image(out: &mut String, about: &About) {
+fn host_image(about: &About) -> String {
     let again = "'cargo xtask install' prepares it anew";
-    let Some(list) = Installation::around(about.program.to_bytes()).list() else {
-        let _ = writeln!(out, "note  no root directory is prepared, so instances take longer; {again}");
-        return;
+    let installation = Installation::around(about.program.to_bytes());
+    let Some(list) = installation.list() else {
+        let is_there = files::look(CWD, installation.list_path()).is_ok();
+        let again = if is_there { "its list is not root's alone, as seen from here" } else { again };
+        return format!("note  no root directory is prepared, so instances take longer; {again}");
     };
+    if !has_device(installation.root(b"/dev/null")) {
+        return format!(
+            "note  the prepared root directory has no devices, so instances take longer; {again}"
+        );
+    }
     let is_gone = |place: &[u8]| files::link_target(CWD, place) == Err(Errno::NOENT);
     let known: Vec<Entry<'_>> = entries(list).collect();
     let new = entries(host_root::look_up())
@@ -106,15 +186,20 @@ fn host_image(out: &mut String, about: &About) {
     let gone = entries(list).filter(|entry| matches!(entry, Entry::Place([place @ .., _]) if is_gone(place)));
     let changes: Vec<(Entry<'_>, &str)> = new.chain(gone.map(|entry| (entry, "gone"))).collect();
     if changes.is_empty() {
-        out.push_str("ok    the prepared root directory is as the host is\n");
-        return;
+        return "ok    the prepared root directory is as the host is".into();
     }
-    out.push_str("note  the host has changed since selfdock was installed:");
+    let mut out = String::from("note  the host has changed since selfdock was installed:");
     for (entry, change) in changes {
         let (Entry::Place([path @ .., _]) | Entry::Link(path, _)) = entry else { continue };
         let _ = write!(out, " {} is {change};", Quoted(path));
     }
-    let _ = writeln!(out, " {again}");
+    let _ = write!(out, " {again}");
+    out
+}
+
+/// Whether that is /dev/null, be it one that works here or not: inside of an instance it does not.
+fn has_device(null: &[u8]) -> bool {
+    files::look(CWD, null).is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
 }
 
 fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
@@ -136,35 +221,90 @@ fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
     None
 }
 
-fn kernel(out: &mut String) {
+fn kernel() -> String {
     let name = rustix::system::uname();
-    let release = name.release().to_bytes();
+    let release = String::from_utf8_lossy(name.release().to_bytes());
     let verdict = if process::kernel_version() >= OLDEST_KERNEL { "ok   " } else { "FAIL " };
-    let _ = writeln!(out, "{verdict} kernel {}, 5.12 or later is needed", Quoted(release));
+    format!("{verdict} kernel {release} (5.12 or later is needed)")
+}
+
+/// What this process is in that can refuse things.
+fn surroundings() -> Vec<String> {
+    let mut all = Vec::new();
+    let note = |all: &mut Vec<String>, text: String| all.push(format!("note  {text}"));
+    if is_filtered() {
+        note(&mut all, "a filter of system calls is in force here (seccomp)".into());
+    }
+    if is_jail() {
+        note(
+            &mut all,
+            "the root directory is a chroot, which holds no instance; pivot_root(2) makes one that does"
+                .into(),
+        );
+    }
+    let label = process::read(b"/proc/self/attr/current").unwrap_or_default();
+    let label =
+        String::from_utf8_lossy(label.trim_ascii_end().strip_suffix(b"\0").unwrap_or(label.trim_ascii_end()));
+    if !matches!(&*label, "" | "unconfined" | "kernel") {
+        note(&mut all, format!("a policy confines this process: {label} (AppArmor or SELinux)"));
+    }
+    match process::read(b"/proc/self/cgroup").unwrap_or_default() {
+        [b'0', b':', b':', ..] => all.push("ok    control groups are those of version 2".into()),
+        b"" => note(&mut all, "no control groups are seen here".into()),
+        _ => {
+            note(&mut all, "control groups are those of version 1, which 'selfdock enter' cannot join".into())
+        }
+    }
+    all
+}
+
+/// Whether a filter of system calls is in force.
+fn is_filtered() -> bool {
+    let status = process::status(getpid()).unwrap_or_default();
+    process::field(status, "Seccomp:").is_some_and(|mode| mode.trim_ascii() == b"2")
+}
+
+/// Whether the root directory is no mount: one of chroot(2).
+fn is_jail() -> bool {
+    let root = files::open(CWD, b"/", OFlags::PATH | OFlags::DIRECTORY);
+    root.and_then(|root| sys::place_of(&root, Number::Current)).is_ok_and(|place| !place.is_root)
+}
+
+/// Whether something can be done, in a process of its own: a filter may kill it.
+fn can(act: impl FnOnce() -> bool) -> bool {
+    sys::start_child(0, || u8::from(!act())).map(status_of) == Ok(0)
 }
 
 /// What the kernel has to keep things inside an instance that no namespace does.
-fn containment(out: &mut String) {
-    out.push_str(if kernel_keeps_signals_inside() {
-        "ok    Landlock keeps signals and abstract sockets inside an instance\n"
+fn containment() -> &'static str {
+    if can(kernel_keeps_signals_inside) {
+        "ok    Landlock keeps signals and abstract sockets inside an instance"
     } else {
-        "note  no Landlock of Linux 6.12 or later: with a terminal, a command can send signals to its \
-         process group outside, and abstract sockets of the host's network can be reached\n"
-    });
-    let can_be = |action: &str| {
-        process::read(b"/proc/sys/kernel/seccomp/actions_avail")
-            .is_some_and(|all| process::words(all).any(|word| word == action.as_bytes()))
-    };
-    out.push_str(if can_be("errno") {
-        "ok    system calls are filtered\n"
-    } else {
-        "FAIL  this kernel cannot filter system calls (CONFIG_SECCOMP_FILTER)\n"
-    });
+        "note  no Landlock of Linux 6.12 or later, or a filter refuses it: with a terminal, a command can send \
+         signals to its process group outside, and abstract sockets of the host's network can be reached"
+    }
 }
 
-/// What stands in the way of user namespaces, and whether one can be had.
-fn user_namespaces(out: &mut String, caller: Caller) {
-    const SWITCHES: &[(&[u8], &[u8], &str)] = &[
+/// Whether system calls can be filtered: by a filter that allows all.
+fn filters() -> &'static str {
+    const ALL: [Instruction; 1] = [Instruction { code: 0x06, yes: 0, no: 0, k: 0x7fff_0000 }];
+    if can(|| rustix::thread::set_no_new_privs(true).is_ok() && filter::install(&ALL).is_ok()) {
+        "ok    system calls are filtered"
+    } else {
+        "FAIL  system calls cannot be filtered here (CONFIG_SECCOMP_FILTER, or a filter refuses another one)"
+    }
+}
+
+fn unprivileged_mode(about: &About, trial: &Trial) -> String {
+    if trial.works() {
+        return "ok    unprivileged mode works as well".into();
+    }
+    format!("note  unprivileged mode does not work: {}{}", trial.why(), cures(about))
+}
+
+/// What stands in the way, as far as it can be known.
+fn cures(about: &About) -> String {
+    const SWITCHES: [(&[u8], &[u8], &str); 3] = [
         (b"/proc/sys/user/max_user_namespaces", b"0", "user.max_user_namespaces is 0"),
         (b"/proc/sys/kernel/unprivileged_userns_clone", b"0", "kernel.unprivileged_userns_clone is 0"),
         (
@@ -173,23 +313,36 @@ fn user_namespaces(out: &mut String, caller: Caller) {
             "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
         ),
     ];
-    let works =
-        sys::start_child(new::USER, || u8::from(creds::own_user_namespace(caller, Need::default()).is_err()));
-    if works.map(status_of) == Ok(0) {
-        out.push_str("ok    user namespaces: unprivileged mode can be used\n");
-        return;
-    }
-    out.push_str("note  user namespaces: not to be had, so no unprivileged mode");
+    let mut all = String::new();
+    let mut add = |why: &str| {
+        all.push_str("; ");
+        all.push_str(why);
+    };
     for (path, value, why) in SWITCHES {
-        if process::read(path).is_some_and(|text| text.trim_ascii() == *value) {
-            out.push_str("; ");
-            out.push_str(why);
+        if process::read(path).is_some_and(|text| text.trim_ascii() == value) {
+            add(why);
         }
     }
-    if caller.uid == 0 {
-        out.push_str("; for uid 0 the kernel gives none without CAP_SETFCAP");
+    if is_filtered() {
+        add(
+            "a filter may be the reason: --security-opt seccomp=unconfined in Docker, RestrictNamespaces= in a unit",
+        );
     }
-    out.push('\n');
+    if is_masked() {
+        add("/proc is masked here: --security-opt systempaths=unconfined in Docker, unmask=ALL in podman");
+    }
+    if about.caller.uid == 0 && !can(|| creds::can_map_root()) {
+        add("for uid 0 the kernel gives no user namespace without CAP_SETFCAP");
+    }
+    all
+}
+
+/// Whether something is mounted in /proc, as containers have it. The kernel mounts no other one in a user namespace then.
+fn is_masked() -> bool {
+    let list = process::read(b"/proc/self/mountinfo").unwrap_or_default();
+    mountinfo::lines(list).any(|line| {
+        line.point.starts_with(b"/proc/") && line.kind != b"binfmt_misc" && line.kind != b"autofs"
+    })
 }
 
 fn status_of(pid: Pid) -> u8 {

@@ -3,6 +3,26 @@
 
 use alloc::vec::Vec;
 
+/// The capabilities that the installation gives the program's file, by their numbers, and that it keeps past the start.
+/// capabilities(7)
+pub const CAPABILITIES: [(u32, &str); 5] = [
+    (8, "CAP_SETPCAP"),
+    (12, "CAP_NET_ADMIN"),
+    (18, "CAP_SYS_CHROOT"),
+    (21, "CAP_SYS_ADMIN"),
+    (40, "CAP_CHECKPOINT_RESTORE"),
+];
+
+/// All of them, as a set.
+pub const fn capability_set() -> u64 {
+    let (mut set, mut at) = (0, 0);
+    while at < CAPABILITIES.len() {
+        set |= 1 << CAPABILITIES[at].0;
+        at += 1;
+    }
+    set
+}
+
 /// Directories that an instance of the host image has, empty: the host's are not shown. `proc`, `dev` and `tmp` are
 /// made afresh; the rest is there for whoever looks.
 pub const EMPTY: &[&str] = &[

@@ -45,11 +45,16 @@ impl Installation {
         join(&[self.prefix, b"/lib/selfdock/root", part])
     }
 
+    /// Where that list is.
+    pub fn list_path(self) -> Bytes {
+        join(&[self.prefix, b"/lib/selfdock/root.list"])
+    }
+
     /// The list of what the host image shows, as [`crate::host::entries`] reads it. To be read with no capability in
     /// effect, as an outer instance could show something else there.
     pub fn list(self) -> Option<Bytes> {
-        let path = join(&[self.prefix, b"/lib/selfdock/root.list"]);
-        let file = files::open(CWD, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).ok()?;
+        let file =
+            files::open(CWD, self.list_path(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).ok()?;
         let stat = rustix::fs::fstat(&file).ok()?;
         let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= MOST_BYTES)?;
         if !is_roots(&stat) || !FileType::from_raw_mode(stat.st_mode).is_file() {

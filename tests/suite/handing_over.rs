@@ -129,7 +129,7 @@ fn in_another_root_filesystem_it_is_beside_selfdock() {
         Dock::run(args!["--root", fixture("busybox")].into_iter().chain(nested)).ok()
     };
     assert!(seen(["--help"]).contains("Usage"));
-    assert!(seen(["doctor"]).contains("31 more levels"));
+    assert!(seen(["doctor"]).contains("nest 31 levels deep"));
 }
 
 #[test]

@@ -73,6 +73,45 @@ fn a_smaller_bounding_set_refuses_no_run(
     assert_eq!(bounded(set, run).ok(), "here");
 }
 
+/// States of a caller: some in which an instance works, and some in which none does.
+#[rstest]
+#[case::mount("1=165")]
+#[case::no_mount_at_all("38=165,429,442")]
+#[case::unshare("1=272")]
+#[case::clone3("1=435")]
+#[case::pivot_root("1=155")]
+#[case::keyrings("1=250")]
+#[case::landlock_kills("kill=444")]
+#[case::chroot("1=161")]
+#[case::openat2("38=437")]
+fn the_doctor_says_ok_exactly_where_run_works(#[case] rules: &str) {
+    let run = filtered(rules, args!["run", "true"]).output();
+    let own_root = filtered(rules, args!["-t", "-", "/new", "run", "true"]).output();
+    let doctor = filtered(rules, args!["doctor"]).output();
+    let works = run.status.success() && own_root.status.success();
+    assert_eq!(doctor.status.success(), works, "{}", doctor.stdout);
+    assert!(doctor.stdout.contains("a filter of system calls is in force here"), "{}", doctor.stdout);
+    let fails = doctor.stdout.lines().filter(|line| line.starts_with("FAIL")).count();
+    assert_eq!(fails == 0, works, "{}", doctor.stdout);
+    assert!(!doctor.stdout.contains("says why"), "{}", doctor.stdout);
+}
+
+#[test]
+fn the_doctor_names_the_capabilities_that_are_missing() {
+    let seen = bounded("-sys_admin,-sys_chroot", args!["doctor"]).ok();
+    assert!(seen.contains("the bounding set lacks CAP_SYS_CHROOT, CAP_SYS_ADMIN;"), "{seen}");
+}
+
+/// As containers have it.
+#[test]
+fn the_doctor_says_that_a_masked_proc_ends_unprivileged_mode() {
+    let script = "mount -t tmpfs none /proc/acpi || mount -t tmpfs none /proc/fs; \
+                  setpriv --bounding-set -sys_admin --reuid=$ME --regid=$MY_GROUP --clear-groups $SD doctor";
+    let run = on_a_host("", script).output();
+    assert!(!run.status.success(), "{}", run.stdout);
+    assert!(run.stdout.contains("systempaths=unconfined in Docker, unmask=ALL in podman"), "{}", run.stdout);
+}
+
 #[test]
 fn root_without_new_privileges_can_do_all() {
     let root = |words: &[&str]| {

@@ -1,5 +1,6 @@
 //! Puts files where they belong, as root, each one at once or not at all; and looks at the result.
 
+use crate::host::capability_set;
 use crate::run::{Context, Result};
 use crate::{cargo, completions, elf, man, prepare};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -108,16 +109,19 @@ pub const ABOUT: &str = "lib/selfdock/selfdock-about";
 /// What is selfdock's alone.
 pub const LIB: &str = "lib/selfdock";
 
-/// Capabilities of the installed file: `SETPCAP`, `NET_ADMIN`, `SYS_CHROOT`, `SYS_ADMIN` and `CHECKPOINT_RESTORE`,
-/// permitted and not in effect. With them the set-uid bit gives no others (capabilities(7)), and a caller with uid 0,
-/// whose instances give root nothing, can nest. Not every file system keeps them, and selfdock works without.
-fn limit_capabilities(program: &Path) -> Result {
+/// The value of the attribute: those of the table, permitted and not in effect. capabilities(7)
+fn capabilities() -> Vec<u8> {
     const REVISION_2: u32 = 0x0200_0000;
-    let permitted: u64 = [8, 12, 18, 21, 40].iter().map(|bit| 1 << bit).sum();
+    let permitted = capability_set();
     let [low, high] = [permitted as u32, (permitted >> 32) as u32];
     // Permitted and inheritable, the lower half of each before the upper ones.
-    let value: Vec<u8> = [REVISION_2, low, 0, high, 0].iter().flat_map(|word| word.to_le_bytes()).collect();
-    match xattr::set(program, CAPABILITIES, &value) {
+    [REVISION_2, low, 0, high, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Limits what the installed file gives. With them the set-uid bit gives no others (capabilities(7)), and a caller with uid 0,
+/// whose instances give root nothing, can nest. Not every file system keeps them, and selfdock works without.
+fn limit_capabilities(program: &Path) -> Result {
+    match xattr::set(program, CAPABILITIES, &capabilities()) {
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
             eprintln!(
                 "xtask: note: this file system keeps no file capabilities; instances of root cannot nest"
@@ -231,6 +235,10 @@ fn verify(dest: &Path, item: &Item, gid: Gid) -> Result {
         let fault = privileged.then(|| format!("'{name}' has capabilities, and should have none"));
         let checked = if mode & 0o111 == 0 { Ok(()) } else { elf::check(dest, usize::MAX) };
         return fault.map_or(checked, Err);
+    }
+    let given = xattr::get(dest, CAPABILITIES).unwrap_or_default();
+    if given.is_some_and(|given| given != capabilities()) {
+        return Err(format!("'{name}' has other capabilities than it was given"));
     }
     if is_nosuid(dest)? {
         return Err(format!(
