@@ -88,8 +88,8 @@ pub fn allow_to_map_root(caller: Caller) -> Result<()> {
     set(own, own)
 }
 
-/// Whether root may be mapped in a user namespace: by trying the first step. Root's own rights come back at exec only, so
-/// this asks what exec would give: the bounding set.
+/// Whether root could map itself in a user namespace. Its own rights come back at exec only, so this asks for what exec
+/// would give: the bounding set.
 pub fn can_map_root() -> bool {
     rustix::thread::capability_is_in_bounding_set(CapabilitySet::SETFCAP).unwrap_or(false)
 }

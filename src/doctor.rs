@@ -39,7 +39,9 @@ pub fn report(about: &About) -> Result<u8> {
     tell(&installation(about));
     tell(&host_image(about));
     tell(&kernel());
-    surroundings().iter().for_each(|line| tell(line));
+    for line in surroundings() {
+        tell(&line);
+    }
     tell(containment());
     tell(filters());
     let unprivileged = Trial::make(about, &[c"--unprivileged", c"run"])?;
@@ -252,7 +254,10 @@ fn surroundings() -> Vec<String> {
         [b'0', b':', b':', ..] => all.push("ok    control groups are those of version 2".into()),
         b"" => note(&mut all, "no control groups are seen here".into()),
         _ => {
-            note(&mut all, "control groups are those of version 1, which 'selfdock enter' cannot join".into())
+            note(
+                &mut all,
+                "control groups are those of version 1, which 'selfdock enter' cannot join".into(),
+            );
         }
     }
     all
@@ -331,13 +336,14 @@ fn cures(about: &About) -> String {
     if is_masked() {
         add("/proc is masked here: --security-opt systempaths=unconfined in Docker, unmask=ALL in podman");
     }
-    if about.caller.uid == 0 && !can(|| creds::can_map_root()) {
+    if about.caller.uid == 0 && !can(creds::can_map_root) {
         add("for uid 0 the kernel gives no user namespace without CAP_SETFCAP");
     }
     all
 }
 
-/// Whether something is mounted in /proc, as containers have it. The kernel mounts no other one in a user namespace then.
+/// Whether something is mounted in /proc, as containers have it. The kernel mounts no other one in a user namespace
+/// then.
 fn is_masked() -> bool {
     let list = process::read(b"/proc/self/mountinfo").unwrap_or_default();
     mountinfo::lines(list).any(|line| {
