@@ -118,8 +118,8 @@ fn capabilities() -> Vec<u8> {
     [REVISION_2, low, 0, high, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Limits what the installed file gives. With these the set-uid bit gives no others (capabilities(7)), and a caller with
-/// uid 0, whose instances give root nothing, can nest. Not every file system keeps them, and selfdock works without.
+/// Limits what the installed file gives. With these the set-uid bit gives no others (capabilities(7)), and a caller
+/// with uid 0, whose instances give root nothing, can nest. Not every file system keeps them; selfdock works without.
 fn limit_capabilities(program: &Path) -> Result {
     match xattr::set(program, CAPABILITIES, &capabilities()) {
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
