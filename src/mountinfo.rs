@@ -54,7 +54,12 @@ pub fn is_below(list: &[u8], mount: &Line<'_>, other: &[u8]) -> bool {
         // Not by `lines`, which makes the paths of each anew.
         let is_it = |line: &&[u8]| line.split(|b| *b == b' ').next() == Some(parent);
         let Some(line) = list.split(|b| *b == b'\n').find(is_it) else { return false };
-        parent = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
+        let above = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
+        // The first root file system lies in itself; an initramfs stays there.
+        if above == parent {
+            return false;
+        }
+        parent = above;
     }
     // As if it did.
     true
@@ -106,5 +111,17 @@ mod tests {
         assert_eq!((all[1].point, all.len()), (&b"/"[..], 2));
         assert!(has(all[0].options, b"nosuid") && !has(all[1].options, b"nosuid"));
         assert_eq!(unescape(b"a\\04"), b"a\\04");
+    }
+
+    #[test]
+    fn what_lies_in_a_mount_is_below_it_and_an_initramfs_that_stays_the_root_is_below_none() {
+        for root in ["1 1 0:2 / / rw - rootfs rootfs rw", "1 7 0:2 / / rw - ext4 /dev/vda rw"] {
+            let text = format!("{root}\n2 1 0:5 / /proc rw - proc p rw\n3 2 0:6 / /proc/x rw - tmpfs t rw\n");
+            let of_proc: Vec<&[u8]> = lines(text.as_bytes())
+                .filter(|line| is_below(text.as_bytes(), line, b"2"))
+                .map(|line| line.point)
+                .collect();
+            assert_eq!(of_proc, [b"/proc/x"], "{root}");
+        }
     }
 }
