@@ -29,7 +29,7 @@ pub enum Step {
     Tmp,
     /// Files of names.
     Names,
-    /// The caller's mounts, in the order of the plan.
+    /// The caller's mounts, in the order of the plan, but for those in `/dev/shm`.
     Mounts,
     /// `/dev` with the usual devices.
     Dev,
@@ -37,6 +37,8 @@ pub enum Step {
     Devpts,
     /// `/dev/shm`
     Shm,
+    /// The caller's mounts in it.
+    InShm,
     /// The devices that were asked for.
     Devices,
     /// selfdock's own file, and the second program where it does not show by itself.
@@ -47,13 +49,14 @@ pub enum Step {
 
 /// The steps, in order: the command takes them and `--explain` tells them. What is the instance's own comes after the
 /// caller's mounts, so that no link in an image or a volume can make one end up over it.
-pub const STEPS: [Step; 9] = [
+pub const STEPS: [Step; 10] = [
     Step::Tmp,
     Step::Names,
     Step::Mounts,
     Step::Dev,
     Step::Devpts,
     Step::Shm,
+    Step::InShm,
     Step::Devices,
     Step::Program,
     Step::Proc,
@@ -198,12 +201,18 @@ pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
 }
 
+/// Whether a tidy path lies in `/dev/shm`, which the instance has for itself.
+pub fn is_in_shm(path: &[u8]) -> bool {
+    path.starts_with(b"/dev/shm/")
+}
+
 /// Checks and tidies a destination.
 fn destination<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
     let refuse = |why| Err(E::refused(on("mount on {}", path), why));
     let tidy = absolute(path, "mount on")?;
     match components(path).next() {
         None => refuse("the root cannot be a destination"),
+        Some(b"dev") if is_in_shm(tidy) => Ok(tidy),
         Some(b"proc" | b"dev") => refuse("/proc and /dev are the instance's own"),
         Some(_) => Ok(tidy),
     }
@@ -336,6 +345,8 @@ mod tests {
             let why = refusal(&["-v", "/x", dst]);
             assert!(why.contains("own") || why.contains("root"), "{dst}: {why}");
         }
+        with_plan(&["-v", "/x", "/dev/shm/y", "-v", "/x", "/dev//shm/z/"], |plan| assert!(plan.is_ok()));
+        assert!(refusal(&["-v", "/x", "/dev/shmem/y"]).contains("own"));
         assert!(refusal(&["-v", "/x", "a"]).contains("absolute"));
         assert!(refusal(&["-v", "/x", "/a/../b"]).contains(".."));
         assert!(refusal(&["-v", "", "/b"]).contains("no name"));

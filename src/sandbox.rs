@@ -12,7 +12,7 @@ use crate::host_root::Owner;
 use crate::installation::{OwnFile, Shows, open_program};
 use crate::keeper::Shared;
 use crate::mount::{self, Detached, of_files};
-use crate::plan::{Plan, STEPS, Step, Tmpfs, components};
+use crate::plan::{Plan, STEPS, Step, Tmpfs, components, is_in_shm};
 use crate::procfs::Hidden;
 use crate::sources::{Image, Opened, Source, Sources};
 use crate::stage::Stage;
@@ -93,7 +93,16 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
             Step::Tmp if host => stage.mount_tmp(),
             Step::Tmp => mount_tmp_of_image(&mut stage),
             Step::Names => core::mem::take(&mut sources.names).show(&mut stage, &privileged),
-            Step::Mounts => mount_all(&mut stage, &privileged, core::mem::take(&mut sources.mounts)),
+            Step::Mounts => {
+                let mounts = core::mem::take(&mut sources.mounts);
+                let (in_shm, others) = mounts.into_iter().partition(|mount| is_in_shm(mount.dst));
+                sources.mounts = in_shm;
+                mount_all(&mut stage, &privileged, others)
+            }
+            Step::InShm if sources.mounts.is_empty() => Ok(()),
+            Step::InShm => stage
+                .own("/dev/shm")
+                .and_then(|()| mount_all(&mut stage, &privileged, core::mem::take(&mut sources.mounts))),
             Step::Dev => {
                 let dev = core::mem::replace(&mut sources.dev, Dev::InRoot);
                 dev::mount(&mut stage, &privileged, dev).map(|made| places = made)

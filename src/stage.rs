@@ -10,7 +10,7 @@ use crate::files::{self, Kind, identity, make_entry, open_entry, open_in};
 use crate::host::{self, Seen, lies_in};
 use crate::layers::{Layer, MOST_BINDS};
 use crate::mount::{self, Detached, INERT, MAP, jail, list, make_private, show_entry};
-use crate::plan::{Tmpfs, components};
+use crate::plan::{Tmpfs, components, is_in_shm};
 use crate::sys::{self, Attributes, Reach, Tighten};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
@@ -199,12 +199,17 @@ impl<'p> Stage<'p> {
         Ok(())
     }
 
+    /// What is mounted there is the instance's own: entries can be added.
+    pub fn own(&mut self, path: &'static str) -> Result<()> {
+        self.own.push(files::which(path.as_bytes()).or_fail(on("look at {}", path.as_bytes()))?.0);
+        Ok(())
+    }
+
     /// Mounts the `/tmp` of the host image, which is a directory that only selfdock can have changed.
     pub fn mount_tmp(&mut self) -> Result<()> {
         let failed = "mount on '/tmp'";
         mount::tmpfs_on(self.privileged, c"/tmp", &Tmpfs::DEFAULT).or_fail(failed)?;
-        self.own.push(files::which(b"/tmp").or_fail(failed)?.0);
-        Ok(())
+        self.own("/tmp")
     }
 
     fn scratch(&mut self) -> Result<BorrowedFd<'_>> {
@@ -359,7 +364,8 @@ impl<'p> Stage<'p> {
     ) -> Result<Option<OwnedFd>> {
         let there = self.open_literally(path).ok();
         let place = if there.is_some() { join(&[path]) } else { self.follow(path).or_fail(failed)? };
-        if matches!(components(place).next(), Some(b"proc" | b"dev")) {
+        let is_of_instance = matches!(components(place).next(), Some(b"proc" | b"dev"));
+        if is_of_instance && !(is_in_shm(path) && is_in_shm(place)) {
             let why = "a link leads into /proc or /dev";
             return Err(Error::refused(failed, why).hint("they are the instance's own"));
         }

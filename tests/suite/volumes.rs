@@ -226,6 +226,26 @@ fn here_is_the_current_directory_and_writable() {
     assert!(dir.path().join("made").exists());
 }
 
+/// Some programs keep their work there. The rest of it is the instance's own, and goes with it.
+#[rstest]
+fn here_works_in_shared_memory(#[values(&[], &["--unprivileged"], &["--root"])] options: &[&str]) {
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
+    let image = fixture("busybox");
+    let mut all: Vec<OsString> = options.iter().map(OsString::from).collect();
+    if options == ["--root"] {
+        all.push(image.into());
+    }
+    all.extend(args!["-m", "/etc/passwd", "/dev/shm/deep/er/names", "-H", "-t", "size=1M", "/dev/shm/more"]);
+    let script = "pwd; echo made > file; cat /dev/shm/deep/er/names | head -n 1 | cut -c1-4; \
+                  echo x > /dev/shm/more/x; echo x > /dev/shm/own; ls /dev/shm | wc -l";
+    let run = Dock::new(all).arg("run").arg("/bin/sh").arg("-c").arg(script).current_dir(dir.path());
+    assert_eq!(run.ok(), format!("{}\nroot\n3", dir.path().display()));
+    assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "made\n");
+    assert!(
+        !std::path::Path::new("/dev/shm/own").exists() && !std::path::Path::new("/dev/shm/deep").exists()
+    );
+}
+
 #[test]
 fn here_works_below_a_hidden_directory() {
     let dir = tempfile::TempDir::new_in("/tmp").unwrap();
