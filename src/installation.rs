@@ -120,10 +120,11 @@ fn open(path: &[u8]) -> Option<OwnedFd> {
     files::place(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()
 }
 
-/// Whether there are device nodes in it, and they work: not below a mount that is `nodev`, nor on a file system of a
+/// Whether there are device nodes in this very mount, and they work: not where it is `nodev`, nor on a file system of a
 /// user namespace; and a tool that copies or unpacks a root filesystem can have left them out.
 fn has_devices(dir: &OwnedFd, null: &[u8]) -> bool {
-    let null = files::open(dir.as_fd(), null, OFlags::RDWR | OFlags::NOFOLLOW).and_then(rustix::fs::fstat);
+    let rules = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+    let null = files::place(dir.as_fd(), null, OFlags::RDWR, rules).and_then(rustix::fs::fstat);
     null.is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
 }
 
