@@ -51,6 +51,8 @@ pub const SHOWN: &[(&str, &str)] = &[
     // The operating system; Nix and Guix, which keep all programs in a place of their own.
     ("/", "usr etc opt bin sbin lib lib32 lib64 libx32 nix gnu"),
     ("/run/", "current-system opengl-driver"),
+    // Processors, nodes and memory of the machine, for lscpu, hwloc, OpenMP and the like.
+    ("/sys/devices/", "system"),
     ("/var/", "guix"),
     // What Gentoo and Void know to be installed.
     ("/var/db/", "pkg repos xbps"),

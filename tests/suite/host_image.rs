@@ -1,4 +1,4 @@
-use crate::support::{CANARY, Dock, args, on_a_host, on_a_host_over, scratch, selfdock};
+use crate::support::{CANARY, Dock, args, nested, on_a_host, on_a_host_over, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
 
@@ -187,13 +187,25 @@ fn a_nested_instance_lets_go_of_the_root_that_was() {
     assert_eq!((below(1), below(3)), (below(0), below(0)));
 }
 
+/// For lscpu, hwloc and whatever counts processors; no other device, and no control group.
+#[rstest]
+fn of_sys_the_processors_and_the_memory_are_shown(#[values(0, 1)] depth: usize) {
+    let words = nested(depth, args!["find", "/sys", "-mindepth", "1", "-maxdepth", "2"]);
+    assert_eq!(Dock::run(words).ok(), "/sys/devices\n/sys/devices/system");
+    let table = "lscpu -p=CPU,CORE,SOCKET,NODE; cat /sys/devices/system/cpu/online";
+    assert_eq!(
+        Dock::run(nested(depth, args!["sh", "-c", table])).ok(),
+        Dock::program(args!["sh", "-c", table]).ok()
+    );
+}
+
 /// What is mounted on the host is told by no list, and by the call for it (statmount(2)) to nobody without privilege in
 /// the user namespace that made the mounts.
 #[rstest]
 fn the_mounts_of_the_host_are_not_told(#[values("", "unshare -Ur")] wrapper: &str) {
     let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
     assert_eq!(table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count(), 1, "{table}");
-    for dir in ["/sys", "/home", "/run", "/boot", "/mnt"] {
+    for dir in ["/sys/fs", "/home", "/run", "/boot", "/mnt"] {
         assert!(!table.contains(&format!(" {dir} ")) && !table.contains(&format!(" {dir}/")), "{table}");
     }
     let ran = Dock::run(wrapper.split_whitespace().map(Into::into)).arg("python3").arg("-c").arg(TELL).ok();

@@ -48,8 +48,12 @@ fn the_core_pattern_cannot_be_set() {
 /// K4.
 #[test]
 fn control_groups_are_out_of_reach() {
-    let ran = run([]).sh("ls -A /sys; find / -name release_agent -o -name cgroup.procs 2>/dev/null").output();
-    assert_eq!(ran.stdout, "");
+    let ran =
+        run([]).sh("ls -A /sys /sys/devices; find / -name release_agent -o -name cgroup.procs 2>/dev/null");
+    assert_eq!(ran.output().stdout.trim(), "/sys:\ndevices\n\n/sys/devices:\nsystem");
+    // What is shown can be changed by nobody.
+    let ran = run([]).sh("for f in $(find /sys -writable -type f); do echo 1 > $f; done").output();
+    assert!(!ran.stderr.contains("Invalid"), "{}", ran.stderr);
 }
 
 /// K5.
