@@ -55,7 +55,7 @@ fn go(start: &Start) -> Result<u8> {
 fn request(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
     match line.check(verb, about)? {
         Command::Run(request) if line.has(Id::Explain) => {
-            say(sys::standard(1), explain::text(about, &request)?.as_bytes());
+            say(sys::standard(1), explain::text(about, &request, line.explains_all())?.as_bytes());
             Ok(())
         }
         _ => Err(alone()),

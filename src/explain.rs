@@ -1,118 +1,330 @@
-//! `--explain`: the plan in words, a line for each step, with tabs between the fields. Nothing
-//! is done and no privilege is held.
+//! `--explain`: what would be done, a line for each step in its order. Nothing is done and no privilege is held. The
+//! order of the steps and the attributes of mounts are those that the command itself goes by: [`STEPS`].
 
-use crate::cli::Request;
-use crate::command;
-use crate::error::{Quoted, Result};
+use crate::cli::{EnvChange, Request};
+use crate::command::{self, Command};
+use crate::error::{OrFail, Quoted, Result, both, on};
+use crate::files;
 use crate::handover::{About, Mode};
 use crate::host::{DEVICES, Entry, entries, homes};
 use crate::host_root;
-use crate::installation::Installation;
-use crate::plan::{Plan, Root, Tmpfs, What};
-use crate::text::decimal;
-use alloc::string::String;
+use crate::installation::{Installation, beside, second_program};
+use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, VOLUME, of_files};
+use crate::plan::{Mount, Plan, Root, STEPS, Step, Tmpfs, What, is_in_shm};
+use crate::sys::{self, Attributes, Moment};
+use crate::text::{decimal, join};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-/// The text. Fields that the caller named are quoted as in error messages.
-pub fn text(about: &About, request: &Request<'_>) -> Result<String> {
+/// A line: what is done, and with what.
+type Row = Vec<String>;
+
+/// The text, aligned for a terminal and with tabs for programs. What every instance has stands in one line, unless all
+/// is to be told. Fields that the caller named are quoted as in error messages.
+pub fn text(about: &About, request: &Request<'_>, all: bool) -> Result<String> {
     let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
+    are_there(plan)?;
     let mode = if request.unprivileged { Mode::Unprivileged } else { about.mode };
-    let unprivileged = mode == Mode::Unprivileged;
-    let mut out = String::new();
-    let image = if plan.writable { "rw,nosuid,nodev" } else { "ro,nosuid,nodev" };
-    let _ = writeln!(out, "mode\t{}", mode.text());
-    let _ = writeln!(out, "ids\tuid={} gid={}", about.caller.uid, about.caller.gid);
-    let _ = writeln!(out, "namespaces\t{}", namespaces(request, unprivileged));
-    match &plan.root {
-        Root::Host => {
-            out.push_str("root\t-\t'/'\tro,nosuid,noexec\n");
-            let list = Installation::around(about.program.to_bytes()).list();
-            let list = list.unwrap_or_else(host_root::look_up);
-            for entry in entries(list) {
-                let _ = match entry {
-                    Entry::Place([path @ .., _]) => writeln!(out, "show\t{0}\t{0}\t{image}", Quoted(path)),
-                    Entry::Link(at, to) => writeln!(out, "link\t{}\t{}\t-", Quoted(to), Quoted(at)),
-                    Entry::Place(_) | Entry::Open | Entry::Home(..) => Ok(()),
-                };
-            }
-            let home = command::home(&about.environment).filter(|_| about.caller.uid != 0);
-            for home in homes(list, decimal(about.caller.uid), home) {
-                let _ = writeln!(out, "hide\t-\t{}\tro,nosuid,nodev,noexec", Quoted(&home));
-            }
-        }
-        Root::Dir(dir) => {
-            let _ = writeln!(out, "root\t{}\t'/'\t{image}", Quoted(dir));
-        }
-        Root::Layers(dirs) => {
-            for (i, dir) in dirs.iter().enumerate() {
-                let last = i + 1 == dirs.len();
-                let flags = if last { image } else { "ro,nosuid,nodev" };
-                let _ = writeln!(out, "layer\t{}\t'/'\t{flags}", Quoted(dir));
-            }
+    let told = Told { about, request, plan, mode, all };
+    let mut rows = told.who();
+    rows.extend(told.root());
+    for step in STEPS {
+        rows.extend(told.step(step));
+    }
+    rows.extend(told.rest(command));
+    if !all {
+        rows.push(row(["more", "--explain=all tells what every instance has"]));
+    }
+    Ok(lines(&rows, sys::is_terminal(1)))
+}
+
+fn row<const N: usize>(fields: [&str; N]) -> Row {
+    fields.map(String::from).to_vec()
+}
+
+/// A source that is not there is as much an error as when it is done.
+fn are_there(plan: &Plan<'_>) -> Result<()> {
+    let is_there = |path: &[u8]| files::which(path).map(drop);
+    for Mount { dst, what } in &plan.mounts {
+        if let What::Bind { src, .. } = what {
+            is_there(src).or_fail(both("bind {} on {}", src, dst))?;
         }
     }
-    let _ = writeln!(out, "tmpfs\t-\t'/tmp'\t{}", options(&Tmpfs::DEFAULT));
-    names(&mut out, plan);
-    for mount in &plan.mounts {
-        let dst = Quoted(mount.dst);
-        let _ = match &mount.what {
-            What::Bind { src, writable: true } => {
-                writeln!(out, "volume\t{}\t{dst}\trw,nosuid,nodev", Quoted(src))
-            }
-            What::Bind { src, writable: false } => {
-                writeln!(out, "map\t{}\t{dst}\tro,nosuid,nodev", Quoted(src))
-            }
-            What::Tmpfs(tmpfs) => writeln!(out, "tmpfs\t-\t{dst}\t{}", options(tmpfs)),
-            What::Mask { .. } => writeln!(out, "mask\t-\t{dst}\tro,nosuid,nodev,noexec"),
-        };
-    }
-    for (name, ..) in DEVICES {
-        let _ = writeln!(out, "device\t'/dev/{name}'\t'/dev/{name}'\tro,nosuid,noexec");
+    let roots: &[&[u8]] = match &plan.root {
+        Root::Host => &[],
+        Root::Dir(dir) => &[dir],
+        Root::Layers(dirs) => dirs,
+    };
+    for dir in roots {
+        is_there(dir).or_fail(on("use the root filesystem {}", dir))?;
     }
     for path in &plan.devices {
-        let path = [b"/dev/", *path].concat();
-        let _ = writeln!(out, "device\t{0}\t{0}\tro,nosuid,noexec", Quoted(&path));
+        let path = join(&[b"/dev/", path]);
+        is_there(path).or_fail(on("show the device {}", path))?;
     }
-    out.push_str("devpts\t-\t'/dev/pts'\trw,nosuid,noexec\n");
-    let _ = writeln!(out, "tmpfs\t-\t'/dev/shm'\t{}", options(&plan.shm));
-    out.push_str("proc\t-\t'/proc'\trw,nosuid,nodev,noexec\n");
-    if !request.no_nest {
-        let flags = if unprivileged { "ro,nosuid,nodev" } else { "ro,nodev" };
-        let _ = writeln!(out, "program\t{0}\t{0}\t{flags}", Quoted(about.program.to_bytes()));
-    }
-    let _ = writeln!(out, "directory\t{}", Quoted(command.directory()));
-    out.push_str("command");
-    for word in command.words() {
-        let _ = write!(out, "\t{}", Quoted(word));
-    }
-    out.push('\n');
-    Ok(out)
+    Ok(())
 }
 
-/// The host's files of names that a foreign image gets, or copies of the image's own with
-/// the caller added.
-fn names(out: &mut String, plan: &Plan<'_>) {
-    if plan.root == Root::Host || plan.writable {
-        return;
-    }
-    let files = ["/etc/resolv.conf", "/etc/hosts"].iter().filter(|_| !plan.own_network);
-    for path in files.chain(&["/etc/passwd", "/etc/group"]) {
-        let _ = writeln!(out, "names\t'{path}'\t'{path}'\tro,nosuid,nodev,noexec");
-    }
+/// What is told of.
+struct Told<'t> {
+    about: &'t About,
+    request: &'t Request<'t>,
+    plan: &'t Plan<'t>,
+    mode: Mode,
+    all: bool,
 }
 
-fn namespaces(request: &Request<'_>, unprivileged: bool) -> String {
-    let mut all = String::from("mount pid ipc uts cgroup");
-    for (made, name) in [(request.own_network, "net"), (unprivileged, "user")] {
-        if made {
-            all.push(' ');
-            all.push_str(name);
+impl Told<'_> {
+    fn who(&self) -> Vec<Row> {
+        let mut namespaces = String::from("mount pid ipc uts cgroup");
+        let unprivileged = self.mode == Mode::Unprivileged;
+        for (made, name) in [(self.request.own_network, " net"), (unprivileged, " user")] {
+            namespaces += if made { name } else { "" };
+        }
+        let caller = self.about.caller;
+        Vec::from([
+            row(["mode", self.mode.text()]),
+            row(["ids", &format!("uid={} gid={}", caller.uid, caller.gid)]),
+            row(["namespaces", &namespaces]),
+        ])
+    }
+
+    fn root(&self) -> Vec<Row> {
+        let image = attributes(of_files(self.plan.writable));
+        let layer = |kind: &str, dir: &[u8], image: &str| row([kind, &quoted(dir), "'/'", image]);
+        match &self.plan.root {
+            Root::Host => self.host_image(&image),
+            Root::Dir(dir) => Vec::from([layer("root", dir, &image)]),
+            Root::Layers(dirs) => {
+                let below = attributes(MAP);
+                let last = dirs.len() - 1;
+                let image = |at| if at == last { &image } else { &below };
+                dirs.iter().enumerate().map(|(at, dir)| layer("layer", dir, image(at))).collect()
+            }
         }
     }
-    all
+
+    fn host_image(&self, image: &str) -> Vec<Row> {
+        let list = Installation::around(self.about.program.to_bytes()).list();
+        let list = list.unwrap_or_else(host_root::look_up);
+        let mut rows = Vec::from([row(["root", "-", "'/'", &attributes(DEVICE)])]);
+        let mut places = Vec::new();
+        for entry in entries(list) {
+            match entry {
+                Entry::Place([path @ .., _]) => {
+                    places.push(String::from_utf8_lossy(path).into_owned());
+                    let path = quoted(path);
+                    rows.push(row(["show", &path, &path, image]));
+                }
+                Entry::Link(at, to) => rows.push(row(["link", &quoted(to), &quoted(at), "-"])),
+                Entry::Place(_) | Entry::Open | Entry::Home(..) => {}
+            }
+        }
+        if !self.all {
+            let others = places.iter().filter(|place| place.starts_with("/var/")).count();
+            places.retain(|place| !place.starts_with("/var/"));
+            let places = format!("the host's {}, {others} directories of /var", places.join(" "));
+            rows = Vec::from([row(["root", &places, "'/'", image])]);
+        }
+        let home = command::home(&self.about.environment).filter(|_| self.about.caller.uid != 0);
+        for home in homes(list, decimal(self.about.caller.uid), home) {
+            rows.push(row(["hide", "-", &quoted(&home), &attributes(INERT)]));
+        }
+        rows
+    }
+
+    fn step(&self, step: Step) -> Vec<Row> {
+        let fresh = |kind: &str, path: &str, options: &str| Vec::from([row([kind, "-", path, options])]);
+        match step {
+            Step::Tmp if self.all => fresh("tmpfs", "'/tmp'", &options(&Tmpfs::DEFAULT)),
+            Step::Names => self.names(),
+            Step::Mounts => self.mounts(false),
+            Step::Dev if self.all => {
+                let paths = DEVICES.iter().map(|(name, ..)| format!("'/dev/{name}'"));
+                let devices = paths.map(|path| row(["device", &path, &path, &attributes(DEVICE)]));
+                // In the root directory of the host image it is there already.
+                let is_own =
+                    (self.plan.root != Root::Host).then(|| row(["dev", "-", "'/dev'", &attributes(DEVICE)]));
+                is_own.into_iter().chain(devices).collect()
+            }
+            Step::Devpts if self.all => fresh("devpts", "'/dev/pts'", "rw,nosuid,noexec"),
+            Step::Shm if self.all || self.plan.shm != Tmpfs::DEFAULT => {
+                fresh("tmpfs", "'/dev/shm'", &options(&self.plan.shm))
+            }
+            Step::InShm => self.mounts(true),
+            Step::Devices => {
+                // Programs find the name of their terminal there.
+                let terminal = files::link_target(rustix::fs::CWD, b"/proc/self/fd/0");
+                let terminal = terminal.ok().filter(|_| self.all && sys::is_terminal(0));
+                let console = |path| row(["device", &quoted(path), "'/dev/console'", &attributes(DEVICE)]);
+                let paths = self.plan.devices.iter().map(|path| quoted(join(&[b"/dev/", path])));
+                let asked = paths.map(|path| row(["device", &path, &path, &attributes(DEVICE)]));
+                terminal.map(console).into_iter().chain(asked).collect()
+            }
+            Step::Program => self.programs(),
+            Step::Proc if self.all => fresh("proc", "'/proc'", "rw,nosuid,nodev,noexec"),
+            Step::Tmp | Step::Dev | Step::Devpts | Step::Shm | Step::Proc => Vec::new(),
+        }
+    }
+
+    /// The host's files of names that a foreign image gets, or copies of the image's own with the caller added. On the
+    /// host's own root only a resolver configuration that is a link is missing.
+    fn names(&self) -> Vec<Row> {
+        let is_host = self.plan.root == Root::Host;
+        let resolver = ["/etc/resolv.conf", "/etc/hosts"];
+        let of_users = ["/etc/passwd", "/etc/group"];
+        let files: Vec<&str> = if is_host {
+            let is_link = |path: &str| files::link_target(rustix::fs::CWD, path.as_bytes()).is_ok();
+            resolver[..1].iter().copied().filter(|path| is_link(path)).collect()
+        } else if self.plan.writable {
+            Vec::new()
+        } else {
+            resolver.into_iter().chain(of_users).collect()
+        };
+        let is_shown = |path: &&str| !(self.plan.own_network && resolver.contains(path));
+        let is_there = |path: &&str| files::which(path.as_bytes()).is_ok();
+        let shown = files.into_iter().filter(is_shown).filter(is_there).map(|path| format!("'{path}'"));
+        shown.map(|path| row(["names", &path, &path, &attributes(INERT)])).collect()
+    }
+
+    fn mounts(&self, in_shm: bool) -> Vec<Row> {
+        let of_step = self.plan.mounts.iter().filter(|mount| is_in_shm(mount.dst) == in_shm);
+        of_step.map(|Mount { dst, what }| told_of(&quoted(dst), what)).collect()
+    }
+
+    fn programs(&self) -> Vec<Row> {
+        if self.request.no_nest {
+            return Vec::new();
+        }
+        let own = self.about.program.to_bytes();
+        let is_own = if self.mode == Mode::Unprivileged { MAP } else { OWN_FILE };
+        let path = quoted(own);
+        let mut rows = Vec::from([row(["program", &path, &path, &attributes(is_own)])]);
+        // The host image shows that of the installation.
+        let second = second_program(own).ok();
+        if let Some(second) = second.filter(|_| self.plan.root != Root::Host && !self.plan.writable) {
+            rows.push(row(["program", &quoted(second), &quoted(beside(own)), &attributes(MAP)]));
+        }
+        rows
+    }
+
+    /// What is set for the command.
+    fn rest(&self, command: &Command<'_>) -> Vec<Row> {
+        let request = self.request;
+        let mut rows = Vec::new();
+        let mut add = |kind: &str, text: String| rows.push(row([kind, &text]));
+        if let Some(name) = request.hostname {
+            add("hostname", quoted(name));
+        }
+        for (is, words) in [
+            (request.no_nest, "no_new_privs"),
+            (request.no_user_namespaces, "no user namespaces"),
+            (request.abstract_sockets, "abstract sockets of the host's network"),
+            (request.new_session, "a session of its own"),
+        ] {
+            if is {
+                add("restrict", words.into());
+            }
+        }
+        match request.seccomp {
+            None | Some(b"default") if !self.all => {}
+            None => add("filter", "default".into()),
+            Some(word @ (b"default" | b"none")) => add("filter", String::from_utf8_lossy(word).into()),
+            Some(path) => add("filter", format!("default, then {}", quoted(path))),
+        }
+        for change in &request.env {
+            add(
+                "environment",
+                match change {
+                    EnvChange::Set(name, value) => format!("set {} to {}", quoted(name), quoted(value)),
+                    EnvChange::Unset(name) => format!("remove {}", quoted(name)),
+                    EnvChange::Clear => "remove all".into(),
+                },
+            );
+        }
+        for fd in &request.keep_fds {
+            add("descriptor", fd.to_string());
+        }
+        for (name, value) in &request.limits {
+            let value = value.map_or("unlimited".into(), |value| value.to_string());
+            add("limit", format!("{}={value}", name.trim_end_matches('=')));
+        }
+        if let Some(timeout) = request.timeout {
+            add(
+                "timeout",
+                format!("SIGTERM after {} s, SIGKILL {} s later", span(timeout.time), span(timeout.grace)),
+            );
+        }
+        if let Some(report) = request.report {
+            let required = if request.report_required { ", required" } else { "" };
+            add("report", format!("to {}{required}", quoted(report)));
+        }
+        add("directory", quoted(command.directory()));
+        rows.push([String::from("command")].into_iter().chain(command.words().map(quoted)).collect());
+        rows
+    }
+}
+
+fn told_of(dst: &str, what: &What<'_>) -> Row {
+    match what {
+        What::Bind { src, writable: true } => row(["volume", &quoted(src), dst, &attributes(VOLUME)]),
+        What::Bind { src, writable: false } => row(["map", &quoted(src), dst, &attributes(MAP)]),
+        What::Tmpfs(tmpfs) => row(["tmpfs", "-", dst, &options(tmpfs)]),
+        What::Mask { .. } => row(["mask", "-", dst, &attributes(INERT)]),
+    }
+}
+
+fn quoted(bytes: &[u8]) -> String {
+    Quoted(bytes).to_string()
+}
+
+fn span(moment: Moment) -> String {
+    let text = format!("{}.{:09}", moment.seconds, moment.nanoseconds);
+    text.trim_end_matches('0').trim_end_matches('.').into()
+}
+
+/// As mount(8) names them.
+fn attributes(attributes: Attributes) -> String {
+    let mut text = String::from(if attributes.has(Attributes::RDONLY) { "ro" } else { "rw" });
+    for (one, name) in
+        [(Attributes::NOSUID, ",nosuid"), (Attributes::NODEV, ",nodev"), (Attributes::NOEXEC, ",noexec")]
+    {
+        text += if attributes.has(one) { name } else { "" };
+    }
+    text
 }
 
 fn options(tmpfs: &Tmpfs) -> String {
     let Tmpfs { size, inodes, mode } = tmpfs;
-    alloc::format!("rw,nosuid,nodev,size={size},nr_inodes={inodes},mode={mode:o}")
+    format!("{},size={size},nr_inodes={inodes},mode={mode:o}", attributes(VOLUME))
+}
+
+/// The rows as text.
+fn lines(rows: &[Row], aligned: bool) -> String {
+    let width = |at: usize| {
+        let fields = rows.iter().filter(|row| row.len() > at + 1 && row[0] != "command");
+        fields.filter_map(|row| row.get(at)).map(|field| field.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..4).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        for (at, field) in row.iter().enumerate() {
+            let is_last = at + 1 == row.len();
+            let width =
+                if is_last || (row[0] == "command" && at > 0) { 0 } else { widths.get(at).map_or(0, |w| *w) };
+            match (aligned, is_last) {
+                (true, false) => {
+                    let _ = write!(text, "{field:width$} ");
+                }
+                (false, false) => {
+                    let _ = write!(text, "{field}\t");
+                }
+                (_, true) => text += field,
+            }
+        }
+        text.push('\n');
+    }
+    text
 }

@@ -66,6 +66,10 @@ impl<'a> Line<'a> {
             let mut parts = long.splitn(2, |b| *b == b'=');
             let opt = by_long(parts.next().unwrap_or_default())?;
             let value = parts.next();
+            if opt.id == Id::Explain && value == Some(b"all") {
+                self.options.push(Said { opt, values: [b"all", b""] });
+                return Ok(());
+            }
             if value.is_some() && opt.values.is_empty() {
                 return Err(Error::refused(on("option {}", word), "takes no value"));
             }
@@ -92,6 +96,11 @@ impl<'a> Line<'a> {
         }
         self.options.push(Said { opt, values });
         Ok(())
+    }
+
+    /// Whether all is to be explained.
+    pub fn explains_all(&self) -> bool {
+        self.options.iter().any(|said| said.opt.id == Id::Explain && said.values[0] == b"all")
     }
 
     /// Whether an option was said.

@@ -243,7 +243,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt { id: Id::Halt, short: None, long: "halt", values: &[],
           help: "start no more when one has failed", group: Group::Batch, verbs: EACH, class: Front },
     Opt { id: Id::Explain, short: None, long: "explain", values: &[],
-          help: "print what would be done, and do nothing", group: Group::General, verbs: RUN | BUILD, class: Front },
+          help: "print the plan (=all: each step), and do nothing", group: Group::General, verbs: RUN | BUILD, class: Front },
     Opt { id: Id::Json, short: None, long: "json", values: &[],
           help: "ps: print JSON", group: Group::General, verbs: PS, class: Front },
     Opt { id: Id::Help, short: Some('h'), long: "help", values: &[],

@@ -1,11 +1,12 @@
 use crate::support::{Dock, about, args, fixture, on_a_host, scratch, selfdock};
 use rstest::rstest;
+use std::collections::BTreeSet;
 
 #[test]
 fn the_plan_is_told_and_nothing_is_done() {
     let dir = scratch();
     let run = Dock::run(args![
-        "--explain",
+        "--explain=all",
         "-v",
         dir.path(),
         "/mnt/x",
@@ -43,7 +44,7 @@ fn the_plan_is_told_and_nothing_is_done() {
 
 #[test]
 fn what_is_shown_is_in_the_plan_and_nothing_else_is() {
-    let plan = Dock::run(args!["--explain", "true"]).ok();
+    let plan = Dock::run(args!["--explain=all", "true"]).ok();
     let of_plan = |kind: &'static str| -> Vec<&str> {
         let lines = plan.lines().filter(move |line| line.split('\t').next() == Some(kind));
         lines.filter_map(|line| line.split('\'').nth(3)).collect()
@@ -62,6 +63,79 @@ fn what_is_shown_is_in_the_plan_and_nothing_else_is() {
     }
     let test = links.iter().map(|link| format!("test -L {link} && ")).collect::<String>() + "echo all";
     assert_eq!(Dock::run([]).sh(test).ok(), "all");
+}
+
+/// What is told is what is done: each mount of an instance is in the plan, with its attributes, and each of the plan is
+/// there.
+#[rstest]
+#[case::the_host_image(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::an_image(args!["--root", fixture("busybox")])]
+#[case::layers(args!["--root", fixture("busybox"), "--root", scratch().keep()])]
+#[case::wishes(args!["-m", "/etc/passwd", "/mnt/deep/er", "-t", "size=1M", "/opt", "--mask", "/etc/ssl", "-v",
+    scratch().keep(), "/new", "-t", "size=2M,mode=700", "/dev/shm/x", "--no-nest"])]
+#[case::without_a_network(args!["--root", fixture("busybox"), "--net", "none"])]
+fn the_plan_is_what_is_mounted<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
+    let attributes = |text: &str| {
+        let known = ["ro", "rw", "nosuid", "nodev", "noexec"];
+        text.split(',').filter(|word| known.contains(word)).map(String::from).collect::<BTreeSet<_>>()
+    };
+    let plan = Dock::new(options.clone().into_iter().chain(args!["--explain=all", "run", "true"])).ok();
+    let kinds =
+        ["show", "hide", "tmpfs", "volume", "map", "mask", "devpts", "proc", "program", "names", "dev"];
+    let rows: Vec<(&str, &str, _)> = plan
+        .lines()
+        .map(|line| line.split('\t').collect::<Vec<_>>())
+        .filter(|row| row.len() == 4 && row[0] != "link" && row[0] != "command")
+        .map(|row| (row[0], row[2].trim_matches('\''), attributes(row[3])))
+        .collect();
+    let table = Dock::new(options.into_iter().chain(args!["run", "/bin/cat", "/proc/self/mountinfo"])).ok();
+    let mounted: Vec<(&str, _)> = table
+        .lines()
+        .map(|line| line.split(' ').collect::<Vec<_>>())
+        .map(|line| (line[4], attributes(line[5])))
+        .collect();
+    for (kind, place, wanted) in rows.iter().filter(|row| kinds.contains(&row.0)) {
+        // Where it was put over another, both are on the list.
+        let is = mounted.iter().any(|mount| mount.0 == *place && mount.1 == *wanted);
+        assert!(is, "{kind} {place} of the plan is not mounted so: {table}");
+    }
+    for (place, _) in &mounted {
+        let lies_in = |dir: &str| *place == dir || dir == "/" || place.starts_with(&format!("{dir}/"));
+        let is_planned = rows.iter().any(|row| row.1 == *place);
+        let is_of_the_host = rows
+            .iter()
+            .any(|row| ["show", "volume", "map", "root", "layer"].contains(&row.0) && lies_in(row.1));
+        // Beside a mount point that is made, the entries of its directory are mounts.
+        assert!(is_planned || is_of_the_host, "{place} is not in the plan: {plan}");
+    }
+}
+
+#[test]
+fn the_plan_tells_what_is_set_for_the_command_and_folds_what_every_instance_has() {
+    let options =
+        args!["--explain", "--timeout", "10,2", "--rlimit", "nofile=64", "--report", "/tmp/r", "-e", "A=b c"];
+    let plan = Dock::run(options).sh("true").ok();
+    for line in [
+        "timeout\tSIGTERM after 10 s, SIGKILL 2 s later",
+        "limit\tnofile=64",
+        "report\tto '/tmp/r'",
+        "environment\tset 'A' to 'b c'",
+    ] {
+        assert!(plan.lines().any(|told| told == line), "{line}: {plan}");
+    }
+    assert!(!plan.contains("/dev/null") && plan.contains("--explain=all"), "{plan}");
+}
+
+#[rstest]
+#[case::of_a_bind(args!["-m", "/no/such", "/x"], "bind '/no/such' on '/x': no such file")]
+#[case::of_a_root(args!["--root", "/no/such"], "use the root filesystem '/no/such': no such file")]
+#[case::of_a_device(args!["--dev", "/dev/nosuch"], "show the device '/dev/nosuch': no such file")]
+fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
+    #[case] options: [std::ffi::OsString; N],
+    #[case] words: &str,
+) {
+    Dock::new(options.into_iter().chain(args!["--explain", "run", "true"])).refused(words);
 }
 
 #[test]
