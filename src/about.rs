@@ -7,12 +7,13 @@
 use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
 use crate::descriptors::fill_standard_descriptors;
-use crate::error::{Error, Result, say};
+use crate::error::{Error, Result, on, say};
 use crate::front::Line;
-use crate::handover::{About, Mode};
-use crate::options::{DOCTOR, EACH, Id, PS, Verb};
-use crate::sys::{self, Start};
-use crate::{doctor, each, explain, help, ps};
+use crate::handover::{About, Mode, NOT_FOUND_INSIDE};
+use crate::options::{DOCTOR, EACH, HELP, Id, PS, VERSION, Verb};
+use crate::sys::{self, Pointers, Start};
+use crate::text::c_string;
+use crate::{doctor, each, explain, help, missing, ps};
 use alloc::vec::Vec;
 
 /// Everything from the first instruction in Rust on.
@@ -32,10 +33,14 @@ fn go(start: &Start) -> Result<u8> {
     privilege.map_or(Ok(()), Privilege::hand_on)?;
     let args = start.args();
     let [_, mode, program, words @ ..] = &*args else { return Err(alone()) };
-    let mode = Mode::of(mode).ok_or_else(alone)?;
-    let about = About { caller, mode, program, environment: start.environment() };
+    let is_missing = *mode == NOT_FOUND_INSIDE;
+    let mode = if is_missing { Mode::Unprivileged } else { Mode::of(mode).ok_or_else(alone)? };
+    let about = About { caller, mode, program, name: args[0], environment: start.environment() };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
     let line = Line::read(&words)?;
+    if is_missing {
+        return Err(missing::why(&about, &line));
+    }
     if line.has(Id::Help) || line.has(Id::Version) {
         let text = help::text();
         say(sys::standard(1), if line.has(Id::Help) { text.as_bytes() } else { cli::VERSION });
@@ -46,19 +51,38 @@ fn go(start: &Start) -> Result<u8> {
         PS => say(sys::standard(1), ps::text(&about, line.has(Id::Json))?.as_bytes()),
         DOCTOR => return doctor::report(&about),
         EACH => return each::run(&about, &line, verb),
-        _ => request(&about, &line, verb)?,
+        HELP => say(sys::standard(1), help::about(&line.command)?.as_bytes()),
+        VERSION => say(sys::standard(1), cli::VERSION),
+        _ => request(&about, &line, verb, &words)?,
     }
     Ok(0)
 }
 
-/// What the set-uid program did not understand, or what it would do.
-fn request(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
+/// What the set-uid program did not understand, in words that it does; or what it would do.
+fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Result<()> {
     match line.check(verb, about)? {
         Command::Run(request) if line.has(Id::Explain) => {
             say(sys::standard(1), explain::text(about, &request, line.explains_all())?.as_bytes());
             Ok(())
         }
-        _ => Err(alone()),
+        _ => Err(become_selfdock(about, &line.words(verb), words)),
+    }
+}
+
+/// Becomes the set-uid program, with everything as the caller had it. It understands `plain`, which it had not been
+/// given before: so it does not come back. Returns only on failure.
+fn become_selfdock(about: &About, plain: &[&[u8]], words: &[&[u8]]) -> Error {
+    if cli::parse(words).is_ok() || cli::parse(plain).is_err() {
+        return alone();
+    }
+    let all = [about.name].into_iter().map(Ok).chain(plain.iter().map(|word| c_string(word)));
+    match all.collect::<core::result::Result<Vec<_>, _>>() {
+        Err(errno) => Error::of("start", errno),
+        Ok(words) => {
+            let (argv, envp) = (Pointers::new(&words), Pointers::new(&about.environment));
+            let errno = sys::execve(about.program, &argv, &envp);
+            Error::of(on("start {}", about.program.to_bytes()), errno)
+        }
     }
 }
 

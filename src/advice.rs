@@ -19,7 +19,8 @@ pub fn of_start(error: Error, unprivileged: bool) -> Error {
         return error
             .hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
     }
-    let too_deep = "32 instances are nested, or user.max_pid_namespaces is reached";
+    let too_deep =
+        "32 instances are nested (after #! it wants an interpreter), or user.max_pid_namespaces is reached";
     error.hint_if(Errno::NOSPC, too_deep).hint_if(Errno::USERS, too_deep)
 }
 

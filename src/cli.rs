@@ -102,7 +102,7 @@ pub enum EnvChange<'a> {
 pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>, Unsaid> {
     let mut rest = args;
     let mut request = Request::default();
-    let (mut verb, mut known_to, mut ended) = (0, u8::MAX, false);
+    let (mut verb, mut known_to, mut ended) = (0, u16::MAX, false);
     while let [word, after @ ..] = rest {
         rest = after;
         match *word {
@@ -125,6 +125,9 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>, Unsaid> {
                     let value = Some(after).filter(|after| opt.values > 0 && !after.is_empty());
                     letters = if value.is_some() { b"" } else { after };
                     known_to &= request.take(opt, value, &mut rest)?;
+                }
+                if request.mounts.last().is_some_and(is_in_one_word) {
+                    return Err(Unsaid);
                 }
             }
             // After `--` the word is a command of its own, not one of ours.
@@ -152,6 +155,11 @@ pub fn holds_both(id: Id, first: &[u8]) -> bool {
     id == Id::Env && first.contains(&b'=')
 }
 
+/// Whether a source could be meant to hold the destination, too, as Docker has it.
+fn is_in_one_word(wish: &Wish<'_>) -> bool {
+    matches!(wish, Wish::Bind { src, .. } if src.windows(2).any(|two| two == b":/"))
+}
+
 /// Whether a word would be an option, or stand for some, where options are looked for.
 pub fn is_option(word: &[u8]) -> bool {
     word.len() > 1 && matches!(word[0], b'-' | b'@')
@@ -164,7 +172,7 @@ impl<'a> Request<'a> {
         opt: &Syntax,
         value: Option<&'a [u8]>,
         rest: &mut &'a [&'a [u8]],
-    ) -> Result<u8, Unsaid> {
+    ) -> Result<u16, Unsaid> {
         let mut next = || rest.split_off_first().copied().ok_or(Unsaid);
         let (mut first, mut second): (&[u8], &[u8]) = (b"", b"");
         match value {
@@ -175,13 +183,17 @@ impl<'a> Request<'a> {
         }
         if opt.values > 1 && !holds_both(opt.id, first) {
             second = next()?;
+            // The last word of all may have been meant for CMD.
+            if opt.id == Id::Env && rest.is_empty() {
+                return Err(Unsaid);
+            }
         }
         self.add(opt.id, opt.long, first, second)?;
         Ok(opt.verbs)
     }
 
     /// The same as the request of a command word. `enter` takes its PID from the words of the command.
-    pub fn of<E: Fault>(mut self, verb: u8) -> Result<Command<'a>, E> {
+    pub fn of<E: Fault>(mut self, verb: u16) -> Result<Command<'a>, E> {
         if verb != ENTER {
             self.build = verb == BUILD;
             return Ok(Command::Run(self));

@@ -14,7 +14,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 /// Where commands are looked for if the environment does not say.
-const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
+pub const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
 /// What to run.
 #[derive(Debug)]
@@ -105,9 +105,7 @@ impl<'a> Command<'a> {
             if self.of_shell && errno == Errno::NOENT && !exists(self.words[0]) {
                 sys::execve(c"/bin/sh", &Pointers::new(&[c"sh"]), &envp);
             }
-            let error = Self::failure(self.words[0], errno);
-            let hint = "not shown inside? -H shows the current directory, -m DIR DIR another";
-            return if exists(self.words[0]) { error } else { error.hint_if(Errno::NOENT, hint) };
+            return Self::failure(self.words[0], errno);
         }
         let path = variable(self.environment, b"PATH").unwrap_or(DEFAULT_PATH);
         let mut denied = None;
@@ -125,9 +123,7 @@ impl<'a> Command<'a> {
         }
         match denied {
             Some(file) => Self::failure(file, Errno::ACCESS),
-            None => Error::of(on("run {}", name), Errno::NOENT)
-                .hint("no directory of PATH in the instance has it")
-                .status(NOT_FOUND),
+            None => Error::of(on("run {}", name), Errno::NOENT).status(NOT_FOUND),
         }
     }
 
@@ -202,7 +198,8 @@ pub fn home(environment: &[&CStr]) -> Option<Bytes> {
     Some(tidy)
 }
 
-fn variable<'e>(environment: &[&'e CStr], name: &[u8]) -> Option<&'e [u8]> {
+/// What a variable of an environment says.
+pub fn variable<'e>(environment: &[&'e CStr], name: &[u8]) -> Option<&'e [u8]> {
     environment.iter().find_map(|entry| value(entry, name))
 }
 

@@ -256,6 +256,16 @@ impl Error {
         self.0.status
     }
 
+    /// The same as [`Error::report`], but for a command that was not found: why not is better said from outside, where
+    /// the second program can look for it.
+    pub fn report_unless_not_found(&self) -> u8 {
+        if self.0.status != NOT_FOUND || self.errno() != Some(Errno::NOENT) {
+            return self.report();
+        }
+        TOLD.store(Box::leak(Box::new(self.message())), Ordering::Release);
+        NOT_FOUND
+    }
+
     /// The exit status that says so.
     pub fn exit_status(&self) -> u8 {
         self.0.status
@@ -377,9 +387,16 @@ pub fn is_unprintable(c: char) -> bool {
 /// Several processes build an instance in one memory, and what fails in one soon fails in the
 /// others: the first says why.
 fn first_to_report() -> bool {
-    static REPORTED: AtomicBool = AtomicBool::new(false);
     !REPORTED.swap(true, Ordering::AcqRel)
 }
+
+/// What was not shown yet, and is to be.
+pub fn left_to_say() -> Option<Bytes> {
+    if REPORTED.load(Ordering::Acquire) { None } else { told() }
+}
+
+/// Whether anything was shown.
+static REPORTED: AtomicBool = AtomicBool::new(false);
 
 /// An errno in words and by name.
 fn explained(errno: Errno) -> Bytes {

@@ -49,7 +49,7 @@ fn are_there(plan: &Plan<'_>) -> Result<()> {
     let is_there = |path: &[u8]| files::which(path).map(drop);
     for Mount { dst, what } in &plan.mounts {
         if let What::Bind { src, .. } = what {
-            is_there(src).or_fail(both("bind {} on {}", src, dst))?;
+            is_there(src).or_fail(both("open {} to bind it on {}", src, dst))?;
         }
     }
     let roots: &[&[u8]] = match &plan.root {

@@ -6,9 +6,11 @@ use crate::cli::{Command, Request, holds_both};
 use crate::command;
 use crate::error::{Error, Result, both, on};
 use crate::handover::About;
-use crate::options::{ALIASES, EACH, ENTER, Id, OPTIONS, Opt, RUN, VERBS, Verb};
-use crate::text::{Bytes, join};
+use crate::options::{ALIASES, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb};
+use crate::text::{Bytes, c_string, join};
+use crate::{files, foreign};
 use alloc::vec::Vec;
+use rustix::fs::{Access, AtFlags, CWD, FileType};
 
 /// A command line, in words of the table.
 #[derive(Debug, Default)]
@@ -18,6 +20,8 @@ pub struct Line<'a> {
     pub options: Vec<Said<'a>>,
     /// What follows them.
     pub command: Vec<&'a [u8]>,
+    /// The last word of all is the second value of an option.
+    last_is_value: bool,
 }
 
 /// An option with its values.
@@ -77,7 +81,7 @@ impl<'a> Line<'a> {
         }
         let mut letters = &word[1..];
         while let [letter, after @ ..] = letters {
-            let opt = by_short(*letter)?;
+            let opt = by_short(word, *letter)?;
             let value = Some(after).filter(|after| !opt.values.is_empty() && !after.is_empty());
             letters = if value.is_some() { b"" } else { after };
             self.take(opt, value, rest)?;
@@ -86,12 +90,17 @@ impl<'a> Line<'a> {
     }
 
     fn take(&mut self, opt: &'static Opt, value: Option<&'a [u8]>, rest: &mut &'a [&'a [u8]]) -> Result<()> {
-        let mut next = || rest.split_off_first().copied().ok_or_else(|| wants(opt));
+        let mut next = |missing: usize| rest.split_off_first().copied().ok_or_else(|| wants(opt, missing));
         let mut values: [&[u8]; 2] = [b"", b""];
         if !opt.values.is_empty() {
-            values[0] = value.map_or_else(&mut next, Ok)?;
+            values[0] = value.map_or_else(|| next(0), Ok)?;
+            if let Some(said) = Said::of_one_word(opt, values[0])? {
+                self.options.push(said);
+                return Ok(());
+            }
             if opt.values.len() > 1 && !holds_both(opt.id, values[0]) {
-                values[1] = next()?;
+                values[1] = next(1)?;
+                self.last_is_value = rest.is_empty();
             }
         }
         self.options.push(Said { opt, values });
@@ -119,14 +128,47 @@ impl<'a> Line<'a> {
             let hint = if of_run { "see it with run" } else { "see 'selfdock --help'" };
             return Err(Error::refused(what, "not for this command").hint(hint));
         }
-        if !self.command.is_empty() && verb.usage.find("CMD").is_none() {
+        if !self.command.is_empty() && verb.usage.find("CMD").is_none() && verb.bit != HELP {
             return Err(Error::refused(on("{=}", verb.name.as_bytes()), "takes no arguments"));
+        }
+        if verb.bit == HELP && self.command.len() > 1 {
+            return Err(Error::refused("help", "takes one command"));
         }
         Ok(verb)
     }
 
+    /// The words that say it to the set-uid program.
+    pub fn words(&self, verb: &Verb) -> Vec<&'a [u8]> {
+        let mut all: Vec<&[u8]> = self.options.iter().flat_map(Said::words).collect();
+        all.push(verb.name.as_bytes());
+        let (pid, mut command) = self.command.split_at(usize::from(verb.bit == ENTER));
+        all.extend(pid);
+        if !pid.is_empty() && command.first() == Some(&&b"--"[..]) {
+            command = &command[1..];
+        }
+        if !command.is_empty() {
+            all.push(b"--");
+            all.extend(command);
+        }
+        all
+    }
+
+    /// What was meant for CMD is not to become a value, and a shell to start in its place.
+    fn check_the_last(&self, about: &About) -> Result<()> {
+        match self.options.last() {
+            Some(Said { opt, values: [_, last] })
+                if opt.id == Id::Env && self.last_is_value && program(about, last).is_some() =>
+            {
+                let what = both("option --{=}: took {} as VALUE", opt.long.as_bytes(), last);
+                Err(Error::refused(what, "no CMD is left").hint("-e NAME=VALUE is one word"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What is asked of the set-uid program, where nothing is wrong with it.
     pub fn check(&self, verb: &Verb, about: &About) -> Result<Command<'a>> {
+        self.check_the_last(about)?;
         let command = self.request(verb)?;
         match &command {
             Command::Run(request) => {
@@ -151,46 +193,96 @@ impl<'a> Line<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// The words that say it.
+    /// An option of the table by its name here, with its values.
+    pub fn new(id: Id, values: [&'a [u8]; 2]) -> Option<Self> {
+        OPTIONS.iter().find(|opt| opt.id == id).map(|opt| Said { opt, values })
+    }
+
+    /// `-v SRC:DST[:ro]`, as Docker has it, where there is no file that is called so.
+    fn of_one_word(opt: &'static Opt, word: &'a [u8]) -> Result<Option<Self>> {
+        let Some(at) = word.windows(2).position(|two| two == b":/") else { return Ok(None) };
+        if !matches!(opt.id, Id::Vol | Id::Map) || files::look(CWD, word).is_ok() {
+            return Ok(None);
+        }
+        let mut rest = word[at + 1..].splitn(2, |b| *b == b':');
+        let (src, dst) = (&word[..at], rest.next().unwrap_or_default());
+        let mut id = opt.id;
+        for mode in rest.next().unwrap_or(b"rw").split(|b| *b == b',') {
+            match mode {
+                b"ro" => id = Id::Map,
+                b"rw" | b"z" | b"Z" | b"cached" | b"consistent" | b"delegated" => {}
+                _ => {
+                    let what = both("option --{=} {}", opt.long.as_bytes(), word);
+                    return Err(Error::refused(what, "not SRC:DST or SRC:DST:ro"));
+                }
+            }
+        }
+        if !src.contains(&b'/') && files::look(CWD, src).is_err() {
+            let what = both("option --{=} {}", opt.long.as_bytes(), word);
+            return Err(
+                Error::refused(what, "there are no volumes with names").hint("SRC is a file or directory")
+            );
+        }
+        Ok(Said::new(id, [src, dst]))
+    }
+
+    /// The words that say it to the set-uid program, and can mean nothing else.
     pub fn words(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let values = if holds_both(self.opt.id, self.values[0]) { 1 } else { self.opt.values.len() };
-        [join(&[b"--", self.opt.long.as_bytes()])].into_iter().chain(self.values.into_iter().take(values))
+        let (mut values, mut said) = (self.opt.values.len(), *self);
+        if self.opt.id == Id::Env {
+            values = 1;
+            if !holds_both(Id::Env, self.values[0]) {
+                said.values[0] = join(&[self.values[0], b"=", self.values[1]]);
+            }
+        }
+        [join(&[b"--", self.opt.long.as_bytes()])].into_iter().chain(said.values.into_iter().take(values))
     }
 }
 
 /// Whether a command takes an option. A batch takes those of `run` as well.
-fn knows(verb: &Verb, opt: &Opt) -> bool {
+pub fn knows(verb: &Verb, opt: &Opt) -> bool {
     let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
     opt.verbs == 0 || of_run || opt.verbs & verb.bit != 0
 }
 
-fn by_name(word: &[u8]) -> Result<&'static Verb> {
-    VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| {
-        Error::refused(on("command {}", word), "unknown").hint("to run a program: selfdock run PROGRAM")
-    })
+/// A command word by its name.
+pub fn by_name(word: &[u8]) -> Result<&'static Verb> {
+    VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| foreign::unknown_command(word))
 }
 
-fn by_short(c: u8) -> Result<&'static Opt> {
+fn by_short(word: &[u8], c: u8) -> Result<&'static Opt> {
     let found = OPTIONS.iter().find(|opt| opt.short.is_some_and(|short| short as u32 == u32::from(c)));
-    found.ok_or_else(|| unknown(&[b'-', c]))
+    found.ok_or_else(|| foreign::unknown_option(word, &[b'-', c]))
 }
 
 fn by_long(name: &[u8]) -> Result<&'static Opt> {
-    let alias = ALIASES.iter().find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
+    let alias =
+        ALIASES.iter().chain(FRONT_ALIASES).find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
     let found = OPTIONS.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id));
-    found.ok_or_else(|| unknown(join(&[b"--", name])))
+    found.ok_or_else(|| foreign::unknown_option(b"", join(&[b"--", name])))
 }
 
-fn unknown(word: &[u8]) -> Error {
-    Error::refused(on("option {}", word), "unknown").hint("see 'selfdock --help'")
-}
-
-fn wants(opt: &Opt) -> Error {
-    let mut values: Bytes = b"";
-    for (name, _) in opt.values {
-        values = join(&[values, b" ", name.as_bytes()]);
+/// What an option wants, and which of it is missing.
+fn wants(opt: &Opt, missing: usize) -> Error {
+    let error = Error::plain(both("option --{=}: wants{=}", opt.long.as_bytes(), foreign::values(opt)));
+    match opt.values.get(missing) {
+        Some((name, _)) if missing > 0 => error.hint(foreign::hint(&[name.as_bytes(), b" is missing"])),
+        _ => error,
     }
-    Error::plain(both("option --{=}: wants{=}", opt.long.as_bytes(), values))
+}
+
+/// The file of a program for the caller, by `PATH`.
+pub fn program(about: &About, name: &[u8]) -> Option<Bytes> {
+    let path = command::variable(&about.environment, b"PATH").unwrap_or(command::DEFAULT_PATH);
+    path.split(|b| *b == b':').map(|dir| join(&[dir, b"/", name])).find(|file| is_program(file))
+}
+
+/// Whether a file can be run by the caller.
+pub fn is_program(path: &[u8]) -> bool {
+    c_string(path).is_ok_and(|path| {
+        rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty()).is_ok()
+            && rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
+    })
 }
 
 #[cfg(test)]
@@ -210,7 +302,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        assert!(refusal(&["sh"]).contains("selfdock run PROGRAM"));
+        assert!(refusal(&["sh"]).contains("selfdock run sh"));
         assert!(refusal(&[]).contains("selfdock run sh"));
         assert!(refusal(&["run", "--nope"]).contains("'--nope'"));
         assert!(refusal(&["run", "-v", "/a"]).contains("SRC DST"));

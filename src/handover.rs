@@ -1,6 +1,6 @@
 //! Handing over to the second program: what takes no privilege is not in this one.
 
-use crate::creds::{Caller, Privilege};
+use crate::creds::Caller;
 use crate::error::{Error, OrFail, Result, on};
 use crate::installation::{own_program, second_program};
 use crate::sys::{self, Pointers, SignalSet, Start};
@@ -46,16 +46,18 @@ pub struct About {
     pub mode: Mode,
     /// The path of the set-uid program.
     pub program: &'static CStr,
+    /// By which name the caller has started that.
+    pub name: &'static CStr,
     /// The environment of the caller.
     pub environment: Vec<&'static CStr>,
 }
 
-/// Gives up all privilege for good and becomes the second program, with signals, descriptors
-/// and environment as the caller had them. `signals` is the caller's mask. Returns only on
-/// failure.
-pub fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) -> Result<Infallible> {
-    let mode = if privilege.is_some() { Mode::SetUid } else { Mode::Unprivileged };
-    privilege.map_or(Ok(()), Privilege::hand_on)?;
+/// In the place of a mode: there was an instance, and no such command in it.
+pub const NOT_FOUND_INSIDE: &CStr = c"not-found";
+
+/// Becomes the second program, with signals, descriptors and environment as the caller had them. All privilege has
+/// been given up for good. `mode` is the name of one, `signals` is the caller's mask. Returns only on failure.
+pub fn hand_over(start: &Start, mode: &'static CStr, signals: SignalSet) -> Result<Infallible> {
     let Some(own) = own_program(None).map_err(|e| e.hint("is /proc mounted?"))? else {
         return Err(Error::refused("find selfdock's own file", "it is gone"));
     };
@@ -63,7 +65,7 @@ pub fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet
     let own = c_string(own.path).or_fail("start")?;
     let mut words = start.args();
     words.insert(1, own);
-    words.insert(1, mode.name());
+    words.insert(1, mode);
     let (argv, envp) = (Pointers::new(&words), Pointers::new(&start.environment()));
     sys::block_only(signals).or_fail("unblock signals")?;
     Err(Error::of(on("start {}", second.to_bytes()), sys::execve(second, &argv, &envp)))

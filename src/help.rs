@@ -1,11 +1,13 @@
 //! The text of `--help`, made from the table of options.
 
-use crate::options::{Complete, EXAMPLES, GROUPS, OPTIONS, VERBS};
+use crate::error::Result;
+use crate::front::{by_name, knows};
+use crate::options::{Complete, EXAMPLES, GROUPS, OPTIONS, Opt, VERBS};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
 
-/// All of it.
+/// A screen of it.
 pub fn text() -> String {
     let mut out = String::from(
         "selfdock: run a command in isolation, as yourself\n\n\
@@ -15,19 +17,40 @@ pub fn text() -> String {
         let left = format!("{} {}", verb.name, verb.usage);
         let _ = writeln!(out, "  {left:<27} {}", verb.help);
     }
-    for (group, heading) in GROUPS {
-        let _ = writeln!(out, "\n{heading}:");
-        for opt in OPTIONS.iter().filter(|opt| opt.group == *group) {
-            let short = opt.short.map_or(String::from("    "), |c| format!("-{c}, "));
-            let left = format!("{short}--{} {}", opt.long, Values(opt.values));
-            let _ = writeln!(out, "  {left:<27} {}", opt.help);
-        }
-    }
+    options(&mut out, |_| true);
     out.push_str("\nExamples:\n");
     for (line, what) in EXAMPLES {
         let _ = writeln!(out, "  {line:<39} {what}");
     }
     out
+}
+
+/// Of `help`, for no command or one.
+pub fn about(words: &[&[u8]]) -> Result<String> {
+    let Some(word) = words.first() else { return Ok(text()) };
+    let verb = by_name(word)?;
+    let mut out = format!(
+        "selfdock {}: {}\n\nUsage: selfdock [OPTION...] {} [OPTION...] {}\n",
+        verb.name, verb.help, verb.name, verb.usage
+    );
+    options(&mut out, |opt| knows(verb, opt));
+    out.push_str("\n'man selfdock' says more.\n");
+    Ok(out)
+}
+
+/// The options that are wanted, by their groups.
+fn options(out: &mut String, is_wanted: impl Fn(&Opt) -> bool) {
+    for (group, heading) in GROUPS {
+        let mut all = OPTIONS.iter().filter(|opt| opt.group == *group && is_wanted(opt)).peekable();
+        if all.peek().is_some() {
+            let _ = writeln!(out, "\n{heading}:");
+        }
+        for opt in all {
+            let short = opt.short.map_or(String::from("    "), |c| format!("-{c}, "));
+            let left = format!("{short}--{} {}", opt.long, Values(opt.values));
+            let _ = writeln!(out, "  {left:<27} {}", opt.help);
+        }
+    }
 }
 
 /// `SRC DST`, as `--help` shows the values of an option.

@@ -1,12 +1,14 @@
 //! The parent's side, from the start to the exit status.
 
+use crate::advice;
 use crate::cli::{self, Request, Timeout};
 use crate::command::{self, Command, current_directory};
 use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::descriptors::{close_descriptors, fill_standard_descriptors};
 use crate::enter::{self, Join};
-use crate::error::{self, Error, OrEnd, OrFail, Result, Unsaid, say};
+use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, on, say};
+use crate::handover::{self, Mode, NOT_FOUND_INSIDE};
 use crate::installation::{Installation, OwnFile, Shows, own_program};
 use crate::keeper::{Keeper, Shared};
 use crate::lifeline::{end_with_the_outer_supervisor, expect_end, own_life};
@@ -17,7 +19,6 @@ use crate::supervise::Watch;
 use crate::sys::{self, Moment, SignalSet, Stack, Start, new, signal};
 use crate::text::Bytes;
 use crate::usage::Usage;
-use crate::{advice, handover};
 use alloc::vec::Vec;
 use core::cell::Cell;
 use rustix::io::Errno;
@@ -58,7 +59,9 @@ fn go(start: &Start) -> End {
 
 /// What is wrong with a command line, the second program says.
 fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) -> Result<End> {
-    handover::hand_over(start, privilege, signals).map(|never| match never {})
+    let mode = if privilege.is_some() { Mode::SetUid } else { Mode::Unprivileged };
+    privilege.map_or(Ok(()), Privilege::hand_on)?;
+    handover::hand_over(start, mode.name(), signals).map(|never| match never {})
 }
 
 fn run(
@@ -103,7 +106,13 @@ fn run(
         Some(privilege) => Some(privilege.raise(need)?),
         None => None,
     };
-    care.tell_of_none(launch(job, installed, privileged, need, &care))
+    let end = care.tell_of_none(launch(job, installed, privileged, need, &care))?;
+    if let Some(message) = error::left_to_say() {
+        // The second program says it, and what to do about it.
+        let _ = handover::hand_over(start, NOT_FOUND_INSIDE, signals);
+        return Err(Error::plain(on("{=}", message)).status(NOT_FOUND));
+    }
+    Ok(end)
 }
 
 /// Does something with the caller's signals: what is opened to be read or written may be in a file system that does
@@ -293,7 +302,7 @@ fn start_command(
     pid: Option<Pid>,
 ) -> Result<Pid> {
     let unprivileged = privileged.in_own_namespace;
-    let act = move || sandbox::run(job, privileged, shared).report();
+    let act = move || sandbox::run(job, privileged, shared).report_unless_not_found();
     sys::start_beside(Stack::Command, pid, act)
         .or_fail("start the instance")
         .map_err(|e| advice::of_start(e, unprivileged))

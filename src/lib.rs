@@ -59,8 +59,10 @@ mod each;
 mod doctor;
 mod explain;
 mod help;
+mod missing;
 mod ps;
 mod front;
+mod foreign;
 
 // The set-uid program. Who acts.
 mod launch;

@@ -26,24 +26,28 @@ pub struct Verb {
     /// What it does, in one line.
     pub help: &'static str,
     /// Its bit in [`Opt::verbs`].
-    pub bit: u8,
+    pub bit: u16,
     /// Who knows it.
     pub class: Class,
 }
 
 /// `run`
-pub const RUN: u8 = 1;
+pub const RUN: u16 = 1;
 
 /// `build`
-pub const BUILD: u8 = 2;
+pub const BUILD: u16 = 2;
 /// `enter`
-pub const ENTER: u8 = 4;
+pub const ENTER: u16 = 4;
 /// `ps`
-pub const PS: u8 = 8;
+pub const PS: u16 = 8;
 /// `doctor`
-pub const DOCTOR: u8 = 16;
+pub const DOCTOR: u16 = 16;
 /// `each`
-pub const EACH: u8 = 32;
+pub const EACH: u16 = 32;
+/// `help`
+pub const HELP: u16 = 64;
+/// `version`
+pub const VERSION: u16 = 128;
 
 /// Every command, in the order of `--help`.
 #[rustfmt::skip]
@@ -60,6 +64,10 @@ pub const VERBS: &[Verb] = &[
            help: "list your running instances" },
     Verb { name: "doctor", usage: "", bit: DOCTOR, class: Front,
            help: "say what this machine allows and what works" },
+    Verb { name: "help", usage: "[COMMAND]", bit: HELP, class: Front,
+           help: "show this help, or all about COMMAND" },
+    Verb { name: "version", usage: "", bit: VERSION, class: Front,
+           help: "show the version" },
 ];
 
 /// What an option is about: the groups of `--help`.
@@ -155,7 +163,7 @@ pub struct Opt {
     /// Its group.
     pub group: Group,
     /// The commands that know it; 0 for all.
-    pub verbs: u8,
+    pub verbs: u16,
     /// Who knows it.
     pub class: Class,
 }
@@ -264,7 +272,7 @@ pub struct Syntax {
     /// How many values it takes.
     pub values: u8,
     /// The commands that know it.
-    pub verbs: u8,
+    pub verbs: u16,
 }
 
 /// Every plain option.
@@ -306,7 +314,7 @@ impl Opt {
 }
 
 /// Every plain command word with its bit.
-pub static WORDS: [(&str, u8); plain_verbs()] = {
+pub static WORDS: [(&str, u16); plain_verbs()] = {
     let mut all = [("", 0); plain_verbs()];
     let (mut from, mut to) = (0, 0);
     while from < VERBS.len() {
@@ -330,6 +338,9 @@ const fn plain_verbs() -> usize {
 
 /// Long names that are understood beside those of the table.
 pub const ALIASES: &[(&str, Id)] = &[("rootfs", Id::Root)];
+
+/// The same, by the second program alone.
+pub const FRONT_ALIASES: &[(&str, Id)] = &[("volume", Id::Vol)];
 
 /// Whole command lines for `--help` and the man page.
 pub const EXAMPLES: &[(&str, &str)] = &[

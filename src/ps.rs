@@ -1,7 +1,8 @@
 //! `selfdock ps`: the caller's instances below where it stands, from `/proc` alone.
 
 use crate::cli::{self, Command};
-use crate::error::{Quoted, Result, is_unprintable, say};
+use crate::error::{Result, is_unprintable, say};
+use crate::foreign;
 use crate::handover::About;
 use crate::instance::{Instance, is_below};
 use crate::process::{self, Process, after_name, arguments, count, path, read, words};
@@ -92,19 +93,9 @@ fn age(pid: Pid) -> u64 {
     now.saturating_sub(started)
 }
 
-/// Words as a person would type them: quoted where they hold anything unusual.
+/// Words as a person would type them.
 fn shown(words: &[impl AsRef<[u8]>]) -> String {
-    let mut out = String::new();
-    for word in words.iter().map(AsRef::as_ref) {
-        let usual =
-            !word.is_empty() && word.iter().all(|b| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b));
-        let space = if out.is_empty() { "" } else { " " };
-        let _ = match core::str::from_utf8(word) {
-            Ok(word) if usual => write!(out, "{space}{word}"),
-            _ => write!(out, "{space}{}", Quoted(word)),
-        };
-    }
-    out
+    words.iter().map(|word| foreign::shown(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 fn span(seconds: u64) -> String {

@@ -128,7 +128,8 @@ fn open_mount(mount: &Mount<'static>, privileged: &Privileged) -> Result<Opened>
         What::Bind { src, writable } => {
             let failed = both("bind {} on {}", src, mount.dst);
             let hint = "--keep-fd N passes a descriptor on";
-            let fd = find(src, OFlags::empty()).or_fail(failed).map_err(|e| e.hint_if(Errno::LOOP, hint))?;
+            let to_open = both("open {} to bind it on {}", src, mount.dst);
+            let fd = find(src, OFlags::empty()).or_fail(to_open).map_err(|e| e.hint_if(Errno::LOOP, hint))?;
             let kind = Kind::of(&fd).or_fail(failed)?;
             let tree = Detached::copy(privileged, &fd, b"", of_files(writable)).or_fail(failed)?;
             Source::Bind { src, tree, kind }

@@ -35,6 +35,21 @@ fn a_command_joins_by_the_supervisor_or_any_process<const N: usize>(#[case] opti
 
 /// E2. C1.
 #[test]
+fn options_stand_before_and_after_the_pid() {
+    let instance = instance([]);
+    let pid = instance.pid().to_string();
+    for words in [
+        args!["enter", "-C", "/usr", "-e", "A=b", &pid].to_vec(),
+        args!["enter", &pid, "-C", "/usr", "-e", "A", "b"].to_vec(),
+        args!["-e", "A=b", "enter", &pid, "-C", "/usr", "--"].to_vec(),
+    ] {
+        let script = "echo $A; pwd; echo $0";
+        assert_eq!(Dock::new(words).sh(script).arg("-C").ok(), "b\n/usr\n-C");
+    }
+    Dock::new(args!["enter", &pid, "--root", "/", "true"]).refused("not for this command");
+}
+
+#[test]
 fn the_joiner_has_what_the_target_has_and_no_more() {
     let wanted = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' /proc/$P/status";
     for options in [args![].as_slice(), &args!["--no-nest"], &args!["--unprivileged"]] {

@@ -1,6 +1,7 @@
-use crate::support::{Dock, args, bin, nested, scratch};
+use crate::support::{Dock, args, bin, copy_program, nested, scratch, selfdock};
 use nix::sys::signal::Signal;
 use rstest::rstest;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
 
@@ -84,7 +85,43 @@ fn an_ignored_signal_ends_nothing() {
 #[test]
 fn a_program_that_is_not_shown_is_said_to_be_so() {
     let ran = Dock::run([]).current_dir("/tmp").arg("./program").output().exits(127);
-    assert!(ran.stderr.contains("-H shows the current directory"), "{}", ran.stderr);
-    let ran = Dock::run(args!["/home/somebody/program"]).output().exits(127);
-    assert!(ran.stderr.contains("-m DIR DIR"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nor is it there outside"), "{}", ran.stderr);
+    let dir = scratch();
+    let program = dir.path().join("my-program");
+    copy_program(bin("nothing"), &program);
+    let hint = format!("-m {0} {0} shows it", dir.path().display());
+    for depth in [0, 1] {
+        // Hidden by a private directory, as below a home.
+        let hide = args!["-t", "-", dir.path()].into_iter().chain(nested(depth, []));
+        let command = |words: &[OsString]| {
+            let words = hide.clone().chain(words.iter().cloned());
+            Dock::run(words).current_dir(dir.path()).env("PATH", dir.path()).output().exits(127).stderr
+        };
+        let said = [command(&args![&program]), command(&args!["my-program"])];
+        // An inner selfdock sees no more than its instance does.
+        let expected: &str = if depth == 0 { &hint } else { "(ENOENT)" };
+        assert!(said.iter().all(|said| said.contains(expected) && said.lines().count() == 1), "{said:?}");
+        let said = command(&args!["./my-program"]);
+        assert!(
+            said.contains(if depth == 0 { "-H shows the current directory" } else { "(ENOENT)" }),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_was_a_command_is_noticed() {
+    let ran = Dock::run(args!["-e", "NAME", "echo", "no-such-command"]).output().exits(127);
+    assert!(ran.stderr.contains("-e took echo as VALUE"), "{}", ran.stderr);
+}
+
+/// The second program says it, where there is one.
+#[test]
+fn without_the_second_program_a_missing_command_is_said_too() {
+    let dir = scratch();
+    let copy = dir.path().join("selfdock");
+    copy_program(selfdock(), &copy);
+    Dock::program(args!["chmod", "755", &copy]).ok();
+    let ran = Dock::program(args![&copy, "run", "no-such-command"]).output().exits(127);
+    assert_eq!(ran.stderr, "selfdock: run 'no-such-command': no such file or directory (ENOENT)\n");
 }

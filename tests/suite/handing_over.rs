@@ -63,6 +63,25 @@ fn signals_descriptors_and_environment_are_as_the_caller_had_them() {
     assert!(told.contains("\nvariable A\n") && !told.contains("\nvariable PATH\n"), "{told}");
 }
 
+/// What the second program turns into plain options runs as if those had been typed.
+#[rstest]
+fn a_line_in_other_words_is_run_as_the_plain_one(#[values(&[][..], &["--unprivileged"])] how: &[&str]) {
+    let script = "exec env --block-signal=USR1 --ignore-signal=USR2 -i A=1 PATH=/usr/bin:/bin \
+                  SELFDOCK_TEST_RUN=$SELFDOCK_TEST_RUN \"$@\" 9</etc 2>&-";
+    let look = "grep -E '^(Sig[BIC]|Cap|NoNew|Uid|Gid|Groups)' /proc/self/status; ulimit -a; cat /proc/mounts
+                for fd in 0 1 2 9; do test -e /proc/self/fd/$fd && echo $fd; done; env | grep -v ^SELFDOCK";
+    let seen = |words: &[&str]| {
+        let program = args!["bash", "-c", script, "sh", selfdock()];
+        let words = [how, words, &["--keep-fd", "9", "run", "sh", "-c", look]].concat();
+        Dock::program(program.into_iter().chain(words.iter().map(Into::into))).ok()
+    };
+    let plain = seen(&["-m", "/etc", "/mnt"]);
+    assert!(plain.contains("\nA=1\n") && plain.contains("\n9\n"), "{plain}");
+    assert!(plain.contains("SigIgn:\t0000000000000800"), "{plain}");
+    assert_eq!(seen(&["-v", "/etc:/mnt:ro"]), plain);
+    assert_eq!(Dock::run(args!["-v", "/etc:/mnt", "sh", "-c", "exit 7"]).output().exits(7).stderr, "");
+}
+
 /// C7.
 #[test]
 fn the_second_program_is_installed_without_privilege() {

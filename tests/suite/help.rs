@@ -61,7 +61,8 @@ fn the_set_uid_program_holds_no_text_of_the_help() {
         assert!(holds(&second, text), "'{text}' is not in the second program");
     }
     // Nor what is said of a wrong command line.
-    for text in ["unknown", "wants", "given twice", "no PID is given", "wanted twice", "not an absolute path"]
+    for text in
+        ["unknown", ": wants", "given twice", "no PID is given", "wanted twice", "not an absolute path"]
     {
         assert!(!holds(&trusted, text), "'{text}' is in the set-uid program");
         assert!(holds(&second, text), "'{text}' is not in the second program");
@@ -79,6 +80,22 @@ fn the_version_is_a_line() {
     let version = Dock::new(args!["--version"]).ok();
     let number = version.strip_prefix("selfdock ").unwrap();
     assert!(number.split('.').count() == 3 && number.starts_with(|c: char| c.is_ascii_digit()), "{version}");
+}
+
+#[test]
+fn help_and_version_are_commands_too() {
+    assert_eq!(Dock::new(args!["help"]).ok(), Dock::new(args!["--help"]).ok());
+    assert_eq!(Dock::new(args!["version"]).ok(), Dock::new(args!["--version"]).ok());
+    let of = |verb: &str| Dock::new(args!["help", verb]).ok();
+    for verb in VERBS {
+        let help = of(verb.name);
+        assert!(help.contains(verb.help) && help.lines().all(|line| line.chars().count() <= 80), "{help}");
+        for option in OPTIONS.iter().filter(|option| option.verbs & verb.bit != 0) {
+            assert!(help.contains(&format!("--{}", option.long)), "--{}: {help}", option.long);
+        }
+    }
+    assert!(of("run").contains("--vol") && !of("run").contains("--json") && !of("ps").contains("--vol"));
+    Dock::new(args!["help", "run", "build"]).refused("takes one command");
 }
 
 #[rstest]

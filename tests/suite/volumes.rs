@@ -67,6 +67,39 @@ fn a_file_is_a_volume_too() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "new\n");
 }
 
+/// As Docker has it, where no file is called so.
+#[rstest]
+#[case::volume("-v", "", true)]
+#[case::by_its_long_name("--volume", "", true)]
+#[case::of_ours("--vol", ":rw", true)]
+#[case::labelled("-v", ":z", true)]
+#[case::read_only("-v", ":ro", false)]
+#[case::map("-m", "", false)]
+fn source_and_destination_stand_in_one_word_too(
+    #[case] option: &str,
+    #[case] mode: &str,
+    #[case] writable: bool,
+    #[values(&[][..], &["--unprivileged"])] how: &[&str],
+) {
+    let dir = scratch();
+    let word = format!("{}:/mnt/a b{mode}", dir.path().display());
+    let words = how.iter().map(Into::into).chain(args![option, word]);
+    let seen =
+        Dock::run(words).sh("touch '/mnt/a b/new' 2>/dev/null && echo written; test -d '/mnt/a b'").ok();
+    assert_eq!((seen == "written", dir.path().join("new").exists()), (writable, writable));
+}
+
+#[test]
+fn a_source_with_a_colon_is_what_it_is_called() {
+    let dir = scratch();
+    let source = dir.path().join("a:/mnt");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("file"), "found").unwrap();
+    for option in ["-v", "--vol", "-m"] {
+        assert_eq!(Dock::run(args![option, &source, "/mnt", "cat", "/mnt/file"]).ok(), "found");
+    }
+}
+
 #[rstest]
 #[case("/home/somebody/deep/below")]
 #[case("/mnt/x")]

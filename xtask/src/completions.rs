@@ -16,7 +16,7 @@ pub fn bash() -> String {
     for verb in VERBS {
         let _ = writeln!(options, "    {}) options='{}' ;;", verb.name, known_to(verb.bit));
     }
-    let _ = writeln!(options, "    *) options='{}' ;;", known_to(u8::MAX));
+    let _ = writeln!(options, "    *) options='{}' ;;", known_to(u16::MAX));
     include_str!("completions/bash.in")
         .replace("@VERBS@", &verbs().join(" "))
         .replace("    @OPTIONS@\n", &options)
@@ -37,13 +37,13 @@ fn spellings(option: &Opt) -> impl Iterator<Item = String> {
 }
 
 /// The options that these commands know. Those for no command are for all.
-fn known_to(verbs: u8) -> String {
+fn known_to(verbs: u16) -> String {
     let known = OPTIONS.iter().filter(|option| knows(verbs, option));
     known.flat_map(spellings).collect::<Vec<_>>().join(" ")
 }
 
 /// Whether an option can stand with these commands. A batch takes those of `run` as well, and its own after its word.
-fn knows(verbs: u8, option: &Opt) -> bool {
+fn knows(verbs: u16, option: &Opt) -> bool {
     let of_run = verbs == EACH && option.verbs & RUN != 0 && option.id != Id::Explain;
     option.verbs == 0 || of_run || (option.verbs & verbs != 0 && (verbs == EACH || option.verbs != EACH))
 }
@@ -115,6 +115,8 @@ pub fn fish() -> String {
         let help = quoted(verb.help, "\\'");
         let _ = writeln!(out, "complete -c selfdock -n '__selfdock_at verb' -a {} -d '{help}'", verb.name);
     }
+    let verbs = verbs().join(" ");
+    let _ = writeln!(out, "complete -c selfdock -n '__selfdock_at \"options help\"' -a '{verbs}'");
     for option in OPTIONS {
         let short = option.short.map_or(String::new(), |c| format!(" -s {c}"));
         let values = option.values.first().map_or(String::new(), |(_, first)| fish_values(*first));
@@ -137,7 +139,7 @@ pub fn fish() -> String {
 /// Where an option can stand: before the command word, and after the words of those commands that know it.
 fn fish_places(option: &Opt) -> String {
     let mut places = Vec::new();
-    if knows(u8::MAX, option) {
+    if knows(u16::MAX, option) {
         places.push("verb".to_owned());
     }
     for verb in VERBS.iter().filter(|verb| knows(verb.bit, option)) {
@@ -229,6 +231,7 @@ mod tests {
         ("selfdock run ls --ro", "", "--root"),
         ("selfdock run -- ls /et", "/etc", "run"),
         ("selfdock enter ", "812", "813"),
+        ("selfdock help ru", "run", "bash"),
         ("selfdock enter 812 bas", "bash", "812"),
         ("selfdock enter 812 ls /et", "/etc", "812"),
         ("selfdock enter -- 812 -- ls /et", "/etc", "812"),

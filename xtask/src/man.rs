@@ -57,7 +57,7 @@ const MORE_EXAMPLES: &[(&str, &str)] = &[
 ];
 
 /// More than `--help` has room for, in roff.
-fn about_command(bit: u8) -> &'static str {
+fn about_command(bit: u16) -> &'static str {
     match bit {
         PS => {
             "The columns are the PID of the instance, its age, how deep it is nested, the memory of all its\n\

@@ -1,0 +1,66 @@
+//! Why a command was not found in its instance, and what to do about it: looked for from outside, as the caller.
+
+use crate::cli::Command;
+use crate::command::variable;
+use crate::error::{Error, NOT_FOUND, on};
+use crate::files;
+use crate::foreign::{hint, shown};
+use crate::front::{Line, is_program, program};
+use crate::handover::About;
+use crate::options::Id;
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+/// What the set-uid program has left to say.
+pub fn why(about: &About, line: &Line<'_>) -> Error {
+    let request = match line.verb().and_then(|verb| line.check(verb, about)) {
+        Ok(Command::Run(request)) => request,
+        Ok(_) => return Error::refused("start", "no instance is known"),
+        Err(error) => return error,
+    };
+    let shell = variable(&about.environment, b"SHELL").unwrap_or(b"sh");
+    let name = request.command.first().copied().unwrap_or(shell);
+    let error = Error::of(on("run {}", name), Errno::NOENT).status(NOT_FOUND);
+    let advice = match swallowed(about, line) {
+        Some(advice) => Some(advice),
+        None if name.contains(&b'/') => of_path(name),
+        None => of_name(about, name),
+    };
+    match advice {
+        Some(advice) => error.hint(advice),
+        None if name.contains(&b'/') => error,
+        None => error.hint("no directory of PATH in the instance has it"),
+    }
+}
+
+/// The word before it is a program, and was taken for the value of an option.
+fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
+    let said = line.options.last()?;
+    let [_, value] = said.values;
+    if said.opt.id != Id::Env || value.is_empty() || program(about, value).is_none() {
+        return None;
+    }
+    Some(hint(&[b"-e took ", shown(value).as_bytes(), b" as VALUE: -e NAME=VALUE is one word"]))
+}
+
+/// Of a command that is named by a path.
+fn of_path(name: &[u8]) -> Option<&'static str> {
+    if !is_program(name) {
+        return files::look(CWD, name).is_err().then_some("nor is it there outside");
+    }
+    if !name.starts_with(b"/") {
+        return Some("not shown inside: -H shows the current directory");
+    }
+    Some(how_to_show(name))
+}
+
+/// Of one that is looked for in `PATH`.
+fn of_name(about: &About, name: &[u8]) -> Option<&'static str> {
+    program(about, name).map(how_to_show)
+}
+
+fn how_to_show(file: &[u8]) -> &'static str {
+    let (file, dir) = (shown(file), shown(files::parent(file)));
+    let dir = dir.as_bytes();
+    hint(&[file.as_bytes(), b" is not shown inside: -m ", dir, b" ", dir, b" shows it"])
+}
