@@ -124,8 +124,8 @@ fn about_option(id: Id) -> &'static str {
         }
         Id::NoNest => "Then selfdock inside is in unprivileged mode.\n",
         Id::Explain => {
-            "A line is a step, in order: what, source, destination, flags. On a terminal they are aligned, else tabs stand\n\
-             between them.\n"
+            "A line is a step, in order: what, source, destination, flags. On a terminal they are aligned, else\n\
+             tabs stand between them.\n"
         }
         Id::Hostname => "Up to 64 letters, digits, dots and dashes.\n",
         _ => "",
