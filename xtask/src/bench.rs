@@ -1,20 +1,22 @@
-//! `cargo xtask bench`
+//! `cargo xtask bench`. A module takes only from those that stand below it.
 
-mod contenders;
-mod counts;
-mod docker;
-mod gate;
 mod goals;
-mod machine;
-mod memory;
-mod oci;
-mod pace;
 mod plot;
+mod gate;
 mod sections;
-mod site;
-mod stats;
-mod table;
+mod counts;
 mod trace;
+mod memory;
+mod pace;
+mod docker;
+mod oci;
+mod contenders;
+mod machine;
+mod site;
+mod image;
+mod job;
+mod table;
+mod stats;
 
 use crate::cargo::{self, Bare};
 use crate::run::{Context, Result, again_as_root, is_root, no_more, run, wants_help};

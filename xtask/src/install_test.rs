@@ -2,15 +2,13 @@
 
 use crate::cargo::{self, Built};
 use crate::fixtures;
-use crate::place::{is_nosuid, place};
+use crate::place::place;
+use crate::prefix::{Prefix, own_mounts};
 use crate::report::report;
 use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more, run, wants_help};
 use crate::stop::Stop;
 use crate::suite::{Suite, User};
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
-use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -111,16 +109,6 @@ fn as_root(built: &Built, options: &Options) -> Result {
     run(command.args(&options.filter))
 }
 
-/// A mount namespace for this run: what it mounts, the host does not see, and it is gone with the last process.
-pub fn own_mounts() -> Result {
-    unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
-        .context("make its mounts private")?;
-    // As on most machines: what propagates out of an instance can then be seen.
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>)
-        .context("make its mounts shared")
-}
-
 /// A directory of the user's, where homes mostly are: not in what an instance shows.
 fn home_of(user: User) -> Result<TempDir> {
     let home = tempfile::Builder::new().prefix("home-of-a-test.").tempdir().context("make a home")?;
@@ -138,43 +126,4 @@ fn set_up(prefix: &Path, built: &Built, user: User, home: &Path) -> Result<Suite
         ("HOME", home.to_owned()),
     ];
     Ok(Suite { program: fixtures.suite, user, env })
-}
-
-/// The throwaway prefix: gone when the run ends, however it ends.
-pub struct Prefix {
-    pub path: PathBuf,
-    /// Removes the directory when dropped.
-    _dir: Option<TempDir>,
-}
-
-impl Prefix {
-    /// Stands where an instance of the host image shows it, on a mount that honours set-uid.
-    pub fn new(keep: bool) -> Result<Self> {
-        for parent in ["/opt", "/var/lib", "/usr/local"].map(Path::new) {
-            if !parent.is_dir() || is_nosuid(parent)? {
-                continue;
-            }
-            let dir = tempfile::Builder::new().prefix("selfdock-test.").tempdir_in(parent);
-            let dir = dir.context(format_args!("make a directory in '{}'", parent.display()))?;
-            std::fs::set_permissions(dir.path(), Permissions::from_mode(0o755))
-                .context("chmod the prefix")?;
-            let path = dir.path().to_owned();
-            if keep {
-                println!("prefix: {}", dir.keep().display());
-                return Ok(Self { path, _dir: None });
-            }
-            return Ok(Self { path, _dir: Some(dir) });
-        }
-        Err("cannot install set-uid here: /opt, /var/lib and /usr/local are all absent or on nosuid mounts"
-            .into())
-    }
-}
-
-impl Drop for Prefix {
-    /// Lets go of what is mounted in it, so that it can be removed.
-    fn drop(&mut self) {
-        for place in fixtures::MOUNTS {
-            let _ = umount2(&self.path.join("fixtures").join(place), MntFlags::MNT_DETACH);
-        }
-    }
 }

@@ -16,6 +16,7 @@ mod install;
 mod install_test;
 mod man;
 mod place;
+mod prefix;
 mod prepare;
 mod report;
 mod rules;

@@ -1,15 +1,12 @@
 //! What is compared: one table.
 
-use super::pace::Job;
+use super::job::{BUBBLEWRAP, FLOOR, Job, PLAIN, SELFDOCK, find, words};
 use super::site::Site;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-pub const SELFDOCK: &str = "selfdock";
-pub const FLOOR: &str = "floor";
-pub const PLAIN: &str = "fork+exec";
-pub const BUBBLEWRAP: &str = "bubblewrap";
+/// The image that Docker is given.
+pub const IMAGE: &str = "selfdock-bench";
 
 /// A way to start a command.
 pub struct Contender {
@@ -121,10 +118,6 @@ pub const CONTENDERS: &[Contender] = &[
     },
 ];
 
-pub fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
 /// bubblewrap, by its lightest line that gives a command processes, IPC, `/proc`, `/dev` and `/tmp` of its own on a
 /// read-only root. What else selfdock does not show of the host stays in sight: to hide it takes more.
 pub fn bubblewrap(options: &[&str], command: &[&str]) -> Vec<String> {
@@ -168,14 +161,8 @@ fn docker(site: &Site) -> Vec<String> {
     let socket = format!("unix://{}", site.scratch.join("docker.sock").display());
     let mut all = vec!["docker", "--host", &socket, "run", "--rm", "--network", "host", "--uts", "host"];
     all.extend(["--log-driver", "none", "--security-opt", "seccomp=unconfined"]);
-    all.extend(["--read-only", "--tmpfs", "/tmp", super::docker::IMAGE, "/bin/nothing"]);
+    all.extend(["--read-only", "--tmpfs", "/tmp", IMAGE, "/bin/nothing"]);
     words(&all)
-}
-
-/// Where a program is.
-pub fn find(program: &str) -> Option<PathBuf> {
-    let dirs = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
-    dirs.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists())
 }
 
 impl Contender {

@@ -1,8 +1,9 @@
 //! What can be counted exactly: system calls, mounts and page faults of one instance, on the standard host.
 
 use super::Size;
-use super::contenders::{BUBBLEWRAP, Contender, FLOOR, SELFDOCK};
-use super::pace::{Job, Limits};
+use super::contenders::Contender;
+use super::job::{BUBBLEWRAP, FLOOR, Job, SELFDOCK};
+use super::pace::Limits;
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;

@@ -1,6 +1,7 @@
 //! Docker's daemon, with an image of our own and no network.
 
-use super::contenders::find;
+use super::contenders::IMAGE;
+use super::job::find;
 use super::site::Site;
 use crate::run::{Context, Result, run};
 use nix::sys::signal::{Signal, kill};
@@ -8,9 +9,6 @@ use nix::unistd::Pid;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// The image of the bench.
-pub const IMAGE: &str = "selfdock-bench";
 
 /// A daemon that runs until this is dropped.
 pub struct Docker(Child);

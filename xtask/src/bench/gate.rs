@@ -1,7 +1,8 @@
 //! `--gate`: what a change may not make worse.
 
-use super::contenders::{Contender, FLOOR, SELFDOCK};
+use super::contenders::Contender;
 use super::counts::{self, Counts};
+use super::job::{FLOOR, SELFDOCK};
 use super::pace::Limits;
 use super::site::Site;
 use crate::run::{Context, Result, root};

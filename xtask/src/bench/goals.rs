@@ -1,6 +1,6 @@
 //! What selfdock promises of its speed, and whether this run shows it.
 
-use super::contenders::{BUBBLEWRAP, FLOOR, PLAIN, SELFDOCK};
+use super::job::{BUBBLEWRAP, FLOOR, PLAIN, SELFDOCK};
 use super::sections::{TRIVIAL, a_mount};
 use super::table::Table;
 use serde_json::{Value, json};

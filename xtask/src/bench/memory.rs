@@ -6,9 +6,9 @@
 //! memory that two of them share twice. `proc_meminfo(5)`
 
 use super::Size;
-use super::contenders::{BUBBLEWRAP, Contender, FLOOR, PLAIN, SELFDOCK};
+use super::contenders::Contender;
+use super::job::{BUBBLEWRAP, FLOOR, Job, PLAIN, SELFDOCK};
 use super::machine::field;
-use super::pace::Job;
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;

@@ -1,21 +1,9 @@
-//! A small root filesystem and an OCI bundle of it, with isolation equal to selfdock's.
+//! An OCI bundle of the small root filesystem, with isolation equal to selfdock's.
 
 use super::site::Site;
 use crate::run::{Context, Result};
 use serde_json::{Value, json};
 use std::fs;
-use std::path::Path;
-
-/// A root filesystem with two programs in it.
-pub fn image(image: &Path, nothing: &Path, idle: &Path) -> Result {
-    for dir in ["bin", "dev", "etc", "home", "proc", "root", "run", "sys", "tmp", "var/tmp"] {
-        fs::create_dir_all(image.join(dir)).context(dir)?;
-    }
-    for (from, name) in [(nothing, "nothing"), (idle, "idle")] {
-        fs::copy(from, image.join("bin").join(name)).context(name)?;
-    }
-    Ok(())
-}
 
 /// A bundle that runs the trivial command.
 pub fn bundle(site: &Site) -> Result {

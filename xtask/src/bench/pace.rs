@@ -1,5 +1,6 @@
 //! Has `pace` start programs, and reads what it measured.
 
+use super::job::{Job, SELFDOCK};
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Row;
@@ -9,14 +10,6 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
-
-/// A program to start, as whom.
-#[derive(Clone, Debug)]
-pub struct Job {
-    pub who: String,
-    pub as_root: bool,
-    pub argv: Vec<String>,
-}
 
 /// One start of a program.
 #[derive(Clone, Copy, Debug)]
@@ -192,7 +185,7 @@ fn rows(case: &str, turns: &[(&Job, u32)], samples: &[Vec<Sample>]) -> Vec<Row> 
         let counted = samples.iter().filter(|sample| sample.round >= warm_up);
         counted.map(|sample| (sample.round, sample.nanoseconds as f64 / 1000.0)).collect()
     };
-    let own = turns.iter().position(|(job, _)| job.who == super::contenders::SELFDOCK);
+    let own = turns.iter().position(|(job, _)| job.who == SELFDOCK);
     let own = own.map(|own| warm(&samples[own]));
     let row = |(job, samples): (&Job, &Vec<Sample>)| {
         let samples = warm(samples);

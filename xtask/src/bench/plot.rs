@@ -1,6 +1,6 @@
 //! Charts, as SVG.
 
-use super::contenders::{BUBBLEWRAP, FLOOR, SELFDOCK};
+use super::job::{BUBBLEWRAP, FLOOR, SELFDOCK};
 use super::table::{Row, Table, short};
 use crate::run::{Context, Result};
 use plotters::coord::ranged1d::{Ranged, ValueFormatter};

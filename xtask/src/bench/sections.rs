@@ -1,7 +1,8 @@
 //! The sections, in the order in which they are shown.
 
-use super::contenders::{BUBBLEWRAP, CONTENDERS, Contender, FLOOR, PLAIN, SELFDOCK, bubblewrap, words};
-use super::pace::{Held, Job, Limits, read_samples};
+use super::contenders::{CONTENDERS, Contender, bubblewrap};
+use super::job::{BUBBLEWRAP, FLOOR, Job, PLAIN, SELFDOCK, words};
+use super::pace::{Held, Limits, read_samples};
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;

@@ -1,9 +1,10 @@
 //! Where the bench works: a throwaway prefix with everything that is measured, in a mount namespace of its own.
 
-use super::{contenders, oci};
+use super::image;
+use super::job;
 use crate::cargo::Bare;
-use crate::install_test::{Prefix, own_mounts};
 use crate::place::place;
+use crate::prefix::{Prefix, own_mounts};
 use crate::prepare::{LIST, ROOT, list_of};
 use crate::run::{Context, Result};
 use crate::stop::Stop;
@@ -71,7 +72,7 @@ impl Site {
         let nothing = program(&bare.nothing, "nothing", 0o755)?;
         let idle = program(&bare.idle, "idle", 0o755)?;
         let image = dir.join("image");
-        oci::image(&image, Path::new(&nothing), Path::new(&idle))?;
+        image::make(&image, Path::new(&nothing), Path::new(&idle))?;
         let scratch = dir.join("scratch");
         fs::create_dir(&scratch).context("scratch")?;
         let standard = dir.join("standard");
@@ -103,7 +104,7 @@ impl Site {
     /// The command line of `selfdock run`.
     pub fn run(&self, options: &[&str], command: &[&str]) -> Vec<String> {
         let words = [&[self.selfdock.as_str(), "run"], options, command].concat();
-        contenders::words(&words)
+        job::words(&words)
     }
 }
 

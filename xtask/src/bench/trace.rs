@@ -1,6 +1,6 @@
 //! Counts system calls, process by process. ptrace(2).
 
-use super::pace::Job;
+use super::job::Job;
 use super::site::Site;
 use crate::run::{Context, Result, line};
 use nix::libc;
