@@ -13,6 +13,10 @@ pub const FAILED: u8 = 125;
 pub const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 pub const NOT_FOUND: u8 = 127;
+/// The time was up, and the command ended.
+pub const TIMED_OUT: u8 = 124;
+/// It was up, and the command had to be killed.
+pub const KILLED_IN_TIME: u8 = 137;
 
 /// The result of everything that can fail in selfdock.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
@@ -264,6 +268,11 @@ impl Error {
         }
         TOLD.store(Box::leak(Box::new(self.message())), Ordering::Release);
         NOT_FOUND
+    }
+
+    /// Shows it and ends the process.
+    pub fn end(&self) -> ! {
+        end(self)
     }
 
     /// The exit status that says so.

@@ -3,6 +3,19 @@
 
 use alloc::vec::Vec;
 
+/// What an installation has below its prefix: the program, the second one, and what is selfdock's alone: the prepared
+/// root directory, and the list of what is shown in it.
+pub const PROGRAM: &str = "bin/selfdock";
+/// The second program.
+pub const ABOUT: &str = "lib/selfdock/selfdock-about";
+/// What is selfdock's alone, which the installation makes.
+#[allow(dead_code)]
+pub const LIB: &str = "lib/selfdock";
+/// The prepared root directory.
+pub const ROOT: &str = "lib/selfdock/root";
+/// The list of what is shown in it.
+pub const LIST: &str = "lib/selfdock/root.list";
+
 /// The capabilities that the installation gives the program's file, by their numbers, and that it keeps past the start.
 /// capabilities(7)
 pub const CAPABILITIES: [(u32, &str); 5] = [

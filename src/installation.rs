@@ -5,7 +5,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Identity, Kind, identity};
-use crate::host::DEVICES;
+use crate::host::{ABOUT, DEVICES, LIST, PROGRAM, ROOT};
 use crate::mount::{DEVICE, Detached, MAP, OWN_FILE, find, is_mount};
 use crate::plan::Root;
 use crate::sys::{self, Attributes, Reach, Tighten};
@@ -37,17 +37,17 @@ impl Installation {
 
     /// Where selfdock itself is.
     pub fn program(self) -> Bytes {
-        join(&[self.prefix, b"/bin/selfdock"])
+        join(&[self.prefix, b"/", PROGRAM.as_bytes()])
     }
 
     /// Where the root directory of the host image is, or something in it.
     pub fn root(self, part: &[u8]) -> Bytes {
-        join(&[self.prefix, b"/lib/selfdock/root", part])
+        join(&[self.prefix, b"/", ROOT.as_bytes(), part])
     }
 
     /// Where that list is.
     pub fn list_path(self) -> Bytes {
-        join(&[self.prefix, b"/lib/selfdock/root.list"])
+        join(&[self.prefix, b"/", LIST.as_bytes()])
     }
 
     /// The list of what the host image shows, as [`crate::host::entries`] reads it. To be read with no capability in
@@ -212,9 +212,6 @@ pub fn own_mount(privileged: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix
     Ok(tree)
 }
 
-/// The second program, below the prefix that `cargo xtask install` installs to.
-const INSTALLED: &[u8] = b"/lib/selfdock/selfdock-about";
-
 /// The same beside selfdock, where cargo puts it.
 const BESIDE: &[u8] = b"/selfdock-about";
 
@@ -226,7 +223,7 @@ pub fn beside(own: &[u8]) -> Bytes {
 /// The first of the two places that has a file. It must belong to whom selfdock belongs to,
 /// and not be everyone's to write: in a directory that is, anyone could have put one beside.
 pub fn second_program(own: &[u8]) -> Result<Bytes> {
-    let places = [join(&[files::parent(files::parent(own)), INSTALLED]), beside(own)];
+    let places = [join(&[files::parent(files::parent(own)), b"/", ABOUT.as_bytes()]), beside(own)];
     for path in places {
         if let Ok(stat) = c_string(path).and_then(|path| rustix::fs::statat(CWD, path, AtFlags::empty())) {
             let failed = on("start {}", path);

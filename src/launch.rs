@@ -43,7 +43,7 @@ fn go(start: &Start) -> End {
         args.push(arg.to_bytes());
     }
     let Some(args) = args.leak().get(1..) else {
-        return Err(Error::refused("start", "there is not even a program name")).or_end();
+        Error::refused("start", "there is not even a program name").end()
     };
     match cli::parse(args) {
         Ok(cli::Command::Version) => {

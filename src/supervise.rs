@@ -10,7 +10,7 @@
 
 use crate::cli::Timeout;
 use crate::containment::{Jobs, is_a_job};
-use crate::error::{Error, OrFail, Result};
+use crate::error::{Error, KILLED_IN_TIME, OrFail, Result, TIMED_OUT};
 use crate::keeper::Keeper;
 use crate::outcome::{Cause, End, Outcome};
 use crate::process::{Stock, field, is_stopped, status};
@@ -181,7 +181,9 @@ impl<'a> Watch<'a> {
     fn outcome(&self, end: End, usage: Usage) -> Outcome {
         let (end, cause) = match end {
             // As timeout(1) has it.
-            _ if self.timed_out => (End::Exit(if self.killed { 137 } else { 124 }), Cause::Timeout),
+            _ if self.timed_out => {
+                (End::Exit(if self.killed { KILLED_IN_TIME } else { TIMED_OUT }), Cause::Timeout)
+            }
             End::Signal(signal) if self.passed == Some(signal) => (end, Cause::Signal),
             // At the soft limit of processor time, and at the hard one. setrlimit(2)
             End::Signal(XCPU) => (end, Cause::Limit("cpu")),

@@ -104,6 +104,18 @@ fn a_directory_of_other_files_is_empty_inside(
     assert_eq!(Dock::run(nested(depth, args!["ls", "-A", dir])).ok(), "");
 }
 
+/// The oracle of all tests looks for it: so it has to be where it is looked for.
+#[test]
+fn the_canary_is_in_what_is_forbidden() {
+    let words = args![fixture("setuid/probe"), "as-root", "grep", "-rlFs", CANARY, fixture("")];
+    let found = Dock::program(words).output().stdout;
+    for dir in FORBIDDEN {
+        assert!(found.lines().any(|file| file.contains(&format!("/{dir}/"))), "{dir}: {found}");
+    }
+    let seen = Dock::run(args!["grep", "-rlFs", CANARY, fixture("")]).output().stdout;
+    assert_eq!(seen, "");
+}
+
 #[test]
 fn the_callers_own_files_in_tmp_stay_outside() {
     let marker = tempfile::NamedTempFile::new_in("/tmp").unwrap();

@@ -1,7 +1,9 @@
 //! What only root can prepare: files that the tests must not reach, and programs that must have no effect.
 
 use crate::cargo::{Bare, Built};
-use crate::place::{ABOUT, place};
+use crate::host::ABOUT;
+use crate::place::place;
+use crate::properties::CANARY;
 use crate::run::{Context, Result, output, root, run};
 use crate::suite::User;
 use nix::mount::{MsFlags, mount};
@@ -10,9 +12,6 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// Words that no test may ever print: `suite/support.rs` looks for them in all output.
-const CANARY: &str = "canary-3f9c61d0-must-not-be-seen";
 
 pub struct Fixtures {
     pub dir: PathBuf,

@@ -1,5 +1,6 @@
 //! `cargo xtask install`
 
+use crate::host::PROGRAM;
 use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more, run, wants_help};
 use crate::{cargo, place};
 use nix::unistd::{Gid, Group};
@@ -42,7 +43,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         return run(again.args(group.iter().flat_map(|group| ["--group", group])));
     }
     place::place(&prefix, gid)?;
-    println!("installed {}", prefix.join("bin/selfdock").display());
+    println!("installed {}", prefix.join(PROGRAM).display());
     Ok(())
 }
 

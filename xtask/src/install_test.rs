@@ -2,6 +2,7 @@
 
 use crate::cargo::{self, Built};
 use crate::fixtures;
+use crate::host::PROGRAM;
 use crate::place::place;
 use crate::prefix::{Prefix, own_mounts};
 use crate::report::report;
@@ -120,7 +121,7 @@ fn set_up(prefix: &Path, built: &Built, user: User, home: &Path) -> Result<Suite
     place(prefix, None)?;
     let fixtures = fixtures::prepare(prefix, built, user)?;
     let env = vec![
-        ("SELFDOCK", prefix.join("bin/selfdock")),
+        ("SELFDOCK", prefix.join(PROGRAM)),
         ("SELFDOCK_FIXTURES", fixtures.dir),
         ("SELFDOCK_SCRATCH", fixtures.scratch),
         ("HOME", home.to_owned()),

@@ -1,6 +1,6 @@
 //! Puts files where they belong, as root, each one at once or not at all; and looks at the result.
 
-use crate::host::capability_set;
+use crate::host::{ABOUT, LIB, PROGRAM, capability_set};
 use crate::run::{Context, Result};
 use crate::{cargo, completions, elf, man, prepare};
 use nix::sys::statvfs::{FsFlags, statvfs};
@@ -32,7 +32,7 @@ pub fn items() -> Vec<Item> {
     vec![
         // The second program first: there is no selfdock that does not find it.
         program("selfdock-about", ABOUT, 0o755),
-        program("selfdock", "bin/selfdock", 0o4755),
+        program("selfdock", PROGRAM, 0o4755),
         text("share/man/man1/selfdock.1", man::page()),
         text("share/bash-completion/completions/selfdock", completions::bash()),
         text("share/zsh/site-functions/_selfdock", completions::zsh()),
@@ -103,11 +103,6 @@ fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
 
 /// Where a file system keeps the capabilities of a file. xattr(7), capabilities(7).
 const CAPABILITIES: &str = "security.capability";
-
-/// The second program.
-pub const ABOUT: &str = "lib/selfdock/selfdock-about";
-/// What is selfdock's alone.
-pub const LIB: &str = "lib/selfdock";
 
 /// The value of the attribute: those of the table, permitted and not in effect. capabilities(7)
 fn capabilities() -> Vec<u8> {

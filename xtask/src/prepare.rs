@@ -1,7 +1,7 @@
 //! Prepares what instances of the host image start from: a root directory with nothing of the host's in it, and the
 //! list of what they show there.
 
-use crate::host::{ALIAS, DEVICES, EMPTY, Entry, LINKS, Seen, Shown, entries};
+use crate::host::{ALIAS, DEVICES, EMPTY, Entry, LIB, LINKS, LIST, PROGRAM, ROOT, Seen, Shown, entries};
 use crate::place::{Source, check_parents, replace};
 use crate::run::{Context, Result};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -13,10 +13,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// The root directory of instances of the host image, ready made.
-pub const ROOT: &str = "lib/selfdock/root";
-/// What is shown in it.
-pub const LIST: &str = "lib/selfdock/root.list";
 /// Where an administrator names more to show.
 const MORE: &str = "/etc/selfdock/root.d";
 
@@ -142,7 +138,7 @@ fn list(prefix: &Path) -> Result<Shown> {
             eprintln!("xtask: warning: {MORE}: '{}' is no directory that can be shown", wanted.display());
         }
     }
-    shown.add(prefix.join("lib/selfdock").as_os_str().as_bytes(), &mut look);
+    shown.add(prefix.join(LIB).as_os_str().as_bytes(), &mut look);
     shown.sort(&mut |place| is_closed(Path::new(OsStr::from_bytes(place))));
     for (link, target) in aliases() {
         let link = [&[ALIAS], link.as_os_str().as_bytes()].concat();
@@ -279,7 +275,7 @@ fn items(prefix: &Path, list: &[u8]) -> BTreeMap<PathBuf, Item> {
     // Where selfdock itself is shown, if nothing else is there.
     let is_shown = |place: &[u8]| prefix.join("bin").starts_with(path(&place[..place.len() - 1]));
     if !entries(list).any(|entry| matches!(entry, Entry::Place(place) if is_shown(place))) {
-        add(&prefix.join("bin/selfdock"), Item::File);
+        add(&prefix.join(PROGRAM), Item::File);
     }
     // A link in the place of a directory leads there, and what is wanted in it is elsewhere.
     let links: Vec<PathBuf> =

@@ -1,5 +1,6 @@
 //! `cargo xtask uninstall`
 
+use crate::host::LIB;
 use crate::install;
 use crate::place::{self, Old, items};
 use crate::prepare;
@@ -27,7 +28,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         println!("absent {}", prefix.display());
         return Ok(());
     };
-    for dir in ["bin", place::LIB].map(|dir| prefix.join(dir)).iter().filter(|dir| dir.exists()) {
+    for dir in ["bin", LIB].map(|dir| prefix.join(dir)).iter().filter(|dir| dir.exists()) {
         place::check_parents(dir)?;
     }
     for item in items() {
@@ -46,6 +47,6 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     }
     prepare::remove(&prefix)?;
     // Another file in it is not ours to remove.
-    let _ = std::fs::remove_dir(prefix.join(place::LIB));
+    let _ = std::fs::remove_dir(prefix.join(LIB));
     Ok(())
 }

@@ -3,9 +3,10 @@
 use super::image;
 use super::job;
 use crate::cargo::Bare;
+use crate::host::{LIST, PROGRAM, ROOT};
 use crate::place::place;
 use crate::prefix::{Prefix, own_mounts};
-use crate::prepare::{LIST, ROOT, list_of};
+use crate::prepare::list_of;
 use crate::run::{Context, Result};
 use crate::stop::Stop;
 use crate::suite::User;
@@ -87,7 +88,7 @@ impl Site {
             stop,
             pace,
             prefix: name(dir.clone()),
-            selfdock: name(dir.join("bin/selfdock")),
+            selfdock: name(dir.join(PROGRAM)),
             floor,
             root: name(dir.join(ROOT)),
             list: name(dir.join(LIST)),
