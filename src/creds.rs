@@ -304,7 +304,8 @@ fn current() -> Result<CapabilitySets> {
 fn verify_ids(caller: Caller) -> Result<()> {
     let ids = sys::all_ids().or_fail("read the ids")?;
     if ids != ([caller.uid; 4], [caller.gid; 4]) {
-        return Err(Error::refused("become the caller", "the ids did not change as asked"));
+        let why = "the ids are not the caller's, or were mapped to others";
+        return Err(Error::refused("become the caller", why));
     }
     Ok(())
 }

@@ -156,7 +156,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
         return not_an_instance();
     }
     if !can_be_seen(&process, &pinned) {
-        return refuse("no process in it can be looked at; if it holds another instance, enter that");
+        return refuse("no process in it can be looked at; does it hold another instance? enter that");
     }
     let target = examine(&process, here.depth, program, pinned, own_group).map_err(|e| e.about(failed))?;
     if has_ended(&target.process).or_fail(failed)? {

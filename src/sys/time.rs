@@ -47,3 +47,27 @@ pub fn now() -> Result<Moment> {
     unsafe { call(nr::CLOCK_GETTIME, [CLOCK_MONOTONIC, ptr::from_mut(&mut now) as usize, 0, 0, 0, 0]) }?;
     Ok(now)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn moment(seconds: i64, nanoseconds: i64) -> Moment {
+        Moment { seconds, nanoseconds }
+    }
+
+    #[test]
+    fn moments_carry_and_borrow() {
+        assert_eq!(moment(1, 999_999_999).plus(moment(0, 1)), moment(2, 0));
+        assert_eq!(moment(2, 0).minus(moment(0, 1)), moment(1, 999_999_999));
+        assert_eq!(moment(5, 7).minus(moment(5, 7)), moment(0, 0));
+    }
+
+    #[test]
+    fn what_is_past_leaves_nothing_and_what_is_too_far_stays_a_moment() {
+        assert_eq!(moment(1, 0).minus(moment(1, 1)), moment(0, 0));
+        assert_eq!(moment(1, 0).minus(moment(9, 0)), moment(0, 0));
+        let far = moment(i64::MAX, 999_999_999);
+        assert!(far.plus(far).seconds > 0);
+    }
+}
