@@ -28,7 +28,7 @@ const NOT_RUN: [&str; 3] = [
     "Install",
     // They want a terminal or a long time; tests of `listing`, `entering` and `bench` do the like.
     "See what runs, and join it",
-    "Showing more of the host to everyone",
+    "Show more of the host to everyone",
 ];
 
 /// A part of a document: its heading, and what stands below it.
@@ -184,6 +184,22 @@ impl Reader {
 #[case::layers("Layers", r#"ln -s "$DEBIAN" debian"#)]
 fn a_recipe_works(#[case] heading: &str, #[case] before: &str) {
     Reader::new().follows(&part(RECIPES, heading), before, &[]);
+}
+
+#[rstest]
+#[case::first_steps("First steps", "")]
+#[case::more(
+    "More command lines",
+    r#"mkdir ~/data ~/src; ln -s "$DEBIAN" ~/debian; echo 'all:' > Makefile
+       echo '#!/bin/sh' > untrusted; chmod 755 untrusted"#
+)]
+#[case::judge("For CI and judges", "echo '#!/bin/sh' > solution; chmod 755 solution")]
+#[case::batch(
+    "A batch",
+    "mkdir tests; touch tests/a tests/b; echo '#!/bin/sh' > run-test; chmod 755 run-test"
+)]
+fn the_command_lines_of_readme_work(#[case] heading: &str, #[case] before: &str) {
+    Reader::new().follows(&part(README, heading), before, &[]);
 }
 
 /// They take a port and a display, so each has a network and a /tmp of its own: those of an outer instance.
