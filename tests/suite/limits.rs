@@ -89,7 +89,12 @@ fn the_report_tells_of_time_and_memory() {
     let dir = scratch();
     let file = dir.path().join("report");
     fs::write(&file, "older").unwrap();
-    let eat = "x = bytearray(64 << 20)\nfor i in range(0, len(x), 4096): x[i] = 1";
+    // Page by page, also where the kernel would give huge ones.
+    let eat = "\
+import mmap
+x = mmap.mmap(-1, 64 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+x.madvise(mmap.MADV_NOHUGEPAGE)
+for i in range(0, len(x), 4096): x[i] = 1";
     Dock::run(args!["--report", &file, "python3", "-c", eat]).ok();
     let report = fs::read_to_string(&file).unwrap();
     assert!(field(&report, "peak_memory_kib").parse::<u64>().unwrap() > 64 << 10, "{report}");
