@@ -10,10 +10,10 @@ use crate::descriptors::fill_standard_descriptors;
 use crate::error::{Error, Result, on, say};
 use crate::front::Line;
 use crate::handover::{About, Mode, NOT_FOUND_INSIDE};
-use crate::options::{DOCTOR, EACH, HELP, Id, PS, VERSION, Verb};
+use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PS, VERSION, Verb};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
-use crate::{doctor, each, explain, help, missing, ps};
+use crate::{doctor, each, explain, help, missing, overlay, ps};
 use alloc::vec::Vec;
 
 /// Everything from the first instruction in Rust on.
@@ -48,6 +48,7 @@ fn go(start: &Start) -> Result<u8> {
     }
     let verb = line.verb()?;
     match verb.bit {
+        CHANGES => say(sys::standard(1), overlay::changes(line.command[0])?.as_bytes()),
         PS => say(sys::standard(1), ps::text(&about, line.has(Id::Json))?.as_bytes()),
         DOCTOR => return doctor::report(&about),
         EACH => return each::run(&about, &line, verb),
@@ -65,7 +66,18 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
             say(sys::standard(1), explain::text(about, &request, line.explains_all())?.as_bytes());
             Ok(())
         }
-        _ => Err(become_selfdock(about, &line.words(verb), words)),
+        _ => {
+            let (plain, copies) = line.with_copies();
+            if let Some(kept) = line.value(Id::Changes).filter(|_| copies.is_empty()) {
+                return Err(
+                    Error::refused(on("option --changes {}", kept), "of what?").hint("--overlay SRC DST")
+                );
+            }
+            if !copies.is_empty() {
+                overlay::lay_over(about.caller, &copies, line.value(Id::Changes))?;
+            }
+            Err(become_selfdock(about, &plain.words(verb), words))
+        }
     }
 }
 

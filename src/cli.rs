@@ -240,7 +240,16 @@ impl<'a> Request<'a> {
             Id::Rlimit => self.limits.push(limit(first)?),
             Id::ReportRequired => self.report_required = true,
             Id::Report => once(&mut self.report, name, first)?,
-            Id::Help | Id::Version | Id::Explain | Id::Json | Id::Jobs | Id::Null | Id::Group | Id::Halt => {}
+            Id::Overlay
+            | Id::Changes
+            | Id::Help
+            | Id::Version
+            | Id::Explain
+            | Id::Json
+            | Id::Jobs
+            | Id::Null
+            | Id::Group
+            | Id::Halt => {}
         }
         Ok(())
     }

@@ -30,6 +30,12 @@ const KEPT: CapabilitySet = CapabilitySet::from_bits_retain(host::capability_set
 /// hold a fork to `RLIMIT_NPROC`. `copy_process()`, kernel/fork.c
 const TO_START: CapabilitySet = CapabilitySet::SYS_CHROOT.union(CapabilitySet::CHECKPOINT_RESTORE);
 
+/// What the kernel's overlay takes, of whoever mounts it.
+const OF_OVERLAYS: CapabilitySet = CapabilitySet::DAC_OVERRIDE
+    .union(CapabilitySet::FOWNER)
+    .union(CapabilitySet::CHOWN)
+    .union(CapabilitySet::FSETID);
+
 /// Capabilities that are permitted and not in effect.
 #[derive(Debug)]
 pub struct Privilege {
@@ -146,6 +152,9 @@ pub struct Need {
     pub network: bool,
     /// To move into the namespaces of an instance, instead of making some.
     pub enter: bool,
+    /// To lay an overlay over a directory, in a user namespace: it makes a directory of the mode 0 and works in it, and
+    /// what it copies keeps its owner and mode. They count for files of the caller's alone.
+    pub overlay: bool,
 }
 
 impl Need {
@@ -154,6 +163,7 @@ impl Need {
         all.set(CapabilitySet::CHECKPOINT_RESTORE, !self.enter);
         all.set(CapabilitySet::NET_ADMIN, self.network);
         all.set(CapabilitySet::SETPCAP, caller.uid == 0);
+        all.set(OF_OVERLAYS, self.overlay);
         all
     }
 }

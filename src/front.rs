@@ -6,7 +6,9 @@ use crate::cli::{Command, Request, holds_both};
 use crate::command;
 use crate::error::{Error, Result, both, on};
 use crate::handover::About;
-use crate::options::{ALIASES, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb};
+use crate::options::{
+    ALIASES, CHANGES, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
+};
 use crate::text::{Bytes, c_string, join};
 use crate::{files, foreign};
 use alloc::vec::Vec;
@@ -128,13 +130,37 @@ impl<'a> Line<'a> {
             let hint = if of_run { "see it with run" } else { "see 'selfdock --help'" };
             return Err(Error::refused(what, "not for this command").hint(hint));
         }
-        if !self.command.is_empty() && verb.usage.find("CMD").is_none() && verb.bit != HELP {
+        if !self.command.is_empty() && verb.usage.find("CMD").is_none() && verb.bit & (HELP | CHANGES) == 0 {
             return Err(Error::refused(on("{=}", verb.name.as_bytes()), "takes no arguments"));
+        }
+        if verb.bit == CHANGES && self.command.len() != 1 {
+            return Err(Error::refused("changes", "wants DIR").hint("which --changes DIR has made"));
         }
         if verb.bit == HELP && self.command.len() > 1 {
             return Err(Error::refused("help", "takes one command"));
         }
         Ok(verb)
+    }
+
+    /// The line with volumes in the place of copies, and what they are of.
+    pub fn with_copies(&self) -> (Line<'a>, Vec<&'a [u8]>) {
+        let (mut options, mut copies) = (Vec::new(), Vec::new());
+        for said in &self.options {
+            match said.opt.id {
+                Id::Overlay => {
+                    copies.push(said.values[0]);
+                    options.extend(Said::new(Id::Vol, said.values));
+                }
+                Id::Changes => {}
+                _ => options.push(*said),
+            }
+        }
+        (Line { options, command: self.command.clone(), ..*self }, copies)
+    }
+
+    /// The first value of an option.
+    pub fn value(&self, id: Id) -> Option<&'a [u8]> {
+        self.options.iter().find(|said| said.opt.id == id).map(|said| said.values[0])
     }
 
     /// The words that say it to the set-uid program.
@@ -185,7 +211,7 @@ impl<'a> Line<'a> {
 
     fn request(&self, verb: &Verb) -> Result<Command<'a>> {
         let mut request = Request { command: self.command.clone(), ..Request::default() };
-        for Said { opt, values: [first, second] } in &self.options {
+        for Said { opt, values: [first, second] } in &self.with_copies().0.options {
             request.add::<Error>(opt.id, opt.long, first, second)?;
         }
         request.of(verb.bit)

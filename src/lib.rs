@@ -59,6 +59,7 @@ mod each;
 mod doctor;
 mod explain;
 mod help;
+mod overlay;
 mod missing;
 mod ps;
 mod front;

@@ -52,7 +52,10 @@ impl Detached {
         let make = || {
             let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
             for (key, value) in options {
-                rustix::mount::fsconfig_set_string(context.as_fd(), *key, c_string(value)?)?;
+                match *value {
+                    b"" => rustix::mount::fsconfig_set_flag(context.as_fd(), *key)?,
+                    value => rustix::mount::fsconfig_set_string(context.as_fd(), *key, c_string(value)?)?,
+                }
             }
             rustix::mount::fsconfig_create(context.as_fd())?;
             rustix::mount::fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)

@@ -48,6 +48,8 @@ pub const EACH: u16 = 32;
 pub const HELP: u16 = 64;
 /// `version`
 pub const VERSION: u16 = 128;
+/// `changes`
+pub const CHANGES: u16 = 256;
 
 /// Every command, in the order of `--help`.
 #[rustfmt::skip]
@@ -62,6 +64,8 @@ pub const VERBS: &[Verb] = &[
            help: "run CMD in an instance for each line of input" },
     Verb { name: "ps", usage: "[--json]", bit: PS, class: Front,
            help: "list your running instances" },
+    Verb { name: "changes", usage: "DIR", bit: CHANGES, class: Front,
+           help: "list what --changes DIR has kept" },
     Verb { name: "doctor", usage: "", bit: DOCTOR, class: Front,
            help: "say what this machine allows and what works" },
     Verb { name: "help", usage: "[COMMAND]", bit: HELP, class: Front,
@@ -130,6 +134,8 @@ pub enum Id {
     Group,
     Halt,
     Json,
+    Overlay,
+    Changes,
     Help,
     Version,
 }
@@ -196,6 +202,10 @@ pub const OPTIONS: &[Opt] = &[
           help: "volume: bind SRC on DST, writable", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Map, short: Some('m'), long: "map", values: &[SRC, DST],
           help: "map: bind SRC on DST, read-only", group: Group::Files, verbs: RUN | BUILD, class: Plain },
+    Opt { id: Id::Overlay, short: Some('o'), long: "overlay", values: &[SRC, DST],
+          help: "a copy of the directory SRC to write to, then gone", group: Group::Files, verbs: RUN | BUILD, class: Front },
+    Opt { id: Id::Changes, short: None, long: "changes", values: &[("DIR", Complete::Directory)],
+          help: "keep in DIR what is written to the --overlay", group: Group::Files, verbs: RUN | BUILD, class: Front },
     Opt { id: Id::Tmpfs, short: Some('t'), long: "tmpfs", values: &[("OPTS", Complete::Words(&["-", "size=", "nr_inodes=", "mode="])), DST],
           help: "private tmpfs; OPTS like size=1G,mode=755, or -", group: Group::Files, verbs: RUN | BUILD, class: Plain },
     Opt { id: Id::Here, short: Some('H'), long: "here", values: &[],

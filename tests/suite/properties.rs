@@ -46,6 +46,10 @@ pub const PROPERTIES: &[Property] = &[
         "No set-uid program and no file capability has an effect, but selfdock itself.",
     ),
     property("volumes", "A volume shows exactly what the caller named, at the place the caller named."),
+    property(
+        "overlays",
+        "What is written to a copy leaves its directory as it was, and shows and permits no more than that.",
+    ),
     property("nesting-is-monotone", "An inner instance has at most what the outer one has."),
     property("nothing-left", "When its first process ends, nothing of an instance is left."),
     property(

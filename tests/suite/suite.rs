@@ -33,6 +33,7 @@ mod nesting_is_monotone;
 mod network;
 mod nothing_left;
 mod one_life;
+mod overlays;
 mod processes;
 mod read_only_root;
 mod real_programs;

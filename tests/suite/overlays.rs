@@ -1,0 +1,116 @@
+use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+use tempfile::TempDir;
+
+/// A tree with some files.
+fn tree() -> TempDir {
+    let dir = scratch();
+    for (name, text) in [("kept", "1"), ("changed", "2"), ("gone", "3"), ("sub/deep", "4"), ("whole/x", "5")]
+    {
+        let path = dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+fn listing(dir: &TempDir) -> String {
+    let script = "cd \"$0\"; find . -type f -exec head -v -n 9 {} + | sort; ls -lnAR .";
+    Dock::program(args!["sh", "-c", script, dir.path()]).ok()
+}
+
+/// Changes, removes and adds in the current directory.
+const CHANGE: &str = "echo new > changed; rm gone; mkdir more; echo x > more/y; echo z > sub/deeper; rm -r whole; \
+                      cat kept; cat changed; ls gone whole 2>/dev/null; ls more sub; true";
+const CHANGED: &str = "1new\nmore:\ny\n\nsub:\ndeep\ndeeper";
+
+#[rstest]
+#[case::set_uid(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::in_an_image(args!["--root", fixture("busybox")])]
+fn what_is_written_to_a_copy_is_gone<const N: usize>(#[case] options: [OsString; N]) {
+    let dir = tree();
+    let (before, mounts) = (listing(&dir), host_mounts());
+    let words = options.into_iter().chain(args!["-o", dir.path(), "/mnt/w", "-C", "/mnt/w", "run"]);
+    let seen = Dock::new(words.chain(args!["sh", "-c", CHANGE])).ok();
+    assert_eq!(seen, CHANGED);
+    assert_eq!((listing(&dir), host_mounts()), (before, mounts));
+}
+
+#[test]
+fn a_copy_can_stand_where_its_directory_is() {
+    let dir = tree();
+    let before = listing(&dir);
+    let words = args!["-o", ".", dir.path(), "-m", dir.path(), "/mnt/orig", "run", "sh", "-c"];
+    let script = "pwd; echo new > changed; cat /mnt/orig/changed";
+    let seen = Dock::new(words).arg(script).current_dir(dir.path()).ok();
+    // All that is said of it is of the copy.
+    assert_eq!(seen, format!("{}\nnew", dir.path().display()));
+    assert_eq!(listing(&dir), before);
+}
+
+#[test]
+fn changes_can_be_kept_and_told() {
+    let (dir, kept) = (tree(), scratch());
+    let before = listing(&dir);
+    let place = kept.path().join("changes");
+    let run = |script: &str| {
+        let words = args!["--changes", place, "-o", dir.path(), "/mnt/w", "-C", "/mnt/w", "run", "sh", "-c"];
+        Dock::new(words).arg(script).ok()
+    };
+    assert_eq!(run(CHANGE), CHANGED);
+    let told = Dock::new(args!["changes", place]).ok();
+    assert_eq!(told, "M changed\nD gone\nA more\nA more/y\nA sub/deeper\nD whole");
+    // Another run goes on with them.
+    assert_eq!(run("cat changed; rm more/y"), "new");
+    assert!(Dock::new(args!["changes", place]).ok().contains("A more\nA sub/deeper"));
+    assert_eq!(listing(&dir), before);
+    let other = tree();
+    let words = args!["--changes", place, "-o", other.path(), "/mnt/w", "run", "true"];
+    Dock::new(words).refused("those of another directory are in it");
+}
+
+#[test]
+fn a_copy_shows_and_permits_no_more_than_its_directory() {
+    let script = "id -u; /mnt/s/probe as-root id -u 2>/dev/null || echo inert; \
+                  ls /mnt/e/ldconfig 2>/dev/null || echo closed; rm -r /mnt/e/ldconfig 2>/dev/null || echo kept; \
+                  grep -c CapEff:.0000000000000000 /proc/self/status";
+    let words =
+        args!["-o", "/var/cache", "/mnt/e", "-o", fixture("setuid"), "/mnt/s", "run", "sh", "-c", script];
+    let own = nix::unistd::getuid();
+    assert_eq!(Dock::new(words).ok(), format!("{own}\ninert\nclosed\nkept\n1"));
+}
+
+/// What it covers would show.
+#[test]
+fn a_directory_with_a_mount_in_it_is_not_copied() {
+    Dock::new(args!["-o", fixture(""), "/mnt/w", "run", "true"]).refused("is something mounted in it?");
+}
+
+#[test]
+fn it_works_nested() {
+    let dir = tree();
+    let before = listing(&dir);
+    let inner = args![selfdock(), "-o", dir.path(), "/mnt/w", "-C", "/mnt/w", "run", "sh", "-c", CHANGE];
+    assert_eq!(Dock::run(args!["-v", dir.path(), dir.path()].into_iter().chain(inner)).ok(), CHANGED);
+    assert_eq!(listing(&dir), before);
+}
+
+#[rstest]
+#[case::missing(args!["-o", "/no/such", "/mnt/w"], "copy '/no/such': no such file")]
+#[case::a_file(args!["-o", "/etc/passwd", "/mnt/w"], "copy '/etc/passwd': not a directory")]
+#[case::closed(args!["-o", fixture("p"), "/mnt/w"], "permission denied")]
+#[case::two_to_keep(args!["-o", "/etc", "/mnt/a", "-o", "/usr", "/mnt/b", "--changes", "/tmp/x"], "of one --overlay")]
+#[case::nothing_to_keep(args!["--changes", "/tmp/x"], "of what?; --overlay SRC DST")]
+#[case::no_changes(args!["changes", "/etc"], "look at the changes in '/etc'")]
+fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
+    let is_run = words[0] != *"changes";
+    let run = Dock::new(words);
+    if is_run {
+        run.arg("run").arg("true").refused(why)
+    } else {
+        run.refused(why)
+    };
+}
