@@ -13,7 +13,7 @@ use crate::handover::{About, Mode, NOT_FOUND_INSIDE};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PS, VERSION, Verb};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
-use crate::{doctor, each, explain, help, missing, overlay, ps};
+use crate::{doctor, each, explain, help, missing, overlay, presets, ps};
 use alloc::vec::Vec;
 
 /// Everything from the first instruction in Rust on.
@@ -47,6 +47,8 @@ fn go(start: &Start) -> Result<u8> {
         return Ok(0);
     }
     let verb = line.verb()?;
+    line.check_the_last(&about)?;
+    let line = presets::expanded(line, &about)?;
     match verb.bit {
         CHANGES => say(sys::standard(1), overlay::changes(line.command[0])?.as_bytes()),
         PS => say(sys::standard(1), ps::text(&about, line.has(Id::Json))?.as_bytes()),

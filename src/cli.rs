@@ -224,7 +224,7 @@ impl<'a> Request<'a> {
             Id::Here => self.here = true,
             Id::Chdir => once(&mut self.chdir, name, first)?,
             Id::Env => self.env.push(assignment(first, second)?),
-            Id::UnsetEnv => self.env.push(EnvChange::Unset(variable(first)?)),
+            Id::UnsetEnv => self.env.push(EnvChange::Unset(unset(first)?)),
             Id::ClearEnv => self.env.push(EnvChange::Clear),
             Id::KeepFd => self.keep_fds.push(number(name, first)?),
             Id::Net => self.own_network = network(first)?,
@@ -240,16 +240,8 @@ impl<'a> Request<'a> {
             Id::Rlimit => self.limits.push(limit(first)?),
             Id::ReportRequired => self.report_required = true,
             Id::Report => once(&mut self.report, name, first)?,
-            Id::Overlay
-            | Id::Changes
-            | Id::Help
-            | Id::Version
-            | Id::Explain
-            | Id::Json
-            | Id::Jobs
-            | Id::Null
-            | Id::Group
-            | Id::Halt => {}
+            // The second program's own.
+            _ => {}
         }
         Ok(())
     }
@@ -376,6 +368,14 @@ fn variable<E: Fault>(name: &[u8]) -> Result<&[u8], E> {
         return Err(E::refused(on("variable {}", name), "not a name"));
     }
     Ok(name)
+}
+
+/// A pattern stands for names, which the second program looks up.
+fn unset<E: Fault>(name: &[u8]) -> Result<&[u8], E> {
+    if name.iter().any(|b| matches!(b, b'*' | b'?')) {
+        return Err(E::refused(on("variable {}", name), "a pattern, not a name"));
+    }
+    variable(name)
 }
 
 fn network<E: Fault>(word: &[u8]) -> Result<bool, E> {

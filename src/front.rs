@@ -12,10 +12,11 @@ use crate::options::{
 use crate::text::{Bytes, c_string, join};
 use crate::{files, foreign};
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 
 /// A command line, in words of the table.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Line<'a> {
     verb: Option<&'static Verb>,
     /// The options, in the order in which they were said.
@@ -46,7 +47,14 @@ impl<'a> Line<'a> {
                 b"--" if !ended => ended = true,
                 [b'-', _, ..] if !ended => line.take_options(word, &mut rest)?,
                 // After `--` the word is a command of its own, not one of ours.
-                _ if line.verb.is_none() && !ended => line.verb = Some(by_name(word)?),
+                _ if line.verb.is_none() && !ended => {
+                    let is_of_bind = |said: &Said<'_>| matches!(said.opt.id, Id::Bind | Id::BindRo);
+                    if word.starts_with(b"/") && line.options.last().is_some_and(is_of_bind) {
+                        let what = on("command {}", word);
+                        return Err(Error::refused(what, "unknown").hint("for SRC DST say -v SRC DST, or -m"));
+                    }
+                    line.verb = Some(by_name(word)?);
+                }
                 _ => {
                     line.command.push(word);
                     let is_enter = line.verb.is_some_and(|verb| verb.bit == ENTER);
@@ -74,6 +82,11 @@ impl<'a> Line<'a> {
             let value = parts.next();
             if opt.id == Id::Explain && value == Some(b"all") {
                 self.options.push(Said { opt, values: [b"all", b""] });
+                return Ok(());
+            }
+            if opt.id == Id::Home {
+                let dir = value.unwrap_or_else(|| directory_of_home(rest));
+                self.options.push(Said { opt, values: [dir, b""] });
                 return Ok(());
             }
             if value.is_some() && opt.values.is_empty() {
@@ -179,8 +192,8 @@ impl<'a> Line<'a> {
         all
     }
 
-    /// What was meant for CMD is not to become a value, and a shell to start in its place.
-    fn check_the_last(&self, about: &About) -> Result<()> {
+    /// What was meant for CMD is not to become a value, and a shell to start in its place; nor the reverse.
+    pub fn check_the_last(&self, about: &About) -> Result<()> {
         match self.options.last() {
             Some(Said { opt, values: [_, last] })
                 if opt.id == Id::Env && self.last_is_value && program(about, last).is_some() =>
@@ -188,13 +201,23 @@ impl<'a> Line<'a> {
                 let what = both("option --{=}: took {} as VALUE", opt.long.as_bytes(), last);
                 Err(Error::refused(what, "no CMD is left").hint("-e NAME=VALUE is one word"))
             }
+            Some(Said { opt, .. }) if matches!(opt.id, Id::Bind | Id::BindRo) => {
+                let dir = self.command.first().filter(|word| word.starts_with(b"/"));
+                match dir {
+                    Some(dir) if c_string(dir).is_ok_and(is_directory) => {
+                        let what = both("option --{=}: {} is no CMD", opt.long.as_bytes(), dir);
+                        Err(Error::refused(what, "it takes one PATH")
+                            .hint("for SRC DST say -v SRC DST, or -m"))
+                    }
+                    _ => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }
 
     /// What is asked of the set-uid program, where nothing is wrong with it.
     pub fn check(&self, verb: &Verb, about: &About) -> Result<Command<'a>> {
-        self.check_the_last(about)?;
         let command = self.request(verb)?;
         match &command {
             Command::Run(request) => {
@@ -269,6 +292,20 @@ impl<'a> Said<'a> {
 pub fn knows(verb: &Verb, opt: &Opt) -> bool {
     let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
     opt.verbs == 0 || of_run || opt.verbs & verb.bit != 0
+}
+
+/// A directory that follows `--home`: no command can be one.
+fn directory_of_home<'a>(rest: &mut &'a [&'a [u8]]) -> &'a [u8] {
+    let Some(word) = rest.first().filter(|word| word.contains(&b'/')) else { return b"" };
+    if !c_string(word).is_ok_and(is_directory) {
+        return b"";
+    }
+    *rest = &rest[1..];
+    word
+}
+
+fn is_directory(path: &CStr) -> bool {
+    rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
 /// A command word by its name.

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::front::{by_name, knows};
-use crate::options::{Complete, EXAMPLES, GROUPS, OPTIONS, Opt, VERBS};
+use crate::options::{Complete, EXAMPLES, GROUPS, Group, OPTIONS, Opt, VERBS};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
@@ -17,8 +17,12 @@ pub fn text() -> String {
         let left = format!("{} {}", verb.name, verb.usage);
         let _ = writeln!(out, "  {left:<27} {}", verb.help);
     }
-    options(&mut out, |_| true);
-    out.push_str("\nExamples:\n");
+    options(&mut out, |opt| !matches!(opt.group, Group::Short | Group::Batch));
+    for (group, command) in [(Group::Short, "run"), (Group::Batch, "each")] {
+        names(&mut out, group, command);
+    }
+    out.push('\n');
+    out.push('\n');
     for (line, what) in EXAMPLES {
         let _ = writeln!(out, "  {line:<39} {what}");
     }
@@ -36,6 +40,20 @@ pub fn about(words: &[&[u8]]) -> Result<String> {
     options(&mut out, |opt| knows(verb, opt));
     out.push_str("\n'man selfdock' says more.\n");
     Ok(out)
+}
+
+/// The names alone of a group's options.
+fn names(out: &mut String, group: Group, command: &str) {
+    let mut line = format!("\nMore, see 'selfdock help {command}':");
+    for opt in OPTIONS.iter().filter(|opt| opt.group == group) {
+        let name = format!(" --{}", opt.long);
+        if line.len() + name.len() > 80 {
+            out.push_str(&line);
+            line = String::from("\n ");
+        }
+        line.push_str(&name);
+    }
+    out.push_str(&line);
 }
 
 /// The options that are wanted, by their groups.

@@ -62,6 +62,7 @@ mod help;
 mod overlay;
 mod missing;
 mod ps;
+mod presets;
 mod front;
 mod foreign;
 

@@ -8,11 +8,16 @@ use crate::foreign::{hint, shown};
 use crate::front::{Line, is_program, program};
 use crate::handover::About;
 use crate::options::Id;
+use crate::presets;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
 /// What the set-uid program has left to say.
 pub fn why(about: &About, line: &Line<'_>) -> Error {
+    let line = match presets::expanded(line.clone(), about) {
+        Ok(line) => line,
+        Err(error) => return error,
+    };
     let request = match line.verb().and_then(|verb| line.check(verb, about)) {
         Ok(Command::Run(request)) => request,
         Ok(_) => return Error::refused("start", "no instance is known"),
@@ -21,7 +26,7 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
     let shell = variable(&about.environment, b"SHELL").unwrap_or(b"sh");
     let name = request.command.first().copied().unwrap_or(shell);
     let error = Error::of(on("run {}", name), Errno::NOENT).status(NOT_FOUND);
-    let advice = match swallowed(about, line) {
+    let advice = match swallowed(about, &line) {
         Some(advice) => Some(advice),
         None if name.contains(&b'/') => of_path(name),
         None => of_name(about, name),

@@ -106,6 +106,7 @@ pub const PROPERTIES: &[Property] = &[
         "PID 1 is a keeper of selfdock's, and the command an ordinary process with the PID of its supervisor.",
     ),
     property("limits", "A command ends in time, within its limits, and what it used is told."),
+    property("short-forms", "An option that stands for others does what these would do, typed out."),
     property("handing-over", "What needs no privilege is done by a program that has none."),
     property("explaining", "`--explain` and `doctor` say what would happen, and do nothing."),
     property(

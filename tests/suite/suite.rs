@@ -41,6 +41,7 @@ mod recipes;
 mod restricted_callers;
 mod root_as_caller;
 mod set_uid_inert;
+mod short_forms;
 mod spawn_rate;
 mod terminal;
 mod unprivileged_mode;

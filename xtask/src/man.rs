@@ -93,6 +93,35 @@ fn about_option(id: Id) -> &'static str {
         }
         Id::Dev => "Not pts, shm, mqueue, hugepages and fd, of which an instance has its own or none.\n",
         Id::Mask => "One that is not there is an error.\n",
+        Id::Bind => {
+            "The place inside is the path, made absolute. \\-\\-bind\\-ro, \\-\\-bind\\-if\\-exists and\n\
+             \\-\\-bind\\-ro\\-if\\-exists are like it.\n"
+        }
+        Id::UnsetEnv => "In NAME * stands for anything, and ? for one letter.\n",
+        Id::Pass => {
+            "NAME may be a pattern. It is kept when \\-\\-clear\\-env, \\-\\-no\\-secrets or a pattern of\n\
+             \\-\\-unset\\-env removes others, wherever it is said. No value gets into a command line.\n"
+        }
+        Id::NoSecrets => {
+            "Names that have TOKEN, SECRET, PASSWORD, PASSWD, PASSPHRASE, API_KEY, APIKEY, ACCESS_KEY, PRIVATE_KEY or\n\
+             CREDENTIAL in them, in either case, or end in _PAT or _DSN, and DATABASE_URL.\n"
+        }
+        Id::Home => {
+            "A tmpfs of a gigabyte on what HOME says, with mode 700. With =DIR it is DIR, as a volume. A\n\
+             directory may also follow as a word, with a slash in it.\n"
+        }
+        Id::X11 => {
+            "By DISPLAY: the socket in /tmp/.X11\\-unix, or abstract sockets where there is none, and the cookies of\n\
+             XAUTHORITY. X keeps no client from what others type and show.\n"
+        }
+        Id::Wayland => "The socket that WAYLAND_DISPLAY names in XDG_RUNTIME_DIR.\n",
+        Id::Dbus => {
+            "The socket of DBUS_SESSION_BUS_ADDRESS. Whoever reaches it can ask systemd to start a program\n\
+             outside: the instance contains only what does not want out.\n"
+        }
+        Id::Pulse => "The sockets of PulseAudio and PipeWire, and the cookie of the former.\n",
+        Id::SshAgent => "The socket of SSH_AUTH_SOCK. The keys themselves stay with the agent.\n",
+        Id::Gpu => "What there is of /dev/dri, /dev/kfd, /dev/dxg and /dev/nvidia*.\n",
         Id::Chdir => "DIR is in the instance, and relative to the current directory.\n",
         Id::Timeout => {
             "TIME and GRACE are in seconds, or end in s, m, h or d. First comes SIGTERM, and after GRACE, 5 seconds\n\

@@ -13,6 +13,8 @@ pub enum Way {
     /// Without selfdock: the oracle.
     Plain,
     Run,
+    /// In words that the second program turns into plain ones.
+    Expanded,
     Nested,
     Deep,
     Unprivileged,
@@ -37,6 +39,7 @@ macro_rules! every_way {
     ($(#[$attribute:meta])* fn $name:ident($way:ident $(, $($other:tt)*)?) $body:block) => {
         $(#[$attribute])*
         #[case::run(Way::Run)]
+        #[case::expanded(Way::Expanded)]
         #[case::nested(Way::Nested)]
         #[case::deep(Way::Deep)]
         #[case::unprivileged(Way::Unprivileged)]
@@ -90,6 +93,7 @@ impl Way {
         let words: Vec<OsString> = match self {
             Way::Plain => Vec::new(),
             Way::Run | Way::Here => args!["run"].into(),
+            Way::Expanded => args!["--pass", "PATH", "run"].into(),
             Way::Nested => args!["run", sd, "run"].into(),
             Way::Deep => args!["run"].into_iter().chain(nested(3, [])).collect(),
             Way::Unprivileged => args!["--unprivileged", "run"].into(),

@@ -1,0 +1,310 @@
+//! Short forms: options that stand for others. What they take of the environment and of the file system they take as
+//! the caller.
+
+use crate::command::variable;
+use crate::error::{Error, OrFail, Result, on};
+use crate::files;
+use crate::front::{Line, Said};
+use crate::handover::About;
+use crate::options::{Id, Opt};
+use crate::text::{Bytes, decimal, join};
+use alloc::vec::Vec;
+use rustix::fd::{AsFd, AsRawFd};
+use rustix::fs::{CWD, OFlags};
+
+/// A home of an instance's own: room for what programs keep there while they run.
+const HOME: &[u8] = b"size=1G,nr_inodes=256k,mode=700";
+
+/// Variables that hold secrets, or mostly do, by what their names have in them.
+pub const SECRETS: &[&str] = &[
+    "*TOKEN*",
+    "*SECRET*",
+    "*PASSWORD*",
+    "*PASSWD*",
+    "*PASSPHRASE*",
+    "*API_KEY*",
+    "*APIKEY*",
+    "*ACCESS_KEY*",
+    "*PRIVATE_KEY*",
+    "*CREDENTIAL*",
+    "*_PAT",
+    "*_DSN",
+    "DATABASE_URL",
+];
+
+/// What drivers of graphics cards have in `/dev`, and what programs look them up by.
+const CARDS: &[&str] = &[
+    "dri",
+    "kfd",
+    "dxg",
+    "nvidiactl",
+    "nvidia-modeset",
+    "nvidia-uvm",
+    "nvidia-uvm-tools",
+    "nvidia0",
+    "nvidia1",
+    "nvidia2",
+    "nvidia3",
+];
+const ABOUT_CARDS: &[&str] = &["/sys/dev/char", "/sys/devices", "/sys/class/drm", "/sys/bus/pci"];
+
+/// A line in the options that its own stand for.
+pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
+    let mut all = Vec::new();
+    for said in line.options {
+        expand(about, said, &mut all)?;
+    }
+    line.options = variables(about, all);
+    Ok(line)
+}
+
+/// Puts what an option stands for in its place.
+fn expand<'a>(about: &About, said: Said<'a>, all: &mut Vec<Said<'a>>) -> Result<()> {
+    let mut preset = Preset { about, opt: said.opt, all };
+    let path = said.values[0];
+    match said.opt.id {
+        Id::Bind => preset.show(Id::Vol, path)?,
+        Id::BindRo => preset.show(Id::Map, path)?,
+        Id::BindIfExists if exists(path) => preset.show(Id::Vol, path)?,
+        Id::BindRoIfExists if exists(path) => preset.show(Id::Map, path)?,
+        Id::BindIfExists | Id::BindRoIfExists => {}
+        Id::Home => preset.home(path)?,
+        Id::X11 => preset.x11()?,
+        Id::Wayland => {
+            let name = preset.variable("WAYLAND_DISPLAY").unwrap_or(b"wayland-0");
+            let socket = if name.starts_with(b"/") { name } else { preset.runtime(&[name])? };
+            preset.show_socket(socket)?;
+        }
+        Id::Dbus => preset.dbus()?,
+        Id::Pulse => preset.pulse()?,
+        Id::SshAgent => {
+            let socket =
+                preset.variable("SSH_AUTH_SOCK").ok_or_else(|| preset.lacks("SSH_AUTH_SOCK is not set"))?;
+            preset.show_socket(socket)?;
+        }
+        Id::Gpu => preset.gpu()?,
+        _ => all.push(said),
+    }
+    Ok(())
+}
+
+/// An option on its way to become others.
+struct Preset<'p, 'a> {
+    about: &'p About,
+    opt: &'static Opt,
+    all: &'p mut Vec<Said<'a>>,
+}
+
+impl<'a> Preset<'_, 'a> {
+    fn say(&mut self, id: Id, values: [&'a [u8]; 2]) {
+        self.all.extend(Said::new(id, values));
+    }
+
+    fn lacks(&self, why: &'static str) -> Error {
+        Error::refused(on("option --{=}", self.opt.long.as_bytes()), why)
+    }
+
+    fn variable(&self, name: &str) -> Option<Bytes> {
+        variable(&self.about.environment, name.as_bytes())
+            .filter(|value| !value.is_empty())
+            .map(|value| join(&[value]))
+    }
+
+    /// A file at the same place inside.
+    fn show(&mut self, id: Id, path: &'a [u8]) -> Result<()> {
+        let place =
+            absolute(path).map_err(|error| error.about(on("option --{=}", self.opt.long.as_bytes())))?;
+        self.say(id, [path, place]);
+        Ok(())
+    }
+
+    /// The same of one that has to be there, to be connected to.
+    fn show_socket(&mut self, path: &'a [u8]) -> Result<()> {
+        files::which(path)
+            .or_fail(on("look at {}", path))
+            .map_err(|error| error.about(on("option --{=}", self.opt.long.as_bytes())))?;
+        self.show(Id::Map, path)
+    }
+
+    fn home(&mut self, dir: &'a [u8]) -> Result<()> {
+        let home = self.variable("HOME").filter(|home| home.starts_with(b"/"));
+        let home = home.ok_or_else(|| self.lacks("HOME is not set to a path"))?;
+        if dir.is_empty() {
+            self.say(Id::Tmpfs, [HOME, home]);
+        } else {
+            self.say(Id::Vol, [dir, home]);
+        }
+        Ok(())
+    }
+
+    /// A path in the directory of sockets that a login has.
+    fn runtime(&self, names: &[&[u8]]) -> Result<Bytes> {
+        let dir = self.variable("XDG_RUNTIME_DIR").ok_or_else(|| self.lacks("XDG_RUNTIME_DIR is not set"))?;
+        Ok(names.iter().fold(dir, |path, name| join(&[path, b"/", name])))
+    }
+
+    /// The socket of the display, or else the abstract one, and the file of its cookies. X(7)
+    fn x11(&mut self) -> Result<()> {
+        let display = self.variable("DISPLAY").ok_or_else(|| self.lacks("DISPLAY is not set"))?;
+        let local = display.strip_prefix(b"unix").unwrap_or(display);
+        if let Some(number) = local.strip_prefix(b":") {
+            let number = number.split(|b| *b == b'.').next().unwrap_or_default();
+            let socket = join(&[b"/tmp/.X11-unix/X", number]);
+            if exists(socket) {
+                self.show(Id::Map, socket)?;
+            } else {
+                self.say(Id::Abstract, [b"", b""]);
+            }
+        }
+        let of_home = || self.variable("HOME").map(|home| join(&[home, b"/.Xauthority"]));
+        match self.variable("XAUTHORITY").or_else(of_home) {
+            Some(cookies) if exists(cookies) => self.show(Id::Map, cookies),
+            _ => Ok(()),
+        }
+    }
+
+    /// The session bus. dbus-daemon(1)
+    fn dbus(&mut self) -> Result<()> {
+        let address = self.variable("DBUS_SESSION_BUS_ADDRESS");
+        let Some(address) = address else { return self.show_socket(self.runtime(&[b"bus"])?) };
+        let parts = address.split(|b| *b == b';').flat_map(|one| {
+            let one = one.strip_prefix(b"unix:").unwrap_or_default();
+            one.split(|b| *b == b',')
+        });
+        for part in parts {
+            if let Some(path) = part.strip_prefix(b"path=") {
+                return self.show_socket(path);
+            }
+            if part.starts_with(b"abstract=") {
+                self.say(Id::Abstract, [b"", b""]);
+                return Ok(());
+            }
+        }
+        Err(self.lacks("DBUS_SESSION_BUS_ADDRESS names no socket"))
+    }
+
+    /// The sockets of `PulseAudio` and `PipeWire`, and the cookie of the former.
+    fn pulse(&mut self) -> Result<()> {
+        let own = self.variable("PULSE_SERVER").and_then(|server| {
+            let path = server.strip_prefix(b"unix:").unwrap_or(server);
+            path.starts_with(b"/").then_some(path)
+        });
+        let sockets = match own {
+            Some(path) => alloc::vec![path],
+            None => alloc::vec![self.runtime(&[b"pulse", b"native"])?, self.runtime(&[b"pipewire-0"])?],
+        };
+        if !sockets.iter().any(|socket| exists(socket)) {
+            return self.show_socket(sockets[0]);
+        }
+        let of_home = || self.variable("HOME").map(|home| join(&[home, b"/.config/pulse/cookie"]));
+        let cookie = self.variable("PULSE_COOKIE").or_else(of_home);
+        for path in sockets.into_iter().chain(cookie).filter(|path| exists(path)) {
+            self.show(Id::Map, path)?;
+        }
+        Ok(())
+    }
+
+    fn gpu(&mut self) -> Result<()> {
+        let devices: Vec<Bytes> = CARDS.iter().map(|name| join(&[b"/dev/", name.as_bytes()])).collect();
+        if !devices.iter().any(|path| exists(path)) {
+            return Err(self.lacks("there is no graphics card in /dev"));
+        }
+        for path in devices.into_iter().filter(|path| exists(path)) {
+            self.say(Id::Dev, [path, b""]);
+        }
+        for path in ABOUT_CARDS.iter().map(|path| path.as_bytes()).filter(|path| exists(path)) {
+            self.say(Id::Map, [path, path]);
+        }
+        Ok(())
+    }
+}
+
+fn exists(path: &[u8]) -> bool {
+    files::which(path).is_ok()
+}
+
+/// The same path from the root directory, in which no `..` is left.
+fn absolute(path: &[u8]) -> Result<Bytes> {
+    let is_whole = path.starts_with(b"/") && !path.split(|b| *b == b'/').any(|name| name == b"..");
+    if is_whole {
+        return Ok(join(&[path]));
+    }
+    let failed = on("open {}", path);
+    let file = files::open(CWD, path, OFlags::PATH).or_fail(failed)?;
+    let link = join(&[b"/proc/self/fd/", decimal(file.as_fd().as_raw_fd().unsigned_abs())]);
+    files::link_target(CWD, link).or_fail(failed)
+}
+
+/// Turns what concerns variables of the environment into plain options: patterns, and what is kept.
+fn variables<'a>(about: &About, options: Vec<Said<'a>>) -> Vec<Said<'a>> {
+    let kept: Vec<&[u8]> =
+        options.iter().filter(|said| said.opt.id == Id::Pass).map(|said| said.values[0]).collect();
+    let is_kept = |name: &[u8]| kept.iter().any(|pattern| matches(pattern, name));
+    let mut names = Vec::new();
+    for entry in &about.environment {
+        let name = entry.to_bytes().split(|b| *b == b'=').next().unwrap_or_default();
+        names.push(join(&[name]));
+    }
+    let mut all = Vec::new();
+    for said in options {
+        let value = said.values[0];
+        let is_out: &dyn Fn(&[u8]) -> bool = match said.opt.id {
+            Id::Pass => continue,
+            Id::UnsetEnv if is_pattern(value) => &|name| matches(value, name),
+            Id::NoSecrets => &|name| {
+                let upper = name.to_ascii_uppercase();
+                SECRETS.iter().any(|pattern| matches(pattern.as_bytes(), &upper))
+            },
+            Id::ClearEnv if !kept.is_empty() => &|_| true,
+            id => {
+                if id == Id::Env {
+                    names.push(join(&[value.split(|b| *b == b'=').next().unwrap_or_default()]));
+                }
+                all.push(said);
+                continue;
+            }
+        };
+        let mut out: Vec<Bytes> =
+            names.iter().copied().filter(|name| is_out(name) && !is_kept(name)).collect();
+        out.sort_unstable();
+        out.dedup();
+        all.extend(out.into_iter().filter_map(|name| Said::new(Id::UnsetEnv, [name, b""])));
+    }
+    all
+}
+
+fn is_pattern(name: &[u8]) -> bool {
+    name.iter().any(|b| matches!(b, b'*' | b'?'))
+}
+
+/// Whether a name is one of those that a pattern stands for: `*` is anything, `?` one letter.
+fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern, name) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=name.len()).any(|at| matches(rest, &name[at..])),
+        ([b'?', rest @ ..], [_, after @ ..]) => matches(rest, after),
+        ([letter, rest @ ..], [same, after @ ..]) => letter == same && matches(rest, after),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_stands_for_names() {
+        for (pattern, name, is) in [
+            ("AWS_*", "AWS_KEY", true),
+            ("AWS_*", "AWS_", true),
+            ("AWS_*", "XAWS_KEY", false),
+            ("*TOKEN*", "GITHUB_TOKEN_2", true),
+            ("A?C", "ABC", true),
+            ("A?C", "AC", false),
+            ("A", "AB", false),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), is, "{pattern} {name}");
+        }
+    }
+}

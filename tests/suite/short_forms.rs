@@ -1,0 +1,251 @@
+//! Options that the second program turns into plain ones.
+
+use crate::support::{Dock, args, bin, copy_program, instance, nested, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+
+/// Set-uid, unprivileged, and in another instance.
+const HOW: [&[&str]; 3] = [&["run"], &["--unprivileged", "run"], &["run", "NESTED", "run"]];
+
+/// `selfdock ... run`, with options of the innermost and what is shown in all.
+fn run(how: &[&str], shown: &Path, options: &[OsString]) -> Dock {
+    let (last, before) = how.split_last().expect("words");
+    let mut words: Vec<OsString> = Vec::new();
+    for word in before {
+        match *word {
+            "NESTED" => words.extend(args!["-v", shown, shown, selfdock()]),
+            word => words.push(word.into()),
+        }
+    }
+    words.extend(options.iter().cloned());
+    words.push(last.into());
+    Dock::new(words)
+}
+
+#[rstest]
+#[case::volume("-b", true)]
+#[case::by_its_name("--bind", true)]
+#[case::if_it_is_there("--bind-if-exists", true)]
+#[case::map("-B", false)]
+#[case::map_by_its_name("--bind-ro", false)]
+#[case::map_if_it_is_there("--bind-ro-if-exists", false)]
+fn a_path_is_at_the_same_place_inside(
+    #[case] option: &str,
+    #[case] writable: bool,
+    #[values(HOW[0], HOW[1], HOW[2])] how: &[&str],
+    #[values("", "sub/..")] relative: &str,
+) {
+    let dir = scratch();
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    let path = if relative.is_empty() { dir.path().into() } else { OsString::from(relative) };
+    let script = format!("test -d {0}/sub; touch {0}/new 2>/dev/null && echo written", dir.path().display());
+    let dock = run(how, dir.path(), &args![option, path]).current_dir(dir.path());
+    let seen = dock.sh(script + "; true").ok();
+    assert_eq!((seen == "written", dir.path().join("new").exists()), (writable, writable));
+}
+
+#[test]
+fn what_is_not_there_is_an_error_unless_it_need_not_be() {
+    Dock::run(args!["-b", "/no/such", "true"]).refused("open '/no/such'");
+    Dock::run(args!["-B", "no-such", "true"]).refused("option --bind-ro: open 'no-such'");
+    Dock::run(args!["--bind-if-exists", "/no/such", "--bind-ro-if-exists", "no-such", "true"]).ok();
+    Dock::run(args!["-b", "/usr", "/mnt", "true"]).refused("'/mnt' is no CMD: it takes one PATH");
+    Dock::new(args!["-b", "/usr", "/mnt", "run", "true"]).refused("-v SRC DST");
+}
+
+#[rstest]
+fn a_home_is_empty_and_gone_afterwards_or_kept(#[values(HOW[0], HOW[1], HOW[2])] how: &[&str]) {
+    let dir = scratch();
+    let (home, kept) = (dir.path().join("home"), dir.path().join("kept"));
+    for path in [&home, &kept] {
+        fs::create_dir(path).unwrap();
+        fs::write(path.join("old"), "").unwrap();
+    }
+    let script = "cd && ls && touch new && stat -c '%a %u' . && id -u";
+    let seen = run(how, dir.path(), &args!["--home"]).env("HOME", &home).sh(script).ok();
+    let lines: Vec<&str> = seen.lines().collect();
+    assert_eq!(lines[0], format!("700 {}", lines[1]), "{seen}");
+    assert!(!home.join("new").exists());
+    for option in [&args![format!("--home={}", kept.display())][..], &args!["--home", &kept]] {
+        let _ = fs::remove_file(kept.join("new"));
+        let seen = run(how, dir.path(), option).env("HOME", &home).sh("cd && ls && touch new").ok();
+        assert!(seen == "old" && kept.join("new").exists() && !home.join("new").exists());
+    }
+}
+
+#[test]
+fn a_home_needs_a_place() {
+    Dock::run(args!["--home", "true"]).env("HOME", "").refused("option --home: HOME is not set to a path");
+    Dock::run(args!["--home=/no/such", "true"]).refused("open '/no/such'");
+    // What follows is a command, if it is no directory.
+    Dock::run(args!["--home", "/usr/bin/true"]).ok();
+}
+
+#[rstest]
+#[case::pattern(&["-E", "AWS_*"], "GH_TOKEN OTHER")]
+#[case::one_letter(&["-E", "AWS_KE?"], "AWS_REGION GH_TOKEN OTHER")]
+#[case::nothing_of_the_kind(&["-E", "NONE_*"], "AWS_KEY AWS_REGION GH_TOKEN OTHER")]
+#[case::but_for_one(&["-E", "AWS_*", "--pass", "AWS_REGION"], "AWS_REGION GH_TOKEN OTHER")]
+#[case::all_but_some(&["--clear-env", "--pass", "PATH", "--pass", "AWS_*"], "AWS_KEY AWS_REGION")]
+#[case::all_but_some_and_one_more(&["-e", "A=b", "--clear-env", "--pass", "PATH", "-e", "OTHER=1"], "OTHER")]
+#[case::no_secrets(&["--no-secrets"], "AWS_KEY AWS_REGION OTHER")]
+#[case::no_secrets_but_one(&["--no-secrets", "--pass", "GH_*"], "AWS_KEY AWS_REGION GH_TOKEN OTHER")]
+#[case::in_order(&["-e", "AWS_NEW=1", "-E", "AWS_*", "-e", "AWS_LAST=1"], "AWS_LAST GH_TOKEN OTHER")]
+fn variables_are_removed_by_patterns(
+    #[case] options: &[&str],
+    #[case] left: &str,
+    #[values(false, true)] joins: bool,
+) {
+    let instance = instance([]);
+    let words =
+        if joins { args!["enter", instance.pid().to_string()].to_vec() } else { args!["run"].to_vec() };
+    let words = options.iter().map(Into::into).chain(words);
+    let dock =
+        Dock::new(words).env("AWS_KEY", "1").env("AWS_REGION", "1").env("GH_TOKEN", "1").env("OTHER", "1");
+    let script = "env | sed -n 's/^\\(A\\|AWS_[A-Z]*\\|GH_TOKEN\\|OTHER\\)=.*/\\1/p' | sort | tr '\\n' ' '";
+    assert_eq!(dock.sh(script).ok(), left);
+}
+
+/// The command line of selfdock can be read by everyone.
+#[test]
+fn no_value_of_a_variable_gets_into_the_command_line() {
+    let words = args!["run", "--clear-env", "--pass", "PATH", "--pass", "SECRET", "cat"];
+    let instance = Dock::new(words).env("SECRET", "do-not-show").spawn().that_repeats();
+    let line = fs::read(format!("/proc/{}/cmdline", instance.pid())).unwrap();
+    let line = String::from_utf8_lossy(&line);
+    assert!(
+        line.contains("--unset-env") && !line.contains("do-not-show") && !line.contains("--pass"),
+        "{line}"
+    );
+}
+
+/// A server that says a word to whoever connects, and stays as long as its standard input.
+const SERVER: &str = "import os, socket, sys, threading
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1].replace('@', chr(0))); s.listen()
+print('up', flush=True)
+def serve():
+    while True: s.accept()[0].send(b'served')
+threading.Thread(target=serve, daemon=True).start()
+sys.stdin.read()";
+
+/// Connects to what a variable names.
+const CLIENT: &str = "import os, socket, sys
+s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1].replace('@', chr(0))); print(s.recv(9).decode())";
+
+#[rstest]
+#[case::wayland("--wayland", "wayland-0", &[("XDG_RUNTIME_DIR", "DIR")])]
+#[case::wayland_elsewhere("--wayland", "screen", &[("WAYLAND_DISPLAY", "DIR/screen")])]
+#[case::bus("--dbus", "bus", &[("DBUS_SESSION_BUS_ADDRESS", "unix:path=DIR/bus,guid=1")])]
+#[case::bus_by_default("--dbus", "bus", &[("XDG_RUNTIME_DIR", "DIR")])]
+#[case::sound("--pulse", "pipewire-0", &[("XDG_RUNTIME_DIR", "DIR")])]
+#[case::sound_elsewhere("--pulse", "native", &[("PULSE_SERVER", "unix:DIR/native")])]
+#[case::agent("--ssh-agent", "agent", &[("SSH_AUTH_SOCK", "DIR/agent")])]
+fn a_preset_shows_a_socket(
+    #[case] option: &str,
+    #[case] name: &str,
+    #[case] variables: &[(&str, &str)],
+    #[values(HOW[0], HOW[1], HOW[2])] how: &[&str],
+) {
+    let dir = scratch();
+    let socket = dir.path().join(name);
+    let server = Dock::program(args!["python3", "-c", SERVER, &socket]).spawn();
+    assert_eq!(server.line(), "up");
+    let with = |mut dock: Dock| {
+        for (name, value) in variables {
+            dock = dock.env(name, value.replace("DIR", dir.path().to_str().unwrap()));
+        }
+        dock.arg("python3").arg("-c").arg(CLIENT).arg(&socket)
+    };
+    assert_eq!(with(run(how, dir.path(), &args![option])).ok(), "served");
+    // Hidden, it is not there without.
+    let without = with(Dock::run(args!["-t", "-", dir.path()])).output();
+    assert!(!without.status.success());
+}
+
+#[test]
+fn a_display_is_a_socket_or_an_abstract_one() {
+    let name = format!("@/tmp/.X11-unix/X{}", std::process::id());
+    let server = Dock::program(args!["python3", "-c", SERVER, &name]).spawn();
+    assert_eq!(server.line(), "up");
+    let display = format!(":{}.0", std::process::id());
+    let client = args!["python3", "-c", CLIENT, &name];
+    let with =
+        |option: &str| Dock::run(args![option].into_iter().chain(client.clone())).env("DISPLAY", &display);
+    assert_eq!(with("--x11").ok(), "served");
+    // From Linux 6.12 on it is kept from what did not ask for it.
+    let doctor = Dock::new(args!["doctor"]).ok();
+    let kept_inside = doctor.contains("Landlock keeps signals and abstract sockets inside");
+    assert_eq!(with("--new-session").output().status.success(), !kept_inside);
+    let dir = scratch();
+    fs::write(dir.path().join("cookies"), "").unwrap();
+    let explained = Dock::new(args!["--explain", "run", "--x11", "true"]).env("DISPLAY", &display);
+    let explained = explained.env("XAUTHORITY", dir.path().join("cookies")).ok();
+    assert!(explained.contains(&format!("map\t'{}/cookies'\t", dir.path().display())), "{explained}");
+    let script = "mount -t tmpfs none /tmp && mkdir /tmp/.X11-unix && touch /tmp/.X11-unix/X7 && \
+                  DISPLAY=unix:7 XAUTHORITY= HOME= $0 --explain run --x11 true";
+    let explained = Dock::program(args!["unshare", "-Urm", "sh", "-c", script, selfdock()]).ok();
+    assert!(explained.contains("map\t'/tmp/.X11-unix/X7'\t'/tmp/.X11-unix/X7'\tro,"), "{explained}");
+}
+
+#[rstest]
+#[case("--x11", "DISPLAY is not set")]
+#[case("--wayland", "XDG_RUNTIME_DIR is not set")]
+#[case("--dbus", "XDG_RUNTIME_DIR is not set")]
+#[case("--pulse", "XDG_RUNTIME_DIR is not set")]
+#[case("--ssh-agent", "SSH_AUTH_SOCK is not set")]
+fn a_preset_says_what_it_lacks(#[case] option: &str, #[case] why: &str) {
+    Dock::run(args![option, "true"]).refused(&format!("option {option}: {why}"));
+}
+
+#[test]
+fn a_preset_says_what_is_not_there() {
+    Dock::run(args!["--ssh-agent", "true"]).env("SSH_AUTH_SOCK", "/no/such").refused("look at '/no/such'");
+    let odd = "tcp:host=localhost";
+    let said = Dock::run(args!["--dbus", "true"]).env("DBUS_SESSION_BUS_ADDRESS", odd);
+    said.refused("DBUS_SESSION_BUS_ADDRESS names no socket");
+}
+
+#[test]
+fn graphics_cards_are_shown_where_there_are_some() {
+    let explained = Dock::new(args!["--explain", "run", "--gpu", "true"]);
+    if ["dri", "kfd", "dxg", "nvidiactl"].iter().any(|name| Path::new("/dev").join(name).exists()) {
+        let plan = explained.ok();
+        assert!(plan.contains("device\t") && plan.contains("map\t'/sys/devices'\t"), "{plan}");
+        Dock::run(args!["--gpu", "true"]).ok();
+    } else {
+        explained.refused("option --gpu: there is no graphics card in /dev");
+    }
+}
+
+#[test]
+fn a_batch_takes_them_too() {
+    let dir = scratch();
+    fs::create_dir(dir.path().join("home")).unwrap();
+    let words = args!["-B", dir.path(), "each", "--home", "-E", "SOME_*", "sh", "-c"];
+    let script = format!("cd && touch new-{{}} && ls; env | grep -c SOME_; ls {}", dir.path().display());
+    let dock = Dock::new(words).arg(script).env("HOME", "/home/me").env("SOME_A", "1").stdin("1\n2\n");
+    assert_eq!(dock.ok(), "new-1\n0\nhome\nnew-2\n0\nhome");
+    Dock::new(args!["each", "--x11", "true"]).stdin("1\n").refused("DISPLAY is not set");
+}
+
+#[test]
+fn the_plan_shows_what_came_of_them() {
+    let plan = Dock::new(args!["--explain", "run", "--home", "-b", "/usr/share", "true"])
+        .env("HOME", "/home/me")
+        .ok();
+    assert!(
+        plan.contains("tmpfs\t-\t'/home/me'\t") && plan.contains("volume\t'/usr/share'\t'/usr/share'\t"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn a_command_that_was_not_found_is_looked_for_with_them() {
+    let dir = scratch();
+    copy_program(bin("nothing"), dir.path().join("my-program"));
+    let words = args!["--home", "-t", "-", dir.path()].into_iter().chain(nested(0, args!["my-program"]));
+    let ran = Dock::run(words).env("PATH", dir.path()).env("HOME", "/home/me").output().exits(127);
+    assert!(ran.stderr.contains("shows it"), "{}", ran.stderr);
+}
