@@ -11,11 +11,17 @@
 //! All else is allowed. ENOSYS tells a program that the kernel has no such call, so that it takes
 //! another way; EPERM is what a kernel says that is set up to refuse the same.
 
-use self::Label::{
-    Allow, Eafnosupport, Enosys, Eperm, Flags, High, HighI386, I386, IoUring, Ioctl, Kind, Next, Socket, Top,
-    TopI386,
-};
-use self::Line::{Above, Any, At, Give, Is, Keep, Load};
+#[cfg(any(target_arch = "aarch64", test))]
+mod aarch64;
+#[cfg(any(target_arch = "x86_64", test))]
+mod x86_64;
+
+use self::Label::Next;
+use self::Line::{Above, Any, At, Give, Is, Load};
+#[cfg(target_arch = "aarch64")]
+use self::aarch64 as abi;
+#[cfg(target_arch = "x86_64")]
+use self::x86_64 as abi;
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
@@ -39,109 +45,24 @@ const ARCHITECTURE: u32 = 4;
 const ARGUMENT_0: u32 = 16;
 const ARGUMENT_1: u32 = 24;
 
-/// The only other architecture that the kernel names here is that of x86-64 and x32.
-const AUDIT_ARCH_I386: u32 = 0x4000_0003;
-/// The bit that x32 sets in the number of a call.
-const X32: u32 = 0x4000_0000;
-
 const ALLOW: u32 = 0x7fff_0000;
 const EPERM: u32 = errno(1);
 const ENOSYS: u32 = errno(38);
 const EAFNOSUPPORT: u32 = errno(97);
 
 /// The default filter. What a filter costs is decided when it is loaded: the kernel then runs it
-/// for each of some 470 numbers of x86-64 and of i386, and never asks it again about a call that
+/// for each of some 470 numbers of both architectures, and never asks it again about a call that
 /// it allows whatever the arguments are (`seccomp_cache_prepare()`, `kernel/seccomp.c`). So what
 /// counts is how many instructions an average number meets, and after that the length. Hence the
 /// ABI is decided once, big ranges of allowed numbers leave early, small ones go through a chain,
 /// and all share the returns. Measured: a filter of one instruction takes 0.6 of the time of this
 /// one, a chain for all numbers 1.3. More ranges, or the number first and then the ABI, gain
 /// nothing; a test for "at least" takes longer than one for "above".
-const DEFAULT_LINES: &[Line] = &[
-    Load(ARCHITECTURE),
-    Is(AUDIT_ARCH_I386, I386, Next),
-    // x86-64 and x32
-    Load(NUMBER),
-    Keep(!X32),
-    Above(247, High, Next),
-    Is(16, Ioctl, Next),
-    Is(41, Socket, Allow),
-    At(High),
-    Above(323, Top, Next),
-    Above(250, Next, Enosys), // add_key, request_key, keyctl
-    Is(298, Eperm, Next),     // perf_event_open
-    Is(321, Eperm, Next),     // bpf
-    Is(323, Enosys, Allow),   // userfaultfd
-    At(I386),
-    Load(NUMBER),
-    Above(285, HighI386, Next),
-    Is(54, Ioctl, Allow), // socketcall(2) has its arguments in memory: no filter sees them
-    At(HighI386),
-    Above(356, TopI386, Next),
-    Above(288, Next, Enosys), // add_key, request_key, keyctl
-    Is(336, Eperm, Allow),    // perf_event_open
-    At(TopI386),
-    Above(424, IoUring, Next),
-    Is(357, Eperm, Next), // bpf
-    Is(359, Socket, Next),
-    Is(374, Enosys, Allow), // userfaultfd
-    At(Top),
-    Above(424, IoUring, Allow),
-    // New calls have one number on every ABI.
-    At(IoUring),
-    Above(427, Next, Enosys), // io_uring_setup, io_uring_enter, io_uring_register
-    Is(514, Ioctl, Allow),    // of x32; the others have no such number
-    At(Ioctl),
-    Load(ARGUMENT_1),
-    Is(TIOCSTI, Eperm, Next),
-    Is(TIOCLINUX, Eperm, Allow),
-    At(Socket),
-    Load(ARGUMENT_0),
-    Is(AF_VSOCK, Eafnosupport, Allow),
-    At(Allow),
-    Give(ALLOW),
-    At(Eperm),
-    Give(EPERM),
-    At(Enosys),
-    Give(ENOSYS),
-    At(Eafnosupport),
-    Give(EAFNOSUPPORT),
-];
-const DEFAULT: [Instruction; length(DEFAULT_LINES)] = assemble(DEFAULT_LINES);
+const DEFAULT: [Instruction; length(abi::DEFAULT)] = assemble(abi::DEFAULT);
 
 /// No user namespace is made, and none joined by its kind. Of clone3(2) the flags are in memory:
 /// without it a C library takes clone(2).
-const NO_USER_NAMESPACES_LINES: &[Line] = &[
-    Load(ARCHITECTURE),
-    Is(AUDIT_ARCH_I386, I386, Next),
-    // x86-64 and x32
-    Load(NUMBER),
-    Keep(!X32),
-    Is(56, Flags, Next),    // clone
-    Is(272, Flags, Next),   // unshare
-    Is(308, Kind, Next),    // setns
-    Is(435, Enosys, Allow), // clone3
-    At(I386),
-    Load(NUMBER),
-    Is(120, Flags, Next),
-    Is(310, Flags, Next),
-    Is(346, Kind, Next),
-    Is(435, Enosys, Allow),
-    At(Flags),
-    Load(ARGUMENT_0),
-    Any(CLONE_NEWUSER, Eperm, Allow),
-    At(Kind),
-    Load(ARGUMENT_1),
-    Any(CLONE_NEWUSER, Eperm, Allow),
-    At(Allow),
-    Give(ALLOW),
-    At(Eperm),
-    Give(EPERM),
-    At(Enosys),
-    Give(ENOSYS),
-];
-const NO_USER_NAMESPACES: [Instruction; length(NO_USER_NAMESPACES_LINES)] =
-    assemble(NO_USER_NAMESPACES_LINES);
+const NO_USER_NAMESPACES: [Instruction; length(abi::NO_USER_NAMESPACES)] = assemble(abi::NO_USER_NAMESPACES);
 
 /// Puts the default filter in place. It needs `CAP_SYS_ADMIN`, or else `no_new_privs`, which
 /// would end nesting.
@@ -192,6 +113,7 @@ enum Line {
     /// Loads what is at this offset of `struct seccomp_data`.
     Load(u32),
     /// Keeps these bits of what is loaded.
+    #[cfg(any(target_arch = "x86_64", test))]
     Keep(u32),
     /// Whether that is this number: where to go on if so, and if not.
     Is(u32, Label, Label),
@@ -210,9 +132,10 @@ enum Label {
     Next,
     High,
     Top,
-    I386,
-    HighI386,
-    TopI386,
+    Compat,
+    HighCompat,
+    #[cfg(any(target_arch = "x86_64", test))]
+    TopCompat,
     IoUring,
     Ioctl,
     Socket,
@@ -227,6 +150,7 @@ enum Label {
 // BPF_LD | BPF_W | BPF_ABS, BPF_ALU | BPF_AND | BPF_K, BPF_JMP | BPF_JEQ | BPF_K, the same with
 // BPF_JGT and BPF_JSET, BPF_RET | BPF_K
 const LOAD: u16 = 0x20;
+#[cfg(any(target_arch = "x86_64", test))]
 const AND: u16 = 0x54;
 const EQUAL: u16 = 0x15;
 const GREATER: u16 = 0x25;
@@ -276,7 +200,8 @@ const fn assemble<const LENGTH: usize>(lines: &[Line]) -> [Instruction; LENGTH] 
                 continue;
             }
             Load(offset) => (LOAD, offset, Next, Next),
-            Keep(bits) => (AND, bits, Next, Next),
+            #[cfg(any(target_arch = "x86_64", test))]
+            Line::Keep(bits) => (AND, bits, Next, Next),
             Is(k, yes, no) => (EQUAL, k, yes, no),
             Above(k, yes, no) => (GREATER, k, yes, no),
             Any(k, yes, no) => (ANY, k, yes, no),
@@ -293,33 +218,87 @@ const fn assemble<const LENGTH: usize>(lines: &[Line]) -> [Instruction; LENGTH] 
 mod tests {
     use super::*;
 
-    const AUDIT_ARCH_X86_64: u32 = 0xc000_003e;
-
     /// What tells an ABI: the architecture, and what it adds to the number.
     type Abi = (u32, u32);
-    const X86_64_ABI: Abi = (AUDIT_ARCH_X86_64, 0);
-    const X32_ABI: Abi = (AUDIT_ARCH_X86_64, X32);
-    const I386_ABI: Abi = (AUDIT_ARCH_I386, 0);
-    const ABIS: [Abi; 3] = [X86_64_ABI, X32_ABI, I386_ABI];
+    /// The numbers of a call on the ABIs of a machine. asm/unistd.h
+    type Numbers = &'static [u32];
 
-    /// Numbers on x86-64, x32 and i386. asm/unistd.h
-    type Numbers = [u32; 3];
-    const IOCTL: Numbers = [16, 514, 54];
-    const SOCKET: Numbers = [41, 41, 359];
-    const CLONE: Numbers = [56, 56, 120];
-    const UNSHARE: Numbers = [272, 272, 310];
-    const SETNS: Numbers = [308, 308, 346];
-    const CLONE3: Numbers = [435, 435, 435];
-    const REFUSED: [(&str, Numbers, u32); 9] = [
-        ("add_key", [248, 248, 286], ENOSYS),
-        ("request_key", [249, 249, 287], ENOSYS),
-        ("keyctl", [250, 250, 288], ENOSYS),
-        ("perf_event_open", [298, 298, 336], EPERM),
-        ("bpf", [321, 321, 357], EPERM),
-        ("userfaultfd", [323, 323, 374], ENOSYS),
-        ("io_uring_setup", [425, 425, 425], ENOSYS),
-        ("io_uring_enter", [426, 426, 426], ENOSYS),
-        ("io_uring_register", [427, 427, 427], ENOSYS),
+    const X32: u32 = x86_64::X32;
+
+    /// A kind of machine, its filters, and the numbers that these are about.
+    struct Machine {
+        default: &'static [Instruction],
+        no_user_namespaces: &'static [Instruction],
+        abis: &'static [Abi],
+        ioctl: Numbers,
+        socket: Numbers,
+        clone: Numbers,
+        unshare: Numbers,
+        setns: Numbers,
+        clone3: Numbers,
+        refused: [(&'static str, Numbers, u32); 9],
+        /// How many steps loading the default filter takes at most, on each ABI of the kernel's, and its length.
+        steps: &'static [(u32, usize)],
+        longest: usize,
+    }
+
+    const MACHINES: &[Machine] = &[
+        Machine {
+            default: &assemble::<{ length(x86_64::DEFAULT) }>(x86_64::DEFAULT),
+            no_user_namespaces: &assemble::<{ length(x86_64::NO_USER_NAMESPACES) }>(
+                x86_64::NO_USER_NAMESPACES,
+            ),
+            // x86-64, x32 and i386
+            abis: &[(0xc000_003e, 0), (0xc000_003e, X32), (x86_64::AUDIT_ARCH_I386, 0)],
+            ioctl: &[16, 514, 54],
+            socket: &[41, 41, 359],
+            clone: &[56, 56, 120],
+            unshare: &[272, 272, 310],
+            setns: &[308, 308, 346],
+            clone3: &[435, 435, 435],
+            refused: [
+                ("add_key", &[248, 248, 286], ENOSYS),
+                ("request_key", &[249, 249, 287], ENOSYS),
+                ("keyctl", &[250, 250, 288], ENOSYS),
+                ("perf_event_open", &[298, 298, 336], EPERM),
+                ("bpf", &[321, 321, 357], EPERM),
+                ("userfaultfd", &[323, 323, 374], ENOSYS),
+                ("io_uring_setup", &[425, 425, 425], ENOSYS),
+                ("io_uring_enter", &[426, 426, 426], ENOSYS),
+                ("io_uring_register", &[427, 427, 427], ENOSYS),
+            ],
+            // On average 8.63 and 7.14.
+            steps: &[(0xc000_003e, 4032), (x86_64::AUDIT_ARCH_I386, 3333)],
+            longest: 34,
+        },
+        Machine {
+            default: &assemble::<{ length(aarch64::DEFAULT) }>(aarch64::DEFAULT),
+            no_user_namespaces: &assemble::<{ length(aarch64::NO_USER_NAMESPACES) }>(
+                aarch64::NO_USER_NAMESPACES,
+            ),
+            // aarch64 and 32-bit ARM
+            abis: &[(0xc000_00b7, 0), (aarch64::AUDIT_ARCH_ARM, 0)],
+            ioctl: &[29, 54],
+            socket: &[198, 281],
+            clone: &[220, 120],
+            unshare: &[97, 337],
+            setns: &[268, 375],
+            clone3: &[435, 435],
+            refused: [
+                ("add_key", &[217, 309], ENOSYS),
+                ("request_key", &[218, 310], ENOSYS),
+                ("keyctl", &[219, 311], ENOSYS),
+                ("perf_event_open", &[241, 364], EPERM),
+                ("bpf", &[280, 386], EPERM),
+                ("userfaultfd", &[282, 388], ENOSYS),
+                ("io_uring_setup", &[425, 425], ENOSYS),
+                ("io_uring_enter", &[426, 426], ENOSYS),
+                ("io_uring_register", &[427, 427], ENOSYS),
+            ],
+            // On average 7.81 and 8.06.
+            steps: &[(0xc000_00b7, 3645), (aarch64::AUDIT_ARCH_ARM, 3765)],
+            longest: 31,
+        },
     ];
 
     /// Arguments that the default filter refuses to whom it asks for them.
@@ -359,12 +338,32 @@ mod tests {
         }
     }
 
-    fn answer(program: &[Instruction], abi: Abi, number: u32, arguments: [u64; 2]) -> u32 {
-        run(program, abi, number, arguments).answer
-    }
+    impl Machine {
+        fn on_every_abi(&self, numbers: Numbers) -> impl Iterator<Item = (Abi, u32)> {
+            self.abis.iter().copied().zip(numbers.iter().copied())
+        }
 
-    fn on_every_abi(numbers: Numbers) -> impl Iterator<Item = (Abi, u32)> {
-        ABIS.into_iter().zip(numbers)
+        fn default(&self, (abi, number): (Abi, u32), arguments: [u64; 2]) -> u32 {
+            run(self.default, abi, number, arguments).answer
+        }
+
+        fn no_user_namespaces(&self, (abi, number): (Abi, u32), arguments: [u64; 2]) -> u32 {
+            run(self.no_user_namespaces, abi, number, arguments).answer
+        }
+
+        /// What the default filter allows on the ABI whatever the arguments are. 514 it takes for `ioctl` of x32 on
+        /// every ABI, and the number of x86-64 on x32.
+        fn allowed(&self, which: usize) -> impl Iterator<Item = u32> {
+            let known = self.refused.map(|(_, numbers, _)| numbers[which]);
+            let mut looks = vec![self.ioctl[which], self.socket[which]];
+            if self.abis.iter().any(|abi| abi.1 == X32) {
+                looks.push(514);
+            }
+            if self.abis[which].1 == X32 {
+                looks.push(self.ioctl[0]);
+            }
+            numbers().filter(move |number| !known.contains(number) && !looks.contains(number))
+        }
     }
 
     /// All that an ABI has, and more than that: some numbers are of no ABI.
@@ -381,10 +380,12 @@ mod tests {
 
     #[test]
     fn what_an_instance_has_no_business_with_is_refused_on_every_abi() {
-        for (name, numbers, refusal) in REFUSED {
-            for (abi, number) in on_every_abi(numbers) {
-                for arguments in [[0, 0], [u64::MAX, u64::MAX], WORST] {
-                    assert_eq!(answer(&DEFAULT, abi, number, arguments), refusal, "{name} {abi:x?}");
+        for machine in MACHINES {
+            for (name, numbers, refusal) in machine.refused {
+                for call in machine.on_every_abi(numbers) {
+                    for arguments in [[0, 0], [u64::MAX, u64::MAX], WORST] {
+                        assert_eq!(machine.default(call, arguments), refusal, "{name} {call:x?}");
+                    }
                 }
             }
         }
@@ -393,69 +394,75 @@ mod tests {
     #[test]
     fn pushing_input_is_refused_on_every_abi() {
         for request in [TIOCSTI, TIOCLINUX].into_iter().flat_map(every_half) {
-            for (abi, number) in on_every_abi(IOCTL) {
-                assert_eq!(answer(&DEFAULT, abi, number, [0, request]), EPERM, "{abi:x?} {request:x}");
+            for machine in MACHINES {
+                for call in machine.on_every_abi(machine.ioctl) {
+                    assert_eq!(machine.default(call, [0, request]), EPERM, "{call:x?} {request:x}");
+                }
             }
             // Before 5.4 the kernel took the number of x86-64 here, too.
-            assert_eq!(answer(&DEFAULT, X32_ABI, IOCTL[0], [0, request]), EPERM);
+            let x86 = &MACHINES[0];
+            assert_eq!(x86.default((x86.abis[1], x86.ioctl[0]), [0, request]), EPERM);
         }
     }
 
     #[test]
     fn a_socket_to_the_hypervisor_is_refused_on_every_abi() {
-        for family in every_half(AF_VSOCK) {
-            for (abi, number) in on_every_abi(SOCKET) {
-                assert_eq!(answer(&DEFAULT, abi, number, [family, 1]), EAFNOSUPPORT, "{abi:x?} {family:x}");
+        for machine in MACHINES {
+            for family in every_half(AF_VSOCK) {
+                for call in machine.on_every_abi(machine.socket) {
+                    assert_eq!(machine.default(call, [family, 1]), EAFNOSUPPORT, "{call:x?} {family:x}");
+                }
             }
         }
     }
 
     #[test]
     fn other_requests_are_allowed() {
-        for request in (0..=0xffff).filter(|request| ![TIOCSTI, TIOCLINUX].contains(request)) {
-            for (abi, number) in on_every_abi(IOCTL) {
-                let arguments = [u64::from(TIOCSTI), u64::from(request)];
-                assert_eq!(answer(&DEFAULT, abi, number, arguments), ALLOW, "{abi:x?} {request:x}");
+        for machine in MACHINES {
+            for request in (0..=0xffff).filter(|request| ![TIOCSTI, TIOCLINUX].contains(request)) {
+                for call in machine.on_every_abi(machine.ioctl) {
+                    let arguments = [u64::from(TIOCSTI), u64::from(request)];
+                    assert_eq!(machine.default(call, arguments), ALLOW, "{call:x?} {request:x}");
+                }
             }
         }
     }
 
     #[test]
     fn other_families_are_allowed() {
-        for family in (0..=100).chain([u32::MAX]).filter(|family| *family != AF_VSOCK) {
-            for (abi, number) in on_every_abi(SOCKET) {
-                let arguments = [u64::from(family), u64::from(AF_VSOCK)];
-                assert_eq!(answer(&DEFAULT, abi, number, arguments), ALLOW, "{abi:x?} {family}");
+        for machine in MACHINES {
+            for family in (0..=100).chain([u32::MAX]).filter(|family| *family != AF_VSOCK) {
+                for call in machine.on_every_abi(machine.socket) {
+                    let arguments = [u64::from(family), u64::from(AF_VSOCK)];
+                    assert_eq!(machine.default(call, arguments), ALLOW, "{call:x?} {family}");
+                }
             }
         }
-    }
-
-    /// What the default filter allows on the ABI whatever the arguments are. 514 it takes for
-    /// `ioctl` on every ABI, and so it does the number of x86-64 on x32.
-    fn allowed(which: usize) -> impl Iterator<Item = u32> {
-        let known = REFUSED.map(|(_, numbers, _)| numbers[which]);
-        let looks = [IOCTL[which], IOCTL[1], SOCKET[which], if which == 1 { IOCTL[0] } else { IOCTL[which] }];
-        numbers().filter(move |number| !known.contains(number) && !looks.contains(number))
     }
 
     #[test]
     fn all_else_is_allowed() {
-        for (which, abi) in ABIS.into_iter().enumerate() {
-            for number in allowed(which) {
-                assert_eq!(answer(&DEFAULT, abi, number, WORST), ALLOW, "{abi:x?} {number}");
+        for machine in MACHINES {
+            for (which, abi) in machine.abis.iter().enumerate() {
+                for number in machine.allowed(which) {
+                    assert_eq!(machine.default((*abi, number), WORST), ALLOW, "{abi:x?} {number}");
+                }
             }
         }
         for number in numbers() {
             // The bit of x32 is nothing on i386.
-            assert_eq!(answer(&DEFAULT, (AUDIT_ARCH_I386, X32), number, WORST), ALLOW, "{number}");
+            let call = ((x86_64::AUDIT_ARCH_I386, X32), number);
+            assert_eq!(MACHINES[0].default(call, WORST), ALLOW, "{number}");
         }
     }
 
     #[test]
     fn the_kernel_never_asks_again_about_what_is_allowed_with_any_arguments() {
-        for (which, abi) in ABIS.into_iter().enumerate() {
-            for number in allowed(which) {
-                assert!(!run(&DEFAULT, abi, number, WORST).looked, "{abi:x?} {number}");
+        for machine in MACHINES {
+            for (which, abi) in machine.abis.iter().enumerate() {
+                for number in machine.allowed(which) {
+                    assert!(!run(machine.default, *abi, number, WORST).looked, "{abi:x?} {number}");
+                }
             }
         }
     }
@@ -463,59 +470,79 @@ mod tests {
     /// More than that takes longer in every start.
     #[test]
     fn loading_the_default_filter_takes_no_more_steps_than_it_did() {
-        let steps = |abi| (0..=466).map(|number| run(&DEFAULT, abi, number, [0, 0]).steps).sum::<usize>();
-        // On average 8.63 and 7.14.
-        assert!(steps(X86_64_ABI) <= 4032, "{}", steps(X86_64_ABI));
-        assert!(steps(I386_ABI) <= 3333, "{}", steps(I386_ABI));
-        assert!(DEFAULT.len() <= 34, "{}", DEFAULT.len());
+        for machine in MACHINES {
+            for (architecture, most) in machine.steps {
+                let step = |number| run(machine.default, (*architecture, 0), number, [0, 0]).steps;
+                let steps = (0..=466).map(step).sum::<usize>();
+                assert!(steps <= *most, "{architecture:x}: {steps}");
+            }
+            assert!(machine.default.len() <= machine.longest, "{}", machine.default.len());
+        }
     }
 
     #[test]
     fn no_user_namespace_is_made_on_any_abi() {
-        for flag in [CLONE_NEWUSER, CLONE_NEWUSER | 0x0002_0011, u32::MAX].into_iter().flat_map(every_half) {
-            for (abi, number) in on_every_abi(CLONE).chain(on_every_abi(UNSHARE)) {
-                assert_eq!(answer(&NO_USER_NAMESPACES, abi, number, [flag, 0]), EPERM, "{abi:x?} {number}");
+        for machine in MACHINES {
+            for flag in
+                [CLONE_NEWUSER, CLONE_NEWUSER | 0x0002_0011, u32::MAX].into_iter().flat_map(every_half)
+            {
+                for call in machine.on_every_abi(machine.clone).chain(machine.on_every_abi(machine.unshare)) {
+                    assert_eq!(machine.no_user_namespaces(call, [flag, 0]), EPERM, "{call:x?}");
+                }
             }
         }
     }
 
     #[test]
     fn no_user_namespace_is_joined_by_its_kind_on_any_abi() {
-        for kind in [CLONE_NEWUSER, CLONE_NEWUSER | 0x0002_0000].into_iter().flat_map(every_half) {
-            for (abi, number) in on_every_abi(SETNS) {
-                assert_eq!(answer(&NO_USER_NAMESPACES, abi, number, [0, kind]), EPERM, "{abi:x?} {kind:x}");
+        for machine in MACHINES {
+            for kind in [CLONE_NEWUSER, CLONE_NEWUSER | 0x0002_0000].into_iter().flat_map(every_half) {
+                for call in machine.on_every_abi(machine.setns) {
+                    assert_eq!(machine.no_user_namespaces(call, [0, kind]), EPERM, "{call:x?} {kind:x}");
+                }
             }
         }
     }
 
     #[test]
     fn a_call_whose_flags_cannot_be_seen_is_as_if_the_kernel_did_not_have_it() {
-        for (abi, number) in on_every_abi(CLONE3) {
-            assert_eq!(answer(&NO_USER_NAMESPACES, abi, number, [0, 0]), ENOSYS, "{abi:x?}");
+        for machine in MACHINES {
+            for call in machine.on_every_abi(machine.clone3) {
+                assert_eq!(machine.no_user_namespaces(call, [0, 0]), ENOSYS, "{call:x?}");
+            }
         }
     }
 
     #[test]
     fn other_namespaces_are_allowed() {
         let other = u64::from(!CLONE_NEWUSER);
-        for flags in [0, 17, 0x0002_0000, other] {
-            for (abi, number) in on_every_abi(CLONE).chain(on_every_abi(UNSHARE)) {
-                let arguments = [flags, u64::from(CLONE_NEWUSER)];
-                assert_eq!(answer(&NO_USER_NAMESPACES, abi, number, arguments), ALLOW, "{abi:x?} {number}");
-            }
-            for (abi, number) in on_every_abi(SETNS) {
-                let arguments = [u64::from(CLONE_NEWUSER), flags];
-                assert_eq!(answer(&NO_USER_NAMESPACES, abi, number, arguments), ALLOW, "{abi:x?} {number}");
+        for machine in MACHINES {
+            for flags in [0, 17, 0x0002_0000, other] {
+                let allowed = |call, arguments| {
+                    assert_eq!(machine.no_user_namespaces(call, arguments), ALLOW, "{call:x?}");
+                };
+                for call in machine.on_every_abi(machine.clone).chain(machine.on_every_abi(machine.unshare)) {
+                    allowed(call, [flags, u64::from(CLONE_NEWUSER)]);
+                }
+                for call in machine.on_every_abi(machine.setns) {
+                    allowed(call, [u64::from(CLONE_NEWUSER), flags]);
+                }
             }
         }
     }
 
     #[test]
     fn all_but_user_namespaces_is_allowed() {
-        for (which, abi) in ABIS.into_iter().enumerate() {
-            let known = [CLONE, UNSHARE, SETNS, CLONE3].map(|numbers| numbers[which]);
-            for number in numbers().filter(|number| !known.contains(number)) {
-                assert_eq!(answer(&NO_USER_NAMESPACES, abi, number, NEW_USER), ALLOW, "{abi:x?} {number}");
+        for machine in MACHINES {
+            for (which, abi) in machine.abis.iter().enumerate() {
+                let known = [machine.clone, machine.unshare, machine.setns, machine.clone3].map(|n| n[which]);
+                for number in numbers().filter(|number| !known.contains(number)) {
+                    assert_eq!(
+                        machine.no_user_namespaces((*abi, number), NEW_USER),
+                        ALLOW,
+                        "{abi:x?} {number}"
+                    );
+                }
             }
         }
     }

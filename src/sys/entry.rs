@@ -34,19 +34,21 @@ pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u
 
 /// Adds the load address to each place that the linker listed. A static position-independent
 /// program has only relative relocations, and `-z pack-relative-relocs` puts them in a
-/// `DT_RELR` table, see [`unpack`]. Other tables end the process at once.
+/// `DT_RELR` table, see [`unpack`]. Where linkers do not know that, they are in a `DT_RELA` table.
+/// Whatever else is listed ends the process at once.
 ///
 /// # Safety
 /// As `start`.
 unsafe fn relocate(mut dynamic: *const usize, base: usize) {
     const DT_NULL: usize = 0;
+    const DT_RELA: usize = 7;
     const DT_RELASZ: usize = 8;
     const DT_RELRSZ: usize = 35;
     const DT_RELR: usize = 36;
-    let mut table = 0;
-    let mut bytes = 0;
-    // SAFETY: the linker's dynamic section ends with DT_NULL, and its table holds `bytes`
-    // bytes, which name words of this program's own writable data. Nothing has used these
+    let (mut table, mut bytes) = (0, 0);
+    let (mut long_table, mut long_bytes) = (0, 0);
+    // SAFETY: the linker's dynamic section ends with DT_NULL, and its tables hold as many
+    // bytes as it says, which name words of this program's own writable data. Nothing has used these
     // words yet. They are read and written as volatile, by addresses of which the compiler
     // knows nothing: so it cannot take them for the constants that they were in its eyes.
     unsafe {
@@ -55,10 +57,15 @@ unsafe fn relocate(mut dynamic: *const usize, base: usize) {
             match dynamic.read_volatile() {
                 DT_RELR => table = base.wrapping_add(value),
                 DT_RELRSZ => bytes = value,
+                DT_RELA if !arch::PACKS_RELOCATIONS => long_table = base.wrapping_add(value),
+                DT_RELASZ if !arch::PACKS_RELOCATIONS => long_bytes = value,
                 DT_RELASZ if value != 0 => arch::trap(),
                 _ => {}
             }
             dynamic = dynamic.add(2);
+        }
+        if !arch::PACKS_RELOCATIONS {
+            relocate_each(long_table, long_bytes, base);
         }
         unpack(
             bytes / size_of::<usize>(),
@@ -68,6 +75,27 @@ unsafe fn relocate(mut dynamic: *const usize, base: usize) {
                 place.write_volatile(place.read_volatile().wrapping_add(base));
             },
         );
+    }
+}
+
+/// Goes through a table that is not packed: place, kind, and what to add to the load address. The kernel's
+/// `Elf64_Rela`
+///
+/// # Safety
+/// As `start`, and with such a table of the linker's.
+unsafe fn relocate_each(table: usize, bytes: usize, base: usize) {
+    let mut entry = ptr::with_exposed_provenance::<[usize; 3]>(table);
+    for _ in 0..bytes / size_of::<[usize; 3]>() {
+        // SAFETY: as in `relocate`.
+        unsafe {
+            let [place, kind, addend] = entry.read_volatile();
+            if kind != arch::RELATIVE {
+                arch::trap();
+            }
+            let place = ptr::with_exposed_provenance_mut::<usize>(base.wrapping_add(place));
+            place.write_volatile(base.wrapping_add(addend));
+            entry = entry.add(1);
+        }
     }
 }
 
@@ -117,9 +145,18 @@ unsafe fn protect_relocated(header: *const u8) {
             let entry = table.add(i * size);
             if *entry.cast::<u32>() == PT_GNU_RELRO {
                 let start = header as usize + *entry.add(16).cast::<usize>();
-                let end = (start + *entry.add(40).cast::<usize>()) & !(arch::PAGE - 1);
-                let from = start & !(arch::PAGE - 1);
-                let _ = call(nr::MPROTECT, [from, end - from, PROT_READ, 0, 0, 0]);
+                let end = start + *entry.add(40).cast::<usize>();
+                // A page that is too small for this kernel is refused, if that makes a difference. The
+                // linker let the end be that of the largest.
+                let mut page = arch::SMALLEST_PAGE;
+                loop {
+                    let (from, end) = (start & !(page - 1), end & !(page - 1));
+                    let done = call(nr::MPROTECT, [from, end - from, PROT_READ, 0, 0, 0]).is_ok();
+                    if done || page == arch::LARGEST_PAGE {
+                        break;
+                    }
+                    page *= 4;
+                }
             }
         }
     }

@@ -67,6 +67,27 @@ unsafe extern "C" fn strlen(s: *const u8) -> usize {
     n
 }
 
+/// What compiler-rt asks for where the compiler's own library is partly C, as Debian's: whether there are newer atomic
+/// instructions. Nobody calls it, since no constructor runs; the older ones are taken.
+#[cfg(all(target_arch = "aarch64", not(test)))]
+mod of_compiler_rt {
+    // SAFETY: the only definition of this name. 0 says that nothing is known.
+    #[unsafe(no_mangle)]
+    extern "C" fn getauxval(_kind: usize) -> usize {
+        0
+    }
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    static __stack_chk_guard: usize = 0;
+
+    // SAFETY: as above.
+    #[unsafe(no_mangle)]
+    extern "C" fn __stack_chk_fail() -> ! {
+        crate::sys::arch::trap()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

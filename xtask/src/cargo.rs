@@ -2,7 +2,7 @@
 
 use crate::run::{Result, output, root, run};
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// Cargo as it was started, at the top of the project.
 pub fn cargo(subcommand: &str) -> Command {
@@ -19,6 +19,77 @@ pub fn release(program: &str) -> PathBuf {
 /// Builds both programs as they are installed.
 pub fn build_release() -> Result {
     run(cargo("build").args(["--release", "--locked", "--bins", "--target-dir", "target"]))
+}
+
+/// A machine that programs are built for, by the name that Rust has for its processor.
+#[derive(Clone, Copy)]
+pub struct Target(pub &'static str);
+
+/// All that selfdock knows.
+pub const TARGETS: [Target; 2] = [Target("x86_64"), Target("aarch64")];
+
+impl Target {
+    /// Whether it is this machine.
+    pub fn is_here(self) -> bool {
+        self.0 == std::env::consts::ARCH
+    }
+
+    fn triple(self) -> String {
+        format!("{}-unknown-linux-gnu", self.0)
+    }
+
+    /// What installs what is missing to build for it, if anything is.
+    pub fn lacks(self) -> Option<String> {
+        let triple = self.triple();
+        let dir = output(Command::new(rustc()).args(["--print", "target-libdir", "--target", &triple]));
+        let files = dir.ok().and_then(|dir| std::fs::read_dir(dir.trim()).ok());
+        let is_core = |name: std::ffi::OsString| name.to_string_lossy().starts_with("libcore-");
+        if !files.is_some_and(|files| files.flatten().any(|file| is_core(file.file_name()))) {
+            return Some(format!("'rustup target add {triple}' installs its core library"));
+        }
+        let linker = self.linker();
+        let asked = Command::new(&linker).arg("--version").stdout(Stdio::null()).status();
+        asked.is_err().then(|| {
+            format!("'apt-get install gcc-{}-linux-gnu' installs {linker}", self.0.replace('_', "-"))
+        })
+    }
+
+    fn linker(self) -> String {
+        if self.is_here() { "cc".into() } else { format!("{}-linux-gnu-gcc", self.0) }
+    }
+
+    /// Builds all programs of a package for it, as they are installed, and says where they are.
+    fn build(self, manifest: &str, dir: &str) -> Result<PathBuf> {
+        let triple = self.triple();
+        let linker = format!("CARGO_TARGET_{}_LINKER", triple.to_uppercase().replace('-', "_"));
+        let mut command = cargo("build");
+        command.args(["--quiet", "--release", "--locked", "--bins", "--manifest-path", manifest]);
+        command.args(["--target-dir", dir, "--target", &triple]).env(linker, self.linker());
+        run(&mut command)?;
+        Ok(root().join(dir).join(triple).join("release"))
+    }
+
+    /// Builds both programs.
+    pub fn release(self) -> Result<PathBuf> {
+        if self.is_here() {
+            build_release()?;
+            return Ok(root().join("target/release"));
+        }
+        self.build("Cargo.toml", "target")
+    }
+
+    /// Builds the programs without a libc.
+    pub fn bare(self) -> Result<PathBuf> {
+        if self.is_here() {
+            build_bare()?;
+            return Ok(root().join("xtask/bare/target/release"));
+        }
+        self.build("xtask/bare/Cargo.toml", "xtask/bare/target")
+    }
+}
+
+fn rustc() -> std::ffi::OsString {
+    std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())
 }
 
 /// What the harness builds: the suite and the programs that tests need inside an instance.
@@ -83,7 +154,7 @@ fn executables(messages: &str) -> impl Iterator<Item = (String, PathBuf)> {
 }
 
 fn host() -> Result<String> {
-    let about = output(Command::new("rustc").arg("-vV"))?;
+    let about = output(Command::new(rustc()).arg("-vV"))?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.ok_or("cargo: rustc -vV names no host")?.to_owned())
 }

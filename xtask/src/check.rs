@@ -1,6 +1,6 @@
 //! `cargo xtask check`
 
-use crate::cargo::{build_release, cargo, release};
+use crate::cargo::{TARGETS, build_release, cargo, release};
 use crate::run::{Result, no_more, output, root, run, wants_help};
 use crate::{docs, elf, rules};
 use std::process::{Command, Stdio};
@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 const HELP: &str = "\
 Check everything that needs no privilege: formatting, lints (warnings are errors), unit tests, documentation, licences
 and origins of the dependencies (where cargo-deny is installed), headers and size of the release binaries, that debug
-ones start, and the rules of the tree: where unsafe code may stand and what must stand above it, no unfinished work,
-every property has tests, every entry of docs/mistakes.md names tests that exist, links of the documents lead somewhere,
-the code that they name is there, only known crates in the trusted binary.
+ones start, that all builds for the other architecture (where the tools for that are installed), and the rules of the
+tree: where unsafe code may stand and what must stand above it, no unfinished work, every property has tests, every
+entry of docs/mistakes.md names tests that exist, links of the documents lead somewhere, the code that they name is
+there, only known crates in the trusted binary.
 
 Usage: cargo xtask check
 ";
@@ -31,6 +32,7 @@ const CHECKS: &[Check] = &[
     ("dependencies", dependencies),
     ("release binaries", release_binaries),
     ("debug binaries", debug_binaries),
+    ("the other architecture", other_architecture),
 ];
 
 /// All that is linked into the trusted binary.
@@ -84,6 +86,21 @@ fn release_binaries() -> Result {
     build_release()?;
     elf::check(&release("selfdock"), elf::LARGEST)?;
     elf::check(&release("selfdock-about"), usize::MAX)
+}
+
+/// The programs for a processor that is not this machine's, where the tools for it are installed.
+fn other_architecture() -> Result {
+    for target in TARGETS.into_iter().filter(|target| !target.is_here()) {
+        if let Some(missing) = target.lacks() {
+            println!("check: nothing is built for {} here: {missing}", target.0);
+            continue;
+        }
+        let dir = target.release()?;
+        elf::check(&dir.join("selfdock"), elf::LARGEST)?;
+        elf::check(&dir.join("selfdock-about"), usize::MAX)?;
+        target.bare()?;
+    }
+    Ok(())
 }
 
 /// What `cargo build` alone makes can be started: without a runtime, little is missing for that to fail.

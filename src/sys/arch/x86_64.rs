@@ -50,8 +50,16 @@ pub mod nr {
     pub const OPEN_TREE_ATTR: usize = 467;
 }
 
-/// The largest page that a kernel can have been built for.
-pub const PAGE: usize = 4096;
+/// The sizes of a page that a kernel can have been built for: each is four times the one before.
+pub const SMALLEST_PAGE: usize = 4096;
+/// The last of them.
+pub const LARGEST_PAGE: usize = 4096;
+
+/// Whether every linker knows packed relocations, as build.rs asks for them.
+pub const PACKS_RELOCATIONS: bool = true;
+
+/// The kind of a relocation that adds the load address.
+pub const RELATIVE: usize = 8; // R_X86_64_RELATIVE
 
 /// Makes `_start`, where the kernel enters. It calls a function of C's convention with the stack as
 /// the kernel left it and the addresses of the program's own dynamic section and ELF header.

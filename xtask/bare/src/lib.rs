@@ -6,52 +6,10 @@
 //! the kernel is a `CStr`'s, or that of a value of this process that outlives the call.
 #![no_std]
 
-use core::arch::asm;
-use core::ffi::CStr;
+mod arch;
 
-/// System call numbers of x86-64.
-#[allow(missing_docs)]
-pub mod nr {
-    pub const READ: usize = 0;
-    pub const WRITE: usize = 1;
-    pub const OPEN: usize = 2;
-    pub const CLOSE: usize = 3;
-    pub const POLL: usize = 7;
-    pub const RT_SIGACTION: usize = 13;
-    pub const PAUSE: usize = 34;
-    pub const ALARM: usize = 37;
-    pub const GETPID: usize = 39;
-    pub const CLONE: usize = 56;
-    pub const EXECVE: usize = 59;
-    pub const EXIT_GROUP: usize = 231;
-    pub const WAIT4: usize = 61;
-    pub const KILL: usize = 62;
-    pub const CHDIR: usize = 80;
-    pub const FCHDIR: usize = 81;
-    pub const MKDIR: usize = 83;
-    pub const PTRACE: usize = 101;
-    pub const GETUID: usize = 102;
-    pub const SETPGID: usize = 109;
-    pub const SETGROUPS: usize = 116;
-    pub const SETRESUID: usize = 117;
-    pub const SETRESGID: usize = 119;
-    pub const PIVOT_ROOT: usize = 155;
-    pub const PRCTL: usize = 157;
-    pub const CHROOT: usize = 161;
-    pub const MOUNT: usize = 165;
-    pub const UMOUNT2: usize = 166;
-    pub const SCHED_SETAFFINITY: usize = 203;
-    pub const SET_TID_ADDRESS: usize = 218;
-    pub const CLOCK_GETTIME: usize = 228;
-    pub const UNSHARE: usize = 272;
-    pub const DUP3: usize = 292;
-    pub const PIPE2: usize = 293;
-    pub const PRLIMIT64: usize = 302;
-    pub const OPEN_TREE: usize = 428;
-    pub const MOVE_MOUNT: usize = 429;
-    pub const MOUNT_SETATTR: usize = 442;
-    pub const OPEN_TREE_ATTR: usize = 467;
-}
+pub use arch::{O_DIRECTORY, nr};
+use core::ffi::CStr;
 
 /// Flags of clone(2) and unshare(2).
 #[allow(missing_docs)]
@@ -72,14 +30,8 @@ pub const AT_FDCWD: usize = (-100_isize).cast_unsigned();
 /// # Safety
 /// Each argument that the kernel takes for a pointer must be valid for what the call does with it.
 pub unsafe fn call(number: usize, a: [usize; 5]) -> isize {
-    let out: isize;
-    // SAFETY: the instruction clobbers rcx and r11 only; memory is the caller's promise.
-    unsafe {
-        asm!("syscall", inlateout("rax") number => out,
-            in("rdi") a[0], in("rsi") a[1], in("rdx") a[2], in("r10") a[3], in("r8") a[4],
-            lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    out
+    // SAFETY: the caller's promise.
+    unsafe { arch::call(number, a) }
 }
 
 /// One system call that cannot go wrong unless the bench is wrong.
@@ -154,15 +106,22 @@ pub unsafe fn beside(flags: usize, child: extern "C" fn(usize) -> !, argument: u
 unsafe fn share(flags: usize, end: usize, child: extern "C" fn(usize) -> !, argument: usize) -> isize {
     let flags = flags | flags::CLONE_VM | flags::SIGCHLD;
     let top = STACKS.0.get() as usize + end;
-    let out: isize;
-    // SAFETY: the child leaves this code at once, for a function that does not return, on an empty aligned stack. In
-    // the parent this is one system call, which clobbers rcx and r11.
-    unsafe {
-        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r12", "call r13", "ud2", "2:",
-            inlateout("rax") nr::CLONE => out, in("rdi") flags, in("rsi") top, in("rdx") 0, in("r10") 0,
-            in("r8") 0, in("r12") argument, in("r13") child as usize, lateout("rcx") _, lateout("r11") _);
+    // SAFETY: `child` does not return, and the stack is empty and aligned.
+    unsafe { arch::start_on_stack(flags, top, child, argument) }
+}
+
+/// Waits for a signal, for good.
+pub fn pause() -> ! {
+    loop {
+        // SAFETY: no pointers: no descriptor, no time, no mask.
+        unsafe { call(nr::PPOLL, [0; 5]) };
     }
-    out
+}
+
+/// Opens a file.
+pub fn open(path: &CStr, flags: usize) -> usize {
+    // SAFETY: a string.
+    unsafe { must(nr::OPENAT, [AT_FDCWD, at(path), flags, 0, 0]) }
 }
 
 /// Arguments and environment: two lists that end with a null pointer.
@@ -262,19 +221,10 @@ impl Text {
 #[macro_export]
 macro_rules! start {
     ($main:path) => {
-        core::arch::global_asm!(
-            ".globl _start",
-            "_start:",
-            "xor ebp, ebp",
-            "mov rdi, rsp",
-            "and rsp, -16",
-            "call {entry}",
-            "ud2",
-            entry = sym entry,
-        );
+        $crate::enter_at!(entry);
 
         extern "C" fn entry(stack: *mut usize) -> ! {
-            // SAFETY: called once, by `_start` above, with the stack as the kernel left it.
+            // SAFETY: called once, by `_start`, with the stack as the kernel left it.
             let start = unsafe { $crate::Start::new(stack) };
             $main(&start)
         }
@@ -288,17 +238,14 @@ macro_rules! start {
 
 /// The memory functions that the compiler calls by name.
 mod by_name {
-    use core::arch::asm;
+    use crate::arch;
 
     /// # Safety
     /// As memcpy(3).
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
-        // SAFETY: the caller's promise; the direction flag is clear by the ABI.
-        unsafe {
-            asm!("rep movsb", inout("rcx") n => _, inout("rdi") to => _, inout("rsi") from => _,
-                options(nostack, preserves_flags));
-        }
+        // SAFETY: the caller's promise.
+        unsafe { arch::copy(to, from, n) };
         to
     }
 
@@ -306,11 +253,8 @@ mod by_name {
     /// As memset(3).
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
-        // SAFETY: the caller's promise; `al` is the low byte, as C has it.
-        unsafe {
-            asm!("rep stosb", inout("rcx") n => _, inout("rdi") to => _, in("al") byte.to_ne_bytes()[0],
-                options(nostack, preserves_flags));
-        }
+        // SAFETY: the caller's promise. The low byte counts, as C has it.
+        unsafe { arch::fill(to, byte.to_ne_bytes()[0], n) };
         to
     }
 

@@ -16,7 +16,7 @@
 #![no_std]
 #![no_main]
 
-use bare::{AT_FDCWD, Start, at, beside, call, exit, flags, must, nr, vfork};
+use bare::{AT_FDCWD, O_DIRECTORY, Start, at, beside, call, exit, flags, must, nr, open, pause, vfork};
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicI32, Ordering};
 
@@ -90,10 +90,8 @@ extern "C" fn keep(supervisor: usize) -> ! {
             exit(0);
         }
         call(nr::RT_SIGACTION, [SIGCHLD, IGNORE.as_ptr() as usize, 0, 8, 0]);
-        loop {
-            call(nr::PAUSE, [0; 5]);
-        }
     }
+    pause()
 }
 
 /// The process of the program, which begins with a copy of the host's mounts.
@@ -118,7 +116,7 @@ extern "C" fn instance(start: usize) -> ! {
     for (i, tree) in trees.iter().take(volumes).enumerate() {
         let place = start.arg(5 + 3 * i);
         // SAFETY: a string. The place may be there already.
-        unsafe { call(nr::MKDIR, [at(place), 0o755, 0, 0, 0]) };
+        unsafe { call(nr::MKDIRAT, [AT_FDCWD, at(place), 0o755, 0, 0]) };
         attach(*tree, place);
     }
     mount(c"devpts", c"/dev/pts", NOSUID | NOEXEC, c"ptmxmode=0666,mode=0620");
@@ -176,20 +174,17 @@ fn tighten_root() {
 }
 
 fn read(path: &CStr, text: &mut [u8]) -> usize {
-    // SAFETY: a string, and room for as many bytes.
-    unsafe {
-        let file = must(nr::OPEN, [at(path), 0, 0, 0, 0]);
-        must(nr::READ, [file, text.as_mut_ptr() as usize, text.len(), 0, 0])
-    }
+    let file = open(path, 0);
+    // SAFETY: room for as many bytes.
+    unsafe { must(nr::READ, [file, text.as_mut_ptr() as usize, text.len(), 0, 0]) }
 }
 
 /// Goes into the prepared root directory, and binds there what is on the list: paths with a NUL at the end of each, and
 /// links, which are there already, as two strings of which the first begins with `>`.
 fn show(root: usize, list: &[u8]) {
-    const DIRECTORY: usize = 0o200_000;
+    let old = open(c"/", O_DIRECTORY);
     // SAFETY: strings.
     unsafe {
-        let old = must(nr::OPEN, [at(c"/"), DIRECTORY, 0, 0, 0]);
         attach(root, c"/");
         must(nr::FCHDIR, [root, 0, 0, 0, 0]);
         must(nr::CHROOT, [at(c"."), 0, 0, 0, 0]);

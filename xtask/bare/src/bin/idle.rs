@@ -2,14 +2,11 @@
 #![no_std]
 #![no_main]
 
-use bare::{Text, call, nr};
+use bare::{Text, pause};
 
 bare::start!(main);
 
 fn main(_: &bare::Start) -> ! {
     Text::new().string(b".").write(1);
-    loop {
-        // SAFETY: no pointers.
-        unsafe { call(nr::PAUSE, [0; 5]) };
-    }
+    pause()
 }

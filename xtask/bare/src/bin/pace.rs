@@ -17,7 +17,7 @@
 #![no_std]
 #![no_main]
 
-use bare::{Start, Text, at, call, exit, flags, must, nr, vfork};
+use bare::{Start, Text, at, call, exit, flags, must, nr, open, vfork};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 
@@ -245,15 +245,17 @@ fn hold(start: &Start) -> ! {
 /// none here makes a process group of its own.
 fn end(held: &[u32]) {
     const SIGKILL: usize = 9;
-    // SAFETY: no pointers. Each is a child of this process that has not been waited for, and leads a group. Where
-    // none ends for a long while, this process is ended by a signal.
+    // `struct itimerval`: an interval and the time up to the first, in seconds and microseconds each.
+    let alarm = [0, 0, PATIENCE, 0];
+    // SAFETY: one such structure. Each is a child of this process that has not been waited for, and leads a group.
+    // Where none ends for a long while, this process is ended by a signal.
     unsafe {
         for pid in held {
             call(nr::KILL, [(*pid as usize).wrapping_neg(), SIGKILL, 0, 0, 0]);
         }
         let mut some = 1;
         while some > 0 {
-            must(nr::ALARM, [PATIENCE, 0, 0, 0, 0]);
+            must(nr::SETITIMER, [0, alarm.as_ptr() as usize, 0, 0, 0]);
             some = call(nr::WAIT4, [usize::MAX, 0, 0, 0, 0]);
         }
     }
@@ -266,8 +268,9 @@ fn count_bytes(fd: usize, wanted: usize) -> usize {
     while seen < wanted {
         // `struct pollfd`: the descriptor, then what to wait for.
         let mut poll = fd as u64 | POLLIN << 32;
-        // SAFETY: one such struct.
-        let ready = unsafe { call(nr::POLL, [&raw mut poll as usize, 1, PATIENCE * 1000, 0, 0]) };
+        let patience = [PATIENCE, 0];
+        // SAFETY: one such struct, and a timespec.
+        let ready = unsafe { call(nr::PPOLL, [&raw mut poll as usize, 1, patience.as_ptr() as usize, 0, 0]) };
         let some = if ready > 0 { read_some(fd) } else { 0 };
         if some == 0 {
             break;
@@ -305,8 +308,7 @@ fn stop(start: &Start) -> ! {
 /// A descriptor that swallows everything.
 fn silence() -> usize {
     const RDWR: usize = 2;
-    // SAFETY: a string.
-    unsafe { must(nr::OPEN, [at(c"/dev/null"), RDWR | CLOEXEC, 0, 0, 0]) }
+    open(c"/dev/null", RDWR | CLOEXEC)
 }
 
 /// Keeps standard output for this program itself, and gives what programs get instead.

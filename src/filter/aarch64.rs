@@ -1,0 +1,93 @@
+//! The filters of aarch64, and of 32-bit ARM.
+#![forbid(unsafe_code)]
+
+use super::Label::{
+    Allow, Compat, Eafnosupport, Enosys, Eperm, Flags, High, HighCompat, IoUring, Ioctl, Kind, Next, Socket,
+    Top,
+};
+use super::Line::{self, Above, Any, At, Give, Is, Load};
+use super::{
+    AF_VSOCK, ALLOW, ARCHITECTURE, ARGUMENT_0, ARGUMENT_1, CLONE_NEWUSER, EAFNOSUPPORT, ENOSYS, EPERM,
+    NUMBER, TIOCLINUX, TIOCSTI,
+};
+
+/// The only other architecture that the kernel names here is that of aarch64.
+pub const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
+
+/// The default filter.
+pub const DEFAULT: &[Line] = &[
+    Load(ARCHITECTURE),
+    Is(AUDIT_ARCH_ARM, Compat, Next),
+    // aarch64
+    Load(NUMBER),
+    Above(219, High, Next),
+    Above(216, Enosys, Next), // add_key, request_key, keyctl
+    Is(29, Ioctl, Next),
+    Is(198, Socket, Allow),
+    At(High),
+    Above(282, Top, Next),
+    Is(241, Eperm, Next),   // perf_event_open
+    Is(280, Eperm, Next),   // bpf
+    Is(282, Enosys, Allow), // userfaultfd
+    At(Compat),
+    Load(NUMBER),
+    Above(311, HighCompat, Next),
+    Above(308, Enosys, Next), // add_key, request_key, keyctl
+    Is(54, Ioctl, Next),
+    Is(281, Socket, Allow),
+    At(HighCompat),
+    Above(388, Top, Next),
+    Is(364, Eperm, Next),   // perf_event_open
+    Is(386, Eperm, Next),   // bpf
+    Is(388, Enosys, Allow), // userfaultfd
+    At(Top),
+    Above(424, IoUring, Allow),
+    // New calls have one number on every ABI.
+    At(IoUring),
+    Above(427, Allow, Enosys), // io_uring_setup, io_uring_enter, io_uring_register
+    At(Ioctl),
+    Load(ARGUMENT_1),
+    Is(TIOCSTI, Eperm, Next),
+    Is(TIOCLINUX, Eperm, Allow),
+    At(Socket),
+    Load(ARGUMENT_0),
+    Is(AF_VSOCK, Eafnosupport, Allow),
+    At(Allow),
+    Give(ALLOW),
+    At(Eperm),
+    Give(EPERM),
+    At(Enosys),
+    Give(ENOSYS),
+    At(Eafnosupport),
+    Give(EAFNOSUPPORT),
+];
+
+/// The one against user namespaces.
+pub const NO_USER_NAMESPACES: &[Line] = &[
+    Load(ARCHITECTURE),
+    Is(AUDIT_ARCH_ARM, Compat, Next),
+    // aarch64
+    Load(NUMBER),
+    Is(220, Flags, Next),   // clone
+    Is(97, Flags, Next),    // unshare
+    Is(268, Kind, Next),    // setns
+    Is(435, Enosys, Allow), // clone3
+    At(Compat),
+    Load(NUMBER),
+    Is(120, Flags, Next),
+    Is(337, Flags, Next),
+    Is(375, Kind, Next),
+    Is(435, Enosys, Allow),
+    At(Flags),
+    Load(ARGUMENT_0),
+    Any(CLONE_NEWUSER, Eperm, Allow),
+    At(Kind),
+    Load(ARGUMENT_1),
+    Any(CLONE_NEWUSER, Eperm, Allow),
+    At(Allow),
+    Give(ALLOW),
+    At(Eperm),
+    Give(EPERM),
+    At(Enosys),
+    Give(ENOSYS),
+];

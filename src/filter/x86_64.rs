@@ -1,0 +1,100 @@
+//! The filters of x86-64, with x32, and of i386.
+#![forbid(unsafe_code)]
+
+use super::Label::{
+    Allow, Compat, Eafnosupport, Enosys, Eperm, Flags, High, HighCompat, IoUring, Ioctl, Kind, Next, Socket,
+    Top, TopCompat,
+};
+use super::Line::{self, Above, Any, At, Give, Is, Keep, Load};
+use super::{
+    AF_VSOCK, ALLOW, ARCHITECTURE, ARGUMENT_0, ARGUMENT_1, CLONE_NEWUSER, EAFNOSUPPORT, ENOSYS, EPERM,
+    NUMBER, TIOCLINUX, TIOCSTI,
+};
+
+/// The only other architecture that the kernel names here is that of x86-64 and x32.
+pub const AUDIT_ARCH_I386: u32 = 0x4000_0003;
+/// The bit that x32 sets in the number of a call.
+pub const X32: u32 = 0x4000_0000;
+
+/// The default filter.
+pub const DEFAULT: &[Line] = &[
+    Load(ARCHITECTURE),
+    Is(AUDIT_ARCH_I386, Compat, Next),
+    // x86-64 and x32
+    Load(NUMBER),
+    Keep(!X32),
+    Above(247, High, Next),
+    Is(16, Ioctl, Next),
+    Is(41, Socket, Allow),
+    At(High),
+    Above(323, Top, Next),
+    Above(250, Next, Enosys), // add_key, request_key, keyctl
+    Is(298, Eperm, Next),     // perf_event_open
+    Is(321, Eperm, Next),     // bpf
+    Is(323, Enosys, Allow),   // userfaultfd
+    At(Compat),
+    Load(NUMBER),
+    Above(285, HighCompat, Next),
+    Is(54, Ioctl, Allow), // socketcall(2) has its arguments in memory: no filter sees them
+    At(HighCompat),
+    Above(356, TopCompat, Next),
+    Above(288, Next, Enosys), // add_key, request_key, keyctl
+    Is(336, Eperm, Allow),    // perf_event_open
+    At(TopCompat),
+    Above(424, IoUring, Next),
+    Is(357, Eperm, Next), // bpf
+    Is(359, Socket, Next),
+    Is(374, Enosys, Allow), // userfaultfd
+    At(Top),
+    Above(424, IoUring, Allow),
+    // New calls have one number on every ABI.
+    At(IoUring),
+    Above(427, Next, Enosys), // io_uring_setup, io_uring_enter, io_uring_register
+    Is(514, Ioctl, Allow),    // of x32; the others have no such number
+    At(Ioctl),
+    Load(ARGUMENT_1),
+    Is(TIOCSTI, Eperm, Next),
+    Is(TIOCLINUX, Eperm, Allow),
+    At(Socket),
+    Load(ARGUMENT_0),
+    Is(AF_VSOCK, Eafnosupport, Allow),
+    At(Allow),
+    Give(ALLOW),
+    At(Eperm),
+    Give(EPERM),
+    At(Enosys),
+    Give(ENOSYS),
+    At(Eafnosupport),
+    Give(EAFNOSUPPORT),
+];
+
+/// The one against user namespaces.
+pub const NO_USER_NAMESPACES: &[Line] = &[
+    Load(ARCHITECTURE),
+    Is(AUDIT_ARCH_I386, Compat, Next),
+    // x86-64 and x32
+    Load(NUMBER),
+    Keep(!X32),
+    Is(56, Flags, Next),    // clone
+    Is(272, Flags, Next),   // unshare
+    Is(308, Kind, Next),    // setns
+    Is(435, Enosys, Allow), // clone3
+    At(Compat),
+    Load(NUMBER),
+    Is(120, Flags, Next),
+    Is(310, Flags, Next),
+    Is(346, Kind, Next),
+    Is(435, Enosys, Allow),
+    At(Flags),
+    Load(ARGUMENT_0),
+    Any(CLONE_NEWUSER, Eperm, Allow),
+    At(Kind),
+    Load(ARGUMENT_1),
+    Any(CLONE_NEWUSER, Eperm, Allow),
+    At(Allow),
+    Give(ALLOW),
+    At(Eperm),
+    Give(EPERM),
+    At(Enosys),
+    Give(ENOSYS),
+];
