@@ -12,6 +12,7 @@ packages=(
     mmdebstrap     # a Debian root filesystem
     musl-tools umoci # root filesystems of other kinds
     procps util-linux strace
+    qemu-system-x86 # other kernels
     zsh fish       # to see that the completions load
     xvfb x11-utils # a display for a recipe
 )

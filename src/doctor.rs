@@ -29,6 +29,8 @@ use rustix::process::{Pid, WaitOptions, getpid};
 
 /// The oldest kernel that has all that is needed: `mount_setattr(2)` came with it.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
+/// The first kernel that `cargo xtask kernels` boots.
+const OLDEST_TESTED: (u32, u32) = (6, 1);
 
 /// How deep the kernel lets PID namespaces be nested. `pid_namespaces(7)`.
 const DEEPEST: usize = 32;
@@ -226,8 +228,15 @@ fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
 fn kernel() -> String {
     let name = rustix::system::uname();
     let release = String::from_utf8_lossy(name.release().to_bytes());
-    let verdict = if process::kernel_version() >= OLDEST_KERNEL { "ok   " } else { "FAIL " };
-    format!("{verdict} kernel {release} (5.12 or later is needed)")
+    let version = process::kernel_version();
+    let (verdict, what) = if version >= OLDEST_TESTED {
+        ("ok   ", "6.1 and later are tested")
+    } else if version >= OLDEST_KERNEL {
+        ("note ", "older than any that was tested; 6.1 and later are")
+    } else {
+        ("FAIL ", "5.12 or later is needed")
+    };
+    format!("{verdict} kernel {release} ({what})")
 }
 
 /// What this process is in that can refuse things.

@@ -14,6 +14,7 @@ mod fixtures;
 mod imports;
 mod install;
 mod install_test;
+mod kernels;
 mod man;
 mod place;
 mod prefix;
@@ -50,6 +51,7 @@ Commands:
   install        build a release and install it set-uid root
   uninstall      remove what install put in place
   install-test   install into a throwaway prefix and run the whole suite against it
+  kernels        boot other kernels in qemu, and check selfdock on each
   bench          measure what an instance costs, against the floor under it and against others
   check          formatting, lints, unit tests, documentation, dependencies and the rules of the tree
   docs           write the man page and the completions, for packages
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
             "install" => install::main(args),
             "uninstall" => uninstall::main(args),
             "install-test" => install_test::main(args),
+            "kernels" => kernels::main(args),
             "bench" => bench::main(args),
             "check" => check::main(args),
             "docs" => docs::main(args),

@@ -75,7 +75,7 @@ const PREFIX_MARK: &[u8] = b"selfdock's prefix of installing:";
 const PREFIX_ROOM: usize = 160;
 
 /// The program as it is installed: with the prefix written into it, and without what nobody loads.
-fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
+pub fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
     let mut bytes = fs::read(program).context(program.display())?;
     let places: Vec<usize> = bytes
         .windows(PREFIX_MARK.len())
@@ -105,7 +105,7 @@ fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
 const CAPABILITIES: &str = "security.capability";
 
 /// The value of the attribute: those of the table, permitted and not in effect. capabilities(7)
-fn capabilities() -> Vec<u8> {
+pub fn capabilities() -> Vec<u8> {
     const REVISION_2: u32 = 0x0200_0000;
     let permitted = capability_set();
     let [low, high] = [permitted as u32, (permitted >> 32) as u32];

@@ -18,7 +18,7 @@ const MORE: &str = "/etc/selfdock/root.d";
 
 /// What stands at a place of the prepared directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Item {
+pub enum Item {
     Directory,
     Link(PathBuf),
     File,
@@ -123,6 +123,15 @@ fn report(path: &Path, gone: std::io::Result<()>) -> Result {
 pub fn list_of(root: &Path) -> Vec<u8> {
     let inside = |path: &[u8]| root.join(OsStr::from_bytes(path.strip_prefix(b"/").unwrap_or(path)));
     Shown::of_host(&mut |path| look(inside(path).as_os_str().as_bytes())).0
+}
+
+/// What `prepare` would make on a system of which `look` tells, by path, and the list; without additions and homes.
+/// Only root can exchange what is there.
+pub fn in_tree(prefix: &Path, look: &mut dyn FnMut(&[u8]) -> Seen) -> (BTreeMap<PathBuf, Item>, Vec<u8>) {
+    let mut shown = Shown::of_host(look);
+    shown.add(prefix.join(LIB).as_os_str().as_bytes(), look);
+    shown.sort(&mut |_| true);
+    (items(prefix, &shown.0), shown.0)
 }
 
 /// How many bytes of the list are for homes: selfdock reads no more than 64 kB of it at each start.

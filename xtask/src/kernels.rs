@@ -1,0 +1,174 @@
+//! `cargo xtask kernels`
+
+mod cpio;
+mod fetch;
+mod guest;
+mod qemu;
+mod smoke;
+
+use crate::cargo::Target;
+use crate::run::{Context, Result, no_more, root, wants_help};
+use fetch::Fetched;
+use guest::{Programs, ROOTS};
+use qemu::Outcome;
+use smoke::CHECKS;
+use std::path::Path;
+use std::time::Instant;
+
+const HELP: &str = "\
+Boot other kernels in qemu, without acceleration, and check in each that selfdock does what it should: as a user with
+the set-uid program and with --unprivileged, and as root; where the root is the initramfs, and where it is mounted.
+
+Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--fetch]
+
+  --kernel VERSION   this kernel, not all: 6.1, 6.12 or newest, which are those of Debian's bookworm, trixie and sid;
+                     for aarch64 also newest-16k, which has pages of 16 KiB
+  --arch ARCH        of this architecture, x86_64 or aarch64 (default: this machine's)
+  --fetch            look for newer packages; else those in target/kernels are taken
+
+Takes no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set up with. qemu is
+in qemu-system-x86 and qemu-system-arm, which ci/setup.sh installs.
+";
+
+/// A kernel of Debian's.
+pub struct Kernel {
+    /// As `--kernel` has it.
+    name: &'static str,
+    pub release: &'static str,
+    /// The package that stands for the release's newest of a kind.
+    pub package: &'static str,
+}
+
+/// What differs by architecture.
+pub struct Arch {
+    pub target: Target,
+    /// What Debian calls it.
+    pub debian: &'static str,
+    /// Which kernels there are. The first is the oldest that selfdock is promised to run on.
+    kernels: &'static [Kernel],
+    /// The emulator and its package, and which machine it plays.
+    pub qemu: &'static str,
+    pub package: &'static str,
+    pub machine: &'static [&'static str],
+    pub console: &'static str,
+    /// Numbers of system calls that checks make.
+    pub calls: &'static [(&'static str, u32)],
+}
+
+const ARCHES: &[Arch] = &[
+    Arch {
+        target: Target("x86_64"),
+        debian: "amd64",
+        kernels: &[
+            Kernel { name: "6.1", release: "bookworm", package: "linux-image-cloud-amd64" },
+            Kernel { name: "6.12", release: "trixie", package: "linux-image-cloud-amd64" },
+            Kernel { name: "newest", release: "sid", package: "linux-image-cloud-amd64" },
+        ],
+        qemu: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        machine: &["-M", "q35", "-cpu", "max"],
+        console: "ttyS0",
+        calls: &[
+            ("IOCTL", 16),
+            ("SOCKET", 41),
+            ("GETEUID", 107),
+            ("SETXATTR", 188),
+            ("ADD_KEY", 248),
+            ("KEYCTL", 250),
+            ("PERF_EVENT_OPEN", 298),
+            ("BPF", 321),
+            ("USERFAULTFD", 323),
+            ("IO_URING_SETUP", 425),
+        ],
+    },
+    Arch {
+        target: Target("aarch64"),
+        debian: "arm64",
+        kernels: &[
+            Kernel { name: "6.1", release: "bookworm", package: "linux-image-cloud-arm64" },
+            Kernel { name: "6.12", release: "trixie", package: "linux-image-cloud-arm64" },
+            Kernel { name: "newest", release: "sid", package: "linux-image-cloud-arm64" },
+            Kernel { name: "newest-16k", release: "sid", package: "linux-image-arm64-16k" },
+        ],
+        qemu: "qemu-system-aarch64",
+        package: "qemu-system-arm",
+        // One that has pages of all sizes.
+        machine: &["-M", "virt", "-cpu", "neoverse-n1"],
+        console: "ttyAMA0",
+        calls: &[
+            ("SETXATTR", 5),
+            ("IOCTL", 29),
+            ("GETEUID", 175),
+            ("SOCKET", 198),
+            ("ADD_KEY", 217),
+            ("KEYCTL", 219),
+            ("PERF_EVENT_OPEN", 241),
+            ("BPF", 280),
+            ("USERFAULTFD", 282),
+            ("IO_URING_SETUP", 425),
+        ],
+    },
+];
+
+pub fn main(mut args: pico_args::Arguments) -> Result {
+    if wants_help(&mut args, HELP) {
+        return Ok(());
+    }
+    let arch: Option<String> = args.opt_value_from_str("--arch").context("--arch")?;
+    let kernels: Vec<String> = args.values_from_str("--kernel").context("--kernel")?;
+    let anew = args.contains("--fetch");
+    no_more(args)?;
+    let name = arch.unwrap_or_else(|| std::env::consts::ARCH.into());
+    let arch = ARCHES.iter().find(|arch| arch.target.0 == name);
+    let arch = arch.ok_or_else(|| format!("--arch '{name}': not one of x86_64, aarch64"))?;
+    let is_known = |name: &str| arch.kernels.iter().any(|kernel| kernel.name == name);
+    if let Some(unknown) = kernels.iter().find(|name| !is_known(name)) {
+        let known: Vec<&str> = arch.kernels.iter().map(|kernel| kernel.name).collect();
+        return Err(format!("--kernel '{unknown}': not one of {}", known.join(", ")));
+    }
+    let is_wanted = |kernel: &&Kernel| kernels.is_empty() || kernels.iter().any(|name| name == kernel.name);
+    qemu::find(arch)?;
+    if let Some(missing) = arch.target.lacks() {
+        return Err(format!("nothing can be built for {name}: {missing}"));
+    }
+    let programs = Programs { selfdock: arch.target.release()?, bare: arch.target.bare()? };
+    let mut failed = Vec::new();
+    for kernel in arch.kernels.iter().filter(is_wanted) {
+        let dir = root().join("target/kernels").join(arch.debian).join(kernel.name);
+        let faults = fetch::fetch(arch, kernel, &dir, anew)
+            .and_then(|fetched| boot(arch, &fetched, &programs, &dir))
+            .context(format_args!("kernel {}", kernel.name))
+            .unwrap_or_else(|error| vec![error]);
+        if !faults.is_empty() {
+            println!("{}", faults.join("\n"));
+            failed.push(kernel.name);
+        }
+    }
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed on kernel {}", failed.join(", "))) }
+}
+
+/// Boots one kernel and compares what its checks print with what they should.
+fn boot(arch: &Arch, fetched: &Fetched, programs: &Programs, dir: &Path) -> Result<Vec<String>> {
+    let start = Instant::now();
+    let archive = guest::archive(arch, fetched, programs)?;
+    let said = qemu::boot(arch, &fetched.kernel, &archive, dir)?;
+    let on = format!("Linux {} ({})", said.release, arch.target.0);
+    let mut faults = Vec::new();
+    for Outcome { number, at, printed } in &said.outcomes {
+        let Some(check) = CHECKS.get(*number) else { continue };
+        let expected = (check.expected)(at);
+        if !smoke::matches(expected, printed) {
+            let (root, mode, name) = (at.root, at.mode.name(), check.name);
+            faults.push(format!(
+                "{on}, root {root}, {mode}: {name}\n  expected {expected:?}\n  printed  {printed:?}"
+            ));
+        }
+    }
+    let (ended, failed) = (said.outcomes.len(), faults.len());
+    let wanted = ROOTS.len() * CHECKS.iter().map(|check| check.modes.len()).sum::<usize>();
+    if ended != wanted {
+        faults.push(format!("{on}: {ended} of {wanted} checks ended; see {}", dir.join("console").display()));
+    }
+    println!("kernels: {on}: {ended} checks, {failed} failed, {:.0} s", start.elapsed().as_secs_f32());
+    Ok(faults)
+}

@@ -1,0 +1,198 @@
+//! What a guest holds: busybox, the installed tree, the checks, and what runs them.
+
+use crate::kernels::Arch;
+use crate::kernels::cpio::{Entry, Tree};
+use crate::kernels::fetch::Fetched;
+use crate::kernels::smoke::{CHECKS, Mode};
+use crate::place::Source;
+use crate::run::{Context, Result};
+use crate::{host, place, prepare};
+use std::fmt::Write;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Where a check runs.
+pub struct Where {
+    pub kernel: (u32, u32),
+    pub root: &'static str,
+    pub mode: Mode,
+}
+
+/// The kinds of root that checks run on, in order.
+pub const ROOTS: [&str; 2] = ["initramfs", "mounted"];
+
+/// Where guests have selfdock.
+const PREFIX: &str = "usr/local";
+
+/// The first process. Checks run where the kernel has put all this, the initramfs, and again in a copy of it that is
+/// mounted and takes the place of the root.
+const INIT: &str = "\
+#!/usr/bin/busybox sh
+/usr/bin/busybox --install -s /usr/bin
+export PATH=/usr/local/bin:/usr/bin:/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o ptmxmode=0666 devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+exec >/dev/console 2>&1 </dev/null
+ip link set lo up
+hostname guest
+mkdir -p /sys/fs/cgroup
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+for name in tmp dev/shm home/user; do echo outer >/$name/outer; done
+echo \"@@ kernel $(uname -r)\"
+sh /opt/checks/all
+mkdir -p /new
+mount -t tmpfs -o mode=755 new /new
+for name in /*; do
+    case $name in /proc | /sys | /dev | /new) mkdir /new$name ;; *) cp -a $name /new ;; esac
+done
+for name in proc sys dev; do mount --move /$name /new/$name; done
+# As switch_root does, but what is in the initramfs stays.
+cd /new
+mount --move . /
+exec chroot . /opt/checks/second
+";
+
+const SECOND: &str = "\
+#!/bin/sh
+sh /opt/checks/all
+echo '@@ end'
+poweroff -f
+";
+
+/// Runs the checks. What one prints is shown at once, when it has ended.
+const ALL: &str = "\
+. /opt/checks/numbers
+export ASK=/opt/checks/ask BOX=/opt/checks/box LAYER=/opt/checks/layer
+chmod 666 /dev/$CONSOLE
+$ASK $SETXATTR @/usr/local/bin/selfdock @security.capability $CAPABILITIES 20 0 >/dev/null
+mkdir -p $BOX/bin /opt/checks/set-uid
+cp /usr/bin/busybox $BOX/bin/busybox
+for name in sh ls cat id echo; do ln -sf busybox $BOX/bin/$name; done
+cp $ASK /opt/checks/set-uid/ask
+chmod 4755 /opt/checks/set-uid/ask
+while read -r number who option; do
+    rm -rf /home/work
+    mkdir /home/work
+    chown $who /home/work
+    cd /home/work
+    echo \"@@ check $number $who $option\"
+    export S=\"selfdock $option\"
+    if [ $who = root ]; then
+        out=$(timeout 30 sh /opt/checks/$number 2>&1)
+    else
+        out=$(su $who -c \"timeout 30 sh /opt/checks/$number\" 2>&1)
+    fi
+    status=$?
+    echo \"$out\"
+    echo \"@@ status $status\"
+done </opt/checks/list
+echo '@@ next root'
+";
+
+pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs) -> Result<Vec<u8>> {
+    let mut tree = Tree::default();
+    for (name, mode) in
+        [("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("tmp", 0o1777), ("home/user", 0o700)]
+    {
+        tree.add(name, Entry::directory(mode));
+    }
+    for name in ["root", "run", "mnt", "media", "srv", "boot", "var/tmp", "usr/lib"] {
+        tree.add(name, Entry::directory(0o755));
+    }
+    for (name, target) in [("bin", "usr/bin"), ("sbin", "usr/bin")] {
+        tree.add(name, Entry::link(target));
+    }
+    tree.add(
+        "etc/passwd",
+        Entry::file(0o644, "root:x:0:0:root:/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n"),
+    );
+    tree.add("etc/group", Entry::file(0o644, "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n"));
+    tree.add("etc/shadow", Entry::file(0o600, "root:*:1::::::\nuser:*:1::::::\n"));
+    tree.add("usr/bin/busybox", Entry::file(0o755, read(&fetched.busybox)?));
+    tree.add("init", Entry::file(0o755, INIT));
+    checks(arch, &mut tree, programs)?;
+    installed(&mut tree, programs)?;
+    Ok(tree.archive())
+}
+
+/// What is built for a guest.
+pub struct Programs {
+    /// The directory of both programs of selfdock.
+    pub selfdock: PathBuf,
+    /// That of those without a libc.
+    pub bare: PathBuf,
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).context(path.display())
+}
+
+fn checks(arch: &Arch, tree: &mut Tree, programs: &Programs) -> Result {
+    let mut list = String::new();
+    for (number, check) in CHECKS.iter().enumerate() {
+        tree.add(&format!("opt/checks/{number}"), Entry::file(0o644, check.script));
+        for mode in check.modes {
+            let (who, option) = match mode {
+                Mode::SetUid => ("user", ""),
+                Mode::Unprivileged => ("user", "--unprivileged"),
+                Mode::Root => ("root", ""),
+            };
+            let _ = writeln!(list, "{number} {who} {option}");
+        }
+    }
+    let capabilities: String = place::capabilities().iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut numbers = format!("export CONSOLE={} CAPABILITIES=%{capabilities}", arch.console);
+    for (name, number) in arch.calls {
+        let _ = write!(numbers, " {name}={number}");
+    }
+    for (name, text) in [("list", &*list), ("numbers", &numbers), ("all", ALL)] {
+        tree.add(&format!("opt/checks/{name}"), Entry::file(0o644, text));
+    }
+    tree.add("opt/checks/second", Entry::file(0o755, SECOND));
+    tree.add("opt/checks/ask", Entry::file(0o755, read(&programs.bare.join("ask"))?));
+    // A device of root's, where a caller can name it.
+    tree.add("opt/checks/nodes/null", Entry::device(0o666, 1, 3));
+    tree.add("opt/checks/layer/l/two", Entry::file(0o644, "two\n"));
+    Ok(())
+}
+
+/// All that `install` puts in place, and what it prepares.
+fn installed(tree: &mut Tree, programs: &Programs) -> Result {
+    let prefix = Path::new("/").join(PREFIX);
+    for item in place::items() {
+        let bytes = match item.source {
+            Source::File(_) if item.mode & 0o4000 != 0 => {
+                place::with_prefix(&programs.selfdock.join("selfdock"), &prefix)?
+            }
+            Source::File(_) => read(&programs.selfdock.join("selfdock-about"))?,
+            Source::Bytes(_) => continue,
+        };
+        tree.add(&format!("{PREFIX}/{}", item.dest), Entry::file(item.mode, bytes));
+    }
+    let (items, list) = prepare::in_tree(&prefix, &mut |path| {
+        let path = String::from_utf8_lossy(path.strip_prefix(b"/").unwrap_or(path));
+        match tree.get(&path) {
+            // The kernel's, which come when it runs.
+            None if path.starts_with("sys/") => host::Seen::Place,
+            None => host::Seen::Nothing,
+            Some(entry) => {
+                entry.target().map_or(host::Seen::Place, |target| host::Seen::Link(target.to_vec()))
+            }
+        }
+    });
+    tree.add(&format!("{PREFIX}/{}", host::LIST), Entry::file(0o644, list));
+    for (path, item) in items {
+        let entry = match &item {
+            prepare::Item::Directory => Entry::directory(0o755),
+            prepare::Item::Link(target) => Entry::link(&target.to_string_lossy()),
+            prepare::Item::File => Entry::file(0o444, ""),
+            prepare::Item::Device(major, minor) => Entry::device(0o666, *major, *minor),
+        };
+        tree.add(&format!("{PREFIX}/{}/{}", host::ROOT, path.display()), entry);
+    }
+    Ok(())
+}

@@ -1,0 +1,383 @@
+//! What is checked in a guest: scripts, each with what it has to print on which kernel.
+//!
+//! A script runs by busybox in an empty directory, which is its caller's. `$S` is selfdock in its mode, `$ASK` makes a
+//! system call, `$BOX` is a root filesystem, `$LAYER` another that holds /l/two alone. Below /opt/checks there are
+//! files whose use is said where they are made, in guest.rs.
+
+use crate::kernels::guest::Where;
+use Mode::{Root, SetUid, Unprivileged};
+
+/// Who calls selfdock, and how.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// An ordinary user, the installed program.
+    SetUid,
+    /// An ordinary user, `--unprivileged`.
+    Unprivileged,
+    /// Uid 0, the installed program.
+    Root,
+}
+
+pub struct Check {
+    pub name: &'static str,
+    pub modes: &'static [Mode],
+    pub script: &'static str,
+    /// The lines to be printed, by the script or on its standard error; `*` stands for anything in a line. A status
+    /// other than 0 is a line more: `status N`.
+    pub expected: fn(&Where) -> &'static str,
+}
+
+const ALL: &[Mode] = &[SetUid, Unprivileged, Root];
+const USER: &[Mode] = &[SetUid, Unprivileged];
+
+const fn check(
+    name: &'static str,
+    modes: &'static [Mode],
+    script: &'static str,
+    expected: fn(&Where) -> &'static str,
+) -> Check {
+    Check { name, modes, script, expected }
+}
+
+/// From this kernel on a signal to a process group and an abstract socket can be kept inside: Landlock's scopes.
+const SCOPES: (u32, u32) = (6, 12);
+
+pub const CHECKS: &[Check] = &[
+    // ---- a command and its end
+    check("version", ALL, "$S --version", |_| "selfdock *"),
+    check("a command runs", ALL, "$S run echo here", |_| "here"),
+    check("its exit status is selfdock's", ALL, "$S run sh -c 'exit 7'", |_| "status 7"),
+    check("its signal is selfdock's", ALL, "$S run sh -c 'kill -TERM $$'; echo $?", |_| "Terminated\n143"),
+    check("there is no such command", ALL, "$S run /nothing", |_| "selfdock: *'/nothing'*\nstatus 127"),
+    check("a file is no command", ALL, "$S run /etc/passwd", |_| "selfdock: *'/etc/passwd'*\nstatus 126"),
+    check("a time limit", ALL, "$S --timeout 0.2 run sleep 100", |_| "status 124"),
+    check(
+        "a report",
+        ALL,
+        "$S --report 1 run sh -c 'exit 4'",
+        |_| {
+            "{\"version\":1,\"started\":true,\"error\":null,\"exit\":4,\"signal\":null,\"ended_by\":\"command\",*}\n\
+             status 4"
+        },
+    ),
+    check("a limit of files", ALL, "$S --rlimit nofile=64 run sh -c 'ulimit -n'", |_| "64"),
+    check("a batch", ALL, "printf 'one\\ntwo\\n' | $S each -j 1 echo", |_| "one\ntwo"),
+    check("an explanation", ALL, "$S --explain run true | grep -c .", |_| "*"),
+    // ---- who and where one is
+    check(
+        "ids and capabilities",
+        ALL,
+        "$S run grep -E '^(Uid|Gid|CapPrm|CapEff|Seccomp):' /proc/self/status | tr '\\t' ' '",
+        |w| match w.mode {
+            Root => "Uid: 0 0 0 0\nGid: 0 0 0 0\nCapPrm: 0000000000000000\nCapEff: 0000000000000000\nSeccomp: 2",
+            _ => "Uid: 1000 1000 1000 1000\nGid: 1000 1000 1000 1000\nCapPrm: 0000000000000000\n\
+                  CapEff: 0000000000000000\nSeccomp: 2",
+        },
+    ),
+    check("groups", ALL, "$S run id -G", |w| match w.mode {
+        SetUid => "1000 2000",
+        Unprivileged => "1000 65534",
+        Root => "0",
+    }),
+    check(
+        "one PID inside and outside",
+        ALL,
+        "$S run sh -c 'echo $$' >inside & wait; echo $! | cmp - inside && echo same",
+        |_| "same",
+    ),
+    check("only its own processes", ALL, "$S run sh -c 'set -- /proc/[0-9]*; echo $#'", |_| "2"),
+    check(
+        "the keeper is out of reach",
+        ALL,
+        "$S run sh -c 'cat /proc/1/comm; kill -KILL 1 2>/dev/null; echo $?; ls /proc/1/fd'",
+        // Landlock's domain refuses the signal, and without one it is of no effect. What root may look into is what
+        // has no more capabilities than it.
+        |w| match (w.mode, w.kernel >= SCOPES) {
+            (Root, true) => "keeper\n1",
+            (Root, false) => "keeper\n0",
+            (_, true) => "keeper\n1\nls: can't open '/proc/1/fd': Permission denied\nstatus 1",
+            (_, false) => "keeper\n0\nls: can't open '/proc/1/fd': Permission denied\nstatus 1",
+        },
+    ),
+    check("a host name", ALL, "$S --hostname other run hostname; hostname", |_| "other\nguest"),
+    check("a start directory", ALL, "$S --chdir /usr run pwd", |_| "/usr"),
+    check("an environment", ALL, "$S --clear-env -e A=b run env", |_| "A=b"),
+    // ---- the host image
+    check(
+        "what is shown is read-only",
+        ALL,
+        "$S run sh -c 'for f in /etc/x /usr/x /opt/x /x; do (echo x >$f) 2>/dev/null || echo closed; done'",
+        |_| "closed\nclosed\nclosed\nclosed",
+    ),
+    check("homes and /run are empty", ALL, "$S run ls -A /home /root /run /mnt /media /srv", |_| {
+        "/home:\n\n/media:\n\n/mnt:\n\n/root:\n\n/run:\n\n/srv:"
+    }),
+    check("/ holds nothing more", ALL, "$S run ls -A / | xargs", |_| {
+        "bin boot dev etc home media mnt opt proc root run sbin srv sys tmp usr var"
+    }),
+    check(
+        "the machine is shown, and no other device",
+        ALL,
+        "$S run sh -c 'ls /sys /sys/devices; ls /sys/devices/system/cpu | grep -c \"cpu[0-9]\"'",
+        |_| "/sys:\ndevices\n\n/sys/devices:\nsystem\n2",
+    ),
+    check("/tmp is private", ALL, "$S run sh -c 'ls -A /tmp; echo x >/tmp/x; cat /tmp/x'; ls /tmp", |_| "x\nouter"),
+    check(
+        "no set-uid bit counts",
+        USER,
+        "/opt/checks/set-uid/ask $GETEUID; $S run /opt/checks/set-uid/ask $GETEUID",
+        |_| "0\n1000",
+    ),
+    check("a mask", ALL, "$S --mask /etc/passwd run sh -c 'cat /etc/passwd; echo $?'", |_| "0"),
+    // ---- devices
+    check(
+        "devices work",
+        ALL,
+        "$S run sh -c 'echo x >/dev/null; head -c 3 /dev/zero | wc -c; ls /dev' | xargs",
+        |_| "3 console fd full null ptmx pts random shm stderr stdin stdout tty urandom zero",
+    ),
+    check("a device in a map does not work", ALL, "$S -m /opt/checks/nodes /mnt run cat /mnt/null", |_| {
+        "cat: can't open '/mnt/null': Permission denied\nstatus 1"
+    }),
+    check("another device of the host", ALL, "$S --dev /dev/kmsg run ls /dev/kmsg", |_| "/dev/kmsg"),
+    // ---- volumes and mount points
+    check(
+        "a volume",
+        ALL,
+        "mkdir v; echo in >v/f; $S -v $PWD/v /mnt run sh -c 'cat /mnt/f; echo new >/mnt/new'; cat v/new",
+        |_| "in\nnew",
+    ),
+    check(
+        "a map",
+        ALL,
+        "echo in >f; $S -m $PWD /mnt run sh -c 'cat /mnt/f; echo new >/mnt/new'",
+        |_| "in\nsh: *can't create /mnt/new: Read-only file system\nstatus 1",
+    ),
+    check("the current directory", ALL, "$S -H run sh -c 'pwd; echo x >f'; cat f", |_| "/home/work\nx"),
+    check("a tmpfs", ALL, "$S -t size=1m,mode=700 /mnt run sh -c 'stat -f -c %b /mnt; stat -c %a /mnt'", |_| {
+        "*\n700"
+    }),
+    check("a missing mount point in /", ALL, "echo in >f; $S -v $PWD /a/b run sh -c 'cat /a/b/f; ls -d /usr'", |_| {
+        "in\n/usr"
+    }),
+    check(
+        "a missing mount point in /etc",
+        ALL,
+        "echo in >f; $S -m $PWD/f /etc/new run sh -c 'cat /etc/new; ls -d /etc/group'",
+        |_| "in\n/etc/group",
+    ),
+    check(
+        "a missing mount point in another root",
+        ALL,
+        "echo in >f; $S --root $BOX -v $PWD /a/b run sh -c 'cat /a/b/f'; ls -d $BOX/a",
+        |_| "in\nls: /opt/checks/box/a: No such file or directory\nstatus 1",
+    ),
+    check("a volume over a file", ALL, "$S -v $PWD /etc/passwd run true", |_| "selfdock: *\nstatus 125"),
+    // ---- other root filesystems
+    check("another root", ALL, "$S --root $BOX run sh -c 'ls / | tr \"\\n\" \" \"; id -un'", |w| match w.mode {
+        Root => "bin dev etc proc tmp usr root",
+        _ => "bin dev etc proc tmp usr user",
+    }),
+    check("another root is read-only", ALL, "$S --root $BOX run sh -c '(echo x >/x) 2>/dev/null || echo closed'", |_| {
+        "closed"
+    }),
+    check("layers", ALL, "$S --root $BOX --root $LAYER run cat /l/two", |_| "two"),
+    check(
+        "a root is built",
+        ALL,
+        "mkdir -p b/bin; cp /bin/busybox b/bin
+        $S --root b build /bin/busybox sh -c '/bin/busybox mkdir /etc; echo built >/etc/b'
+        $S --root b run /bin/busybox cat /etc/b",
+        |_| "built",
+    ),
+    check(
+        "a layer is built",
+        ALL,
+        "mkdir -p mine/opt; $S --root $BOX --root mine build sh -c 'echo built >/opt/f'; cat mine/opt/f",
+        |_| "built",
+    ),
+    // ---- nesting
+    check("nesting", ALL, "$S run selfdock run selfdock run echo deep", |_| "deep"),
+    check("nesting in another root", ALL, "$S --root $BOX run selfdock run echo deep", |_| "deep"),
+    check("another root in an instance", ALL, "$S run selfdock --root $BOX run echo deep", |_| "deep"),
+    check("nesting 20 deep", ALL, "$S $(for i in $(seq 19); do echo run selfdock; done) run echo deep", |_| "deep"),
+    check("an unprivileged one in a privileged one", &[SetUid], "$S run selfdock --unprivileged run id -u", |_| "1000"),
+    check("after no_new_privs", &[SetUid], "setpriv --nnp $S run id -u", |_| "1000"),
+    check("none inside gains privilege", USER, "$S --no-nest run grep NoNewPrivs /proc/self/status", |_| {
+        "NoNewPrivs:\t1"
+    }),
+    // ---- what is kept inside
+    check(
+        "the network of --net none",
+        ALL,
+        "$S --net none run sh -c 'sed -n \"3,\\$s/:.*//p\" /proc/net/dev; nc -w 1 127.0.0.1 1'",
+        |_| "*lo\nnc: can't connect to remote host (127.0.0.1): Connection refused\nstatus 1",
+    ),
+    check("the host's network", ALL, "$S run cat /proc/net/dev | cmp - /proc/net/dev && echo same", |_| "same"),
+    check(
+        "system calls are refused",
+        ALL,
+        "ask() { $S run $ASK \"$@\"; }
+        ask $ADD_KEY @user @x @y 1; ask $KEYCTL 0; ask $USERFAULTFD 1; ask $IO_URING_SETUP 1 @x
+        ask $BPF 999; ask $PERF_EVENT_OPEN @x; ask $IOCTL 0 21522 @x; ask $SOCKET 40 1; ask $IOCTL 0 21505 @x",
+        // The last one, TCGETS, is allowed, and asks what is no terminal.
+        |_| {
+            "errno 38\nerrno 38\nerrno 38\nerrno 38\nerrno 1\nerrno 1\nerrno 1\nerrno 97\nerrno 25\nstatus 1"
+        },
+    ),
+    check("no filter", ALL, "$S --seccomp none run $ASK $IOCTL 0 21522 @x", |_| "errno 25\nstatus 1"),
+    check("a user namespace", USER, "$S run unshare -Ur id -u", |_| "0"),
+    check("no user namespace", ALL, "$S --no-userns run unshare -U true", |_| {
+        "unshare: unshare(0x10000000): Operation not permitted\nstatus 1"
+    }),
+    check("nothing can be mounted", ALL, "$S run mount -t tmpfs t /tmp; echo $?", |_| {
+        "mount: permission denied (are you root?)\n1"
+    }),
+    check(
+        "a mount cannot be lifted in a user namespace",
+        USER,
+        "$S run unshare -Urm sh -c 'umount /tmp; umount -l /proc; umount /'",
+        |_| {
+            "umount: can't unmount /tmp: Invalid argument\numount: can't unmount /proc: Invalid argument\n\
+             umount: can't unmount /: Invalid argument\nstatus 1"
+        },
+    ),
+    check(
+        "a signal to the process group, on a terminal",
+        ALL,
+        "setsid -c sh -c 'trap \"echo reached\" USR1; '\"$S\"' run sh -c \"trap : USR1; kill -USR1 0; echo sent\"' \
+         </dev/$CONSOLE",
+        |w| if w.kernel >= SCOPES { "sent" } else { "sent\nreached" },
+    ),
+    check("shared memory is private", ALL, "$S run sh -c 'ls -A /dev/shm; echo x >/dev/shm/x'; ls /dev/shm", |_| {
+        "outer"
+    }),
+    check("control groups are not told by path", ALL, "$S run cat /proc/self/cgroup", |_| "0::/"),
+    // ---- /proc
+    check(
+        "/proc shows no more than the caller's",
+        &[Root],
+        "unshare -m sh -c 'mount -t proc -o hidepid=2 p /proc; mount --bind /dev/null /proc/version
+        su user -c \"selfdock run sh -c \\\"cat /proc/version; grep -o hidepid=[a-z0-9]* /proc/self/mountinfo\\\"\"'",
+        |_| "hidepid=*",
+    ),
+    check(
+        "settings of the kernel are closed to root",
+        &[Root],
+        "$S run sh -c '(echo x >/proc/sys/kernel/hostname); cat /proc/kcore; echo b >/proc/sysrq-trigger'",
+        |_| {
+            "sh: *can't create /proc/sys/kernel/hostname: Read-only file system"
+        },
+    ),
+    // ---- ps, enter and signals
+    check(
+        "an instance is listed",
+        ALL,
+        "mkfifo up end; $S -v $PWD /mnt run sh -c 'echo >/mnt/up; read x </mnt/end' & read x <up
+        selfdock ps --json | grep -c \"\\\"pid\\\":$!,\"; echo >end; wait $!; selfdock ps | wc -l",
+        |_| "1\n1",
+    ),
+    check(
+        "an instance is entered",
+        ALL,
+        "mkfifo up end; $S --hostname there --net none -v $PWD /mnt run sh -c 'echo >/mnt/up; read x </mnt/end' &
+        read x <up; selfdock enter $! sh -c 'hostname; sed -n \"3,\\$s/:.*//p\" /proc/net/dev; ls /mnt'
+        echo >end; wait $!",
+        |_| "there\n*lo\nend\nup",
+    ),
+    check(
+        "an instance in another root is entered",
+        ALL,
+        "mkfifo up end; $S --root $BOX -v $PWD /mnt run sh -c 'echo >/mnt/up; read x </mnt/end' &
+        read x <up; selfdock enter $! ls -d /bin/sh /etc/shadow; echo >end; wait $!",
+        |_| "ls: /etc/shadow: No such file or directory\n/bin/sh",
+    ),
+    check("what is no instance is not entered", ALL, "selfdock enter 1 true", |_| "selfdock: *\nstatus 125"),
+    check(
+        "a signal is the command's",
+        ALL,
+        "mkfifo up; $S -v $PWD /mnt run sh -c 'trap \"echo got; exit 5\" USR1; echo >/mnt/up; sleep 50 & wait' &
+        read x <up; kill -USR1 $!; wait $!",
+        |_| "got\nstatus 5",
+    ),
+    check(
+        "SIGKILL to selfdock ends all",
+        ALL,
+        // The end of the file comes when nobody holds it open any more.
+        "mkfifo up; $S -v $PWD /mnt run sh -c 'exec >/mnt/up; echo up; setsid sleep 50 & sleep 50' &
+        (read x; echo $x; kill -KILL $!; cat) <up",
+        |_| "up",
+    ),
+    // ---- what selfdock says of itself
+    check(
+        "doctor finds nothing that is wrong",
+        &[SetUid, Root],
+        "selfdock doctor >said; status=$?; grep -v ^ok said; exit $status",
+        |w| if w.kernel >= SCOPES { "" } else { "note  no Landlock of Linux 6.12 or later*" },
+    ),
+    check(
+        "nothing is left",
+        &[Root],
+        "ps | grep -v grep | grep -c selfdock; grep -c . /proc/self/mountinfo; ls -A /home /dev/shm /tmp",
+        |_| "0\n7\n/dev/shm:\nouter\n\n/home:\nuser\nwork\n\n/tmp:\nouter",
+    ),
+];
+
+impl Mode {
+    pub fn name(self) -> &'static str {
+        match self {
+            SetUid => "user, set-uid",
+            Unprivileged => "user, unprivileged",
+            Root => "root",
+        }
+    }
+
+    /// As the list in the guest has it.
+    pub fn of(who: &str, option: &str) -> Self {
+        match (who, option) {
+            ("root", _) => Root,
+            (_, "") => SetUid,
+            _ => Unprivileged,
+        }
+    }
+}
+
+/// Whether the lines are as expected.
+pub fn matches(expected: &str, printed: &str) -> bool {
+    let (mut expected, mut printed) = (expected.lines(), printed.trim().lines());
+    loop {
+        match (expected.next(), printed.next()) {
+            (None, None) => return true,
+            (Some(pattern), Some(line)) if matches_line(pattern, line) => {}
+            _ => return false,
+        }
+    }
+}
+
+fn matches_line(pattern: &str, line: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == line };
+    let Some(mut line) = line.strip_prefix(start) else { return false };
+    let mut pieces: Vec<&str> = rest.split('*').collect();
+    let last = pieces.pop().unwrap_or_default();
+    for piece in pieces {
+        let Some((_, after)) = line.split_once(piece) else { return false };
+        line = after;
+    }
+    line.ends_with(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_anything_in_its_line() {
+        assert!(matches("one\ntwo", "one\ntwo\n\n"));
+        assert!(!matches("one", "one\ntwo"));
+        assert!(!matches("one\ntwo", "one"));
+        assert!(matches("a *'x'*: z", "a b 'x' y: z"));
+        assert!(!matches("a *'x'*: z", "a b 'y' y: z"));
+        assert!(matches("", "\n"));
+        assert!(!matches("lo*", "hello"));
+    }
+}
