@@ -4,7 +4,7 @@ use crate::options::{Complete, DOCTOR, EACH, ENTER, EXAMPLES, GROUPS, Id, OPTION
 use std::fmt::Write as _;
 
 /// When the text was last gone over.
-const DATE: &str = "2026-11-28";
+const DATE: &str = "2026-11-29";
 
 /// selfdock(1), in roff.
 pub fn page() -> String {
@@ -25,8 +25,8 @@ pub fn page() -> String {
         let _ = write!(out, ".TP\n\\fB{name}\\fR {usage}\n{help}.\n{}", about_command(verb.bit));
     }
     out.push_str(
-        ".SH OPTIONS\nOptions stand before or after the command word, up to CMD or \\-\\-. What may be said several \
-         times is\n\\-r, \\-v, \\-m, \\-t, \\-e, \\-E, \\-\\-dev, \\-\\-mask, \\-\\-keep\\-fd and \\-\\-rlimit.\n",
+        ".SH OPTIONS\nOptions stand before or after the command word, up to CMD or \\-\\-. These options may be \
+         repeated:\n\\-r, \\-v, \\-m, \\-t, \\-e, \\-E, \\-\\-dev, \\-\\-mask, \\-\\-keep\\-fd and \\-\\-rlimit.\n",
     );
     for (group, heading) in GROUPS {
         let _ = writeln!(out, ".SS {heading}");
@@ -64,19 +64,19 @@ fn about_command(bit: u16) -> &'static str {
              processes, its root filesystem and its command line.\n"
         }
         ENTER => {
-            "It may be the PID of selfdock, or of any process in the instance; it has to be yours. The joiner is \n\
-             restricted as the instance is, and ends with it.\n"
+            "PID may be that of selfdock, or of any process in the instance. The instance has to be yours. CMD is\n\
+             restricted as the instance is, and ends with the instance.\n"
         }
         EACH => {
-            "Lines are read from standard input; empty ones are left out. A line stands for each {} in CMD and\n\
-             its arguments, or is the last argument where there is none. The options of \\fBrun\\fR are those\n\
-             of each instance, and its standard input is empty. Its own options follow the word. With\n\
-             \\-\\-report DIR, N.json in it is the report of line N; who can write there can change it. With\n\
-             \\-\\-group all output of one is shown when it has ended, first what it printed, and then its\n\
-             errors; it is kept in memory until then. The exit status is the highest of 0; 123 where one\n\
-             failed, also by \\-\\-timeout; 124 where one said 255; 125 where one was killed by a signal; 126\n\
-             and 127 where one could not be run or found. Without \\-\\-halt the others are run all the same.\n\
-             After SIGKILL of selfdock those that run go on to their end.\n"
+            "Lines are read from standard input; empty lines are left out. A line replaces each {} in CMD and its\n\
+             arguments. Without any {} the line is the last argument. The options of \\fBrun\\fR hold for each\n\
+             instance, and its standard input is empty. The options of \\fBeach\\fR itself follow the word. With\n\
+             \\-\\-report DIR the report of line N is DIR/N.json; who can write to DIR can change it. With\n\
+             \\-\\-group the output of a command is kept in memory, and shown when the command has ended: first\n\
+             standard output, then standard error. The exit status is the highest of these: 0; 123 if a\n\
+             command failed, also by \\-\\-timeout; 124 if a command said 255; 125 if a command was killed by a\n\
+             signal; 126 and 127 if a command could not be run or found. Without \\-\\-halt the other commands\n\
+             run all the same. After SIGKILL of selfdock, running commands go on to their end.\n"
         }
         DOCTOR => "The exit status is 0 if \\fBrun\\fR works.\n",
         _ => "",
@@ -91,8 +91,8 @@ fn about_option(id: Id) -> &'static str {
             "OPTS are size, nr_inodes and mode; numbers may end in k, M, G or T. Without them a tmpfs has 64 MiB, \n\
              16384 files and mode 1777. DST may be /tmp or /dev/shm.\n"
         }
-        Id::Dev => "Not pts, shm, mqueue, hugepages and fd, of which an instance has its own or none.\n",
-        Id::Mask => "One that is not there is an error.\n",
+        Id::Dev => "Not pts, shm, mqueue, hugepages and fd: an instance has its own of these, or none.\n",
+        Id::Mask => "A path that is not there is an error.\n",
         Id::Bind => {
             "The place inside is the path, made absolute. \\-\\-bind\\-ro, \\-\\-bind\\-if\\-exists and\n\
              \\-\\-bind\\-ro\\-if\\-exists are like it.\n"
@@ -124,37 +124,37 @@ fn about_option(id: Id) -> &'static str {
         Id::Gpu => "What there is of /dev/dri, /dev/kfd, /dev/dxg and /dev/nvidia*.\n",
         Id::Chdir => "DIR is in the instance, and relative to the current directory.\n",
         Id::Timeout => {
-            "TIME and GRACE are in seconds, or end in s, m, h or d. First comes SIGTERM, and after GRACE, 5 seconds\n\
-             unless it is given, SIGKILL to all in the instance.\n"
+            "TIME and GRACE are in seconds, or end in s, m, h or d. After TIME CMD gets SIGTERM. After GRACE, 5\n\
+             seconds unless given, all in the instance get SIGKILL.\n"
         }
         Id::Rlimit => {
-            "NAME is as, core, cpu, data, fsize, memlock, msgqueue, nofile, nproc, rss, sigpending or stack; VALUE a\n\
-             number, which may end in k, M, G or T, or unlimited. Soft and hard limit are set, and never above\n\
-             the hard limit of the caller; the hard one of cpu is one second more where it can be, so that SIGXCPU\n\
-             comes before SIGKILL.\n"
+            "NAME is as, core, cpu, data, fsize, memlock, msgqueue, nofile, nproc, rss, sigpending or stack. VALUE is\n\
+             unlimited or a number, which may end in k, M, G or T. Soft and hard limit are set, and never above\n\
+             the hard limit of the caller. The hard limit of cpu is one second more, if the caller's allows that,\n\
+             so that SIGXCPU comes before SIGKILL.\n"
         }
         Id::Report => {
-            "A number is an open descriptor. A file is made anew and empty before CMD starts, and gets one line when\n\
-             it has ended, whatever CMD did to it; devices, FIFOs and links are written to. The fields are version\n\
-             (1); started, and error, selfdock's message if CMD never ran; exit or signal; ended_by (command;\n\
-             signal, one that was sent to selfdock; timeout; or rlimit cpu or rlimit fsize); wall_seconds; and of all\n\
-             processes of the instance user_seconds, system_seconds, peak_memory_kib (of the largest process, in\n\
-             KiB), minor_faults, major_faults, voluntary_switches and involuntary_switches. Left out are what\n\
-             building the instance took, and processes whose parent ignored SIGCHLD, of which the kernel tells\n\
-             nobody; with enter also what CMD did not wait for. A file that stays\n\
-             empty says that selfdock itself was killed, or was still opening what it was told to.\n"
+            "A number is an open descriptor. A file is made anew and empty before CMD starts. It gets one line when\n\
+             CMD has ended, whatever CMD did to the file. Devices, FIFOs and links are written to. The fields are\n\
+             version (1); started; error, which is selfdock's message if CMD never ran; exit or signal; ended_by\n\
+             (command; signal, if one was sent to selfdock; timeout; rlimit cpu or rlimit fsize); wall_seconds;\n\
+             and of all processes of the instance user_seconds, system_seconds, peak_memory_kib (of the largest\n\
+             process, in KiB), minor_faults, major_faults, voluntary_switches and involuntary_switches. The\n\
+             building of the instance is not counted, nor are processes whose parent ignored SIGCHLD, of which\n\
+             the kernel tells nobody. With enter, what CMD did not wait for is not counted either. If a file stays\n\
+             empty, selfdock itself was killed, or was still opening what it was told to.\n"
         }
         Id::OwnCgroup => {
-            "Otherwise the joiner moves to the control group of the instance, and is refused if the caller may not.\n"
+            "Without it CMD moves to the control group of the instance, and is refused if the caller may not do that.\n"
         }
         Id::ReportRequired => {
-            "The status is then 125. Without it, it is that of CMD, and a line on standard error says what went\n\
-             wrong.\n"
+            "The status is then 125. Without this option the status is that of CMD, and a line on standard error says\n\
+             what went wrong.\n"
         }
         Id::NoNest => "Then selfdock inside is in unprivileged mode.\n",
         Id::Explain => {
-            "A line is a step, in order: what, source, destination, flags. On a terminal they are aligned, else\n\
-             tabs stand between them.\n"
+            "A line is a step, in order: what, source, destination, flags. On a terminal these are aligned; elsewhere\n\
+             tabs separate them.\n"
         }
         Id::Hostname => "Up to 64 letters, digits, dots and dashes.\n",
         _ => "",
