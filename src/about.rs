@@ -10,10 +10,10 @@ use crate::descriptors::fill_standard_descriptors;
 use crate::error::{Error, Result, on, say};
 use crate::front::Line;
 use crate::handover::{About, Mode, NOT_FOUND_INSIDE};
-use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PS, VERSION, Verb};
+use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
-use crate::{doctor, each, explain, help, missing, overlay, presets, ps};
+use crate::{doctor, each, explain, help, missing, overlay, presets, profiles, ps};
 use alloc::vec::Vec;
 
 /// Everything from the first instruction in Rust on.
@@ -37,7 +37,7 @@ fn go(start: &Start) -> Result<u8> {
     let mode = if is_missing { Mode::Unprivileged } else { Mode::of(mode).ok_or_else(alone)? };
     let about = About { caller, mode, program, name: args[0], environment: start.environment() };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
-    let line = Line::read(&words)?;
+    let line = Line::read(&words, &|name| profiles::read(&about, name))?;
     if is_missing {
         return Err(missing::why(&about, &line));
     }
@@ -55,6 +55,7 @@ fn go(start: &Start) -> Result<u8> {
         DOCTOR => return doctor::report(&about),
         EACH => return each::run(&about, &line, verb),
         HELP => say(sys::standard(1), help::about(&line.command)?.as_bytes()),
+        PROFILES => say(sys::standard(1), profiles::list(&about).as_bytes()),
         VERSION => say(sys::standard(1), cli::VERSION),
         _ => request(&about, &line, verb, &words)?,
     }

@@ -9,6 +9,7 @@ use crate::handover::About;
 use crate::options::{
     ALIASES, CHANGES, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
 };
+use crate::profiles::Lines;
 use crate::text::{Bytes, c_string, join};
 use crate::{files, foreign};
 use alloc::vec::Vec;
@@ -34,11 +35,18 @@ pub struct Said<'a> {
     pub opt: &'static Opt,
     /// The values; empty where there is none.
     pub values: [&'a [u8]; 2],
+    /// It was read from a file, and so yields to what is said.
+    pub is_of_file: bool,
 }
+
+/// How deep files can name each other.
+const MOST_FILES: usize = 16;
 
 impl<'a> Line<'a> {
     /// Reads the words that follow the program's name. After `--help` or `--version` none counts.
-    pub fn read(words: &'a [&'a [u8]]) -> Result<Self> {
+    ///
+    /// `@FILE` stands for the options in a file, which `files` reads.
+    pub fn read(words: &'a [&'a [u8]], files: &dyn Fn(&[u8]) -> Result<Lines>) -> Result<Self> {
         let mut line = Line::default();
         let (mut rest, mut ended) = (words, false);
         while let [word, after @ ..] = rest {
@@ -46,6 +54,7 @@ impl<'a> Line<'a> {
             match *word {
                 b"--" if !ended => ended = true,
                 [b'-', _, ..] if !ended => line.take_options(word, &mut rest)?,
+                [b'@', name @ ..] if !ended && !name.is_empty() => line.take_file(name, files, MOST_FILES)?,
                 // After `--` the word is a command of its own, not one of ours.
                 _ if line.verb.is_none() && !ended => {
                     let is_of_bind = |said: &Said<'_>| matches!(said.opt.id, Id::Bind | Id::BindRo);
@@ -74,6 +83,32 @@ impl<'a> Line<'a> {
         Ok(line)
     }
 
+    /// Takes the options in a file, and in those that it names.
+    fn take_file(&mut self, name: &[u8], files: &dyn Fn(&[u8]) -> Result<Lines>, depth: usize) -> Result<()> {
+        if depth == 0 {
+            return Err(Error::refused(
+                on("read the options in {}", name),
+                "files name each other too deeply",
+            ));
+        }
+        for (place, words) in files(name)? {
+            let start = self.options.len();
+            let mut rest: &'a [&'a [u8]] = words;
+            while let [word, after @ ..] = rest {
+                rest = after;
+                match *word {
+                    [b'-', _, ..] if *word != b"--" => self.take_options(word, &mut rest),
+                    [b'@', name @ ..] if !name.is_empty() => self.take_file(name, files, depth - 1),
+                    word => Err(Error::refused(on("{}", word), "not an option")),
+                }
+                .map_err(|error| error.about(on("{}", place)))?;
+            }
+            self.last_is_value = false;
+            self.options[start..].iter_mut().for_each(|said| said.is_of_file = true);
+        }
+        Ok(())
+    }
+
     /// Takes a word of options and, from those that follow, the values it lacks.
     fn take_options(&mut self, word: &'a [u8], rest: &mut &'a [&'a [u8]]) -> Result<()> {
         if let [b'-', b'-', long @ ..] = word {
@@ -81,12 +116,12 @@ impl<'a> Line<'a> {
             let opt = by_long(parts.next().unwrap_or_default())?;
             let value = parts.next();
             if opt.id == Id::Explain && value == Some(b"all") {
-                self.options.push(Said { opt, values: [b"all", b""] });
+                self.options.push(Said { opt, values: [b"all", b""], is_of_file: false });
                 return Ok(());
             }
             if opt.id == Id::Home {
                 let dir = value.unwrap_or_else(|| directory_of_home(rest));
-                self.options.push(Said { opt, values: [dir, b""] });
+                self.options.push(Said { opt, values: [dir, b""], is_of_file: false });
                 return Ok(());
             }
             if value.is_some() && opt.values.is_empty() {
@@ -118,7 +153,7 @@ impl<'a> Line<'a> {
                 self.last_is_value = rest.is_empty();
             }
         }
-        self.options.push(Said { opt, values });
+        self.options.push(Said { opt, values, is_of_file: false });
         Ok(())
     }
 
@@ -195,7 +230,7 @@ impl<'a> Line<'a> {
     /// What was meant for CMD is not to become a value, and a shell to start in its place; nor the reverse.
     pub fn check_the_last(&self, about: &About) -> Result<()> {
         match self.options.last() {
-            Some(Said { opt, values: [_, last] })
+            Some(Said { opt, values: [_, last], .. })
                 if opt.id == Id::Env && self.last_is_value && program(about, last).is_some() =>
             {
                 let what = both("option --{=}: took {} as VALUE", opt.long.as_bytes(), last);
@@ -234,7 +269,7 @@ impl<'a> Line<'a> {
 
     fn request(&self, verb: &Verb) -> Result<Command<'a>> {
         let mut request = Request { command: self.command.clone(), ..Request::default() };
-        for Said { opt, values: [first, second] } in &self.with_copies().0.options {
+        for Said { opt, values: [first, second], .. } in &self.with_copies().0.options {
             request.add::<Error>(opt.id, opt.long, first, second)?;
         }
         request.of(verb.bit)
@@ -244,7 +279,7 @@ impl<'a> Line<'a> {
 impl<'a> Said<'a> {
     /// An option of the table by its name here, with its values.
     pub fn new(id: Id, values: [&'a [u8]; 2]) -> Option<Self> {
-        OPTIONS.iter().find(|opt| opt.id == id).map(|opt| Said { opt, values })
+        OPTIONS.iter().find(|opt| opt.id == id).map(|opt| Said { opt, values, is_of_file: false })
     }
 
     /// `-v SRC:DST[:ro]`, as Docker has it, where there is no file that is called so.
@@ -356,10 +391,15 @@ mod tests {
     use alloc::format;
     use alloc::string::String;
 
+    /// There are no files.
+    fn none(name: &[u8]) -> Result<Lines> {
+        Err(Error::refused(on("profile {}", name), "there is none"))
+    }
+
     fn refusal(words: &[&str]) -> String {
         let words: Vec<&[u8]> = words.iter().map(|word| word.as_bytes()).collect();
-        let read =
-            Line::read(&words).and_then(|line| line.verb().and_then(|verb| line.request(verb)).map(drop));
+        let read = Line::read(&words, &none)
+            .and_then(|line| line.verb().and_then(|verb| line.request(verb)).map(drop));
         format!("{}", read.expect_err("accepted"))
     }
 
@@ -394,10 +434,34 @@ mod tests {
             &[b"enter", b"12", b"-C", b"/", b"ls", b"-x"],
             &[b"enter", b"12", b"-C", b"/", b"--", b"ls", b"-x"],
         ] {
-            let line = Line::read(words).unwrap();
+            let line = Line::read(words, &none).unwrap();
             let Ok(Command::Enter(12, request)) = line.request(line.verb().unwrap()) else { panic!() };
             assert_eq!((request.chdir, &request.command[..]), (Some(&b"/"[..]), &[&b"ls"[..], b"-x"][..]));
         }
+    }
+
+    #[test]
+    fn a_file_holds_options_and_other_files() {
+        let files = |name: &[u8]| {
+            let line = |words: &'static [&'static [u8]]| (&b"here:1"[..], words);
+            Ok(match name {
+                b"a" => alloc::vec![line(&[b"-C", b"/x"]), line(&[b"@b", b"-H"])],
+                b"b" => alloc::vec![line(&[b"--net=none"])],
+                b"loop" => alloc::vec![line(&[b"@loop"])],
+                b"word" => alloc::vec![line(&[b"-H", b"sh"])],
+                b"half" => alloc::vec![line(&[b"-v", b"/x"]), line(&[b"/y"])],
+                _ => return none(name),
+            })
+        };
+        let line = Line::read(&[b"@a", b"run", b"@b", b"--", b"@c"], &files).unwrap();
+        let said: Vec<&str> = line.options.iter().map(|said| said.opt.long).collect();
+        assert_eq!((&said[..], &line.command[..]), (&["chdir", "net", "here", "net"][..], &[&b"@c"[..]][..]));
+        let refusal =
+            |word: &str| format!("{}", Line::read(&[word.as_bytes()], &files).expect_err("accepted"));
+        assert!(refusal("@loop").contains("too deeply"));
+        assert!(refusal("@word").contains("'here:1': 'sh': not an option"));
+        assert!(refusal("@half").contains("'here:1': option --vol: wants SRC DST"));
+        assert!(refusal("@none").contains("there is none"));
     }
 
     #[test]
@@ -438,7 +502,7 @@ mod tests {
                 (0..4).map(|place| SOME[number / SOME.len().pow(place) % SOME.len()]).collect();
             for words in [&words[..], &words[..3]] {
                 let Ok(plain) = cli::parse(words) else { continue };
-                let line = Line::read(words).unwrap();
+                let line = Line::read(words, &none).unwrap();
                 understood += 1;
                 if line.has(Id::Version) {
                     assert!(matches!(plain, Command::Version), "{words:?}");

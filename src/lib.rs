@@ -64,6 +64,7 @@ mod missing;
 mod ps;
 mod presets;
 mod front;
+mod profiles;
 mod foreign;
 
 // The set-uid program. Who acts.

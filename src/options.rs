@@ -50,6 +50,8 @@ pub const HELP: u16 = 64;
 pub const VERSION: u16 = 128;
 /// `changes`
 pub const CHANGES: u16 = 256;
+/// `profiles`
+pub const PROFILES: u16 = 512;
 
 /// Every command, in the order of `--help`.
 #[rustfmt::skip]
@@ -68,6 +70,8 @@ pub const VERBS: &[Verb] = &[
            help: "list what --changes DIR has kept" },
     Verb { name: "doctor", usage: "", bit: DOCTOR, class: Front,
            help: "say what this machine allows and what works" },
+    Verb { name: "profiles", usage: "", bit: PROFILES, class: Front,
+           help: "list what @NAME can be among the options" },
     Verb { name: "help", usage: "[COMMAND]", bit: HELP, class: Front,
            help: "show this help, or all about COMMAND" },
     Verb { name: "version", usage: "", bit: VERSION, class: Front,

@@ -51,11 +51,30 @@ const ABOUT_CARDS: &[&str] = &["/sys/dev/char", "/sys/devices", "/sys/class/drm"
 /// A line in the options that its own stand for.
 pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
     let mut all = Vec::new();
-    for said in line.options {
-        expand(about, said, &mut all)?;
+    let options = line.options;
+    for (at, said) in options.iter().enumerate() {
+        let is_said_later = || options[at + 1..].iter().any(|other| replaces(other, said));
+        if !(said.is_of_file && is_said_later()) {
+            expand(about, *said, &mut all)?;
+        }
     }
     line.options = variables(about, all);
     Ok(line)
+}
+
+/// Whether an option that is said once replaces one that a file says.
+fn replaces(other: &Said<'_>, said: &Said<'_>) -> bool {
+    match said.opt.id {
+        Id::Chdir | Id::Hostname | Id::Seccomp | Id::Report | Id::Timeout | Id::Net | Id::Home => {
+            other.opt.id == said.opt.id
+        }
+        Id::Rlimit => other.opt.id == Id::Rlimit && is_of_one_limit(other.values[0], said.values[0]),
+        _ => false,
+    }
+}
+
+fn is_of_one_limit(one: &[u8], other: &[u8]) -> bool {
+    one.split(|b| *b == b'=').next() == other.split(|b| *b == b'=').next()
 }
 
 /// Puts what an option stands for in its place.

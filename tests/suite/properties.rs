@@ -107,6 +107,10 @@ pub const PROPERTIES: &[Property] = &[
     ),
     property("limits", "A command ends in time, within its limits, and what it used is told."),
     property("short-forms", "An option that stands for others does what these would do, typed out."),
+    property(
+        "profiles",
+        "`@FILE` is the options in a file, read as the caller, and what is said replaces them.",
+    ),
     property("handing-over", "What needs no privilege is done by a program that has none."),
     property("explaining", "`--explain` and `doctor` say what would happen, and do nothing."),
     property(

@@ -35,6 +35,7 @@ mod nothing_left;
 mod one_life;
 mod overlays;
 mod processes;
+mod profiles;
 mod read_only_root;
 mod real_programs;
 mod recipes;

@@ -195,8 +195,9 @@ mod tests {
     fn bash_offers(line: &str) -> Vec<String> {
         let words: Vec<String> = split(line).iter().map(|word| format!("'{word}'")).collect();
         let script = format!(
-            "{}\nselfdock() {{ echo PID COMMAND; echo 812 813; }}; compopt() {{ :; }}; COMP_LINE='{line}'; \
-             COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _selfdock; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+            "{}\nselfdock() {{ printf '%s\\n' 'PID COMMAND' '812 813' @cargo @judge; }}; \
+             compopt() {{ :; }}; COMP_LINE='{line}'; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _selfdock; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             bash(),
             words.join(" ")
         );
@@ -231,6 +232,9 @@ mod tests {
         ("selfdock run ls --ro", "", "--root"),
         ("selfdock run -- ls /et", "/etc", "run"),
         ("selfdock enter ", "812", "813"),
+        ("selfdock run @ju", "@judge", "@cargo"),
+        ("selfdock @cargo ru", "run", "cargo"),
+        ("selfdock run @cargo bas", "bash", "run"),
         ("selfdock help ru", "run", "bash"),
         ("selfdock enter 812 bas", "bash", "812"),
         ("selfdock enter 812 ls /et", "/etc", "812"),
@@ -251,8 +255,10 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("selfdock.fish");
         std::fs::write(&file, fish()).unwrap();
-        let mut script =
-            format!("source {}; function selfdock; printf 'PID COMMAND\\n812 813\\n'; end\n", file.display());
+        let mut script = format!(
+            "source {}; function selfdock; printf 'PID COMMAND\\n812 813\\n@cargo\\n@judge\\n'; end\n",
+            file.display()
+        );
         for line in lines {
             let _ = writeln!(script, "complete -C '{line}'; echo ==");
         }

@@ -29,7 +29,7 @@ pub enum Source {
 pub fn items() -> Vec<Item> {
     let text = |dest, text: String| Item { source: Source::Bytes(text.into()), dest, mode: 0o644 };
     let program = |name, dest, mode| Item { source: Source::File(cargo::release(name)), dest, mode };
-    vec![
+    let mut items = vec![
         // The second program first: there is no selfdock that does not find it.
         program("selfdock-about", ABOUT, 0o755),
         program("selfdock", PROGRAM, 0o4755),
@@ -37,8 +37,22 @@ pub fn items() -> Vec<Item> {
         text("share/bash-completion/completions/selfdock", completions::bash()),
         text("share/zsh/site-functions/_selfdock", completions::zsh()),
         text("share/fish/vendor_completions.d/selfdock.fish", completions::fish()),
-    ]
+    ];
+    items.extend(PROFILES.iter().map(|(dest, options)| text(dest, (*options).to_owned())));
+    items
 }
+
+/// Options for common uses, which `@NAME` stands for.
+const PROFILES: [(&str, &str); 8] = [
+    ("share/selfdock/profiles/browser", include_str!("../../profiles/browser")),
+    ("share/selfdock/profiles/cargo", include_str!("../../profiles/cargo")),
+    ("share/selfdock/profiles/go", include_str!("../../profiles/go")),
+    ("share/selfdock/profiles/judge", include_str!("../../profiles/judge")),
+    ("share/selfdock/profiles/maven", include_str!("../../profiles/maven")),
+    ("share/selfdock/profiles/npm", include_str!("../../profiles/npm")),
+    ("share/selfdock/profiles/python", include_str!("../../profiles/python")),
+    ("share/selfdock/profiles/x11", include_str!("../../profiles/x11")),
+];
 
 /// Installs all items below `prefix` and verifies them. With a group, only its members can start selfdock.
 pub fn place(prefix: &Path, group: Option<Gid>) -> Result {

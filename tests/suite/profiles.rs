@@ -1,0 +1,185 @@
+use crate::support::{Dock, args, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+/// A home with a profile in it.
+fn home(name: &str, text: &str) -> TempDir {
+    let home = scratch();
+    let dir = home.path().join(".config/selfdock");
+    fs::create_dir_all(&dir).unwrap();
+    fs::write(dir.join(name), text).unwrap();
+    home
+}
+
+#[rstest]
+#[case::before(&["@mine", "run"])]
+#[case::after(&["run", "@mine"])]
+#[case::beside_others(&["-C", "/", "@mine", "run", "-e", "B=2"])]
+#[case::unprivileged(&["--unprivileged", "run", "@mine"])]
+#[case::named_by_another(&["run", "@other"])]
+fn a_file_holds_options(#[case] words: &[&str]) {
+    let text = "# Mine.\n\n-e A='one  two' # as in a shell\n-m ~/'with space' \"$WHERE\"\n
+                --bind-if-exists ${NONE:-/none}\n";
+    let home = home("mine", text);
+    fs::write(home.path().join(".config/selfdock/other"), "--new-session\n@mine\n").unwrap();
+    fs::create_dir(home.path().join("with space")).unwrap();
+    fs::write(home.path().join("with space/file"), "found").unwrap();
+    let dock = Dock::new(words.iter().map(Into::into)).env("HOME", home.path()).env("WHERE", "/mnt/x");
+    assert_eq!(dock.sh("echo \"$A\"; cat /mnt/x/file").ok(), "one  two\nfound");
+}
+
+#[test]
+fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
+    let home = home("judge", "# My own judge.\n-e WHO=mine\n");
+    fs::write(home.path().join("file"), "-e WHO=file\n").unwrap();
+    let who = |word: &str, variables: &[(&str, &Path)]| {
+        let dock = Dock::run(args![word]).env("HOME", home.path()).current_dir(home.path());
+        let dock = variables.iter().fold(dock, |dock, (name, value)| dock.env(name, value));
+        dock.sh("echo ${WHO-nobody}").ok()
+    };
+    assert_eq!(who("@./file", &[]), "file");
+    assert_eq!(who("@judge", &[]), "mine");
+    // Nothing of the installation's is in the place of one's own; without one it is.
+    let config = home.path().join(".config");
+    assert_eq!(who("@judge", &[("HOME", Path::new("/none"))]), "nobody");
+    assert_eq!(who("@judge", &[("HOME", Path::new("/none")), ("XDG_CONFIG_HOME", &config)]), "mine");
+    let listed = Dock::new(args!["profiles"]).env("HOME", home.path()).ok();
+    assert!(listed.contains("@judge       My own judge.\n"), "{listed}");
+    for name in ["browser", "cargo", "go", "maven", "npm", "python", "x11"] {
+        assert!(listed.contains(&format!("@{name} ")), "{listed}");
+    }
+    // What is in another of a user's directories is none of this user's.
+    assert!(!Dock::new(args!["profiles"]).env("HOME", "/none").ok().contains("My own"));
+}
+
+#[rstest]
+#[case::absent("-H\n", "@none", "profile 'none': there is none; 'selfdock profiles' lists them")]
+#[case::absent_file("-H\n", "@/no/such", "read the options in '/no/such': no such file")]
+#[case::a_command("-H\nsh\n", "@mine", "mine:2': 'sh': not an option")]
+#[case::the_end_of_options("--\n", "@mine", "mine:1': '--': not an option")]
+#[case::unknown("\n--ro-bind /a /b", "@mine", "mine:2': option '--ro-bind': unknown; say '-m SRC DST'")]
+#[case::half_an_option("-v /a\n/b\n", "@mine", "mine:1': option --vol: wants SRC DST; DST is missing")]
+#[case::unset("-b $NO_SUCH_VARIABLE", "@mine", "mine:1': variable 'NO_SUCH_VARIABLE': not set")]
+#[case::unclosed("-e A='", "@mine", "mine:1': something is opened and not closed")]
+#[case::itself("@mine", "@mine", "files name each other too deeply")]
+#[case::wrong_value("--net some", "@mine", "option --net 'some': neither")]
+#[case::control_characters("-\u{1b}[31m", "@mine", "unknown")]
+fn a_file_that_is_wrong_is_refused_with_the_place(#[case] text: &str, #[case] word: &str, #[case] why: &str) {
+    let home = home("mine", text);
+    Dock::run(args![word, "true"]).env("HOME", home.path()).refused(why);
+}
+
+#[test]
+fn what_others_may_not_read_is_not_read() {
+    let home = home("mine", "-H");
+    let file = home.path().join(".config/selfdock/mine");
+    Dock::program(args!["chmod", "000", &file]).ok();
+    Dock::run(args!["@mine", "true"]).env("HOME", home.path()).refused("(EACCES)");
+    let large = home.path().join("large");
+    fs::write(&large, "#".repeat(70_000)).unwrap();
+    Dock::run(args![format!("@{}", large.display()), "true"]).refused("(EFBIG)");
+}
+
+#[test]
+fn what_is_said_replaces_what_a_file_says() {
+    let home =
+        home("mine", "-C /usr\n--hostname of-file\n--rlimit nofile=64\n--rlimit core=0\n--timeout 1000\n");
+    let seen = |words: &[&str]| {
+        let words = words.iter().map(Into::into);
+        Dock::new(words).env("HOME", home.path()).sh("pwd; uname -n; ulimit -n; ulimit -c").ok()
+    };
+    assert_eq!(seen(&["run", "@mine"]), "/usr\nof-file\n64\n0");
+    let said = ["@mine", "-C", "/etc", "run", "--hostname", "said", "--rlimit", "nofile=65"];
+    assert_eq!(seen(&said), "/etc\nsaid\n65\n0");
+    // The last word of a line is no command.
+    Dock::run(args!["-C", "/", "-C", "/usr", "@mine", "true"])
+        .env("HOME", home.path())
+        .refused("given twice");
+}
+
+#[test]
+fn a_name_after_the_end_of_options_is_a_command() {
+    let dir = scratch();
+    fs::write(dir.path().join("@program"), "#!/bin/sh\necho ran").unwrap();
+    Dock::program(args!["chmod", "755", dir.path().join("@program")]).ok();
+    assert_eq!(Dock::run(args!["--", "@program"]).env("PATH", dir.path()).ok(), "ran");
+}
+
+#[test]
+fn a_batch_and_a_joiner_take_them_too() {
+    let home = home("mine", "-e A=of-file\n");
+    let each = Dock::new(args!["each", "@mine", "sh", "-c", "echo $A {}"]).env("HOME", home.path());
+    assert_eq!(each.stdin("1\n").ok(), "of-file 1");
+    let instance = crate::support::instance([]);
+    let pid = instance.pid().to_string();
+    for words in [args!["enter", "@mine", &pid], args!["enter", &pid, "@mine"]] {
+        assert_eq!(Dock::new(words).env("HOME", home.path()).sh("echo $A").ok(), "of-file");
+    }
+}
+
+/// Those that are installed, with a home as their programs make it.
+#[rstest]
+fn a_ready_profile_works(
+    #[values("browser", "cargo", "go", "judge", "maven", "npm", "python", "x11")] name: &str,
+    #[values(&[][..], &["--unprivileged"])] how: &[&str],
+    #[values(false, true)] nested: bool,
+) {
+    let home = scratch();
+    let kept = [
+        ".cargo/registry",
+        ".cargo/git",
+        ".rustup",
+        ".npm",
+        "go",
+        ".m2/repository",
+        ".cache/pip",
+        ".local/lib",
+    ];
+    for dir in kept {
+        fs::create_dir_all(home.path().join(dir)).unwrap();
+    }
+    fs::write(home.path().join(".cargo/credentials.toml"), "secret").unwrap();
+    fs::write(home.path().join(".private"), "secret").unwrap();
+    let project = home.path().join("project");
+    fs::create_dir(&project).unwrap();
+    let mut words: Vec<OsString> = Vec::new();
+    if nested {
+        words.extend(args!["-b", home.path(), "run", selfdock()]);
+    }
+    words.extend(how.iter().map(Into::into));
+    words.extend(args!["run", format!("@{name}"), "sh", "-c"]);
+    let look = "ls -A ~ 2>/dev/null; cat ~/.private ~/.cargo/credentials.toml 2>/dev/null
+                echo ${SOME_TOKEN-none}; pwd; touch ~/.cargo/registry/new ~/new new 2>/dev/null; true";
+    let dock =
+        Dock::new(words).arg(look).env("HOME", home.path()).env("SOME_TOKEN", "secret").current_dir(&project);
+    let seen = dock.ok();
+    assert!(!seen.contains("secret") && seen.contains("none"), "{seen}");
+    let builds = matches!(name, "cargo" | "go" | "maven" | "npm" | "python");
+    assert_eq!((project.join("new").exists(), home.path().join("new").exists()), (builds, false), "{seen}");
+    assert_eq!(home.path().join(".cargo/registry/new").exists(), name == "cargo");
+}
+
+/// By the programs that they are for, where this machine has them.
+#[test]
+fn a_ready_profile_runs_its_programs() {
+    let home = scratch();
+    let in_place = |words: &[&str]| {
+        Dock::run(words.iter().map(Into::into)).env("HOME", home.path()).current_dir(home.path()).ok()
+    };
+    fs::write(home.path().join("main.py"), "print(6 * 7)").unwrap();
+    assert_eq!(in_place(&["@python", "python3", "main.py"]), "42");
+    assert_eq!(in_place(&["@judge", "python3", "-c", "print(6 * 7)"]), "42");
+    for (name, program) in
+        [("cargo", "cargo"), ("npm", "npm"), ("go", "go"), ("maven", "mvn"), ("x11", "xeyes")]
+    {
+        let is_there = ["/usr/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(program).exists());
+        let version = if name == "go" { "version" } else { "-version" };
+        let version = if matches!(name, "cargo" | "npm") { "--version" } else { version };
+        if is_there && name != "x11" {
+            assert!(!in_place(&[&format!("@{name}"), program, version]).is_empty());
+        }
+    }
+}
