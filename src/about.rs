@@ -51,7 +51,7 @@ fn go(start: &Start) -> Result<u8> {
     let line = presets::expanded(line, &about)?;
     match verb.bit {
         CHANGES => say(sys::standard(1), overlay::changes(line.command[0])?.as_bytes()),
-        PS => say(sys::standard(1), ps::text(&about, line.has(Id::Json))?.as_bytes()),
+        PS => ps::show(&about, line.has(Id::Json), line.has(Id::Watch))?,
         DOCTOR => return doctor::report(&about),
         EACH => return each::run(&about, &line, verb),
         HELP => say(sys::standard(1), help::about(&line.command)?.as_bytes()),

@@ -10,6 +10,8 @@ pub struct Line<'t> {
     pub number: &'t [u8],
     /// That of the mount it lies in.
     pub parent: &'t [u8],
+    /// The number of its file system.
+    pub device: &'t [u8],
     /// What of its file system is mounted.
     pub root: Bytes,
     /// Where.
@@ -27,7 +29,7 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     text.split(|b| *b == b'\n').filter_map(|line| {
         let mut fields = line.split(|b| *b == b' ');
         let (number, parent) = (fields.next()?, fields.next()?);
-        let mut fields = fields.skip(1);
+        let device = fields.next()?;
         let (root, point, options) = (fields.next()?, fields.next()?, fields.next()?);
         let mut rest = fields.skip_while(|field| *field != b"-").skip(1);
         let (kind, _source) = (rest.next()?, rest.next()?);
@@ -35,6 +37,7 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
         Some(Line {
             number,
             parent,
+            device,
             root: unescape(root),
             point: unescape(point),
             options,
@@ -101,6 +104,7 @@ mod tests {
             Line {
                 number: b"36",
                 parent: b"35",
+                device: b"98:0",
                 root: b"/mnt1",
                 point: b"/my tools\\\x0b",
                 options: b"ro,nosuid",

@@ -1,7 +1,7 @@
 //! Short forms: options that stand for others. What they take of the environment and of the file system they take as
 //! the caller.
 
-use crate::command::variable;
+use crate::command::{current_directory, home, variable};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::front::{Line, Said};
@@ -51,6 +51,7 @@ const ABOUT_CARDS: &[&str] = &["/sys/dev/char", "/sys/devices", "/sys/class/drm"
 /// A line in the options that its own stand for.
 pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
     let mut all = Vec::new();
+    check_home(about, &line)?;
     let options = line.options;
     for (at, said) in options.iter().enumerate() {
         let is_said_later = || options[at + 1..].iter().any(|other| replaces(other, said));
@@ -60,6 +61,16 @@ pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
     }
     line.options = variables(about, all);
     Ok(line)
+}
+
+/// Who starts it at home, where it is to have another, wants one of the two.
+fn check_home(about: &About, line: &Line<'_>) -> Result<()> {
+    let is_home = || home(&about.environment).is_some_and(|home| Some(home) == current_directory());
+    if line.has(Id::Home) && line.has(Id::Here) && is_home() {
+        let why = "the current directory is your home, and --here shows it";
+        return Err(Error::refused("option --home", why).hint("start it in a directory of its own"));
+    }
+    Ok(())
 }
 
 /// Whether an option that is said once replaces one that a file says.

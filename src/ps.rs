@@ -1,18 +1,22 @@
 //! `selfdock ps`: the caller's instances below where it stands, from `/proc` alone.
 
 use crate::cli::{self, Command};
-use crate::error::{Result, is_unprintable, say};
+use crate::error::{FAILED, OrFail, Result, is_unprintable, say};
 use crate::foreign;
 use crate::handover::About;
 use crate::instance::{Instance, is_below};
+use crate::lifeline::expect_end;
+use crate::outcome::{self, End};
+use crate::plan::components;
 use crate::process::{self, Process, after_name, arguments, count, path, read, words};
-use crate::text::Bytes;
+use crate::text::{Bytes, join};
 use crate::{files, mountinfo, sys};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use rustix::process::Pid;
+use rustix::event::{Timespec, poll};
+use rustix::process::{Pid, WaitOptions};
 
 /// One instance.
 struct Listed {
@@ -30,8 +34,38 @@ struct Listed {
     words: Vec<Bytes>,
 }
 
+const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
+
+/// Shows it: the table or JSON, once or every second until a signal ends it.
+pub fn show(about: &About, json: bool, watch: bool) -> Result<()> {
+    if !watch {
+        return show_once(about, json, "");
+    }
+    let clear = if sys::is_terminal(1) { "\x1b[H\x1b[2J" } else { "" };
+    expect_end()?;
+    loop {
+        // In a memory of its own, which is gone with it: none is ever given back here.
+        let act = || show_once(about, json, clear).map_or_else(|error| error.report(), |()| 0);
+        let child = sys::start_child(0, act).or_fail("start a process")?;
+        let status =
+            rustix::process::waitpid(Some(child), WaitOptions::empty()).or_fail("wait for a process")?;
+        match status.map(|(_, status)| (status.exit_status(), status.terminating_signal())) {
+            Some((Some(0), _)) => {}
+            // Nobody reads it any more.
+            Some((_, Some(signal))) => outcome::end(End::Signal(signal)),
+            _ => sys::exit(FAILED),
+        }
+        let _ = poll(&mut [], Some(&SECOND));
+    }
+}
+
+fn show_once(about: &About, json: bool, before: &str) -> Result<()> {
+    let text = format!("{before}{}", text(about, json)?);
+    files::write(sys::standard(1), text.as_bytes()).or_fail("show the list")
+}
+
 /// The table, or JSON.
-pub fn text(about: &About, json: bool) -> Result<String> {
+fn text(about: &About, json: bool) -> Result<String> {
     let program = files::which(about.program.to_bytes()).ok();
     let all = process::all()?;
     let here = all.iter().map(|process| process.depth).min().unwrap_or(1);
@@ -69,17 +103,55 @@ fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {
         age: age(supervisor),
         level: instance.keeper.depth - here,
         memory: all.iter().filter(inside).map(|process| process.memory).sum(),
-        root: root(&arguments(supervisor)),
-        words: arguments(command),
+        root: root(&arguments(supervisor), command),
+        words: command_line(supervisor, command),
     }
 }
 
-/// The image, as the supervisor was told.
-fn root(supervisor: &[Bytes]) -> Vec<u8> {
+/// The words of the command. Until it is executed it has selfdock's memory, and so its words: then they are those that
+/// selfdock was told.
+fn command_line(supervisor: Pid, command: Pid) -> Vec<Bytes> {
+    let (words, told) = (arguments(command), arguments(supervisor));
+    if words != told {
+        return words;
+    }
+    match cli::parse(told.get(1..).unwrap_or_default()) {
+        Ok(Command::Run(request)) if !request.command.is_empty() => {
+            request.command.iter().map(|w| join(&[w])).collect()
+        }
+        _ => words,
+    }
+}
+
+/// The image, as the supervisor was told; or where it is, if that was relative to a directory that nobody can ask for.
+fn root(supervisor: &[Bytes], command: Pid) -> Vec<u8> {
     match cli::parse(supervisor.get(1..).unwrap_or_default()) {
-        Ok(Command::Run(request)) if !request.roots.is_empty() => request.roots.join(&b'+'),
+        Ok(Command::Run(request)) => match request.roots[..] {
+            [] => b"/".to_vec(),
+            [one] if !one.starts_with(b"/") => place_of_root(command, one).unwrap_or(one).to_vec(),
+            _ => request.roots.join(&b'+'),
+        },
         _ => b"/".to_vec(),
     }
+}
+
+/// Where a relative root filesystem is, as the caller sees it: by what is mounted from it at its own place inside, and
+/// where that file system is mounted here. The path has to end as it was told.
+fn place_of_root(pid: Pid, told: &[u8]) -> Option<Bytes> {
+    let end = components(told).fold(&b""[..], |path, name| join(&[path, b"/", name]));
+    if end.is_empty() || components(told).any(|name| name == b"..") {
+        return None;
+    }
+    let (theirs, ours) = (read(path(pid, b"mountinfo"))?, read(b"/proc/self/mountinfo")?);
+    let without_slash = |path: Bytes| if path == b"/" { &b""[..] } else { path };
+    mountinfo::lines(theirs).find_map(|inside| {
+        let base = inside.root.strip_suffix(without_slash(inside.point))?;
+        mountinfo::lines(ours).filter(|mount| mount.device == inside.device).find_map(|mount| {
+            let below = base.strip_prefix(without_slash(mount.root))?;
+            let place = join(&[without_slash(mount.point), below]);
+            (place.ends_with(end) && files::which(place).is_ok()).then_some(place)
+        })
+    })
 }
 
 /// Seconds since a process started: field 22 of its `stat`, in hundredths since the start of
@@ -183,7 +255,9 @@ mod tests {
 
     #[test]
     fn the_root_is_what_the_supervisor_was_told() {
-        assert_eq!(root(&split(b"selfdock\0--root\0/a\0run\0sh\0")), b"/a");
-        assert_eq!(root(&split(b"selfdock\0run\0sh\0")), b"/");
+        let own = rustix::process::getpid();
+        assert_eq!(root(&split(b"selfdock\0--root\0/a\0run\0sh\0"), own), b"/a");
+        assert_eq!(root(&split(b"selfdock\0run\0sh\0"), own), b"/");
+        assert_eq!(root(&split(b"selfdock\0--root\0a\0--root\0/b\0run\0sh\0"), own), b"a+/b");
     }
 }

@@ -2,9 +2,27 @@
 //! dependencies never reach the trusted binary.
 #![forbid(unsafe_code)]
 
+use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Waits for the harness to be built. Where that takes longer than a second, a line on the terminal says so meanwhile.
+fn wait(mut build: Child) {
+    let (start, mut shown) = (Instant::now(), 0);
+    while let Ok(None) = build.try_wait() {
+        let seconds = start.elapsed().as_secs();
+        if seconds > shown && std::io::stderr().is_terminal() {
+            shown = seconds;
+            eprint!("\r\x1b[Kxtask: building the harness, {seconds} s; the first time takes a while");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    if shown > 0 {
+        eprint!("\r\x1b[K");
+    }
+}
 
 fn main() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
@@ -13,12 +31,15 @@ fn main() {
         eprintln!("xtask: to be started by `cargo xtask`");
         std::process::exit(1);
     };
-    let error = Command::new(cargo)
-        .args(["run", "--quiet", "--locked", "--manifest-path"])
-        .arg(Path::new(&here).join("../../xtask/Cargo.toml"))
-        .arg("--")
-        .args(std::env::args_os().skip(1))
-        .exec();
+    let manifest = Path::new(&here).join("../../xtask/Cargo.toml");
+    let run = |subcommand: &str| {
+        let mut command = Command::new(&cargo);
+        command.args([subcommand, "--quiet", "--locked", "--manifest-path"]).arg(&manifest);
+        command
+    };
+    // What goes wrong with it, `cargo run` says.
+    let _ = run("build").stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(wait);
+    let error = run("run").arg("--").args(std::env::args_os().skip(1)).exec();
     eprintln!("xtask: start cargo: {error}");
     std::process::exit(1);
 }

@@ -18,6 +18,52 @@ fn an_instance_is_listed_with_its_command_and_root() {
 }
 
 #[test]
+fn a_relative_root_is_shown_with_its_place() {
+    let image = fixture("busybox");
+    let (parent, name) = (image.parent().unwrap(), image.file_name().unwrap());
+    for how in [&[][..], &["--unprivileged"]] {
+        let words = how.iter().map(Into::into).chain(args!["--root", name, "cat"]);
+        let instance = Dock::run(words).current_dir(parent).spawn().that_repeats();
+        let table = Dock::new(args!["ps"]).ok();
+        let row =
+            table.lines().find(|row| row.trim_start().starts_with(&format!("{} ", instance.pid()))).unwrap();
+        assert_eq!(row.split_whitespace().nth(4), image.to_str(), "{table}");
+    }
+}
+
+/// As long as an instance is built, its command has the words of selfdock.
+#[test]
+fn the_command_is_shown_and_not_selfdocks_own_line() {
+    for _ in 0..20 {
+        let instance = Dock::run(args!["-C", "/", "cat", "-"]).spawn();
+        let pid = instance.pid().to_string();
+        // However early it is seen.
+        crate::support::wait_until("the instance is listed", || {
+            let table = Dock::new(args!["ps"]).ok();
+            let row = table.lines().find(|row| row.split_whitespace().next() == Some(&pid));
+            assert!(row.iter().all(|row| row.ends_with(" cat -")), "{table}");
+            row.is_some()
+        });
+    }
+}
+
+#[test]
+fn the_list_is_shown_again_and_again_until_a_signal_ends_it() {
+    let instance = instance([]);
+    let mut watch = Dock::new(args!["ps", "--watch"]).spawn();
+    let pid = format!("{} ", instance.pid());
+    let mut seen = 0;
+    while seen < 2 {
+        seen += usize::from(watch.line().trim_start().starts_with(&pid));
+    }
+    watch.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&watch.wait()), Some(15));
+    // Nor longer than somebody reads it.
+    let script = "$SELFDOCK ps --watch | head -1";
+    assert!(Dock::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).ok().contains("PID"));
+}
+
+#[test]
 fn the_json_is_json() {
     let instance = instance(nested(1, []));
     let script = "import json, sys\nfor i in json.load(sys.stdin): \

@@ -101,6 +101,13 @@ fn what_is_said_replaces_what_a_file_says() {
 }
 
 #[test]
+fn a_home_and_the_current_directory_cannot_be_one() {
+    let home = scratch();
+    let dock = Dock::run(args!["@python", "true"]).env("HOME", home.path()).current_dir(home.path());
+    dock.refused("the current directory is your home");
+}
+
+#[test]
 fn a_name_after_the_end_of_options_is_a_command() {
     let dir = scratch();
     fs::write(dir.path().join("@program"), "#!/bin/sh\necho ran").unwrap();
@@ -167,7 +174,7 @@ fn a_ready_profile_works(
 fn a_ready_profile_runs_its_programs() {
     let home = scratch();
     let in_place = |words: &[&str]| {
-        Dock::run(words.iter().map(Into::into)).env("HOME", home.path()).current_dir(home.path()).ok()
+        Dock::run(words.iter().map(Into::into)).env("HOME", "/home/of-a-test").current_dir(home.path()).ok()
     };
     fs::write(home.path().join("main.py"), "print(6 * 7)").unwrap();
     assert_eq!(in_place(&["@python", "python3", "main.py"]), "42");

@@ -42,6 +42,23 @@ pub fn items() -> Vec<Item> {
     items
 }
 
+/// The same, and what else finds its place by the prefix.
+pub fn items_of(prefix: &Path) -> Vec<Item> {
+    let mut items = items();
+    items.extend(fish_of_the_system(prefix, Path::new(FISH_OF_THE_SYSTEM)));
+    items
+}
+
+/// Where Debian's fish looks; below /usr/local it does not.
+const FISH_OF_THE_SYSTEM: &str = "/usr/share/fish/vendor_completions.d";
+
+fn fish_of_the_system(prefix: &Path, dir: &Path) -> Option<Item> {
+    let is_wanted = prefix == Path::new(crate::install::PREFIX) && dir.is_dir();
+    // An absolute path is one below every prefix.
+    let dest = "/usr/share/fish/vendor_completions.d/selfdock.fish";
+    is_wanted.then(|| Item { source: Source::Bytes(completions::fish().into()), dest, mode: 0o644 })
+}
+
 /// Options for common uses, which `@NAME` stands for.
 const PROFILES: [(&str, &str); 8] = [
     ("share/selfdock/profiles/browser", include_str!("../../profiles/browser")),
@@ -64,7 +81,7 @@ pub fn place(prefix: &Path, group: Option<Gid>) -> Result {
         check_parents(dir)?;
     }
     prepare::prepare(prefix)?;
-    for mut item in items() {
+    for mut item in items_of(prefix) {
         if group.is_some() && item.mode & 0o4000 != 0 {
             item.mode &= !0o007;
         }
@@ -265,6 +282,16 @@ pub fn is_nosuid(path: &Path) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fish_finds_its_completions_where_it_looks() {
+        let dir = tempfile::tempdir().unwrap();
+        let local = Path::new("/usr/local");
+        let item = fish_of_the_system(local, dir.path()).unwrap();
+        assert_eq!(local.join(item.dest), Path::new(FISH_OF_THE_SYSTEM).join("selfdock.fish"));
+        assert!(fish_of_the_system(Path::new("/opt/other"), dir.path()).is_none());
+        assert!(fish_of_the_system(local, &dir.path().join("absent")).is_none());
+    }
 
     #[test]
     fn a_directory_that_an_acl_opens_is_refused() {

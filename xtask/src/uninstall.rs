@@ -2,7 +2,7 @@
 
 use crate::host::LIB;
 use crate::install;
-use crate::place::{self, Old, items};
+use crate::place::{self, Old, items_of};
 use crate::prepare;
 use crate::run::{Result, again_as_root, is_root, no_more, run, wants_help};
 use std::io::ErrorKind;
@@ -31,7 +31,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     for dir in ["bin", LIB].map(|dir| prefix.join(dir)).iter().filter(|dir| dir.exists()) {
         place::check_parents(dir)?;
     }
-    for item in items() {
+    for item in items_of(&prefix) {
         let dest = prefix.join(item.dest);
         let old = Old::find(&dest)?;
         match std::fs::remove_file(&dest) {
