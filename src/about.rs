@@ -66,7 +66,10 @@ fn go(start: &Start) -> Result<u8> {
 fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Result<()> {
     match line.check(verb, about)? {
         Command::Run(request) if line.has(Id::Explain) => {
-            say(sys::standard(1), explain::text(about, &request, line.explains_all())?.as_bytes());
+            say(
+                sys::standard(1),
+                explain::text(about, &request, line.explains_all(), &line.with_copies().1)?.as_bytes(),
+            );
             Ok(())
         }
         _ => {

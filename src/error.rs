@@ -460,7 +460,7 @@ const ERRNOS: &[u8] = b"\
 32 EPIPE nobody reads it
 107 ENOTCONN its file system is gone
 110 ETIMEDOUT no answer
-75 EOVERFLOW an id not mapped in this user namespace";
+75 EOVERFLOW an id not mapped in this user namespace, which 'unshare --map-current-user' does";
 
 /// Writes all of `text`; what cannot be written is lost, as there is nowhere to say so.
 pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &[u8]) {

@@ -23,11 +23,11 @@ type Row = Vec<String>;
 
 /// The text, aligned for a terminal and with tabs for programs. What every instance has stands in one line, unless all
 /// is to be told. Fields that the caller named are quoted as in error messages.
-pub fn text(about: &About, request: &Request<'_>, all: bool) -> Result<String> {
+pub fn text(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -> Result<String> {
     let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
     are_there(plan)?;
     let mode = if request.unprivileged { Mode::Unprivileged } else { about.mode };
-    let told = Told { about, request, plan, mode, all };
+    let told = Told { about, request, plan, mode, all, copies };
     let mut rows = told.who();
     rows.extend(told.root());
     for step in STEPS {
@@ -74,6 +74,8 @@ struct Told<'t> {
     plan: &'t Plan<'t>,
     mode: Mode,
     all: bool,
+    /// The sources of `--overlay`.
+    copies: &'t [&'t [u8]],
 }
 
 impl Told<'_> {
@@ -191,7 +193,13 @@ impl Told<'_> {
 
     fn mounts(&self, in_shm: bool) -> Vec<Row> {
         let of_step = self.plan.mounts.iter().filter(|mount| is_in_shm(mount.dst) == in_shm);
-        of_step.map(|Mount { dst, what }| told_of(&quoted(dst), what)).collect()
+        let told = |Mount { dst, what }: &Mount<'_>| match what {
+            What::Bind { src, .. } if self.copies.contains(src) => {
+                row(["overlay", &quoted(src), &quoted(dst), &attributes(VOLUME)])
+            }
+            what => told_of(&quoted(dst), what),
+        };
+        of_step.map(told).collect()
     }
 
     fn programs(&self) -> Vec<Row> {

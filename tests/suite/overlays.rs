@@ -40,6 +40,12 @@ fn what_is_written_to_a_copy_is_gone<const N: usize>(#[case] options: [OsString;
 }
 
 #[test]
+fn the_plan_tells_of_a_copy() {
+    let plan = Dock::new(args!["--explain", "-o", "/etc", "/mnt/w", "run", "true"]).ok();
+    assert!(plan.contains("overlay\t'/etc'\t'/mnt/w'\trw,nosuid,nodev"), "{plan}");
+}
+
+#[test]
 fn a_copy_can_stand_where_its_directory_is() {
     let dir = tree();
     let before = listing(&dir);
