@@ -21,6 +21,20 @@ fn a_planted_device_node_does_not_work<const N: usize>(
     ran.refused_or(|ran| assert_eq!(ran.ok(), "EACCES"));
 }
 
+/// K2. What stands on the host in the place of a device has to be that device: programs write secrets to /dev/null.
+#[rstest]
+#[case::another_device("mknod -m 666 other c 1 5")]
+#[case::a_block_device("mknod -m 666 other b 1 3")]
+#[case::a_file("touch other")]
+fn another_device_in_the_place_of_a_usual_one_is_refused(#[case] other: &str) {
+    let changes = |fault: &str| format!("rm -r .$PREFIX/lib/selfdock\n{fault}");
+    // That it works is seen first.
+    on_a_host(&changes(""), "me $SD run true").ok();
+    let ran =
+        on_a_host(&changes(&format!("{other}; mount --bind other dev/null")), "me $SD run true").output();
+    assert!(ran.stderr.contains("show the device '/dev/null': it is not that device"), "{}", ran.stderr);
+}
+
 #[rstest]
 #[case::host_image(args![])]
 #[case::foreign_image(args!["--root", fixture("busybox")])]

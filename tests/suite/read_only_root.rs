@@ -1,4 +1,4 @@
-use crate::support::{Dock, HIDDEN, args, fixture, scratch};
+use crate::support::{Dock, HIDDEN, args, fixture, scratch, selfdock};
 use rstest::rstest;
 
 /// Directories that hold mounts which may be writable: private ones, and /proc, whose own rules stay.
@@ -15,6 +15,81 @@ fn every_mount_is_read_only_but_the_private_ones<const N: usize>(#[case] options
         let private = PRIVATE.iter().any(|dir| place == *dir || place.starts_with(&format!("{dir}/")));
         assert!(private || flags.split(',').any(|flag| flag == "ro"), "writable: {line}");
     }
+}
+
+/// M2. By what each is for; more may be there, as the host has it.
+#[rstest]
+#[case::host_image(args!["-m", "/usr/bin", "/mnt", "-m", "/usr/bin", "/srv/made/deep"], true)]
+#[case::root_that_is_made(args!["-m", "/usr/bin", "/mnt", "-m", "/usr/bin", "/newly/made"], true)]
+#[case::foreign_image(
+    args!["--root", fixture("busybox"), "-m", "/usr/bin", "/mnt", "-m", "/usr/bin", "/usr/made"],
+    true
+)]
+#[case::unprivileged(args!["--unprivileged", "-m", "/usr/bin", "/mnt", "-m", "/usr/bin", "/srv/made/deep"], false)]
+fn every_mount_has_the_flags_of_its_kind<const N: usize>(
+    #[case] options: [std::ffi::OsString; N],
+    #[case] counts: bool,
+) {
+    let volume = scratch();
+    let more = args![
+        "--mask",
+        "/etc/group",
+        "--mask",
+        "/usr/local",
+        "-v",
+        volume.path(),
+        "/home/v",
+        "-t",
+        "-",
+        "/home/t"
+    ];
+    let device = args!["--dev", "/dev/kmsg", "cat", "/proc/self/mountinfo"];
+    let image = options[0] == "--root";
+    let more = more.map(|word| if image && word == "/usr/local" { "/var".into() } else { word });
+    let table = Dock::run(options.into_iter().chain(more).chain(device)).ok();
+    let own = selfdock();
+    let mut inert = 0;
+    let place = |line: &str| line.split(' ').nth(4).unwrap().to_owned();
+    for (at, line) in table.lines().enumerate() {
+        let (flags, kind) = (line.split(' ').nth(5).unwrap(), line.split_once(" - ").unwrap().1);
+        let is_covered = table.lines().skip(at + 1).any(|other| place(other) == place(line));
+        let place = &*place(line);
+        let wanted = match place {
+            place if own == *place && counts => "ro nodev",
+            "/home/v" | "/home/t" | "/tmp" | "/dev/shm" if !kind.starts_with("none") => "nosuid nodev",
+            "/dev/pts" => "nosuid noexec",
+            "/etc/group" | "/usr/local" | "/var" | "/etc/resolv.conf" | "/etc/hosts" | "/proc/empty"
+                if !is_covered =>
+            {
+                inert += 1;
+                "ro nosuid nodev noexec"
+            }
+            "/proc" if kind.starts_with("proc ") => "nosuid nodev noexec",
+            // In these there are devices.
+            "/" | "/dev" => "ro nosuid",
+            place if place.starts_with("/dev/") => "ro nosuid noexec",
+            _ => "ro nosuid nodev",
+        };
+        for flag in wanted.split(' ') {
+            assert!(flags.split(',').any(|has| has == flag), "{flag} lacks: {line}");
+        }
+    }
+    assert!(inert >= 2, "{table}");
+}
+
+/// Of what selfdock makes for an instance, nothing stays writable: directories that get a mount point, and the root.
+#[rstest]
+fn what_is_made_for_an_instance_is_read_only_in_the_end(
+    #[values("/srv/made/deep", "/newly/made", "/usr/bin/made")] place: &str,
+    #[values("--net", "--unprivileged")] option: &str,
+) {
+    let options = if option == "--net" { args![option, "host"].to_vec() } else { args![option].to_vec() };
+    let script =
+        "for dir in / /srv /srv/made /newly /usr/bin /proc/empty; do touch $dir/x && echo $dir; done";
+    let ran = Dock::run(options.into_iter().chain(args!["-m", "/usr/bin", place])).sh(script).output();
+    assert_eq!(ran.stdout, "");
+    let dir = place.rsplit_once('/').unwrap().0;
+    assert!(ran.stderr.contains(&format!("'{dir}/x': Read-only file system")), "{}", ran.stderr);
 }
 
 #[test]

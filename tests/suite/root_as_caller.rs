@@ -17,6 +17,16 @@ fn root_has_its_uid_and_no_capability<const N: usize>(#[case] words: [OsString; 
     assert_eq!(seen, format!("0{}", "\n0000000000000000".repeat(4)));
 }
 
+/// C1. Else a program inside could ask for root's rights again.
+#[rstest]
+#[case::once(args![])]
+#[case::nested(args![selfdock(), "run"])]
+#[case::unprivileged(args!["--unprivileged"])]
+fn the_rights_of_root_are_locked_away<const N: usize>(#[case] words: [OsString; N]) {
+    let seen = run(words).sh("setpriv --dump | grep Securebits").ok();
+    assert_eq!(seen, "Securebits: noroot,noroot_locked");
+}
+
 /// K3.
 #[test]
 fn every_setting_of_the_kernel_is_read_only() {

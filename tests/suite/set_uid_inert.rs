@@ -1,4 +1,4 @@
-use crate::support::{Dock, args, bin, copy_program, fixture, scratch, selfdock};
+use crate::support::{Dock, args, bin, copy_program, fixture, on_a_host, scratch, selfdock};
 use nix::unistd::getuid;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -77,6 +77,25 @@ fn every_mount_is_nosuid_but_selfdocks_own_file() {
         }
     }
     assert_eq!(without, [selfdock().to_string_lossy()]);
+}
+
+/// M3. Whoever can write to it could put another program there.
+#[rstest]
+#[case::to_its_group("chmod 4775 .$SD")]
+#[case::to_others("chmod 4757 .$SD")]
+#[case::to_its_owner(
+    "chown $ME .$SD
+     setcap cap_setpcap,cap_net_admin,cap_sys_chroot,cap_sys_admin,cap_checkpoint_restore+p .$SD"
+)]
+fn selfdocks_own_file_is_inert_where_others_can_write_it(
+    #[case] fault: &str,
+    #[values("", "ln $SD /usr/bin/sd; SD=/usr/bin/sd")] name: &str,
+) {
+    let script =
+        format!("{name}\nme $SD run sh -c 'grep \" $0 \" /proc/self/mountinfo | cut -d \" \" -f 6' $SD");
+    let is_inert = |changes: &str| on_a_host(changes, &script).ok().split(',').any(|flag| flag == "nosuid");
+    assert!(!is_inert(""));
+    assert!(is_inert(fault));
 }
 
 /// N3.
