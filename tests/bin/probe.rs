@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::ClockId;
-use nix::unistd::{Pid, getpgrp, tcsetpgrp};
+use nix::unistd::{Pid, getpgrp, getppid, getsid, tcsetpgrp};
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{IsTerminal, Read, Write};
@@ -25,6 +25,7 @@ fn main() {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["status", fields @ ..] => status(fields),
+        ["portrait", outside @ ..] => portrait(outside),
         ["open", path] => open(path),
         ["fds"] => print!("{}", fds()),
         ["fds-to", file] => fds_to(file),
@@ -53,6 +54,51 @@ fn status(fields: &[&str]) {
     for line in text.lines().filter(wanted) {
         println!("{}", line.split_whitespace().collect::<Vec<_>>().join(" "));
     }
+}
+
+/// `portrait NAMESPACE...`: what this process is, holds and sees, as far as it is the same in every run. The words are
+/// the namespaces outside, as links of /proc say them.
+fn portrait(outside: &[&str]) {
+    status(&[
+        "Umask",
+        "Uid",
+        "Gid",
+        "Groups",
+        "SigBlk",
+        "SigIgn",
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+        "Seccomp",
+        "Seccomp_filters",
+    ]);
+    for kind in ["user", "mnt", "pid", "ipc", "uts", "cgroup", "net"] {
+        let link = fs::read_link(format!("/proc/self/ns/{kind}")).expect("read a link");
+        let is_own = !outside.iter().any(|known| link.as_os_str() == *known);
+        println!("{kind} {}", if is_own { "own" } else { "shared" });
+    }
+    // Root, place, flags, propagation and kind of each mount; the rest has numbers in it.
+    for line in fs::read_to_string("/proc/self/mountinfo").expect("read the mounts").lines() {
+        let (mount, kind) = line.split_once(" - ").expect("a line of mountinfo");
+        let mount: Vec<&str> = mount.split(' ').skip(3).collect();
+        println!("{} {}", mount.join(" "), kind.split(' ').next().unwrap_or_default());
+    }
+    // Without the numbers of pipes.
+    fds().lines().for_each(|line| println!("{}", line.split(':').next().unwrap_or_default()));
+    for dir in ["/", "/dev", "/dev/shm", "/tmp"] {
+        let mut names: Vec<_> =
+            fs::read_dir(dir).expect(dir).flatten().map(|entry| entry.file_name()).collect();
+        names.sort();
+        println!("{dir} {names:?}");
+    }
+    print!("{}", fs::read_to_string("/proc/self/limits").expect("read the limits"));
+    println!("in {}", std::env::current_dir().expect("a directory").display());
+    let (own, session, group) = (Pid::this(), getsid(None).expect("getsid"), getpgrp());
+    println!("leads a session: {}, a group: {}", own == session, own == group);
+    println!("parent outside: {}", getppid() == Pid::from_raw(0));
 }
 
 /// `open PATH`: the first byte could be read, or the name of the error.

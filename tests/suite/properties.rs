@@ -117,6 +117,11 @@ pub const PROPERTIES: &[Property] = &[
         "faults",
         "Whatever fails, lies, is exchanged or killed meanwhile: no right is gained and nothing is left.",
     ),
+    // Alone, as it keeps all processors busy.
+    measured(
+        "failing-calls",
+        "Whatever system call fails, a command has exactly what it should have, or is not started.",
+    ),
     measured("spawn-rate", "Starting an instance costs little more than the system calls that it takes."),
     property("errors", "A refusal is one printable line that names operation, object and reason."),
     property("help", "`--help` and `--version` say what there is, and fit a screen."),

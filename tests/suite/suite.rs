@@ -16,6 +16,7 @@ mod environment;
 mod errors;
 mod exit_status;
 mod explaining;
+mod failing_calls;
 mod faults;
 mod first_process;
 mod handing_over;
