@@ -2,7 +2,7 @@
 
 use crate::cargo::{TARGETS, build_release, cargo, release};
 use crate::run::{Result, no_more, output, root, run, wants_help};
-use crate::{docs, elf, rules};
+use crate::{docs, elf, mutants, rules};
 use std::process::{Command, Stdio};
 
 const HELP: &str = "\
@@ -22,6 +22,7 @@ type Check = (&'static str, fn() -> Result);
 const CHECKS: &[Check] = &[
     ("formatting", || each("fmt", &["--check", "--all"], &[])),
     ("rules of the tree", rules::check),
+    ("mutants that are listed", mutants::check_exceptions),
     ("lints", || {
         each("clippy", &["--quiet", "--locked", "--workspace", "--all-targets"], &["--", "-D", "warnings"])
     }),

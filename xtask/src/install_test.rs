@@ -111,13 +111,14 @@ fn as_root(built: &Built, options: &Options) -> Result {
 }
 
 /// A directory of the user's, where homes mostly are: not in what an instance shows.
-fn home_of(user: User) -> Result<TempDir> {
+pub fn home_of(user: User) -> Result<TempDir> {
     let home = tempfile::Builder::new().prefix("home-of-a-test.").tempdir().context("make a home")?;
     chown(home.path(), Some(user.uid), Some(user.gid)).context("chown the home")?;
     Ok(home)
 }
 
-fn set_up(prefix: &Path, built: &Built, user: User, home: &Path) -> Result<Suite> {
+/// Installs, and prepares what the tests need.
+pub fn set_up(prefix: &Path, built: &Built, user: User, home: &Path) -> Result<Suite> {
     place(prefix, None)?;
     let fixtures = fixtures::prepare(prefix, built, user)?;
     let env = vec![

@@ -16,6 +16,7 @@ mod install;
 mod install_test;
 mod kernels;
 mod man;
+mod mutants;
 mod place;
 mod prefix;
 mod prepare;
@@ -52,6 +53,7 @@ Commands:
   uninstall      remove what install put in place
   install-test   install into a throwaway prefix and run the whole suite against it
   kernels        boot other kernels in qemu, and check selfdock on each
+  mutants        take protections away one at a time, and see that the suite notices
   bench          measure what an instance costs, against the floor under it and against others
   check          formatting, lints, unit tests, documentation, dependencies and the rules of the tree
   docs           write the man page and the completions, for packages
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
             "uninstall" => uninstall::main(args),
             "install-test" => install_test::main(args),
             "kernels" => kernels::main(args),
+            "mutants" => mutants::main(args),
             "bench" => bench::main(args),
             "check" => check::main(args),
             "docs" => docs::main(args),

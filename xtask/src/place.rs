@@ -101,6 +101,12 @@ pub fn place(prefix: &Path, group: Option<Gid>) -> Result {
     Ok(())
 }
 
+/// Puts another program in the place of selfdock, where all else is installed. It may be of any size.
+pub fn place_program(program: &Path, prefix: &Path) -> Result {
+    let source = Source::Bytes(with_prefix(program, prefix)?);
+    replace(&source, &prefix.join("bin/selfdock"), 0o4755, Gid::from_raw(0))
+}
+
 /// What stands in the program before its prefix, and how much room there is for both.
 const PREFIX_MARK: &[u8] = b"selfdock's prefix of installing:";
 const PREFIX_ROOM: usize = 160;

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Who runs the tests.
 #[derive(Clone, Copy)]
@@ -64,6 +64,38 @@ impl Suite {
         let mut outcomes = self.pass(others, "4", stop)?;
         outcomes.extend(self.pass(alone, "1", stop)?);
         Ok(outcomes)
+    }
+
+    /// Runs the tests side by side until one fails, and says which. Mounts that they leave go with them.
+    pub fn first_failure(&self, tests: &[String], stop: &Stop) -> Result<Option<String>> {
+        const AT_MOST: Duration = Duration::from_secs(300);
+        if tests.is_empty() || stop.requested() {
+            return Ok(None);
+        }
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+        command.arg("mount --make-rshared / && exec \"$@\"").arg("sh");
+        let suite = self.command();
+        command.arg(suite.get_program()).args(suite.get_args()).current_dir("/");
+        command.args(["--test-threads", "4", "--exact"]).args(tests);
+        command.env_clear().envs(suite.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().context("start the suite")?;
+        stop.guard(child.id());
+        let lines = lines(child.stdout.take().expect("stdout is a pipe"));
+        let (start, mut passed, mut failed) = (Instant::now(), 0, None);
+        while failed.is_none() && passed < tests.len() {
+            match lines.recv_timeout(Duration::from_millis(500)).as_deref().map(outcome) {
+                Ok(Some(Outcome { verdict: Verdict::Passed, .. })) => passed += 1,
+                Ok(Some(other)) => failed = Some(other.test),
+                Ok(None) => {}
+                Err(RecvTimeoutError::Timeout) if start.elapsed() < AT_MOST => {}
+                Err(_) => failed = Some("the suite, which does not come to its end".into()),
+            }
+        }
+        stop.release();
+        child.wait().context("wait for the suite")?;
+        Ok(failed)
     }
 
     /// One run of the test binary. A test that it does not report on has failed.

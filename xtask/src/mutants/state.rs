@@ -1,0 +1,79 @@
+//! What is known of mutants from one run to the next.
+
+use super::points::Mutant;
+use crate::run::{Context, Result};
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::path::PathBuf;
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Killed,
+    Survived,
+    /// It does not compile.
+    Unviable,
+}
+
+impl Verdict {
+    pub fn word(self) -> &'static str {
+        match self {
+            Verdict::Killed => "killed",
+            Verdict::Survived => "ALIVE",
+            Verdict::Unviable => "unviable",
+        }
+    }
+}
+
+pub struct Outcome {
+    pub verdict: Verdict,
+    /// The test that noticed.
+    pub by: Option<String>,
+}
+
+impl Outcome {
+    pub fn of(verdict: Verdict) -> Self {
+        Outcome { verdict, by: None }
+    }
+
+    pub fn killed(by: String) -> Self {
+        Outcome { verdict: Verdict::Killed, by: Some(by) }
+    }
+}
+
+pub struct State(Map<String, Value>);
+
+fn file() -> PathBuf {
+    super::dir().join("state.json")
+}
+
+impl State {
+    pub fn read() -> Result<Self> {
+        match fs::read_to_string(file()) {
+            Ok(text) => serde_json::from_str(&text).context(file().display()).map(State),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State(Map::new())),
+            Err(error) => Err(format!("{}: {error}", file().display())),
+        }
+    }
+
+    /// What came of a mutant, if what is around it is what it was then.
+    pub fn of(&self, mutant: &Mutant) -> Option<Outcome> {
+        let known = self.0.get(&mutant.key())?;
+        if known["around"].as_u64() != Some(mutant.around) {
+            return None;
+        }
+        let verdicts = [Verdict::Killed, Verdict::Survived, Verdict::Unviable];
+        let verdict =
+            verdicts.into_iter().find(|verdict| Some(verdict.word()) == known["verdict"].as_str())?;
+        Some(Outcome { verdict, by: known["by"].as_str().map(str::to_owned) })
+    }
+
+    /// Notes it at once: a run may end at any time.
+    pub fn note(&mut self, mutant: &Mutant, outcome: Outcome) -> Result {
+        let value = json!({ "around": mutant.around, "verdict": outcome.verdict.word(), "by": outcome.by });
+        self.0.insert(mutant.key(), value);
+        let (new, text) =
+            (file().with_extension("new"), serde_json::to_string_pretty(&self.0).context("state")?);
+        fs::write(&new, text).context(new.display())?;
+        fs::rename(&new, file()).context(file().display())
+    }
+}
