@@ -2,7 +2,7 @@
 
 use crate::cargo::{TARGETS, build_release, cargo, release};
 use crate::run::{Result, no_more, output, root, run, wants_help};
-use crate::{docs, elf, mutants, rules};
+use crate::{audit, docs, elf, mutants, rules};
 use std::process::{Command, Stdio};
 
 const HELP: &str = "\
@@ -32,12 +32,13 @@ const CHECKS: &[Check] = &[
     ("trusted crates", trusted_crates),
     ("dependencies", dependencies),
     ("release binaries", release_binaries),
+    ("figures of SECURITY.md", audit::check),
     ("debug binaries", debug_binaries),
     ("the other architecture", other_architecture),
 ];
 
 /// All that is linked into the trusted binary.
-const TRUSTED: [&str; 4] = ["selfdock", "rustix", "bitflags", "linux-raw-sys"];
+pub const TRUSTED: [&str; 4] = ["selfdock", "rustix", "bitflags", "linux-raw-sys"];
 
 /// The workspaces.
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "xtask/Cargo.toml", "xtask/bare/Cargo.toml"];

@@ -66,6 +66,12 @@ fn mistake_rules(text: &str, faults: &mut Vec<String>) {
     }
 }
 
+/// How many classes of mistakes are known.
+pub fn mistakes() -> Result<usize> {
+    let text = fs::read_to_string(root().join(MISTAKES)).context(MISTAKES)?;
+    Ok(sections(&text).len())
+}
+
 /// The sections that begin with an id: `### P1: …`.
 fn sections(text: &str) -> Vec<(&str, &str)> {
     let parts = text.split("\n### ").skip(1);

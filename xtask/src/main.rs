@@ -3,6 +3,7 @@
 
 extern crate alloc;
 
+mod audit;
 mod bench;
 mod cargo;
 mod check;
@@ -54,6 +55,7 @@ Commands:
   install-test   install into a throwaway prefix and run the whole suite against it
   kernels        boot other kernels in qemu, and check selfdock on each
   mutants        take protections away one at a time, and see that the suite notices
+  audit          count what has to be trusted, and what stands for it
   bench          measure what an instance costs, against the floor under it and against others
   check          formatting, lints, unit tests, documentation, dependencies and the rules of the tree
   docs           write the man page and the completions, for packages
@@ -70,6 +72,7 @@ fn main() -> ExitCode {
             "install-test" => install_test::main(args),
             "kernels" => kernels::main(args),
             "mutants" => mutants::main(args),
+            "audit" => audit::main(args),
             "bench" => bench::main(args),
             "check" => check::main(args),
             "docs" => docs::main(args),

@@ -340,6 +340,16 @@ fn count<'m>(mutants: &'m [Mutant], exceptions: &Exceptions, state: &State) -> (
     (numbers, alive)
 }
 
+/// What is known of all.
+pub fn numbers() -> Result<Numbers> {
+    Ok(count(&all()?, &Exceptions::read()?, &State::read()?).0)
+}
+
+/// How many there are, and how many of them are listed.
+pub fn places() -> Result<[usize; 2]> {
+    Ok([all()?.len(), Exceptions::read()?.keys().count()])
+}
+
 /// Every exception is of a mutant that there is: a rule of the tree.
 pub fn check_exceptions() -> Result {
     let (exceptions, all) = (Exceptions::read()?, all()?);

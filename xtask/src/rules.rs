@@ -135,6 +135,15 @@ pub fn test_exists(name: &str) -> bool {
     ["tests/suite", "src", "xtask/src"].into_iter().any(holds)
 }
 
+/// How many functions of the files in a directory are tests.
+pub fn tests_below(dir: &Path) -> Result<usize> {
+    let mut count = 0;
+    for file in files()?.into_iter().filter(|file| file.starts_with(root().join(dir))) {
+        count += tests_in(&fs::read_to_string(&file).unwrap_or_default()).len();
+    }
+    Ok(count)
+}
+
 /// The functions of a file that are tests: those after `#[test]` or `#[rstest]`.
 fn tests_in(text: &str) -> Vec<String> {
     let mut tests = Vec::new();

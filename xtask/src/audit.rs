@@ -1,0 +1,119 @@
+//! `cargo xtask audit`
+
+use crate::cargo::{build_release, release};
+use crate::check::TRUSTED;
+use crate::run::{Context, Result, no_more, root, wants_help};
+use crate::source::lines;
+use crate::{documents, elf, mutants, rules};
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+const HELP: &str = "\
+Count what has to be trusted, and what stands for it.
+
+Usage: cargo xtask audit
+
+Prints the table that SECURITY.md has. `cargo xtask check` sees that what is written there is near to what is counted.
+";
+
+/// Where the table is kept.
+const FILE: &str = "SECURITY.md";
+/// In `src/lib.rs` the modules below this comment are in the second program alone.
+const SECOND: &str = "// The second program";
+
+type Figure = (&'static str, usize);
+
+pub fn main(mut args: pico_args::Arguments) -> Result {
+    if wants_help(&mut args, HELP) {
+        return Ok(());
+    }
+    no_more(args)?;
+    build_release()?;
+    print!("{}", table(&figures()?));
+    println!("\nOf the mutants, in target/mutants: {}.", mutants::numbers()?);
+    Ok(())
+}
+
+/// The figures of the document do not differ from what is counted by more than a twentieth.
+pub fn check() -> Result {
+    let text = fs::read_to_string(root().join(FILE)).context(FILE)?;
+    let far = figures()?.into_iter().find(|(what, count)| !is_near(&text, what, *count));
+    far.map_or(Ok(()), |(what, count)| {
+        Err(format!("{FILE}: '{what}' is {count} by now; `cargo xtask audit` prints the whole table"))
+    })
+}
+
+fn is_near(text: &str, what: &str, count: usize) -> bool {
+    let row = text.lines().find_map(|line| line.strip_prefix(&format!("| {what} | ")));
+    let written = row.and_then(|row| row.trim_end_matches([' ', '|']).parse::<usize>().ok());
+    written.is_some_and(|written| written.abs_diff(count) * 20 <= count)
+}
+
+fn table(figures: &[Figure]) -> String {
+    let mut table = "| what | how many |\n|---|---|\n".to_owned();
+    for (what, count) in figures {
+        writeln!(table, "| {what} | {count} |").expect("a string");
+    }
+    table
+}
+
+fn figures() -> Result<Vec<Figure>> {
+    let (mut code, mut blocks) = (0, 0);
+    for file in trusted_files()? {
+        let text = fs::read_to_string(&file).context(file.display())?;
+        let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+        let lines = lines(&text);
+        code += lines.iter().filter(|line| !line.code.trim().is_empty()).count();
+        blocks += lines.iter().map(|line| line.code.matches("unsafe {").count()).sum::<usize>();
+    }
+    let mut program = fs::read(release("selfdock")).context("the set-uid program")?;
+    elf::keep_what_is_loaded(&mut program).ok_or("the set-uid program is no ELF file")?;
+    let [all, listed] = mutants::places()?;
+    Ok(vec![
+        ("lines of code in the set-uid program", code),
+        ("unsafe blocks among them", blocks),
+        ("crates that it links", TRUSTED.len() - 1),
+        ("bytes that are loaded of it", program.len()),
+        ("changes that `cargo xtask mutants` knows to make", all),
+        ("of which no behaviour can show", listed),
+        ("classes of mistakes with tests", documents::mistakes()?),
+        ("tests of the suite, each once for all its cases", rules::tests_below(Path::new("tests/suite"))?),
+        ("unit tests", rules::tests_below(Path::new("src"))? + rules::tests_below(Path::new("xtask/src"))?),
+    ])
+}
+
+/// The files of the set-uid program.
+fn trusted_files() -> Result<Vec<std::path::PathBuf>> {
+    let list = fs::read_to_string(root().join("src/lib.rs")).context("src/lib.rs")?;
+    let second = list.split(SECOND).nth(1).ok_or("src/lib.rs does not name the second program")?;
+    let second = second.split("\n\n").next().unwrap_or_default();
+    let is_in_second = |name: &str| name == "about_main" || second.contains(&format!("mod {name};"));
+    let mut files = rules::files()?;
+    files.retain(|file| {
+        let name = file.file_stem().unwrap_or_default().to_string_lossy();
+        file.starts_with(root().join("src")) && !is_in_second(&name)
+    });
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_may_be_a_little_old() {
+        let text = table(&[("a", 100), ("b", 7)]);
+        assert!(is_near(&text, "a", 100) && is_near(&text, "a", 104) && is_near(&text, "b", 7));
+        assert!(!is_near(&text, "a", 110) && !is_near(&text, "b", 8) && !is_near(&text, "c", 0));
+    }
+
+    #[test]
+    fn the_second_program_is_not_trusted() {
+        let files = trusted_files().unwrap();
+        let has = |name: &str| files.iter().any(|file| file.ends_with(name));
+        assert!(
+            has("src/creds.rs") && has("src/sys/mod.rs") && !has("src/each.rs") && !has("src/about_main.rs")
+        );
+    }
+}
