@@ -316,6 +316,14 @@ pub const CHECKS: &[Check] = &[
         |w| if w.kernel >= SCOPES { "" } else { "note  no Landlock of Linux 6.12 or later*" },
     ),
     check(
+        "what the start has relocated cannot be written any more",
+        &[Root],
+        // Pages are of several sizes on aarch64.
+        "mkfifo up end; echo x | $S each -v $PWD /mnt sh -c 'echo >/mnt/up; read x </mnt/end' &
+        read x <up; grep -c 'rw-p.*selfdock-about' /proc/$(pidof selfdock-about)/maps; echo >end; wait",
+        |_| "0",
+    ),
+    check(
         "nothing is left",
         &[Root],
         "ps | grep -v grep | grep -c selfdock; grep -c . /proc/self/mountinfo; ls -A /home /dev/shm /tmp",
