@@ -7,6 +7,7 @@ use crate::files;
 use crate::front::{Line, Said};
 use crate::handover::About;
 use crate::options::{Id, Opt};
+use crate::process::read;
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd};
@@ -173,7 +174,7 @@ impl<'a> Preset<'_, 'a> {
         Ok(names.iter().fold(dir, |path, name| join(&[path, b"/", name])))
     }
 
-    /// The socket of the display, or else the abstract one, and the file of its cookies. X(7)
+    /// The socket of the display, the abstract ones where it has one of them, and the file of its cookies. X(7)
     fn x11(&mut self) -> Result<()> {
         let display = self.variable("DISPLAY").ok_or_else(|| self.lacks("DISPLAY is not set"))?;
         let local = display.strip_prefix(b"unix").unwrap_or(display);
@@ -182,7 +183,9 @@ impl<'a> Preset<'_, 'a> {
             let socket = join(&[b"/tmp/.X11-unix/X", number]);
             if exists(socket) {
                 self.show(Id::Map, socket)?;
-            } else {
+            }
+            // Clients try the abstract one first, and no other where that refuses them.
+            if !exists(socket) || is_listening(socket) {
                 self.say(Id::Abstract, [b"", b""]);
             }
         }
@@ -247,6 +250,12 @@ impl<'a> Preset<'_, 'a> {
         }
         Ok(())
     }
+}
+
+/// Whether there is an abstract socket of this name. proc(5), `/proc/net/unix`
+fn is_listening(name: &[u8]) -> bool {
+    let end = join(&[b" @", name]);
+    read(b"/proc/net/unix").is_some_and(|list| list.split(|b| *b == b'\n').any(|line| line.ends_with(end)))
 }
 
 fn exists(path: &[u8]) -> bool {

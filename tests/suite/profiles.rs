@@ -169,24 +169,49 @@ fn a_ready_profile_works(
     assert_eq!(home.path().join(".cargo/registry/new").exists(), name == "cargo");
 }
 
+/// Where this machine has a program.
+fn has(program: &str) -> bool {
+    Path::new("/usr/bin").join(program).exists()
+}
+
 /// By the programs that they are for, where this machine has them.
-#[test]
-fn a_ready_profile_runs_its_programs() {
+#[rstest]
+#[case::python("@python", &["python3", "-c", "print(6 * 7)"], "42")]
+#[case::judge("@judge", &["python3", "-c", "print(6 * 7)"], "42")]
+#[case::go("@go", &["go", "run", "main.go"], "42")]
+#[case::npm("@npm", &["npm", "--offline", "init", "-y"], "\"name\": \"project\"")]
+#[case::maven("@maven", &["mvn", "-q", "-version"], "3.")]
+#[case::cargo("@cargo", &["cargo", "new", "--vcs", "none", "made"], "")]
+#[case::browser("@browser", &["chromium", "--headless", "--disable-gpu", "--dump-dom", "data:text/html,42"], "42")]
+fn a_ready_profile_runs_its_program(#[case] name: &str, #[case] words: &[&str], #[case] said: &str) {
+    if !has(words[0]) {
+        eprintln!("{} is not installed here, and so has not been run", words[0]);
+        return;
+    }
     let home = scratch();
-    let in_place = |words: &[&str]| {
-        Dock::run(words.iter().map(Into::into)).env("HOME", "/home/of-a-test").current_dir(home.path()).ok()
-    };
-    fs::write(home.path().join("main.py"), "print(6 * 7)").unwrap();
-    assert_eq!(in_place(&["@python", "python3", "main.py"]), "42");
-    assert_eq!(in_place(&["@judge", "python3", "-c", "print(6 * 7)"]), "42");
-    for (name, program) in
-        [("cargo", "cargo"), ("npm", "npm"), ("go", "go"), ("maven", "mvn"), ("x11", "xeyes")]
-    {
-        let is_there = ["/usr/bin", "/usr/local/bin"].iter().any(|dir| Path::new(dir).join(program).exists());
-        let version = if name == "go" { "version" } else { "-version" };
-        let version = if matches!(name, "cargo" | "npm") { "--version" } else { version };
-        if is_there && name != "x11" {
-            assert!(!in_place(&[&format!("@{name}"), program, version]).is_empty());
-        }
+    let project = home.path().join("project");
+    fs::create_dir(&project).unwrap();
+    fs::write(project.join("main.go"), "package main\nfunc main() { println(6 * 7) }\n").unwrap();
+    let words = args![name].into_iter().chain(words.iter().map(Into::into));
+    let ran = Dock::run(words).env("HOME", home.path()).current_dir(&project).output().exits(0);
+    assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{} {}", ran.stdout, ran.stderr);
+    // Nothing of it is in the home.
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+/// A real display, which is reached by its abstract socket, as most are.
+#[test]
+fn a_program_with_windows_reaches_a_real_display() {
+    if !has("Xvfb") || !has("xdpyinfo") {
+        eprintln!("Xvfb or xdpyinfo is not installed here, and so has not been run");
+        return;
+    }
+    let server =
+        Dock::program(args!["Xvfb", "-nolisten", "unix", "-nolisten", "tcp", "-displayfd", "1"]).spawn();
+    let display = format!(":{}", server.line());
+    for how in [&["run"][..], &["--unprivileged", "run"]] {
+        let words = how.iter().map(Into::into).chain(args!["@x11", "xdpyinfo"]);
+        let seen = Dock::new(words).env("DISPLAY", &display).env("HOME", "/home/of-a-test").ok();
+        assert!(seen.contains(&format!("name of display:    {display}")), "{seen}");
     }
 }

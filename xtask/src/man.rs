@@ -111,8 +111,8 @@ fn about_option(id: Id) -> &'static str {
              directory may also follow as a word, with a slash in it.\n"
         }
         Id::X11 => {
-            "By DISPLAY: the socket in /tmp/.X11\\-unix, or abstract sockets where there is none, and the cookies of\n\
-             XAUTHORITY. X keeps no client from what others type and show.\n"
+            "By DISPLAY: the socket in /tmp/.X11\\-unix, \\-\\-abstract where the display has such a one, and the\n\
+             cookies of XAUTHORITY. X keeps no client from what others type and show.\n"
         }
         Id::Wayland => "The socket that WAYLAND_DISPLAY names in XDG_RUNTIME_DIR.\n",
         Id::Dbus => {
