@@ -267,7 +267,8 @@ impl<'a> Line<'a> {
         Ok(command)
     }
 
-    fn request(&self, verb: &Verb) -> Result<Command<'a>> {
+    /// The same, where that has been seen.
+    pub fn request(&self, verb: &Verb) -> Result<Command<'a>> {
         let mut request = Request { command: self.command.clone(), ..Request::default() };
         for Said { opt, values: [first, second], .. } in &self.with_copies().0.options {
             request.add::<Error>(opt.id, opt.long, first, second)?;
@@ -372,7 +373,8 @@ fn wants(opt: &Opt, missing: usize) -> Error {
 /// The file of a program for the caller, by `PATH`.
 pub fn program(about: &About, name: &[u8]) -> Option<Bytes> {
     let path = command::variable(&about.environment, b"PATH").unwrap_or(command::DEFAULT_PATH);
-    path.split(|b| *b == b':').map(|dir| join(&[dir, b"/", name])).find(|file| is_program(file))
+    let file = |dir: &[u8]| join(&[if dir.is_empty() { b"." } else { dir }, b"/", name]);
+    path.split(|b| *b == b':').map(file).find(|file| is_program(file))
 }
 
 /// Whether a file can be run by the caller.

@@ -18,7 +18,7 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
         Ok(line) => line,
         Err(error) => return error,
     };
-    let request = match line.verb().and_then(|verb| line.check(verb, about)) {
+    let request = match line.verb().and_then(|verb| line.request(verb)) {
         Ok(Command::Run(request)) => request,
         Ok(_) => return Error::refused("start", "no instance is known"),
         Err(error) => return error,

@@ -94,17 +94,19 @@ impl Hidden {
             if is_of_a_process(path) || is_over_nothing(path, line.kind) {
                 continue;
             }
-            // Of an outer instance's each thing can be read-only several times over.
-            let is_in_another = |other: &Cover| {
-                other.path == path || (other.tree.is_some() && crate::host::lies_in(path, other.path))
+            let is_itself = line.kind == b"proc" && line.root == path;
+            // Of an outer instance's each thing can be read-only several times over. What is read-only can be covered
+            // besides.
+            let is_told = |other: &Cover| match other.tree {
+                Some(_) => crate::host::lies_in(path, other.path),
+                None => is_itself && other.path == path,
             };
-            if covers.iter().any(is_in_another) {
+            if covers.iter().any(is_told) {
                 continue;
             }
             if covers.len() == MOST_COVERS {
                 return Err(Error::refused(failed, "too much is mounted in the caller's"));
             }
-            let is_itself = line.kind == b"proc" && line.root == path;
             if is_itself && !has(line.options, b"ro") {
                 continue;
             }

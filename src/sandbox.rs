@@ -101,7 +101,7 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
             }
             Step::InShm if sources.mounts.is_empty() => Ok(()),
             Step::InShm => stage
-                .own("/dev/shm")
+                .own(places.shm.to_bytes())
                 .and_then(|()| mount_all(&mut stage, &privileged, core::mem::take(&mut sources.mounts))),
             Step::Dev => {
                 let dev = core::mem::replace(&mut sources.dev, Dev::InRoot);

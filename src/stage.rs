@@ -200,8 +200,8 @@ impl<'p> Stage<'p> {
     }
 
     /// What is mounted there is the instance's own: entries can be added.
-    pub fn own(&mut self, path: &'static str) -> Result<()> {
-        self.own.push(files::which(path.as_bytes()).or_fail(on("look at {}", path.as_bytes()))?.0);
+    pub fn own(&mut self, path: &[u8]) -> Result<()> {
+        self.own.push(files::which(path).or_fail(on("look at {}", path))?.0);
         Ok(())
     }
 
@@ -209,7 +209,7 @@ impl<'p> Stage<'p> {
     pub fn mount_tmp(&mut self) -> Result<()> {
         let failed = "mount on '/tmp'";
         mount::tmpfs_on(self.privileged, c"/tmp", &Tmpfs::DEFAULT).or_fail(failed)?;
-        self.own("/tmp")
+        self.own(b"/tmp")
     }
 
     fn scratch(&mut self) -> Result<BorrowedFd<'_>> {
@@ -308,6 +308,11 @@ impl<'p> Stage<'p> {
                 .or_fail("make the instance's own directories read-only")?;
         }
         Ok(self.root)
+    }
+
+    /// Whether the image may be written to.
+    pub fn is_writable(&self) -> bool {
+        self.in_image
     }
 
     /// The root directory.

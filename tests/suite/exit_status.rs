@@ -125,3 +125,12 @@ fn without_the_second_program_a_missing_command_is_said_too() {
     let ran = Dock::program(args![&copy, "run", "no-such-command"]).output().exits(127);
     assert_eq!(ran.stderr, "selfdock: run 'no-such-command': no such file or directory (ENOENT)\n");
 }
+
+/// The descriptor is closed in the supervisor by then, which says why.
+#[test]
+fn a_descriptor_that_is_kept_does_not_change_the_status() {
+    let script = "exec 3< /etc/passwd; $SD --keep-fd 3 run no-such-command";
+    let ran =
+        Dock::program(args!["bash", "-c", script]).env("SD", crate::support::selfdock()).output().exits(127);
+    assert!(ran.stderr.contains("run 'no-such-command'"), "{}", ran.stderr);
+}

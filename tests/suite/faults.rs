@@ -84,6 +84,22 @@ fn shown() -> Vec<String> {
     words.split('\0').filter(|word| word.starts_with('/')).map(str::to_owned).collect()
 }
 
+/// S4. A command can use up the keys that its user may have; what filters them has to be there then.
+#[rstest]
+#[case::no_filter_of_keys(args!["--seccomp", "none", "--no-userns"], false)]
+#[case::the_usual(args!["--no-userns"], true)]
+fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
+    #[case] options: [OsString; N],
+    #[case] works: bool,
+) {
+    let instance = crate::support::instance(options);
+    let fault = args!["-e", "trace=keyctl", "-e", "inject=keyctl:error=EDQUOT", "-o", "/dev/null"];
+    let words = args!["enter", "--own-cgroup", instance.pid().to_string(), "echo", "in"];
+    let ran = strace(fault, words).output();
+    assert_eq!(ran.status.success(), works, "{}", ran.stderr);
+    assert!(works || ran.stderr.contains("make a session keyring"), "{}", ran.stderr);
+}
+
 /// P6.
 #[test]
 fn no_path_is_opened_but_those_of_a_fixed_list() {

@@ -104,6 +104,27 @@ fn a_directory_of_other_files_is_empty_inside(
     assert_eq!(Dock::run(nested(depth, args!["ls", "-A", dir])).ok(), "");
 }
 
+/// K7. A container has a path read-only, and masks it as well.
+#[rstest]
+#[case::a_directory(
+    "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; \
+                     mount -t tmpfs -o ro none /proc/sys",
+    "ls /proc/sys"
+)]
+#[case::a_file(
+    "mount --bind /proc/meminfo /proc/meminfo; mount -o remount,bind,ro /proc/meminfo; \
+                mount --bind /dev/null /proc/meminfo",
+    "cat /proc/meminfo"
+)]
+fn what_is_read_only_and_masked_stays_masked(
+    #[case] masks: &str,
+    #[case] look: &str,
+    #[values(1, 2)] depth: usize,
+) {
+    let levels = "$SD run ".repeat(depth);
+    assert_eq!(on_a_host("", &format!("{masks}; me {levels} {look}")).ok(), "");
+}
+
 /// The oracle of all tests looks for it: so it has to be where it is looked for.
 #[test]
 fn the_canary_is_in_what_is_forbidden() {

@@ -66,6 +66,24 @@ fn control_groups_are_out_of_reach() {
     assert!(!ran.stderr.contains("Invalid"), "{}", ran.stderr);
 }
 
+/// Nor where the rest of the host's root filesystem can be written to.
+#[test]
+fn nothing_of_sys_is_there_to_build_in() {
+    let words = args![
+        fixture("setuid/probe"),
+        "as-root",
+        selfdock(),
+        "--root",
+        "/",
+        "build",
+        "ls",
+        "-A",
+        "/sys/devices"
+    ];
+    let ran = Dock::program(words).output();
+    assert_eq!(ran.stdout, "");
+}
+
 /// K5.
 #[test]
 fn selfdock_cannot_be_overwritten() {
