@@ -183,12 +183,18 @@ fn sources_of(name: &str) -> Result<Vec<String>> {
             for entry in fs::read_dir(root().join(&path)).context(&path)? {
                 to_look.push(format!("{path}/{}", entry.context(&path)?.file_name().display()));
             }
-        } else if path.ends_with(".rs") && root().join(&path).is_file() {
+        } else if path.ends_with(".rs") && root().join(&path).is_file() && is_built_here(&path) {
             files.push(path);
         }
     }
     files.sort();
     Ok(files)
+}
+
+/// A file that is about another processor is not in the program that is tried.
+fn is_built_here(file: &str) -> bool {
+    let own = [format!("/arch/{}.rs", std::env::consts::ARCH), "/arch/mod.rs".to_owned()];
+    !file.contains("/arch/") || own.iter().any(|end| file.ends_with(end))
 }
 
 fn chosen(options: &Options, state: &State) -> Result<Vec<Mutant>> {
@@ -464,6 +470,13 @@ mod tests {
         }
         let keys: BTreeSet<String> = all.iter().map(Mutant::key).collect();
         assert_eq!(keys.len(), all.len(), "two mutants have one name");
+    }
+
+    #[test]
+    fn what_is_for_another_processor_has_no_mutants_here() {
+        let own = format!("src/sys/arch/{}.rs", std::env::consts::ARCH);
+        assert!(is_built_here(&own) && is_built_here("src/sys/mod.rs") && is_built_here("src/creds.rs"));
+        assert!(!is_built_here("src/sys/arch/vax.rs"));
     }
 
     #[test]
