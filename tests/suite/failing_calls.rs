@@ -79,8 +79,10 @@ fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
 /// What is wrong with a run in which something failed, where nothing is when `lines` are told.
 fn fault(ran: &Ran, lines: &[&str], is_layered: bool) -> Option<String> {
     let seen: Vec<&str> = ran.stdout.lines().collect();
-    let said = ran.stderr.lines().count();
-    let is_told = said <= 2 && ran.stderr.lines().all(|line| line.starts_with("selfdock: "));
+    // The tracer says so where a process ends under its hands.
+    let lines_said = || ran.stderr.lines().filter(|line| !line.starts_with("strace: "));
+    let said = lines_said().count();
+    let is_told = said <= 2 && lines_said().all(|line| line.starts_with("selfdock: "));
     // Who is handed over to is not watched, and says what is wrong.
     let is_refusal =
         said > 0 && (seen.is_empty() || ran.status.code().is_some_and(|code| (125..=127).contains(&code)));

@@ -283,7 +283,7 @@ fn ids_are_read_back(
     let inject = format!("inject={call}:retval=12345:when={when}");
     let words = options.iter().map(Into::into).chain(args!["run", bin("nothing")]);
     let ran = strace(args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"], words).output();
-    ran.refused("the ids did not change as asked");
+    ran.refused("the ids are not the caller's");
 }
 
 /// C1. The same of the flags by which a process would keep capabilities, or get root's again.
