@@ -41,7 +41,7 @@ pub enum Dev {
 fn assemble(stage: &mut Stage<'_>, privileged: &Privileged, devices: Vec<Device>) -> Result<OwnedFd> {
     let target = stage.own_mount_point("/dev")?;
     let failed = "make '/dev'";
-    let dir = stage.make_piece(DEV, Kind::Directory)?;
+    let dir = stage.make_scratch(DEV, Kind::Directory)?;
     let fill = || {
         make_entry(&dir, b"pts", Kind::Directory)?;
         make_entry(&dir, b"shm", Kind::Directory)?;
@@ -52,7 +52,7 @@ fn assemble(stage: &mut Stage<'_>, privileged: &Privileged, devices: Vec<Device>
         devices.iter().try_for_each(|device| make_entry(&dir, device.path, device.kind))
     };
     fill().or_fail(failed)?;
-    let dev = stage.piece(DEV, DEVICE)?.attach(privileged, target).or_fail("mount on '/dev'")?;
+    let dev = stage.copy_of_scratch(DEV, DEVICE)?.attach(privileged, target).or_fail("mount on '/dev'")?;
     for device in devices {
         let failed = on("show the device {}", device.path);
         device.tree.attach_at(privileged, &dev, device.path).or_fail(failed)?;

@@ -173,7 +173,7 @@ fn host_image(about: &About) -> String {
     let again = "'cargo xtask install' prepares it anew";
     let installation = Installation::around(about.program.to_bytes());
     let Some(list) = installation.list() else {
-        let is_there = files::look(CWD, installation.list_path()).is_ok();
+        let is_there = files::lstat(CWD, installation.list_path()).is_ok();
         let again = if is_there { "its list is not root's alone, as seen from here" } else { again };
         return format!("note  no root directory is prepared, so instances take longer; {again}");
     };
@@ -203,7 +203,7 @@ fn host_image(about: &About) -> String {
 
 /// Whether that is /dev/null, be it one that works here or not: inside of an instance it does not.
 fn has_device(null: &[u8]) -> bool {
-    files::look(CWD, null).is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
+    files::lstat(CWD, null).is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
 }
 
 fn why_not_privileged(path: &[u8]) -> Option<&'static str> {

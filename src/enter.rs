@@ -266,7 +266,7 @@ impl Spaces {
         };
         let other = |kind: &'static [u8]| {
             let (theirs, failed) = (open(kind)?, on("look at its {=} namespace", kind));
-            let ours = files::which(join(&[b"/proc/self/ns/", kind])).or_fail(failed)?;
+            let ours = files::identity_of(join(&[b"/proc/self/ns/", kind])).or_fail(failed)?;
             Ok::<_, Error>(if identity(&theirs).or_fail(failed)? == ours { None } else { Some(theirs) })
         };
         let mut rest = Vec::new();
@@ -281,7 +281,7 @@ impl Spaces {
         let rest = self.rest.iter().map(|(kind, space)| (*kind, space));
         for (kind, space) in user.chain(rest).chain([(&b"pid"[..], &self.process)]) {
             let failed = on("look at its {=} namespace", kind);
-            let now = files::which(path(pid, join(&[b"ns/", kind]))).or_fail(failed)?;
+            let now = files::identity_of(path(pid, join(&[b"ns/", kind]))).or_fail(failed)?;
             if now != identity(space).or_fail(failed)? {
                 return Ok(false);
             }
@@ -334,7 +334,7 @@ fn set_uid_bits_are_inert(pid: Pid, program: Identity) -> Result<bool> {
         if mountinfo::has(line.options, b"nosuid") {
             continue;
         }
-        if files::which(join(&[path(pid, b"root"), line.point])) != Ok(program) {
+        if files::identity_of(join(&[path(pid, b"root"), line.point])) != Ok(program) {
             return Ok(false);
         }
     }
@@ -417,7 +417,7 @@ impl Target {
         let failed = on("enter {}", dir);
         let dir = if command.chosen_directory() {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
-            files::place(root.as_fd(), dir, flags, ResolveFlags::IN_ROOT).or_fail(failed)?
+            files::open_path(root.as_fd(), dir, flags, ResolveFlags::IN_ROOT).or_fail(failed)?
         } else {
             rustix::io::fcntl_dupfd_cloexec(&self.cwd, 3).or_fail("look at its directory")?
         };
@@ -427,7 +427,7 @@ impl Target {
 
 /// The joiner's side. It can be seen from inside the instance, so it stays undumpable until
 /// it is the command. Returns only on failure, an exit status.
-pub fn run(join: &Join<'_>, privileged: Privileged) -> u8 {
+pub fn become_command(join: &Join<'_>, privileged: Privileged) -> u8 {
     let joined = become_joiner(join, privileged);
     if let Some(note) = &join.note {
         note.add(&sys::usage(Whose::Own).unwrap_or_default().to_bytes());

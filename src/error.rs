@@ -44,7 +44,7 @@ enum Reason {
 
 /// What failed: an operation in words, with up to two objects. The text is made only on failure,
 /// out of the way.
-pub trait What {
+pub trait Context {
     /// The failure, for a reason of the kernel's.
     fn failed(self, errno: Errno) -> Error;
     /// The failure, for a reason of selfdock's.
@@ -82,7 +82,7 @@ impl From<&'static str> for Operation<'_> {
     }
 }
 
-impl What for &'static str {
+impl Context for &'static str {
     #[cold]
     #[inline(never)]
     fn failed(self, errno: Errno) -> Error {
@@ -96,7 +96,7 @@ impl What for &'static str {
     }
 }
 
-impl What for Operation<'_> {
+impl Context for Operation<'_> {
     #[cold]
     #[inline(never)]
     fn failed(self, errno: Errno) -> Error {
@@ -110,7 +110,7 @@ impl What for Operation<'_> {
     }
 }
 
-impl What for Pair<'_> {
+impl Context for Pair<'_> {
     #[cold]
     #[inline(never)]
     fn failed(self, errno: Errno) -> Error {
@@ -128,20 +128,20 @@ impl What for Pair<'_> {
 /// words. The set-uid program need only know that there is one, and hands over: so none of the words is in it.
 pub trait Fault: Sized {
     /// An operation that the kernel refused.
-    fn failed(what: impl What, errno: Errno) -> Self;
+    fn failed(what: impl Context, errno: Errno) -> Self;
     /// One that selfdock itself refuses.
-    fn refused(what: impl What, why: &'static str) -> Self;
+    fn refused(what: impl Context, why: &'static str) -> Self;
     /// The same with advice.
     #[must_use]
     fn hint(self, hint: &'static str) -> Self;
 }
 
 impl Fault for Error {
-    fn failed(what: impl What, errno: Errno) -> Self {
+    fn failed(what: impl Context, errno: Errno) -> Self {
         what.failed(errno)
     }
 
-    fn refused(what: impl What, why: &'static str) -> Self {
+    fn refused(what: impl Context, why: &'static str) -> Self {
         what.refused(why)
     }
 
@@ -155,11 +155,11 @@ impl Fault for Error {
 pub struct Unsaid;
 
 impl Fault for Unsaid {
-    fn failed(_: impl What, _: Errno) -> Self {
+    fn failed(_: impl Context, _: Errno) -> Self {
         Unsaid
     }
 
-    fn refused(_: impl What, _: &'static str) -> Self {
+    fn refused(_: impl Context, _: &'static str) -> Self {
         Unsaid
     }
 
@@ -197,17 +197,17 @@ impl Error {
     }
 
     /// An operation that the kernel refused: `bind '/a' on '/b'`.
-    pub fn of(what: impl What, errno: Errno) -> Self {
+    pub fn of(what: impl Context, errno: Errno) -> Self {
         what.failed(errno)
     }
 
     /// One that selfdock itself refuses, with the reason in words.
-    pub fn refused(what: impl What, why: &'static str) -> Self {
+    pub fn refused(what: impl Context, why: &'static str) -> Self {
         what.refused(why)
     }
 
     /// A whole message.
-    pub fn plain(what: impl What) -> Self {
+    pub fn plain(what: impl Context) -> Self {
         what.refused("")
     }
 
@@ -316,14 +316,14 @@ impl fmt::Display for Error {
 /// Adds what was tried to a refusal of the kernel.
 pub trait OrFail<T> {
     /// `Err` becomes an [`Error`] about the operation.
-    fn or_fail(self, what: impl What) -> Result<T>;
+    fn or_fail(self, what: impl Context) -> Result<T>;
 }
 
 impl<T> OrFail<T> for rustix::io::Result<T> {
     // What is done on success is one comparison then: half a kB less.
     #[allow(clippy::inline_always)]
     #[inline(always)]
-    fn or_fail(self, what: impl What) -> Result<T> {
+    fn or_fail(self, what: impl Context) -> Result<T> {
         match self {
             Ok(value) => Ok(value),
             Err(errno) => Err(what.failed(errno)),

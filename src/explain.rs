@@ -46,7 +46,7 @@ fn row<const N: usize>(fields: [&str; N]) -> Row {
 
 /// A source that is not there is as much an error as when it is done.
 fn are_there(plan: &Plan<'_>) -> Result<()> {
-    let is_there = |path: &[u8]| files::which(path).map(drop);
+    let is_there = |path: &[u8]| files::identity_of(path).map(drop);
     for Mount { dst, what } in &plan.mounts {
         if let What::Bind { src, .. } = what {
             is_there(src).or_fail(both("open {} to bind it on {}", src, dst))?;
@@ -186,7 +186,7 @@ impl Told<'_> {
             resolver.into_iter().chain(of_users).collect()
         };
         let is_shown = |path: &&str| !(self.plan.own_network && resolver.contains(path));
-        let is_there = |path: &&str| files::which(path.as_bytes()).is_ok();
+        let is_there = |path: &&str| files::identity_of(path.as_bytes()).is_ok();
         let shown = files.into_iter().filter(is_shown).filter(is_there).map(|path| format!("'{path}'"));
         shown.map(|path| row(["names", &path, &path, &attributes(INERT)])).collect()
     }

@@ -18,13 +18,13 @@ pub fn open(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> 
 
 /// Opens a file for its place only, with rules for the way there. openat2(2)
 #[inline(never)]
-pub fn place(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: ResolveFlags) -> Result<OwnedFd> {
+pub fn open_path(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: ResolveFlags) -> Result<OwnedFd> {
     rustix::fs::openat2(dir, c_string(path)?, flags | OFlags::CLOEXEC, Mode::empty(), rules)
 }
 
 /// Looks at a file itself, be it a link. fstatat(2)
 #[inline(never)]
-pub fn look(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
+pub fn lstat(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
     rustix::fs::statat(dir, c_string(path)?, AtFlags::SYMLINK_NOFOLLOW)
 }
 
@@ -62,7 +62,7 @@ pub fn parent(path: &[u8]) -> &[u8] {
 
 /// Which file a path leads to. stat(2)
 #[inline(never)]
-pub fn which(path: &[u8]) -> Result<Identity> {
+pub fn identity_of(path: &[u8]) -> Result<Identity> {
     rustix::fs::statat(CWD, c_string(path)?, AtFlags::empty()).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
@@ -147,7 +147,7 @@ pub fn open_entry(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
 /// Opens a path below the root directory of an instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`
 pub fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    place(root.as_fd(), path, flags | OFlags::PATH, resolve)
+    open_path(root.as_fd(), path, flags | OFlags::PATH, resolve)
 }
 
 /// Calls `f` with each name in a directory.

@@ -67,18 +67,18 @@ const NO_USER_NAMESPACES: [Instruction; length(abi::NO_USER_NAMESPACES)] = assem
 /// Puts the default filter in place. It needs `CAP_SYS_ADMIN`, or else `no_new_privs`, which
 /// would end nesting.
 pub fn install_default(_: &Privileged) -> Result<()> {
-    sys::filter(&DEFAULT).or_fail("filter system calls")
+    sys::install_filter(&DEFAULT).or_fail("filter system calls")
 }
 
 /// Refuses user namespaces from here on. It needs the same.
 pub fn forbid_user_namespaces(_: &Privileged) -> Result<()> {
-    sys::filter(&NO_USER_NAMESPACES).or_fail("forbid user namespaces")
+    sys::install_filter(&NO_USER_NAMESPACES).or_fail("forbid user namespaces")
 }
 
 /// A program of the caller's, for a process with `no_new_privs`.
 pub fn install(program: &[Instruction]) -> Result<()> {
     let hint = "it is not a filter for seccomp(2), or too long with those that are in force";
-    sys::filter(program)
+    sys::install_filter(program)
         .or_fail("filter system calls by --seccomp")
         .map_err(|e| e.hint_if(Errno::INVAL, hint))
 }

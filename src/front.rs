@@ -286,7 +286,7 @@ impl<'a> Said<'a> {
     /// `-v SRC:DST[:ro]`, as Docker has it, where there is no file that is called so.
     fn of_one_word(opt: &'static Opt, word: &'a [u8]) -> Result<Option<Self>> {
         let Some(at) = word.windows(2).position(|two| two == b":/") else { return Ok(None) };
-        if !matches!(opt.id, Id::Vol | Id::Map) || files::look(CWD, word).is_ok() {
+        if !matches!(opt.id, Id::Vol | Id::Map) || files::lstat(CWD, word).is_ok() {
             return Ok(None);
         }
         let mut rest = word[at + 1..].splitn(2, |b| *b == b':');
@@ -302,7 +302,7 @@ impl<'a> Said<'a> {
                 }
             }
         }
-        if !src.contains(&b'/') && files::look(CWD, src).is_err() {
+        if !src.contains(&b'/') && files::lstat(CWD, src).is_err() {
             let what = both("option --{=} {}", opt.long.as_bytes(), word);
             return Err(
                 Error::refused(what, "there are no volumes with names").hint("SRC is a file or directory")

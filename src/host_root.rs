@@ -123,7 +123,7 @@ fn has_all<'n>(root: &Detached, paths: impl Iterator<Item = &'n [u8]>) -> Result
     let mut last: &[u8] = b"";
     for name in paths.filter_map(|path| components(path).next()) {
         if name != last {
-            match files::look(root.0.as_fd(), name) {
+            match files::lstat(root.0.as_fd(), name) {
                 Ok(_) => {}
                 Err(Errno::NOENT) => return Ok(false),
                 Err(errno) => return Err(Error::of(on("look up {} in the root", name), errno)),
@@ -180,7 +180,7 @@ fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8], is_closed: bool) -
             return mount::bind_below(privileged, below, path);
         }
         let rules = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
-        let dir = files::place(old.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, rules)?;
+        let dir = files::open_path(old.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, rules)?;
         rustix::process::fchdir(&dir)?;
         mount::bind_here(privileged, path)
     };

@@ -117,14 +117,14 @@ pub struct Prepared {
 
 /// A directory, to which no link leads.
 fn open(path: &[u8]) -> Option<OwnedFd> {
-    files::place(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()
+    files::open_path(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()
 }
 
 /// Whether there are device nodes in this very mount, and they work: not where it is `nodev`, nor on a file system of a
 /// user namespace; and a tool that copies or unpacks a root filesystem can have left them out.
 fn has_devices(dir: &OwnedFd, null: &[u8]) -> bool {
     let rules = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
-    let null = files::place(dir.as_fd(), null, OFlags::RDWR, rules).and_then(rustix::fs::fstat);
+    let null = files::open_path(dir.as_fd(), null, OFlags::RDWR, rules).and_then(rustix::fs::fstat);
     null.is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
 }
 
@@ -227,7 +227,7 @@ pub fn second_program(own: &[u8]) -> Result<Bytes> {
     for path in places {
         if let Ok(stat) = c_string(path).and_then(|path| rustix::fs::statat(CWD, path, AtFlags::empty())) {
             let failed = on("start {}", path);
-            let owner = files::look(CWD, own).or_fail(failed)?.st_uid;
+            let owner = files::lstat(CWD, own).or_fail(failed)?.st_uid;
             if stat.st_uid != owner || stat.st_mode & 0o002 != 0 {
                 return Err(Error::refused(failed, "it is not as much to be trusted as selfdock itself"));
             }

@@ -89,5 +89,5 @@ fn is_hidden(process: &Process, program: Option<Identity>) -> bool {
 
 /// The PID namespace of a process, if it can be looked at. `namespaces(7)`
 fn namespace(pid: Pid) -> Option<Identity> {
-    files::which(path(pid, b"ns/pid")).ok()
+    files::identity_of(path(pid, b"ns/pid")).ok()
 }

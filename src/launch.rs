@@ -50,8 +50,10 @@ fn go(start: &Start) -> End {
             say(sys::standard(1), cli::VERSION);
             Ok(End::Exit(0))
         }
-        Ok(cli::Command::Run(request)) => run(&request, start, signals, caller, privilege),
-        Ok(cli::Command::Enter(pid, request)) => enter(pid, &request, start, signals, caller, privilege),
+        Ok(cli::Command::Run(request)) => start_instance(&request, start, signals, caller, privilege),
+        Ok(cli::Command::Enter(pid, request)) => {
+            start_joiner(pid, &request, start, signals, caller, privilege)
+        }
         Err(Unsaid) => hand_over(start, privilege, signals),
     }
     .or_end()
@@ -64,7 +66,7 @@ fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) ->
     handover::hand_over(start, mode.name(), signals).map(|never| match never {})
 }
 
-fn run(
+fn start_instance(
     request: &Request<'static>,
     start: &Start,
     signals: SignalSet,
@@ -79,7 +81,7 @@ fn run(
     let installation = Installation::of_this_program();
     let read = || (open_files(request, signals), Shows::read(installation, &plan.root));
     let (opened, prepared) = with_signals(signals, read)?;
-    let (containment, care) = opened?;
+    let (containment, supervision) = opened?;
     let by_its_path = |installation: &Installation| {
         start.file_name().is_some_and(|name| name.to_bytes() == installation.program())
     };
@@ -106,7 +108,8 @@ fn run(
         Some(privilege) => Some(privilege.raise(need)?),
         None => None,
     };
-    let end = care.tell_of_none(launch(job, installed, privileged, need, &care))?;
+    let end =
+        supervision.tell_of_none(spawn_and_supervise(job, installed, privileged, need, &supervision))?;
     if let Some(message) = error::left_to_say() {
         // The second program says it, and what to do about it.
         let _ = handover::hand_over(start, NOT_FOUND_INSIDE, signals);
@@ -125,12 +128,12 @@ fn with_signals<T>(signals: SignalSet, act: impl FnOnce() -> T) -> Result<T> {
 }
 
 /// Opens what the caller names to be read or written, with the caller's rights.
-fn open_files(request: &Request<'_>, signals: SignalSet) -> Result<(Containment, Care)> {
-    Ok((Containment::new(request)?, Care::new(request, signals)?))
+fn open_files(request: &Request<'_>, signals: SignalSet) -> Result<(Containment, Supervision)> {
+    Ok((Containment::new(request)?, Supervision::new(request, signals)?))
 }
 
 /// What the supervisor does beside waiting.
-struct Care {
+struct Supervision {
     timeout: Option<Timeout>,
     report: Option<Report>,
     /// Without a report the status is not the command's.
@@ -141,11 +144,11 @@ struct Care {
     told: Cell<bool>,
 }
 
-impl Care {
+impl Supervision {
     fn new(request: &Request<'_>, signals: SignalSet) -> Result<Self> {
         let open = |target| Report::open(target, request.report_required);
         let report = request.report.map(open).transpose()?;
-        Ok(Care {
+        Ok(Supervision {
             signals,
             timeout: request.timeout,
             report,
@@ -218,12 +221,12 @@ impl Care {
 
 /// Makes a PID namespace with a keeper, starts the command in it, gives up all privilege, waits,
 /// and ends the instance.
-fn launch(
+fn spawn_and_supervise(
     mut job: Job<'static>,
     installed: Option<Installation>,
     privileged: Option<Privileged>,
     need: Need,
-    care: &Care,
+    supervision: &Supervision,
 ) -> Result<End> {
     job.program = match installed {
         _ if job.no_nest => None,
@@ -246,18 +249,18 @@ fn launch(
             creds::own_user_namespace(job.caller, need)?
         }
     };
-    let shared = Shared::new(care.counts())?;
+    let shared = Shared::new(supervision.counts())?;
     privileged.set_aside()?;
     let keeper = Keeper::start(shared, privileged.for_child(), job.own_network, empty)?;
-    let started = care.start()?;
+    let started = supervision.start()?;
     // PID 1 is the keeper's.
     let pid = if own.is_init() { None } else { Some(own) };
     let command = start_command(job, privileged.for_child(), shared, pid)
-        .and_then(|command| become_supervisor(privileged, care).map(|()| command));
+        .and_then(|command| become_supervisor(privileged, supervision).map(|()| command));
     let outcome = command.and_then(|command| {
         forget_what_came_before(&keeper)?;
         shared.unprivileged.open();
-        care.supervise(command, &keeper, true, jobs)
+        supervision.supervise(command, &keeper, true, jobs)
     });
     let kept = keeper.end();
     let by_filter = || Error::refused("build the instance", "a filter of system calls ended it");
@@ -277,12 +280,12 @@ fn launch(
             _ => {}
         }
         (outcome.started, outcome.usage) = (false, Usage::default());
-        return care.tell(&outcome, started, Ok(()), error::told());
+        return supervision.tell(&outcome, started, Ok(()), error::told());
     }
     outcome.usage.take_off(&shared.building.get());
     outcome.usage.add(&keeper.others());
     // Where the command could not be executed, its process has said why.
-    care.tell(&outcome, started, kept.map(drop), error::told())
+    supervision.tell(&outcome, started, kept.map(drop), error::told())
 }
 
 /// A signal to the process group that came before there was a command did not reach it, though the
@@ -302,14 +305,14 @@ fn start_command(
     pid: Option<Pid>,
 ) -> Result<Pid> {
     let unprivileged = privileged.in_own_namespace;
-    let act = move || sandbox::run(job, privileged, shared).report_unless_not_found();
+    let act = move || sandbox::become_command(job, privileged, shared).report_unless_not_found();
     sys::start_beside(Stack::Command, pid, act)
         .or_fail("start the instance")
         .map_err(|e| advice::of_start(e, unprivileged))
 }
 
 /// Starts a command in a running instance.
-fn enter(
+fn start_joiner(
     pid: u32,
     request: &Request<'static>,
     start: &Start,
@@ -321,10 +324,10 @@ fn enter(
         return hand_over(start, privilege, signals);
     };
     check_stack(start)?;
-    let (containment, care) = with_signals(signals, || open_files(request, signals))??;
+    let (containment, supervision) = with_signals(signals, || open_files(request, signals))??;
     creds::become_undumpable()?;
     let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
-    let note = if care.counts() { Some(enter::Note::new()?) } else { None };
+    let note = if supervision.counts() { Some(enter::Note::new()?) } else { None };
     let mut keep_fds = request.keep_fds.clone();
     keep_fds.extend(note.as_ref().map(enter::Note::writer));
     let join = Join {
@@ -355,31 +358,31 @@ fn enter(
     let privileged = join.target.enter_first(caller, privileged)?;
     privileged.set_aside()?;
     let for_child = privileged.for_child();
-    let started = care.start()?;
+    let started = supervision.start()?;
     // The joiner can be reached from inside before it is the command: it has memory of its own.
-    let child = sys::start_child(0, || enter::run(&join, for_child))
+    let child = sys::start_child(0, || enter::become_command(&join, for_child))
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?;
     privileged.relinquish()?;
     forget_what_came_before(&witness)?;
     join.gate.open()?;
     let note = join.note.as_ref();
-    let mut kept = care.descriptors();
+    let mut kept = supervision.descriptors();
     kept.extend(note.map(enter::Note::reader));
     close_descriptors(&kept)?;
-    let mut outcome = care.supervise(child, &witness, false, containment.jobs)?;
+    let mut outcome = supervision.supervise(child, &witness, false, containment.jobs)?;
     let ended = witness.end().map(drop);
     let (joining, error) = note.map(enter::Note::read).unwrap_or_default();
     outcome.usage.take_off(&joining);
-    care.tell(&outcome, started, ended, error)
+    supervision.tell(&outcome, started, ended, error)
 }
 
 /// Gives up all privilege and every descriptor that is not needed. From here on this process
 /// is nothing that its caller could not be. It stays undumpable, as it shares its memory with
 /// the keeper, which can be seen from inside.
-fn become_supervisor(privileged: Privileged, care: &Care) -> Result<()> {
+fn become_supervisor(privileged: Privileged, supervision: &Supervision) -> Result<()> {
     privileged.relinquish()?;
-    close_descriptors(&care.descriptors())
+    close_descriptors(&supervision.descriptors())
 }
 
 /// Keeper and command have their stacks below the supervisor's: [`Stack`].

@@ -48,7 +48,7 @@ pub fn merge(
         let names = list(privileged, layer.dir.as_fd(), "list a layer".into(), MOST_BINDS, &too_many)?;
         for name in names {
             let failed = on("show {} from a layer", name);
-            if files::look(into.as_fd(), name).is_ok() {
+            if files::lstat(into.as_fd(), name).is_ok() {
                 continue;
             }
             let below = directories(privileged, &layers[i..], name)?;

@@ -51,7 +51,7 @@ fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
 /// Of a command that is named by a path.
 fn of_path(name: &[u8]) -> Option<&'static str> {
     if !is_program(name) {
-        return files::look(CWD, name).is_err().then_some("nor is it there outside");
+        return files::lstat(CWD, name).is_err().then_some("nor is it there outside");
     }
     if !name.starts_with(b"/") {
         return Some("not shown inside: -H shows the current directory");

@@ -21,7 +21,7 @@ pub struct Detached(pub OwnedFd);
 /// Finds what the caller names, with the caller's rights, once. Links of `/proc` that lead
 /// to files without a path are not followed. openat2(2).
 pub fn find(path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
-    files::place(CWD, path, flags | OFlags::PATH, ResolveFlags::NO_MAGICLINKS)
+    files::open_path(CWD, path, flags | OFlags::PATH, ResolveFlags::NO_MAGICLINKS)
 }
 
 impl Detached {
@@ -232,7 +232,7 @@ pub fn list(
 /// Makes all mounts private and gives them these attributes; gives the root directory.
 pub fn make_private(attributes: Attributes) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let root = files::place(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
+    let root = files::open_path(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
     sys::tighten(&root, Tighten::to(attributes).and_private(), Reach::Tree)
         .or_fail("make mounts private")
         .map_err(|e| if e.errno() == Some(Errno::INVAL) { jail() } else { e })?;

@@ -137,7 +137,7 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
         return Ok(());
     }
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let own = privileged.without(|| match files::place(stage.root(), path, READ, resolve) {
+    let own = privileged.without(|| match files::open_path(stage.root(), path, READ, resolve) {
         Ok(fd) => read(&fd),
         Err(Errno::NOENT) => Some(b"" as Bytes),
         Err(_) => None,

@@ -153,9 +153,9 @@ impl List {
         })?;
         for name in names {
             let path = join(&[below, b"/", name]);
-            let stat = files::look(self.changed.as_fd(), join(&[CHANGED, path])).or_fail(failed)?;
+            let stat = files::lstat(self.changed.as_fd(), join(&[CHANGED, path])).or_fail(failed)?;
             let kind = FileType::from_raw_mode(stat.st_mode);
-            let before = self.origin.as_ref().map(|origin| files::look(origin.as_fd(), &path[1..]));
+            let before = self.origin.as_ref().map(|origin| files::lstat(origin.as_fd(), &path[1..]));
             let was_there = matches!(before, Some(Ok(_)));
             // A whiteout: a device with the number 0.
             if kind == FileType::CharacterDevice && stat.st_rdev == 0 {

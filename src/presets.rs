@@ -151,7 +151,7 @@ impl<'a> Preset<'_, 'a> {
 
     /// The same of one that has to be there, to be connected to.
     fn show_socket(&mut self, path: &'a [u8]) -> Result<()> {
-        files::which(path)
+        files::identity_of(path)
             .or_fail(on("look at {}", path))
             .map_err(|error| error.about(on("option --{=}", self.opt.long.as_bytes())))?;
         self.show(Id::Map, path)
@@ -259,7 +259,7 @@ fn is_listening(name: &[u8]) -> bool {
 }
 
 fn exists(path: &[u8]) -> bool {
-    files::which(path).is_ok()
+    files::identity_of(path).is_ok()
 }
 
 /// The same path from the root directory, in which no `..` is left.

@@ -57,7 +57,7 @@ impl Process {
 
     /// Which file it runs. Only its owner may know, and only if it is dumpable.
     pub fn program(&self) -> Option<Identity> {
-        files::which(path(self.pid, b"exe")).ok()
+        files::identity_of(path(self.pid, b"exe")).ok()
     }
 
     /// Its children, where the kernel lists them.

@@ -182,7 +182,7 @@ impl Hidden {
 
 /// What covers files is often /dev/null, and is to be empty, not closed.
 fn copy_of_cover(proc: &OwnedFd, privileged: &Privileged, path: &[u8]) -> rustix::io::Result<Detached> {
-    let place = files::place(proc.as_fd(), path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)?;
+    let place = files::open_path(proc.as_fd(), path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)?;
     let stat = rustix::fs::fstat(&place)?;
     let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
         && stat.st_rdev == rustix::fs::makedev(1, 3);
@@ -230,7 +230,7 @@ fn is_over_nothing(path: &[u8], kind: &[u8]) -> bool {
 fn make_read_only(proc: &OwnedFd, privileged: &Privileged) -> Result<()> {
     each_entry(proc.as_fd(), "list '/proc'".into(), &mut |name| {
         let failed = on("make {} of '/proc' read-only", name);
-        let stat = files::look(proc.as_fd(), name).or_fail(failed)?;
+        let stat = files::lstat(proc.as_fd(), name).or_fail(failed)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let could_be_written = kind.is_dir() || (kind.is_file() && stat.st_mode & 0o222 != 0);
         if is_of_a_process(name) || !could_be_written {
@@ -244,7 +244,7 @@ fn make_read_only(proc: &OwnedFd, privileged: &Privileged) -> Result<()> {
 /// Covers a file by the instance's /dev/null, and a directory by an empty file system.
 fn cover_for_root(proc: &OwnedFd, privileged: &Privileged, name: &[u8], is_directory: bool) -> Result<()> {
     let failed = on("cover {} of '/proc'", name);
-    match files::look(proc.as_fd(), name) {
+    match files::lstat(proc.as_fd(), name) {
         Ok(_) => {}
         Err(Errno::NOENT) => return Ok(()),
         Err(errno) => return Err(Error::of(failed, errno)),

@@ -57,7 +57,7 @@ fn directories(about: &About) -> Vec<Bytes> {
 
 fn find(about: &About, name: &[u8]) -> Result<Bytes> {
     let paths = directories(about).into_iter().map(|dir| join(&[dir, b"/", name]));
-    paths.into_iter().find(|path| files::which(path) != Err(Errno::NOENT)).ok_or_else(|| {
+    paths.into_iter().find(|path| files::identity_of(path) != Err(Errno::NOENT)).ok_or_else(|| {
         Error::refused(on("profile {}", name), "there is none")
             .hint("'selfdock profiles' lists them; a file: @./FILE")
     })

@@ -66,7 +66,7 @@ fn show_once(about: &About, json: bool, before: &str) -> Result<()> {
 
 /// The table, or JSON.
 fn text(about: &About, json: bool) -> Result<String> {
-    let program = files::which(about.program.to_bytes()).ok();
+    let program = files::identity_of(about.program.to_bytes()).ok();
     let all = process::all()?;
     let here = all.iter().map(|process| process.depth).min().unwrap_or(1);
     let mut found = Vec::new();
@@ -149,7 +149,7 @@ fn place_of_root(pid: Pid, told: &[u8]) -> Option<Bytes> {
         mountinfo::lines(ours).filter(|mount| mount.device == inside.device).find_map(|mount| {
             let below = base.strip_prefix(without_slash(mount.root))?;
             let place = join(&[without_slash(mount.point), below]);
-            (place.ends_with(end) && files::which(place).is_ok()).then_some(place)
+            (place.ends_with(end) && files::identity_of(place).is_ok()).then_some(place)
         })
     })
 }

@@ -54,7 +54,7 @@ impl Report {
             return Err(Error::refused(failed, "not the name of a file"));
         }
         let dir = files::open(CWD, above, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-        match files::look(dir.as_fd(), name) {
+        match files::lstat(dir.as_fd(), name) {
             Ok(old) if !FileType::from_raw_mode(old.st_mode).is_file() => {
                 let fd = files::open(dir.as_fd(), name, TO.union(OFlags::APPEND)).or_fail(failed)?;
                 let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
@@ -108,10 +108,10 @@ impl Report {
 impl File {
     fn write(&self, text: &[u8]) -> rustix::io::Result<()> {
         // Where the directory lies in a volume, the command can put another there.
-        if files::which(self.above)? != files::identity(&self.dir)? {
+        if files::identity_of(self.above)? != files::identity(&self.dir)? {
             return Err(Errno::STALE);
         }
-        let named = files::look(self.dir.as_fd(), self.name).map(|stat| (stat.st_dev, stat.st_ino));
+        let named = files::lstat(self.dir.as_fd(), self.name).map(|stat| (stat.st_dev, stat.st_ino));
         match &self.open {
             Some(file) if named.is_ok() && named == files::identity(file) => fill(file, text),
             _ => {

@@ -53,7 +53,7 @@ pub struct Job<'a> {
 ///
 /// No signal is blocked from here on: those that the supervisor passes on, and a terminal's, act
 /// by default until this process is the command, and so end the building.
-pub fn run(job: Job<'static>, privileged: Privileged, shared: &Shared) -> Error {
+pub fn become_command(job: Job<'static>, privileged: Privileged, shared: &Shared) -> Error {
     sys::block_only(0).or_fail("unblock signals").or_end();
     let command = build(job, privileged);
     // exec: nothing that is not given up, and nobody in the instance who is not what it has to be

@@ -89,7 +89,7 @@ impl Sources {
         has_terminal: bool,
         privileged: &Privileged,
     ) -> Result<(Image, Self)> {
-        let here = files::which(b".").ok();
+        let here = files::identity_of(b".").ok();
         if !plan.mounts.is_empty() || !plan.devices.is_empty() || plan.root != Root::Host {
             // A copy of a tree leaves out what is unbindable, and so shows what that covers. What is private is not.
             make_private(Attributes::NONE)?;

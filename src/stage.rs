@@ -23,7 +23,7 @@ const MOST_ENTRIES: usize = 4096;
 
 /// The root directory of an instance, where it needs one of its own, and the tmpfs of other
 /// pieces: room for names only.
-const PIECES: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
+const SCRATCH: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
 
 /// The root directory that was.
 pub struct Old {
@@ -135,7 +135,7 @@ impl<'p> Stage<'p> {
         for name in names {
             // They come sorted, so this asks once for each.
             if name != last {
-                match files::look(self.root.as_fd(), name) {
+                match files::lstat(self.root.as_fd(), name) {
                     Ok(_) => {}
                     Err(Errno::NOENT) if self.root_grows()? => return Ok(()),
                     Err(Errno::NOENT) => return self.make_own_root(),
@@ -163,9 +163,9 @@ impl<'p> Stage<'p> {
 
     /// Attaches a root directory of the instance's own over the old one.
     pub fn begin_own_root(&mut self) -> Result<OwnedFd> {
-        let root = self.cover_root(Detached::tmpfs(self.privileged, &PIECES)?)?;
+        let root = self.cover_root(Detached::tmpfs(self.privileged, &SCRATCH)?)?;
         self.own.push(identity(&root).or_fail("look at the root directory")?.0);
-        self.unfinished.push(again(&root)?);
+        self.unfinished.push(duplicate(&root)?);
         Ok(root)
     }
 
@@ -187,7 +187,7 @@ impl<'p> Stage<'p> {
             Ok(()) => {
                 mount::tmpfs_on(self.privileged, c".", options).or_fail(failed)?;
                 // It can be seen by its path only, which was resolved a moment ago.
-                files::which(path).or_fail(failed)?
+                files::identity_of(path).or_fail(failed)?
             }
             // The caller may mount there, and may not go there.
             Err(_) => {
@@ -201,7 +201,7 @@ impl<'p> Stage<'p> {
 
     /// What is mounted there is the instance's own: entries can be added.
     pub fn own(&mut self, path: &[u8]) -> Result<()> {
-        self.own.push(files::which(path).or_fail(on("look at {}", path))?.0);
+        self.own.push(files::identity_of(path).or_fail(on("look at {}", path))?.0);
         Ok(())
     }
 
@@ -218,7 +218,7 @@ impl<'p> Stage<'p> {
             None => {
                 let failed = "mount on '/proc'";
                 let target = self.own_mount_point("/proc")?;
-                let tmpfs = Detached::tmpfs(self.privileged, &PIECES)?;
+                let tmpfs = Detached::tmpfs(self.privileged, &SCRATCH)?;
                 let tmpfs = tmpfs.attach(self.privileged, target).or_fail(failed)?;
                 self.own.push(identity(&tmpfs).or_fail(failed)?.0);
                 tmpfs
@@ -228,7 +228,7 @@ impl<'p> Stage<'p> {
     }
 
     /// Makes a piece of the tmpfs, and gives a way in.
-    pub fn make_piece(&mut self, name: &[u8], kind: Kind) -> Result<OwnedFd> {
+    pub fn make_scratch(&mut self, name: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("make {} in the instance's tmpfs", name);
         let scratch = self.scratch()?;
         make_entry(scratch, name, kind).or_fail(failed)?;
@@ -236,7 +236,7 @@ impl<'p> Stage<'p> {
     }
 
     /// A copy of a piece of the tmpfs, with these attributes added.
-    pub fn piece(&mut self, name: &[u8], attributes: Attributes) -> Result<Detached> {
+    pub fn copy_of_scratch(&mut self, name: &[u8], attributes: Attributes) -> Result<Detached> {
         let privileged = self.privileged;
         Detached::copy(privileged, self.scratch()?, name, attributes).or_fail(on("copy {}", name))
     }
@@ -246,8 +246,8 @@ impl<'p> Stage<'p> {
         let cover = match self.cover.take() {
             Some(cover) => cover,
             None => {
-                let place = self.make_piece(b"empty", Kind::Directory)?;
-                let cover = self.piece(b"empty", INERT)?;
+                let place = self.make_scratch(b"empty", Kind::Directory)?;
+                let cover = self.copy_of_scratch(b"empty", INERT)?;
                 cover.attach(self.privileged, place).or_fail("make an empty directory")?
             }
         };
@@ -267,8 +267,8 @@ impl<'p> Stage<'p> {
             Kind::File => {
                 let name = join(&[b"cover", decimal(self.covers)]);
                 self.covers += 1;
-                self.make_piece(name, Kind::File)?;
-                self.piece(name, INERT)?
+                self.make_scratch(name, Kind::File)?;
+                self.copy_of_scratch(name, INERT)?
             }
         };
         cover.attach(self.privileged, target).or_fail(failed).map(|_| true)
@@ -297,7 +297,7 @@ impl<'p> Stage<'p> {
         let file = files::open(self.scratch()?, name, flags).or_fail(failed)?;
         files::write(file.as_fd(), text).or_fail(failed)?;
         rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444)).or_fail(failed)?;
-        self.piece(name, INERT)
+        self.copy_of_scratch(name, INERT)
     }
 
     /// Ends the construction: what only selfdock wrote to is read-only from here on.
@@ -391,7 +391,7 @@ impl<'p> Stage<'p> {
     /// Opens a path of the instance in which there is no link.
     fn open_literally(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         let literal = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        files::place(self.root.as_fd(), path, OFlags::PATH, literal)
+        files::open_path(self.root.as_fd(), path, OFlags::PATH, literal)
     }
 
     /// What a path is when the links on the way are followed inside the root, as far as there is anything.
@@ -456,9 +456,10 @@ impl<'p> Stage<'p> {
         let failed = on("show the entries of {}", path);
         let name = join(&[b"d", decimal(self.unfinished.len() as u64)]);
         make_entry(self.scratch()?, name, Kind::Directory).or_fail(failed)?;
-        let cover = self.piece(name, Attributes::NONE)?.attach(self.privileged, dir).or_fail(failed)?;
+        let cover =
+            self.copy_of_scratch(name, Attributes::NONE)?.attach(self.privileged, dir).or_fail(failed)?;
         self.fill(&cover, dir.as_fd(), path)?;
-        self.unfinished.push(again(&cover)?);
+        self.unfinished.push(duplicate(&cover)?);
         Ok(cover)
     }
 
@@ -514,6 +515,6 @@ fn grow(mut dir: OwnedFd, names: &[&[u8]], kind: Kind) -> rustix::io::Result<()>
     Ok(())
 }
 
-fn again(fd: &OwnedFd) -> Result<OwnedFd> {
+fn duplicate(fd: &OwnedFd) -> Result<OwnedFd> {
     rustix::io::fcntl_dupfd_cloexec(fd, 3).or_fail("duplicate a descriptor")
 }

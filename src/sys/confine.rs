@@ -1,7 +1,7 @@
 //! What keeps an instance in beside its namespaces: filter, Landlock domain, keyring; and what a new
 //! namespace needs: host name, loopback device.
 
-use super::{NONE, call, close_range, nr};
+use super::{NULL, call, close_range, nr};
 use core::ptr;
 use rustix::io::{Errno, Result};
 
@@ -21,7 +21,7 @@ pub struct Instruction {
 
 /// Filters the system calls of this process and all that come from it, for good. seccomp(2),
 /// `PR_SET_SECCOMP`; the kernel checks the program.
-pub fn filter(program: &[Instruction]) -> Result<()> {
+pub fn install_filter(program: &[Instruction]) -> Result<()> {
     #[repr(C)]
     struct Program {
         length: u16,
@@ -69,14 +69,14 @@ pub fn enter_domain(scoped: u64) -> Result<()> {
 pub fn landlock_abi() -> usize {
     const VERSION: usize = 1;
     // SAFETY: no pointer; a flag asks for a number.
-    unsafe { call(nr::LANDLOCK_CREATE_RULESET, [NONE, 0, VERSION, 0, 0, 0]) }.unwrap_or(0)
+    unsafe { call(nr::LANDLOCK_CREATE_RULESET, [NULL, 0, VERSION, 0, 0, 0]) }.unwrap_or(0)
 }
 
 /// Gives this process a new session keyring, empty and its own. `keyctl_join_session_keyring(3)`
 pub fn new_session_keyring() -> Result<()> {
     const JOIN_SESSION_KEYRING: usize = 1;
     // SAFETY: no name, so no pointer.
-    unsafe { call(nr::KEYCTL, [JOIN_SESSION_KEYRING, NONE, 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(nr::KEYCTL, [JOIN_SESSION_KEYRING, NULL, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Sets the host name of the UTS namespace. sethostname(2).

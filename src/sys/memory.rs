@@ -1,6 +1,6 @@
 //! The allocator, and what memory holds for good.
 
-use super::{NONE, call, nr};
+use super::{NULL, call, nr};
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
@@ -119,7 +119,7 @@ fn map_pages(size: usize) -> Result<usize> {
     const PROT_READ_WRITE: usize = 3;
     const PRIVATE_ANONYMOUS: usize = 0x22;
     // SAFETY: an anonymous mapping where the kernel finds room; it touches nothing we have.
-    unsafe { call(nr::MMAP, [NONE, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, usize::MAX, 0]) }
+    unsafe { call(nr::MMAP, [NULL, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, usize::MAX, 0]) }
 }
 
 /// What was stored there for good, if anything was.

@@ -57,13 +57,13 @@ fn errno(out: isize) -> Errno {
     Errno::from_raw_os_error(i32::try_from(-out).unwrap_or(i32::MAX))
 }
 
-const NONE: usize = 0;
+const NULL: usize = 0;
 
 /// An int as a register holds it, with its sign.
-fn int(n: i32) -> usize {
+fn as_register(n: i32) -> usize {
     (n as isize).cast_unsigned()
 }
 
 fn fd_arg(fd: BorrowedFd<'_>) -> usize {
-    int(fd.as_raw_fd())
+    as_register(fd.as_raw_fd())
 }

@@ -1,7 +1,7 @@
 //! Processes: start, exec, end, and who waits for whom.
 
 use super::time::Moment;
-use super::{NONE, arch, call, errno, int, nr, signal};
+use super::{NULL, arch, as_register, call, errno, nr, signal};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::ManuallyDrop;
@@ -92,7 +92,7 @@ pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
     unsafe { ptr::with_exposed_provenance_mut::<F>(top).write(act) };
     let arguments = Arguments {
         flags: CLONE_VM,
-        exit_signal: int(signal::CHLD),
+        exit_signal: as_register(signal::CHLD),
         stack: top - 4096,
         stack_size: 4096,
         set_tid: ptr::from_ref(&wanted) as usize,
@@ -100,7 +100,7 @@ pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
         ..Arguments::default()
     };
     let clone3 = (nr::CLONE3, ptr::from_ref(&arguments) as usize, size_of::<Arguments>());
-    let clone = (nr::CLONE, CLONE_VM | int(signal::CHLD), top);
+    let clone = (nr::CLONE, CLONE_VM | as_register(signal::CHLD), top);
     // SAFETY: `child` does not return, and takes what `act` holds from the top of its own stack,
     // where it was moved to. clone3 reads `arguments` and `wanted`, which are of this frame.
     let start = |clone| unsafe { arch::start_on_stack(clone, child::<F> as *const ()) };
@@ -135,7 +135,7 @@ pub fn clear_at_end(word: &'static AtomicU32) -> Result<()> {
 pub fn sleep_while(word: &AtomicU32, value: u32, limit: Option<Moment>) {
     // Not `FUTEX_PRIVATE_FLAG`: where the kernel clears a word it wakes without.
     const WAIT: usize = 0;
-    let limit = limit.as_ref().map_or(NONE, |t| ptr::from_ref(t) as usize);
+    let limit = limit.as_ref().map_or(NULL, |t| ptr::from_ref(t) as usize);
     // SAFETY: the kernel reads the word and the timespec, both alive during the call.
     let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as usize, WAIT, value as usize, limit, 0, 0]) };
 }
@@ -146,12 +146,12 @@ pub fn stay_on_this_cpu(other: Pid) -> Result<()> {
     const CPUS: usize = 4096;
     let mut cpu = 0u32;
     // SAFETY: the kernel writes an int of this frame.
-    unsafe { call(nr::GETCPU, [ptr::from_mut(&mut cpu) as usize, NONE, NONE, 0, 0, 0]) }?;
+    unsafe { call(nr::GETCPU, [ptr::from_mut(&mut cpu) as usize, NULL, NULL, 0, 0, 0]) }?;
     let mut mask = [0u64; CPUS / 64];
     if let Some(word) = mask.get_mut(cpu as usize / 64) {
         *word = 1 << (cpu % 64);
     }
-    for pid in [0, int(other.as_raw_nonzero().get())] {
+    for pid in [0, as_register(other.as_raw_nonzero().get())] {
         // SAFETY: the kernel reads the mask, which is of this frame.
         unsafe { call(nr::SCHED_SETAFFINITY, [pid, size_of_val(&mask), mask.as_ptr() as usize, 0, 0, 0]) }?;
     }
@@ -207,13 +207,15 @@ pub fn exit(status: u8) -> ! {
 /// namespace. getpgid(2)
 pub fn group_of(pid: Option<Pid>) -> Result<usize> {
     // SAFETY: a number.
-    unsafe { call(nr::GETPGID, [pid.map_or(0, |pid| int(pid.as_raw_nonzero().get())), 0, 0, 0, 0, 0]) }
+    unsafe {
+        call(nr::GETPGID, [pid.map_or(0, |pid| as_register(pid.as_raw_nonzero().get())), 0, 0, 0, 0, 0])
+    }
 }
 
 /// The session of a process, or of this one; 0 where its leader is outside. getsid(2)
 pub fn session_of(pid: Option<Pid>) -> Result<usize> {
     // SAFETY: a number.
-    unsafe { call(nr::GETSID, [pid.map_or(0, |pid| int(pid.as_raw_nonzero().get())), 0, 0, 0, 0, 0]) }
+    unsafe { call(nr::GETSID, [pid.map_or(0, |pid| as_register(pid.as_raw_nonzero().get())), 0, 0, 0, 0, 0]) }
 }
 
 /// A limit of setrlimit(2), soft and hard. What is unlimited is the largest number, `RLIM_INFINITY`.
@@ -223,7 +225,7 @@ pub type Limit = [u64; 2];
 /// waited for. Sets it, if there is a new one. prlimit(2)
 pub fn limit(pid: Option<Pid>, number: usize, new: Option<&Limit>) -> Result<Limit> {
     let mut old = [0; 2];
-    let pid = pid.map_or(0, |pid| int(pid.as_raw_nonzero().get()));
+    let pid = pid.map_or(0, |pid| as_register(pid.as_raw_nonzero().get()));
     let new = new.map_or(0, |new| new.as_ptr() as usize);
     // SAFETY: reads and writes a struct rlimit64, which is two numbers, each of a frame that is alive.
     unsafe { call(nr::PRLIMIT64, [pid, number, new, old.as_mut_ptr() as usize, 0, 0]) }?;

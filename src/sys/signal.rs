@@ -1,7 +1,7 @@
 //! Signals: those that selfdock knows by name, masks, waiting, sending. signal(7)
 
 use super::time::Moment;
-use super::{NONE, call, int, nr};
+use super::{NULL, as_register, call, nr};
 use core::ptr;
 use rustix::io::Result;
 use rustix::process::Pid;
@@ -84,7 +84,8 @@ pub fn dispose(signal: i32, disposition: Disposition) -> Result<()> {
     // struct sigaction of the kernel: handler, flags, restorer, mask.
     let action = [disposition as usize, 0, 0, 0];
     // SAFETY: reads the 32 bytes of this frame; neither disposition is code.
-    unsafe { call(nr::RT_SIGACTION, [int(signal), action.as_ptr() as usize, NONE, 8, 0, 0]) }.map(drop)
+    unsafe { call(nr::RT_SIGACTION, [as_register(signal), action.as_ptr() as usize, NULL, 8, 0, 0]) }
+        .map(drop)
 }
 
 /// A signal that was taken from the queue.
@@ -103,7 +104,7 @@ pub const QUEUED: i32 = -1;
 pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
     // siginfo_t is 128 bytes: si_signo, si_errno, si_code.
     let mut info = [0i32; 32];
-    let limit = timeout.as_ref().map_or(NONE, |t| ptr::from_ref(t) as usize);
+    let limit = timeout.as_ref().map_or(NULL, |t| ptr::from_ref(t) as usize);
     // SAFETY: reads eight bytes of the set and the timespec, and writes at most 128 bytes to
     // `info`; all are of this frame.
     unsafe {
@@ -126,15 +127,17 @@ pub fn queue(pid: Pid, signal: i32) -> Result<()> {
     let mut info = [0i32; 32];
     info[0] = signal;
     info[2] = QUEUED;
-    let pid = int(pid.as_raw_nonzero().get());
+    let pid = as_register(pid.as_raw_nonzero().get());
     // SAFETY: reads the 128 bytes of this frame.
-    unsafe { call(nr::RT_SIGQUEUEINFO, [pid, int(signal), info.as_ptr() as usize, 0, 0, 0]) }.map(drop)
+    unsafe { call(nr::RT_SIGQUEUEINFO, [pid, as_register(signal), info.as_ptr() as usize, 0, 0, 0]) }
+        .map(drop)
 }
 
 /// Sends any signal, real-time ones too. kill(2).
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: two numbers. What the signal does to us is what it would do from anyone.
-    unsafe { call(nr::KILL, [int(pid.as_raw_nonzero().get()), int(signal), 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(nr::KILL, [as_register(pid.as_raw_nonzero().get()), as_register(signal), 0, 0, 0, 0]) }
+        .map(drop)
 }
 
 /// Sends SIGKILL to every process in this PID namespace but its first and this one; an error where
@@ -142,7 +145,7 @@ pub fn kill(pid: Pid, signal: i32) -> Result<()> {
 /// signals under the lock that is held meanwhile (`copy_process()`).
 pub fn kill_all_others() -> Result<()> {
     // SAFETY: two numbers.
-    unsafe { call(nr::KILL, [usize::MAX, int(KILL), 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(nr::KILL, [usize::MAX, as_register(KILL), 0, 0, 0, 0]) }.map(drop)
 }
 
 /// Waits until no signal is on its way to a process group: each member has it, or none.
@@ -151,5 +154,5 @@ pub fn kill_all_others() -> Result<()> {
 pub fn let_groups_be_served() {
     const NOBODY: i32 = i32::MAX;
     // SAFETY: two numbers. No PID is as large, so nothing is changed.
-    let _ = unsafe { call(nr::SETPGID, [int(NOBODY), 1, 0, 0, 0, 0]) };
+    let _ = unsafe { call(nr::SETPGID, [as_register(NOBODY), 1, 0, 0, 0, 0]) };
 }

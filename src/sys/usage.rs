@@ -1,6 +1,6 @@
 //! What processes have used, as the kernel tells it.
 
-use super::{call, int, nr};
+use super::{as_register, call, nr};
 use crate::usage::Usage;
 use core::ptr;
 use rustix::io::Result;
@@ -65,7 +65,7 @@ pub fn wait(pid: Option<Pid>) -> Result<Option<(Pid, i32, Usage)>> {
     const WNOHANG_UNTRACED: usize = 1 | 2;
     let mut status = 0i32;
     let mut usage = RawUsage::default();
-    let whom = pid.map_or(usize::MAX, |pid| int(pid.as_raw_nonzero().get()));
+    let whom = pid.map_or(usize::MAX, |pid| as_register(pid.as_raw_nonzero().get()));
     // SAFETY: writes an int and a struct rusage of 144 bytes, both of this frame.
     let found = unsafe {
         call(
