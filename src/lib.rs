@@ -55,17 +55,6 @@ extern crate alloc;
 
 // The second program, which holds nothing.
 mod about;
-mod each;
-mod doctor;
-mod explain;
-mod help;
-mod overlay;
-mod missing;
-mod ps;
-mod presets;
-mod front;
-mod profiles;
-mod foreign;
 
 // The set-uid program. Who acts.
 mod launch;

@@ -19,9 +19,6 @@ Prints the table that SECURITY.md has. `cargo xtask check` sees that what is wri
 
 /// Where the table is kept.
 const FILE: &str = "SECURITY.md";
-/// In `src/lib.rs` the modules below this comment are in the second program alone.
-const SECOND: &str = "// The second program";
-
 type Figure = (&'static str, usize);
 
 pub fn main(mut args: pico_args::Arguments) -> Result {
@@ -85,15 +82,10 @@ fn figures() -> Result<Vec<Figure>> {
 
 /// The files of the set-uid program.
 fn trusted_files() -> Result<Vec<std::path::PathBuf>> {
-    let list = fs::read_to_string(root().join("src/lib.rs")).context("src/lib.rs")?;
-    let second = list.split(SECOND).nth(1).ok_or("src/lib.rs does not name the second program")?;
-    let second = second.split("\n\n").next().unwrap_or_default();
-    let is_in_second = |name: &str| name == "about_main" || second.contains(&format!("mod {name};"));
+    let source = root().join("src");
+    let second = [source.join("about"), source.join("about_main.rs")];
     let mut files = rules::files()?;
-    files.retain(|file| {
-        let name = file.file_stem().unwrap_or_default().to_string_lossy();
-        file.starts_with(root().join("src")) && !is_in_second(&name)
-    });
+    files.retain(|file| file.starts_with(&source) && !second.iter().any(|place| file.starts_with(place)));
     Ok(files)
 }
 
@@ -113,7 +105,10 @@ mod tests {
         let files = trusted_files().unwrap();
         let has = |name: &str| files.iter().any(|file| file.ends_with(name));
         assert!(
-            has("src/creds.rs") && has("src/sys/mod.rs") && !has("src/each.rs") && !has("src/about_main.rs")
+            has("src/creds.rs")
+                && has("src/sys/mod.rs")
+                && !has("src/about/each.rs")
+                && !has("src/about_main.rs")
         );
     }
 }

@@ -1,10 +1,10 @@
 //! Options that are kept in files: `@FILE`, or `@NAME` for one of the caller's, the machine's or the installation's.
 //! They are read as the caller, with nothing.
 
+use super::foreign::shown;
 use crate::command::variable;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::foreign::shown;
 use crate::handover::About;
 use crate::text::{Bytes, decimal, join};
 use alloc::format;

@@ -1,8 +1,8 @@
 //! `each`: a batch, like xargs. Each line of standard input is an instance of its own, which the set-uid program makes
 //! as for `run`: what is here reads the list, holds no privilege, and is trusted with nothing.
 
+use super::front::Line;
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on, say};
-use crate::front::Line;
 use crate::handover::About;
 use crate::options::{Id, Verb};
 use crate::outcome::End;

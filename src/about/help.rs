@@ -1,7 +1,7 @@
 //! The text of `--help`, made from the table of options.
 
+use super::front::{by_name, knows};
 use crate::error::Result;
-use crate::front::{by_name, knows};
 use crate::options::{Complete, EXAMPLES, GROUPS, Group, OPTIONS, Opt, VERBS};
 use alloc::format;
 use alloc::string::String;

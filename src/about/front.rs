@@ -2,16 +2,17 @@
 //! of the second one. What is wrong with one is said here, since the set-uid program hands over what it does not
 //! understand.
 
+use super::foreign;
+use super::profiles::Lines;
 use crate::cli::{Command, Request, holds_both};
 use crate::command;
 use crate::error::{Error, Result, both, on};
+use crate::files;
 use crate::handover::About;
 use crate::options::{
     ALIASES, CHANGES, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
 };
-use crate::profiles::Lines;
 use crate::text::{Bytes, c_string, join};
-use crate::{files, foreign};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::fs::{Access, AtFlags, CWD, FileType};

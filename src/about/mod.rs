@@ -4,16 +4,27 @@
 //! It is started as `selfdock-about MODE SELFDOCK ...`: the mode that `selfdock run` would be
 //! in, the path of the set-uid program, and the words that followed its name.
 
+mod each;
+mod doctor;
+mod explain;
+mod help;
+mod overlay;
+mod missing;
+mod ps;
+mod presets;
+mod front;
+mod profiles;
+mod foreign;
+
+use self::front::Line;
 use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
 use crate::descriptors::fill_standard_descriptors;
 use crate::error::{Error, Result, on, say};
-use crate::front::Line;
 use crate::handover::{About, Mode, NOT_FOUND_INSIDE};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
-use crate::{doctor, each, explain, help, missing, overlay, presets, profiles, ps};
 use alloc::vec::Vec;
 
 /// Everything from the first instruction in Rust on.

@@ -1,8 +1,8 @@
 //! `selfdock ps`: the caller's instances below where it stands, from `/proc` alone.
 
+use super::foreign;
 use crate::cli::{self, Command};
 use crate::error::{FAILED, OrFail, Result, is_unprintable, say};
-use crate::foreign;
 use crate::handover::About;
 use crate::instance::{Instance, is_below};
 use crate::lifeline::expect_end;

@@ -1,14 +1,14 @@
 //! Why a command was not found in its instance, and what to do about it: looked for from outside, as the caller.
 
+use super::foreign::{hint, shown};
+use super::front::{Line, is_program, program};
+use super::presets;
 use crate::cli::Command;
 use crate::command::variable;
 use crate::error::{Error, NOT_FOUND, on};
 use crate::files;
-use crate::foreign::{hint, shown};
-use crate::front::{Line, is_program, program};
 use crate::handover::About;
 use crate::options::Id;
-use crate::presets;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 

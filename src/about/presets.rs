@@ -1,10 +1,10 @@
 //! Short forms: options that stand for others. What they take of the environment and of the file system they take as
 //! the caller.
 
+use super::front::{Line, Said};
 use crate::command::{current_directory, home, variable};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::front::{Line, Said};
 use crate::handover::About;
 use crate::options::{Id, Opt};
 use crate::process::read;
