@@ -63,7 +63,8 @@ echo '@@ end'
 poweroff -f
 ";
 
-/// Runs the checks. What one prints is shown at once, when it has ended.
+/// Runs the checks. What one prints is shown at once, when it has ended; a file takes it, since a pipe would be open as
+/// long as anything is left of a check that has not ended in time.
 const ALL: &str = "\
 . /opt/checks/numbers
 export ASK=/opt/checks/ask BOX=/opt/checks/box LAYER=/opt/checks/layer
@@ -82,12 +83,13 @@ while read -r number who option; do
     echo \"@@ check $number $who $option\"
     export S=\"selfdock $option\"
     if [ $who = root ]; then
-        out=$(timeout 30 sh /opt/checks/$number 2>&1)
+        timeout 30 sh /opt/checks/$number >/run/out 2>&1
     else
-        out=$(su $who -c \"timeout 30 sh /opt/checks/$number\" 2>&1)
+        su $who -c \"timeout 30 sh /opt/checks/$number\" >/run/out 2>&1
     fi
     status=$?
-    echo \"$out\"
+    cat /run/out
+    echo
     echo \"@@ status $status\"
 done </opt/checks/list
 echo '@@ next root'
