@@ -13,13 +13,17 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 pub struct Fetched {
     pub kernel: PathBuf,
     pub busybox: PathBuf,
+    /// What `--overlay` needs, and Debian's kernels have as a module; compressed from 6.12 on.
+    pub overlayfs: PathBuf,
 }
 
 /// A kernel of a release of Debian, and its busybox: from `dir`, where they are since the last time,
 /// or from the mirror.
 pub fn fetch(arch: &Arch, kernel: &Kernel, dir: &Path, anew: bool) -> Result<Fetched> {
-    let fetched = Fetched { kernel: dir.join("vmlinuz"), busybox: dir.join("busybox") };
-    let is_there = fetched.kernel.is_file() && fetched.busybox.is_file();
+    let [kernel_file, busybox, overlayfs] = ["vmlinuz", "busybox", "overlay.ko"].map(|name| dir.join(name));
+    let fetched = Fetched { kernel: kernel_file, busybox, overlayfs };
+    let is_there =
+        [&fetched.kernel, &fetched.busybox, &fetched.overlayfs].into_iter().all(|file| file.is_file());
     if is_there && !anew {
         return Ok(fetched);
     }
@@ -36,6 +40,7 @@ pub fn fetch(arch: &Arch, kernel: &Kernel, dir: &Path, anew: bool) -> Result<Fet
     apt.download(kernels.iter().map(String::as_str).chain(["busybox-static"]))?;
     // In /boot, and beside its modules from Linux 7.1 on.
     keep(&apt.unpack("*/vmlinuz*")?, &fetched.kernel)?;
+    keep(&apt.unpack("*/overlayfs/overlay.ko*")?, &fetched.overlayfs)?;
     // In /bin, before the two directories were made one.
     keep(&apt.unpack("*bin/busybox")?, &fetched.busybox)?;
     fs::remove_dir_all(&apt.dir).context(apt.dir.display())?;
@@ -99,14 +104,14 @@ impl Apt {
     }
 
     /// What the package of a release's newest kernel stands for: from Linux 7.1 on the image is in a package that it
-    /// needs, before it is the package itself. Modules are not taken.
+    /// needs, and the modules in another; before, all is in the package itself.
     fn kernel_packages(&self, name: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         let mut next = vec![name.to_owned()];
         while let Some(package) = next.pop() {
             let needs = output(self.command("apt-cache").args(["depends", "--important", &package]))?;
             let needs = needs.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
-            next.extend(needs.filter(|name| is_image(name)).map(str::to_owned));
+            next.extend(needs.filter(|name| is_of_kernel(name)).map(str::to_owned));
             found.push(package);
         }
         Ok(found)
@@ -141,8 +146,8 @@ fn is_file(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
 }
 
-fn is_image(package: &str) -> bool {
-    package.starts_with("linux-image-") || package.starts_with("linux-binary-")
+fn is_of_kernel(package: &str) -> bool {
+    ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|start| package.starts_with(start))
 }
 
 /// Where this machine gets Debian's packages from.

@@ -38,6 +38,10 @@ mount -t devpts -o ptmxmode=0666 devpts /dev/pts
 mount -t tmpfs shm /dev/shm
 exec >/dev/console 2>&1 </dev/null
 ip link set lo up
+xzcat /opt/checks/overlay.ko >/tmp/module 2>/dev/null
+[ -s /tmp/module ] || cp /opt/checks/overlay.ko /tmp/module
+insmod /tmp/module
+rm /tmp/module
 hostname guest
 mkdir -p /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
@@ -116,6 +120,7 @@ pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs) -> Result<Ve
     tree.add("etc/shadow", Entry::file(0o600, "root:*:1::::::\nuser:*:1::::::\n"));
     tree.add("usr/bin/busybox", Entry::file(0o755, read(&fetched.busybox)?));
     tree.add("init", Entry::file(0o755, INIT));
+    tree.add("opt/checks/overlay.ko", Entry::file(0o644, read(&fetched.overlayfs)?));
     checks(arch, &mut tree, programs)?;
     installed(&mut tree, programs)?;
     Ok(tree.archive())

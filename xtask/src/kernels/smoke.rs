@@ -157,6 +157,19 @@ pub const CHECKS: &[Check] = &[
     check("a tmpfs", ALL, "$S -t size=1m,mode=700 /mnt run sh -c 'stat -f -c %b /mnt; stat -c %a /mnt'", |_| {
         "*\n700"
     }),
+    check(
+        "an overlay",
+        USER,
+        "mkdir v; echo in >v/f; $S -o $PWD/v /mnt run sh -c 'cat /mnt/f; echo new >/mnt/f; cat /mnt/f'; cat v/f",
+        |_| "in\nnew\nin",
+    ),
+    check(
+        "what is written to an overlay is kept",
+        USER,
+        "mkdir v; echo in >v/f; $S -o $PWD/v /mnt --changes $PWD/c run sh -c 'echo new >/mnt/f'
+        cat v/f; selfdock changes $PWD/c",
+        |_| "in\nM f",
+    ),
     check("a missing mount point in /", ALL, "echo in >f; $S -v $PWD /a/b run sh -c 'cat /a/b/f; ls -d /usr'", |_| {
         "in\n/usr"
     }),
