@@ -126,6 +126,10 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>, Unsaid> {
                     letters = if value.is_some() { b"" } else { after };
                     known_to &= request.take(opt, value, &mut rest)?;
                 }
+                // Said by its whole name it is two words.
+                if request.mounts.last().is_some_and(is_in_one_word) {
+                    return Err(Unsaid);
+                }
             }
             // After `--` the word is a command of its own, not one of ours.
             _ if verb == 0 && !ended => {
@@ -141,7 +145,7 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>, Unsaid> {
     }
     // Between PID and CMD can be options.
     let more = verb == ENTER && request.command.get(1).is_some_and(|word| *word != b"--" && is_option(word));
-    if known_to & verb == 0 || more || request.mounts.iter().any(is_in_one_word) {
+    if known_to & verb == 0 || more {
         return Err(Unsaid);
     }
     request.of(verb)

@@ -114,8 +114,16 @@ impl<'a> Line<'a> {
     fn take_options(&mut self, word: &'a [u8], rest: &mut &'a [&'a [u8]]) -> Result<()> {
         if let [b'-', b'-', long @ ..] = word {
             let mut parts = long.splitn(2, |b| *b == b'=');
-            let opt = by_long(parts.next().unwrap_or_default())?;
+            let name = parts.next().unwrap_or_default();
+            let opt = by_long(name)?;
             let value = parts.next();
+            let is_said_in_full = matches!(opt.id, Id::Vol | Id::Map) && name == opt.long.as_bytes();
+            if let (true, None, [src, dst @ [b'/', ..], after @ ..]) = (is_said_in_full, value, *rest) {
+                // As the set-uid program takes it: SRC may have a colon in it.
+                self.options.push(Said { opt, values: [src, dst], is_of_file: false });
+                (*rest, self.last_is_value) = (after, after.is_empty());
+                return Ok(());
+            }
             if opt.id == Id::Explain && value == Some(b"all") {
                 self.options.push(Said { opt, values: [b"all", b""], is_of_file: false });
                 return Ok(());

@@ -1,3 +1,5 @@
+//! any-image: Any directory that holds a root filesystem can be run from, and is never written to.
+
 use crate::support::{Dock, args, fixture, on_a_host, scratch, selfdock};
 use crate::volumes::user_image;
 use rstest::rstest;
@@ -41,7 +43,7 @@ fn an_image_without_dev_proc_and_tmp_gets_them() {
     assert_eq!(names, ["bin"], "the image was written to");
 }
 
-/// P5.
+/// P5: destination escape.
 #[rstest]
 fn a_link_of_an_image_never_leads_out(
     #[values("mnt", "dev", "proc", "tmp", "sys", "etc")] name: &str,
@@ -109,7 +111,7 @@ fn the_time_zone_of_an_image_is_left_alone() {
     assert_eq!(Dock::run(args!["--root", image.path()]).sh("cat /etc/localtime").ok(), "own");
 }
 
-/// P8. `/proc/iomem` opens for everyone, and tells more to whoever has `CAP_SYS_ADMIN` in effect.
+/// P8: confused deputy. `/proc/iomem` opens for everyone, and tells more to whoever has `CAP_SYS_ADMIN` in effect.
 #[rstest]
 #[case::passwd("passwd")]
 #[case::group("group")]

@@ -1,3 +1,5 @@
+//! build: A root filesystem is written to only by `build`, and only as far as the caller may.
+
 use crate::support::{Dock, args, fixture, scratch, selfdock};
 use crate::volumes::user_image;
 use std::fs;
@@ -25,7 +27,7 @@ fn only_what_the_caller_may_write_is_written() {
     assert_eq!(ran.stderr.matches("Permission denied").count(), 2, "{}", ran.stderr);
 }
 
-/// M3.
+/// M3: set-uid in a user's tree.
 #[test]
 fn no_set_uid_bit_and_no_device_counts_in_it() {
     let image = user_image();
@@ -42,7 +44,7 @@ fn the_hosts_own_root_has_to_be_asked_for() {
     assert!(ran.stderr.contains("Permission denied") && ran.stderr.contains("Read-only"), "{}", ran.stderr);
 }
 
-/// N1.
+/// N1: nesting regains.
 #[test]
 fn in_a_read_only_instance_it_is_read_only() {
     let image = user_image();

@@ -1,4 +1,5 @@
-//! What is in an instance stays there: signals, stops, priorities, keys, sockets and system calls.
+//! contained: Signals, keys, sockets, priorities and process limits: nothing inside reaches what is outside by
+//! them.
 
 use crate::support::{
     Dock, Setting, Story, Way, args, bin, fixture, is_alive, nested, scratch, selfdock, tree, wait_until,

@@ -1,8 +1,10 @@
+//! devices: An instance has a minimal /dev, and device nodes anywhere else do not work.
+
 use crate::support::{Dock, args, bin, fixture, on_a_host, scratch};
 use rstest::rstest;
 use std::ffi::OsString;
 
-/// M5.
+/// M5: device nodes.
 #[rstest]
 #[case::in_the_root(args![], fixture("devices/null"))]
 #[case::in_a_map(args!["-m", fixture("devices"), "/mnt"], "/mnt/null")]
@@ -21,7 +23,8 @@ fn a_planted_device_node_does_not_work<const N: usize>(
     ran.refused_or(|ran| assert_eq!(ran.ok(), "EACCES"));
 }
 
-/// K2. What stands on the host in the place of a device has to be that device: programs write secrets to /dev/null.
+/// K2: mask race. What stands on the host in the place of a device has to be that device: programs write
+/// secrets to /dev/null.
 #[rstest]
 #[case::another_device("mknod -m 666 other c 1 5")]
 #[case::a_block_device("mknod -m 666 other b 1 3")]
@@ -65,7 +68,7 @@ fn dev_is_no_destination(#[values("/dev", "/dev/null", "/dev/pts", "/dev/new")] 
     Dock::run(args!["-v", dir.path(), dst, "true"]).refused("the instance's own");
 }
 
-/// M7.
+/// M7: devpts.
 #[test]
 fn terminals_are_the_instances_own() {
     let outside = nix::pty::openpty(None, None).unwrap();

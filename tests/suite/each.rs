@@ -1,3 +1,5 @@
+//! each: Each line of a list is a command in an instance of its own, with a status as xargs has it.
+
 use crate::support::{Dock, args, scratch, status_of, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -145,7 +147,7 @@ fn a_long_list_takes_no_memory() {
     assert!(batch.wait().success());
 }
 
-/// R1. A command knows the name of the next report.
+/// R1: report. A command knows the name of the next report.
 #[rstest]
 #[case::a_link("ln -s ../precious reports/2.json")]
 #[case::a_fifo("mkfifo reports/2.json")]

@@ -1,3 +1,5 @@
+//! entering: A command can join an instance of the caller's, and nothing else, with nothing more.
+
 use crate::support::{
     Dock, args, children, command_of, fixture, instance, instance_of_root, keeper_of, nested, on_a_host,
     selfdock,
@@ -33,7 +35,7 @@ fn a_command_joins_by_the_supervisor_or_any_process<const N: usize>(#[case] opti
     }
 }
 
-/// E2. C1.
+/// E2: weaker joiner. C1.
 #[test]
 fn options_stand_before_and_after_the_pid() {
     let instance = instance([]);
@@ -69,7 +71,7 @@ fn the_root_and_the_directory_are_the_targets() {
     enter(args!["-C", "/nowhere"], instance.pid()).arg("true").refused("ENOENT");
 }
 
-/// E2.
+/// E2: weaker joiner.
 #[test]
 fn the_joiner_has_no_more_than_the_limits_of_its_target() {
     let instance = instance(args!["--rlimit", "nofile=20", "--rlimit", "core=0"]);
@@ -98,7 +100,8 @@ fn an_instance_outlives_an_upgrade() {
     assert_eq!(on_a_host("", script).output().stdout, "1\nentered\n");
 }
 
-/// E4. What is examined is what is joined: a target that goes elsewhere meanwhile is refused, or not followed.
+/// E4: check and use. What is examined is what is joined: a target that goes elsewhere meanwhile is refused, or
+/// not followed.
 #[rstest]
 #[case::while_it_is_examined("prlimit64:delay_enter=100000", "it has changed its namespaces meanwhile")]
 #[case::before_its_namespaces_are_joined("setns:delay_enter=400000", "")]
@@ -121,7 +124,7 @@ time.sleep(20)";
     assert!(ran.stdout == expected && ran.stderr.contains(refusal), "{}{}", ran.stdout, ran.stderr);
 }
 
-/// U1. A group that the caller may move to is joined; otherwise the caller decides.
+/// U1: old set-uid file. A group that the caller may move to is joined; otherwise the caller decides.
 #[rstest]
 #[case::delegated("", "", "0::/")]
 #[case::not_delegated("chown 0 own/cgroup.procs", "", "--own-cgroup stays")]
@@ -221,7 +224,7 @@ fn an_inner_instance_can_be_entered_from_outside_and_from_inside() {
     assert_eq!(Dock::run([]).env("SD", selfdock()).sh(script).ok(), "entered");
 }
 
-/// E1.
+/// E1: fake instance.
 #[test]
 fn what_is_no_instance_is_refused() {
     let shell = Dock::program(args!["unshare", "-Urmpf", "--mount-proc", "cat"]).spawn().that_repeats();
@@ -236,7 +239,7 @@ fn what_is_no_instance_is_refused() {
     Dock::new(args!["enter"]).refused("PID");
 }
 
-/// E1.
+/// E1: fake instance.
 #[test]
 fn an_instance_of_another_user_is_refused() {
     let mut other = instance_of_root();
@@ -247,7 +250,7 @@ fn an_instance_of_another_user_is_refused() {
     other.wait();
 }
 
-/// E1.
+/// E1: fake instance.
 #[test]
 fn an_instance_that_has_ended_is_refused() {
     let mut instance = instance([]);
@@ -257,7 +260,7 @@ fn an_instance_that_has_ended_is_refused() {
     enter([], pid).arg("true").refused("no such process");
 }
 
-/// E3. C3.
+/// E3: handles into the target. C3.
 #[test]
 fn a_hostile_instance_gets_no_handle_from_a_joiner() {
     let hostile = "while :; do for p in /proc/[2-9]* /proc/[1-9][0-9]*; do \
@@ -281,7 +284,7 @@ fn set_uid_programs_stay_inert_for_a_joiner() {
     assert_eq!(seen, nix::unistd::getuid().to_string());
 }
 
-/// E2. Levels without a filter leave no room for one that a joiner would lack.
+/// E2: weaker joiner. Levels without a filter leave no room for one that a joiner would lack.
 #[test]
 fn a_joiner_has_the_filters_of_a_target_inside_one_that_has_none() {
     let unfiltered = args!["--seccomp", "none", selfdock(), "--no-userns", "run"];

@@ -1,3 +1,5 @@
+//! environment: A command gets the caller's environment with exactly the changes asked for.
+
 use crate::support::{Dock, args, bin, scratch};
 use rstest::rstest;
 
@@ -40,7 +42,7 @@ fn a_name_that_cannot_be_one_is_refused(#[values("", "=", "=x", "A=B=")] name: &
     }
 }
 
-/// I3.
+/// I3: environment.
 #[test]
 fn no_variable_makes_selfdock_open_a_file() {
     let dir = scratch();

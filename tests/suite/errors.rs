@@ -1,3 +1,5 @@
+//! errors: A refusal is one printable line that names operation, object and reason.
+
 use crate::support::{Dock, args, scratch, selfdock};
 use rstest::rstest;
 
@@ -70,7 +72,7 @@ fn a_message_names_object_and_errno(#[case] options: &[&str]) {
     assert!(ran.stderr.contains(": no such file or directory (ENOENT)"), "{}", ran.stderr);
 }
 
-/// I8.
+/// I8: log escapes.
 #[rstest]
 fn control_characters_are_escaped(
     #[values("\x1b[31mred", "two\nlines", "bell\x07", "tab\t", "\u{9b}31m", "del\x7f")] name: &str,

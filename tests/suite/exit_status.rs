@@ -1,3 +1,5 @@
+//! exit-status: The status is the command's own, or 125, 126 or 127 where there is none.
+
 use crate::support::{Dock, args, bin, copy_program, nested, scratch, selfdock};
 use nix::sys::signal::Signal;
 use rstest::rstest;

@@ -1,3 +1,5 @@
+//! explaining: `--explain` and `doctor` say what would happen, and do nothing.
+
 use crate::support::{Dock, about, args, fixture, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::collections::BTreeSet;

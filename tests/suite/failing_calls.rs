@@ -1,5 +1,4 @@
-//! Every system call of selfdock's fails in turn. What is started then is compared with what is started when none does,
-//! by a portrait that the command makes of itself: so nothing that keeps an instance together goes wrong unnoticed.
+//! failing-calls: Whatever system call fails, a command has exactly what it should have, or is not started.
 
 use crate::faults::{older_kernel, strace_as_root, tries};
 use crate::support::{Dock, Ran, args, bin, fixture, host_mounts, instance, scratch, selfdock};
@@ -98,7 +97,7 @@ fn fault(ran: &Ran, lines: &[&str], is_layered: bool) -> Option<String> {
     (!is_told || !is_whole).then(what)
 }
 
-/// F3. A command is started with exactly what it has when nothing fails, or not at all.
+/// F3: fault injection. A command is started with exactly what it has when nothing fails, or not at all.
 #[rstest]
 #[case::host_image("", args!["run"])]
 #[case::all_kinds_of_mounts("", args![

@@ -1,3 +1,5 @@
+//! faults: Whatever fails, lies, is exchanged or killed meanwhile: no right is gained and nothing is left.
+
 use crate::support::{
     Dock, args, bin, children, fixture, host_mounts, is_alive, scratch, selfdock, wait_until,
 };
@@ -84,7 +86,7 @@ fn shown() -> Vec<String> {
     words.split('\0').filter(|word| word.starts_with('/')).map(str::to_owned).collect()
 }
 
-/// S4. A command can use up the keys that its user may have; what filters them has to be there then.
+/// S4: keyrings. A command can use up the keys that its user may have; what filters them has to be there then.
 #[rstest]
 #[case::no_filter_of_keys(args!["--seccomp", "none", "--no-userns"], false)]
 #[case::the_usual(args!["--no-userns"], true)]
@@ -100,7 +102,7 @@ fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
     assert!(works || ran.stderr.contains("make a session keyring"), "{}", ran.stderr);
 }
 
-/// P6.
+/// P6: staging path.
 #[test]
 fn no_path_is_opened_but_those_of_a_fixed_list() {
     let program = selfdock().display().to_string();
@@ -132,7 +134,7 @@ fn no_path_is_opened_but_those_of_a_fixed_list() {
     }
 }
 
-/// M9.
+/// M9: filesystem types.
 #[test]
 fn only_harmless_kinds_of_filesystem_are_mounted() {
     let shown = shown();
@@ -159,7 +161,7 @@ fn an_instance_is_the_same_on_an_older_kernel() {
     assert_eq!(now, then);
 }
 
-/// C4.
+/// C4: descriptor theft.
 #[test]
 fn nothing_is_open_when_the_ids_are_given_up() {
     let calls = trace("open,openat,openat2,socket,pidfd_open,epoll_create1,setresuid");
@@ -167,7 +169,7 @@ fn nothing_is_open_when_the_ids_are_given_up() {
     assert_eq!(calls[..at], [] as [String; 0]);
 }
 
-/// P4.
+/// P4: source race.
 #[rstest]
 fn a_source_that_is_exchanged_meanwhile_never_shows_what_is_closed(
     #[values("-m", "-v", "--root")] option: &str,
@@ -197,7 +199,7 @@ fn a_source_that_is_exchanged_meanwhile_never_shows_what_is_closed(
     });
 }
 
-/// C3.
+/// C3: ptrace window.
 #[test]
 fn as_long_as_a_process_has_privilege_it_cannot_be_looked_into() {
     let mut seen = 0;
@@ -237,7 +239,7 @@ fn as_long_as_a_process_has_privilege_it_cannot_be_looked_into() {
     assert!(seen > 10, "privilege was seen {seen} times only");
 }
 
-/// K2.
+/// K2: mask race.
 #[test]
 fn a_device_of_an_image_that_is_a_link_covers_nothing() {
     let image = user_image();
@@ -247,7 +249,7 @@ fn a_device_of_an_image_that_is_a_link_covers_nothing() {
     Dock::run(args!["--root", image.path(), "--mask", "/dev/null", "true"]).refused("own");
 }
 
-/// F3. C2.
+/// F3: fault injection. C2.
 #[rstest]
 fn a_call_that_only_claims_to_have_given_rights_up_is_found_out(
     #[values("setresuid", "capset")] name: &str,
@@ -268,7 +270,8 @@ fn a_call_that_only_claims_to_have_given_rights_up_is_found_out(
     }
 }
 
-/// C2. What the kernel says of the ids is asked again wherever they count: by the supervisor when they were changed,
+/// C2: incomplete drop. What the kernel says of the ids is asked again wherever they count: by the supervisor
+/// when they were changed,
 /// in a user namespace, and when all is given up.
 #[rstest]
 #[case::when_they_were_changed(&[], 2)]
@@ -286,7 +289,7 @@ fn ids_are_read_back(
     ran.refused("the ids are not the caller's");
 }
 
-/// C1. The same of the flags by which a process would keep capabilities, or get root's again.
+/// C1: capabilities, securebits. The same of the flags by which a process would keep capabilities, or get root's again.
 #[rstest]
 fn securebits_are_read_back(#[values("tester", "root")] user: &str) {
     const KEEP_CAPS: u32 = 16;
@@ -299,7 +302,7 @@ fn securebits_are_read_back(#[values("tester", "root")] user: &str) {
     assert!(found.count() > 0);
 }
 
-/// C1.
+/// C1: capabilities, securebits.
 #[test]
 fn what_only_seems_to_be_taken_from_root_is_found_out() {
     let found = (1..=12).filter(|when| {
@@ -318,7 +321,7 @@ fn what_only_seems_to_be_taken_from_root_is_found_out() {
     assert!(found.count() > 0);
 }
 
-/// C7. C2.
+/// C7: unprivileged features in the set-uid program. C2.
 #[rstest]
 fn what_is_not_given_up_is_not_handed_over(#[values("ps", "--help", "doctor")] word: &str) {
     let mut refusals = 0;
@@ -337,7 +340,7 @@ fn what_is_not_given_up_is_not_handed_over(#[values("ps", "--help", "doctor")] w
     assert!(refusals > 0);
 }
 
-/// I5. The supervisor stands still then, and can be ended all the same.
+/// I5: signals, umask. The supervisor stands still then, and can be ended all the same.
 #[test]
 fn a_signal_ends_what_is_still_being_built() {
     // Each entry of a directory that gets a mount point is a mount.
@@ -379,7 +382,7 @@ fn a_signal_ends_what_is_still_being_built() {
     }
 }
 
-/// F1.
+/// F1: killed half-way.
 #[test]
 fn a_kill_at_any_system_call_leaves_nothing() {
     let before = host_mounts();

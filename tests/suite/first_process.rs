@@ -1,3 +1,6 @@
+//! first-process: PID 1 is a keeper of selfdock's, and the command an ordinary process with the PID of its
+//! supervisor.
+
 use crate::support::{Dock, args, fixture, is_alive, keeper_of, nested, selfdock, tree, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -31,7 +34,7 @@ fn an_orphan_is_the_keepers() {
     instance.wait();
 }
 
-/// K6.
+/// K6: pid escape.
 #[rstest]
 #[case::run(args![])]
 #[case::nested(args![selfdock(), "run"])]
@@ -71,7 +74,7 @@ fd = call(434, 1, 0)
 print('descriptor', call(438, fd, 0, 0))
 print('join', call(308, fd, 0x20000))";
 
-/// K6. As the caller, and as the caller who is root.
+/// K6: pid escape. As the caller, and as the caller who is root.
 #[rstest]
 #[case::run(args![selfdock(), "run"])]
 #[case::nested(args![selfdock(), "run", selfdock(), "run"])]
@@ -89,7 +92,7 @@ fn it_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
     assert_eq!(seen.lines().count(), 7);
 }
 
-/// K6.
+/// K6: pid escape.
 #[rstest]
 #[case::run(args![selfdock(), "run"])]
 #[case::nested(args![selfdock(), "run", selfdock(), "run"])]
@@ -108,7 +111,7 @@ fn it_shows_nothing<const N: usize>(#[case] words: [OsString; N]) {
     assert_eq!(seen.stdout, "end\n");
 }
 
-/// I5.
+/// I5: signals, umask.
 #[rstest]
 fn a_killed_supervisor_takes_it_along(#[values(0, 2)] depth: usize) {
     let mut instance = Dock::run(nested(depth, args!["cat"])).spawn().that_repeats();
@@ -171,7 +174,7 @@ fn a_keeper_that_was_stopped_still_ends_everything() {
     instance.leaves_nothing();
 }
 
-/// S3. Only its tracer is told that a traced process is dead.
+/// S3: A stop against the deadline. Only its tracer is told that a traced process is dead.
 #[test]
 fn a_traced_command_is_ended_in_time() {
     let script = "import time\nparent = os.getpid()\n\

@@ -1,4 +1,4 @@
-//! The installation `replaced` of the fixtures has a second program that tells what it was started with.
+//! handing-over: What needs no privilege is done by a program that has none.
 
 use crate::support::{Dock, about, args, copy_program, fixture, own_status, scratch, selfdock};
 use crate::volumes::user_image;
@@ -18,7 +18,7 @@ fn line<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
     found.unwrap_or_else(|| panic!("no {name} in {text}")).split_whitespace().collect()
 }
 
-/// C7.
+/// C7: unprivileged features in the set-uid program.
 #[rstest]
 #[case::help(&["--help"])]
 #[case::ps(&["ps", "--json"])]
@@ -51,7 +51,7 @@ fn the_second_program_has_no_privilege_at_all(
     assert_eq!(seen, [&["set-uid", replaced().to_str().unwrap()], &words[..]].concat());
 }
 
-/// C7.
+/// C7: unprivileged features in the set-uid program.
 #[test]
 fn signals_descriptors_and_environment_are_as_the_caller_had_them() {
     let script = "exec env --block-signal=USR1 -i A=1 SELFDOCK_TEST_RUN=$SELFDOCK_TEST_RUN $0 ps 9</etc 2>&-";
@@ -82,7 +82,7 @@ fn a_line_in_other_words_is_run_as_the_plain_one(#[values(&[][..], &["--unprivil
     assert_eq!(Dock::run(args!["-v", "/etc:/mnt", "sh", "-c", "exit 7"]).output().exits(7).stderr, "");
 }
 
-/// C7.
+/// C7: unprivileged features in the set-uid program.
 #[test]
 fn the_second_program_is_installed_without_privilege() {
     let meta = fs::metadata(about()).unwrap();
@@ -118,7 +118,7 @@ fn where_proc_is_missing_the_message_asks_for_it() {
     Dock::program(start.into_iter().chain(script)).refused("is /proc mounted?");
 }
 
-/// C7.
+/// C7: unprivileged features in the set-uid program.
 #[test]
 fn a_second_program_of_somebody_else_is_not_started() {
     let image = user_image();

@@ -1,3 +1,5 @@
+//! help: `--help` and `--version` say what there is, and fit a screen.
+
 use crate::support::{Dock, about, args, selfdock};
 use rstest::rstest;
 
@@ -53,7 +55,7 @@ fn every_option_that_help_names_is_understood_with_its_values() {
     }
 }
 
-/// C7.
+/// C7: unprivileged features in the set-uid program.
 #[test]
 fn the_set_uid_program_holds_no_text_of_the_help() {
     let (trusted, second) = (std::fs::read(selfdock()).unwrap(), std::fs::read(about()).unwrap());

@@ -1,10 +1,12 @@
+//! hidden-files: What the caller may not read stays unreadable, and the caller's own files stay outside.
+
 use crate::support::{CANARY, Dock, FORBIDDEN, HIDDEN, args, fixture, nested, on_a_host, scratch};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-/// P1.
+/// P1: unsearchable parents.
 #[rstest]
 fn a_source_behind_a_directory_that_the_caller_may_not_search_is_refused(
     #[values("p", "p710", "p705")] dir: &str,
@@ -14,7 +16,7 @@ fn a_source_behind_a_directory_that_the_caller_may_not_search_is_refused(
     Dock::run(args![option, fixture(dir).join(path), "/mnt", "true"]).refused("(EACCES)");
 }
 
-/// P1.
+/// P1: unsearchable parents.
 #[rstest]
 fn a_root_behind_a_directory_that_the_caller_may_not_search_is_refused(
     #[values("p", "p710", "p705")] dir: &str,
@@ -22,7 +24,7 @@ fn a_root_behind_a_directory_that_the_caller_may_not_search_is_refused(
     Dock::run(args!["--root", fixture(dir).join("pub"), "true"]).refused("(EACCES)");
 }
 
-/// P1.
+/// P1: unsearchable parents.
 #[rstest]
 fn a_start_behind_a_directory_that_the_caller_may_not_search_is_refused(
     #[values("p", "p710", "p705")] dir: &str,
@@ -30,7 +32,7 @@ fn a_start_behind_a_directory_that_the_caller_may_not_search_is_refused(
     Dock::run(args!["-C", fixture(dir).join("pub"), "true"]).refused("(EACCES)");
 }
 
-/// P1.
+/// P1: unsearchable parents.
 #[rstest]
 fn a_symlink_to_a_forbidden_directory_does_not_help(#[values("p", "p710", "p705")] dir: &str) {
     let own = scratch();
@@ -51,7 +53,7 @@ fn what_cannot_be_read_outside_cannot_be_read_inside() {
     }
 }
 
-/// P2.
+/// P2: existence oracle.
 #[rstest]
 #[case::source(&["-m", "PATH", "/mnt"])]
 #[case::root(&["--root", "PATH"])]
@@ -71,7 +73,7 @@ fn an_error_does_not_tell_whether_a_hidden_path_exists(
     assert_eq!(answer("pub"), answer("pun"));
 }
 
-/// P3.
+/// P3: magic links.
 #[rstest]
 fn a_magic_link_is_no_source(
     #[values(
@@ -104,7 +106,7 @@ fn a_directory_of_other_files_is_empty_inside(
     assert_eq!(Dock::run(nested(depth, args!["ls", "-A", dir])).ok(), "");
 }
 
-/// K7. A container has a path read-only, and masks it as well.
+/// K7: masked /proc. A container has a path read-only, and masks it as well.
 #[rstest]
 #[case::a_directory(
     "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; \
@@ -144,7 +146,7 @@ fn the_callers_own_files_in_tmp_stay_outside() {
     assert!(!ran.status.success());
 }
 
-/// M1.
+/// M1: what a mount covers.
 #[rstest]
 #[case::in_the_root(args!["cat", fixture("covered/secret")])]
 #[case::in_a_map(args!["-m", fixture("covered"), "/mnt", "cat", "/mnt/secret"])]
@@ -157,7 +159,8 @@ fn what_a_mount_covers_stays_covered<const N: usize>(#[case] words: [std::ffi::O
     assert!(ran.stderr.contains("No such file"), "{}", ran.stderr);
 }
 
-/// M1. A copy of a tree has no unbindable mounts, and before Linux 6.18 the kernel does not say so.
+/// M1: what a mount covers. A copy of a tree has no unbindable mounts, and before Linux 6.18 the kernel does
+/// not say so.
 #[rstest]
 fn what_an_unbindable_mount_covers_stays_covered(
     #[values(
@@ -177,7 +180,7 @@ fn what_an_unbindable_mount_covers_stays_covered(
     assert!(ran.stderr.matches("No such file").count() == 1 && ran.stdout.is_empty(), "{}", ran.stderr);
 }
 
-/// M1.
+/// M1: what a mount covers.
 #[rstest]
 #[case::umount("umount $COVERED; cat $COVERED/secret")]
 #[case::move_away("mkdir /tmp/d; mount --move $COVERED /tmp/d; cat $COVERED/secret")]
@@ -191,7 +194,7 @@ fn privilege_in_a_user_namespace_reveals_nothing(#[case] attack: &str) {
     assert!(!ran.status.success());
 }
 
-/// M10.
+/// M10: chroot only.
 #[test]
 fn the_hosts_root_is_gone() {
     let table = Dock::run(args!["--root", fixture("busybox"), "cat", "/proc/self/mountinfo"]).ok();
@@ -252,7 +255,7 @@ const PROC: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// K7.
+/// K7: masked /proc.
 #[rstest]
 fn what_the_host_hides_in_its_proc_is_hidden(
     #[values(0, 1, 2, 3, 4, 5)] case: usize,
@@ -278,14 +281,14 @@ fn what_the_host_hides_in_its_proc_is_hidden(
     assert!(ask("").lines().all(|line| line != answer), "{}", ask(""));
 }
 
-/// K7. What is mounted there of a process would be of another one inside.
+/// K7: masked /proc. What is mounted there of a process would be of another one inside.
 #[test]
 fn something_of_a_process_over_proc_is_refused() {
     let ran = on_a_host("mount --bind proc/self/status proc/version", "me $SD run true").output();
     assert!(ran.status.code() == Some(125) && ran.stderr.contains("of a process"), "{}", ran.stderr);
 }
 
-/// K1.
+/// K1: fake /proc.
 #[rstest]
 fn without_a_procfs_outside_there_is_none_inside(
     #[values("$SD run true", "$SD --unprivileged run true")] run: &str,
@@ -303,7 +306,8 @@ a, b = (word.encode() for word in sys.argv[1:])
 while True: ctypes.CDLL(None).renameat2(-100, a, -100, b, 2)' "$@"
     }"#;
 
-/// K1. What lies over /proc of an instance is not put there by its path, which the owner of an image can exchange.
+/// K1: fake /proc. What lies over /proc of an instance is not put there by its path, which the owner of an
+/// image can exchange.
 #[rstest]
 #[case::what_is_hidden("me", "mount --bind /dev/null proc/cmdline", "grep -q . $p/cmdline && echo SEEN")]
 #[case::what_root_must_not_change("", "", "(echo x > $p/sys/kernel/domainname) && echo SEEN")]
@@ -322,7 +326,7 @@ fn an_image_whose_proc_is_exchanged_meanwhile_uncovers_nothing(
     assert!(ran.stdout.contains("ran") && !ran.stdout.contains("SEEN"), "{}", ran.stdout);
 }
 
-/// K1. The owner of an image can rename its /proc when an instance has one there.
+/// K1: fake /proc. The owner of an image can rename its /proc when an instance has one there.
 #[test]
 fn a_part_of_a_procfs_is_not_taken_for_the_callers_own() {
     let script = "cd /srv/own; mkfifo -m 666 go ready
@@ -334,7 +338,7 @@ fn a_part_of_a_procfs_is_not_taken_for_the_callers_own() {
     assert_eq!(ran.stdout, "125\n", "{}", ran.stderr);
 }
 
-/// F3. Links at a destination are followed once.
+/// F3: fault injection. Links at a destination are followed once.
 #[rstest]
 #[case::into_the_instances_own("/dev/null", "-v /srv/own/f /mnt/link", "test -c /dev/null")]
 #[case::over_another_mount("/etc", "-m /usr/share /etc -m /srv/own /mnt/link", "test -d /etc/doc")]
@@ -359,7 +363,7 @@ fn a_link_that_is_exchanged_meanwhile_leads_to_no_other_place(
     assert!(ran.stdout.contains("held") && !ran.stdout.contains("LOST"), "{}\n{}", ran.stdout, ran.stderr);
 }
 
-/// K1. The owner of an image can rename its /proc, and paths of mounts are those of the moment.
+/// K1: fake /proc. The owner of an image can rename its /proc, and paths of mounts are those of the moment.
 #[test]
 fn a_proc_that_is_renamed_meanwhile_uncovers_nothing() {
     let script = "mkdir -p /srv/own/img/img $PREFIX; chown -R $ME /srv/own; cd /srv/own

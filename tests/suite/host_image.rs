@@ -1,3 +1,6 @@
+//! host-image: Of the host's root filesystem an instance shows what is on a list, and nothing leads to the
+//! rest.
+
 use crate::support::{CANARY, Dock, args, nested, on_a_host, on_a_host_over, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
@@ -53,7 +56,7 @@ fn the_root_directory_holds_what_is_listed_and_nothing_else() {
     }
 }
 
-/// M10.
+/// M10: chroot only.
 #[rstest]
 fn what_is_not_on_the_list_is_not_seen(
     #[values(
@@ -112,7 +115,7 @@ fn it_is_the_same_however_it_is_made(
     assert_eq!(prepared, seen(made));
 }
 
-/// M10. An attacker's ways from inside of an instance to what lies below its root directory.
+/// M10: chroot only. An attacker's ways from inside of an instance to what lies below its root directory.
 #[rstest]
 #[case::by_the_parent_of_the_root("cd ../../../..; cat canary /../canary")]
 #[case::by_a_chroot_within(
@@ -214,7 +217,7 @@ fn the_mounts_of_the_host_are_not_told(#[values("", "unshare -Ur")] wrapper: &st
     assert!(ran == "0 0" || ran == format!("{own} {own}"), "{own} mounts are its own, and told: {ran}");
 }
 
-/// I10.
+/// I10: prepared files that others change.
 #[rstest]
 #[case::a_list_that_others_can_write("chmod 666 .$PREFIX/lib/selfdock/root.list")]
 #[case::a_list_of_somebody_elses("chown 61234 .$PREFIX/lib/selfdock/root.list")]
@@ -232,7 +235,8 @@ fn a_list_that_is_not_roots_alone_shows_nothing(#[case] fault: &str) {
     assert!(seen.contains("usr") && !seen.contains("secret"), "{seen}");
 }
 
-/// N1, I10. What the caller shows in an outer instance in the place of what was prepared: the root directory
+/// N1: nesting regains; I10: prepared files that others change. What the caller shows in an outer instance in
+/// the place of what was prepared: the root directory
 /// is then the same as at that place, and a copy of it alone would show what its mounts cover.
 #[rstest]
 #[case::the_root("-m / $PREFIX/lib/selfdock/root")]
@@ -252,7 +256,7 @@ fn a_prepared_root_that_a_caller_made_up_uncovers_nothing(#[case] forged: &str) 
     assert!(ran.stdout.contains("usr") && !ran.stdout.contains(CANARY), "{}", ran.stdout);
 }
 
-/// M10. chroot(2) holds only those who have no other root directory, and an instance would have one.
+/// M10: chroot only. chroot(2) holds only those who have no other root directory, and an instance would have one.
 #[rstest]
 #[case::run("$SD run")]
 #[case::build("$SD --root / build")]
@@ -341,7 +345,7 @@ fn a_place_that_has_become_a_link_is_empty(
     assert_eq!(ran.output().stdout, "1\nran\n");
 }
 
-/// K1. A link in the place of what is made afresh is no reason to make it elsewhere.
+/// K1: fake /proc. A link in the place of what is made afresh is no reason to make it elsewhere.
 #[test]
 fn what_is_made_afresh_is_never_a_link() {
     let over = "mkdir other; ln -s other tmp; ln -s proc/../other nix";
@@ -350,7 +354,7 @@ fn what_is_made_afresh_is_never_a_link() {
     assert_eq!(on_a_host_over(over, "", script).ok(), "ok\nok");
 }
 
-/// I10. Whoever owns it could change it under an instance.
+/// I10: prepared files that others change. Whoever owns it could change it under an instance.
 #[rstest]
 #[case::of_somebody_elses("chown 61234 .$PREFIX/lib/selfdock/root")]
 #[case::that_others_can_write("chmod 777 .$PREFIX/lib/selfdock/root")]
@@ -361,7 +365,8 @@ fn a_root_directory_that_is_not_roots_alone_is_not_used(#[case] fault: &str) {
     assert_eq!(on_a_host(fault, script).ok(), "tmpfs");
 }
 
-/// F4. What the installation knew, and is not so any more, costs no run.
+/// F4: hung or foreign mounts, links where directories are. What the installation knew, and is not so any more,
+/// costs no run.
 #[rstest]
 #[case::gone("rm -r opt-of-the-list")]
 #[case::a_file("rmdir opt-of-the-list; touch opt-of-the-list")]
@@ -377,7 +382,8 @@ fn a_host_that_has_changed_is_no_reason_to_refuse(#[case] change: &str) {
     assert_eq!(on_a_host(&changes, "me $SD run echo works").ok(), "works");
 }
 
-/// F4. Reports of firejail's and bubblewrap's users: links where a host has directories.
+/// F4: hung or foreign mounts, links where directories are. Reports of firejail's and bubblewrap's users: links
+/// where a host has directories.
 #[rstest]
 #[case::var_tmp("mkdir var; ln -s /tmp var/tmp", "")]
 #[case::tmp("ln -s /var/tmp tmp", "")]

@@ -1,3 +1,5 @@
+//! identity: A command runs with the caller's user, groups and no capability, and owns what it makes.
+
 use crate::support::{
     Dock, args, children, fixture, nested, on_a_host, own_status, scratch, status_of, wait_until,
 };
@@ -10,7 +12,7 @@ const CAPABILITIES: [&str; 4] = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
 const NONE: &str = "CapInh: 0000000000000000\nCapPrm: 0000000000000000\n\
                     CapEff: 0000000000000000\nCapAmb: 0000000000000000";
 
-/// C2.
+/// C2: incomplete drop.
 #[rstest]
 #[case::once(0)]
 #[case::nested(1)]
@@ -20,7 +22,7 @@ fn all_four_ids_and_the_groups_are_the_callers(#[case] depth: usize) {
     assert_eq!(inside, own_status(&IDS[1..]));
 }
 
-/// C1.
+/// C1: capabilities, securebits.
 #[rstest]
 #[case::once(0)]
 #[case::nested(1)]
@@ -29,7 +31,7 @@ fn a_command_has_no_capability(#[case] depth: usize) {
     assert_eq!(inside, NONE);
 }
 
-/// C1.
+/// C1: capabilities, securebits.
 #[rstest]
 #[case::inherited(&["--inh-caps", "+net_raw"])]
 #[case::ambient(&["--inh-caps", "+net_raw", "--ambient-caps", "+net_raw"])]
@@ -44,7 +46,7 @@ fn capabilities_of_the_caller_do_not_come_along(#[case] options: &[&str]) {
     run.output().refused_or(|ran| assert_eq!(ran.ok(), NONE));
 }
 
-/// C1.
+/// C1: capabilities, securebits.
 #[test]
 fn the_bounding_set_is_the_callers_and_securebits_are_clean() {
     let bounding = Dock::run([]).probe(&["status", "CapBnd"]).ok();
@@ -53,7 +55,7 @@ fn the_bounding_set_is_the_callers_and_securebits_are_clean() {
     assert!(dump.contains("Securebits: [none]"), "{dump}");
 }
 
-/// C2.
+/// C2: incomplete drop.
 #[rstest]
 #[case::once(0)]
 #[case::nested(2)]

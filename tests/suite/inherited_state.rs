@@ -1,3 +1,5 @@
+//! inherited-state: No descriptor, signal state or limit of the caller leaks into an instance or breaks it.
+
 use crate::support::{Dock, args, bin, children, fixture, is_alive, nested, scratch, selfdock, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -8,7 +10,7 @@ fn shell(script: &str) -> Dock {
     Dock::program(args!["bash", "-c", script]).env("SD", selfdock()).env("PROBE", bin("probe"))
 }
 
-/// I1.
+/// I1: closed standard descriptors.
 #[rstest]
 fn a_closed_descriptor_stays_closed(
     #[values("", "<&-")] stdin: &str,
@@ -28,7 +30,8 @@ fn a_closed_descriptor_stays_closed(
     assert_eq!(open, expected, "{seen}");
 }
 
-/// I1. A caller can forge /dev in namespaces of its own. What is closed is not opened by a name there, and so nothing
+/// I1: closed standard descriptors. A caller can forge /dev in namespaces of its own. What is closed is not
+/// opened by a name there, and so nothing
 /// that is said lands in it.
 #[rstest]
 fn a_forged_dev_gets_nothing_for_a_closed_descriptor(
@@ -45,7 +48,7 @@ fn a_forged_dev_gets_nothing_for_a_closed_descriptor(
     assert_eq!(fs::read_to_string(&canary).unwrap(), "as it was");
 }
 
-/// I1.
+/// I1: closed standard descriptors.
 #[rstest]
 fn a_refusal_with_closed_descriptors_writes_into_nothing(
     #[values("<&-", ">&-", "2>&-", "<&- >&- 2>&-")] closed: &str,
@@ -56,7 +59,7 @@ fn a_refusal_with_closed_descriptors_writes_into_nothing(
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// I2.
+/// I2: descriptors.
 #[rstest]
 fn descriptors_do_not_leak(#[values(0, 1)] depth: usize) {
     let inner = if depth == 1 { "$SD run" } else { "" };
@@ -65,7 +68,7 @@ fn descriptors_do_not_leak(#[values(0, 1)] depth: usize) {
     assert_eq!(open, ["0", "1", "2"], "{seen}");
 }
 
-/// I2.
+/// I2: descriptors.
 #[test]
 fn a_descriptor_that_is_asked_for_comes_along() {
     let seen = shell("$SD run --keep-fd 9 cat /dev/fd/9 9<<<kept 8</").ok();
@@ -75,21 +78,21 @@ fn a_descriptor_that_is_asked_for_comes_along() {
     assert_eq!(open, ["0", "1", "2", "9"], "{seen}");
 }
 
-/// I2.
+/// I2: descriptors.
 #[rstest]
 fn a_descriptor_that_is_not_open_cannot_be_kept(#[values("9", "-1", "x", "99999999999", "")] number: &str) {
     let why = if number == "9" { "(EBADF)" } else { "not a number that fits" };
     Dock::run(args!["--keep-fd", number, "true"]).refused(why);
 }
 
-/// I4.
+/// I4: argc 0.
 #[test]
 fn no_arguments_at_all_is_a_usage_error() {
     let ran = Dock::program(args![bin("probe"), "no-argv", selfdock()]).output();
     ran.refused("no command given");
 }
 
-/// I5.
+/// I5: signals, umask.
 #[test]
 fn signals_are_in_the_documented_state() {
     let launcher = args!["env", "--block-signal=TERM,INT,CHLD,USR1", "--ignore-signal=CHLD,HUP"];
@@ -101,14 +104,14 @@ fn signals_are_in_the_documented_state() {
     assert!(seen.starts_with("SigBlk: 0000000000000000\n") && seen.ends_with("1001"), "{seen}");
 }
 
-/// I5.
+/// I5: signals, umask.
 #[test]
 fn an_ignored_child_signal_does_not_lose_the_status() {
     let launcher = args!["env", "--ignore-signal=CHLD", "--block-signal=CHLD"];
     Dock::under(launcher, args!["run"]).sh("exit 9").output().exits(9);
 }
 
-/// I5.
+/// I5: signals, umask.
 #[rstest]
 #[case(0o022)]
 #[case(0o077)]
@@ -118,7 +121,7 @@ fn the_umask_is_the_callers(#[case] mask: u32) {
     assert_eq!(seen, format!("{mask:04o}"));
 }
 
-/// I5.
+/// I5: signals, umask.
 #[rstest]
 fn a_killed_supervisor_takes_the_instance_with_it(#[values(0, 3)] depth: usize) {
     let mut instance = Dock::run(nested(depth, [])).sh("sleep 1000 & echo up; exec sleep 1000").spawn();
@@ -137,7 +140,7 @@ fn a_killed_supervisor_takes_the_instance_with_it(#[values(0, 3)] depth: usize) 
     assert!(start.elapsed().as_secs_f64() < 1.0);
 }
 
-/// I5. The same while a nested instance is being built.
+/// I5: signals, umask. The same while a nested instance is being built.
 #[test]
 fn a_killed_supervisor_takes_what_is_being_built_with_it() {
     for _ in 0..40 {
@@ -155,13 +158,13 @@ fn a_killed_supervisor_takes_what_is_being_built_with_it() {
     }
 }
 
-/// I5.
+/// I5: signals, umask.
 #[test]
 fn a_caller_that_asked_to_die_with_its_parent_still_gets_an_instance() {
     Dock::under(args!["setpriv", "--pdeathsig", "TERM"], args!["run", "true"]).ok();
 }
 
-/// I6.
+/// I6: rlimits.
 #[rstest]
 #[case::fsize("--fsize=0")]
 #[case::nofile("--nofile=3")]
@@ -186,7 +189,7 @@ fn a_small_limit_ends_in_an_instance_or_a_refusal(#[case] limit: &str) {
     }
 }
 
-/// I6.
+/// I6: rlimits.
 #[test]
 fn a_message_into_a_full_file_is_no_crash() {
     let dir = scratch();

@@ -1,8 +1,10 @@
+//! ipc: Shared memory, semaphores and message queues are the instance's own.
+
 use crate::support::{Dock, args, bin, scratch};
 use std::fs;
 use std::path::PathBuf;
 
-/// M6.
+/// M6: shared memory, IPC.
 #[test]
 fn shared_memory_files_are_the_instances_own() {
     let marker = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
@@ -12,7 +14,7 @@ fn shared_memory_files_are_the_instances_own() {
     assert!(marker.path().exists() && !PathBuf::from(inside).exists());
 }
 
-/// M6.
+/// M6: shared memory, IPC.
 #[test]
 fn system_v_objects_are_the_instances_own() {
     let rows = |table: &str| table.lines().filter(|line| line.starts_with("0x")).count();
@@ -26,7 +28,7 @@ fn system_v_objects_are_the_instances_own() {
     assert!(!outside.contains(&user), "a semaphore of an instance is seen outside: {outside}");
 }
 
-/// M6.
+/// M6: shared memory, IPC.
 #[test]
 fn message_queues_are_the_instances_own() {
     let outer = format!("/outer-{}", std::process::id());

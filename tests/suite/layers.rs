@@ -1,3 +1,5 @@
+//! layers: Several root filesystems lie over each other, the later over the earlier.
+
 use crate::support::{Dock, args, fixture, scratch};
 use std::fs;
 use std::os::unix::fs::symlink;

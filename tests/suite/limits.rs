@@ -1,3 +1,5 @@
+//! limits: A command ends in time, within its limits, and what it used is told.
+
 use crate::support::{Dock, args, on_a_host, scratch, status_of};
 use rstest::rstest;
 use std::fs;
@@ -233,7 +235,7 @@ fn the_report_says_why_a_command_never_started(
     assert!(field(&report, "error").contains(why), "{report}");
 }
 
-/// R1. What a command does to a report that is in a volume.
+/// R1: report. What a command does to a report that is in a volume.
 #[rstest]
 #[case::write("echo forged > r")]
 #[case::write_and_close_the_directory("echo forged > r; chmod 555 .")]
@@ -259,7 +261,7 @@ fn a_report_cannot_be_forged(#[case] script: &str) {
     assert_eq!(field(&report, "exit"), "7");
 }
 
-/// R1.
+/// R1: report.
 #[test]
 fn a_report_that_is_kept_from_being_written_does_not_hide_how_a_command_ended() {
     for (required, status) in [(None, 7), (Some("--report-required"), 125)] {
@@ -272,7 +274,7 @@ fn a_report_that_is_kept_from_being_written_does_not_hide_how_a_command_ended() 
     }
 }
 
-/// R1. Nor does a command hide it by another directory in the place of its own.
+/// R1: report. Nor does a command hide it by another directory in the place of its own.
 #[test]
 fn a_report_whose_directory_is_exchanged_is_not_said_to_be_written() {
     for (required, status) in [(None, 7), (Some("--report-required"), 125)] {
@@ -308,7 +310,7 @@ fn a_command_that_never_started_was_ended_by_what_ended_the_building(
     assert_eq!(seen, ["False", by], "{}{}", ran.stdout, ran.stderr);
 }
 
-/// R1. Only a regular file is replaced.
+/// R1: report. Only a regular file is replaced.
 #[rstest]
 #[case::a_device("", "/dev/null", "test -c /dev/null")]
 #[case::a_fifo("mkfifo -m 666 fifo; (timeout 5 cat fifo > said) &", "fifo", "test -p fifo")]

@@ -1,3 +1,5 @@
+//! listing: `ps` lists the caller's instances, and theirs alone.
+
 use crate::support::{
     Dock, args, command_of, fixture, instance, instance_of_root, nested, on_a_host, selfdock,
 };

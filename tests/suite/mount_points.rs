@@ -1,3 +1,5 @@
+//! mount-points: A mount point that is missing appears, beside what is there, and nothing is touched.
+
 use crate::support::{Dock, args, fixture, on_a_host, selfdock};
 use crate::volumes::{marked, user_image};
 use rstest::rstest;
@@ -119,7 +121,7 @@ fn none_is_made_in_a_volume() {
     assert!(!outer.path().join("sub").exists());
 }
 
-/// F2.
+/// F2: tables.
 #[test]
 fn a_directory_that_is_too_large_is_refused() {
     let image = user_image();
@@ -134,7 +136,7 @@ fn a_directory_that_is_too_large_is_refused() {
     assert_eq!(existing.ok(), "here");
 }
 
-/// F2.
+/// F2: tables.
 #[rstest]
 fn too_many_mounts_are_refused(#[values(1025, 40_000)] many: usize) {
     let words = (0..many).flat_map(|n| args!["-m", "/etc", format!("/mnt/{n}")]);
@@ -164,7 +166,8 @@ time.sleep(30)' "$@" & servers="$servers $!"
         until [ $(grep -c " $1/.* fuse " /proc/self/mountinfo) = 3 ]; do sleep 0.05; done; kill $dead
     }"#;
 
-/// F4. Nothing that lies beside what is wished for refuses a run, or holds it up.
+/// F4: hung or foreign mounts, links where directories are. Nothing that lies beside what is wished for refuses
+/// a run, or holds it up.
 #[rstest]
 #[case::in_a_directory("/opt/x", "-t - /opt/x/new run", "/opt/x")]
 #[case::in_the_root_of_an_image("/srv/img", "--root /srv/img -m /usr /usr -t - /new run", "")]
@@ -188,7 +191,8 @@ fn other_file_systems_beside_it_do_not_matter(
     assert_eq!(ran.stdout, "f\nmade\n0\n", "{}", ran.stderr);
 }
 
-/// F4. What goes away while a directory is looked through was not wished for.
+/// F4: hung or foreign mounts, links where directories are. What goes away while a directory is looked through
+/// was not wished for.
 #[rstest]
 #[case::beside_a_mount_point("-t - /opt/busy/new run")]
 #[case::in_a_layer("--root /opt/image --root /opt/other -m /usr /usr -m $PREFIX $PREFIX run")]

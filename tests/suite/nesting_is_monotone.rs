@@ -1,3 +1,5 @@
+//! nesting-is-monotone: An inner instance has at most what the outer one has.
+
 use crate::support::{Dock, args, fixture, instance, nested, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
@@ -12,14 +14,14 @@ fn instances_nest(#[case] depth: usize) {
     assert_eq!(seen, format!("0 in {}", nix::unistd::getuid()));
 }
 
-/// N4.
+/// N4: depth.
 #[test]
 fn beyond_the_kernels_limit_there_is_a_clear_refusal() {
     let ran = Dock::run(nested(40, args!["true"])).refused("nest");
     assert!(ran.stderr.contains("32"), "{}", ran.stderr);
 }
 
-/// N4.
+/// N4: depth.
 #[test]
 fn an_outer_instance_outlives_a_failed_inner_one() {
     let inner: Vec<String> =
@@ -37,7 +39,8 @@ fn a_level_adds_one_mount() {
     assert_eq!((second - first, third - second), (1, 1));
 }
 
-/// N1. Something mounted over a device in an instance, as only the host's root could: a nested one shows neither that
+/// N1: nesting regains. Something mounted over a device in an instance, as only the host's root could: a nested
+/// one shows neither that
 /// nor the device below it.
 #[test]
 fn a_device_that_is_covered_is_not_uncovered_inside() {
@@ -53,7 +56,7 @@ fn a_device_that_is_covered_is_not_uncovered_inside() {
     nested(&["cat", "/dev/null"]).refused("not that device");
 }
 
-/// N1.
+/// N1: nesting regains.
 #[rstest]
 fn read_only_stays_read_only(#[values(1, 2, 16)] depth: usize) {
     let dir = scratch();
@@ -63,7 +66,7 @@ fn read_only_stays_read_only(#[values(1, 2, 16)] depth: usize) {
     assert!(!dir.path().join("x").exists());
 }
 
-/// N1.
+/// N1: nesting regains.
 #[rstest]
 #[case::a_directory_of_the_root(args![], "DIR")]
 #[case::a_map(args!["-m", "DIR", "/mnt"], "/mnt")]
@@ -81,7 +84,7 @@ fn a_volume_of_something_read_only_is_read_only<const N: usize>(
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// N1.
+/// N1: nesting regains.
 #[rstest]
 #[case::tmp("/tmp")]
 #[case::home("/home")]
@@ -133,7 +136,7 @@ fn no_nest_gives_privilege_to_nobody() {
     inner.refused_or(|ran| assert_eq!(ran.ok(), "NoNewPrivs: 1"));
 }
 
-/// C5.
+/// C5: inherited no_new_privs.
 #[test]
 fn without_new_privileges_there_is_a_clear_refusal() {
     Dock::under(args!["setpriv", "--no-new-privs"], args!["run", "true"]).output().refused_or(|ran| {

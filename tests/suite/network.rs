@@ -1,3 +1,5 @@
+//! network: With `--net none` there is a loopback interface and nothing else.
+
 use crate::support::{Dock, args, nested};
 use rstest::rstest;
 use std::fs;

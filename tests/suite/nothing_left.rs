@@ -1,3 +1,5 @@
+//! nothing-left: When its first process ends, nothing of an instance is left.
+
 use crate::support::{Dock, args, host_mounts, nested, scratch, selfdock};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -15,7 +17,7 @@ fn the_hosts_mount_table_is_as_before() {
     assert_eq!(host_mounts(), before);
 }
 
-/// M4.
+/// M4: propagation.
 #[test]
 fn a_directory_that_is_a_volume_can_be_removed_outside() {
     let dir = scratch();
@@ -26,7 +28,7 @@ fn a_directory_that_is_a_volume_can_be_removed_outside() {
     fs::remove_dir(&sub).unwrap();
 }
 
-/// M4.
+/// M4: propagation.
 #[test]
 fn every_mount_of_an_instance_is_private() {
     let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
@@ -35,7 +37,7 @@ fn every_mount_of_an_instance_is_private() {
     }
 }
 
-/// M4.
+/// M4: propagation.
 #[test]
 fn a_mount_inside_does_not_come_out() {
     let before = host_mounts();

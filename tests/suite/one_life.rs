@@ -1,5 +1,4 @@
-//! The life of a command, from its start to its end: every way to start one, and all that can happen to it. The oracle
-//! of each cell is the same command without selfdock.
+//! one-life: However it is started and whatever happens to it, a command lives and ends as without selfdock.
 
 use crate::support::{
     Dock, Job, Setting, Start, Story, Way, args, bin, every_way, is_alive, is_first, is_own, own_status,

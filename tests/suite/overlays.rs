@@ -1,3 +1,5 @@
+//! overlays: What is written to a copy leaves its directory as it was, and shows and permits no more than that.
+
 use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;

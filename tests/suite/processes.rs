@@ -1,3 +1,5 @@
+//! processes: An instance sees, signals and traces no process but its own.
+
 use crate::support::{Background, Dock, args, command_of, fixture, is_alive, scratch, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -11,7 +13,7 @@ fn bystander() -> Background {
     process
 }
 
-/// K6.
+/// K6: pid escape.
 #[test]
 fn the_command_sees_its_keeper_and_itself_alone() {
     let _other = bystander();
@@ -20,7 +22,7 @@ fn the_command_sees_its_keeper_and_itself_alone() {
     assert_eq!(all, format!("1 {pid}"));
 }
 
-/// K6.
+/// K6: pid escape.
 #[test]
 fn a_process_outside_cannot_be_seen_or_signalled() {
     let other = bystander();
@@ -32,7 +34,7 @@ fn a_process_outside_cannot_be_seen_or_signalled() {
     assert!(is_alive(pid));
 }
 
-/// K6.
+/// K6: pid escape.
 #[test]
 fn kill_of_everyone_reaches_the_instance_only() {
     let other = bystander();
@@ -45,7 +47,7 @@ fn kill_of_everyone_reaches_the_instance_only() {
     assert!(is_alive(other.pid()));
 }
 
-/// K1.
+/// K1: fake /proc.
 #[rstest]
 fn proc_is_no_destination(
     #[values("-v", "-m")] option: &str,
@@ -56,7 +58,7 @@ fn proc_is_no_destination(
     Dock::run(args![option, fake.path(), dst, "true"]).refused(why);
 }
 
-/// K1.
+/// K1: fake /proc.
 #[rstest]
 #[case::absolute("/etc")]
 #[case::relative("../../etc")]

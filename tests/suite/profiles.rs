@@ -1,3 +1,5 @@
+//! profiles: `@FILE` is the options in a file, read as the caller, and what is said replaces them.
+
 use crate::support::{Dock, args, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;

@@ -1,3 +1,5 @@
+//! read-only-root: Nothing of the root filesystem can be changed; the private /tmp is writable.
+
 use crate::support::{Dock, HIDDEN, args, fixture, scratch, selfdock};
 use rstest::rstest;
 
@@ -17,7 +19,7 @@ fn every_mount_is_read_only_but_the_private_ones<const N: usize>(#[case] options
     }
 }
 
-/// M2. By what each is for; more may be there, as the host has it.
+/// M2: flags lost or shallow. By what each is for; more may be there, as the host has it.
 #[rstest]
 #[case::host_image(args!["-m", "/usr/bin", "/mnt", "-m", "/usr/bin", "/srv/made/deep"], true)]
 #[case::root_that_is_made(args!["-m", "/usr/bin", "/mnt", "-m", "/usr/bin", "/newly/made"], true)]
@@ -132,7 +134,7 @@ fn tmp_is_bounded() {
     assert!(!ran.status.success() && ran.stderr.contains("No space left"));
 }
 
-/// M1.
+/// M1: what a mount covers.
 #[rstest]
 #[case::remount("mount -o remount,rw / 2>&1")]
 #[case::remount_bind("mount -o remount,rw,bind / 2>&1")]

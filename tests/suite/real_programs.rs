@@ -1,3 +1,5 @@
+//! real-programs: A shell, a compiler, an interpreter and a version control system work as outside.
+
 use crate::support::{Dock, Terminal, args, fixture, scratch, selfdock};
 use crate::terminal::{shell, stop_continue_and_interrupt};
 use std::fs;

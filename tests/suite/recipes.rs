@@ -1,4 +1,4 @@
-//! recipes: what the documents tell people to type.
+//! recipes: What the documents tell people to type does what they say.
 
 use crate::support::{Dock, args, fixture, selfdock};
 use rstest::rstest;

@@ -1,3 +1,6 @@
+//! restricted-callers: What restricts a caller refuses a run only where nothing else is left, and is named
+//! then.
+
 use crate::support::{Dock, args, fixture, nested, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;

@@ -1,3 +1,5 @@
+//! root-as-caller: In an instance uid 0 has no right of root.
+
 use crate::support::{Dock, args, fixture, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
@@ -17,7 +19,7 @@ fn root_has_its_uid_and_no_capability<const N: usize>(#[case] words: [OsString; 
     assert_eq!(seen, format!("0{}", "\n0000000000000000".repeat(4)));
 }
 
-/// C1. Else a program inside could ask for root's rights again.
+/// C1: capabilities, securebits. Else a program inside could ask for root's rights again.
 #[rstest]
 #[case::once(args![])]
 #[case::nested(args![selfdock(), "run"])]
@@ -27,7 +29,7 @@ fn the_rights_of_root_are_locked_away<const N: usize>(#[case] words: [OsString; 
     assert_eq!(seen, "Securebits: noroot,noroot_locked");
 }
 
-/// K3.
+/// K3: /proc/sys as root.
 #[test]
 fn every_setting_of_the_kernel_is_read_only() {
     let script = "n=0; for f in $(find /proc/sys /proc/sysrq-trigger /proc/irq /proc/bus /proc/fs -type f -perm /222 \
@@ -38,7 +40,7 @@ fn every_setting_of_the_kernel_is_read_only() {
     assert!(tried > 100, "{tried}");
 }
 
-/// K7.
+/// K7: masked /proc.
 #[rstest]
 #[case::once(args![])]
 #[case::in_an_image(args!["--root", fixture("busybox")])]
@@ -48,14 +50,14 @@ fn what_root_has_no_use_for_is_covered<const N: usize>(#[case] words: [OsString;
     assert_eq!(run(words).sh(script).ok(), "there");
 }
 
-/// K3.
+/// K3: /proc/sys as root.
 #[test]
 fn the_core_pattern_cannot_be_set() {
     let ran = run([]).sh("echo '|/tmp/x' > /proc/sys/kernel/core_pattern").output();
     assert!(ran.stderr.contains("Read-only file system"), "{}", ran.stderr);
 }
 
-/// K4.
+/// K4: control groups.
 #[test]
 fn control_groups_are_out_of_reach() {
     let ran =
@@ -84,7 +86,7 @@ fn nothing_of_sys_is_there_to_build_in() {
     assert_eq!(ran.stdout, "");
 }
 
-/// K5.
+/// K5: executable overwritten.
 #[test]
 fn selfdock_cannot_be_overwritten() {
     let before = std::fs::read(selfdock()).unwrap();

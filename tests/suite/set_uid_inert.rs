@@ -1,3 +1,5 @@
+//! set-uid-inert: No set-uid program and no file capability has an effect, but selfdock itself.
+
 use crate::support::{Dock, args, bin, copy_program, fixture, on_a_host, scratch, selfdock};
 use nix::unistd::getuid;
 use rstest::rstest;
@@ -12,7 +14,7 @@ fn the_planted_programs_would_work_outside() {
     assert_ne!(capabilities, "CapEff: 0000000000000000");
 }
 
-/// M3.
+/// M3: set-uid in a user's tree.
 #[rstest]
 #[case::in_the_root(args![], fixture("setuid/id"))]
 #[case::in_a_map(args!["-m", fixture("setuid"), "/mnt"], "/mnt/id")]
@@ -34,7 +36,7 @@ fn a_set_uid_program_has_no_effect<const N: usize>(
     assert_eq!(ran, getuid().to_string());
 }
 
-/// M3.
+/// M3: set-uid in a user's tree.
 #[rstest]
 #[case::set_uid(args![], fixture("setuid/probe"))]
 #[case::file_capability(args![], fixture("filecap/probe"))]
@@ -51,7 +53,7 @@ fn a_privileged_program_gets_no_capability<const N: usize>(
     assert_eq!(seen, format!("Uid: {uid} {uid} {uid} {uid}\n{none}"));
 }
 
-/// M3.
+/// M3: set-uid in a user's tree.
 #[test]
 fn su_under_a_forged_shadow_does_not_make_root() {
     let dir = scratch();
@@ -64,7 +66,7 @@ fn su_under_a_forged_shadow_does_not_make_root() {
     assert!(!ran.status.success());
 }
 
-/// M3.
+/// M3: set-uid in a user's tree.
 #[test]
 fn every_mount_is_nosuid_but_selfdocks_own_file() {
     let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
@@ -79,7 +81,7 @@ fn every_mount_is_nosuid_but_selfdocks_own_file() {
     assert_eq!(without, [selfdock().to_string_lossy()]);
 }
 
-/// M3. Whoever can write to it could put another program there.
+/// M3: set-uid in a user's tree. Whoever can write to it could put another program there.
 #[rstest]
 #[case::to_its_group("chmod 4775 .$SD")]
 #[case::to_others("chmod 4757 .$SD")]
@@ -98,7 +100,7 @@ fn selfdocks_own_file_is_inert_where_others_can_write_it(
     assert!(is_inert(fault));
 }
 
-/// N3.
+/// N3: own path.
 #[rstest]
 #[case::by_a_map(args!["-m", fixture("setuid/id"), selfdock()])]
 #[case::by_a_volume(args!["-v", fixture("setuid/id"), selfdock()])]
@@ -111,7 +113,7 @@ fn a_file_at_selfdocks_place_is_inert<const N: usize>(#[case] options: [OsString
     }
 }
 
-/// N3, I9.
+/// N3: own path; I9: hard and symbolic links to selfdock.
 #[test]
 fn a_symlink_as_name_of_the_program_blesses_nothing_else() {
     let dir = scratch();
@@ -122,7 +124,8 @@ fn a_symlink_as_name_of_the_program_blesses_nothing_else() {
     ran.refused_or(|ran| assert_eq!(ran.ok(), getuid().to_string()));
 }
 
-/// I9. The name is in a directory of the caller's, with an installation beside it that is none.
+/// I9: hard and symbolic links to selfdock. The name is in a directory of the caller's, with an installation
+/// beside it that is none.
 #[test]
 fn a_hard_link_to_the_program_blesses_nothing_else() {
     let dir = scratch();
@@ -141,7 +144,7 @@ fn a_hard_link_to_the_program_blesses_nothing_else() {
     Dock::program(args![&link, "--help"]).refused("trusted");
 }
 
-/// N2.
+/// N2: loader.
 #[test]
 fn selfdock_reads_nothing_of_an_image() {
     let image = crate::volumes::user_image();

@@ -1,4 +1,4 @@
-//! Options that the second program turns into plain ones.
+//! short-forms: An option that stands for others does what these would do, typed out.
 
 use crate::support::{Dock, args, bin, copy_program, instance, nested, scratch, selfdock};
 use rstest::rstest;

@@ -1,3 +1,5 @@
+//! spawn-rate: Starting an instance costs little more than the system calls that it takes.
+
 use crate::support::{bin, selfdock};
 use std::process::Command;
 use std::time::Instant;

@@ -1,3 +1,5 @@
+//! terminal: An instance shares the terminal as any job does, and cannot type into it.
+
 use crate::support::{Terminal, status_of};
 use rstest::rstest;
 
@@ -108,7 +110,7 @@ fn a_closed_terminal_ends_the_instance(#[values("run", "run $SELFDOCK run")] wor
     terminal.close_and_leave_nothing();
 }
 
-/// I7.
+/// I7: terminal.
 #[rstest]
 fn nothing_can_be_typed_into_it(
     #[values("0x5412", "0x5412 | 1 << 32", "0x5412 | 1 << 63", "0x541c", "0x541c | 1 << 40")] request: &str,
@@ -126,7 +128,7 @@ fn nothing_can_be_typed_into_it(
     assert_eq!(terminal.expect("\r\n"), "EPERM\r\n");
 }
 
-/// I7.
+/// I7: terminal.
 #[test]
 fn nor_by_a_joiner() {
     let mut terminal = shell("bash");

@@ -1,3 +1,5 @@
+//! unprivileged-mode: Without privilege an instance is the same, in a user namespace of its own.
+
 use crate::support::{Dock, args, fixture, nested, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
@@ -24,7 +26,7 @@ fn the_ids_are_the_callers<const N: usize>(#[case] options: [std::ffi::OsString;
     assert!(seen.starts_with(&format!("{uid}\n{gid}\n{none}")), "{seen}");
 }
 
-/// C6.
+/// C6: user namespace maps.
 #[test]
 fn only_the_callers_own_ids_are_mapped_and_groups_stay_as_they_are() {
     let script = "cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups | tr -s ' '";
@@ -36,7 +38,7 @@ fn only_the_callers_own_ids_are_mapped_and_groups_stay_as_they_are() {
     );
 }
 
-/// C6.
+/// C6: user namespace maps.
 #[rstest]
 fn a_directory_that_is_closed_to_a_group_stays_closed(#[values("p", "p710", "p705")] dir: &str) {
     Dock::run(args!["--unprivileged", "-m", fixture(dir).join("pub"), "/mnt", "true"]).refused("EACCES");
@@ -72,7 +74,7 @@ fn both_modes_nest_in_each_other() {
     );
 }
 
-/// K5.
+/// K5: executable overwritten.
 #[test]
 fn an_executable_of_the_callers_cannot_be_overwritten_from_inside() {
     let (dir, program) = own_copy();
@@ -85,7 +87,7 @@ fn an_executable_of_the_callers_cannot_be_overwritten_from_inside() {
     drop(dir);
 }
 
-/// M1. N1.
+/// M1: what a mount covers. N1.
 #[test]
 fn nothing_hidden_or_read_only_is_regained() {
     let dir = scratch();
@@ -100,7 +102,7 @@ fn nothing_hidden_or_read_only_is_regained() {
     assert!(!ran.status.success(), "{}", ran.stdout);
 }
 
-/// M3.
+/// M3: set-uid in a user's tree.
 #[test]
 fn no_set_uid_bit_counts() {
     let seen = Dock::run(args!["--unprivileged", fixture("setuid/id"), "-u"]).ok();
@@ -120,7 +122,7 @@ fn volumes_maps_and_images_work() {
     assert_eq!(net.sh("hostname; grep -c : /proc/net/dev").ok(), "box\n1");
 }
 
-/// C5.
+/// C5: inherited no_new_privs.
 #[test]
 fn it_is_what_is_left_without_new_privileges() {
     let seen = Dock::under(args!["setpriv", "--no-new-privs"], args!["run"])

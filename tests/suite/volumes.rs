@@ -1,3 +1,5 @@
+//! volumes: A volume shows exactly what the caller named, at the place the caller named.
+
 use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
@@ -98,6 +100,10 @@ fn a_source_with_a_colon_is_what_it_is_called() {
     for option in ["-v", "--vol", "-m"] {
         assert_eq!(Dock::run(args![option, &source, "/mnt", "cat", "/mnt/file"]).ok(), "found");
     }
+    // It need not be there for both programs to take it for one.
+    Dock::run(args!["--vol", "a:/b", "/mnt", "true"]).refused("open 'a:/b' to bind it on '/mnt'");
+    Dock::run(args!["--explain", "--vol", "a:/b", "/mnt", "true"])
+        .refused("open 'a:/b' to bind it on '/mnt'");
 }
 
 #[rstest]
@@ -131,7 +137,7 @@ fn a_volume_has_what_is_mounted_in_it() {
     assert_eq!(run.ok(), "submount");
 }
 
-/// M2.
+/// M2: flags lost or shallow.
 #[rstest]
 fn a_volume_keeps_its_flags_and_gets_ours(#[values("-v", "-m")] option: &str) {
     let run = Dock::run(args![option, fixture("flags"), "/srv/flags"]);
@@ -148,7 +154,7 @@ fn a_volume_keeps_its_flags_and_gets_ours(#[values("-v", "-m")] option: &str) {
     assert!(!table.status.success());
 }
 
-/// M2.
+/// M2: flags lost or shallow.
 #[test]
 fn the_root_keeps_the_flags_of_its_mounts_and_gets_ours() {
     let name = fixture("flags").display().to_string();
@@ -210,7 +216,7 @@ fn a_name_may_hold_any_byte() {
     assert_eq!(Dock::run(args!["-v", dir, dst, "cat", file]).ok(), "x");
 }
 
-/// P5.
+/// P5: destination escape.
 #[rstest]
 #[case::absolute("/etc")]
 #[case::upwards("../../../../../etc")]
@@ -231,7 +237,7 @@ fn a_link_in_an_image_leads_nowhere_else(
     assert!(!std::path::Path::new("/etc/marker").exists());
 }
 
-/// P5.
+/// P5: destination escape.
 #[test]
 fn a_link_in_an_image_is_followed_inside_it() {
     let (image, dir) = (user_image(), marked("x"));
@@ -335,7 +341,7 @@ fn a_tmpfs_is_as_large_as_asked_for() {
     assert!(!ran.status.success() && ran.stderr.contains("No space left"));
 }
 
-/// M8.
+/// M8: tmpfs options.
 #[rstest]
 fn an_option_of_tmpfs_that_is_not_on_the_list_is_refused(
     #[values(

@@ -113,13 +113,17 @@ fn continues(code: &str) -> bool {
     code.trim_start().starts_with("#[") || code.ends_with(['=', '(', ','])
 }
 
-/// Every property is a module with tests.
+/// Every property is a module with tests, which says first what the promise is.
 fn property_rules(faults: &mut Vec<String>) {
     for property in PROPERTIES {
         let file = format!("tests/suite/{}.rs", property.name.replace('-', "_"));
         let text = fs::read_to_string(root().join(&file)).unwrap_or_default();
         if tests_in(&text).is_empty() {
             faults.push(format!("{file}: property '{}' has no test", property.name));
+        }
+        let head: Vec<&str> = text.lines().map_while(|line| line.strip_prefix("//! ")).collect();
+        if head.join(" ") != format!("{}: {}", property.name, property.promise) {
+            faults.push(format!("{file}: does not begin with '//! {}: ' and its promise", property.name));
         }
     }
 }
