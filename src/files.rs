@@ -16,10 +16,21 @@ pub fn open(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> 
     rustix::fs::openat(dir, c_string(path)?, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666))
 }
 
-/// Opens a file for its place only, with rules for the way there. openat2(2)
+/// How often a path is looked up that the kernel gives up.
+const LOOKUPS: u32 = 1000;
+
+/// Opens a file for its place only, with rules for the way there. A way with `..` in it is given up by the kernel
+/// whenever somebody renames or mounts something meanwhile, wherever that is. openat2(2), EAGAIN
 #[inline(never)]
 pub fn open_path(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: ResolveFlags) -> Result<OwnedFd> {
-    rustix::fs::openat2(dir, c_string(path)?, flags | OFlags::CLOEXEC, Mode::empty(), rules)
+    let path = c_string(path)?;
+    for _ in 0..LOOKUPS {
+        match rustix::fs::openat2(dir, path, flags | OFlags::CLOEXEC, Mode::empty(), rules) {
+            Err(Errno::AGAIN) => {}
+            other => return other,
+        }
+    }
+    Err(Errno::AGAIN)
 }
 
 /// Looks at a file itself, be it a link. fstatat(2)

@@ -277,7 +277,14 @@ impl<'p> Stage<'p> {
     /// Hides a directory of this owner, if there is one. It is no wish, so a mount of the caller's may come over it.
     pub fn hide_of(&mut self, path: &[u8], owner: u32) -> Result<()> {
         let failed = on("hide {}", path);
-        let Ok(target) = self.open(path, OFlags::empty()) else { return Ok(()) };
+        let target = match self.open(path, OFlags::empty()) {
+            Ok(target) => target,
+            Err(errno @ (Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+                return Err(Error::of(failed, errno));
+            }
+            // It is not there, or nobody can reach it.
+            Err(_) => return Ok(()),
+        };
         // No file system is asked. What does not answer is the caller's, by what we were told.
         let at = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
         let stat = rustix::fs::statx(&target, c"", at, StatxFlags::UID | StatxFlags::TYPE);

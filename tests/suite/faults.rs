@@ -102,6 +102,20 @@ fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
     assert!(works || ran.stderr.contains("make a session keyring"), "{}", ran.stderr);
 }
 
+/// V1. What cannot be looked up for want of something is not taken for a home that is not there.
+#[rstest]
+fn a_home_that_cannot_be_looked_up_refuses(#[values("ENOMEM", "EMFILE", "ENFILE", "EAGAIN")] errno: &str) {
+    let inject = format!("inject=openat2:error={errno}");
+    let fault = args!["-P", "/opt/home-of-a-test", "-e", "trace=openat2", "-e", inject, "-o", "/dev/null"];
+    let ran = strace(fault, args!["run", "echo", "in"]).env("HOME", "/opt/home-of-a-test").output();
+    assert!(
+        ran.stderr.contains("hide '/opt/home-of-a-test'") && ran.stderr.contains(errno),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!((ran.stdout.as_str(), ran.status.code()), ("", Some(125)));
+}
+
 /// P6: staging path.
 #[test]
 fn no_path_is_opened_but_those_of_a_fixed_list() {

@@ -4,6 +4,7 @@
 use crate::support::{CANARY, Dock, args, nested, on_a_host, on_a_host_over, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What stands in the root directory of an instance; the tests' own list.
 const ROOT: [&str; 22] = [
@@ -315,6 +316,29 @@ fn a_home_in_what_is_shown_is_hidden(#[case] variable: &str, #[case] run: &str) 
     let script = if run_twice { script.replace("$SD run $SD run -", "$SD run -") } else { script };
     let ran = on_a_host(&changes, &script).output();
     assert_eq!(ran.stdout, "f\n/opt/homes/me/work\nf\nwork\nf\nwork\n", "{}", ran.stderr);
+}
+
+/// V1. The kernel gives up a way with `..` in it while anything is renamed. openat2(2), EAGAIN
+#[test]
+fn a_home_stays_hidden_while_others_rename() {
+    let (dir, stop) = (scratch(), AtomicBool::new(false));
+    let (one, other) = (dir.path().join("one"), dir.path().join("other"));
+    fs::write(&one, "").unwrap();
+    let changes = format!("mkdir -p opt/a opt/me; echo {CANARY} > opt/me/f; chown -R $ME opt/me");
+    let home = format!("/opt/{}me", "a/../".repeat(3));
+    let script =
+        "for _ in $(seq 100); do me env HOME=$H $SD run ls -A /opt/me || echo refused; done; echo ran";
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                fs::rename(&one, &other).and_then(|()| fs::rename(&other, &one)).unwrap();
+            }
+        });
+        let ran = std::panic::catch_unwind(|| on_a_host(&changes, script).env("H", &home).output());
+        stop.store(true, Ordering::Relaxed);
+        let ran = ran.unwrap();
+        assert_eq!(ran.stdout, "ran\n", "{}", ran.stderr);
+    });
 }
 
 /// A program's place is no home, and neither is what belongs to somebody else.
