@@ -16,7 +16,7 @@ mod aarch64;
 #[cfg(any(target_arch = "x86_64", test))]
 mod x86_64;
 
-use self::Label::Next;
+use self::Label::{Allow, Eafnosupport, Enosys, Eperm, Flags, Ioctl, Kind, Next, Socket};
 use self::Line::{Above, Any, At, Give, Is, Load};
 #[cfg(target_arch = "aarch64")]
 use self::aarch64 as abi;
@@ -49,6 +49,41 @@ const ALLOW: u32 = 0x7fff_0000;
 const EPERM: u32 = errno(1);
 const ENOSYS: u32 = errno(38);
 const EAFNOSUPPORT: u32 = errno(97);
+
+/// The end of the default filter on every architecture: what an argument decides, and the answers.
+const DEFAULT_END: &[Line] = &[
+    At(Ioctl),
+    Load(ARGUMENT_1),
+    Is(TIOCSTI, Eperm, Next),
+    Is(TIOCLINUX, Eperm, Allow),
+    At(Socket),
+    Load(ARGUMENT_0),
+    Is(AF_VSOCK, Eafnosupport, Allow),
+    At(Allow),
+    Give(ALLOW),
+    At(Eperm),
+    Give(EPERM),
+    At(Enosys),
+    Give(ENOSYS),
+    At(Eafnosupport),
+    Give(EAFNOSUPPORT),
+];
+
+/// The end of the one against user namespaces.
+const NO_USER_NAMESPACES_END: &[Line] = &[
+    At(Flags),
+    Load(ARGUMENT_0),
+    Any(CLONE_NEWUSER, Eperm, Allow),
+    At(Kind),
+    Load(ARGUMENT_1),
+    Any(CLONE_NEWUSER, Eperm, Allow),
+    At(Allow),
+    Give(ALLOW),
+    At(Eperm),
+    Give(EPERM),
+    At(Enosys),
+    Give(ENOSYS),
+];
 
 /// The default filter. What a filter costs is decided when it is loaded: the kernel then runs it
 /// for each of some 470 numbers of both architectures, and never asks it again about a call that
@@ -159,6 +194,16 @@ const RETURN: u16 = 0x06;
 
 const fn errno(number: u32) -> u32 {
     0x0005_0000 | number
+}
+
+/// What tells the calls apart, and the end.
+const fn chain<const LENGTH: usize>(numbers: &[Line], end: &[Line]) -> [Line; LENGTH] {
+    let (mut lines, mut at) = ([Give(ALLOW); LENGTH], 0);
+    while at < LENGTH {
+        lines[at] = if at < numbers.len() { numbers[at] } else { end[at - numbers.len()] };
+        at += 1;
+    }
+    lines
 }
 
 /// How many instructions the lines are.

@@ -2,20 +2,18 @@
 #![forbid(unsafe_code)]
 
 use super::Label::{
-    Allow, Compat, Eafnosupport, Enosys, Eperm, Flags, High, HighCompat, IoUring, Ioctl, Kind, Next, Socket,
-    Top,
+    Allow, Compat, Enosys, Eperm, Flags, High, HighCompat, IoUring, Ioctl, Kind, Next, Socket, Top,
 };
-use super::Line::{self, Above, Any, At, Give, Is, Load};
-use super::{
-    AF_VSOCK, ALLOW, ARCHITECTURE, ARGUMENT_0, ARGUMENT_1, CLONE_NEWUSER, EAFNOSUPPORT, ENOSYS, EPERM,
-    NUMBER, TIOCLINUX, TIOCSTI,
-};
+use super::Line::{self, Above, At, Is, Load};
+use super::{ARCHITECTURE, DEFAULT_END, NO_USER_NAMESPACES_END, NUMBER, chain};
 
 /// The only other architecture that the kernel names here is that of aarch64.
 pub const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
 
 /// The default filter.
-pub const DEFAULT: &[Line] = &[
+pub const DEFAULT: &[Line] = &chain::<{ NUMBERS.len() + DEFAULT_END.len() }>(NUMBERS, DEFAULT_END);
+
+const NUMBERS: &[Line] = &[
     Load(ARCHITECTURE),
     Is(AUDIT_ARCH_ARM, Compat, Next),
     // aarch64
@@ -45,25 +43,13 @@ pub const DEFAULT: &[Line] = &[
     // New calls have one number on every ABI.
     At(IoUring),
     Above(427, Allow, Enosys), // io_uring_setup, io_uring_enter, io_uring_register
-    At(Ioctl),
-    Load(ARGUMENT_1),
-    Is(TIOCSTI, Eperm, Next),
-    Is(TIOCLINUX, Eperm, Allow),
-    At(Socket),
-    Load(ARGUMENT_0),
-    Is(AF_VSOCK, Eafnosupport, Allow),
-    At(Allow),
-    Give(ALLOW),
-    At(Eperm),
-    Give(EPERM),
-    At(Enosys),
-    Give(ENOSYS),
-    At(Eafnosupport),
-    Give(EAFNOSUPPORT),
 ];
 
 /// The one against user namespaces.
-pub const NO_USER_NAMESPACES: &[Line] = &[
+pub const NO_USER_NAMESPACES: &[Line] =
+    &chain::<{ MAKERS.len() + NO_USER_NAMESPACES_END.len() }>(MAKERS, NO_USER_NAMESPACES_END);
+
+const MAKERS: &[Line] = &[
     Load(ARCHITECTURE),
     Is(AUDIT_ARCH_ARM, Compat, Next),
     // aarch64
@@ -78,16 +64,4 @@ pub const NO_USER_NAMESPACES: &[Line] = &[
     Is(337, Flags, Next),
     Is(375, Kind, Next),
     Is(435, Enosys, Allow),
-    At(Flags),
-    Load(ARGUMENT_0),
-    Any(CLONE_NEWUSER, Eperm, Allow),
-    At(Kind),
-    Load(ARGUMENT_1),
-    Any(CLONE_NEWUSER, Eperm, Allow),
-    At(Allow),
-    Give(ALLOW),
-    At(Eperm),
-    Give(EPERM),
-    At(Enosys),
-    Give(ENOSYS),
 ];

@@ -2,14 +2,10 @@
 #![forbid(unsafe_code)]
 
 use super::Label::{
-    Allow, Compat, Eafnosupport, Enosys, Eperm, Flags, High, HighCompat, IoUring, Ioctl, Kind, Next, Socket,
-    Top, TopCompat,
+    Allow, Compat, Enosys, Eperm, Flags, High, HighCompat, IoUring, Ioctl, Kind, Next, Socket, Top, TopCompat,
 };
-use super::Line::{self, Above, Any, At, Give, Is, Keep, Load};
-use super::{
-    AF_VSOCK, ALLOW, ARCHITECTURE, ARGUMENT_0, ARGUMENT_1, CLONE_NEWUSER, EAFNOSUPPORT, ENOSYS, EPERM,
-    NUMBER, TIOCLINUX, TIOCSTI,
-};
+use super::Line::{self, Above, At, Is, Keep, Load};
+use super::{ARCHITECTURE, DEFAULT_END, NO_USER_NAMESPACES_END, NUMBER, chain};
 
 /// The only other architecture that the kernel names here is that of x86-64 and x32.
 pub const AUDIT_ARCH_I386: u32 = 0x4000_0003;
@@ -17,7 +13,9 @@ pub const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 pub const X32: u32 = 0x4000_0000;
 
 /// The default filter.
-pub const DEFAULT: &[Line] = &[
+pub const DEFAULT: &[Line] = &chain::<{ NUMBERS.len() + DEFAULT_END.len() }>(NUMBERS, DEFAULT_END);
+
+const NUMBERS: &[Line] = &[
     Load(ARCHITECTURE),
     Is(AUDIT_ARCH_I386, Compat, Next),
     // x86-64 and x32
@@ -51,25 +49,13 @@ pub const DEFAULT: &[Line] = &[
     At(IoUring),
     Above(427, Next, Enosys), // io_uring_setup, io_uring_enter, io_uring_register
     Is(514, Ioctl, Allow),    // of x32; the others have no such number
-    At(Ioctl),
-    Load(ARGUMENT_1),
-    Is(TIOCSTI, Eperm, Next),
-    Is(TIOCLINUX, Eperm, Allow),
-    At(Socket),
-    Load(ARGUMENT_0),
-    Is(AF_VSOCK, Eafnosupport, Allow),
-    At(Allow),
-    Give(ALLOW),
-    At(Eperm),
-    Give(EPERM),
-    At(Enosys),
-    Give(ENOSYS),
-    At(Eafnosupport),
-    Give(EAFNOSUPPORT),
 ];
 
 /// The one against user namespaces.
-pub const NO_USER_NAMESPACES: &[Line] = &[
+pub const NO_USER_NAMESPACES: &[Line] =
+    &chain::<{ MAKERS.len() + NO_USER_NAMESPACES_END.len() }>(MAKERS, NO_USER_NAMESPACES_END);
+
+const MAKERS: &[Line] = &[
     Load(ARCHITECTURE),
     Is(AUDIT_ARCH_I386, Compat, Next),
     // x86-64 and x32
@@ -85,16 +71,4 @@ pub const NO_USER_NAMESPACES: &[Line] = &[
     Is(310, Flags, Next),
     Is(346, Kind, Next),
     Is(435, Enosys, Allow),
-    At(Flags),
-    Load(ARGUMENT_0),
-    Any(CLONE_NEWUSER, Eperm, Allow),
-    At(Kind),
-    Load(ARGUMENT_1),
-    Any(CLONE_NEWUSER, Eperm, Allow),
-    At(Allow),
-    Give(ALLOW),
-    At(Eperm),
-    Give(EPERM),
-    At(Enosys),
-    Give(ENOSYS),
 ];
