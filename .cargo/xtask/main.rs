@@ -6,22 +6,28 @@ use std::io::IsTerminal;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 /// Waits for the harness to be built. Where that takes longer than a second, a line on the terminal says so meanwhile.
 fn wait(mut build: Child) {
-    let (start, mut shown) = (Instant::now(), 0);
-    while let Ok(None) = build.try_wait() {
-        let seconds = start.elapsed().as_secs();
-        if seconds > shown && std::io::stderr().is_terminal() {
-            shown = seconds;
+    let (ended, end) = channel::<()>();
+    let waiting = std::thread::spawn(move || {
+        let _ = build.wait();
+        drop(ended);
+    });
+    let (start, mut shown) = (Instant::now(), false);
+    while end.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
+        if std::io::stderr().is_terminal() {
+            let seconds = start.elapsed().as_secs();
             eprint!("\r\x1b[Kxtask: building the harness, {seconds} s; the first time takes a while");
+            shown = true;
         }
-        std::thread::sleep(Duration::from_millis(20));
     }
-    if shown > 0 {
+    if shown {
         eprint!("\r\x1b[K");
     }
+    let _ = waiting.join();
 }
 
 fn main() {
