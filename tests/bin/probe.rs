@@ -15,7 +15,7 @@ use nix::unistd::{Pid, getpgrp, getppid, getsid, tcsetpgrp};
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{IsTerminal, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -99,6 +99,16 @@ fn portrait(outside: &[&str]) {
     let (own, session, group) = (Pid::this(), getsid(None).expect("getsid"), getpgrp());
     println!("leads a session: {}, a group: {}", own == session, own == group);
     println!("parent outside: {}", getppid() == Pid::from_raw(0));
+    // An old root directory that is still there lies over the new one, and `..` leads to it.
+    println!("nothing above the root: {}", mount_of("/..") == mount_of("/"));
+}
+
+/// The number of the mount that a directory is on.
+fn mount_of(dir: &str) -> String {
+    let dir = fs::File::open(dir).expect(dir);
+    let told = fs::read_to_string(format!("/proc/self/fdinfo/{}", dir.as_raw_fd())).expect("read fdinfo");
+    let line = told.lines().find(|line| line.starts_with("mnt_id:"));
+    line.expect("a line with the mount's number").to_owned()
 }
 
 /// `open PATH`: the first byte could be read, or the name of the error.

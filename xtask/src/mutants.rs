@@ -268,10 +268,12 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
         }
         let modules = modules_for(mutant, options.full);
         // A suite that fails anyway would kill all of them.
-        if sane.insert(modules) {
-            let program = tree.build().ok_or("the program does not compile as it is")?;
-            for test in judge.leave_out(&program, modules)? {
-                println!("left out, as it fails without a mutant: {test}");
+        for modules in [Some(modules), more_for(mutant)].into_iter().flatten() {
+            if sane.insert(modules) {
+                let program = tree.build().ok_or("the program does not compile as it is")?;
+                for test in judge.leave_out(&program, modules)? {
+                    println!("left out, as it fails without a mutant: {test}");
+                }
             }
         }
         let outcome = tree.with(mutant, |tree| try_one(mutant, modules, tree, &mut judge))?;
@@ -284,16 +286,24 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
     Ok(())
 }
 
+/// The modules that make calls fail.
+const WHAT_FAILS: &str = "failing_calls faults";
+
 fn modules_for(mutant: &Mutant, full: bool) -> &'static str {
     if full {
         return judge::ALL;
     }
     // What fails only where something else does is shown by making it fail.
     if mutant.name.contains(points::IGNORED) {
-        return "failing_calls faults";
+        return WHAT_FAILS;
     }
     let listed = FILES.iter().find(|(name, _)| *name == module_of(&mutant.file));
     listed.map_or(judge::ALL, |(_, modules)| *modules)
+}
+
+/// The call can be an earlier one, and its failure is what is lost: `made.or_fail("make it")` is `Ok(())`.
+fn more_for(mutant: &Mutant) -> Option<&'static str> {
+    (mutant.name.contains("or_fail") && !mutant.name.contains(points::IGNORED)).then_some(WHAT_FAILS)
 }
 
 fn try_one(mutant: &Mutant, modules: &str, tree: &Tree, judge: &mut Judge) -> Result<Outcome> {
@@ -301,7 +311,10 @@ fn try_one(mutant: &Mutant, modules: &str, tree: &Tree, judge: &mut Judge) -> Re
     if let Some(test) = tree.unit_tests(&mutant.file)? {
         return Ok(Outcome::killed(test));
     }
-    let test = judge.first_failure(&program, modules)?;
+    let mut test = judge.first_failure(&program, modules)?;
+    if let (None, Some(more)) = (&test, more_for(mutant)) {
+        test = judge.first_failure(&program, more)?;
+    }
     Ok(test.map_or(Outcome::of(Verdict::Survived), Outcome::killed))
 }
 
