@@ -47,8 +47,9 @@ impl Detached {
         _: &Privileged,
         kind: &CStr,
         options: &[(&CStr, &[u8])],
-        attributes: MountAttrFlags,
+        attributes: Attributes,
     ) -> Result<Self> {
+        let attributes = MountAttrFlags::from_bits_retain(attributes.bits());
         let make = || {
             let context = rustix::mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
             for (key, value) in options {
@@ -67,8 +68,7 @@ impl Detached {
     pub fn tmpfs(privileged: &Privileged, options: &Tmpfs) -> Result<Self> {
         let (size, inodes, mode) = values(options);
         let options = [(c"size", size), (c"nr_inodes", inodes), (c"mode", mode)];
-        let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-        Detached::fresh(privileged, c"tmpfs", &options, attributes)
+        Detached::fresh(privileged, c"tmpfs", &options, VOLUME)
     }
 
     /// Attaches it on `target` and gives its root, now in place. `move_mount(2)`.
@@ -97,6 +97,11 @@ pub const INERT: Attributes = MAP.and(Attributes::NOEXEC);
 /// selfdock's own file, the one mount on which a set-uid bit counts.
 pub const OWN_FILE: Attributes = Attributes::RDONLY.and(Attributes::NODEV);
 
+/// A procfs.
+pub const PROC: Attributes = VOLUME.and(Attributes::NOEXEC);
+/// A devpts.
+pub const TERMINALS: Attributes = Attributes::NOSUID.and(Attributes::NOEXEC);
+
 /// Either of the first two.
 pub const fn of_files(writable: bool) -> Attributes {
     if writable { VOLUME } else { MAP }
@@ -114,7 +119,7 @@ fn values(options: &Tmpfs) -> (Bytes, Bytes, Bytes) {
 pub fn tmpfs_on(_: &Privileged, name: &CStr, options: &Tmpfs) -> rustix::io::Result<()> {
     let (size, inodes, mode) = values(options);
     let options = join(&[b"size=", size, b",nr_inodes=", inodes, b",mode=", mode]);
-    fresh_on(c"tmpfs", name, MountFlags::NOSUID | MountFlags::NODEV, c_string(options)?)
+    fresh_on(c"tmpfs", name, VOLUME, c_string(options)?)
 }
 
 /// Binds the current directory, with all mounts in it and each as it is, on `target`. mount(2)
@@ -129,17 +134,17 @@ pub fn bind_below(_: &Privileged, source: &CStr, target: &CStr) -> rustix::io::R
 
 /// Mounts a fresh devpts on `name` in the current directory. mount(2)
 pub fn devpts_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
-    fresh_on(c"devpts", name, MountFlags::NOSUID | MountFlags::NOEXEC, c"ptmxmode=0666,mode=0620")
+    fresh_on(c"devpts", name, TERMINALS, c"ptmxmode=0666,mode=0620")
 }
 
 /// Mounts a fresh procfs on `name`. mount(2)
 pub fn proc_on(_: &Privileged, name: &CStr, options: &CStr) -> rustix::io::Result<()> {
-    fresh_on(c"proc", name, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, options)
+    fresh_on(c"proc", name, PROC, options)
 }
 
 #[inline(never)]
-fn fresh_on(kind: &CStr, name: &CStr, flags: MountFlags, options: &CStr) -> rustix::io::Result<()> {
-    rustix::mount::mount(kind, name, kind, flags, options)
+fn fresh_on(kind: &CStr, name: &CStr, attributes: Attributes, options: &CStr) -> rustix::io::Result<()> {
+    rustix::mount::mount(kind, name, kind, MountFlags::from_bits_retain(attributes.bits()), options)
 }
 
 #[inline(never)]

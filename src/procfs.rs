@@ -12,7 +12,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, each_entry, open_in};
-use crate::mount::{self, DEVICE, Detached, MAP, find, make_private};
+use crate::mount::{self, DEVICE, Detached, INERT, MAP, PROC, find, make_private};
 use crate::mountinfo::{self, has};
 use crate::process::kernel_version;
 use crate::sys::{self, Attributes, Number};
@@ -21,7 +21,6 @@ use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::mount::MountAttrFlags;
 
 /// More than anything puts over a `/proc`.
 const MOST_COVERS: usize = 256;
@@ -126,9 +125,6 @@ impl Hidden {
 
     /// A procfs that is mounted nowhere yet.
     pub fn fresh(&self, privileged: &Privileged) -> Result<Detached> {
-        let flags = MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
         let mut options = Vec::new();
         for option in self.options.split(|b| *b == b',').filter(|option| !option.is_empty()) {
             let at = option.iter().position(|b| *b == b'=').unwrap_or(0);
@@ -138,7 +134,7 @@ impl Hidden {
                 options.push((name, &option[at + 1..]));
             }
         }
-        Detached::fresh(privileged, c"proc", &options, flags).map_err(|e| {
+        Detached::fresh(privileged, c"proc", &options, PROC).map_err(|e| {
             e.hint_if(Errno::PERM, "in a user namespace that takes a /proc of which nothing is covered")
         })
     }
@@ -250,11 +246,7 @@ fn cover_for_root(proc: &OwnedFd, privileged: &Privileged, name: &[u8], is_direc
         Err(errno) => return Err(Error::of(failed, errno)),
     }
     let cover = if is_directory {
-        let flags = MountAttrFlags::MOUNT_ATTR_RDONLY
-            | MountAttrFlags::MOUNT_ATTR_NOSUID
-            | MountAttrFlags::MOUNT_ATTR_NODEV
-            | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-        Detached::fresh(privileged, c"tmpfs", &[(c"size", b"4k")], flags)?
+        Detached::fresh(privileged, c"tmpfs", &[(c"size", b"4k")], INERT)?
     } else {
         Detached::copy(privileged, CWD, b"/dev/null", Attributes::RDONLY).or_fail(failed)?
     };

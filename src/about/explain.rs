@@ -9,7 +9,7 @@ use crate::handover::{About, Mode};
 use crate::host::{DEVICES, Entry, entries, homes};
 use crate::host_root;
 use crate::installation::{Installation, beside, second_program};
-use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, VOLUME, of_files};
+use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
 use crate::plan::{Mount, Plan, Root, STEPS, Step, Tmpfs, What, is_in_shm};
 use crate::sys::{self, Attributes, Moment};
 use crate::text::{decimal, join};
@@ -151,7 +151,7 @@ impl Told<'_> {
                     (self.plan.root != Root::Host).then(|| row(["dev", "-", "'/dev'", &attributes(DEVICE)]));
                 is_own.into_iter().chain(devices).collect()
             }
-            Step::Devpts if self.all => fresh("devpts", "'/dev/pts'", "rw,nosuid,noexec"),
+            Step::Devpts if self.all => fresh("devpts", "'/dev/pts'", &attributes(TERMINALS)),
             Step::Shm if self.all || self.plan.shm != Tmpfs::DEFAULT => {
                 fresh("tmpfs", "'/dev/shm'", &options(&self.plan.shm))
             }
@@ -166,7 +166,7 @@ impl Told<'_> {
                 terminal.map(console).into_iter().chain(asked).collect()
             }
             Step::Program => self.programs(),
-            Step::Proc if self.all => fresh("proc", "'/proc'", "rw,nosuid,nodev,noexec"),
+            Step::Proc if self.all => fresh("proc", "'/proc'", &attributes(PROC)),
             Step::Tmp | Step::Dev | Step::Devpts | Step::Shm | Step::Proc => Vec::new(),
         }
     }

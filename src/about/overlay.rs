@@ -9,7 +9,7 @@
 use crate::creds::{self, Caller, Need, Privileged};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::mount::{Detached, make_private};
+use crate::mount::{Detached, VOLUME, make_private};
 use crate::plan::Tmpfs;
 use crate::sys::{self, Attributes, new};
 use crate::text::{Bytes, decimal, join};
@@ -18,7 +18,6 @@ use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::mount::MountAttrFlags;
 
 /// What is written to a copy, where it is not kept: room for a build.
 const ROOM: Tmpfs = Tmpfs { size: 1 << 30, inodes: 1 << 18, mode: 0o755 };
@@ -85,11 +84,10 @@ fn lay_over_one(privileged: &Privileged, source: &[u8], changes: Option<&[u8]>) 
     let (lowerdir, upperdir, workdir) = (at(&lower, b"."), at(&room, CHANGED), at(&room, WORK));
     let options =
         [(c"lowerdir", lowerdir), (c"upperdir", upperdir), (c"workdir", workdir), (c"userxattr", b"")];
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     // What a mount in it covers must not show: the kernel refuses to take it alone.
     let mounts =
         "is something mounted in it? name a directory without mounts; or this file system makes no layer";
-    let overlay = Detached::fresh(privileged, c"overlay", &options, flags)
+    let overlay = Detached::fresh(privileged, c"overlay", &options, VOLUME)
         .map_err(|e| e.about(failed).hint_if(Errno::INVAL, mounts))?;
     // Over the room, where that lies on the directory.
     let place = if changes.is_some() { &lower } else { &room };

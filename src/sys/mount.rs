@@ -8,10 +8,9 @@ use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::fs::{AtFlags, StatxAttributes, StatxFlags};
 use rustix::io::{Errno, Result};
 
-/// Attributes of a mount: `MOUNT_ATTR_*` of `mount_setattr(2)`.
-#[repr(transparent)]
+/// Attributes of a mount: `MOUNT_ATTR_*` of `mount_setattr(2)`, which are the same bits as `MS_*` of mount(2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Attributes(u64);
+pub struct Attributes(u32);
 
 impl Attributes {
     /// None beyond those that a mount has.
@@ -31,6 +30,11 @@ impl Attributes {
         Attributes(self.0 | others.0)
     }
 
+    /// As the kernel takes them.
+    pub const fn bits(self) -> u32 {
+        self.0
+    }
+
     /// Whether others are among them.
     pub const fn has(self, others: Self) -> bool {
         self.0 & others.0 == others.0
@@ -41,7 +45,7 @@ impl Attributes {
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Tighten {
-    set: Attributes,
+    set: u64,
     cleared: u64,
     /// `MS_PRIVATE` or 0.
     propagation: u64,
@@ -51,7 +55,7 @@ pub struct Tighten {
 impl Tighten {
     /// Sets these attributes.
     pub const fn to(set: Attributes) -> Self {
-        Tighten { set, cleared: 0, propagation: 0, userns: 0 }
+        Tighten { set: set.0 as u64, cleared: 0, propagation: 0, userns: 0 }
     }
 
     /// The same, and no mount or unmount passes in or out (`MS_PRIVATE`).
