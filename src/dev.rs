@@ -38,7 +38,7 @@ pub enum Dev {
 }
 
 /// Puts a `/dev` together, from a directory in the tmpfs of the instance.
-fn assemble(stage: &mut Stage<'_>, privileged: &Privileged, devices: Vec<Device>) -> Result<OwnedFd> {
+fn assemble(stage: &mut Stage, devices: Vec<Device>) -> Result<OwnedFd> {
     let target = stage.own_mount_point("/dev")?;
     let failed = "make '/dev'";
     let dir = stage.make_scratch(DEV, Kind::Directory)?;
@@ -52,10 +52,11 @@ fn assemble(stage: &mut Stage<'_>, privileged: &Privileged, devices: Vec<Device>
         devices.iter().try_for_each(|device| make_entry(&dir, device.path, device.kind))
     };
     fill().or_fail(failed)?;
-    let dev = stage.copy_of_scratch(DEV, DEVICE)?.attach(privileged, target).or_fail("mount on '/dev'")?;
+    let dev =
+        stage.copy_of_scratch(DEV, DEVICE)?.attach(stage.privileged(), target).or_fail("mount on '/dev'")?;
     for device in devices {
         let failed = on("show the device {}", device.path);
-        device.tree.attach_at(privileged, &dev, device.path).or_fail(failed)?;
+        device.tree.attach_at(stage.privileged(), &dev, device.path).or_fail(failed)?;
     }
     Ok(dev)
 }
@@ -75,27 +76,27 @@ impl Places {
 }
 
 /// Mounts it. What is not in its place already is this process's directory then.
-pub fn mount(stage: &mut Stage<'_>, privileged: &Privileged, dev: Dev) -> Result<Places> {
-    let attach = |stage: &mut Stage<'_>, tree: Detached| {
+pub fn mount(stage: &mut Stage, dev: Dev) -> Result<Places> {
+    let attach = |stage: &mut Stage, tree: Detached| {
         let target = stage.own_mount_point("/dev")?;
-        tree.attach(privileged, &target).or_fail("mount on '/dev'")
+        tree.attach(stage.privileged(), &target).or_fail("mount on '/dev'")
     };
     let dev = match dev {
         Dev::InRoot => return Ok(Places::IN_ROOT),
         Dev::Prepared(tree) => attach(stage, tree)?,
-        Dev::Assembled(devices) => assemble(stage, privileged, devices)?,
+        Dev::Assembled(devices) => assemble(stage, devices)?,
     };
     rustix::process::fchdir(&dev).or_fail("enter '/dev'")?;
     Ok(Places { pts: c"pts", shm: c"shm" })
 }
 
 /// Shows devices that the caller asks for.
-pub fn show(stage: &mut Stage<'_>, privileged: &Privileged, devices: Vec<Device>) -> Result<()> {
+pub fn show(stage: &mut Stage, devices: Vec<Device>) -> Result<()> {
     for device in devices {
         let path = join(&[b"/dev/", device.path]);
         let failed = on("show the device {}", path);
         let target = stage.mount_point(path, device.kind)?;
-        device.tree.attach(privileged, target).or_fail(failed)?;
+        device.tree.attach(stage.privileged(), target).or_fail(failed)?;
     }
     Ok(())
 }

@@ -64,7 +64,7 @@ impl HostRoot {
     }
 
     /// Makes it the root directory of the instance. The caller's home is out of sight also where it lies in a place.
-    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged, caller: &Owner<'_>) -> Result<()> {
+    pub fn show(self, stage: &mut Stage, caller: &Owner<'_>) -> Result<()> {
         // Where an outer instance's owner could have put a link, none is followed.
         let mut is_closed = self.keeps_the_old();
         let old = match self.prepared {
@@ -87,7 +87,7 @@ impl HostRoot {
             match entry {
                 // The kernel's own files are nothing to build in, and root could write there.
                 Entry::Place([b'/', b's', b'y', b's', b'/', ..]) if stage.is_writable() => {}
-                Entry::Place(place) => show(privileged, &old.dir, place, is_closed)?,
+                Entry::Place(place) => show(stage.privileged(), &old.dir, place, is_closed)?,
                 Entry::Open => is_closed = false,
                 Entry::Link(..) | Entry::Home(..) => {}
             }
@@ -135,7 +135,7 @@ fn has_all<'n>(root: &Detached, paths: impl Iterator<Item = &'n [u8]>) -> Result
 }
 
 /// Makes in a tmpfs what an installation prepares in a directory, but for `/dev`, which is mounted.
-fn make(stage: &Stage<'_>, list: Bytes) -> Result<()> {
+fn make(stage: &Stage, list: Bytes) -> Result<()> {
     let root = stage.root();
     let directory = |path: &[u8]| match make_entry(root, path, Kind::Directory) {
         // A link to nowhere is in the way.

@@ -88,14 +88,14 @@ impl Names {
     }
 
     /// Shows them in the instance.
-    pub fn show(self, stage: &mut Stage<'_>, privileged: &Privileged) -> Result<()> {
+    pub fn show(self, stage: &mut Stage) -> Result<()> {
         for (path, tree) in self.files {
             if let Some(target) = stage.place_of_name(path)? {
-                tree.attach(privileged, target).or_fail(on("show {} inside", path))?;
+                tree.attach(stage.privileged(), target).or_fail(on("show {} inside", path))?;
             }
         }
-        add_entries(stage, privileged, PASSWD, self.passwd)?;
-        add_entries(stage, privileged, GROUP, self.group)
+        add_entries(stage, PASSWD, self.passwd)?;
+        add_entries(stage, GROUP, self.group)
     }
 }
 
@@ -132,12 +132,12 @@ fn line_of<'t>(text: &'t [u8], id: &[u8]) -> Option<&'t [u8]> {
 }
 
 /// Covers a file of the image by a copy with those entries that it lacks.
-fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entries: &[Entry]) -> Result<()> {
+fn add_entries(stage: &mut Stage, path: &[u8], entries: &[Entry]) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let own = privileged.without(|| match files::open_path(stage.root(), path, READ, resolve) {
+    let own = stage.privileged().without(|| match files::open_path(stage.root(), path, READ, resolve) {
         Ok(fd) => read(&fd),
         Err(Errno::NOENT) => Some(b"" as Bytes),
         Err(_) => None,
@@ -155,7 +155,7 @@ fn add_entries(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], entr
     let name = &path[files::parent(path).len() + 1..];
     let Some(target) = stage.place_of_name(path)? else { return Ok(()) };
     let tree = stage.text_file(name, text)?;
-    tree.attach(privileged, target).or_fail(on("show {} inside", path)).map(drop)
+    tree.attach(stage.privileged(), target).or_fail(on("show {} inside", path)).map(drop)
 }
 
 /// File systems of the kernel's own making: proc, sys, debug, trace, security, cgroup (1 and 2),

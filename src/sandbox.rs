@@ -85,42 +85,42 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     // build
     let host = matches!(image, Image::Host(_));
     let of_root = if host { of_files(job.plan.writable) } else { Attributes::NONE };
-    let mut stage = Stage::begin(&privileged, job.plan.writable, of_root).or_end();
-    set_root(&mut stage, &privileged, &job, &sources, image).or_end();
+    let mut stage = Stage::begin(privileged, job.plan.writable, of_root).or_end();
+    set_root(&mut stage, &job, &sources, image).or_end();
     let mut places = Places::IN_ROOT;
     for step in STEPS {
         match step {
             Step::Tmp if host => stage.mount_tmp(),
             Step::Tmp => mount_tmp_of_image(&mut stage),
-            Step::Names => core::mem::take(&mut sources.names).show(&mut stage, &privileged),
+            Step::Names => core::mem::take(&mut sources.names).show(&mut stage),
             Step::Mounts => {
                 let mounts = core::mem::take(&mut sources.mounts);
                 let (in_shm, others) = mounts.into_iter().partition(|mount| is_in_shm(mount.dst));
                 sources.mounts = in_shm;
-                mount_all(&mut stage, &privileged, others)
+                mount_all(&mut stage, others)
             }
             Step::InShm if sources.mounts.is_empty() => Ok(()),
             Step::InShm => stage
                 .own(places.shm.to_bytes())
-                .and_then(|()| mount_all(&mut stage, &privileged, core::mem::take(&mut sources.mounts))),
+                .and_then(|()| mount_all(&mut stage, core::mem::take(&mut sources.mounts))),
             Step::Dev => {
                 let dev = core::mem::replace(&mut sources.dev, Dev::InRoot);
-                dev::mount(&mut stage, &privileged, dev).map(|made| places = made)
+                dev::mount(&mut stage, dev).map(|made| places = made)
             }
-            Step::Devpts => mount::devpts_on(&privileged, places.pts).or_fail("mount on '/dev/pts'"),
+            Step::Devpts => mount::devpts_on(stage.privileged(), places.pts).or_fail("mount on '/dev/pts'"),
             Step::Shm => {
-                mount::tmpfs_on(&privileged, places.shm, &job.plan.shm).or_fail("mount on '/dev/shm'")
+                mount::tmpfs_on(stage.privileged(), places.shm, &job.plan.shm).or_fail("mount on '/dev/shm'")
             }
-            Step::Devices => dev::show(&mut stage, &privileged, core::mem::take(&mut sources.devices)),
+            Step::Devices => dev::show(&mut stage, core::mem::take(&mut sources.devices)),
             Step::Program => {
                 let programs = core::mem::take(&mut sources.programs);
-                show_programs(&mut stage, &privileged, programs, job.plan.writable)
+                show_programs(&mut stage, programs, job.plan.writable)
             }
-            Step::Proc => mount_proc(&mut stage, &privileged, sources.proc.take(), &mut sources.hidden, &job),
+            Step::Proc => mount_proc(&mut stage, sources.proc.take(), &mut sources.hidden, &job),
         }
         .or_end();
     }
-    let root = stage.finish().or_end();
+    let (root, privileged) = stage.finish().or_end();
     if let Some(name) = job.hostname {
         sys::sethostname(name).or_fail(on("set the host name {}", name)).or_end();
     }
@@ -141,17 +141,11 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
 }
 
 /// Gives the instance its root.
-fn set_root(
-    stage: &mut Stage<'_>,
-    privileged: &Privileged,
-    job: &Job<'_>,
-    sources: &Sources,
-    image: Image,
-) -> Result<()> {
+fn set_root(stage: &mut Stage, job: &Job<'_>, sources: &Sources, image: Image) -> Result<()> {
     match image {
         Image::Host(root) => {
             let owner = Owner { uid: job.caller.uid, home: job.home.filter(|_| job.caller.uid != 0) };
-            return root.show(stage, privileged, &owner);
+            return root.show(stage, &owner);
         }
         Image::Tree(tree) => stage.change_root(tree)?,
         Image::Layers(layers) => stage.stack_roots(&layers)?,
@@ -164,7 +158,7 @@ fn set_root(
     stage.prepare_root(mounts.map(|mount| mount.dst).filter_map(names))
 }
 
-fn mount_tmp_of_image(stage: &mut Stage<'_>) -> Result<()> {
+fn mount_tmp_of_image(stage: &mut Stage) -> Result<()> {
     let target = stage.mount_point(b"/tmp", Kind::Directory)?;
     if Kind::of(&target) != Ok(Kind::Directory) {
         return Err(Error::refused("mount on '/tmp'", "in the image it is not a directory"));
@@ -173,7 +167,7 @@ fn mount_tmp_of_image(stage: &mut Stage<'_>) -> Result<()> {
 }
 
 /// The caller's mounts, masks and file systems.
-fn mount_all(stage: &mut Stage<'_>, privileged: &Privileged, mounts: Vec<Opened>) -> Result<()> {
+fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
     for Opened { dst, what } in mounts {
         match what {
             Source::Mask { optional } => {
@@ -188,7 +182,8 @@ fn mount_all(stage: &mut Stage<'_>, privileged: &Privileged, mounts: Vec<Opened>
             }
             Source::Bind { src, tree, kind } => {
                 let target = wished_place(stage, dst, kind)?;
-                let attached = tree.attach(privileged, &target).or_fail(both("bind {} on {}", src, dst));
+                let attached =
+                    tree.attach(stage.privileged(), &target).or_fail(both("bind {} on {}", src, dst));
                 attached.map_err(|e| match kind {
                     Kind::Directory => e.hint_if(Errno::INVAL, "a directory cannot be bound on a file"),
                     Kind::File => e.hint_if(Errno::INVAL, "a file cannot be bound on a directory"),
@@ -199,70 +194,57 @@ fn mount_all(stage: &mut Stage<'_>, privileged: &Privileged, mounts: Vec<Opened>
     Ok(())
 }
 
-fn wished_place(stage: &mut Stage<'_>, path: &[u8], kind: Kind) -> Result<OwnedFd> {
+fn wished_place(stage: &mut Stage, path: &[u8], kind: Kind) -> Result<OwnedFd> {
     let failed = on("mount on {}", path);
     stage.wished_place(path, Some(kind), failed)?.ok_or_else(|| Error::of(failed, Errno::NOENT))
 }
 
 /// Mounts the instance's procfs, last of all: it covers what pieces were made from.
-fn mount_proc(
-    stage: &mut Stage<'_>,
-    privileged: &Privileged,
-    proc: Option<Detached>,
-    hidden: &mut Hidden,
-    job: &Job<'_>,
-) -> Result<()> {
+fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: &mut Hidden, job: &Job<'_>) -> Result<()> {
     let failed = "mount on '/proc'";
     let proc = match proc {
         Some(proc) => {
             let target = stage.own_mount_point("/proc")?;
-            proc.attach(privileged, target).or_fail(failed)?
+            proc.attach(stage.privileged(), target).or_fail(failed)?
         }
         // Of the host image, where it is a directory that only selfdock can have changed.
         None => {
-            hidden.mount_on(privileged, c"/proc").or_fail(failed)?;
+            hidden.mount_on(stage.privileged(), c"/proc").or_fail(failed)?;
             if hidden.covers_nothing() && job.caller.uid != 0 {
                 return Ok(());
             }
             stage.open(b"/proc", OFlags::DIRECTORY).or_fail(failed)?
         }
     };
-    core::mem::take(hidden).cover(&proc, privileged, job.caller.uid == 0)
+    core::mem::take(hidden).cover(&proc, stage.privileged(), job.caller.uid == 0)
 }
 
 /// selfdock itself, at the path it was started from: the one mount on which a set-uid bit
 /// counts; and the second program. Into an image that may be written to, no mount point is made for them.
-fn show_programs(
-    stage: &mut Stage<'_>,
-    privileged: &Privileged,
-    programs: [Option<(Bytes, Detached)>; 2],
-    writable: bool,
-) -> Result<()> {
+fn show_programs(stage: &mut Stage, programs: [Option<(Bytes, Detached)>; 2], writable: bool) -> Result<()> {
     let [own, second] = programs;
     let Some((path, tree)) = own else { return Ok(()) };
     if writable && is_missing(stage, path) {
         return Ok(());
     }
-    match show_file(stage, privileged, path, tree) {
+    match show_file(stage, path, tree) {
         // A file of the image is in the way: it has no place for it.
         Err(error) if error.errno() == Some(Errno::NOTDIR) => return Ok(()),
         shown => shown?,
     }
     match second {
-        Some((path, tree)) if !writable && is_missing(stage, path) => {
-            show_file(stage, privileged, path, tree)
-        }
+        Some((path, tree)) if !writable && is_missing(stage, path) => show_file(stage, path, tree),
         _ => Ok(()),
     }
 }
 
-fn is_missing(stage: &Stage<'_>, path: &[u8]) -> bool {
+fn is_missing(stage: &Stage, path: &[u8]) -> bool {
     stage.open(path, OFlags::empty()).err() == Some(Errno::NOENT)
 }
 
-fn show_file(stage: &mut Stage<'_>, privileged: &Privileged, path: &[u8], tree: Detached) -> Result<()> {
+fn show_file(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
     let target = stage.mount_point(path, Kind::File).map_err(|e| e.hint("--no-nest goes without"))?;
-    tree.attach(privileged, target).or_fail(on("show selfdock at {}", path)).map(drop)
+    tree.attach(stage.privileged(), target).or_fail(on("show selfdock at {}", path)).map(drop)
 }
 
 /// Where the command starts: where the caller says; or in the caller's own directory, if it

@@ -33,8 +33,9 @@ pub struct Old {
 }
 
 /// An instance under construction.
-pub struct Stage<'p> {
-    privileged: &'p Privileged,
+pub struct Stage {
+    /// While there is a stage, nobody else has it.
+    privileged: Privileged,
     /// Its root directory.
     root: OwnedFd,
     /// Whether missing mount points are made in the image, as far as the caller may.
@@ -53,11 +54,11 @@ pub struct Stage<'p> {
     wished: Vec<Bytes>,
 }
 
-impl<'p> Stage<'p> {
+impl Stage {
     /// Starts from the root directory of this process, in a mount namespace of its own. Nothing
     /// passes into or out of its mounts any more, and they all get these attributes. What is
     /// to be without them must have been copied before. `mount_namespaces(7)`.
-    pub fn begin(privileged: &'p Privileged, in_image: bool, attributes: Attributes) -> Result<Self> {
+    pub fn begin(privileged: Privileged, in_image: bool, attributes: Attributes) -> Result<Self> {
         let root = make_private(attributes)?;
         let (own, unfinished, wished) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Stage {
@@ -114,7 +115,7 @@ impl<'p> Stage<'p> {
 
     /// Attaches a tree over the root directory, where it shows after [`Stage::go_into`].
     pub fn cover_root(&self, tree: Detached) -> Result<OwnedFd> {
-        tree.attach_at(self.privileged, CWD, b"/").or_fail("attach the root filesystem")
+        tree.attach_at(&self.privileged, CWD, b"/").or_fail("attach the root filesystem")
     }
 
     /// Puts a tree in the place of the root and lets go of the old one.
@@ -163,7 +164,7 @@ impl<'p> Stage<'p> {
 
     /// Attaches a root directory of the instance's own over the old one.
     pub fn begin_own_root(&mut self) -> Result<OwnedFd> {
-        let root = self.cover_root(Detached::tmpfs(self.privileged, &SCRATCH)?)?;
+        let root = self.cover_root(Detached::tmpfs(&self.privileged, &SCRATCH)?)?;
         self.own.push(identity(&root).or_fail("look at the root directory")?.0);
         self.unfinished.push(duplicate(&root)?);
         Ok(root)
@@ -174,7 +175,7 @@ impl<'p> Stage<'p> {
     pub fn stack_roots(&mut self, layers: &[Layer]) -> Result<()> {
         let root = self.begin_own_root()?;
         let layers: Vec<&Layer> = layers.iter().rev().collect();
-        crate::layers::merge(self.privileged, &root, &layers, &mut { MOST_BINDS }, 0)?;
+        crate::layers::merge(&self.privileged, &root, &layers, &mut { MOST_BINDS }, 0)?;
         self.leave_old_root(root)
     }
 
@@ -185,14 +186,14 @@ impl<'p> Stage<'p> {
         let failed = on("mount on {}", path);
         let (device, _) = match rustix::process::fchdir(&target) {
             Ok(()) => {
-                mount::tmpfs_on(self.privileged, c".", options).or_fail(failed)?;
+                mount::tmpfs_on(&self.privileged, c".", options).or_fail(failed)?;
                 // It can be seen by its path only, which was resolved a moment ago.
                 files::identity_of(path).or_fail(failed)?
             }
             // The caller may mount there, and may not go there.
             Err(_) => {
-                let tmpfs = Detached::tmpfs(self.privileged, options)?;
-                identity(tmpfs.attach(self.privileged, target).or_fail(failed)?).or_fail(failed)?
+                let tmpfs = Detached::tmpfs(&self.privileged, options)?;
+                identity(tmpfs.attach(&self.privileged, target).or_fail(failed)?).or_fail(failed)?
             }
         };
         self.own.push(device);
@@ -208,50 +209,52 @@ impl<'p> Stage<'p> {
     /// Mounts the `/tmp` of the host image, which is a directory that only selfdock can have changed.
     pub fn mount_tmp(&mut self) -> Result<()> {
         let failed = "mount on '/tmp'";
-        mount::tmpfs_on(self.privileged, c"/tmp", &Tmpfs::DEFAULT).or_fail(failed)?;
+        mount::tmpfs_on(&self.privileged, c"/tmp", &Tmpfs::DEFAULT).or_fail(failed)?;
         self.own(b"/tmp")
     }
 
-    fn scratch(&mut self) -> Result<BorrowedFd<'_>> {
+    /// The tmpfs of pieces, and what it takes to copy one: all else of the stage is borrowed meanwhile.
+    fn scratch(&mut self) -> Result<(BorrowedFd<'_>, &Privileged)> {
         let scratch = match self.scratch.take() {
             Some(scratch) => scratch,
             None => {
                 let failed = "mount on '/proc'";
                 let target = self.own_mount_point("/proc")?;
-                let tmpfs = Detached::tmpfs(self.privileged, &SCRATCH)?;
-                let tmpfs = tmpfs.attach(self.privileged, target).or_fail(failed)?;
+                let tmpfs = Detached::tmpfs(&self.privileged, &SCRATCH)?;
+                let tmpfs = tmpfs.attach(&self.privileged, target).or_fail(failed)?;
                 self.own.push(identity(&tmpfs).or_fail(failed)?.0);
                 tmpfs
             }
         };
-        Ok((*self.scratch.insert(scratch)).as_fd())
+        Ok(((*self.scratch.insert(scratch)).as_fd(), &self.privileged))
     }
 
     /// Makes a piece of the tmpfs, and gives a way in.
     pub fn make_scratch(&mut self, name: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("make {} in the instance's tmpfs", name);
-        let scratch = self.scratch()?;
+        let (scratch, _) = self.scratch()?;
         make_entry(scratch, name, kind).or_fail(failed)?;
         open_entry(scratch, name).or_fail(failed)
     }
 
     /// A copy of a piece of the tmpfs, with these attributes added.
     pub fn copy_of_scratch(&mut self, name: &[u8], attributes: Attributes) -> Result<Detached> {
-        let privileged = self.privileged;
-        Detached::copy(privileged, self.scratch()?, name, attributes).or_fail(on("copy {}", name))
+        let (scratch, privileged) = self.scratch()?;
+        Detached::copy(privileged, scratch, name, attributes).or_fail(on("copy {}", name))
     }
 
-    /// An empty directory that cannot be written to, attached somewhere.
-    fn empty(&mut self) -> Result<BorrowedFd<'_>> {
+    /// A copy of an empty directory that cannot be written to.
+    fn copy_of_empty(&mut self, failed: Operation<'_>) -> Result<Detached> {
         let cover = match self.cover.take() {
             Some(cover) => cover,
             None => {
                 let place = self.make_scratch(b"empty", Kind::Directory)?;
                 let cover = self.copy_of_scratch(b"empty", INERT)?;
-                cover.attach(self.privileged, place).or_fail("make an empty directory")?
+                cover.attach(&self.privileged, place).or_fail("make an empty directory")?
             }
         };
-        Ok((*self.cover.insert(cover)).as_fd())
+        let cover = self.cover.insert(cover);
+        Detached::copy(&self.privileged, cover, b"", INERT).or_fail(failed)
     }
 
     /// Hides a directory or file of the instance behind an empty one that cannot be written.
@@ -260,10 +263,7 @@ impl<'p> Stage<'p> {
         let failed = on("hide {}", path);
         let Some(target) = self.wished_place(path, None, failed)? else { return Ok(false) };
         let cover = match Kind::of(&target).or_fail(failed)? {
-            Kind::Directory => {
-                let privileged = self.privileged;
-                Detached::copy(privileged, self.empty()?, b"", INERT).or_fail(failed)?
-            }
+            Kind::Directory => self.copy_of_empty(failed)?,
             Kind::File => {
                 let name = join(&[b"cover", decimal(self.covers)]);
                 self.covers += 1;
@@ -271,7 +271,7 @@ impl<'p> Stage<'p> {
                 self.copy_of_scratch(name, INERT)?
             }
         };
-        cover.attach(self.privileged, target).or_fail(failed).map(|_| true)
+        cover.attach(&self.privileged, target).or_fail(failed).map(|_| true)
     }
 
     /// Hides a directory of this owner, if there is one. It is no wish, so a mount of the caller's may come over it.
@@ -290,9 +290,7 @@ impl<'p> Stage<'p> {
         let stat = rustix::fs::statx(&target, c"", at, StatxFlags::UID | StatxFlags::TYPE);
         let is_dir = |mode: u16| FileType::from_raw_mode(mode.into()).is_dir();
         if stat.map_or(true, |stat| stat.stx_uid == owner && is_dir(stat.stx_mode)) {
-            let privileged = self.privileged;
-            let cover = Detached::copy(privileged, self.empty()?, b"", INERT).or_fail(failed)?;
-            cover.attach(privileged, target).or_fail(failed)?;
+            self.copy_of_empty(failed)?.attach(&self.privileged, target).or_fail(failed)?;
         }
         Ok(())
     }
@@ -301,20 +299,26 @@ impl<'p> Stage<'p> {
     pub fn text_file(&mut self, name: &[u8], text: &[u8]) -> Result<Detached> {
         let failed = on("make the file {}", name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-        let file = files::open(self.scratch()?, name, flags).or_fail(failed)?;
+        let file = files::open(self.scratch()?.0, name, flags).or_fail(failed)?;
         files::write(file.as_fd(), text).or_fail(failed)?;
         rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o444)).or_fail(failed)?;
         self.copy_of_scratch(name, INERT)
     }
 
-    /// Ends the construction: what only selfdock wrote to is read-only from here on.
-    pub fn finish(self) -> Result<OwnedFd> {
+    /// Ends the construction: what only selfdock wrote to is read-only from here on. Gives the root directory, and the
+    /// privilege back.
+    pub fn finish(self) -> Result<(OwnedFd, Privileged)> {
         let attributes = Tighten::to(MAP);
         for fd in self.scratch.iter().chain(&self.unfinished) {
             sys::tighten(fd, attributes, Reach::One)
                 .or_fail("make the instance's own directories read-only")?;
         }
-        Ok(self.root)
+        Ok((self.root, self.privileged))
+    }
+
+    /// What the steps of building take.
+    pub fn privileged(&self) -> &Privileged {
+        &self.privileged
     }
 
     /// Whether the image may be written to.
@@ -462,9 +466,9 @@ impl<'p> Stage<'p> {
     fn cover_with_growing(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
         let failed = on("show the entries of {}", path);
         let name = join(&[b"d", decimal(self.unfinished.len() as u64)]);
-        make_entry(self.scratch()?, name, Kind::Directory).or_fail(failed)?;
-        let cover =
-            self.copy_of_scratch(name, Attributes::NONE)?.attach(self.privileged, dir).or_fail(failed)?;
+        make_entry(self.scratch()?.0, name, Kind::Directory).or_fail(failed)?;
+        let cover = self.copy_of_scratch(name, Attributes::NONE)?;
+        let cover = cover.attach(&self.privileged, dir).or_fail(failed)?;
         self.fill(&cover, dir.as_fd(), path)?;
         self.unfinished.push(duplicate(&cover)?);
         Ok(cover)
@@ -477,8 +481,8 @@ impl<'p> Stage<'p> {
             Error::refused(what, "more than 4096 entries are there already")
                 .hint("make the mount point in the image")
         };
-        for name in list(self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
-            match show_entry(self.privileged, into, from, name, Attributes::NONE) {
+        for name in list(&self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
+            match show_entry(&self.privileged, into, from, name, Attributes::NONE) {
                 // It went away while the others were shown.
                 Err(Errno::NOENT) => {}
                 shown => shown.or_fail(both("show {} in {}", name, path))?,
