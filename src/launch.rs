@@ -86,36 +86,53 @@ fn start_instance(
         start.file_name().is_some_and(|name| name.to_bytes() == installation.program())
     };
     let installed = installation.filter(by_its_path);
-    let job = Job {
-        caller,
-        plan,
-        command,
-        prepared,
-        home: command::home(&environment),
-        program: None,
-        hostname: request.hostname,
-        containment,
-        own_network: request.own_network,
-        no_nest: request.no_nest,
-        keep_fds: request.keep_fds.clone(),
-    };
     let need = Need { network: request.own_network, ..Need::default() };
-    let privileged = match privilege {
-        Some(privilege) if request.unprivileged || !privilege.suffices(need) => {
-            privilege.exchange()?;
-            None
-        }
-        Some(privilege) => Some(privilege.raise(need)?),
-        None => None,
-    };
-    let end =
-        supervision.tell_of_none(spawn_and_supervise(job, installed, privileged, need, &supervision))?;
+    let privileged = raise(privilege, need, request.unprivileged)?;
+    let end = find_program(installed, request.no_nest, privileged.as_ref()).and_then(|program| {
+        let job = Job {
+            caller,
+            plan,
+            command,
+            prepared,
+            home: command::home(&environment),
+            program,
+            hostname: request.hostname,
+            containment,
+            own_network: request.own_network,
+            no_nest: request.no_nest,
+            keep_fds: request.keep_fds.clone(),
+        };
+        spawn_and_supervise(job, privileged, need, &supervision)
+    });
+    let end = supervision.tell_of_none(end)?;
     if let Some(message) = error::left_to_say() {
         // The second program says it, and what to do about it.
         let _ = handover::hand_over(start, NOT_FOUND_INSIDE, signals);
         return Err(Error::plain(on("{=}", message)).status(NOT_FOUND));
     }
     Ok(end)
+}
+
+/// Raises the privilege. With too little of it, or if none is wanted, the instance has a user namespace.
+fn raise(privilege: Option<Privilege>, need: Need, unprivileged: bool) -> Result<Option<Privileged>> {
+    match privilege {
+        Some(privilege) if unprivileged || !privilege.suffices(need) => privilege.exchange().map(|()| None),
+        Some(privilege) => privilege.raise(need).map(Some),
+        None => Ok(None),
+    }
+}
+
+/// selfdock's own file, to be shown inside. `installed` is what it was started from, if an installation put it there.
+fn find_program(
+    installed: Option<Installation>,
+    no_nest: bool,
+    privileged: Option<&Privileged>,
+) -> Result<Option<OwnFile>> {
+    match installed {
+        _ if no_nest => Ok(None),
+        Some(installed) if privileged.is_some() => Ok(Some(OwnFile::Installed(installed.program()))),
+        _ => Ok(own_program(privileged)?.map(OwnFile::Found)),
+    }
 }
 
 /// Does something with the caller's signals: what is opened to be read or written may be in a file system that does
@@ -222,17 +239,11 @@ impl Supervision {
 /// Makes a PID namespace with a keeper, starts the command in it, gives up all privilege, waits,
 /// and ends the instance.
 fn spawn_and_supervise(
-    mut job: Job<'static>,
-    installed: Option<Installation>,
+    job: Job<'static>,
     privileged: Option<Privileged>,
     need: Need,
     supervision: &Supervision,
 ) -> Result<End> {
-    job.program = match installed {
-        _ if job.no_nest => None,
-        Some(installed) if privileged.is_some() => Some(OwnFile::Installed(installed.program())),
-        _ => own_program(privileged.as_ref())?.map(OwnFile::Found),
-    };
     let empty = job.prepared.installation.map(|installation| installation.root(b"/mnt"));
     let (own, jobs) = (getpid(), job.containment.jobs);
     expect_end()?;

@@ -69,7 +69,7 @@ fn namespaces(job: &Job<'_>) -> u32 {
     new::MOUNT | new::IPC | new::UTS | new::CGROUP | network
 }
 
-fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
+fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     privileged.take_up(false).or_end();
     job.containment.begin(&privileged).or_end();
     sys::unshare(namespaces(&job))
@@ -78,7 +78,7 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
         .or_end();
     let umask = rustix::process::umask(Mode::empty());
     // open
-    let own = open_program(job.program.take(), &privileged).or_end();
+    let own = open_program(job.program, &privileged).or_end();
     let has_terminal = job.containment.jobs == Jobs::Shared;
     let (image, mut sources) =
         Sources::open(&job.plan, job.prepared, own, has_terminal, &privileged).or_end();
@@ -86,7 +86,9 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
     let host = matches!(image, Image::Host(_));
     let of_root = if host { of_files(job.plan.writable) } else { Attributes::NONE };
     let mut stage = Stage::begin(privileged, job.plan.writable, of_root).or_end();
-    set_root(&mut stage, &job, &sources, image).or_end();
+    let is_root = job.caller.uid == 0;
+    let owner = Owner { uid: job.caller.uid, home: job.home.filter(|_| !is_root) };
+    set_root(&mut stage, &owner, &sources, image).or_end();
     let mut places = Places::IN_ROOT;
     for step in STEPS {
         match step {
@@ -116,7 +118,9 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
                 let programs = core::mem::take(&mut sources.programs);
                 show_programs(&mut stage, programs, job.plan.writable)
             }
-            Step::Proc => mount_proc(&mut stage, sources.proc.take(), &mut sources.hidden, &job),
+            Step::Proc => {
+                mount_proc(&mut stage, sources.proc.take(), core::mem::take(&mut sources.hidden), is_root)
+            }
         }
         .or_end();
     }
@@ -141,12 +145,9 @@ fn build(mut job: Job<'static>, mut privileged: Privileged) -> Command<'static> 
 }
 
 /// Gives the instance its root.
-fn set_root(stage: &mut Stage, job: &Job<'_>, sources: &Sources, image: Image) -> Result<()> {
+fn set_root(stage: &mut Stage, caller: &Owner<'_>, sources: &Sources, image: Image) -> Result<()> {
     match image {
-        Image::Host(root) => {
-            let owner = Owner { uid: job.caller.uid, home: job.home.filter(|_| job.caller.uid != 0) };
-            return root.show(stage, &owner);
-        }
+        Image::Host(root) => return root.show(stage, caller),
         Image::Tree(tree) => stage.change_root(tree)?,
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }
@@ -200,7 +201,7 @@ fn wished_place(stage: &mut Stage, path: &[u8], kind: Kind) -> Result<OwnedFd> {
 }
 
 /// Mounts the instance's procfs, last of all: it covers what pieces were made from.
-fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: &mut Hidden, job: &Job<'_>) -> Result<()> {
+fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: Hidden, is_root: bool) -> Result<()> {
     let failed = "mount on '/proc'";
     let proc = match proc {
         Some(proc) => {
@@ -210,13 +211,13 @@ fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: &mut Hidden, jo
         // Of the host image, where it is a directory that only selfdock can have changed.
         None => {
             hidden.mount_on(stage.privileged(), c"/proc").or_fail(failed)?;
-            if hidden.covers_nothing() && job.caller.uid != 0 {
+            if hidden.covers_nothing() && !is_root {
                 return Ok(());
             }
             stage.open(b"/proc", OFlags::DIRECTORY).or_fail(failed)?
         }
     };
-    core::mem::take(hidden).cover(&proc, stage.privileged(), job.caller.uid == 0)
+    hidden.cover(&proc, stage.privileged(), is_root)
 }
 
 /// selfdock itself, at the path it was started from: the one mount on which a set-uid bit
