@@ -334,28 +334,40 @@ pub struct Syntax {
     pub verbs: u16,
 }
 
-/// Every plain option.
-pub static SYNTAX: [Syntax; plain_options()] = {
-    let mut all = [OPTIONS[0].syntax(); plain_options()];
-    let (mut from, mut to) = (0, 0);
-    while from < OPTIONS.len() {
-        if matches!(OPTIONS[from].class, Plain) {
-            all[to] = OPTIONS[from].syntax();
-            to += 1;
-        }
-        from += 1;
-    }
-    all
-};
-
-const fn plain_options() -> usize {
-    let (mut count, mut i) = (0, 0);
-    while i < OPTIONS.len() {
-        count += matches!(OPTIONS[i].class, Plain) as usize;
-        i += 1;
-    }
-    count
+/// Makes something of each plain entry of a table. Iterators cannot be used in constants.
+macro_rules! of_plain {
+    ($kind:ty, $table:ident, $entry:ident => $made:expr) => {{
+        const COUNT: usize = {
+            let (mut count, mut at) = (0, 0);
+            while at < $table.len() {
+                count += matches!($table[at].class, Plain) as usize;
+                at += 1;
+            }
+            count
+        };
+        const ALL: [$kind; COUNT] = {
+            let $entry = &$table[0];
+            let mut all = [$made; COUNT];
+            let (mut from, mut to) = (0, 0);
+            while from < $table.len() {
+                let $entry = &$table[from];
+                if matches!($entry.class, Plain) {
+                    all[to] = $made;
+                    to += 1;
+                }
+                from += 1;
+            }
+            all
+        };
+        &ALL
+    }};
 }
+
+/// Every plain option.
+pub static SYNTAX: &[Syntax] = of_plain!(Syntax, OPTIONS, opt => opt.syntax());
+
+/// Every plain command word with its bit.
+pub static WORDS: &[(&str, u16)] = of_plain!((&str, u16), VERBS, verb => (verb.name, verb.bit));
 
 impl Opt {
     const fn syntax(&self) -> Syntax {
@@ -370,29 +382,6 @@ impl Opt {
         };
         Syntax { id: self.id, short, long: self.long, values, verbs: self.verbs }
     }
-}
-
-/// Every plain command word with its bit.
-pub static WORDS: [(&str, u16); plain_verbs()] = {
-    let mut all = [("", 0); plain_verbs()];
-    let (mut from, mut to) = (0, 0);
-    while from < VERBS.len() {
-        if matches!(VERBS[from].class, Plain) {
-            all[to] = (VERBS[from].name, VERBS[from].bit);
-            to += 1;
-        }
-        from += 1;
-    }
-    all
-};
-
-const fn plain_verbs() -> usize {
-    let (mut count, mut i) = (0, 0);
-    while i < VERBS.len() {
-        count += matches!(VERBS[i].class, Plain) as usize;
-        i += 1;
-    }
-    count
 }
 
 /// Long names that are understood beside those of the table.
