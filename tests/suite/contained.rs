@@ -2,7 +2,8 @@
 //! them.
 
 use crate::support::{
-    Dock, Setting, Story, Way, args, bin, fixture, is_alive, nested, scratch, selfdock, tree, wait_until,
+    CALLS, Dock, Setting, Story, Way, args, bin, fixture, is_alive, nested, python, scratch, selfdock, tree,
+    wait_until,
 };
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -14,22 +15,6 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-
-/// `ctypes`, for the system calls that Python has no function for. `call` gives 0 or more, or the name of the error.
-const PYTHON: &str = "\
-import ctypes, errno, os, resource, signal, socket, sys, time
-libc = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
-def call(*words):
-    words = [word if isinstance(word, bytes) or word is None else ctypes.c_long(word) for word in words]
-    result = libc.syscall(*words)
-    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
-";
-
-/// A script of Python, as words.
-fn python(script: &str) -> [OsString; 3] {
-    args!["python3", "-c", format!("{PYTHON}{script}")]
-}
 
 /// A script of the shell that starts a command in an instance, and that must not feel what the command does. The
 /// command stands in `$@`.
@@ -137,12 +122,8 @@ fn without_selfdock_a_group_can_be_made_slow() {
     assert_eq!(Way::Plain.start(Setting::Bare).job(&words).story().output, ["19"]);
 }
 
-/// What is the command's own. Inside, a session or group that is led by somebody outside has the number 0.
-const OWNS: &str = "\
-print('session', os.getsid(0) != 0)
-print('group', os.getpgrp() != 0)
-try: os.open('/dev/tty', os.O_RDWR); print('terminal')
-except OSError as e: print(errno.errorcode[e.errno])";
+/// What is the command's own.
+const OWNS: &str = include_str!("../programs/what_is_own.py");
 
 #[rstest]
 #[case::no_terminal(Setting::Bare, "SD run", true, true)]
@@ -181,33 +162,18 @@ fn a_job_without_a_terminal_has_a_group_of_its_own() {
 
 // Keys.
 
-/// Runs a script of Python outside that has a session keyring of its own, with a key `ticket` in it, and then starts
-/// instances: `run(OPTIONS, SCRIPT)` gives what the script printed inside. `serial` is the key's number.
+/// Runs a script of Python outside that has a session keyring of its own, and starts instances: `with_a_key.py`.
 fn with_a_key(script: &str) -> String {
-    let begin = format!(
-        "{PYTHON}import subprocess\n\
-         call(250, 1, None)\n\
-         serial = call(248, b'user', b'ticket', b'secret', 6, -3)\n\
-         assert isinstance(serial, int), serial\n\
-         prelude = {PYTHON:?}\n\
-         def run(options, script):\n \
-         words = [{:?}, *options, 'run', 'python3', '-c', prelude + script]\n \
-         return subprocess.run(words, stdout=subprocess.PIPE, text=True).stdout.strip()\n",
-        selfdock().display().to_string(),
-    );
-    Dock::program(args!["python3", "-c", format!("{begin}{script}")]).ok()
+    const WITH_A_KEY: &str = include_str!("../programs/with_a_key.py");
+    Dock::program(args!["python3", "-c", WITH_A_KEY, selfdock(), CALLS, script]).ok()
 }
 
-const READ_KEY: &str = "\
-b = ctypes.create_string_buffer(99)
-found = call(249, b'user', b'ticket', None, -3)
-n = libc.syscall(ctypes.c_long(250), ctypes.c_long(11), ctypes.c_long(SERIAL), b, ctypes.c_long(99))
-print(found, b.raw[:max(n, 0)].decode())";
+const READ_KEY: &str = include_str!("../programs/read_key.py");
 
 #[test]
 fn a_key_of_the_callers_session_is_out_of_reach() {
     let script = format!(
-        "read = {READ_KEY:?}.replace('SERIAL', str(serial))\n\
+        "read = {READ_KEY:?}\n\
          exec(read)\n\
          for options in ([], ['--unprivileged'], ['--no-nest'], ['run', {sd:?}], ['--unprivileged', 'run', {sd:?}]): \
          print(run(options, read))\n\
@@ -276,25 +242,10 @@ fn abstract_sockets_of_an_instance_work_inside() {
 
 // System calls.
 
-/// Name, number, and what is answered by the filter.
-const REFUSED: &str = "\
-calls = {
-    'add_key': lambda: call(248, None, None, None, 0, 0),
-    'request_key': lambda: call(249, None, None, None, 0),
-    'keyctl': lambda: call(250, 0, -3, 0),
-    'bpf': lambda: call(321, 0, None, 0),
-    'perf_event_open': lambda: call(298, None, 0, -1, -1, 0),
-    'userfaultfd': lambda: call(323, 1),
-    'io_uring_setup': lambda: call(425, 1, None),
-    'io_uring_enter': lambda: call(426, -1, 0, 0, 0, None, 0),
-    'io_uring_register': lambda: call(427, -1, 0, None, 0),
-    'vsock': lambda: call(41, 40, 1, 0),
-    'keyctl, x32': lambda: call(250 + (1 << 30), 0, -3, 0),
-    'getpid': lambda: call(39) > 0,
-    'unix': lambda: call(41, 1, 1, 0) > 0,
-}
-for name, deed in calls.items(): print(name, deed())";
+/// What the filter refuses, and two calls that it does not.
+const REFUSED: &str = include_str!("../programs/refused_calls.py");
 
+/// What it answers.
 const REFUSALS: &str = "\
 add_key ENOSYS
 request_key ENOSYS
@@ -457,18 +408,8 @@ fn a_filter_that_the_caller_may_not_read_is_refused() {
 #[case::by_default(args!["run"], true)]
 #[case::unprivileged_by_default(args!["--unprivileged", "run"], true)]
 fn user_namespaces_can_be_forbidden<const N: usize>(#[case] words: [OsString; N], #[case] works: bool) {
-    // By unshare(2), by clone(2), and by clone3(2), whose flags no filter can see.
-    let script = "\
-def child(pid):
-    if pid == 0: os._exit(0)
-    if isinstance(pid, int): os.waitpid(pid, 0)
-    return isinstance(pid, int)
-new = 0x10000000
-three = (ctypes.c_ulong * 11)(new, 0, 0, 0, 17)
-print(child(call(56, new | 17, 0, 0, 0, 0)))
-print(child(call(435, bytes(three), 88)))
-print(call(272, new) == 0)";
-    let seen = Dock::new(words.into_iter().chain(python(script))).ok();
+    let make = include_str!("../programs/make_user_namespaces.py");
+    let seen = Dock::new(words.into_iter().chain(python(make))).ok();
     assert_eq!(seen, if works { "True\nTrue\nTrue" } else { "False\nFalse\nFalse" });
 }
 
@@ -537,25 +478,13 @@ fn a_limit_of_processes_counts(#[case] outer: &[&str], #[case] inner: &[&str]) {
     // One at a time: they share the user.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let script = format!(
-        "import subprocess, sys\n\
-         level = [{:?}, *{inner:?}, 'run']\n\
-         kids = []\n\
-         for depth in [5] * 4 + [1] * 8:\n \
-         try:\n  \
-         kid = subprocess.Popen(level * depth + ['sh', '-c', 'echo up; exec sleep 1000'], stdout=subprocess.PIPE, \
-         stderr=subprocess.DEVNULL)\n  \
-         print(depth, 'started' if kid.stdout.readline() else kid.wait(), flush=True)\n  \
-         kids.append(kid)\n \
-         except BlockingIOError: print(depth, 'refused', flush=True)\n\
-         print('end', flush=True)\n\
-         sys.stdin.readline()",
-        selfdock().display().to_string()
-    );
+    const FILL: &str = include_str!("../programs/fill_with_instances.py");
     let user = ["--reuid", LIMITED, "--regid", LIMITED, "--clear-groups", "env", "-C", "/"];
     let start = args![fixture("setuid/probe"), "as-root", "setpriv"].into_iter().chain(user.map(Into::into));
     let dock = args![selfdock()].into_iter().chain(outer.iter().map(OsString::from));
-    let words = start.chain(dock).chain(args!["--rlimit", "nproc=12", "run", "python3", "-c", script]);
+    let words =
+        start.chain(dock).chain(args!["--rlimit", "nproc=12", "run", "python3", "-c", FILL, selfdock()]);
+    let words = words.chain(inner.iter().map(OsString::from));
     let mut run = Dock::program(words).spawn();
     let mut lines = vec![run.line()];
     while lines.last().is_some_and(|line| line != "end") {

@@ -124,13 +124,7 @@ fn a_limit_of_namespaces_is_named(#[case] kind: &str) {
 /// Under a policy for files the kernel lets nobody mount.
 #[test]
 fn a_policy_that_forbids_mounting_is_thought_of() {
-    const LANDLOCKED: &str = "import ctypes, os, struct, sys
-call = ctypes.CDLL(None).syscall
-rules = call(444, struct.pack('Q', 2), 8, 0)
-root = os.open('/', os.O_PATH)
-call(445, rules, 1, struct.pack('=Qi', 2, root), 0)
-call(446, rules, 0) and sys.exit('no Landlock')
-os.execv(sys.argv[1], sys.argv[1:])";
+    const LANDLOCKED: &str = include_str!("../programs/landlocked.py");
     // Root of its own user namespace needs no no_new_privs for it.
     let words = args!["unshare", "-Ur", "python3", "-c", LANDLOCKED, selfdock(), "run", "true"];
     let ran = Dock::program(words).output().exits(125);

@@ -1,7 +1,7 @@
 //! first-process: PID 1 is a keeper of selfdock's, and the command an ordinary process with the PID of its
 //! supervisor.
 
-use crate::support::{Dock, args, fixture, is_alive, keeper_of, nested, selfdock, tree, wait_until};
+use crate::support::{Dock, args, fixture, is_alive, keeper_of, nested, python, selfdock, tree, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -53,26 +53,7 @@ fn no_signal_from_inside_reaches_it<const N: usize>(#[case] words: [OsString; N]
     assert!(instance.wait().success());
 }
 
-/// `call` gives what the call does, or the name of the error.
-const CALL: &str = "\
-import ctypes, errno, os
-libc = ctypes.CDLL(None, use_errno=True)
-def call(*words):
-    result = libc.syscall(*map(ctypes.c_long, words))
-    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]
-";
-
-const TRACE: &str = "\
-print('attach', call(101, 16, 1, 0, 0))
-print('seize', call(101, 0x4206, 1, 0, 0))
-memory = ctypes.create_string_buffer(8)
-part = (ctypes.c_ulong * 2)(ctypes.addressof(memory), 8)
-print('read', call(310, 1, ctypes.addressof(part), 1, ctypes.addressof(part), 1, 0))
-print('write', call(311, 1, ctypes.addressof(part), 1, ctypes.addressof(part), 1, 0))
-print('kcmp', call(312, 1, 1, 0, 0, 0))
-fd = call(434, 1, 0)
-print('descriptor', call(438, fd, 0, 0))
-print('join', call(308, fd, 0x20000))";
+const TRACE: &str = include_str!("../programs/trace_pid_1.py");
 
 /// K6: pid escape. As the caller, and as the caller who is root.
 #[rstest]
@@ -84,7 +65,7 @@ print('join', call(308, fd, 0x20000))";
 #[case::in_a_user_namespace(args![selfdock(), "run", "unshare", "-Ur"])]
 #[case::as_root(args![fixture("setuid/probe"), "as-root", selfdock(), "run"])]
 fn it_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
-    let seen = Dock::program(words.into_iter().chain(args!["python3", "-c", format!("{CALL}{TRACE}")])).ok();
+    let seen = Dock::program(words.into_iter().chain(python(TRACE))).ok();
     for line in seen.lines() {
         let (deed, result) = line.split_once(' ').unwrap();
         assert_eq!(result, "EPERM", "{deed}: {seen}");
@@ -180,7 +161,6 @@ fn a_traced_command_is_ended_in_time() {
     let script = "import time\nparent = os.getpid()\n\
         if not os.fork(): call(101, 0x4206, parent, 0, 0); time.sleep(1000)\n\
         time.sleep(1000)";
-    let ran =
-        Dock::new(args!["--timeout", "0.3", "run", "python3", "-c", format!("{CALL}{script}")]).output();
+    let ran = Dock::new(args!["--timeout", "0.3", "run"].into_iter().chain(python(script))).output();
     ran.exits(137);
 }

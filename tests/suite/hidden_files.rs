@@ -296,14 +296,15 @@ fn without_a_procfs_outside_there_is_none_inside(
     assert_eq!(on_a_host("", &format!("umount -l /proc; me {run}")).output().status.code(), Some(125));
 }
 
+/// Exchanges two names.
+const EXCHANGE: &str = include_str!("../programs/exchange.py");
+
 /// A directory of this test's user below /srv, with an image in `img`; and `exchange A B &`, which does so for ever.
 const RACE: &str = r#"
     mkdir -p srv/own/img; (cd srv/own/img; mkdir usr etc proc p2 dev tmp y opt var
     for name in bin sbin lib lib64; do ln -s usr/$name $name; done); chown -R $ME srv/own
     exchange() {
-        exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 python3 -c 'import ctypes, sys
-a, b = (word.encode() for word in sys.argv[1:])
-while True: ctypes.CDLL(None).renameat2(-100, a, -100, b, 2)' "$@"
+        exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 python3 -c "$EXCHANGE" "$@"
     }"#;
 
 /// K1: fake /proc. What lies over /proc of an instance is not put there by its path, which the owner of an
@@ -322,7 +323,7 @@ fn an_image_whose_proc_is_exchanged_meanwhile_uncovers_nothing(
              {who} $SD run --root /srv/own/img -m /usr /usr sh -c 'for p in /proc /p2; do {look}; done; echo ran'
          done; kill $!"
     );
-    let ran = on_a_host(&format!("{RACE}\n{hides}"), &script).output();
+    let ran = on_a_host(&format!("{RACE}\n{hides}"), &script).env("EXCHANGE", EXCHANGE).output();
     assert!(ran.stdout.contains("ran") && !ran.stdout.contains("SEEN"), "{}", ran.stdout);
 }
 
@@ -359,7 +360,7 @@ fn a_link_that_is_exchanged_meanwhile_leads_to_no_other_place(
              me $SD run -v /srv/own/vol /mnt {mounts} sh -c '{holds} && echo held || echo LOST'
          done; kill $!"
     );
-    let ran = on_a_host(&changes, &script).output();
+    let ran = on_a_host(&changes, &script).env("EXCHANGE", EXCHANGE).output();
     assert!(ran.stdout.contains("held") && !ran.stdout.contains("LOST"), "{}\n{}", ran.stdout, ran.stderr);
 }
 

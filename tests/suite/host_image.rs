@@ -162,22 +162,8 @@ fn nothing_leads_to_the_hosts_root(
     assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY));
 }
 
-/// For each mount of this namespace that listmount(2) tells of, and those with numbers before: how many there are, and
-/// of how many statmount(2) tells.
-const TELL: &str = r#"
-import ctypes, struct
-c = ctypes.CDLL(None, use_errno=True)
-room = ctypes.create_string_buffer(8 * 512)
-ask = struct.pack("IIQQ", 24, 0, 0xffffffffffffffff, 0)
-told = c.syscall(458, ask, room, 512, 0)
-ids = list(struct.unpack("%dQ" % max(told, 0), room.raw[:8 * max(told, 0)]))
-seen = 0
-for mount in sorted(set(ids + [i - n for i in ids for n in range(64)])):
-    answer = ctypes.create_string_buffer(4096)
-    if c.syscall(457, struct.pack("IIQQ", 24, 0, mount, 2 | 16), answer, 4096, 0) == 0:
-        seen += 1
-print(len(ids), seen)
-"#;
+/// How many mounts there are, and how many are told of.
+const TELL: &str = include_str!("../programs/count_told_mounts.py");
 
 /// Each level would have the roots of all others below its own, and every mount takes its time.
 #[test]

@@ -92,11 +92,7 @@ fn the_report_tells_of_time_and_memory() {
     let file = dir.path().join("report");
     fs::write(&file, "older").unwrap();
     // Page by page, also where the kernel would give huge ones.
-    let eat = "\
-import mmap
-x = mmap.mmap(-1, 64 << 20, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-x.madvise(mmap.MADV_NOHUGEPAGE)
-for i in range(0, len(x), 4096): x[i] = 1";
+    let eat = include_str!("../programs/use_memory.py");
     Dock::run(args!["--report", &file, "python3", "-c", eat]).ok();
     let report = fs::read_to_string(&file).unwrap();
     assert!(field(&report, "peak_memory_kib").parse::<u64>().unwrap() > 64 << 10, "{report}");
@@ -354,12 +350,7 @@ fn where_there_is_no_room_for_a_report_the_status_is_the_commands() {
 /// What a command can have happen as often as it likes takes no memory of the supervisor's.
 #[test]
 fn the_supervisor_of_a_report_does_not_grow() {
-    const STOPS: &str = "import os, signal
-print('up', flush=True); input(); parent = os.getpid()
-if os.fork() == 0:
-    for i in range(200000): os.kill(parent, signal.SIGSTOP); os.kill(parent, signal.SIGCONT)
-    os._exit(0)
-os.wait(); print('done', flush=True); input()";
+    const STOPS: &str = include_str!("../programs/stop_and_continue.py");
     // With a deadline it does not stop with the command.
     let options = args!["--report", "/dev/null", "--timeout", "1m"];
     let mut instance = Dock::run(options.into_iter().chain(args!["python3", "-c", STOPS])).spawn();

@@ -149,16 +149,13 @@ fn a_thousand_mounts_are_not_too_many() {
     assert_eq!(Dock::run(words).sh("ls /mnt | wc -l; ls /mnt/999 | wc -l").ok(), "1000\n5");
 }
 
+const MOUNT_FUSE: &str = include_str!("../programs/mount_fuse.py");
+
 /// File systems in user space in `$1/foreign`, which only root may look at; `$1/hung`, which never answers; and
 /// `$1/dead`, whose server has ended.
 const FILESYSTEMS: &str = r#"
     fuse() {
-        python3 -c 'import ctypes, os, sys, time
-place, uid = sys.argv[1:]
-fd = os.open("/dev/fuse", os.O_RDWR)
-options = f"fd={fd},rootmode=40000,user_id={uid},group_id=0"
-if ctypes.CDLL(None).mount(b"fuse", place.encode(), b"fuse", 6, options.encode()): sys.exit("no FUSE here")
-time.sleep(30)' "$@" & servers="$servers $!"
+        python3 -c "$MOUNT_FUSE" "$@" & servers="$servers $!"
     }
     filesystems() {
         mkdir -p $1/foreign $1/hung $1/dead $1/fine; touch $1/fine/f
@@ -187,7 +184,7 @@ fn other_file_systems_beside_it_do_not_matter(
          me timeout 10 $SD {words} sh -c 'ls {inside}/fine; test -e {inside}/new && echo made'; echo $?
          kill $servers 2>/dev/null; umount -l '{place}/hung'"
     );
-    let ran = on_a_host(changes, &script).output();
+    let ran = on_a_host(changes, &script).env("MOUNT_FUSE", MOUNT_FUSE).output();
     assert_eq!(ran.stdout, "f\nmade\n0\n", "{}", ran.stderr);
 }
 
@@ -202,14 +199,11 @@ fn a_busy_directory_refuses_no_run(#[case] words: &str) {
          for name in bin lib lib64; do ln -s usr/$name opt/image/$name; done
          touch opt/other/busy/x";
     let script = format!(
-        "setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 python3 -c 'import os
-while True:
-    for dir in (\"/opt/busy/\", \"/opt/image/busy/\"):
-        for name in \"abcde\": open(dir + name, \"w\").close()
-        os.rename(dir + \"a\", dir + \"f\")
-        for name in \"bcdef\": os.unlink(dir + name)' & busy=$!; sleep 0.6
+        "setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 \
+         python3 -c \"$CHANGE\" /opt/busy /opt/image/busy & busy=$!; sleep 0.6
          for i in $(seq 30); do me $SD {words} true || echo failed; done; kill $busy; wait; echo done"
     );
-    let ran = on_a_host(changes, &script).output();
+    let change = include_str!("../programs/change_directories.py");
+    let ran = on_a_host(changes, &script).env("CHANGE", change).output();
     assert_eq!(ran.stdout, "done\n", "{}", ran.stderr);
 }

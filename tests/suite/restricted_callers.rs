@@ -6,7 +6,7 @@ use rstest::rstest;
 use std::ffi::OsString;
 
 /// Puts a filter of system calls in place.
-const FILTERED: &str = include_str!("../bin/filtered.py");
+const FILTERED: &str = include_str!("../programs/filtered.py");
 
 /// `LAUNCHER` as root, who becomes this user again where `UID GID` stand.
 fn as_root(launcher: impl IntoIterator<Item = OsString>) -> Vec<OsString> {

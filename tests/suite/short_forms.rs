@@ -121,18 +121,11 @@ fn no_value_of_a_variable_gets_into_the_command_line() {
     );
 }
 
-/// A server that says a word to whoever connects, and stays as long as its standard input.
-const SERVER: &str = "import os, socket, sys, threading
-s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1].replace('@', chr(0))); s.listen()
-print('up', flush=True)
-def serve():
-    while True: s.accept()[0].send(b'served')
-threading.Thread(target=serve, daemon=True).start()
-sys.stdin.read()";
+/// Says a word to whoever connects.
+const SERVER: &str = include_str!("../programs/serve_socket.py");
 
-/// Connects to what a variable names.
-const CLIENT: &str = "import os, socket, sys
-s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1].replace('@', chr(0))); print(s.recv(9).decode())";
+/// Prints it.
+const CLIENT: &str = include_str!("../programs/ask_socket.py");
 
 #[rstest]
 #[case::wayland("--wayland", "wayland-0", &[("XDG_RUNTIME_DIR", "DIR")])]

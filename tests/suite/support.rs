@@ -28,6 +28,14 @@ pub use way::{Setting, Start, Way, same_as_without};
 
 pub use properties::CANARY;
 
+/// What stands before a program that makes system calls by number.
+pub const CALLS: &str = include_str!("../programs/calls.py");
+
+/// A program of Python that makes system calls by number, as words.
+pub fn python(program: &str) -> [std::ffi::OsString; 3] {
+    args!["python3", "-c", format!("{CALLS}{program}")]
+}
+
 /// The directories that the tests may not search, for three different reasons.
 pub const FORBIDDEN: [&str; 3] = ["p", "p710", "p705"];
 

@@ -5,9 +5,14 @@ use rstest::rstest;
 
 /// A shell outside, on a terminal of its own.
 pub fn shell(name: &str) -> Terminal {
+    shell_with(name, "")
+}
+
+/// The same, with a program of Python in `$PROGRAM`.
+fn shell_with(name: &str, program: &str) -> Terminal {
     let words: &[&str] =
         if name == "bash" { &["bash", "--norc", "--noprofile", "-i"] } else { &["dash", "-i"] };
-    let mut terminal = Terminal::start(words);
+    let mut terminal = Terminal::start_with(words, &[("PROGRAM", program)]);
     terminal.expect("ready> ");
     terminal
 }
@@ -60,11 +65,8 @@ fn timeout_ends_it(#[values("run", "run $SELFDOCK run")] words: &str) {
 
 #[rstest]
 fn a_signal_of_the_terminal_arrives_once(#[values("run", "run $SELFDOCK run")] words: &str) {
-    let mut terminal = shell("bash");
-    let script = "import signal, time\nn = 0\ndef f(*a):\n  global n\n  n += 1\nsignal.signal(2, f)\n\
-                  print(\"re\" + \"ady\", flush=True)\nwhile n == 0: time.sleep(0.01)\ntime.sleep(0.3)\n\
-                  print(\"cou\" + f\"nt-{n}\", flush=True)";
-    terminal.send(&format!("$SELFDOCK {words} python3 -c '{}'\n", script.replace('\n', "'$'\\n''")));
+    let mut terminal = shell_with("bash", include_str!("../programs/count_interrupts.py"));
+    terminal.send(&format!("$SELFDOCK {words} python3 -c \"$PROGRAM\"\n"));
     terminal.expect("ready\r\n");
     terminal.send("\x03");
     terminal.expect("count-");
@@ -84,13 +86,8 @@ fn a_resize_reaches_the_command() {
 /// Each change is a signal to the supervisor, which has to ask whether the command has got it.
 #[test]
 fn a_terminal_that_changes_its_size_for_ever_costs_the_supervisor_no_memory() {
-    let mut terminal = shell("bash");
-    let script = "import fcntl, os, struct, termios\n\
-                  print(\"pi\" + f\"d-{os.getpid()}\", flush=True)\ninput()\n\
-                  sizes = [struct.pack(\"4H\", rows, 80, 0, 0) for rows in (20, 21)]\n\
-                  for i in range(30000): fcntl.ioctl(0, termios.TIOCSWINSZ, sizes[i % 2])\n\
-                  print(\"do\" + \"ne\", flush=True)\ninput()";
-    terminal.send(&format!("$SELFDOCK run python3 -c '{}'\n", script.replace('\n', "'$'\\n''")));
+    let mut terminal = shell_with("bash", include_str!("../programs/resize_terminal.py"));
+    terminal.send("$SELFDOCK run python3 -c \"$PROGRAM\"\n");
     terminal.expect("pid-");
     let pid = terminal.expect("\r\n").trim().to_owned();
     let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
@@ -110,20 +107,17 @@ fn a_closed_terminal_ends_the_instance(#[values("run", "run $SELFDOCK run")] wor
     terminal.close_and_leave_nothing();
 }
 
+/// Asks the terminal to take a key as typed.
+const TYPE: &str = include_str!("../programs/type_into_terminal.py");
+
 /// I7: terminal.
 #[rstest]
 fn nothing_can_be_typed_into_it(
     #[values("0x5412", "0x5412 | 1 << 32", "0x5412 | 1 << 63", "0x541c", "0x541c | 1 << 40")] request: &str,
     #[values("run", "run --unprivileged", "run $SELFDOCK run")] words: &str,
 ) {
-    let mut terminal = shell("bash");
-    let script = format!(
-        "import ctypes, errno; libc = ctypes.CDLL(None, use_errno=True); \
-         r = libc.syscall(ctypes.c_long(16), ctypes.c_long(0), ctypes.c_ulong({request}), \
-         ctypes.c_char_p(b\"\\x03\")); \
-         print(\"ans\" + \"wer\", r, errno.errorcode[ctypes.get_errno()])"
-    );
-    terminal.send(&format!("$SELFDOCK {words} python3 -c '{script}'\n"));
+    let mut terminal = shell_with("bash", TYPE);
+    terminal.send(&format!("$SELFDOCK {words} python3 -c \"$PROGRAM\" '{request}'\n"));
     terminal.expect("answer -1 ");
     assert_eq!(terminal.expect("\r\n"), "EPERM\r\n");
 }
@@ -131,13 +125,11 @@ fn nothing_can_be_typed_into_it(
 /// I7: terminal.
 #[test]
 fn nor_by_a_joiner() {
-    let mut terminal = shell("bash");
+    let mut terminal = shell_with("bash", TYPE);
     terminal.send("$SELFDOCK run sleep 1000 & sleep 0.2\n");
     terminal.expect("ready> ");
-    let script = "import ctypes, errno; libc = ctypes.CDLL(None, use_errno=True); libc.syscall(16, 0, 0x5412, b\"x\"); \
-                  print(\"ans\" + \"wer\", errno.errorcode[ctypes.get_errno()])";
-    terminal.send(&format!("$SELFDOCK enter $! python3 -c '{script}'\n"));
-    terminal.expect("answer EPERM");
+    terminal.send("$SELFDOCK enter $! python3 -c \"$PROGRAM\" 0x5412\n");
+    terminal.expect("answer -1 EPERM");
     terminal.send("kill %1\n");
 }
 

@@ -35,6 +35,11 @@ pub struct Terminal {
 impl Terminal {
     /// Starts a program as the leader of a session of its own, with the terminal as its controlling one.
     pub fn start(words: &[&str]) -> Self {
+        Self::start_with(words, &[])
+    }
+
+    /// The same, with these variables.
+    pub fn start_with(words: &[&str], variables: &[(&str, &str)]) -> Self {
         ran::report_panics();
         ran::log(&format!("on a terminal: {words:?}"), None);
         let (master, slave) = open_terminal();
@@ -44,6 +49,7 @@ impl Terminal {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let mark = format!("terminal-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         command.env(MARK, &mark).env("PS1", "ready> ").env("TERM", "dumb").env("SELFDOCK", place::selfdock());
+        command.envs(variables.iter().copied());
         let child = command.stdin(end()).stdout(end()).stderr(end()).spawn().expect("start setsid");
         let reader = master.try_clone().expect("duplicate the terminal");
         let (send, output) = channel();

@@ -1,0 +1,9 @@
+"""What stands before other programs: `call`, for the system calls that Python has no function for. It gives 0 or more,
+or the name of the error."""
+import ctypes, errno, os, resource, signal, socket, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall.restype = ctypes.c_long
+def call(*words):
+    words = [word if isinstance(word, bytes) or word is None else ctypes.c_long(word) for word in words]
+    result = libc.syscall(*words)
+    return result if result >= 0 else errno.errorcode[ctypes.get_errno()]

@@ -1,0 +1,9 @@
+"""serve_socket.py SOCKET: says a word to whoever connects, and stays as long as its standard input. `@` begins the name
+of an abstract socket."""
+import os, socket, sys, threading
+s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1].replace('@', chr(0))); s.listen()
+print('up', flush=True)
+def serve():
+    while True: s.accept()[0].send(b'served')
+threading.Thread(target=serve, daemon=True).start()
+sys.stdin.read()
