@@ -84,13 +84,11 @@ impl From<&'static str> for Operation<'_> {
 
 impl Context for &'static str {
     #[cold]
-    #[inline(never)]
     fn failed(self, errno: Errno) -> Error {
         Error::new(self, [b"", b""], Reason::Errno(errno))
     }
 
     #[cold]
-    #[inline(never)]
     fn refused(self, why: &'static str) -> Error {
         Error::new(self, [b"", b""], Reason::Words(why))
     }
@@ -98,13 +96,11 @@ impl Context for &'static str {
 
 impl Context for Operation<'_> {
     #[cold]
-    #[inline(never)]
     fn failed(self, errno: Errno) -> Error {
         Error::new(self.template, [self.object, b""], Reason::Errno(errno))
     }
 
     #[cold]
-    #[inline(never)]
     fn refused(self, why: &'static str) -> Error {
         Error::new(self.template, [self.object, b""], Reason::Words(why))
     }
@@ -112,13 +108,11 @@ impl Context for Operation<'_> {
 
 impl Context for Pair<'_> {
     #[cold]
-    #[inline(never)]
     fn failed(self, errno: Errno) -> Error {
         Error::new(self.template, self.objects, Reason::Errno(errno))
     }
 
     #[cold]
-    #[inline(never)]
     fn refused(self, why: &'static str) -> Error {
         Error::new(self.template, self.objects, Reason::Words(why))
     }
@@ -169,7 +163,6 @@ impl Fault for Unsaid {
 }
 
 /// The text of an operation.
-#[inline(never)]
 fn text(template: &str, objects: [&[u8]; 2]) -> Bytes {
     let mut out = Vec::new();
     let mut rest = template.as_bytes();
@@ -191,7 +184,6 @@ fn text(template: &str, objects: [&[u8]; 2]) -> Bytes {
 }
 
 impl Error {
-    #[inline(never)]
     fn new(template: &str, objects: [&[u8]; 2], reason: Reason) -> Self {
         Error(Box::new(Failure { status: FAILED, what: text(template, objects), reason, hint: None }))
     }
@@ -219,6 +211,7 @@ impl Error {
     }
 
     /// The same with advice if the reason is `errno`.
+    // Out of line: it is called in many places, and the program has 131 bytes less so.
     #[must_use]
     #[inline(never)]
     pub fn hint_if(self, errno: Errno, hint: &'static str) -> Self {
@@ -347,7 +340,6 @@ impl<T> OrEnd<T> for Result<T> {
 }
 
 #[cold]
-#[inline(never)]
 fn end(error: &Error) -> ! {
     crate::sys::exit(error.report())
 }
@@ -364,7 +356,6 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
-#[inline(never)]
 fn quote(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'\'');
     for chunk in bytes.utf8_chunks() {

@@ -11,7 +11,6 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Sta
 use rustix::io::{Errno, Result};
 
 /// Opens a file; the descriptor is closed at exec. openat(2)
-#[inline(never)]
 pub fn open(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
     rustix::fs::openat(dir, c_string(path)?, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666))
 }
@@ -21,7 +20,6 @@ const LOOKUPS: u32 = 1000;
 
 /// Opens a file for its place only, with rules for the way there. A way with `..` in it is given up by the kernel
 /// whenever somebody renames or mounts something meanwhile, wherever that is. openat2(2), EAGAIN
-#[inline(never)]
 pub fn open_path(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: ResolveFlags) -> Result<OwnedFd> {
     let path = c_string(path)?;
     for _ in 0..LOOKUPS {
@@ -34,14 +32,12 @@ pub fn open_path(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: Resolve
 }
 
 /// Looks at a file itself, be it a link. fstatat(2)
-#[inline(never)]
 pub fn lstat(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
     rustix::fs::statat(dir, c_string(path)?, AtFlags::SYMLINK_NOFOLLOW)
 }
 
 /// What kind a file itself is, as the kernel knows it: no file system is asked, which could refuse or never answer.
 /// statx(2)
-#[inline(never)]
 pub fn kind(dir: BorrowedFd<'_>, name: &[u8]) -> Result<FileType> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let stat = rustix::fs::statx(dir, c_string(name)?, flags, StatxFlags::TYPE)?;
@@ -49,19 +45,16 @@ pub fn kind(dir: BorrowedFd<'_>, name: &[u8]) -> Result<FileType> {
 }
 
 /// Makes a directory. mkdirat(2)
-#[inline(never)]
 pub fn make_directory(dir: BorrowedFd<'_>, name: &[u8], mode: u32) -> Result<()> {
     rustix::fs::mkdirat(dir, c_string(name)?, Mode::from_raw_mode(mode))
 }
 
 /// Makes an empty file that nobody may write. mknodat(2)
-#[inline(never)]
 pub fn make_file(dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     rustix::fs::mknodat(dir, c_string(name)?, FileType::RegularFile, Mode::from_raw_mode(0o444), 0)
 }
 
 /// Makes a symbolic link. symlinkat(2)
-#[inline(never)]
 pub fn make_link(target: &[u8], dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
     rustix::fs::symlinkat(c_string(target)?, dir, c_string(name)?)
 }
@@ -72,13 +65,11 @@ pub fn parent(path: &[u8]) -> &[u8] {
 }
 
 /// Which file a path leads to. stat(2)
-#[inline(never)]
 pub fn identity_of(path: &[u8]) -> Result<Identity> {
     rustix::fs::statat(CWD, c_string(path)?, AtFlags::empty()).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
 /// What a symbolic link says. readlinkat(2)
-#[inline(never)]
 pub fn link_target(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Bytes> {
     let path = c_string(path)?;
     // Most are short; a buffer for the longest would be a page of stack more to touch.
@@ -93,7 +84,6 @@ pub fn link_target(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Bytes> {
 }
 
 /// Reads what is left of a file, if it is no more than `most` bytes.
-#[inline(never)]
 pub fn read(fd: BorrowedFd<'_>, expected: usize, most: usize) -> Result<Bytes> {
     let mut text = Vec::with_capacity(expected);
     loop {
@@ -108,7 +98,6 @@ pub fn read(fd: BorrowedFd<'_>, expected: usize, most: usize) -> Result<Bytes> {
 }
 
 /// Writes all of it. write(2)
-#[inline(never)]
 pub fn write(fd: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
     let mut rest = text;
     while !rest.is_empty() {

@@ -81,7 +81,6 @@ impl Detached {
         self.attach_in(dir.as_fd(), name)
     }
 
-    #[inline(never)]
     fn attach_in(self, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<OwnedFd> {
         move_tree(self.0.as_fd(), dir, name)?;
         Ok(self.0)
@@ -142,12 +141,10 @@ pub fn proc_on(_: &Privileged, name: &CStr, options: &CStr) -> rustix::io::Resul
     fresh_on(c"proc", name, PROC, options)
 }
 
-#[inline(never)]
 fn fresh_on(kind: &CStr, name: &CStr, attributes: Attributes, options: &CStr) -> rustix::io::Result<()> {
     rustix::mount::mount(kind, name, kind, MountFlags::from_bits_retain(attributes.bits()), options)
 }
 
-#[inline(never)]
 fn copy_tree(
     dir: BorrowedFd<'_>,
     path: &[u8],
@@ -172,7 +169,6 @@ fn copy_tree(
     Ok(tree)
 }
 
-#[inline(never)]
 fn move_tree(tree: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
     let mut flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     if name.is_empty() {

@@ -91,8 +91,6 @@ impl Report {
     }
 
     /// Writes it: whole, or nothing of it. `error` is why the command never ran.
-    // Out of line: few runs have a report, and all would have its frame.
-    #[inline(never)]
     pub fn write(&self, outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Result<()> {
         let text = json(outcome, wall, error);
         match self {

@@ -206,8 +206,6 @@ impl<'a> Watch<'a> {
 
     /// Stops this process by the signal that stopped the command, so that a shell takes the job
     /// for stopped. With a deadline that is kept instead, and without a shell nobody would notice.
-    // Out of line, as the next one: seldom needed, and the loop that waits stays short.
-    #[inline(never)]
     fn stop_likewise(&mut self, signal: i32) -> Result<()> {
         let failed = "stop likewise";
         let wanted = core::mem::replace(&mut self.stop, STOP);
@@ -246,7 +244,6 @@ impl<'a> Watch<'a> {
 
     /// Has a signal act on the command, if it was not sent there as well: a terminal and
     /// `kill -PGID` send to a whole process group.
-    #[inline(never)]
     fn pass_on(&mut self, signal: i32) -> Result<()> {
         // By default all others end a process.
         if !matches!(signal, CHLD | CONT | STOP..=TTOU | URG | WINCH) {

@@ -12,7 +12,6 @@ use rustix::io::Errno;
 pub type Bytes = &'static [u8];
 
 /// One after the other.
-#[inline(never)]
 pub fn join(parts: &[&[u8]]) -> Bytes {
     // Room for all of it at once: what grows leaves the smaller room behind.
     let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
@@ -23,7 +22,6 @@ pub fn join(parts: &[&[u8]]) -> Bytes {
 }
 
 /// As the kernel takes a path: with a NUL at the end, and none in it.
-#[inline(never)]
 pub fn c_string(bytes: &[u8]) -> Result<&'static CStr, Errno> {
     // Four hundred bytes less than the way through `core`.
     crate::sys::c_str(join(&[bytes, b"\0"])).ok_or(Errno::INVAL)
@@ -40,7 +38,6 @@ pub fn octal(number: impl Into<u64>) -> Bytes {
 }
 
 /// The digits of a number, at least so many, in a base of up to 16.
-#[inline(never)]
 pub fn digits(mut number: u64, base: u64, least: usize) -> Bytes {
     let mut all = Vec::with_capacity(22);
     while number > 0 || all.len() < least {
@@ -53,7 +50,6 @@ pub fn digits(mut number: u64, base: u64, least: usize) -> Bytes {
 }
 
 /// Reads a number without a sign that fits.
-#[inline(never)]
 pub fn number(digits: &[u8], base: u32) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -43,8 +43,6 @@ impl Usage {
     }
 
     /// Adds what others have used.
-    // Out of line, as the next: seldom needed.
-    #[inline(never)]
     pub fn add(&mut self, other: &Usage) {
         let peak = self.get(Of::Peak).max(other.get(Of::Peak));
         for (ours, theirs) in self.0.iter_mut().zip(&other.0) {
@@ -54,7 +52,6 @@ impl Usage {
     }
 
     /// Takes off what was used before. A peak stays.
-    #[inline(never)]
     pub fn take_off(&mut self, before: &Usage) {
         let peak = self.get(Of::Peak);
         for (all, before) in self.0.iter_mut().zip(&before.0) {

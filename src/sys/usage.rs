@@ -23,7 +23,6 @@ struct RawUsage {
 }
 
 impl RawUsage {
-    #[inline(never)]
     fn told(&self) -> Usage {
         let microseconds = |[whole, parts]: [i64; 2]| whole.saturating_mul(1_000_000).saturating_add(parts);
         Usage::new([
