@@ -3,7 +3,7 @@
 use crate::options::{Complete, DOCTOR, EACH, ENTER, EXAMPLES, GROUPS, Id, OPTIONS, Opt, PS, VERBS};
 use std::fmt::Write as _;
 
-/// When the text was last gone over.
+/// When the text was last checked.
 const DATE: &str = "2026-11-29";
 
 /// selfdock(1), in roff.
@@ -44,119 +44,122 @@ pub fn page() -> String {
     out
 }
 
-/// Beyond those of `--help`.
+/// Examples that `--help` does not have.
 const MORE_EXAMPLES: &[(&str, &str)] = &[
     (
         "selfdock run -H --net none --timeout 10 --rlimit as=1G --report used.json ./solution",
-        "judge a program",
+        "run and judge a program",
     ),
-    ("selfdock run -H -C sub make", "build in a directory of the current one"),
-    ("selfdock build --root box sh", "change a root filesystem of your own"),
-    ("selfdock --root base --root mine run sh", "with additions in a layer of their own"),
-    ("selfdock enter 812 sh", "a shell in a running instance"),
+    ("selfdock run -H -C sub make", "build in a subdirectory of the current directory"),
+    ("selfdock build --root box sh", "write to a root filesystem of yours"),
+    ("selfdock --root base --root mine run sh", "use a root filesystem with a second layer"),
+    ("selfdock enter 812 sh", "start a shell in a running instance"),
 ];
 
-/// More than `--help` has room for, in roff.
+/// Text for a command beyond its line of `--help`, in roff.
 fn about_command(bit: u16) -> &'static str {
     match bit {
         PS => {
-            "The columns are the PID of the instance, its age, how deep it is nested, the memory of all its\n\
+            "The columns are the PID of the instance, its age, its nesting level, the memory of all its\n\
              processes, its root filesystem and its command line.\n"
         }
         ENTER => {
-            "PID may be that of selfdock, or of any process in the instance. The instance has to be yours. CMD is\n\
-             restricted as the instance is, and ends with the instance.\n"
+            "PID is that of selfdock, or of any process in the instance. The instance must be yours. CMD has the\n\
+             restrictions of the instance, and ends with it.\n"
         }
         EACH => {
-            "Lines are read from standard input; empty lines are left out. A line replaces each {} in CMD and its\n\
-             arguments. Without any {} the line is the last argument. The options of \\fBrun\\fR hold for each\n\
-             instance, and its standard input is empty. The options of \\fBeach\\fR itself follow the word. With\n\
-             \\-\\-report DIR the report of line N is DIR/N.json; who can write to DIR can change it. With\n\
-             \\-\\-group the output of a command is kept in memory, and shown when the command has ended: first\n\
-             standard output, then standard error. The exit status is the highest of these: 0; 123 if a\n\
-             command failed, also by \\-\\-timeout; 124 if a command said 255; 125 if a command was killed by a\n\
-             signal; 126 and 127 if a command could not be run or found. Without \\-\\-halt the other commands\n\
-             run all the same. After SIGKILL of selfdock, running commands go on to their end.\n"
+            "\\fBeach\\fR reads the lines from standard input, and skips empty ones. A line replaces each {} in\n\
+             CMD and its arguments. Without any {} the line is the last argument. The options of \\fBrun\\fR hold\n\
+             for each instance. The standard input of CMD is empty. The own options of \\fBeach\\fR follow the\n\
+             word. With \\-\\-report DIR the report of line N is DIR/N.json; everyone who can write to DIR can\n\
+             change it. With \\-\\-group the output of a command is kept in memory, and printed when the command\n\
+             has ended: first standard output, then standard error. The exit status is the highest of these: 0;\n\
+             123 if a command failed or had a timeout; 124 if a command returned 255; 125 if a signal killed a\n\
+             command; 126 if a command could not be executed; 127 if a command was not found. Without \\-\\-halt\n\
+             the other commands still run. If selfdock is killed by SIGKILL, running commands continue to their\n\
+             end.\n"
         }
         DOCTOR => "The exit status is 0 if \\fBrun\\fR works.\n",
         _ => "",
     }
 }
 
-/// More than `--help` has room for, in roff.
+/// Text for an option beyond its line of `--help`, in roff.
 fn about_option(id: Id) -> &'static str {
     match id {
-        Id::Vol => "A file or a directory, with all that is mounted in it.\n",
+        Id::Vol => "SRC is a file or a directory. Everything that is mounted in it is bound, too.\n",
         Id::Tmpfs => {
-            "OPTS are size, nr_inodes and mode; numbers may end in k, M, G or T. Without them a tmpfs has 64 MiB, \n\
+            "OPTS are size, nr_inodes and mode; numbers may end in k, M, G or T. By default a tmpfs has 64 MiB,\n\
              16384 files and mode 1777. DST may be /tmp or /dev/shm.\n"
         }
-        Id::Dev => "Not pts, shm, mqueue, hugepages and fd: an instance has its own of these, or none.\n",
-        Id::Mask => "A path that is not there is an error.\n",
+        Id::Dev => "PATH cannot be pts, shm, mqueue, hugepages or fd in /dev.\n",
+        Id::Mask => "A missing PATH is an error.\n",
         Id::Bind => {
-            "The place inside is the path, made absolute. \\-\\-bind\\-ro, \\-\\-bind\\-if\\-exists and\n\
-             \\-\\-bind\\-ro\\-if\\-exists are like it.\n"
+            "The destination is PATH, made absolute. The same holds for \\-\\-bind\\-ro, \\-\\-bind\\-if\\-exists and\n\
+             \\-\\-bind\\-ro\\-if\\-exists.\n"
         }
-        Id::UnsetEnv => "In NAME * stands for anything, and ? for one letter.\n",
+        Id::UnsetEnv => "In NAME, * matches any characters, and ? matches one.\n",
         Id::Pass => {
-            "NAME may be a pattern. It is kept when \\-\\-clear\\-env, \\-\\-no\\-secrets or a pattern of\n\
-             \\-\\-unset\\-env removes others, wherever it is said. No value gets into a command line.\n"
+            "NAME may be a pattern. \\-\\-clear\\-env, \\-\\-no\\-secrets and patterns of \\-\\-unset\\-env do not\n\
+             remove it, in whatever order the options stand. The value does not appear in a command line.\n"
         }
         Id::NoSecrets => {
-            "Names that have TOKEN, SECRET, PASSWORD, PASSWD, PASSPHRASE, API_KEY, APIKEY, ACCESS_KEY, PRIVATE_KEY or\n\
-             CREDENTIAL in them, in either case, or end in _PAT or _DSN, and DATABASE_URL.\n"
+            "It removes DATABASE_URL, names that end in _PAT or _DSN, and names that contain TOKEN, SECRET, PASSWORD,\n\
+             PASSWD, PASSPHRASE, API_KEY, APIKEY, ACCESS_KEY, PRIVATE_KEY or CREDENTIAL. Case does not matter.\n"
         }
         Id::Home => {
-            "A tmpfs of a gigabyte on what HOME says, with mode 700. With =DIR it is DIR, as a volume. A\n\
-             directory may also follow as a word, with a slash in it.\n"
+            "The home is a tmpfs of 1 GiB with mode 700, mounted on the path in HOME. With =DIR it is DIR, as a\n\
+             volume. DIR may also follow as a separate word with a slash in it.\n"
         }
         Id::X11 => {
-            "By DISPLAY: the socket in /tmp/.X11\\-unix, \\-\\-abstract where the display has such a one, and the\n\
-             cookies of XAUTHORITY. X keeps no client from what others type and show.\n"
+            "It adds the socket of DISPLAY in /tmp/.X11\\-unix, the cookies of XAUTHORITY and, if the display has an\n\
+             abstract socket, \\-\\-abstract. X does not protect clients from each other.\n"
         }
-        Id::Wayland => "The socket that WAYLAND_DISPLAY names in XDG_RUNTIME_DIR.\n",
+        Id::Wayland => "It adds the socket that WAYLAND_DISPLAY names in XDG_RUNTIME_DIR.\n",
         Id::Dbus => {
-            "The socket of DBUS_SESSION_BUS_ADDRESS. Whoever reaches it can ask systemd to start a program\n\
-             outside: the instance contains only what does not want out.\n"
+            "It adds the socket of DBUS_SESSION_BUS_ADDRESS. Through this socket a program can ask systemd to start\n\
+             programs outside, so the instance does not contain a hostile program.\n"
         }
-        Id::Pulse => "The sockets of PulseAudio and PipeWire, and the cookie of the former.\n",
-        Id::SshAgent => "The socket of SSH_AUTH_SOCK. The keys themselves stay with the agent.\n",
-        Id::Gpu => "What there is of /dev/dri, /dev/kfd, /dev/dxg and /dev/nvidia*.\n",
-        Id::Chdir => "DIR is in the instance, and relative to the current directory.\n",
+        Id::Pulse => "It adds the sockets of PulseAudio and PipeWire, and the cookie of PulseAudio.\n",
+        Id::SshAgent => "It adds the socket of SSH_AUTH_SOCK. The keys themselves stay in the agent.\n",
+        Id::Gpu => "It adds /dev/dri, /dev/kfd, /dev/dxg and /dev/nvidia*, as far as they exist.\n",
+        Id::Chdir => "DIR is a path in the instance. A relative DIR starts from the current directory.\n",
         Id::Timeout => {
-            "TIME and GRACE are in seconds, or end in s, m, h or d. After TIME CMD gets SIGTERM. After GRACE, 5\n\
-             seconds unless given, all in the instance get SIGKILL.\n"
+            "TIME and GRACE are in seconds, or end in s, m, h or d. After TIME selfdock sends SIGTERM to CMD. After\n\
+             GRACE (default: 5 seconds) it kills all processes of the instance by SIGKILL.\n"
         }
         Id::Rlimit => {
             "NAME is as, core, cpu, data, fsize, memlock, msgqueue, nofile, nproc, rss, sigpending or stack. VALUE is\n\
-             unlimited or a number, which may end in k, M, G or T. Soft and hard limit are set, and never above\n\
-             the hard limit of the caller. The hard limit of cpu is one second more, if the caller's allows that,\n\
-             so that SIGXCPU comes before SIGKILL.\n"
+             unlimited or a number, which may end in k, M, G or T. Both the soft and the hard limit are set. VALUE\n\
+             cannot be above the hard limit of the caller. The hard limit of cpu is one second more, if the\n\
+             caller's allows that, so that SIGXCPU comes before SIGKILL.\n"
         }
         Id::Report => {
-            "A number is an open descriptor. A file is made anew and empty before CMD starts. It gets one line when\n\
-             CMD has ended, whatever CMD did to the file. Devices, FIFOs and links are written to. The fields are\n\
-             version (1); started; error, which is selfdock's message if CMD never ran; exit or signal; ended_by\n\
-             (command; signal, if one was sent to selfdock; timeout; rlimit cpu or rlimit fsize); wall_seconds;\n\
-             and of all processes of the instance user_seconds, system_seconds, peak_memory_kib (of the largest\n\
-             process, in KiB), minor_faults, major_faults, voluntary_switches and involuntary_switches. The\n\
-             building of the instance is not counted, nor are processes whose parent ignored SIGCHLD, of which\n\
-             the kernel tells nobody. With enter, what CMD did not wait for is not counted either. If a file stays\n\
-             empty, selfdock itself was killed, or was still opening what it was told to.\n"
+            "A number is an open descriptor. A FILE is created, empty, before CMD starts; an older file is replaced.\n\
+             When CMD has ended, selfdock writes one line to it, whatever CMD did to the file. Devices, FIFOs and\n\
+             links are not replaced, but written to. The fields are version (1); started; error, which is selfdock's\n\
+             message if CMD never ran; exit or signal; ended_by (command; signal, if one was sent to selfdock;\n\
+             timeout; rlimit cpu or rlimit fsize); wall_seconds. These fields count all processes of the instance:\n\
+             user_seconds, system_seconds, peak_memory_kib (of the largest process, in KiB), minor_faults,\n\
+             major_faults, voluntary_switches and involuntary_switches. They do not count the building of the\n\
+             instance, nor processes whose parent ignored SIGCHLD, since the kernel does not report those. With\n\
+             enter, they do not count processes that CMD did not wait for. If the file stays empty, selfdock\n\
+             itself was killed, or was still opening the files that the command line names.\n"
         }
         Id::OwnCgroup => {
-            "Without it CMD moves to the control group of the instance, and is refused if the caller may not do that.\n"
+            "Without this option CMD joins the control group of the instance. If the caller may not do that,\n\
+             enter fails.\n"
         }
         Id::ReportRequired => {
-            "The status is then 125. Without this option the status is that of CMD, and a line on standard error says\n\
+            "The exit status is then 125. Without this option it is that of CMD, and a line on standard error says\n\
              what went wrong.\n"
         }
-        Id::NoNest => "Then selfdock inside is in unprivileged mode.\n",
+        Id::NoNest => "With this option selfdock works inside in unprivileged mode only.\n",
         Id::Explain => {
-            "A line is a step, in order: what, source, destination, flags. On a terminal these are aligned; elsewhere\n\
-             tabs separate them.\n"
+            "Each line is a step: its kind, source, destination and flags. The steps stand in their order. On a\n\
+             terminal the columns are aligned; otherwise tabs separate them.\n"
         }
-        Id::Hostname => "Up to 64 letters, digits, dots and dashes.\n",
+        Id::Hostname => "NAME has up to 64 letters, digits, dots and dashes.\n",
         _ => "",
     }
 }
@@ -168,12 +171,12 @@ fn names(option: &Opt) -> String {
     format!("{short}\\fB\\-\\-{}\\fR{values}", escape(option.long))
 }
 
-/// As text of a man page: a dash is a minus, and nothing else is special.
+/// Escapes a text for roff: a dash becomes a minus.
 fn escape(text: &str) -> String {
     text.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq")
 }
 
-/// With a capital letter, unless the first word is one to be typed.
+/// Begins with a capital letter, unless the first word is one that the user types.
 fn sentence(text: &str) -> String {
     if text.split_once(':').is_some_and(|(word, _)| is_typed(word)) {
         return escape(text);
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_begins_with_what_roff_would_take_for_a_request_of_its_own() {
+    fn no_line_begins_with_an_unknown_roff_request() {
         let known = [
             ".I", ".IR", ".BR", ".TH", ".SH", ".SS", ".TP", ".B", ".br", ".PP", ".IP", ".nf", ".fi", ".RS",
             ".RB", ".RE",
