@@ -5,22 +5,23 @@ use crate::process;
 use rustix::io::Errno;
 
 /// What it means where the instance's own mounts and the rest cannot be made.
-pub const TOO_MANY: &str = "user.max_mnt_namespaces, max_ipc_namespaces or another is reached";
+pub const TOO_MANY: &str = "user.max_mnt_namespaces, user.max_ipc_namespaces or a similar limit is reached";
 
 /// What it means where a process cannot be started.
-pub const CROWDED: &str = "the limit of processes (ulimit -u), or of memory";
+pub const CROWDED: &str = "the limit of processes (ulimit -u) or of memory is reached";
 
 /// Makes of an errno of unshare(2) or clone(2) what it means here.
 pub fn of_start(error: Error, unprivileged: bool) -> Error {
-    let error = error
-        .hint_if(Errno::AGAIN, CROWDED)
-        .hint_if(Errno::PERM, "neither privilege nor user namespaces here: 'selfdock doctor' says why");
+    let error = error.hint_if(Errno::AGAIN, CROWDED).hint_if(
+        Errno::PERM,
+        "selfdock has no privilege, and no user namespace can be made here: 'selfdock doctor' says why",
+    );
     if unprivileged && user_namespaces_are_off() {
         return error
-            .hint("user namespaces are switched off (user.max_user_namespaces): see 'selfdock doctor'");
+            .hint("user namespaces are disabled (user.max_user_namespaces is 0): see 'selfdock doctor'");
     }
-    let too_deep =
-        "32 instances are nested (after #! it wants an interpreter), or user.max_pid_namespaces is reached";
+    let too_deep = "32 instances are nested (a #! line with selfdock must name an interpreter), or \
+                    user.max_pid_namespaces is reached";
     error.hint_if(Errno::NOSPC, too_deep).hint_if(Errno::USERS, too_deep)
 }
 

@@ -265,8 +265,9 @@ fn once<'a, E: Fault>(slot: &mut Option<&'a [u8]>, name: &str, value: &'a [u8]) 
 }
 
 fn number<E: Fault>(name: &str, digits: &[u8]) -> Result<u32, E> {
-    small(digits)
-        .ok_or_else(|| E::refused(both("option --{=} {}", name.as_bytes(), digits), "not a number that fits"))
+    small(digits).ok_or_else(|| {
+        E::refused(both("option --{=} {}", name.as_bytes(), digits), "not a number, or too large")
+    })
 }
 
 /// A PID: a positive number that the kernel could have given. Nothing wraps around.
@@ -305,7 +306,7 @@ fn timeout<E: Fault>(word: &[u8]) -> Result<Timeout, E> {
     time.filter(|time| *time != Moment::default())
         .zip(grace)
         .map(|(time, grace)| Timeout { time, grace })
-        .ok_or_else(|| E::refused(on("option --timeout {}", word), "not a time, like 1.5 or 10m"))
+        .ok_or_else(|| E::refused(on("option --timeout {}", word), "not a time such as 1.5 or 10m"))
 }
 
 /// Seconds, minutes, hours or days, with a fraction: `1.5`, `10m`. As timeout(1) has it.
@@ -342,7 +343,7 @@ fn duration(word: &[u8]) -> Option<Moment> {
 /// `nofile=64`, `as=1G`, `core=unlimited`.
 fn limit<E: Fault>(word: &[u8]) -> Result<(&'static str, Option<u64>), E> {
     let wrong = |why| E::refused(on("option --rlimit {}", word), why);
-    let at = word.iter().position(|b| *b == b'=').ok_or_else(|| wrong("not NAME=VALUE"))?;
+    let at = word.iter().position(|b| *b == b'=').ok_or_else(|| wrong("not of the form NAME=VALUE"))?;
     let name = LIMITS
         .iter()
         .find(|name| name.as_bytes() == &word[..=at])
@@ -351,7 +352,7 @@ fn limit<E: Fault>(word: &[u8]) -> Result<(&'static str, Option<u64>), E> {
     match &word[at + 1..] {
         b"unlimited" => Ok((name, None)),
         amount => match scaled(amount) {
-            None => Err(wrong("not an amount, like 64M or unlimited")),
+            None => Err(wrong("not an amount such as 64M or unlimited")),
             some => Ok((name, some)),
         },
     }

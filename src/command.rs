@@ -142,9 +142,9 @@ impl<'a> Command<'a> {
     fn failure(file: &CStr, errno: Errno) -> Error {
         let error = Error::of(on("run {}", file.to_bytes()), errno);
         match errno {
-            Errno::NOENT if exists(file) => {
-                error.hint("the file is there, but not the interpreter it names").status(NOT_EXECUTABLE)
-            }
+            Errno::NOENT if exists(file) => error
+                .hint("the file exists, but the interpreter that it names does not")
+                .status(NOT_EXECUTABLE),
             Errno::NOENT | Errno::NOTDIR => error.status(NOT_FOUND),
             Errno::TOOBIG | Errno::NOMEM | Errno::AGAIN => error.status(FAILED),
             _ => error.status(NOT_EXECUTABLE),
@@ -164,7 +164,7 @@ fn exists(file: &CStr) -> bool {
 }
 
 fn string<E: Fault>(bytes: &[u8]) -> Result<&'static CStr, E> {
-    c_string(bytes).map_err(|_| E::refused(on("argument {}", bytes), "has a NUL in it"))
+    c_string(bytes).map_err(|_| E::refused(on("argument {}", bytes), "contains a NUL byte"))
 }
 
 /// The caller's environment with the changes applied, in order.

@@ -112,7 +112,7 @@ pub fn have_own_keys(filtered: bool) -> Result<()> {
         // Or the caller's own filter refuses the same as ours.
         Err(Errno::DQUOT | Errno::PERM | Errno::ACCESS) if filtered => Ok(()),
         Err(errno) => Err(Error::of("make a session keyring", errno)
-            .hint_if(Errno::DQUOT, "you have as many keys as a user may have: kernel.keys.maxkeys")),
+            .hint_if(Errno::DQUOT, "your quota of keys is used up (kernel.keys.maxkeys)")),
     }
 }
 

@@ -61,9 +61,8 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     let (uids, gids) = sys::all_ids().or_fail("read the ids of the caller")?;
     let caller = Caller { uid: uids[0], gid: gids[0] };
     if gids[1..].iter().any(|gid| *gid != caller.gid) {
-        return Err(
-            Error::refused("start", "installed set-gid").hint("set it up again with 'cargo xtask install'")
-        );
+        return Err(Error::refused("start", "the program is installed set-gid")
+            .hint("install it again with 'cargo xtask install'"));
     }
     let of_root = if caller.uid == 0 { CapabilitySet::SETFCAP } else { CapabilitySet::empty() };
     let permitted = current()?.permitted & (KEPT | of_root);
@@ -105,7 +104,7 @@ fn become_caller(caller: Caller) -> Result<()> {
     let uid = rustix::process::Uid::from_raw(caller.uid);
     rustix::thread::set_keep_capabilities(true).or_fail("keep capabilities")?;
     rustix::thread::set_thread_res_uid(uid, uid, uid).or_fail("become the caller")?;
-    rustix::thread::set_keep_capabilities(false).or_fail("keep no more capabilities")?;
+    rustix::thread::set_keep_capabilities(false).or_fail("stop keeping capabilities")?;
     verify_ids(caller)
 }
 
@@ -203,13 +202,13 @@ fn to_itself(id: u32) -> Bytes {
 fn write_once(path: &[u8], text: &[u8]) -> Result<()> {
     let failed = on("map the caller's ids in {}", path);
     let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed)?;
-    let root = "uid 0 cannot be mapped without CAP_SETFCAP; as another user it works";
+    let root = "uid 0 cannot be mapped without CAP_SETFCAP; other users can";
     let written = rustix::io::write(&file, text).or_fail(failed);
     let written =
         if text.starts_with(b"0 ") { written.map_err(|e| e.hint_if(Errno::PERM, root)) } else { written };
     match written? {
         n if n == text.len() => Ok(()),
-        _ => Err(Error::refused(failed, "it was cut short")),
+        _ => Err(Error::refused(failed, "the write was cut short")),
     }
 }
 
@@ -297,7 +296,7 @@ fn set(effective: CapabilitySet, permitted: CapabilitySet) -> Result<()> {
     let wanted = CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, wanted).or_fail("set capabilities")?;
     if !are(effective, permitted)? {
-        return Err(Error::refused("set capabilities", "they did not change as asked"));
+        return Err(Error::refused("set capabilities", "the kernel did not set them"));
     }
     Ok(())
 }

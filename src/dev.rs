@@ -55,7 +55,7 @@ fn assemble(stage: &mut Stage, devices: Vec<Device>) -> Result<OwnedFd> {
     let dev =
         stage.copy_of_scratch(DEV, DEVICE)?.attach(stage.privileged(), target).or_fail("mount on '/dev'")?;
     for device in devices {
-        let failed = on("show the device {}", device.path);
+        let failed = on("bind the device {}", device.path);
         device.tree.attach_at(stage.privileged(), &dev, device.path).or_fail(failed)?;
     }
     Ok(dev)
@@ -94,7 +94,7 @@ pub fn mount(stage: &mut Stage, dev: Dev) -> Result<Places> {
 pub fn show(stage: &mut Stage, devices: Vec<Device>) -> Result<()> {
     for device in devices {
         let path = join(&[b"/dev/", device.path]);
-        let failed = on("show the device {}", path);
+        let failed = on("bind the device {}", path);
         let target = stage.mount_point(path, device.kind)?;
         device.tree.attach(stage.privileged(), target).or_fail(failed)?;
     }
@@ -113,11 +113,11 @@ fn usual_devices(privileged: &Privileged) -> Result<Vec<Device>> {
 /// else can stand in for it.
 fn usual_device(name: &'static str, number: u64, privileged: &Privileged) -> Result<Device> {
     let path = join(&[b"/dev/", name.as_bytes()]);
-    let failed = on("show the device {}", path);
+    let failed = on("bind the device {}", path);
     let tree = Detached::copy(privileged, CWD, path, DEVICE).or_fail(failed)?;
     let stat = rustix::fs::fstat(tree.0.as_fd()).or_fail(failed)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != number {
-        return Err(Error::refused(failed, "it is not that device"));
+        return Err(Error::refused(failed, "it is another device"));
     }
     Ok(Device { path: name.as_bytes(), tree, kind: Kind::File })
 }
@@ -143,13 +143,13 @@ pub fn own_terminal(privileged: &Privileged) -> Option<Device> {
 /// A device, a socket, or a directory of such, that the caller asks for.
 pub fn other_device(path: Bytes, privileged: &Privileged) -> Result<Device> {
     let full = join(&[b"/dev/", path]);
-    let failed = on("show the device {}", full);
+    let failed = on("bind the device {}", full);
     let fd = find(full, OFlags::empty()).or_fail(failed)?;
     let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Kind::Directory,
         FileType::CharacterDevice | FileType::BlockDevice | FileType::Socket => Kind::File,
-        _ => return Err(Error::refused(failed, "no device, socket or directory")),
+        _ => return Err(Error::refused(failed, "not a device, socket or directory")),
     };
     let tree = Detached::copy(privileged, &fd, b"", DEVICE).or_fail(failed)?;
     Ok(Device { path, tree, kind })

@@ -69,12 +69,12 @@ impl Gate {
     /// A closed one.
     pub fn new() -> Result<Self> {
         let flags = rustix::event::EventfdFlags::CLOEXEC;
-        rustix::event::eventfd(0, flags).or_fail("make a gate for the joiner").map(Gate)
+        rustix::event::eventfd(0, flags).or_fail("make an eventfd for the joiner").map(Gate)
     }
 
     /// Opens it.
     pub fn open(&self) -> Result<()> {
-        rustix::io::write(&self.0, &1u64.to_ne_bytes()).or_fail("let the joiner go on").map(drop)
+        rustix::io::write(&self.0, &1u64.to_ne_bytes()).or_fail("release the joiner").map(drop)
     }
 
     /// Waits until it is open. Signals act meanwhile.
@@ -95,7 +95,7 @@ impl Note {
     /// An empty one.
     pub fn new() -> Result<Self> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-        pipe_with(flags).or_fail("make a note of the joiner").map(|(reader, writer)| Note(reader, writer))
+        pipe_with(flags).or_fail("make a pipe for the joiner").map(|(reader, writer)| Note(reader, writer))
     }
 
     /// Its supervisor's end.
@@ -128,10 +128,10 @@ impl Note {
 pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool) -> Result<Target> {
     let failed = on("enter {=}", decimal(pid));
     let refuse = |why| Err(Error::refused(failed, why));
-    let not_an_instance = || refuse("not an instance of selfdock, nor a process in one");
+    let not_an_instance = || refuse("not an instance of selfdock, and not a process in one");
 
     let here = Process::read(rustix::process::getpid())
-        .ok_or_else(|| Error::refused(failed, "/proc does not tell"))?;
+        .ok_or_else(|| Error::refused(failed, "/proc cannot be read"))?;
     let named = i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(Process::read);
     let Some(named) = named else {
         // That of another of the caller's can be signalled, be it seen or not.
@@ -156,7 +156,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
         return not_an_instance();
     }
     if !can_be_seen(&process, &pinned) {
-        return refuse("no process in it can be looked at; does it hold another instance? enter that");
+        return refuse("no process in it can be inspected; if it holds another instance, enter that one");
     }
     let target = examine(&process, here.depth, program, pinned, own_group).map_err(|e| e.about(failed))?;
     if has_ended(&target.process).or_fail(failed)? {
@@ -209,7 +209,7 @@ fn examine(
     own_group: bool,
 ) -> Result<Target> {
     let pid = target.pid;
-    let refuse = |why| Err(Error::refused("look at the instance", why));
+    let refuse = |why| Err(Error::refused("examine the instance", why));
     let open = |what: &[u8]| {
         let path = path(pid, what);
         files::open(CWD, path, OFlags::PATH | OFlags::DIRECTORY).or_fail(on("open {}", path))
@@ -217,7 +217,7 @@ fn examine(
     let spaces = Spaces::open(pid)?;
 
     let (Some(theirs), Some(ours)) = (status(pid), read(b"/proc/self/status")) else {
-        return refuse("/proc does not tell");
+        return refuse("/proc cannot be read");
     };
     let number = |status: &[u8], name| field(status, name).and_then(count).unwrap_or(0);
     let no_new_privs = number(theirs, "NoNewPrivs:") != 0;
@@ -244,7 +244,7 @@ fn examine(
         spaces,
     };
     if !target.spaces.are_those_of(pid)? {
-        return refuse("it has changed its namespaces meanwhile");
+        return refuse("it has changed its namespaces in the meantime");
     }
     Ok(target)
 }
@@ -262,10 +262,10 @@ impl Spaces {
     fn open(pid: Pid) -> Result<Self> {
         let open = |kind: &[u8]| {
             let path = path(pid, join(&[b"ns/", kind]));
-            files::open(CWD, path, OFlags::RDONLY).or_fail(on("look at its {=} namespace", kind))
+            files::open(CWD, path, OFlags::RDONLY).or_fail(on("open its {=} namespace", kind))
         };
         let other = |kind: &'static [u8]| {
-            let (theirs, failed) = (open(kind)?, on("look at its {=} namespace", kind));
+            let (theirs, failed) = (open(kind)?, on("open its {=} namespace", kind));
             let ours = files::identity_of(join(&[b"/proc/self/ns/", kind])).or_fail(failed)?;
             Ok::<_, Error>(if identity(&theirs).or_fail(failed)? == ours { None } else { Some(theirs) })
         };
@@ -280,7 +280,7 @@ impl Spaces {
         let user = self.user.iter().map(|space| (&b"user"[..], space));
         let rest = self.rest.iter().map(|(kind, space)| (*kind, space));
         for (kind, space) in user.chain(rest).chain([(&b"pid"[..], &self.process)]) {
-            let failed = on("look at its {=} namespace", kind);
+            let failed = on("open its {=} namespace", kind);
             let now = files::identity_of(path(pid, join(&[b"ns/", kind]))).or_fail(failed)?;
             if now != identity(space).or_fail(failed)? {
                 return Ok(false);
@@ -329,7 +329,7 @@ fn bounding(status: &[u8], joins_user_namespace: bool) -> u64 {
 /// Whether every mount is `nosuid`, but for selfdock's own file. proc(5), `mountinfo`.
 fn set_uid_bits_are_inert(pid: Pid, program: Identity) -> Result<bool> {
     let text = read(path(pid, b"mountinfo"));
-    let text = text.ok_or_else(|| Error::refused("look at its mounts", "/proc does not tell"))?;
+    let text = text.ok_or_else(|| Error::refused("read its mounts", "/proc cannot be read"))?;
     for line in mountinfo::lines(text) {
         if mountinfo::has(line.options, b"nosuid") {
             continue;
@@ -341,7 +341,7 @@ fn set_uid_bits_are_inert(pid: Pid, program: Identity) -> Result<bool> {
     Ok(true)
 }
 
-const OWN_GROUP: &str = "--own-cgroup stays in yours, and its limits";
+const OWN_GROUP: &str = "--own-cgroup stays in your own control group";
 
 /// The control group of a process, if it is not ours. cgroups(7)
 fn other_group(pid: Pid) -> Result<Option<Bytes>> {
@@ -354,7 +354,7 @@ fn other_group(pid: Pid) -> Result<Option<Bytes>> {
     let others = |text: Bytes| lines(text).filter(|line| !line.starts_with(b"0::"));
     match lines(theirs).find_map(|line| line.strip_prefix(b"0::")) {
         Some(group) if others(theirs).eq(others(ours)) => Ok(Some(group)),
-        _ => Err(Error::refused("look at its control groups", "they are not ours, and cannot be joined")
+        _ => Err(Error::refused("read its control groups", "they differ from yours, and cannot be joined")
             .hint(OWN_GROUP)),
     }
 }
@@ -363,7 +363,7 @@ fn other_group(pid: Pid) -> Result<Option<Bytes>> {
 fn join_namespace(space: &OwnedFd, kind: &'static [u8]) -> Result<()> {
     move_into_link_name_space(space.as_fd(), None)
         .or_fail(on("enter its {=} namespace", kind))
-        .map_err(|e| e.hint_if(Errno::INVAL, "it has ended, or its namespaces are odd"))
+        .map_err(|e| e.hint_if(Errno::INVAL, "it has ended, or its namespaces cannot be joined"))
 }
 
 impl Target {
@@ -405,12 +405,12 @@ impl Target {
             join_namespace(space, kind)?;
         }
         let root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
-        if identity(root.as_fd()).or_fail("look at '/'")?
-            != identity(self.root.as_fd()).or_fail("look at its root")?
+        if identity(root.as_fd()).or_fail("examine '/'")?
+            != identity(self.root.as_fd()).or_fail("examine its root directory")?
         {
             return Err(Error::refused(
                 "enter the instance",
-                "its process has another root than its namespace",
+                "its process has another root directory than its mount namespace",
             ));
         }
         let dir = command.directory();
@@ -419,7 +419,7 @@ impl Target {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             files::open_path(root.as_fd(), dir, flags, ResolveFlags::IN_ROOT).or_fail(failed)?
         } else {
-            rustix::io::fcntl_dupfd_cloexec(&self.cwd, 3).or_fail("look at its directory")?
+            rustix::io::fcntl_dupfd_cloexec(&self.cwd, 3).or_fail("open its current directory")?
         };
         rustix::process::fchdir(&dir).or_fail(failed)
     }

@@ -419,7 +419,7 @@ const ERRNOS: &[u8] = b"\
 3 ESRCH no such process
 4 EINTR interrupted
 5 EIO input or output error
-6 ENXIO no such device
+6 ENXIO no such device or address
 7 E2BIG too many arguments
 8 ENOEXEC not an executable format
 9 EBADF file descriptor not open
@@ -428,30 +428,30 @@ const ERRNOS: &[u8] = b"\
 13 EACCES permission denied
 16 EBUSY device or resource busy
 17 EEXIST file exists
-18 EXDEV leads out of its root
+18 EXDEV the path leads out of its root directory
 19 ENODEV no such device
 20 ENOTDIR not a directory
 21 EISDIR is a directory
 22 EINVAL invalid argument
 23 ENFILE too many open files in the system
 24 EMFILE too many open files
-26 ETXTBSY being written to
+26 ETXTBSY the file is open for writing
 27 EFBIG file too large
 28 ENOSPC no space left
 30 EROFS read-only file system
 31 EMLINK too many links
 36 ENAMETOOLONG file name too long
-38 ENOSYS not in this kernel, or refused by a filter of system calls
-40 ELOOP too many links, or one where none is allowed
+38 ENOSYS not in this kernel, or a filter of system calls refuses it
+40 ELOOP too many links, or a link where none is allowed
 87 EUSERS too many user namespaces
 95 EOPNOTSUPP not supported
 116 ESTALE stale file handle
 122 EDQUOT disk quota exceeded
 34 ERANGE out of range
-32 EPIPE nobody reads it
-107 ENOTCONN its file system is gone
-110 ETIMEDOUT no answer
-75 EOVERFLOW an id not mapped in this user namespace, which 'unshare --map-current-user' does";
+32 EPIPE broken pipe
+107 ENOTCONN the server of the file system is gone
+110 ETIMEDOUT timed out
+75 EOVERFLOW an id is not mapped in this user namespace; 'unshare --map-current-user' maps yours";
 
 /// Writes all of `text`; what cannot be written is lost, as there is nowhere to say so.
 pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &[u8]) {

@@ -112,9 +112,9 @@ pub fn forbid_user_namespaces(_: &Privileged) -> Result<()> {
 
 /// A program of the caller's, for a process with `no_new_privs`.
 pub fn install(program: &[Instruction]) -> Result<()> {
-    let hint = "it is not a filter for seccomp(2), or too long with those that are in force";
+    let hint = "it is not a filter for seccomp(2), or too long together with the filters in force";
     sys::install_filter(program)
-        .or_fail("filter system calls by --seccomp")
+        .or_fail("filter system calls with --seccomp")
         .map_err(|e| e.hint_if(Errno::INVAL, hint))
 }
 
@@ -129,7 +129,7 @@ pub fn read(path: &[u8]) -> Result<&'static [Instruction]> {
     let bytes = files::read(file.as_fd(), 1024, MOST * SIZE).or_fail(failed)?;
     let (chunks, rest) = bytes.as_chunks::<SIZE>();
     if chunks.is_empty() || !rest.is_empty() {
-        return Err(Error::refused(failed, "not a program of instructions of 8 bytes each")
+        return Err(Error::refused(failed, "not a BPF program of 8-byte instructions")
             .hint("seccomp_export_bpf(3) writes one"));
     }
     let mut program = Vec::with_capacity(chunks.len());

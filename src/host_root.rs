@@ -81,7 +81,7 @@ impl HostRoot {
             }
         };
         if is_closed {
-            rustix::process::fchdir(&old.dir).or_fail("change the root")?;
+            rustix::process::fchdir(&old.dir).or_fail("change the root directory")?;
         }
         for entry in entries(self.list) {
             match entry {
@@ -126,7 +126,7 @@ fn has_all<'n>(root: &Detached, paths: impl Iterator<Item = &'n [u8]>) -> Result
             match files::lstat(root.0.as_fd(), name) {
                 Ok(_) => {}
                 Err(Errno::NOENT) => return Ok(false),
-                Err(errno) => return Err(Error::of(on("look up {} in the root", name), errno)),
+                Err(errno) => return Err(Error::of(on("look up {} in the root directory", name), errno)),
             }
         }
         last = name;
@@ -186,6 +186,6 @@ fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8], is_closed: bool) -
     };
     match show() {
         Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
-        Err(errno) => Err(Error::of(on("show {}", path.to_bytes()), errno)),
+        Err(errno) => Err(Error::of(on("bind {}", path.to_bytes()), errno)),
     }
 }

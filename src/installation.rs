@@ -172,7 +172,9 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
         return Ok(None);
     }
     let tree = match privileged {
-        Some(privileged) => Some(own_mount(privileged, &file, b"").or_fail(on("show {} inside", path))?),
+        Some(privileged) => {
+            Some(own_mount(privileged, &file, b"").or_fail(on("bind {} in the instance", path))?)
+        }
         None => None,
     };
     Ok(Some(Program { path, identity: (stat.st_dev, stat.st_ino), tree }))
@@ -184,7 +186,7 @@ pub fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result
     let Program { path, identity: running, tree } = match program {
         None => return Ok(None),
         Some(OwnFile::Installed(path)) => {
-            let tree = own_mount(privileged, CWD, path).or_fail(on("show selfdock at {}", path))?;
+            let tree = own_mount(privileged, CWD, path).or_fail(on("bind selfdock on {}", path))?;
             return Ok(Some((path, tree)));
         }
         Some(OwnFile::Found(program)) => program,
@@ -192,7 +194,7 @@ pub fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result
     if let Some(tree) = tree {
         return Ok(Some((path, tree)));
     }
-    let failed = on("show selfdock at {}", path);
+    let failed = on("bind selfdock on {}", path);
     let Ok(fd) = find(path, OFlags::empty()) else { return Ok(None) };
     if identity(&fd).or_fail(failed)? != running {
         return Ok(None);
@@ -229,12 +231,15 @@ pub fn second_program(own: &[u8]) -> Result<Bytes> {
             let failed = on("start {}", path);
             let owner = files::lstat(CWD, own).or_fail(failed)?.st_uid;
             if stat.st_uid != owner || stat.st_mode & 0o002 != 0 {
-                return Err(Error::refused(failed, "it is not as much to be trusted as selfdock itself"));
+                return Err(Error::refused(
+                    failed,
+                    "not trusted: it has another owner than selfdock, or is world-writable",
+                ));
             }
             return Ok(path);
         }
     }
-    let usage = "'cargo xtask install' puts it there; usage: selfdock run CMD";
+    let usage = "'cargo xtask install' installs it; usage: selfdock run CMD";
     Err(Error::of(on("start {}", places[0]), Errno::NOENT).hint(usage))
 }
 

@@ -107,7 +107,7 @@ impl Shared {
     /// What the command has used so far is for the building of its instance: to be said by its process, last of all.
     pub fn note_building(&self) -> Result<()> {
         if self.counts {
-            self.building.set(&sys::usage(Whose::Own).or_fail("ask what was used")?);
+            self.building.set(&sys::usage(Whose::Own).or_fail("read the resource usage")?);
         }
         Ok(())
     }
@@ -297,8 +297,8 @@ impl Keeper {
             left = limit.get_or_insert(now.plus(LAST_PATIENCE)).minus(now);
             if left == Moment::default() {
                 let _ = self.kill_at_once();
-                return Err(Error::refused(failed, "a process in it cannot end yet").hint(
-                    "the machine is busy, or a debugger, a stopped 'selfdock enter', a device holds it",
+                return Err(Error::refused(failed, "a process in it cannot end now").hint(
+                    "the machine is busy, or a debugger, a stopped 'selfdock enter' or a device holds it",
                 ));
             }
         }
@@ -329,7 +329,7 @@ impl Shared {
             // It was gone before the wish. The word is cleared before children are told.
             sys::exit(crate::error::FAILED);
         }
-        let failed = "empty the keeper";
+        let failed = "confine the keeper";
         // Whoever ends all programs of selfdock's name means the supervisors.
         rustix::thread::set_name(c"keeper").or_fail(failed)?;
         sys::clear_at_end(&self.answers).or_fail(failed)?;

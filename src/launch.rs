@@ -43,7 +43,7 @@ fn go(start: &Start) -> End {
         args.push(arg.to_bytes());
     }
     let Some(args) = args.leak().get(1..) else {
-        Error::refused("start", "there is not even a program name").end()
+        Error::refused("start", "the list of arguments is empty").end()
     };
     match cli::parse(args) {
         Ok(cli::Command::Version) => {
@@ -202,7 +202,7 @@ impl Supervision {
         self.told.set(true);
         let report = |report: &Report| {
             let wall = sys::now().or_fail("read the clock")?.minus(started);
-            let none = (!outcome.started).then_some(&b"ended before CMD was started"[..]);
+            let none = (!outcome.started).then_some(&b"selfdock was ended before CMD was started"[..]);
             let write = || report.write(outcome, wall, error.or(none));
             // Who reads may take long, and signals end the waiting.
             if report.is_read_meanwhile() { with_signals(self.signals, write)? } else { write() }
@@ -302,7 +302,7 @@ fn spawn_and_supervise(
 /// A signal to the process group that came before there was a command did not reach it, though the
 /// witness has it. A process is started between two such signals, never while one is sent.
 fn forget_what_came_before(witness: &Keeper) -> Result<()> {
-    if sys::pending().or_fail("look for signals")? & !sys::set_of(signal::CHLD) != 0 {
+    if sys::pending().or_fail("read pending signals")? & !sys::set_of(signal::CHLD) != 0 {
         witness.forget();
     }
     Ok(())
@@ -362,7 +362,7 @@ fn start_joiner(
         Some(privilege) => Some(privilege.raise(need)?),
         None if join.target.has_own_user_namespace() => None,
         None => {
-            let why = "selfdock has no privilege here, and the instance was made with it";
+            let why = "the instance was made with privilege, and selfdock has none here";
             return Err(Error::refused("enter", why).hint("see 'selfdock doctor'"));
         }
     };
@@ -373,7 +373,7 @@ fn start_joiner(
     // The joiner can be reached from inside before it is the command: it has memory of its own.
     let child = sys::start_child(0, || enter::become_command(&join, for_child))
         .or_fail("start a process in the instance")
-        .map_err(|e| e.hint_if(Errno::NOMEM, "it has ended"))?;
+        .map_err(|e| e.hint_if(Errno::NOMEM, "the instance has ended"))?;
     privileged.relinquish()?;
     forget_what_came_before(&witness)?;
     join.gate.open()?;
@@ -403,7 +403,7 @@ fn check_stack(start: &Start) -> Result<()> {
     let used = start.stack_in_use(core::ptr::from_ref(&here) as usize) as u64;
     match rustix::process::getrlimit(rustix::process::Resource::Stack).current {
         Some(limit) if limit < used + NEEDED as u64 => {
-            Err(Error::refused("start", "the limit of the stack is too small").hint("'ulimit -s' shows it"))
+            Err(Error::refused("start", "the stack limit is too small").hint("'ulimit -s' shows it"))
         }
         _ => Ok(()),
     }

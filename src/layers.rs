@@ -47,7 +47,7 @@ pub fn merge(
     for (i, layer) in layers.iter().enumerate() {
         let names = list(privileged, layer.dir.as_fd(), "list a layer".into(), MOST_BINDS, &too_many)?;
         for name in names {
-            let failed = on("show {} from a layer", name);
+            let failed = on("bind {} from a layer", name);
             if files::lstat(into.as_fd(), name).is_ok() {
                 continue;
             }
@@ -81,7 +81,7 @@ pub fn merge(
 
 fn too_many() -> Error {
     Error::refused("lay root filesystems over each other", "they share too many directories")
-        .hint("at most 16384 binds; keep additions in directories of their own")
+        .hint("at most 16384 binds are possible; keep additions in separate directories")
 }
 
 /// The layers that have a directory of that name with something in it, down to the first that
@@ -98,7 +98,7 @@ fn directories<'l>(
             Ok(dir) => all.push((layer, dir)),
             Err(Errno::NOENT) => {}
             Err(Errno::NOTDIR | Errno::LOOP) => break,
-            Err(errno) => return Err(Error::of(on("look into {} of a layer", name), errno)),
+            Err(errno) => return Err(Error::of(on("open {} in a layer", name), errno)),
         }
     }
     if all.len() > 1 {

@@ -19,7 +19,7 @@ pub fn end_with_the_outer_supervisor() -> Result<()> {
 
 /// An ignored SIGCHLD would be inherited, and the exit status lost.
 pub fn expect_end() -> Result<()> {
-    sys::dispose(signal::CHLD, Disposition::Default).or_fail("expect the end of the command")
+    sys::dispose(signal::CHLD, Disposition::Default).or_fail("reset SIGCHLD")
 }
 
 /// Becomes ready when this process has ended.

@@ -18,7 +18,8 @@ pub fn check<E: Fault>(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Lim
         let resource = resource(name).ok_or_else(|| E::refused(failed, "no such limit"))?;
         let hard = getrlimit(resource).maximum;
         if hard.is_some_and(|hard| value.is_none_or(|value| value > hard)) {
-            return Err(E::refused(failed, "above the caller's hard limit").hint("'ulimit -H' shows it"));
+            return Err(E::refused(failed, "above the caller's hard limit")
+                .hint("'ulimit -Ha' shows the hard limits"));
         }
         // One second more where it may be, so that SIGXCPU comes before SIGKILL, and tells what ended the command.
         let more = u64::from(resource == Resource::Cpu);
@@ -43,14 +44,14 @@ pub type All = [sys::Limit; 16];
 pub fn of(pid: Pid) -> Result<All> {
     let mut all = [[0; 2]; _];
     for (number, limit) in all.iter_mut().enumerate() {
-        *limit = sys::limit(Some(pid), number, None).or_fail("look at its limits")?;
+        *limit = sys::limit(Some(pid), number, None).or_fail("read the limits of the instance")?;
     }
     Ok(all)
 }
 
 /// Lowers those of this process to those of another, which may be lower than ours or higher.
 pub fn take_on(theirs: &All) -> Result<()> {
-    let failed = "take on the limits of the instance";
+    let failed = "apply the limits of the instance";
     for (number, [soft, hard]) in theirs.iter().enumerate() {
         let ours = sys::limit(None, number, None).or_fail(failed)?;
         let hard = ours[1].min(*hard);

@@ -241,6 +241,6 @@ pub fn make_private(attributes: Attributes) -> Result<OwnedFd> {
 }
 
 pub fn jail() -> Error {
-    let why = "the root directory is a chroot, which holds no instance";
-    Error::refused("start", why).hint("pivot_root(2) makes one that does")
+    let why = "the root directory is a chroot, where selfdock cannot work";
+    Error::refused("start", why).hint("use pivot_root(2) instead of chroot(2)")
 }

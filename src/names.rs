@@ -80,7 +80,7 @@ impl Names {
     /// A host without the file, or one that keeps it from the caller, has nothing to show.
     fn add_file(&mut self, path: &'static [u8], privileged: &Privileged) -> Result<()> {
         let Ok(fd) = find(path, OFlags::empty()) else { return Ok(()) };
-        let failed = on("show {} inside", path);
+        let failed = on("bind {} in the instance", path);
         if Kind::of(&fd).or_fail(failed)? == Kind::File {
             self.files.push((path, Detached::copy(privileged, &fd, b"", INERT).or_fail(failed)?));
         }
@@ -91,7 +91,7 @@ impl Names {
     pub fn show(self, stage: &mut Stage) -> Result<()> {
         for (path, tree) in self.files {
             if let Some(target) = stage.place_of_name(path)? {
-                tree.attach(stage.privileged(), target).or_fail(on("show {} inside", path))?;
+                tree.attach(stage.privileged(), target).or_fail(on("bind {} in the instance", path))?;
             }
         }
         add_entries(stage, PASSWD, self.passwd)?;
@@ -155,7 +155,7 @@ fn add_entries(stage: &mut Stage, path: &[u8], entries: &[Entry]) -> Result<()> 
     let name = &path[files::parent(path).len() + 1..];
     let Some(target) = stage.place_of_name(path)? else { return Ok(()) };
     let tree = stage.text_file(name, text)?;
-    tree.attach(stage.privileged(), target).or_fail(on("show {} inside", path)).map(drop)
+    tree.attach(stage.privileged(), target).or_fail(on("bind {} in the instance", path)).map(drop)
 }
 
 /// File systems of the kernel's own making: proc, sys, debug, trace, security, cgroup (1 and 2),

@@ -126,13 +126,14 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
     let root = match request.roots.as_slice() {
         [] if request.build => {
             return Err(E::refused("build", "no root filesystem is named")
-                .hint("--root DIR; for the host's own, --root / says so"));
+                .hint("name one with --root DIR; the host's is --root /"));
         }
         [] => Root::Host,
         [dir] if dir.starts_with(b"/") && components(dir).next().is_none() => Root::Host,
         [dir] => Root::Dir(dir),
         several if several.len() > MOST_LAYERS => {
-            return Err(E::refused("lay root filesystems over each other", "too many").hint("at most 64"));
+            return Err(E::refused("lay root filesystems over each other", "too many layers")
+                .hint("at most 64 are possible"));
         }
         several => Root::Layers(several.to_vec()),
     };
@@ -141,9 +142,8 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
         Plan { root, writable, own_network, mounts: Vec::new(), devices: Vec::new(), shm: Tmpfs::DEFAULT };
     let mut own_shm = false;
     if request.mounts.len() > MOST_MOUNTS {
-        return Err(
-            E::refused("plan mounts", "too many").hint("at most 1024; bind a directory that holds them")
-        );
+        return Err(E::refused("plan mounts", "too many mounts")
+            .hint("at most 1024 are possible; bind a directory that holds the files"));
     }
     for wish in &request.mounts {
         add(&mut plan, *wish, &mut own_shm)?;
@@ -160,7 +160,7 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) ->
     match wish {
         Wish::Bind { src, dst, writable } => {
             if src.is_empty() {
-                return Err(E::refused(on("bind '' on {}", dst), "the source has no name"));
+                return Err(E::refused(on("bind '' on {}", dst), "the source path is empty"));
             }
             insert(&mut plan.mounts, Mount { dst: destination(dst)?, what: What::Bind { src, writable } })?;
         }
@@ -172,7 +172,10 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) ->
             let tmpfs = Tmpfs::parse(options)?;
             if components(dst).eq(components(b"/dev/shm")) && dst.starts_with(b"/") {
                 if core::mem::replace(own_shm, true) && plan.shm != tmpfs {
-                    return Err(E::refused("mount on '/dev/shm'", "wanted twice"));
+                    return Err(E::refused(
+                        "mount on '/dev/shm'",
+                        "two different mounts are requested there",
+                    ));
                 }
                 plan.shm = tmpfs;
             } else {
@@ -188,7 +191,7 @@ fn insert<'a, E: Fault>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result
     let order = |other: &Mount<'_>| components(other.dst).cmp(components(mount.dst));
     match mounts.binary_search_by(order) {
         Ok(at) if mounts[at].what == mount.what => Ok(()),
-        Ok(_) => Err(E::refused(on("mount on {}", mount.dst), "wanted twice")),
+        Ok(_) => Err(E::refused(on("mount on {}", mount.dst), "two different mounts are requested there")),
         Err(at) => {
             mounts.insert(at, mount);
             Ok(())
@@ -211,7 +214,7 @@ fn destination<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
     let refuse = |why| Err(E::refused(on("mount on {}", path), why));
     let tidy = absolute(path, "mount on")?;
     match components(path).next() {
-        None => refuse("the root cannot be a destination"),
+        None => refuse("the root directory cannot be a destination"),
         Some(b"dev") if is_in_shm(tidy) => Ok(tidy),
         Some(b"proc" | b"dev") => refuse("/proc and /dev are the instance's own"),
         Some(_) => Ok(tidy),
@@ -224,7 +227,7 @@ fn absolute<E: Fault>(path: &[u8], operation: &str) -> Result<Bytes, E> {
         return refuse("not an absolute path");
     }
     if components(path).any(|c| c == b"..") {
-        return refuse("has '..' in it");
+        return refuse("contains '..'");
     }
     let mut tidy = Vec::with_capacity(path.len());
     for c in components(path) {
@@ -243,15 +246,15 @@ fn device<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
         return refuse("not below /dev");
     }
     let Some(first) = parts.next() else {
-        return refuse("all of /dev is not for an instance");
+        return refuse("an instance cannot have all of /dev");
     };
     if NOT_DEVICES.iter().any(|name| name.as_bytes() == first) {
-        return refuse("an instance has its own");
+        return refuse("every instance has its own");
     }
     Ok(&tidy[b"/dev/".len()..])
 }
 
-const TMPFS_OPTIONS: &str = "size=, nr_inodes= and mode= are, or - for none";
+const TMPFS_OPTIONS: &str = "the options are size=, nr_inodes= and mode=; - stands for none";
 
 impl Tmpfs {
     /// What `/tmp` and `/dev/shm` are when nothing else is said: enough for temporary files,
@@ -271,9 +274,9 @@ impl Tmpfs {
             };
             let value = &option[at + 1..];
             let (understood, like) = match &option[..at] {
-                b"size" => (put(&mut out.size, amount(value)), "not a size, like 64M"),
-                b"nr_inodes" => (put(&mut out.inodes, amount(value)), "not a number, like 10k"),
-                b"mode" => (put(&mut out.mode, mode(value)), "not permissions, like 1777"),
+                b"size" => (put(&mut out.size, amount(value)), "not a size such as 64M"),
+                b"nr_inodes" => (put(&mut out.inodes, amount(value)), "not a number such as 10k"),
+                b"mode" => (put(&mut out.mode, mode(value)), "not permissions such as 1777"),
                 _ => return Err(refuse("not allowed").hint(TMPFS_OPTIONS)),
             };
             if !understood {
@@ -335,7 +338,7 @@ mod tests {
         with_plan(&["-v", "/x", "/scratch", "-v", "/y", "/scratch2"], |plan| {
             assert_eq!(plan.unwrap().mounts.len(), 2);
         });
-        assert!(refusal(&["-v", "/x", "/a/b", "-t", "-", "//a/./b/"]).contains("twice"));
+        assert!(refusal(&["-v", "/x", "/a/b", "-t", "-", "//a/./b/"]).contains("two different mounts"));
         with_plan(&["-v", "/x", "/processes", "-v", "/x", "/device"], |plan| assert!(plan.is_ok()));
     }
 
@@ -349,7 +352,7 @@ mod tests {
         assert!(refusal(&["-v", "/x", "/dev/shmem/y"]).contains("own"));
         assert!(refusal(&["-v", "/x", "a"]).contains("absolute"));
         assert!(refusal(&["-v", "/x", "/a/../b"]).contains(".."));
-        assert!(refusal(&["-v", "", "/b"]).contains("no name"));
+        assert!(refusal(&["-v", "", "/b"]).contains("is empty"));
         assert!(refusal(&["--mask", "/proc/cpuinfo"]).contains("own"));
     }
 
@@ -385,7 +388,9 @@ mod tests {
         with_plan(&["-t", "size=1G", "/dev/shm"], |plan| {
             assert_eq!(plan.unwrap().shm.size, 1 << 30);
         });
-        assert!(refusal(&["-t", "-", "/dev/shm", "-t", "size=1M", "/dev/shm/"]).contains("twice"));
+        assert!(
+            refusal(&["-t", "-", "/dev/shm", "-t", "size=1M", "/dev/shm/"]).contains("two different mounts")
+        );
     }
 
     #[test]

@@ -58,14 +58,14 @@ impl Hidden {
     pub fn look(privileged: &Privileged) -> Result<Self> {
         const PROC_SUPER_MAGIC: i64 = 0x9fa0;
         const PROC_ROOT_INO: u64 = 1;
-        let failed = "make '/proc'";
+        let failed = "mount on '/proc'";
         let proc = find(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
         let place = sys::place_of(&proc, Number::Unique).or_fail(failed)?;
         // The owner of an outer image can have put a part of one there.
         if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC
             || place.inode != PROC_ROOT_INO
         {
-            return Err(Error::refused(failed, "the caller's own is no procfs"));
+            return Err(Error::refused(failed, "the caller's /proc is not a procfs"));
         }
         // Three calls in the place of a list that is long.
         if let Some(options) = place.mount.and_then(options_of_free) {
@@ -80,7 +80,7 @@ impl Hidden {
         let list = privileged.without(read)?.or_fail("read the list of mounts")?;
         let number = sys::place_of(&proc, Number::Current).or_fail(failed)?.mount.map(decimal);
         let own = mountinfo::lines(list).find(|line| Some(line.number) == number && line.point == b"/proc");
-        let own = own.ok_or_else(|| Error::refused(failed, "the caller's own is no mount"))?;
+        let own = own.ok_or_else(|| Error::refused(failed, "the caller's /proc is not a mount"))?;
         let mut covers: Vec<Cover> = Vec::new();
         for line in mountinfo::lines(list) {
             // By what lies in what: paths are those of the moment, and an outer image's owner can rename its /proc.
@@ -88,7 +88,7 @@ impl Hidden {
                 continue;
             }
             let Some(path) = line.point.strip_prefix(b"/proc").filter(|path| path.starts_with(b"/")) else {
-                return Err(Error::refused(failed, "the caller's own is no mount"));
+                return Err(Error::refused(failed, "the caller's /proc is not a mount"));
             };
             if is_of_a_process(path) || is_over_nothing(path, line.kind) {
                 continue;
@@ -104,7 +104,7 @@ impl Hidden {
                 continue;
             }
             if covers.len() == MOST_COVERS {
-                return Err(Error::refused(failed, "too much is mounted in the caller's"));
+                return Err(Error::refused(failed, "too many mounts in the caller's /proc"));
             }
             if is_itself && !has(line.options, b"ro") {
                 continue;
@@ -135,7 +135,10 @@ impl Hidden {
             }
         }
         Detached::fresh(privileged, c"proc", &options, PROC).map_err(|e| {
-            e.hint_if(Errno::PERM, "in a user namespace that takes a /proc of which nothing is covered")
+            e.hint_if(
+                Errno::PERM,
+                "in a user namespace the kernel requires a /proc in which nothing is covered",
+            )
         })
     }
 
@@ -225,7 +228,7 @@ fn is_over_nothing(path: &[u8], kind: &[u8]) -> bool {
 /// Makes everything read-only but the processes' own entries.
 fn make_read_only(proc: &OwnedFd, privileged: &Privileged) -> Result<()> {
     each_entry(proc.as_fd(), "list '/proc'".into(), &mut |name| {
-        let failed = on("make {} of '/proc' read-only", name);
+        let failed = on("make {} in '/proc' read-only", name);
         let stat = files::lstat(proc.as_fd(), name).or_fail(failed)?;
         let kind = FileType::from_raw_mode(stat.st_mode);
         let could_be_written = kind.is_dir() || (kind.is_file() && stat.st_mode & 0o222 != 0);
@@ -239,7 +242,7 @@ fn make_read_only(proc: &OwnedFd, privileged: &Privileged) -> Result<()> {
 
 /// Covers a file by the instance's /dev/null, and a directory by an empty file system.
 fn cover_for_root(proc: &OwnedFd, privileged: &Privileged, name: &[u8], is_directory: bool) -> Result<()> {
-    let failed = on("cover {} of '/proc'", name);
+    let failed = on("cover {} in '/proc'", name);
     match files::lstat(proc.as_fd(), name) {
         Ok(_) => {}
         Err(Errno::NOENT) => return Ok(()),

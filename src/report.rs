@@ -37,7 +37,7 @@ impl Report {
         let failed = on("report to {}", target);
         if target.iter().all(u8::is_ascii_digit) {
             let fd = number(target, 10).and_then(|fd| u32::try_from(fd).ok());
-            let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor, nor a file name"))?;
+            let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor: the number is too large"))?;
             let fd = crate::sys::duplicate(fd).or_fail(failed)?;
             let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
             // What has no type is selfdock's own, in the place of one that the caller has closed.
@@ -97,7 +97,7 @@ impl Report {
             Report::Open(fd) => files::write(fd.as_fd(), text).or_fail("write the report"),
             Report::File(report) => {
                 let written = report.write(text).or_fail(on("write the report {}", report.name));
-                written.map_err(|e| e.hint_if(Errno::STALE, "another directory is in the place of its own"))
+                written.map_err(|e| e.hint_if(Errno::STALE, "another directory has replaced its directory"))
             }
         }
     }

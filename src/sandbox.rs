@@ -129,7 +129,7 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
         sys::sethostname(name).or_fail(on("set the host name {}", name)).or_end();
     }
     if job.own_network {
-        sys::loopback_up().or_fail("bring loopback up").or_end();
+        sys::loopback_up().or_fail("bring up loopback").or_end();
     }
     let start = start_directory(&root, &job.command, sources.here).or_end();
     drop(root);
@@ -162,7 +162,7 @@ fn set_root(stage: &mut Stage, caller: &Owner<'_>, sources: &Sources, image: Ima
 fn mount_tmp_of_image(stage: &mut Stage) -> Result<()> {
     let target = stage.mount_point(b"/tmp", Kind::Directory)?;
     if Kind::of(&target) != Ok(Kind::Directory) {
-        return Err(Error::refused("mount on '/tmp'", "in the image it is not a directory"));
+        return Err(Error::refused("mount on '/tmp'", "it is not a directory in the image"));
     }
     stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT, target)
 }
@@ -174,7 +174,7 @@ fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
             Source::Mask { optional } => {
                 if !stage.hide(dst)? && !optional {
                     let missing = Error::of(on("hide {}", dst), Errno::NOENT);
-                    return Err(missing.hint("--mask-if-exists hides it if it is there"));
+                    return Err(missing.hint("--mask-if-exists accepts a missing path"));
                 }
             }
             Source::Tmpfs(options) => {
@@ -244,8 +244,9 @@ fn is_missing(stage: &Stage, path: &[u8]) -> bool {
 }
 
 fn show_file(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
-    let target = stage.mount_point(path, Kind::File).map_err(|e| e.hint("--no-nest goes without"))?;
-    tree.attach(stage.privileged(), target).or_fail(on("show selfdock at {}", path)).map(drop)
+    let target =
+        stage.mount_point(path, Kind::File).map_err(|e| e.hint("with --no-nest it is not needed"))?;
+    tree.attach(stage.privileged(), target).or_fail(on("bind selfdock on {}", path)).map(drop)
 }
 
 /// Where the command starts: where the caller says; or in the caller's own directory, if it

@@ -85,7 +85,7 @@ impl Stage {
     /// or it is exchanged, so that [`Stage::let_go`] ends it, which costs a grace period of the kernel's. It cannot be
     /// if it is the initramfs. `pivot_root(2)`, notes
     pub fn go_into(&mut self, root: OwnedFd, exchange: bool) -> Result<Old> {
-        let failed = "change the root";
+        let failed = "change the root directory";
         change_root(&root)?;
         refuse_jail(&self.root, &root)?;
         let mut exchanged = false;
@@ -103,7 +103,7 @@ impl Stage {
 
     /// Lets go of the old root, if it can be.
     pub fn let_go(&mut self, old: Old) -> Result<()> {
-        let failed = "let go of the old root";
+        let failed = "unmount the old root directory";
         // It was in the old one.
         self.cover = None;
         if old.exchanged {
@@ -140,7 +140,7 @@ impl Stage {
                     Ok(_) => {}
                     Err(Errno::NOENT) if self.root_grows()? => return Ok(()),
                     Err(Errno::NOENT) => return self.make_own_root(),
-                    Err(errno) => return Err(Error::of(on("look up {} in the root", name), errno)),
+                    Err(errno) => return Err(Error::of(on("look up {} in the root directory", name), errno)),
                 }
             }
             last = name;
@@ -150,7 +150,7 @@ impl Stage {
 
     /// Whether entries can be added to the root directory as it is.
     fn root_grows(&self) -> Result<bool> {
-        let failed = "look at the root directory";
+        let failed = "examine the root directory";
         let (device, _) = identity(&self.root).or_fail(failed)?;
         let writable = !is_read_only(&self.root).or_fail(failed)?;
         Ok(writable && (self.in_image || self.own.contains(&device)))
@@ -165,7 +165,7 @@ impl Stage {
     /// Attaches a root directory of the instance's own over the old one.
     pub fn begin_own_root(&mut self) -> Result<OwnedFd> {
         let root = self.cover_root(Detached::tmpfs(&self.privileged, &SCRATCH)?)?;
-        self.own.push(identity(&root).or_fail("look at the root directory")?.0);
+        self.own.push(identity(&root).or_fail("examine the root directory")?.0);
         self.unfinished.push(duplicate(&root)?);
         Ok(root)
     }
@@ -202,7 +202,7 @@ impl Stage {
 
     /// What is mounted there is the instance's own: entries can be added.
     pub fn own(&mut self, path: &[u8]) -> Result<()> {
-        self.own.push(files::identity_of(path).or_fail(on("look at {}", path))?.0);
+        self.own.push(files::identity_of(path).or_fail(on("examine {}", path))?.0);
         Ok(())
     }
 
@@ -363,7 +363,7 @@ impl Stage {
         match self.open(path.as_bytes(), OFlags::DIRECTORY | OFlags::NOFOLLOW) {
             Err(Errno::NOENT) => self.mount_point(path.as_bytes(), Kind::Directory),
             Err(Errno::NOTDIR | Errno::LOOP) => {
-                Err(Error::refused(failed, "in the image it is not a directory"))
+                Err(Error::refused(failed, "it is not a directory in the image"))
             }
             other => other.or_fail(failed),
         }
@@ -386,8 +386,8 @@ impl Stage {
             return Err(Error::refused(failed, why).hint("they are the instance's own"));
         }
         if self.wished.iter().any(|other| lies_in(other, place)) {
-            let why = "a link leads to where it would cover another mount";
-            return Err(Error::refused(failed, why).hint("name that place itself"));
+            let why = "through a link, it would cover another mount";
+            return Err(Error::refused(failed, why).hint("give the path that the link leads to"));
         }
         self.wished.push(place);
         // From here on no link counts: it could lead elsewhere than it did a moment ago.
@@ -451,7 +451,7 @@ impl Stage {
         if is_read_only(&dir).or_fail(failed)? {
             if identity(&dir).or_fail(failed)? == identity(&self.root).or_fail(failed)? {
                 let why = "a link leads to a missing name in the root directory";
-                return Err(Error::refused(failed, why).hint("name that place itself"));
+                return Err(Error::refused(failed, why).hint("give the path that the link leads to"));
             }
             return self.cover_with_growing(&dir, above);
         }
@@ -464,7 +464,7 @@ impl Stage {
 
     /// Covers a directory of the image by one of ours that shows its entries.
     fn cover_with_growing(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
-        let failed = on("show the entries of {}", path);
+        let failed = on("bind the entries of {}", path);
         let name = join(&[b"d", decimal(self.unfinished.len() as u64)]);
         make_entry(self.scratch()?.0, name, Kind::Directory).or_fail(failed)?;
         let cover = self.copy_of_scratch(name, Attributes::NONE)?;
@@ -478,14 +478,13 @@ impl Stage {
     fn fill(&self, into: &OwnedFd, from: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         let too_many = || {
             let what = on("make a mount point in {}", path);
-            Error::refused(what, "more than 4096 entries are there already")
-                .hint("make the mount point in the image")
+            Error::refused(what, "it has more than 4096 entries").hint("make the mount point in the image")
         };
         for name in list(&self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
             match show_entry(&self.privileged, into, from, name, Attributes::NONE) {
                 // It went away while the others were shown.
                 Err(Errno::NOENT) => {}
-                shown => shown.or_fail(both("show {} in {}", name, path))?,
+                shown => shown.or_fail(both("bind {} in {}", name, path))?,
             }
         }
         Ok(())
@@ -495,7 +494,7 @@ impl Stage {
 /// Makes a directory that is open the root directory of this process. chroot(2)
 pub fn change_root(dir: &OwnedFd) -> Result<()> {
     let changed = rustix::process::fchdir(dir).and_then(|()| rustix::process::chroot(c"."));
-    changed.or_fail("change the root")
+    changed.or_fail("change the root directory")
 }
 
 /// Refuses a jail: a root directory, of the caller's, above which there is something. It holds only those who have no
@@ -503,7 +502,7 @@ pub fn change_root(dir: &OwnedFd) -> Result<()> {
 /// it in `/proc`. The kernel refuses user namespaces there for the same reason (`current_chrooted()`). To be called
 /// from another root directory, which is not above it; `top` is what lies over it.
 pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
-    let failed = "look above the root directory";
+    let failed = "examine the parent of the root directory";
     let above = files::open(root.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
     let place = |fd: &OwnedFd| sys::place_of(fd, sys::Number::Current).or_fail(failed);
     let (above, top) = (place(&above)?, place(top)?);

@@ -207,7 +207,7 @@ impl<'a> Watch<'a> {
     /// Stops this process by the signal that stopped the command, so that a shell takes the job
     /// for stopped. With a deadline that is kept instead, and without a shell nobody would notice.
     fn stop_likewise(&mut self, signal: i32) -> Result<()> {
-        let failed = "stop likewise";
+        let failed = "stop with the command";
         let wanted = core::mem::replace(&mut self.stop, STOP);
         let signal = if signal == STOP { wanted } else { signal };
         if self.timeout.is_some() || !is_a_job() {
@@ -282,7 +282,7 @@ impl<'a> Watch<'a> {
         match sys::kill(self.command, signal) {
             // It ended meanwhile, or took other ids; the next wait tells.
             Ok(()) | Err(Errno::SRCH | Errno::PERM) => Ok(()),
-            Err(errno) => Err(Error::of("pass a signal on", errno)),
+            Err(errno) => Err(Error::of("pass on a signal", errno)),
         }
     }
 }

@@ -114,7 +114,7 @@ impl Trial {
     /// The reason, without the name of the program.
     fn why(&self) -> &str {
         let words = self.words.strip_prefix("selfdock: ").unwrap_or(&self.words);
-        if words.is_empty() { "it was killed; a filter of system calls can do that" } else { words }
+        if words.is_empty() { "it was killed, perhaps by a filter of system calls" } else { words }
     }
 }
 
@@ -170,16 +170,17 @@ fn what_is_missing() -> String {
 
 /// Whether instances of the host image show the host as it is.
 fn host_image(about: &About) -> String {
-    let again = "'cargo xtask install' prepares it anew";
+    let again = "'cargo xtask install' prepares it again";
     let installation = Installation::around(about.program.to_bytes());
     let Some(list) = installation.list() else {
         let is_there = files::lstat(CWD, installation.list_path()).is_ok();
-        let again = if is_there { "its list is not root's alone, as seen from here" } else { again };
-        return format!("note  no root directory is prepared, so instances take longer; {again}");
+        let again =
+            if is_there { "its list does not belong to root here, or others can write to it" } else { again };
+        return format!("note  no root directory is prepared, so instances start more slowly; {again}");
     };
     if !has_device(installation.root(b"/dev/null")) {
         return format!(
-            "note  the prepared root directory has no devices, so instances take longer; {again}"
+            "note  the prepared root directory has no devices, so instances start more slowly; {again}"
         );
     }
     let is_gone = |place: &[u8]| files::link_target(CWD, place) == Err(Errno::NOENT);
@@ -190,7 +191,7 @@ fn host_image(about: &About) -> String {
     let gone = entries(list).filter(|entry| matches!(entry, Entry::Place([place @ .., _]) if is_gone(place)));
     let changes: Vec<(Entry<'_>, &str)> = new.chain(gone.map(|entry| (entry, "gone"))).collect();
     if changes.is_empty() {
-        return "ok    the prepared root directory is as the host is".into();
+        return "ok    the prepared root directory matches the host".into();
     }
     let mut out = String::from("note  the host has changed since selfdock was installed:");
     for (entry, change) in changes {
@@ -208,7 +209,7 @@ fn has_device(null: &[u8]) -> bool {
 
 fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
     if rustix::thread::no_new_privs().unwrap_or(false) {
-        return Some("no_new_privs is set, here or by the program that started this one");
+        return Some("no_new_privs is set for this process");
     }
     let stat = rustix::fs::stat(path).ok()?;
     if stat.st_mode & 0o4000 == 0 {
@@ -232,7 +233,7 @@ fn kernel() -> String {
     let (verdict, what) = if version >= OLDEST_TESTED {
         ("ok   ", "6.1 and later are tested")
     } else if version >= OLDEST_KERNEL {
-        ("note ", "older than any that was tested; 6.1 and later are")
+        ("note ", "not tested; 6.1 and later are")
     } else {
         ("FAIL ", "5.12 or later is needed")
     };
@@ -249,7 +250,7 @@ fn surroundings() -> Vec<String> {
     if is_jail() {
         note(
             &mut all,
-            "the root directory is a chroot, which holds no instance; pivot_root(2) makes one that does"
+            "the root directory is a chroot, where selfdock cannot work; use pivot_root(2) instead of chroot(2)"
                 .into(),
         );
     }
@@ -260,13 +261,10 @@ fn surroundings() -> Vec<String> {
         note(&mut all, format!("a policy confines this process: {label} (AppArmor or SELinux)"));
     }
     match process::read(b"/proc/self/cgroup").unwrap_or_default() {
-        [b'0', b':', b':', ..] => all.push("ok    control groups are those of version 2".into()),
-        b"" => note(&mut all, "no control groups are seen here".into()),
+        [b'0', b':', b':', ..] => all.push("ok    control groups have version 2".into()),
+        b"" => note(&mut all, "no control groups are visible here".into()),
         _ => {
-            note(
-                &mut all,
-                "control groups are those of version 1, which 'selfdock enter' cannot join".into(),
-            );
+            note(&mut all, "control groups have version 1, and 'selfdock enter' cannot join them".into());
         }
     }
     all
@@ -294,8 +292,8 @@ fn containment() -> &'static str {
     if can(kernel_keeps_signals_inside) {
         "ok    Landlock keeps signals and abstract sockets inside an instance"
     } else {
-        "note  no Landlock of Linux 6.12 or later, or a filter refuses it: with a terminal, a command can send \
-         signals to its process group outside, and abstract sockets of the host's network can be reached"
+        "note  Landlock of Linux 6.12 is missing, or a filter refuses it: a command can reach abstract sockets of the \
+         host's network and, with a terminal, signal its process group outside"
     }
 }
 
@@ -305,13 +303,13 @@ fn filters() -> &'static str {
     if can(|| rustix::thread::set_no_new_privs(true).is_ok() && filter::install(&ALL).is_ok()) {
         "ok    system calls are filtered"
     } else {
-        "FAIL  system calls cannot be filtered here (CONFIG_SECCOMP_FILTER, or a filter refuses another one)"
+        "FAIL  system calls cannot be filtered here: the kernel lacks CONFIG_SECCOMP_FILTER, or a filter refuses more"
     }
 }
 
 fn unprivileged_mode(about: &About, trial: &Trial) -> String {
     if trial.works() {
-        return "ok    unprivileged mode works as well".into();
+        return "ok    unprivileged mode works too".into();
     }
     format!("note  unprivileged mode does not work: {}{}", trial.why(), cures(about))
 }
@@ -324,7 +322,7 @@ fn cures(about: &About) -> String {
         (
             b"/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
             b"1",
-            "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
+            "AppArmor restricts user namespaces (kernel.apparmor_restrict_unprivileged_userns is 1)",
         ),
     ];
     let mut all = String::new();
@@ -346,7 +344,7 @@ fn cures(about: &About) -> String {
         add("/proc is masked here: --security-opt systempaths=unconfined in Docker, unmask=ALL in podman");
     }
     if about.caller.uid == 0 && !can(creds::can_map_root) {
-        add("for uid 0 the kernel gives no user namespace without CAP_SETFCAP");
+        add("uid 0 needs CAP_SETFCAP to make a user namespace");
     }
     all
 }

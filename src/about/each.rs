@@ -46,8 +46,9 @@ impl<'a> Batch<'a> {
                 Id::Jobs => {
                     let many = number(value, 10).and_then(|many| usize::try_from(many).ok());
                     let many = many.filter(|many| *many <= MOST_JOBS);
-                    batch.jobs =
-                        many.ok_or_else(|| Error::refused(on("option --jobs {}", value), "not 0 to 4096"))?;
+                    batch.jobs = many.ok_or_else(|| {
+                        Error::refused(on("option --jobs {}", value), "not a number from 0 to 4096")
+                    })?;
                 }
                 Id::Null => batch.nul = true,
                 Id::Group => batch.group = true,
@@ -137,7 +138,7 @@ struct Output {
 impl Output {
     /// A new one, with the end that is printed to.
     fn new() -> Result<(Self, OwnedFd)> {
-        let failed = "keep the output";
+        let failed = "store the output";
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).or_fail(failed)?;
         rustix::io::ioctl_fionbio(&reader, true).or_fail(failed)?;
         let kept = rustix::fs::memfd_create(c"output", MemfdFlags::CLOEXEC).or_fail(failed)?;
@@ -150,15 +151,15 @@ impl Output {
         loop {
             match rustix::io::read(&self.reader, &mut buffer) {
                 Ok(0) | Err(Errno::AGAIN) => return Ok(()),
-                Ok(count) => files::write(self.kept.as_fd(), &buffer[..count]).or_fail("keep the output")?,
-                Err(errno) => return Err(Error::of("keep the output", errno)),
+                Ok(count) => files::write(self.kept.as_fd(), &buffer[..count]).or_fail("store the output")?,
+                Err(errno) => return Err(Error::of("store the output", errno)),
             }
         }
     }
 
     /// Shows all of it.
     fn show(&self, standard: i32) -> Result<()> {
-        let failed = "show the output";
+        let failed = "write the output";
         self.drain()?;
         rustix::fs::seek(&self.kept, rustix::fs::SeekFrom::Start(0)).or_fail(failed)?;
         let mut buffer = [0; 4096];
@@ -195,7 +196,7 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
     }
     line.check(verb, about)?;
     let reports = batch.report.map(report_directory).transpose()?;
-    sys::dispose(CHLD, Disposition::Default).or_fail("expect the end of commands")?;
+    sys::dispose(CHLD, Disposition::Default).or_fail("reset SIGCHLD")?;
     let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
     // What the caller ignores is not waited for: a signal that is blocked would come all the same.
     let ignored = process::status(rustix::process::getpid()).unwrap_or_default();
@@ -481,9 +482,9 @@ impl Job<'_> {
 
     fn prepare(&self) -> Result<Vec<&'static core::ffi::CStr>> {
         let nothing = files::open(CWD, b"/dev/null", OFlags::RDONLY).or_fail("open '/dev/null'")?;
-        sys::redirect(&nothing, 0).or_fail("give the list no more")?;
+        sys::redirect(&nothing, 0).or_fail("redirect standard input")?;
         for (number, writer) in (1..).zip(self.writers) {
-            sys::redirect(writer, number).or_fail("keep the output")?;
+            sys::redirect(writer, number).or_fail("store the output")?;
         }
         let mut words: Vec<&[u8]> = alloc::vec![b"selfdock"];
         words.extend(&self.batch.options);

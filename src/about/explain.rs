@@ -35,7 +35,7 @@ pub fn text(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -
     }
     rows.extend(told.rest(command));
     if !all {
-        rows.push(row(["more", "--explain=all tells what every instance has"]));
+        rows.push(row(["more", "--explain=all also lists what every instance has"]));
     }
     Ok(lines(&rows, sys::is_terminal(1)))
 }
@@ -62,7 +62,7 @@ fn are_there(plan: &Plan<'_>) -> Result<()> {
     }
     for path in &plan.devices {
         let path = join(&[b"/dev/", path]);
-        is_there(path).or_fail(on("show the device {}", path))?;
+        is_there(path).or_fail(on("bind the device {}", path))?;
     }
     Ok(())
 }
@@ -127,7 +127,7 @@ impl Told<'_> {
         if !self.all {
             let others = places.iter().filter(|place| place.starts_with("/var/")).count();
             places.retain(|place| !place.starts_with("/var/"));
-            let places = format!("the host's {}, {others} directories of /var", places.join(" "));
+            let places = format!("the host's {}, and {others} directories of /var", places.join(" "));
             rows = Vec::from([row(["root", &places, "'/'", image])]);
         }
         let home = command::home(&self.about.environment).filter(|_| self.about.caller.uid != 0);
@@ -248,7 +248,7 @@ impl Told<'_> {
                 match change {
                     EnvChange::Set(name, value) => format!("set {} to {}", quoted(name), quoted(value)),
                     EnvChange::Unset(name) => format!("remove {}", quoted(name)),
-                    EnvChange::Clear => "remove all".into(),
+                    EnvChange::Clear => "remove all variables".into(),
                 },
             );
         }

@@ -1,4 +1,4 @@
-//! What people type who know other programs, and names that are nearly right.
+//! Hints for options and commands of other programs, and for misspelt names.
 #![forbid(unsafe_code)]
 
 use crate::error::{Error, Quoted, on};
@@ -8,97 +8,97 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Options of Docker, bubblewrap, firejail and xargs that are none here: their names, and what to say instead.
+/// Options of Docker, bubblewrap, firejail and xargs that selfdock does not have, each with a hint.
 const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
-    // What needs no option.
-    ("--rm --remove", "nothing is left of an instance when its command ends: leave it out"),
-    ("-i -it -ti --interactive --tty", "a command always has your standard input and terminal: leave it out"),
-    ("--init --as-pid-1", "PID 1 is always selfdock's: leave it out"),
-    ("--read-only", "the root filesystem is always read-only: leave it out; a read-only DIR: -B DIR"),
-    ("--die-with-parent", "an instance always ends with selfdock: leave it out"),
+    // What selfdock does without an option.
+    ("--rm --remove", "not needed: nothing is left of an instance when its command ends"),
+    ("-i -it -ti --interactive --tty", "not needed: a command always has your standard input and terminal"),
+    ("--init --as-pid-1", "not needed: PID 1 is always selfdock's"),
+    ("--read-only", "not needed: the root filesystem is always read-only; for a read-only DIR use '-B DIR'"),
+    ("--die-with-parent", "not needed: an instance always ends with selfdock"),
     (
         "--unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup --unshare-cgroup-try --ipc-namespace",
-        "an instance always has its own: leave it out",
+        "not needed: an instance always has its own",
     ),
-    ("--unshare-all", "all is unshared but the network, which '--net none' does"),
-    ("--unshare-net", "say '--net none'"),
-    ("--share-net", "the network is the host's unless '--net none': leave it out"),
-    ("--unshare-user --unshare-user-try", "say '--unprivileged', where it matters"),
-    ("--disable-userns", "say '--no-userns'"),
-    ("--proc", "/proc is always the instance's own: leave it out"),
+    ("--unshare-all", "not needed: an instance shares only the network, and '--net none' unshares that"),
+    ("--unshare-net", "use '--net none'"),
+    ("--share-net", "not needed: the network is the host's unless you use '--net none'"),
+    ("--unshare-user --unshare-user-try", "use '--unprivileged' if you need a user namespace"),
+    ("--disable-userns", "use '--no-userns'"),
+    ("--proc", "not needed: an instance always has its own /proc"),
     ("--mqueue", "an instance has no /dev/mqueue"),
-    ("--private-tmp", "/tmp is always private: leave it out; '-t size=1G /tmp' gives it a size"),
-    ("--private-dev", "/dev is always minimal: leave it out; '--dev PATH' shows a device"),
-    ("--noroot --nogroups", "you are never root inside, and your groups stay: leave it out"),
-    ("--noprofile --quiet --shell", "there is nothing of the kind to switch off: leave it out"),
+    ("--private-tmp", "not needed: /tmp is always private; '-t size=1G /tmp' sets its size"),
+    ("--private-dev", "not needed: /dev is always minimal; '--dev PATH' adds a device"),
+    ("--noroot --nogroups", "not needed: a command has your user and groups, and never becomes root"),
+    ("--noprofile --quiet --shell", "not needed: selfdock has nothing like it"),
     (
         "--cap-add --cap-drop --caps --caps.drop --caps.keep --privileged",
-        "no command ever has a capability: leave it out",
+        "not needed: no command has a capability",
     ),
-    // What is called otherwise.
-    ("--mount", "say '-v SRC DST', or read-only '-m SRC DST'"),
-    ("--ro-bind --ro-bind-try", "say '-m SRC DST'"),
-    ("--bind-try", "say '--bind-if-exists PATH', or '-v SRC DST'"),
-    ("--bind-fd --ro-bind-fd", "say '-v /proc/self/fd/N DST', or -m"),
-    ("--dev-bind --dev-bind-try --device", "say '--dev PATH'"),
-    ("--dir", "places of mounts appear by themselves; '-t - DIR' makes an empty directory"),
-    ("--whitelist --read-write", "say '-b DIR'"),
-    ("--gpus", "say '--gpu'"),
-    ("--nosound --no3d --nodbus", "an instance has none unless you say so: leave it out"),
-    ("--env-file --profile --args", "say '@FILE', with an option on each line"),
-    ("--blacklist", "say '--mask PATH'"),
+    // What has another name here.
+    ("--mount", "use '-v SRC DST', or '-m SRC DST' for read-only"),
+    ("--ro-bind --ro-bind-try", "use '-m SRC DST'"),
+    ("--bind-try", "use '--bind-if-exists PATH', or '-v SRC DST'"),
+    ("--bind-fd --ro-bind-fd", "use '-v /proc/self/fd/N DST', or -m"),
+    ("--dev-bind --dev-bind-try --device", "use '--dev PATH'"),
+    ("--dir", "mount points are made automatically; '-t - DIR' makes an empty directory"),
+    ("--whitelist --read-write", "use '-b DIR'"),
+    ("--gpus", "use '--gpu'"),
+    ("--nosound --no3d --nodbus", "not needed: an instance has none by default"),
+    ("--env-file --profile --args", "use '@FILE', with an option on each line"),
+    ("--blacklist", "use '--mask PATH'"),
     (
         "--private --private-home",
-        "there is no home unless you say so: '--home' is a private one, '--home=DIR' a kept one",
+        "an instance has no home by default; '--home' makes an empty one, '--home=DIR' uses DIR",
     ),
-    ("--workdir -w --cwd --private-cwd", "say '-C DIR'"),
-    ("--network", "say '--net none' or '--net host'"),
-    ("--chroot -R", "say '--root DIR'"),
+    ("--workdir -w --cwd --private-cwd", "use '-C DIR'"),
+    ("--network", "use '--net none' or '--net host'"),
+    ("--chroot -R", "use '--root DIR'"),
     (
         "--overlay-src --tmp-overlay --ro-overlay",
-        "--overlay SRC DST is a copy to write to; several '--root DIR' are layers",
+        "'--overlay SRC DST' is a writable copy; several '--root DIR' are layers",
     ),
-    ("--setenv --env-set", "say '-e NAME VALUE'"),
-    ("--unsetenv --rmenv", "say '-E NAME'"),
-    ("--clearenv", "say '--clear-env'"),
-    ("--nonewprivs --no-new-privs --security-opt", "say '--no-nest'; filters: '--seccomp FILE'"),
-    ("--seccomp-fd --add-seccomp-fd", "say '--seccomp FILE'"),
+    ("--setenv --env-set", "use '-e NAME VALUE'"),
+    ("--unsetenv --rmenv", "use '-E NAME'"),
+    ("--clearenv", "use '--clear-env'"),
+    ("--nonewprivs --no-new-privs --security-opt", "use '--no-nest', or '--seccomp FILE' for a filter"),
+    ("--seccomp-fd --add-seccomp-fd", "use '--seccomp FILE'"),
     (
         "--ulimit --memory --memory-swap --pids-limit --rlimit-as --rlimit-cpu",
-        "say '--rlimit NAME=VALUE', like as=1G",
+        "use '--rlimit NAME=VALUE', like as=1G",
     ),
-    ("--rlimit-nofile --rlimit-nproc --rlimit-fsize", "say '--rlimit NAME=VALUE', like nofile=64"),
-    ("--shm-size", "say '-t size=1G /dev/shm'"),
-    ("--size --perms", "they are in OPTS: '-t size=1G,mode=700 DST'"),
-    ("--join", "say 'selfdock enter PID CMD'"),
-    ("--list --tree", "say 'selfdock ps'"),
-    ("--info-fd --json-status-fd", "say '--report FD', and 'selfdock ps --json'"),
-    ("--entrypoint", "CMD is what you write after 'run'"),
-    ("-P --max-procs", "say '-j N'"),
+    ("--rlimit-nofile --rlimit-nproc --rlimit-fsize", "use '--rlimit NAME=VALUE', like nofile=64"),
+    ("--shm-size", "use '-t size=1G /dev/shm'"),
+    ("--size --perms", "use '-t size=1G,mode=700 DST'"),
+    ("--join", "use 'selfdock enter PID CMD'"),
+    ("--list --tree", "use 'selfdock ps'"),
+    ("--info-fd --json-status-fd", "use '--report FD', and 'selfdock ps --json'"),
+    ("--entrypoint", "write the command after 'run'"),
+    ("-P --max-procs", "use '-j N'"),
     ("-I --max-args --replace", "each line is one command; {} stands for it"),
-    ("-d --detach --background", "there is no daemon: start it with '&', setsid or systemd-run"),
-    // What there is not.
-    ("--name", "an instance has no name but its PID: see 'selfdock ps'"),
-    ("-p --publish --expose", "ports are the host's, as the network is: leave it out"),
-    ("-u --user --uid --gid --userns --group-add", "you stay who you are, inside and outside"),
+    ("-d --detach --background", "selfdock has no daemon; use '&', setsid or systemd-run"),
+    // What selfdock cannot do.
+    ("--name", "an instance has no name, only a PID: see 'selfdock ps'"),
+    ("-p --publish --expose", "not needed: the network and its ports are the host's"),
+    ("-u --user --uid --gid --userns --group-add", "a command always has your user and your groups"),
     (
         "--cpus --cpu-shares --cpuset-cpus --cgroup-parent",
-        "start it in a control group, by systemd-run, or use taskset",
+        "start selfdock in a control group with systemd-run, or use taskset",
     ),
-    ("--restart --pull --platform --link --ip --dns --add-host", "there is nothing of the kind"),
+    ("--restart --pull --platform --link --ip --dns --add-host", "selfdock has nothing like it"),
     (
         "--symlink --file --bind-data --ro-bind-data --remount-ro",
-        "put it in a directory, and say '-m SRC DST'",
+        "put the file in a directory, and use '-m SRC DST'",
     ),
 ];
 
-/// Commands of others.
+/// Commands of other programs, each with a hint.
 const COMMANDS_OF_OTHERS: &[(&str, &str)] = &[
-    ("exec attach join", "say 'selfdock enter PID CMD'"),
-    ("list top", "say 'selfdock ps'"),
-    ("stop rm", "end the process: 'kill PID'; nothing else is left"),
-    ("pull images push load", "there are no images: '--root DIR' runs from any directory"),
-    ("create start", "say 'selfdock run CMD'"),
+    ("exec attach join", "use 'selfdock enter PID CMD'"),
+    ("list top", "use 'selfdock ps'"),
+    ("stop rm", "use 'kill PID'; nothing is left of the instance"),
+    ("pull images push load", "selfdock has no image store; '--root DIR' uses any directory"),
+    ("create start", "use 'selfdock run CMD'"),
 ];
 
 fn of_others(table: &[(&str, &'static str)], word: &[u8]) -> Option<&'static str> {
@@ -106,7 +106,7 @@ fn of_others(table: &[(&str, &'static str)], word: &[u8]) -> Option<&'static str
     table.iter().find(|(names, _)| is_in(names)).map(|(_, text)| *text)
 }
 
-/// About an option that is none. `word` is all of it, `name` the part that is not known: `--name` or `-n`.
+/// The error for an unknown option. `word` is the whole word, `name` the unknown part of it: `--name` or `-n`.
 pub fn unknown_option(word: &[u8], name: &[u8]) -> Error {
     let of_word = of_others(OPTIONS_OF_OTHERS, word).map(|text| (word, text));
     let (shown, hint) = match of_word.or_else(|| of_others(OPTIONS_OF_OTHERS, name).map(|text| (name, text)))
@@ -126,7 +126,7 @@ fn nearest_option(name: &[u8]) -> &'static str {
     }
 }
 
-/// About a command word that is none.
+/// The error for an unknown command word.
 pub fn unknown_command(word: &[u8]) -> Error {
     let unknown = Error::refused(on("command {}", word), "unknown");
     if let Some(text) = of_others(COMMANDS_OF_OTHERS, word) {
@@ -142,7 +142,7 @@ pub fn unknown_command(word: &[u8]) -> Error {
     })
 }
 
-/// A word as it would be typed: quoted where it holds anything unusual.
+/// A word as a user would type it: quoted if it has unusual characters.
 pub fn shown(word: &[u8]) -> String {
     let is_usual =
         !word.is_empty() && word.iter().all(|b| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b));
@@ -152,19 +152,19 @@ pub fn shown(word: &[u8]) -> String {
     }
 }
 
-/// A hint that is put together.
+/// Makes a hint of several parts.
 pub fn hint(parts: &[&[u8]]) -> &'static str {
     core::str::from_utf8(join(parts)).unwrap_or("see 'selfdock --help'")
 }
 
-/// The name that is nearest, if one is near: a letter or two in it are others.
+/// The most similar name, if it differs in a few letters only.
 fn nearest(word: &[u8], names: impl Iterator<Item = &'static str>) -> Option<&'static str> {
     let most = word.len().div_ceil(4).min(3);
     let near = names.map(|name| (distance(word, name.as_bytes()), name));
     near.filter(|(far, _)| *far <= most).min_by_key(|(far, _)| *far).map(|(_, name)| name)
 }
 
-/// How many letters have to be added, taken away, exchanged or swapped with the next to make one word of another.
+/// The edit distance of two words: the number of letters to insert, delete, replace or swap with the next one.
 fn distance(from: &[u8], to: &[u8]) -> usize {
     let mut before: Vec<usize> = Vec::new();
     let mut last: Vec<usize> = (0..=to.len()).collect();
@@ -183,7 +183,7 @@ fn distance(from: &[u8], to: &[u8]) -> usize {
     last.last().copied().unwrap_or(0)
 }
 
-/// What an option takes, as its help names it.
+/// The values of an option, as its help names them, each after a space.
 pub fn values(opt: &crate::options::Opt) -> Bytes {
     let mut values: Bytes = b"";
     for (name, _) in opt.values {

@@ -61,7 +61,9 @@ impl<'a> Line<'a> {
                     let is_of_bind = |said: &Said<'_>| matches!(said.opt.id, Id::Bind | Id::BindRo);
                     if word.starts_with(b"/") && line.options.last().is_some_and(is_of_bind) {
                         let what = on("command {}", word);
-                        return Err(Error::refused(what, "unknown").hint("for SRC DST say -v SRC DST, or -m"));
+                        return Err(
+                            Error::refused(what, "unknown").hint("for SRC DST use -v SRC DST, or -m SRC DST")
+                        );
                     }
                     line.verb = Some(by_name(word)?);
                 }
@@ -89,7 +91,7 @@ impl<'a> Line<'a> {
         if depth == 0 {
             return Err(Error::refused(
                 on("read the options in {}", name),
-                "files name each other too deeply",
+                "more than 16 files include each other",
             ));
         }
         for (place, words) in files(name)? {
@@ -184,17 +186,19 @@ impl<'a> Line<'a> {
         if let Some(said) = self.options.iter().find(|said| !knows(verb, said.opt)) {
             let what = on("option --{=}", said.opt.long.as_bytes());
             let of_run = verb.bit == EACH && said.opt.verbs & RUN != 0;
-            let hint = if of_run { "see it with run" } else { "see 'selfdock --help'" };
+            let hint = if of_run { "use --explain with run" } else { "see 'selfdock --help'" };
             return Err(Error::refused(what, "not for this command").hint(hint));
         }
         if !self.command.is_empty() && verb.usage.find("CMD").is_none() && verb.bit & (HELP | CHANGES) == 0 {
             return Err(Error::refused(on("{=}", verb.name.as_bytes()), "takes no arguments"));
         }
         if verb.bit == CHANGES && self.command.len() != 1 {
-            return Err(Error::refused("changes", "wants DIR").hint("which --changes DIR has made"));
+            return Err(
+                Error::refused("changes", "needs one DIR").hint("the directory that --changes DIR made")
+            );
         }
         if verb.bit == HELP && self.command.len() > 1 {
-            return Err(Error::refused("help", "takes one command"));
+            return Err(Error::refused("help", "takes at most one command"));
         }
         Ok(verb)
     }
@@ -243,15 +247,15 @@ impl<'a> Line<'a> {
                 if opt.id == Id::Env && self.last_is_value && program(about, last).is_some() =>
             {
                 let what = both("option --{=}: took {} as VALUE", opt.long.as_bytes(), last);
-                Err(Error::refused(what, "no CMD is left").hint("-e NAME=VALUE is one word"))
+                Err(Error::refused(what, "no CMD is left").hint("write -e NAME=VALUE as one word"))
             }
             Some(Said { opt, .. }) if matches!(opt.id, Id::Bind | Id::BindRo) => {
                 let dir = self.command.first().filter(|word| word.starts_with(b"/"));
                 match dir {
                     Some(dir) if c_string(dir).is_ok_and(is_directory) => {
-                        let what = both("option --{=}: {} is no CMD", opt.long.as_bytes(), dir);
-                        Err(Error::refused(what, "it takes one PATH")
-                            .hint("for SRC DST say -v SRC DST, or -m"))
+                        let what = both("option --{=}: {} is a directory, not CMD", opt.long.as_bytes(), dir);
+                        Err(Error::refused(what, "the option takes one PATH")
+                            .hint("for SRC DST use -v SRC DST, or -m SRC DST"))
                     }
                     _ => Ok(()),
                 }
@@ -307,15 +311,14 @@ impl<'a> Said<'a> {
                 b"rw" | b"z" | b"Z" | b"cached" | b"consistent" | b"delegated" => {}
                 _ => {
                     let what = both("option --{=} {}", opt.long.as_bytes(), word);
-                    return Err(Error::refused(what, "not SRC:DST or SRC:DST:ro"));
+                    return Err(Error::refused(what, "neither SRC:DST nor SRC:DST:ro"));
                 }
             }
         }
         if !src.contains(&b'/') && files::lstat(CWD, src).is_err() {
             let what = both("option --{=} {}", opt.long.as_bytes(), word);
-            return Err(
-                Error::refused(what, "there are no volumes with names").hint("SRC is a file or directory")
-            );
+            return Err(Error::refused(what, "selfdock has no named volumes")
+                .hint("SRC must be a file or a directory"));
         }
         Ok(Said::new(id, [src, dst]))
     }
@@ -372,7 +375,7 @@ fn by_long(name: &[u8]) -> Result<&'static Opt> {
 
 /// What an option wants, and which of it is missing.
 fn wants(opt: &Opt, missing: usize) -> Error {
-    let error = Error::plain(both("option --{=}: wants{=}", opt.long.as_bytes(), foreign::values(opt)));
+    let error = Error::plain(both("option --{=}: needs{=}", opt.long.as_bytes(), foreign::values(opt)));
     match opt.values.get(missing) {
         Some((name, _)) if missing > 0 => error.hint(foreign::hint(&[name.as_bytes(), b" is missing"])),
         _ => error,
@@ -404,7 +407,7 @@ mod tests {
 
     /// There are no files.
     fn none(name: &[u8]) -> Result<Lines> {
-        Err(Error::refused(on("profile {}", name), "there is none"))
+        Err(Error::refused(on("profile {}", name), "no such profile"))
     }
 
     fn refusal(words: &[&str]) -> String {
@@ -469,10 +472,10 @@ mod tests {
         assert_eq!((&said[..], &line.command[..]), (&["chdir", "net", "here", "net"][..], &[&b"@c"[..]][..]));
         let refusal =
             |word: &str| format!("{}", Line::read(&[word.as_bytes()], &files).expect_err("accepted"));
-        assert!(refusal("@loop").contains("too deeply"));
+        assert!(refusal("@loop").contains("include each other"));
         assert!(refusal("@word").contains("'here:1': 'sh': not an option"));
-        assert!(refusal("@half").contains("'here:1': option --vol: wants SRC DST"));
-        assert!(refusal("@none").contains("there is none"));
+        assert!(refusal("@half").contains("'here:1': option --vol: needs SRC DST"));
+        assert!(refusal("@none").contains("no such profile"));
     }
 
     #[test]

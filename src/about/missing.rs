@@ -45,16 +45,16 @@ fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
     if said.opt.id != Id::Env || value.is_empty() || program(about, value).is_none() {
         return None;
     }
-    Some(hint(&[b"-e took ", shown(value).as_bytes(), b" as VALUE: -e NAME=VALUE is one word"]))
+    Some(hint(&[b"-e took ", shown(value).as_bytes(), b" as VALUE; write -e NAME=VALUE as one word"]))
 }
 
 /// Of a command that is named by a path.
 fn of_path(name: &[u8]) -> Option<&'static str> {
     if !is_program(name) {
-        return files::lstat(CWD, name).is_err().then_some("nor is it there outside");
+        return files::lstat(CWD, name).is_err().then_some("it does not exist outside either");
     }
     if !name.starts_with(b"/") {
-        return Some("not shown inside: -H shows the current directory");
+        return Some("it exists only outside; -H adds the current directory");
     }
     Some(how_to_show(name))
 }
@@ -67,5 +67,5 @@ fn of_name(about: &About, name: &[u8]) -> Option<&'static str> {
 fn how_to_show(file: &[u8]) -> &'static str {
     let (file, dir) = (shown(file), shown(files::parent(file)));
     let dir = dir.as_bytes();
-    hint(&[file.as_bytes(), b" is not shown inside: -m ", dir, b" ", dir, b" shows it"])
+    hint(&[file.as_bytes(), b" exists only outside; add it with -m ", dir, b" ", dir])
 }

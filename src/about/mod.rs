@@ -86,9 +86,8 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
         _ => {
             let (plain, copies) = line.with_copies();
             if let Some(kept) = line.value(Id::Changes).filter(|_| copies.is_empty()) {
-                return Err(
-                    Error::refused(on("option --changes {}", kept), "of what?").hint("--overlay SRC DST")
-                );
+                return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
+                    .hint("add --overlay SRC DST"));
             }
             if !copies.is_empty() {
                 overlay::lay_over(about.caller, &copies, line.value(Id::Changes))?;
@@ -116,5 +115,5 @@ fn become_selfdock(about: &About, plain: &[&[u8]], words: &[&[u8]]) -> Error {
 }
 
 fn alone() -> Error {
-    Error::refused("start", "selfdock starts this program when it is needed").hint("see 'selfdock --help'")
+    Error::refused("start", "only selfdock can start this program").hint("see 'selfdock --help'")
 }

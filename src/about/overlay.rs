@@ -31,7 +31,7 @@ const WORK: &[u8] = b"work";
 /// or to a directory of `changes`. Nothing is held afterwards.
 pub fn lay_over(caller: Caller, sources: &[&[u8]], changes: Option<&[u8]>) -> Result<()> {
     if changes.is_some() && sources.len() > 1 {
-        return Err(Error::refused("option --changes", "keeps the changes of one --overlay"));
+        return Err(Error::refused("option --changes", "it keeps the changes of one --overlay only"));
     }
     // What is wrong is said before anything is made.
     for source in sources {
@@ -41,7 +41,7 @@ pub fn lay_over(caller: Caller, sources: &[&[u8]], changes: Option<&[u8]>) -> Re
         make_changes(dir, sources[0])?;
     }
     creds::allow_to_map_root(caller)?;
-    let none = "there are none here; 'selfdock doctor' says why";
+    let none = "user namespaces are disabled here; 'selfdock doctor' says why";
     sys::unshare(new::USER | new::MOUNT)
         .or_fail("make a user namespace for --overlay")
         .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
@@ -66,7 +66,7 @@ fn open(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
 
 /// Everything is opened in the mount namespace of its own: the kernel takes no layers from another.
 fn lay_over_one(privileged: &Privileged, source: &[u8], changes: Option<&[u8]>) -> Result<()> {
-    let failed = on("lay an overlay over {}", source);
+    let failed = on("mount an overlay on {}", source);
     let lower = open(source).or_fail(failed)?;
     let room = match changes {
         Some(dir) => open(dir).or_fail(failed)?,
@@ -85,8 +85,7 @@ fn lay_over_one(privileged: &Privileged, source: &[u8], changes: Option<&[u8]>) 
     let options =
         [(c"lowerdir", lowerdir), (c"upperdir", upperdir), (c"workdir", workdir), (c"userxattr", b"")];
     // What a mount in it covers must not show: the kernel refuses to take it alone.
-    let mounts =
-        "is something mounted in it? name a directory without mounts; or this file system makes no layer";
+    let mounts = "something is mounted in it, or its file system cannot be a layer; use another directory";
     let overlay = Detached::fresh(privileged, c"overlay", &options, VOLUME)
         .map_err(|e| e.about(failed).hint_if(Errno::INVAL, mounts))?;
     // Over the room, where that lies on the directory.
@@ -112,7 +111,7 @@ fn make_changes(dir: &[u8], source: &[u8]) -> Result<()> {
     match files::make_link(origin, opened.as_fd(), ORIGIN) {
         Ok(()) => Ok(()),
         Err(Errno::EXIST) if files::link_target(opened.as_fd(), ORIGIN) == Ok(origin) => Ok(()),
-        Err(Errno::EXIST) => Err(Error::refused(failed, "those of another directory are in it")),
+        Err(Errno::EXIST) => Err(Error::refused(failed, "it has the changes of another directory")),
         Err(errno) => Err(Error::of(failed, errno)),
     }
 }
@@ -120,7 +119,7 @@ fn make_changes(dir: &[u8], source: &[u8]) -> Result<()> {
 /// What has changed, by a directory of changes: a line for each path, with `A` for what was added, `M` for what is
 /// other than it was, `D` for what is gone.
 pub fn changes(dir: &[u8]) -> Result<String> {
-    let failed = on("look at the changes in {}", dir);
+    let failed = on("read the changes in {}", dir);
     let opened = open(dir).or_fail(failed)?;
     let origin = files::link_target(opened.as_fd(), ORIGIN)
         .or_fail(failed)

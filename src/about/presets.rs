@@ -68,8 +68,8 @@ pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
 fn check_home(about: &About, line: &Line<'_>) -> Result<()> {
     let is_home = || home(&about.environment).is_some_and(|home| Some(home) == current_directory());
     if line.has(Id::Home) && line.has(Id::Here) && is_home() {
-        let why = "the current directory is your home, and --here shows it";
-        return Err(Error::refused("option --home", why).hint("start it in a directory of its own"));
+        let why = "the current directory is your home, and --here makes it a volume";
+        return Err(Error::refused("option --home", why).hint("start selfdock in another directory"));
     }
     Ok(())
 }
@@ -152,7 +152,7 @@ impl<'a> Preset<'_, 'a> {
     /// The same of one that has to be there, to be connected to.
     fn show_socket(&mut self, path: &'a [u8]) -> Result<()> {
         files::identity_of(path)
-            .or_fail(on("look at {}", path))
+            .or_fail(on("find {}", path))
             .map_err(|error| error.about(on("option --{=}", self.opt.long.as_bytes())))?;
         self.show(Id::Map, path)
     }

@@ -58,8 +58,8 @@ fn directories(about: &About) -> Vec<Bytes> {
 fn find(about: &About, name: &[u8]) -> Result<Bytes> {
     let paths = directories(about).into_iter().map(|dir| join(&[dir, b"/", name]));
     paths.into_iter().find(|path| files::identity_of(path) != Err(Errno::NOENT)).ok_or_else(|| {
-        Error::refused(on("profile {}", name), "there is none")
-            .hint("'selfdock profiles' lists them; a file: @./FILE")
+        Error::refused(on("profile {}", name), "no such profile")
+            .hint("'selfdock profiles' lists all; for a file write @./FILE")
     })
 }
 
@@ -215,7 +215,7 @@ impl Reader<'_> {
             [b':', b'+', other @ ..] if is_there => self.push(self.text(other)?),
             [b':', b'-', ..] => self.push(value.unwrap_or_default()),
             [b':', b'+', ..] => {}
-            _ => return Err(Error::refused(on("variable {}", text), "not understood")),
+            _ => return Err(Error::refused(on("variable {}", text), "not a form that profiles know")),
         }
         Ok(())
     }
@@ -244,11 +244,11 @@ fn closing(text: &[u8]) -> Option<usize> {
 }
 
 fn unclosed() -> Error {
-    Error::plain("something is opened and not closed")
+    Error::plain("a quote or a brace is not closed")
 }
 
 fn unset(name: &[u8]) -> Error {
-    Error::refused(on("variable {}", name), "not set").hint("${NAME:-VALUE} gives it one")
+    Error::refused(on("variable {}", name), "not set").hint("${NAME:-VALUE} gives a default")
 }
 
 #[cfg(test)]
@@ -302,6 +302,6 @@ mod tests {
             assert!(words(line).unwrap_err().contains("not closed"), "{line}");
         }
         assert!(words("$NONE").unwrap_err().contains("'NONE': not set"));
-        assert!(words("${A%x}").unwrap_err().contains("not understood"));
+        assert!(words("${A%x}").unwrap_err().contains("not a form"));
     }
 }

@@ -61,7 +61,7 @@ pub fn show(about: &About, json: bool, watch: bool) -> Result<()> {
 
 fn show_once(about: &About, json: bool, before: &str) -> Result<()> {
     let text = format!("{before}{}", text(about, json)?);
-    files::write(sys::standard(1), text.as_bytes()).or_fail("show the list")
+    files::write(sys::standard(1), text.as_bytes()).or_fail("write the list")
 }
 
 /// The table, or JSON.
@@ -78,7 +78,7 @@ fn text(about: &About, json: bool) -> Result<String> {
         }
     }
     if hides_processes() {
-        let why = "selfdock: ps: /proc hides processes here (hidepid), and so instances may be missing\n";
+        let why = "selfdock: ps: /proc hides processes here (hidepid), so instances may be missing\n";
         say(sys::standard(2), why.as_bytes());
     }
     Ok(if json { as_json(&found) } else { as_table(&found) })

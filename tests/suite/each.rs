@@ -100,13 +100,13 @@ fn each_has_its_report() {
 
 #[rstest]
 #[case::no_command(&[], "no command is given")]
-#[case::no_number(&["-j", "x", "true"], "not 0 to 4096")]
-#[case::no_value(&["-j"], "--jobs: wants N")]
+#[case::no_number(&["-j", "x", "true"], "not a number from 0 to 4096")]
+#[case::no_value(&["-j"], "--jobs: needs N")]
 #[case::unknown(&["--nope", "true"], "'--nope'")]
 #[case::a_value_too_many(&["--halt=x", "true"], "'--halt=x': takes no value")]
 #[case::no_right(&["--report", "/usr", "true"], "(EACCES)")]
 #[case::wrong(&["--net", "some", "true"], "neither 'none' nor 'host'")]
-#[case::explained(&["--explain", "true"], "see it with run")]
+#[case::explained(&["--explain", "true"], "use --explain with run")]
 #[case::no_directory(&["--report", "/no/such/dir", "true"], "(ENOENT)")]
 fn what_is_wrong_is_said_before_anything_is_read(#[case] words: &[&str], #[case] why: &str) {
     each("1\n2\n", words).refused(why);

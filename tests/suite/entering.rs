@@ -103,7 +103,7 @@ fn an_instance_outlives_an_upgrade() {
 /// E4: check and use. What is examined is what is joined: a target that goes elsewhere meanwhile is refused, or
 /// not followed.
 #[rstest]
-#[case::while_it_is_examined("prlimit64:delay_enter=100000", "it has changed its namespaces meanwhile")]
+#[case::while_it_is_examined("prlimit64:delay_enter=100000", "it has changed its namespaces in the meantime")]
 #[case::before_its_namespaces_are_joined("setns:delay_enter=400000", "")]
 fn a_target_that_changes_its_namespaces_is_not_followed(#[case] delay: &str, #[case] refusal: &str) {
     const GO: &str = "import ctypes, os, time

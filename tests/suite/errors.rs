@@ -8,7 +8,7 @@ use rstest::rstest;
 #[case::unknown_short_option(&["run", "-Z"], "-Z")]
 #[case::unknown_word(&["walk"], "walk")]
 #[case::no_word(&[], "no command given")]
-#[case::missing_value(&["run", "-v", "/etc"], "--vol: wants SRC DST")]
+#[case::missing_value(&["run", "-v", "/etc"], "--vol: needs SRC DST")]
 #[case::missing_values(&["run", "--root"], "--root")]
 #[case::value_for_a_flag(&["run", "--here=yes"], "--here")]
 #[case::absent_root(&["run", "--root", "/no/such/root", "true"], "'/no/such/root'")]
@@ -17,47 +17,47 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
     Dock::new(words.iter().map(Into::into)).refused(object);
 }
 
-/// Who knows another program is told what to say here.
+/// Options of other programs are answered with selfdock's own.
 #[rstest]
-#[case::docker(&["run", "--rm", "sh"], "option '--rm': unknown; nothing is left of an instance")]
-#[case::docker_terminal(&["run", "-it", "sh"], "option '-it': unknown; a command always has your")]
-#[case::docker_daemon(&["run", "-d", "sh"], "there is no daemon")]
-#[case::docker_ports(&["run", "-p", "80:80", "sh"], "ports are the host's")]
+#[case::docker(&["run", "--rm", "sh"], "option '--rm': unknown; not needed: nothing is left of an instance")]
+#[case::docker_terminal(&["run", "-it", "sh"], "option '-it': unknown; not needed: a command always has your")]
+#[case::docker_daemon(&["run", "-d", "sh"], "selfdock has no daemon")]
+#[case::docker_ports(&["run", "-p", "80:80", "sh"], "its ports are the host's")]
 #[case::docker_exec(&["exec", "1", "sh"], "selfdock enter PID CMD")]
-#[case::bubblewrap(&["run", "--ro-bind", "/usr", "/mnt", "sh"], "say '-m SRC DST'")]
-#[case::bubblewrap_with_a_value(&["run", "--setenv=A", "b", "sh"], "say '-e NAME VALUE'")]
+#[case::bubblewrap(&["run", "--ro-bind", "/usr", "/mnt", "sh"], "use '-m SRC DST'")]
+#[case::bubblewrap_with_a_value(&["run", "--setenv=A", "b", "sh"], "use '-e NAME VALUE'")]
 #[case::bubblewrap_network(&["--unshare-all", "run", "sh"], "--net none")]
-#[case::firejail(&["run", "--private=/tmp", "sh"], "there is no home unless")]
+#[case::firejail(&["run", "--private=/tmp", "sh"], "an instance has no home by default")]
 #[case::firejail_list(&["--list"], "selfdock ps")]
 #[case::xargs(&["each", "-P", "4", "sh"], "-j N")]
 #[case::nearly_an_option(&["run", "--hotsname", "x", "sh"], "did you mean --hostname?")]
 #[case::nearly_a_command(&["docotr"], "did you mean 'doctor'?")]
 #[case::a_program(&["ls"], "selfdock run ls")]
-#[case::one_value(&["run", "-v", "/etc"], "wants SRC DST; DST is missing")]
-#[case::no_value(&["run", "-v"], "wants SRC DST")]
-#[case::a_named_volume(&["run", "-v", "data:/data", "sh"], "there are no volumes with names")]
-#[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "not SRC:DST or SRC:DST:ro")]
+#[case::one_value(&["run", "-v", "/etc"], "needs SRC DST; DST is missing")]
+#[case::no_value(&["run", "-v"], "needs SRC DST")]
+#[case::a_named_volume(&["run", "-v", "data:/data", "sh"], "selfdock has no named volumes")]
+#[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "neither SRC:DST nor SRC:DST:ro")]
 #[case::a_command_that_was_swallowed(&["run", "-e", "NAME", "sh"], "took 'sh' as VALUE")]
 #[case::help_for_nothing(&["help", "walk"], "command 'walk': unknown")]
-fn a_mistake_is_answered_with_what_to_say(#[case] words: &[&str], #[case] advice: &str) {
+fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &str) {
     Dock::new(words.iter().map(Into::into)).refused(advice);
 }
 
 #[test]
-fn it_is_said_which_of_two_paths_is_wrong() {
+fn a_message_says_which_of_two_paths_is_wrong() {
     Dock::run(args!["-v", "/no/such", "/mnt", "true"]).refused("open '/no/such' to bind it on '/mnt'");
     Dock::run(args!["-v", "/etc", "mnt", "true"]).refused("mount on 'mnt': not an absolute path");
 }
 
 #[test]
-fn a_script_that_starts_itself_for_ever_is_thought_of() {
+fn a_script_that_starts_itself_again_and_again_is_refused_with_a_hint() {
     let dir = scratch();
     let script = dir.path().join("script");
     std::fs::write(&script, "#!/usr/bin/env -S selfdock run -H\n").unwrap();
     Dock::program(args!["chmod", "755", &script]).ok();
     let path = format!("{}:/usr/bin:/bin", selfdock().parent().unwrap().display());
     let ran = Dock::program(args![&script]).current_dir(dir.path()).env("PATH", path).output().exits(125);
-    assert!(ran.stderr.contains("after #! it wants an interpreter"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("must name an interpreter"), "{}", ran.stderr);
 }
 
 #[rstest]

@@ -87,11 +87,11 @@ fn an_ignored_signal_ends_nothing() {
 #[test]
 fn a_program_that_is_not_shown_is_said_to_be_so() {
     let ran = Dock::run([]).current_dir("/tmp").arg("./program").output().exits(127);
-    assert!(ran.stderr.contains("nor is it there outside"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it does not exist outside either"), "{}", ran.stderr);
     let dir = scratch();
     let program = dir.path().join("my-program");
     copy_program(bin("nothing"), &program);
-    let hint = format!("-m {0} {0} shows it", dir.path().display());
+    let hint = format!("exists only outside; add it with -m {0} {0}", dir.path().display());
     for depth in [0, 1] {
         // Hidden by a private directory, as below a home.
         let hide = args!["-t", "-", dir.path()].into_iter().chain(nested(depth, []));
@@ -105,7 +105,7 @@ fn a_program_that_is_not_shown_is_said_to_be_so() {
         assert!(said.iter().all(|said| said.contains(expected) && said.lines().count() == 1), "{said:?}");
         let said = command(&args!["./my-program"]);
         assert!(
-            said.contains(if depth == 0 { "-H shows the current directory" } else { "(ENOENT)" }),
+            said.contains(if depth == 0 { "-H adds the current directory" } else { "(ENOENT)" }),
             "{said}"
         );
     }

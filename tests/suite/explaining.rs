@@ -132,7 +132,7 @@ fn the_plan_tells_what_is_set_for_the_command_and_folds_what_every_instance_has(
 #[rstest]
 #[case::of_a_bind(args!["-m", "/no/such", "/x"], "open '/no/such' to bind it on '/x': no such file")]
 #[case::of_a_root(args!["--root", "/no/such"], "use the root filesystem '/no/such': no such file")]
-#[case::of_a_device(args!["--dev", "/dev/nosuch"], "show the device '/dev/nosuch': no such file")]
+#[case::of_a_device(args!["--dev", "/dev/nosuch"], "bind the device '/dev/nosuch': no such file")]
 fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
     #[case] options: [std::ffi::OsString; N],
     #[case] words: &str,

@@ -81,7 +81,7 @@ fn a_descriptor_that_is_asked_for_comes_along() {
 /// I2: descriptors.
 #[rstest]
 fn a_descriptor_that_is_not_open_cannot_be_kept(#[values("9", "-1", "x", "99999999999", "")] number: &str) {
-    let why = if number == "9" { "(EBADF)" } else { "not a number that fits" };
+    let why = if number == "9" { "(EBADF)" } else { "not a number, or too large" };
     Dock::run(args!["--keep-fd", number, "true"]).refused(why);
 }
 
@@ -185,7 +185,7 @@ fn a_small_limit_ends_in_an_instance_or_a_refusal(#[case] limit: &str) {
     assert!(ran.stdout.is_empty());
     if ran.status.code() == Some(125) {
         // The kernel says which limit it was, but for the one that selfdock looks at itself.
-        ran.refused(if limit.contains("stack") { "the limit of the stack" } else { "(E" });
+        ran.refused(if limit.contains("stack") { "the stack limit" } else { "(E" });
     }
 }
 

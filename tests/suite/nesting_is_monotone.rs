@@ -53,7 +53,7 @@ fn a_device_that_is_covered_is_not_uncovered_inside() {
     };
     nested(&["cat", "/dev/null"]).ok();
     Dock::program(nsenter.into_iter().chain(args!["mount", "--bind", "/etc/hostname", "/dev/null"])).ok();
-    nested(&["cat", "/dev/null"]).refused("not that device");
+    nested(&["cat", "/dev/null"]).refused("another device");
 }
 
 /// N1: nesting regains.

@@ -77,7 +77,7 @@ fn changes_can_be_kept_and_told() {
     assert_eq!(listing(&dir), before);
     let other = tree();
     let words = args!["--changes", place, "-o", other.path(), "/mnt/w", "run", "true"];
-    Dock::new(words).refused("those of another directory are in it");
+    Dock::new(words).refused("it has the changes of another directory");
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_copy_shows_and_permits_no_more_than_its_directory() {
 /// What it covers would show.
 #[test]
 fn a_directory_with_a_mount_in_it_is_not_copied() {
-    Dock::new(args!["-o", fixture(""), "/mnt/w", "run", "true"]).refused("is something mounted in it?");
+    Dock::new(args!["-o", fixture(""), "/mnt/w", "run", "true"]).refused("something is mounted in it");
 }
 
 #[test]
@@ -111,8 +111,8 @@ fn it_works_nested() {
 #[case::a_file(args!["-o", "/etc/passwd", "/mnt/w"], "copy '/etc/passwd': not a directory")]
 #[case::closed(args!["-o", fixture("p"), "/mnt/w"], "permission denied")]
 #[case::two_to_keep(args!["-o", "/etc", "/mnt/a", "-o", "/usr", "/mnt/b", "--changes", "/tmp/x"], "of one --overlay")]
-#[case::nothing_to_keep(args!["--changes", "/tmp/x"], "of what?; --overlay SRC DST")]
-#[case::no_changes(args!["changes", "/etc"], "look at the changes in '/etc'")]
+#[case::nothing_to_keep(args!["--changes", "/tmp/x"], "there is no --overlay; add --overlay SRC DST")]
+#[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]
 fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
     let is_run = words[0] != *"changes";
     let run = Dock::new(words);

@@ -54,7 +54,7 @@ fn proc_is_no_destination(
     #[values("/proc", "/proc/sys", "/proc/self/attr", "/")] dst: &str,
 ) {
     let fake = scratch();
-    let why = if dst == "/" { "the root cannot be a destination" } else { "the instance's own" };
+    let why = if dst == "/" { "the root directory cannot be a destination" } else { "the instance's own" };
     Dock::run(args![option, fake.path(), dst, "true"]).refused(why);
 }
 

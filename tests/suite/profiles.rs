@@ -58,15 +58,15 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
 }
 
 #[rstest]
-#[case::absent("-H\n", "@none", "profile 'none': there is none; 'selfdock profiles' lists them")]
+#[case::absent("-H\n", "@none", "profile 'none': no such profile; 'selfdock profiles' lists all")]
 #[case::absent_file("-H\n", "@/no/such", "read the options in '/no/such': no such file")]
 #[case::a_command("-H\nsh\n", "@mine", "mine:2': 'sh': not an option")]
 #[case::the_end_of_options("--\n", "@mine", "mine:1': '--': not an option")]
-#[case::unknown("\n--ro-bind /a /b", "@mine", "mine:2': option '--ro-bind': unknown; say '-m SRC DST'")]
-#[case::half_an_option("-v /a\n/b\n", "@mine", "mine:1': option --vol: wants SRC DST; DST is missing")]
+#[case::unknown("\n--ro-bind /a /b", "@mine", "mine:2': option '--ro-bind': unknown; use '-m SRC DST'")]
+#[case::half_an_option("-v /a\n/b\n", "@mine", "mine:1': option --vol: needs SRC DST; DST is missing")]
 #[case::unset("-b $NO_SUCH_VARIABLE", "@mine", "mine:1': variable 'NO_SUCH_VARIABLE': not set")]
-#[case::unclosed("-e A='", "@mine", "mine:1': something is opened and not closed")]
-#[case::itself("@mine", "@mine", "files name each other too deeply")]
+#[case::unclosed("-e A='", "@mine", "mine:1': a quote or a brace is not closed")]
+#[case::itself("@mine", "@mine", "more than 16 files include each other")]
 #[case::wrong_value("--net some", "@mine", "option --net 'some': neither")]
 #[case::control_characters("-\u{1b}[31m", "@mine", "unknown")]
 fn a_file_that_is_wrong_is_refused_with_the_place(#[case] text: &str, #[case] word: &str, #[case] why: &str) {

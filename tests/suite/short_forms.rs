@@ -51,7 +51,8 @@ fn what_is_not_there_is_an_error_unless_it_need_not_be() {
     Dock::run(args!["-b", "/no/such", "true"]).refused("open '/no/such'");
     Dock::run(args!["-B", "no-such", "true"]).refused("option --bind-ro: open 'no-such'");
     Dock::run(args!["--bind-if-exists", "/no/such", "--bind-ro-if-exists", "no-such", "true"]).ok();
-    Dock::run(args!["-b", "/usr", "/mnt", "true"]).refused("'/mnt' is no CMD: it takes one PATH");
+    Dock::run(args!["-b", "/usr", "/mnt", "true"])
+        .refused("'/mnt' is a directory, not CMD: the option takes one PATH");
     Dock::new(args!["-b", "/usr", "/mnt", "run", "true"]).refused("-v SRC DST");
 }
 
@@ -194,7 +195,7 @@ fn a_preset_says_what_it_lacks(#[case] option: &str, #[case] why: &str) {
 
 #[test]
 fn a_preset_says_what_is_not_there() {
-    Dock::run(args!["--ssh-agent", "true"]).env("SSH_AUTH_SOCK", "/no/such").refused("look at '/no/such'");
+    Dock::run(args!["--ssh-agent", "true"]).env("SSH_AUTH_SOCK", "/no/such").refused("find '/no/such'");
     let odd = "tcp:host=localhost";
     let said = Dock::run(args!["--dbus", "true"]).env("DBUS_SESSION_BUS_ADDRESS", odd);
     said.refused("DBUS_SESSION_BUS_ADDRESS names no socket");
@@ -240,5 +241,5 @@ fn a_command_that_was_not_found_is_looked_for_with_them() {
     copy_program(bin("nothing"), dir.path().join("my-program"));
     let words = args!["--home", "-t", "-", dir.path()].into_iter().chain(nested(0, args!["my-program"]));
     let ran = Dock::run(words).env("PATH", dir.path()).env("HOME", "/home/me").output().exits(127);
-    assert!(ran.stderr.contains("shows it"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("add it with"), "{}", ran.stderr);
 }

@@ -181,18 +181,18 @@ fn a_volume_may_be_named_again() {
 }
 
 #[rstest]
-#[case::twice(&["-v", "DIR", "/mnt", "-m", "DIR", "/mnt"], "wanted twice")]
-#[case::twice_spelt_differently(&["-v", "DIR", "/mnt", "-m", "DIR", "//mnt/./"], "wanted twice")]
-#[case::a_volume_and_a_tmpfs(&["-v", "DIR", "/mnt", "-t", "-", "/mnt"], "wanted twice")]
+#[case::twice(&["-v", "DIR", "/mnt", "-m", "DIR", "/mnt"], "two different mounts are requested")]
+#[case::twice_spelt_differently(&["-v", "DIR", "/mnt", "-m", "DIR", "//mnt/./"], "two different mounts are requested")]
+#[case::a_volume_and_a_tmpfs(&["-v", "DIR", "/mnt", "-t", "-", "/mnt"], "two different mounts are requested")]
 #[case::relative(&["-v", "DIR", "mnt"], "not an absolute path")]
 #[case::empty_destination(&["-v", "DIR", ""], "not an absolute path")]
-#[case::empty_source(&["-v", "", "/mnt"], "the source has no name")]
-#[case::dots(&["-v", "DIR", "/mnt/../etc"], "'..' in it")]
-#[case::root(&["-v", "DIR", "/"], "the root cannot be a destination")]
+#[case::empty_source(&["-v", "", "/mnt"], "the source path is empty")]
+#[case::dots(&["-v", "DIR", "/mnt/../etc"], "contains '..'")]
+#[case::root(&["-v", "DIR", "/"], "the root directory cannot be a destination")]
 #[case::absent_source(&["-v", "DIR/absent", "/mnt"], "(ENOENT)")]
 #[case::file_on_directory(&["-v", "DIR/marker", "/etc"], "a file cannot be bound on a directory")]
 #[case::directory_on_file(&["-v", "DIR", "/etc/passwd"], "a directory cannot be bound on a file")]
-#[case::no_destination(&["-v", "DIR"], "wants SRC DST")]
+#[case::no_destination(&["-v", "DIR"], "needs SRC DST")]
 fn a_volume_that_makes_no_sense_is_refused(#[case] options: &[&str], #[case] why: &str) {
     let dir = marked("x");
     let name = dir.path().display().to_string();

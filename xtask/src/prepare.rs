@@ -38,7 +38,7 @@ pub fn prepare(prefix: &Path) -> Result {
     let items = items(prefix, &list);
     if let Some(error) = lacks_devices(&root) {
         eprintln!(
-            "xtask: note: no prepared root directory, as no device can be made: {error}; instances take longer"
+            "xtask: note: no root directory is prepared (no device can be made: {error}); instances start more slowly"
         );
         return remove(prefix);
     }
