@@ -2,61 +2,60 @@
 //!
 //! # Theory of operation
 //!
-//! **Processes.** An instance has three of selfdock's, which share one memory until the last is
-//! another program:
-//! - The *supervisor* is the process that the caller started. It makes a PID namespace for its
-//!   children, starts the other two, gives up all privilege, waits, passes signals on, and ends as
-//!   the command ended. It stays in all namespaces of the caller's.
-//! - The *keeper* is PID 1 of the instance. It holds nothing, sees nothing and cannot be reached from
-//!   inside; when it ends the kernel ends the instance, and it ends with the supervisor.
-//! - The *command* starts as the process that builds the instance, in all its other namespaces. Its
-//!   PID inside is the supervisor's outside.
+//! **Processes.** selfdock has three processes for an instance. They share one memory until the command is executed:
+//! - The *supervisor* is the process that the caller started. It makes a PID namespace for its children, starts the
+//!   two other processes and gives up all privilege. Then it waits, passes signals on, and ends as the command ended.
+//!   It stays in all namespaces of the caller.
+//! - The *keeper* is PID 1 of the instance. It has no privilege, no open descriptor and an empty root directory, and
+//!   nothing inside can reach it. When the keeper ends, the kernel ends the instance. The keeper ends with the
+//!   supervisor.
+//! - The *command* starts as the process that builds the instance. It is in all other namespaces of the instance. Its
+//!   PID inside is the PID of the supervisor outside.
 //!
-//! `enter` starts a *joiner* in the namespaces of an instance, with a supervisor of its own, and a
-//! memory of its own, as it can be seen from inside before it is the command.
+//! `enter` starts a *joiner* in the namespaces of an instance. The joiner has its own supervisor. It also has its own
+//! memory, because processes inside can inspect it before it executes the command.
 //!
-//! **Ids.** All of them have the caller's uid, gid and groups, from before the command line is
-//! read. What selfdock has beyond its caller is `CAP_SYS_ADMIN` and what a request needs beside.
-//! Without privilege the supervisor makes a user namespace that maps the caller's two ids, and has it
+//! **Ids.** All of these processes have the caller's uid, gid and groups, from before the command line is read.
+//! Beyond the rights of its caller selfdock has `CAP_SYS_ADMIN`, and the other capabilities that the request needs.
+//! Without privilege the supervisor makes a user namespace that maps the caller's two ids, and has the capabilities
 //! there.
 //!
-//! **Connections.** No pipes. The supervisor is the parent of both others, and has status, stops and
-//! usage of the command from wait4(2). In the shared memory there are a few words
-//! ([`keeper::Shared`]): that the supervisor lives, that the keeper is what it has to be, that the
-//! supervisor holds no privilege. The command is not executed before all three.
+//! **Connections.** There are no pipes. The supervisor is the parent of the two other processes. wait4(2) gives it
+//! the status, the stops and the resource usage of the command. The shared memory has a few words
+//! ([`keeper::Shared`]): that the supervisor lives, that the keeper is ready, and that the supervisor has no
+//! privilege. The command is executed only after all three.
 //!
 //! **Privilege timeline.** Every line of code runs in one of these rows.
 //!
 //! | row | holds | module |
 //! |---|---|---|
 //! | start | what the file grants | [`sys`], [`launch`] |
-//! | shed | the caller, capabilities permitted and not in effect | [`creds`] |
+//! | shed | the caller's ids; capabilities permitted, none in effect | [`creds`] |
 //! | parse, plan | same | [`cli`], [`plan`], [`command`] |
-//! | hand over | nothing; for what needs no privilege | [`handover`], then [`about`] |
+//! | hand over | nothing | [`handover`], then [`about`] |
 //! | raise | `SYS_ADMIN` and what the request needs | [`launch`] |
 //! | start the others | `SYS_CHROOT` and `CHECKPOINT_RESTORE` in effect | [`launch`] |
 //! | supervise | nothing | [`supervise`] |
 //! | keep | keeper: `SYS_CHROOT`, with `--net none` `SYS_ADMIN`, for one call each; then nothing | [`keeper`] |
-//! | open | command: `SYS_ADMIN`; paths once, as the caller | [`containment`], [`sources`], [`names`] |
-//! | build | same, and `SYS_CHROOT`; descriptors only | [`sandbox`], [`stage`] |
+//! | open | command: `SYS_ADMIN`; opens each path once, as the caller | [`containment`], [`sources`], [`names`] |
+//! | build | same, and `SYS_CHROOT`; uses descriptors only | [`sandbox`], [`stage`] |
 //! | drop, exec | nothing | [`creds`], [`command`] |
 //!
-//! What needs no privilege is not in the set-uid program: for help, `ps`, `doctor`, `each`, `--explain`
-//! and a command line that it does not understand it gives up everything and becomes a second program,
-//! `selfdock-about`.
+//! The set-uid program has no code for what needs no privilege. For help, `ps`, `doctor`, `each`, `--explain` and a
+//! command line that it does not understand, it gives up everything and becomes a second program, `selfdock-about`.
 //!
-//! Any failed step means: no exec, status 125, one line, nothing left.
+//! If any step fails, the command is not executed, the status is 125, one line says why, and nothing is left.
 #![cfg_attr(not(test), no_std)]
 #![deny(unsafe_code)]
-// The documentation is made with private items.
+// The documentation includes private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 extern crate alloc;
 
-// The second program, which holds nothing.
+// The second program. It has no privilege.
 mod about;
 
-// The set-uid program. Who acts.
+// The set-uid program: its processes, from start to end.
 mod launch;
 mod enter;
 mod sandbox;
@@ -65,7 +64,7 @@ mod supervise;
 mod keeper;
 mod containment;
 
-// What an instance is made of.
+// The parts of an instance.
 mod sources;
 mod host_root;
 mod dev;
@@ -78,7 +77,7 @@ mod mount;
 mod filter;
 mod creds;
 
-// What is asked for.
+// The request.
 mod command;
 mod plan;
 mod cli;
@@ -86,7 +85,7 @@ mod limits;
 mod options;
 mod host;
 
-// What is told.
+// Reports, and what `/proc` tells of processes.
 mod report;
 mod outcome;
 mod instance;
@@ -95,7 +94,7 @@ mod advice;
 mod process;
 mod mountinfo;
 
-// The kernel.
+// Descriptors, files, errors, and system calls.
 mod descriptors;
 mod files;
 mod error;

@@ -1,5 +1,5 @@
-//! `selfdock doctor`: what this machine allows. Looks, tries, and says so in a few lines; the
-//! exit status is 0 only if `run` works. It tries by starting selfdock, as anyone would.
+//! `selfdock doctor`: checks what works on this machine, and prints a line for each check. The exit status is 0 only
+//! if `run` works. It tests this by starting selfdock, as any user would.
 
 use crate::containment::kernel_keeps_signals_inside;
 use crate::creds;
@@ -27,15 +27,15 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, getpid};
 
-/// The oldest kernel that has all that is needed: `mount_setattr(2)` came with it.
+/// The oldest kernel that has all that selfdock needs: it added `mount_setattr(2)`.
 const OLDEST_KERNEL: (u32, u32) = (5, 12);
 /// The first kernel that `cargo xtask kernels` boots.
 const OLDEST_TESTED: (u32, u32) = (6, 1);
 
-/// How deep the kernel lets PID namespaces be nested. `pid_namespaces(7)`.
+/// The maximum depth of nested PID namespaces. `pid_namespaces(7)`.
 const DEEPEST: usize = 32;
 
-/// Looks and tries. Each line is shown as soon as it is known: a probe can be the end of this process.
+/// Runs all checks. Each line is printed as soon as it is known, since a check can kill this process.
 pub fn report(about: &About) -> Result<u8> {
     expect_end()?;
     tell(&installation(about));
@@ -56,7 +56,7 @@ pub fn report(about: &About) -> Result<u8> {
     }
     let levels = levels(about)?;
     tell(&format!("ok    run works in {mode} mode; instances nest {levels} levels deep from here"));
-    // A root directory of its own, which is put in the place of the old one.
+    // This needs a new root directory, which replaces the old one by pivot_root(2).
     let own_root = Trial::make(about, &[c"-t", c"-", c"/selfdock-doctor", c"run"])?;
     tell(&if own_root.works() {
         "ok    mount points can be made in the root directory".into()
@@ -71,14 +71,14 @@ fn tell(line: &str) {
     say(sys::standard(1), b"\n");
 }
 
-/// What came of starting selfdock.
+/// The result of starting selfdock.
 struct Trial {
     status: u8,
-    /// What it said.
+    /// What it printed on standard error.
     words: String,
 }
 
-/// How much is read of what a trial says.
+/// The most bytes to read from a trial.
 const MOST_WORDS: usize = 64 << 10;
 
 impl Trial {
@@ -102,7 +102,7 @@ impl Trial {
         let child = child.or_fail(failed)?;
         drop(writer);
         let words = files::read(reader.as_fd(), 1024, MOST_WORDS).or_fail(failed)?;
-        // It is said here.
+        // The advice to run doctor is useless in doctor.
         let words = String::from_utf8_lossy(words).replace(": 'selfdock doctor' says why", "");
         Ok(Trial { status: status_of(child), words: words.trim().into() })
     }
@@ -118,8 +118,8 @@ impl Trial {
     }
 }
 
-/// How many instances can be nested from here, where one works: one inside the other as long as it goes, and each that
-/// was made reports to the same descriptor.
+/// How many instances can be nested from here, if one works. It starts instances one inside the other until one
+/// fails. Each started instance writes a report to the same descriptor.
 fn levels(about: &About) -> Result<usize> {
     let failed = "try to nest";
     let (reader, writer) = pipe_with(PipeFlags::empty()).or_fail(failed)?;
@@ -136,7 +136,7 @@ fn levels(about: &About) -> Result<usize> {
     Ok(reports.windows(started.len()).filter(|part| part == started).count().clamp(1, DEEPEST))
 }
 
-/// How the program is installed, and why that does not count where it does not.
+/// How the program is installed; if it has no privilege, why not.
 fn installation(about: &About) -> String {
     let path = Quoted(about.program.to_bytes());
     if about.mode == Mode::SetUid {
@@ -147,7 +147,7 @@ fn installation(about: &About) -> String {
     format!("note  {path} has no privilege: {why}")
 }
 
-/// Whether this is another user namespace than that of the machine. `user_namespaces(7)`
+/// Whether this process is in another user namespace than the initial one. `user_namespaces(7)`
 fn is_own_user_namespace() -> bool {
     let map = process::read(b"/proc/self/uid_map").unwrap_or(b"0 0 4294967295");
     !process::words(map).eq([&b"0"[..], b"0", b"4294967295"])
@@ -168,7 +168,7 @@ fn what_is_missing() -> String {
     )
 }
 
-/// Whether instances of the host image show the host as it is.
+/// Whether the prepared root directory matches the host.
 fn host_image(about: &About) -> String {
     let again = "'cargo xtask install' prepares it again";
     let installation = Installation::around(about.program.to_bytes());
@@ -202,7 +202,7 @@ fn host_image(about: &About) -> String {
     out
 }
 
-/// Whether that is /dev/null, be it one that works here or not: inside of an instance it does not.
+/// Whether this is the device /dev/null. Inside an instance it need not work.
 fn has_device(null: &[u8]) -> bool {
     files::lstat(CWD, null).is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
 }
@@ -240,7 +240,7 @@ fn kernel() -> String {
     format!("{verdict} kernel {release} ({what})")
 }
 
-/// What this process is in that can refuse things.
+/// Restrictions of this process that can make selfdock fail: filters, a chroot, a security policy, control groups.
 fn surroundings() -> Vec<String> {
     let mut all = Vec::new();
     let note = |all: &mut Vec<String>, text: String| all.push(format!("note  {text}"));
@@ -270,24 +270,24 @@ fn surroundings() -> Vec<String> {
     all
 }
 
-/// Whether a filter of system calls is in force.
+/// Whether this process has a filter of system calls.
 fn is_filtered() -> bool {
     let status = process::status(getpid()).unwrap_or_default();
     process::field(status, "Seccomp:").is_some_and(|mode| mode.trim_ascii() == b"2")
 }
 
-/// Whether the root directory is no mount: one of chroot(2).
+/// Whether the root directory is not a mount, as after chroot(2).
 fn is_jail() -> bool {
     let root = files::open(CWD, b"/", OFlags::PATH | OFlags::DIRECTORY);
     root.and_then(|root| sys::place_of(&root, Number::Current)).is_ok_and(|place| !place.is_root)
 }
 
-/// Whether something can be done, in a process of its own: a filter may kill it.
+/// Whether an action works. It runs in a child process, since a filter may kill it.
 fn can(act: impl FnOnce() -> bool) -> bool {
     sys::start_child(0, || u8::from(!act())).map(status_of) == Ok(0)
 }
 
-/// What the kernel has to keep things inside an instance that no namespace does.
+/// Whether Landlock keeps signals and abstract sockets inside, as no namespace does.
 fn containment() -> &'static str {
     if can(kernel_keeps_signals_inside) {
         "ok    Landlock keeps signals and abstract sockets inside an instance"
@@ -297,7 +297,7 @@ fn containment() -> &'static str {
     }
 }
 
-/// Whether system calls can be filtered: by a filter that allows all.
+/// Whether system calls can be filtered: installs a filter that allows everything.
 fn filters() -> &'static str {
     const ALL: [Instruction; 1] = [Instruction { code: 0x06, yes: 0, no: 0, k: 0x7fff_0000 }];
     if can(|| rustix::thread::set_no_new_privs(true).is_ok() && filter::install(&ALL).is_ok()) {
@@ -314,7 +314,7 @@ fn unprivileged_mode(about: &About, trial: &Trial) -> String {
     format!("note  unprivileged mode does not work: {}{}", trial.why(), cures(about))
 }
 
-/// What stands in the way, as far as it can be known.
+/// Known reasons why user namespaces may not work here, and cures.
 fn cures(about: &About) -> String {
     const SWITCHES: [(&[u8], &[u8], &str); 3] = [
         (b"/proc/sys/user/max_user_namespaces", b"0", "user.max_user_namespaces is 0"),
@@ -349,8 +349,8 @@ fn cures(about: &About) -> String {
     all
 }
 
-/// Whether something is mounted in /proc, as containers have it. The kernel mounts no other one in a user namespace
-/// then.
+/// Whether something is mounted in /proc, as in containers. Then the kernel allows no other procfs in a user
+/// namespace.
 fn is_masked() -> bool {
     let list = process::read(b"/proc/self/mountinfo").unwrap_or_default();
     mountinfo::lines(list).any(|line| {

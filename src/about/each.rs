@@ -1,5 +1,5 @@
-//! `each`: a batch, like xargs. Each line of standard input is an instance of its own, which the set-uid program makes
-//! as for `run`: what is here reads the list, holds no privilege, and is trusted with nothing.
+//! `each`: a batch, like xargs. Each line of standard input is run in an instance of its own. The set-uid program
+//! makes each instance, as for `run`. This module reads the list and has no privilege.
 
 use super::front::Line;
 use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on, say};
@@ -21,10 +21,10 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
-/// What is asked for.
+/// The request for a batch.
 #[derive(Debug, Default)]
 struct Batch<'a> {
-    /// What is said to selfdock for each.
+    /// The words of options that selfdock gets for each line.
     options: Vec<&'a [u8]>,
     jobs: usize,
     nul: bool,
@@ -34,7 +34,7 @@ struct Batch<'a> {
     command: Vec<&'a [u8]>,
 }
 
-/// How many at a time at most.
+/// The largest number of commands at a time.
 const MOST_JOBS: usize = 4096;
 
 impl<'a> Batch<'a> {
@@ -65,7 +65,7 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// The list, read as it comes.
+/// The list of lines, read from standard input as they come.
 struct List {
     room: Vec<u8>,
     start: usize,
@@ -73,7 +73,7 @@ struct List {
     is_over: bool,
 }
 
-/// As long as a line can be: a page less than what a word of a command can have. execve(2)
+/// The longest line: a page less than the longest word of a command. execve(2)
 const LONGEST: usize = 31 * 4096;
 
 impl List {
@@ -82,7 +82,7 @@ impl List {
         List { room: Vec::with_capacity(LONGEST + 4096), start: 0, end, is_over: false }
     }
 
-    /// The next line, if a whole one has been read. An empty one says nothing, but where lines end in NUL.
+    /// The next line, if a whole one has been read. Empty lines are skipped, unless lines end with NUL.
     fn ready(&mut self) -> Option<&[u8]> {
         loop {
             let (from, rest) = (self.start, &self.room[self.start..]);
@@ -98,7 +98,7 @@ impl List {
         }
     }
 
-    /// Reads more of it.
+    /// Reads more of the list.
     fn read(&mut self) -> Result<()> {
         self.room.drain(..self.start);
         self.start = 0;
@@ -114,29 +114,29 @@ impl List {
     }
 }
 
-/// Whether reading the list would not wait.
+/// Whether the list can be read without waiting.
 fn can_be_read() -> bool {
     poll(&mut [PollFd::new(&sys::standard(0), PollFlags::IN)], Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))
         .is_ok_and(|ready| ready > 0)
 }
 
-/// A place for an instance.
+/// A slot for a running instance.
 #[derive(Default)]
 struct Slot {
     /// Its supervisor.
     pid: Option<Pid>,
-    /// Its output, where that is shown when it has ended.
+    /// Its standard output and standard error, with `--group`.
     outputs: Option<[Output; 2]>,
 }
 
-/// What is printed is read as it comes, and kept in memory that is given back.
+/// The output of a command. It is read as it comes, and kept in a memfd, which can be freed.
 struct Output {
     reader: OwnedFd,
     kept: OwnedFd,
 }
 
 impl Output {
-    /// A new one, with the end that is printed to.
+    /// A new output, with the end that the command writes to.
     fn new() -> Result<(Self, OwnedFd)> {
         let failed = "store the output";
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).or_fail(failed)?;
@@ -145,7 +145,7 @@ impl Output {
         Ok((Output { reader, kept }, writer))
     }
 
-    /// Reads what is there.
+    /// Reads what the command has written so far.
     fn drain(&self) -> Result<()> {
         let mut buffer = [0; 4096];
         loop {
@@ -157,7 +157,7 @@ impl Output {
         }
     }
 
-    /// Shows all of it.
+    /// Writes all of it to a standard descriptor.
     fn show(&self, standard: i32) -> Result<()> {
         let failed = "write the output";
         self.drain()?;
@@ -172,23 +172,23 @@ impl Output {
     }
 }
 
-/// What came of it so far.
+/// The results so far.
 #[derive(Default)]
 struct Tally {
     started: u64,
     ended: u64,
     failed: u64,
-    /// As that of xargs(1): 0, 123 for a command that failed, 124 for one that said 255, 125 for one that was
-    /// killed, 126 and 127 for one that could not be run. The highest.
+    /// The exit status, as xargs(1) has it: 0; 123 for a command that failed; 124 for one that returned 255; 125 for
+    /// one that a signal killed; 126 and 127 for one that could not be executed or found. The highest counts.
     status: u8,
-    /// No more are started.
+    /// No more commands are started.
     is_over: bool,
-    /// The signal that was sent to end it all.
+    /// The signal that was sent to end the batch.
     signal: Option<i32>,
     shown: Moment,
 }
 
-/// Runs it. Gives the exit status. What is wrong with the options of each is said once, and before anything is read.
+/// Runs the batch and returns the exit status. An error in the options is reported once, before the list is read.
 pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
     let batch = Batch::of(line)?;
     if batch.command.is_empty() {
@@ -198,11 +198,11 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
     let reports = batch.report.map(report_directory).transpose()?;
     sys::dispose(CHLD, Disposition::Default).or_fail("reset SIGCHLD")?;
     let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
-    // What the caller ignores is not waited for: a signal that is blocked would come all the same.
+    // Signals that the caller ignores are not waited for: a blocked signal would be delivered although it is ignored.
     let ignored = process::status(rustix::process::getpid()).unwrap_or_default();
     let ignored = process::field(ignored, "SigIgn:").and_then(|set| number(set, 16)).unwrap_or(0);
     let awaited = [CHLD, HUP, INT, QUIT, TERM].iter().fold(0, |set, signal| set | set_of(*signal)) & !ignored;
-    // Who reads no more is told of by the write.
+    // A write to a closed pipe returns an error, so SIGPIPE stays blocked.
     let masks = Masks { before, awaited, during: before | awaited | set_of(PIPE) };
     sys::block_only(masks.during).or_fail("block signals")?;
     let mut work = Work {
@@ -230,7 +230,8 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
     }
 }
 
-/// Where the reports go: made if need be, and opened once, as a command could put another in its place.
+/// Opens the directory of reports, and makes it if it is missing. It is opened only once, since a command could
+/// replace it by another directory.
 fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
     match files::make_directory(CWD, dir, 0o777) {
         Ok(()) | Err(Errno::EXIST) => {}
@@ -243,10 +244,10 @@ fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// How long is waited where something else is to be looked at, too.
+/// How long to wait for one event while another one is possible.
 const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 20_000_000 };
 
-/// Sets of signals: the caller's mask, what is waited for, and what is blocked meanwhile.
+/// Sets of signals: the caller's mask, the signals to wait for, and the signals to block meanwhile.
 #[derive(Clone, Copy)]
 struct Masks {
     before: SignalSet,
@@ -254,14 +255,14 @@ struct Masks {
     during: SignalSet,
 }
 
-/// All of a batch.
+/// A running batch.
 struct Work<'a> {
     about: &'a About,
     batch: &'a Batch<'a>,
     reports: Option<OwnedFd>,
     masks: Masks,
     slots: Vec<Slot>,
-    /// Ready where one has printed something.
+    /// An epoll descriptor: ready when a command has written output.
     printed: OwnedFd,
     list: List,
     tally: Tally,
@@ -308,17 +309,17 @@ impl Work<'_> {
             let (about, batch, mask, number) =
                 (self.about, self.batch, self.masks.before, self.tally.started);
             let reports = self.reports.as_ref();
-            // It makes its words in a memory of its own, which is gone with it.
+            // The child builds its words in its own memory, which is freed when it ends.
             let act = || Job { about, batch, reports, writers: &writers, number, line, mask }.exec().report();
             self.slots[at].pid = Some(sys::start_child(0, act).or_fail("start an instance")?);
         }
         Ok(())
     }
 
-    /// Waits for something to happen: the end of one, output, more of the list, or a signal to end it all.
+    /// Waits for an event: the end of a command, output, more of the list, or a signal to end the batch.
     fn wait(&mut self, running: bool) -> Result<()> {
         if !running {
-            // Nothing is to be ended but this.
+            // No command runs, so signals may end this process.
             sys::block_only(self.masks.before).or_fail("unblock signals")?;
             let ready = poll(&mut [PollFd::new(&sys::standard(0), PollFlags::IN)], None);
             sys::block_only(self.masks.during).or_fail("block signals")?;
@@ -335,7 +336,7 @@ impl Work<'_> {
             Ok(taken) if taken.signal == CHLD => {}
             Ok(taken) => {
                 (self.tally.signal, self.tally.is_over) = (Some(taken.signal), true);
-                // The kernel's own, from a terminal, has gone to all of them.
+                // A signal of the terminal (positive `si_code`) has reached all commands already.
                 if taken.code <= 0 {
                     self.tell_all(taken.signal);
                 }
@@ -346,8 +347,8 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// For a moment, as an end of a process shows by its last output, and a signal only afterwards. Takes no memory,
-    /// none of which is ever given back here.
+    /// Waits for output for a short time only, since the end of a process arrives as a signal. It uses no memory,
+    /// since no memory is freed here.
     fn wait_for_output(&self) -> Result<()> {
         let mut events = [MaybeUninit::uninit(); 64];
         let ready = match epoll::wait(
@@ -366,7 +367,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Takes those that have ended.
+    /// Collects the commands that have ended.
     fn collect(&mut self) -> Result<()> {
         loop {
             let (pid, end) = match sys::wait(None) {
@@ -395,7 +396,7 @@ impl Work<'_> {
         }
     }
 
-    /// Ends what runs when no more can be done, and waits for that.
+    /// Ends the running commands after an error, and waits for them.
     fn end_all(&mut self) {
         self.tell_all(TERM);
         while self.is_running() {
@@ -433,7 +434,7 @@ impl Tally {
         self.progress()
     }
 
-    /// A line for whoever looks, a few times a second, where the output goes elsewhere.
+    /// Prints a line of progress a few times a second, if standard error is a terminal and standard output is not.
     fn progress(&mut self) -> Result<()> {
         const PAUSE: Moment = Moment { seconds: 0, nanoseconds: 200_000_000 };
         let now = sys::now().or_fail("read the clock")?;
@@ -456,7 +457,7 @@ impl Tally {
     }
 }
 
-/// One of them, in a process of its own.
+/// The command for one line, in its own process.
 struct Job<'a> {
     about: &'a About,
     batch: &'a Batch<'a>,
@@ -509,7 +510,8 @@ impl Job<'_> {
         Ok(all)
     }
 
-    /// A new file for its report, as a descriptor: whatever an earlier command has put there is gone.
+    /// Makes a new file for the report, and returns its descriptor. A file that an earlier command put there is
+    /// removed.
     fn report(&self, dir: &OwnedFd) -> Result<Bytes> {
         let name = join(&[decimal(self.number), b".json"]);
         let failed = on("report to {}", name);
@@ -519,13 +521,13 @@ impl Job<'_> {
         }
         let file = files::open(dir.as_fd(), name, report::NEW).or_fail(failed)?;
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).or_fail(failed)?;
-        // It is closed with this process, or by selfdock.
+        // The descriptor stays open for selfdock, which closes it.
         let fd = decimal(file.as_raw_fd().unsigned_abs());
         core::mem::forget(file);
         Ok(fd)
     }
 
-    /// A word with the line for each `{}` in it.
+    /// Replaces each `{}` in a word by the line. `None` if the word has no `{}`.
     fn with_line(&self, word: &[u8]) -> Option<Bytes> {
         let mut rest = word;
         let mut all = Vec::new();

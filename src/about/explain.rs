@@ -1,5 +1,5 @@
-//! `--explain`: what would be done, a line for each step in its order. Nothing is done and no privilege is held. The
-//! order of the steps and the attributes of mounts are those that the command itself goes by: [`STEPS`].
+//! `--explain`: prints the steps that `run` would take, a line for each, in order. It does nothing else and has no
+//! privilege. The order of the steps ([`STEPS`]) and the attributes of mounts are those that the command itself uses.
 
 use crate::cli::{EnvChange, Request};
 use crate::command::{self, Command};
@@ -18,11 +18,11 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 
-/// A line: what is done, and with what.
+/// The fields of a line: the kind of step, and its objects.
 type Row = Vec<String>;
 
-/// The text, aligned for a terminal and with tabs for programs. What every instance has stands in one line, unless all
-/// is to be told. Fields that the caller named are quoted as in error messages.
+/// The text: aligned on a terminal, otherwise with tabs. The parts that every instance has are summarized in one
+/// line, unless `all` is set. Fields from the caller are quoted as in error messages.
 pub fn text(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -> Result<String> {
     let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
     are_there(plan)?;
@@ -44,7 +44,7 @@ fn row<const N: usize>(fields: [&str; N]) -> Row {
     fields.map(String::from).to_vec()
 }
 
-/// A source that is not there is as much an error as when it is done.
+/// A missing source is an error, as it is for `run`.
 fn are_there(plan: &Plan<'_>) -> Result<()> {
     let is_there = |path: &[u8]| files::identity_of(path).map(drop);
     for Mount { dst, what } in &plan.mounts {
@@ -67,7 +67,7 @@ fn are_there(plan: &Plan<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What is told of.
+/// All that the lines are made from.
 struct Told<'t> {
     about: &'t About,
     request: &'t Request<'t>,
@@ -146,7 +146,7 @@ impl Told<'_> {
             Step::Dev if self.all => {
                 let paths = DEVICES.iter().map(|(name, ..)| format!("'/dev/{name}'"));
                 let devices = paths.map(|path| row(["device", &path, &path, &attributes(DEVICE)]));
-                // In the root directory of the host image it is there already.
+                // The prepared root directory has a /dev already.
                 let is_own =
                     (self.plan.root != Root::Host).then(|| row(["dev", "-", "'/dev'", &attributes(DEVICE)]));
                 is_own.into_iter().chain(devices).collect()
@@ -157,7 +157,7 @@ impl Told<'_> {
             }
             Step::InShm => self.mounts(true),
             Step::Devices => {
-                // Programs find the name of their terminal there.
+                // Programs find the name of their terminal by /dev/console.
                 let terminal = files::link_target(rustix::fs::CWD, b"/proc/self/fd/0");
                 let terminal = terminal.ok().filter(|_| self.all && sys::is_terminal(0));
                 let console = |path| row(["device", &quoted(path), "'/dev/console'", &attributes(DEVICE)]);
@@ -171,8 +171,8 @@ impl Told<'_> {
         }
     }
 
-    /// The host's files of names that a foreign image gets, or copies of the image's own with the caller added. On the
-    /// host's own root only a resolver configuration that is a link is missing.
+    /// Files for host and user names. An image gets the host's resolver files, and copies of its own user files with
+    /// the caller added. The host's own root needs only a resolver configuration that is a link.
     fn names(&self) -> Vec<Row> {
         let is_host = self.plan.root == Root::Host;
         let resolver = ["/etc/resolv.conf", "/etc/hosts"];
@@ -210,7 +210,7 @@ impl Told<'_> {
         let is_own = if self.mode == Mode::Unprivileged { MAP } else { OWN_FILE };
         let path = quoted(own);
         let mut rows = Vec::from([row(["program", &path, &path, &attributes(is_own)])]);
-        // The host image shows that of the installation.
+        // With the host as the root, the installation's second program is visible already.
         let second = second_program(own).ok();
         if let Some(second) = second.filter(|_| self.plan.root != Root::Host && !self.plan.writable) {
             rows.push(row(["program", &quoted(second), &quoted(beside(own)), &attributes(MAP)]));
@@ -218,7 +218,7 @@ impl Told<'_> {
         rows
     }
 
-    /// What is set for the command.
+    /// The settings of the command itself.
     fn rest(&self, command: &Command<'_>) -> Vec<Row> {
         let request = self.request;
         let mut rows = Vec::new();
@@ -293,7 +293,7 @@ fn span(moment: Moment) -> String {
     text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
-/// As mount(8) names them.
+/// Attributes as mount(8) names them.
 fn attributes(attributes: Attributes) -> String {
     let mut text = String::from(if attributes.has(Attributes::RDONLY) { "ro" } else { "rw" });
     for (one, name) in
@@ -309,7 +309,7 @@ fn options(tmpfs: &Tmpfs) -> String {
     format!("{},size={size},nr_inodes={inodes},mode={mode:o}", attributes(VOLUME))
 }
 
-/// The rows as text.
+/// The rows as text, with columns or with tabs.
 fn lines(rows: &[Row], aligned: bool) -> String {
     let width = |at: usize| {
         let fields = rows.iter().filter(|row| row.len() > at + 1 && row[0] != "command");

@@ -1,6 +1,5 @@
-//! The command line as people write it: all commands and options of the table, those of the set-uid program and those
-//! of the second one. What is wrong with one is said here, since the set-uid program hands over what it does not
-//! understand.
+//! The command line as users write it: all commands and options of the table, for both programs. Errors of the
+//! command line are reported here, since the set-uid program hands over what it does not understand.
 
 use super::foreign;
 use super::profiles::Lines;
@@ -17,36 +16,36 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 
-/// A command line, in words of the table.
+/// A parsed command line.
 #[derive(Clone, Debug, Default)]
 pub struct Line<'a> {
     verb: Option<&'static Verb>,
-    /// The options, in the order in which they were said.
+    /// The options, in the order in which they stand.
     pub options: Vec<Said<'a>>,
-    /// What follows them.
+    /// The words that follow the options.
     pub command: Vec<&'a [u8]>,
-    /// The last word of all is the second value of an option.
+    /// Whether the last word of the line is the second value of an option.
     last_is_value: bool,
 }
 
 /// An option with its values.
 #[derive(Clone, Copy, Debug)]
 pub struct Said<'a> {
-    /// Which.
+    /// Its entry in the table.
     pub opt: &'static Opt,
-    /// The values; empty where there is none.
+    /// Its values; empty if it has none.
     pub values: [&'a [u8]; 2],
-    /// It was read from a file, and so yields to what is said.
+    /// Whether it comes from a file: then the command line can replace it.
     pub is_of_file: bool,
 }
 
-/// How deep files can name each other.
+/// The maximum depth of files that include each other.
 const MOST_FILES: usize = 16;
 
 impl<'a> Line<'a> {
-    /// Reads the words that follow the program's name. After `--help` or `--version` none counts.
+    /// Parses the words after the program's name. Words after `--help` or `--version` are ignored.
     ///
-    /// `@FILE` stands for the options in a file, which `files` reads.
+    /// `files` reads the options of `@FILE`.
     pub fn read(words: &'a [&'a [u8]], files: &dyn Fn(&[u8]) -> Result<Lines>) -> Result<Self> {
         let mut line = Line::default();
         let (mut rest, mut ended) = (words, false);
@@ -56,7 +55,7 @@ impl<'a> Line<'a> {
                 b"--" if !ended => ended = true,
                 [b'-', _, ..] if !ended => line.take_options(word, &mut rest)?,
                 [b'@', name @ ..] if !ended && !name.is_empty() => line.take_file(name, files, MOST_FILES)?,
-                // After `--` the word is a command of its own, not one of ours.
+                // After `--` the word is CMD, not a command of selfdock.
                 _ if line.verb.is_none() && !ended => {
                     let is_of_bind = |said: &Said<'_>| matches!(said.opt.id, Id::Bind | Id::BindRo);
                     if word.starts_with(b"/") && line.options.last().is_some_and(is_of_bind) {
@@ -71,7 +70,7 @@ impl<'a> Line<'a> {
                     line.command.push(word);
                     let is_enter = line.verb.is_some_and(|verb| verb.bit == ENTER);
                     if is_enter && line.command.len() == 1 && !ended {
-                        // Options can stand between PID and CMD.
+                        // Options may stand between PID and CMD.
                         line.command.push(b"--");
                         continue;
                     }
@@ -86,7 +85,7 @@ impl<'a> Line<'a> {
         Ok(line)
     }
 
-    /// Takes the options in a file, and in those that it names.
+    /// Takes the options of a file, and of files that it includes.
     fn take_file(&mut self, name: &[u8], files: &dyn Fn(&[u8]) -> Result<Lines>, depth: usize) -> Result<()> {
         if depth == 0 {
             return Err(Error::refused(
@@ -112,7 +111,7 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
-    /// Takes a word of options and, from those that follow, the values it lacks.
+    /// Takes a word with options, and their values from the words that follow.
     fn take_options(&mut self, word: &'a [u8], rest: &mut &'a [&'a [u8]]) -> Result<()> {
         if let [b'-', b'-', long @ ..] = word {
             let mut parts = long.splitn(2, |b| *b == b'=');
@@ -121,7 +120,7 @@ impl<'a> Line<'a> {
             let value = parts.next();
             let is_said_in_full = matches!(opt.id, Id::Vol | Id::Map) && name == opt.long.as_bytes();
             if let (true, None, [src, dst @ [b'/', ..], after @ ..]) = (is_said_in_full, value, *rest) {
-                // As the set-uid program takes it: SRC may have a colon in it.
+                // Like the set-uid program: after the long name, SRC may have a colon in it.
                 self.options.push(Said { opt, values: [src, dst], is_of_file: false });
                 (*rest, self.last_is_value) = (after, after.is_empty());
                 return Ok(());
@@ -168,17 +167,17 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
-    /// Whether all is to be explained.
+    /// Whether `--explain=all` was given.
     pub fn explains_all(&self) -> bool {
         self.options.iter().any(|said| said.opt.id == Id::Explain && said.values[0] == b"all")
     }
 
-    /// Whether an option was said.
+    /// Whether an option was given.
     pub fn has(&self, id: Id) -> bool {
         self.options.iter().any(|said| said.opt.id == id)
     }
 
-    /// The command word, which knows all of the options.
+    /// The command. It is an error if the command does not take all options.
     pub fn verb(&self) -> Result<&'static Verb> {
         let Some(verb) = self.verb else {
             return Err(Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'"));
@@ -203,7 +202,7 @@ impl<'a> Line<'a> {
         Ok(verb)
     }
 
-    /// The line with volumes in the place of copies, and what they are of.
+    /// The line with a volume for each `--overlay`, and the sources of these.
     pub fn with_copies(&self) -> (Line<'a>, Vec<&'a [u8]>) {
         let (mut options, mut copies) = (Vec::new(), Vec::new());
         for said in &self.options {
@@ -224,7 +223,7 @@ impl<'a> Line<'a> {
         self.options.iter().find(|said| said.opt.id == id).map(|said| said.values[0])
     }
 
-    /// The words that say it to the set-uid program.
+    /// The words for the set-uid program.
     pub fn words(&self, verb: &Verb) -> Vec<&'a [u8]> {
         let mut all: Vec<&[u8]> = self.options.iter().flat_map(Said::words).collect();
         all.push(verb.name.as_bytes());
@@ -240,7 +239,8 @@ impl<'a> Line<'a> {
         all
     }
 
-    /// What was meant for CMD is not to become a value, and a shell to start in its place; nor the reverse.
+    /// Refuses a line in which CMD was probably taken as a value of an option, or a value as CMD. Otherwise a shell
+    /// would start instead of CMD.
     pub fn check_the_last(&self, about: &About) -> Result<()> {
         match self.options.last() {
             Some(Said { opt, values: [_, last], .. })
@@ -264,7 +264,7 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// What is asked of the set-uid program, where nothing is wrong with it.
+    /// The request for the set-uid program, after all checks.
     pub fn check(&self, verb: &Verb, about: &About) -> Result<Command<'a>> {
         let command = self.request(verb)?;
         match &command {
@@ -280,7 +280,7 @@ impl<'a> Line<'a> {
         Ok(command)
     }
 
-    /// The same, where that has been seen.
+    /// The request for the set-uid program, without the checks of the environment.
     pub fn request(&self, verb: &Verb) -> Result<Command<'a>> {
         let mut request = Request { command: self.command.clone(), ..Request::default() };
         for Said { opt, values: [first, second], .. } in &self.with_copies().0.options {
@@ -291,12 +291,12 @@ impl<'a> Line<'a> {
 }
 
 impl<'a> Said<'a> {
-    /// An option of the table by its name here, with its values.
+    /// An option with its values.
     pub fn new(id: Id, values: [&'a [u8]; 2]) -> Option<Self> {
         OPTIONS.iter().find(|opt| opt.id == id).map(|opt| Said { opt, values, is_of_file: false })
     }
 
-    /// `-v SRC:DST[:ro]`, as Docker has it, where there is no file that is called so.
+    /// Parses `-v SRC:DST[:ro]`, Docker's form, unless a file has this name.
     fn of_one_word(opt: &'static Opt, word: &'a [u8]) -> Result<Option<Self>> {
         let Some(at) = word.windows(2).position(|two| two == b":/") else { return Ok(None) };
         if !matches!(opt.id, Id::Vol | Id::Map) || files::lstat(CWD, word).is_ok() {
@@ -323,7 +323,7 @@ impl<'a> Said<'a> {
         Ok(Said::new(id, [src, dst]))
     }
 
-    /// The words that say it to the set-uid program, and can mean nothing else.
+    /// The option as words for the set-uid program, in a form with only one meaning.
     pub fn words(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (mut values, mut said) = (self.opt.values.len(), *self);
         if self.opt.id == Id::Env {
@@ -336,13 +336,13 @@ impl<'a> Said<'a> {
     }
 }
 
-/// Whether a command takes an option. A batch takes those of `run` as well.
+/// Whether a command takes an option. `each` also takes those of `run`.
 pub fn knows(verb: &Verb, opt: &Opt) -> bool {
     let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
     opt.verbs == 0 || of_run || opt.verbs & verb.bit != 0
 }
 
-/// A directory that follows `--home`: no command can be one.
+/// Takes a directory that follows `--home`. It cannot be CMD, since a directory cannot be executed.
 fn directory_of_home<'a>(rest: &mut &'a [&'a [u8]]) -> &'a [u8] {
     let Some(word) = rest.first().filter(|word| word.contains(&b'/')) else { return b"" };
     if !c_string(word).is_ok_and(is_directory) {
@@ -356,7 +356,7 @@ fn is_directory(path: &CStr) -> bool {
     rustix::fs::stat(path).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
-/// A command word by its name.
+/// Finds a command by its name.
 pub fn by_name(word: &[u8]) -> Result<&'static Verb> {
     VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| foreign::unknown_command(word))
 }
@@ -373,7 +373,7 @@ fn by_long(name: &[u8]) -> Result<&'static Opt> {
     found.ok_or_else(|| foreign::unknown_option(b"", join(&[b"--", name])))
 }
 
-/// What an option wants, and which of it is missing.
+/// The error for an option without all its values.
 fn wants(opt: &Opt, missing: usize) -> Error {
     let error = Error::plain(both("option --{=}: needs{=}", opt.long.as_bytes(), foreign::values(opt)));
     match opt.values.get(missing) {
@@ -382,14 +382,14 @@ fn wants(opt: &Opt, missing: usize) -> Error {
     }
 }
 
-/// The file of a program for the caller, by `PATH`.
+/// Finds a program in `PATH`, as the caller.
 pub fn program(about: &About, name: &[u8]) -> Option<Bytes> {
     let path = command::variable(&about.environment, b"PATH").unwrap_or(command::DEFAULT_PATH);
     let file = |dir: &[u8]| join(&[if dir.is_empty() { b"." } else { dir }, b"/", name]);
     path.split(|b| *b == b':').map(file).find(|file| is_program(file))
 }
 
-/// Whether a file can be run by the caller.
+/// Whether the caller can execute a file.
 pub fn is_program(path: &[u8]) -> bool {
     c_string(path).is_ok_and(|path| {
         rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::empty()).is_ok()
@@ -405,7 +405,7 @@ mod tests {
     use alloc::format;
     use alloc::string::String;
 
-    /// There are no files.
+    /// A reader of files that finds none.
     fn none(name: &[u8]) -> Result<Lines> {
         Err(Error::refused(on("profile {}", name), "no such profile"))
     }
@@ -488,7 +488,7 @@ mod tests {
         }
     }
 
-    /// Every line of up to four of these words.
+    /// It tries all lines of three and four of these words.
     #[test]
     fn what_the_set_uid_program_understands_means_the_same_here() {
         const SOME: &[&[u8]] = &[

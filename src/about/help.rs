@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
 
-/// A screen of it.
+/// The general help, which fits a screen.
 pub fn text() -> String {
     let mut out = String::from(
         "selfdock: run a command in isolation, as yourself\n\n\
@@ -29,7 +29,7 @@ pub fn text() -> String {
     out
 }
 
-/// Of `help`, for no command or one.
+/// The text of `selfdock help`, or of `selfdock help COMMAND`.
 pub fn about(words: &[&[u8]]) -> Result<String> {
     let Some(word) = words.first() else { return Ok(text()) };
     let verb = by_name(word)?;
@@ -42,7 +42,7 @@ pub fn about(words: &[&[u8]]) -> Result<String> {
     Ok(out)
 }
 
-/// The names alone of a group's options.
+/// Lists only the names of the options of a group.
 fn names(out: &mut String, group: Group, command: &str) {
     let mut line = format!("\nMore, see 'selfdock help {command}':");
     for opt in OPTIONS.iter().filter(|opt| opt.group == group) {
@@ -56,7 +56,7 @@ fn names(out: &mut String, group: Group, command: &str) {
     out.push_str(&line);
 }
 
-/// The options that are wanted, by their groups.
+/// Lists the chosen options, by groups.
 fn options(out: &mut String, is_wanted: impl Fn(&Opt) -> bool) {
     for (group, heading) in GROUPS {
         let mut all = OPTIONS.iter().filter(|opt| opt.group == *group && is_wanted(opt)).peekable();

@@ -1,4 +1,4 @@
-//! Why a command was not found in its instance, and what to do about it: looked for from outside, as the caller.
+//! Says why a command was not found in its instance, and what to do. It searches outside, with the caller's rights.
 
 use super::foreign::{hint, shown};
 use super::front::{Line, is_program, program};
@@ -12,7 +12,7 @@ use crate::options::Id;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
-/// What the set-uid program has left to say.
+/// The error for a command that was not found, with advice.
 pub fn why(about: &About, line: &Line<'_>) -> Error {
     let line = match presets::expanded(line.clone(), about) {
         Ok(line) => line,
@@ -38,7 +38,7 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
     }
 }
 
-/// The word before it is a program, and was taken for the value of an option.
+/// Advice if an option took the program as its value.
 fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
     let said = line.options.last()?;
     let [_, value] = said.values;
@@ -48,7 +48,7 @@ fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
     Some(hint(&[b"-e took ", shown(value).as_bytes(), b" as VALUE; write -e NAME=VALUE as one word"]))
 }
 
-/// Of a command that is named by a path.
+/// Advice for a command that is a path.
 fn of_path(name: &[u8]) -> Option<&'static str> {
     if !is_program(name) {
         return files::lstat(CWD, name).is_err().then_some("it does not exist outside either");
@@ -59,7 +59,7 @@ fn of_path(name: &[u8]) -> Option<&'static str> {
     Some(how_to_show(name))
 }
 
-/// Of one that is looked for in `PATH`.
+/// Advice for a command that is searched for in `PATH`.
 fn of_name(about: &About, name: &[u8]) -> Option<&'static str> {
     program(about, name).map(how_to_show)
 }

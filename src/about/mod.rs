@@ -1,8 +1,8 @@
-//! The second program, `selfdock-about`: help, `ps`, `doctor`, `each`, `--explain`, and what is wrong with a command
-//! line. None of them takes privilege, so none is in the set-uid program, which hands over to this one.
+//! The second program, `selfdock-about`: help, `ps`, `doctor`, `each`, `--explain`, and errors of the command line.
+//! None of these needs privilege. Therefore none is in the set-uid program, which hands over to this one.
 //!
-//! It is started as `selfdock-about MODE SELFDOCK ...`: the mode that `selfdock run` would be
-//! in, the path of the set-uid program, and the words that followed its name.
+//! It is started as `selfdock-about MODE SELFDOCK ...`. MODE is the mode that `selfdock run` would have, SELFDOCK the
+//! path of the set-uid program. The words that followed its name come next.
 
 mod each;
 mod doctor;
@@ -27,7 +27,7 @@ use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
 use alloc::vec::Vec;
 
-/// Everything from the first instruction in Rust on.
+/// The start of the program.
 pub fn main(start: &Start) -> ! {
     match go(start) {
         Ok(status) => sys::exit(status),
@@ -38,8 +38,7 @@ pub fn main(start: &Start) -> ! {
 fn go(start: &Start) -> Result<u8> {
     let mut placeholders = Vec::new();
     fill_standard_descriptors(&mut placeholders)?;
-    // What root has by itself is given up too, as the set-uid program does: what is told is
-    // then the same for all.
+    // Root's own capabilities are given up too, as in the set-uid program, so that all callers see the same.
     let (caller, privilege) = creds::shed()?;
     privilege.map_or(Ok(()), Privilege::hand_on)?;
     let args = start.args();
@@ -73,7 +72,7 @@ fn go(start: &Start) -> Result<u8> {
     Ok(0)
 }
 
-/// What the set-uid program did not understand, in words that it does; or what it would do.
+/// Does a request that the set-uid program did not understand: explains it, or runs selfdock with plain options.
 fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Result<()> {
     match line.check(verb, about)? {
         Command::Run(request) if line.has(Id::Explain) => {
@@ -97,8 +96,8 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
     }
 }
 
-/// Becomes the set-uid program, with everything as the caller had it. It understands `plain`, which it had not been
-/// given before: so it does not come back. Returns only on failure.
+/// Becomes the set-uid program, with signals, descriptors and environment as the caller had them. The set-uid program
+/// understands `plain`, and did not understand `words`, so it does not come back here. Returns only on failure.
 fn become_selfdock(about: &About, plain: &[&[u8]], words: &[&[u8]]) -> Error {
     if cli::parse(words).is_ok() || cli::parse(plain).is_err() {
         return alone();

@@ -1,10 +1,10 @@
-//! `--overlay`: a copy of a directory that is written to and thrown away. The second program, which holds nothing,
-//! makes a user namespace and a mount namespace, lays the kernel's overlay over the directory there, and starts
-//! selfdock in them: so the overlay interprets its layers with no more than the caller's rights, in whatever mode
-//! selfdock works. `user_namespaces(7)`; Documentation/filesystems/overlayfs.rst
+//! `--overlay`: a writable copy of a directory, whose changes are discarded. The second program, which has no
+//! privilege, makes a user namespace and a mount namespace. There it mounts the kernel's overlay on the directory,
+//! and starts selfdock. So the overlay reads its layers with the caller's rights only, whatever the mode of selfdock.
+//! `user_namespaces(7)`; Documentation/filesystems/overlayfs.rst
 //!
-//! What the directory's own permissions keep from the caller stays closed in the copy, but for its top directory, which
-//! is the caller's there. A file of somebody else's cannot be changed: a copy of it would have to belong to them.
+//! The copy keeps the permissions of the directory, except for its top directory, which belongs to the caller. The
+//! caller cannot change files of other users: a copy would have to belong to them.
 
 use crate::creds::{self, Caller, Need, Privileged};
 use crate::error::{Error, OrFail, Result, on};
@@ -19,21 +19,21 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
 
-/// What is written to a copy, where it is not kept: room for a build.
+/// The tmpfs for changes that are not kept: large enough for a build.
 const ROOM: Tmpfs = Tmpfs { size: 1 << 30, inodes: 1 << 18, mode: 0o755 };
 
-/// In a directory of changes: what was changed, where from, and what the kernel works with.
+/// The entries of a directory of changes: the changed files, a link to the original, and the kernel's work directory.
 const CHANGED: &[u8] = b"changed";
 const ORIGIN: &[u8] = b"origin";
 const WORK: &[u8] = b"work";
 
-/// Lays an overlay over each of these directories, in namespaces of this process's own. What is written goes to memory,
-/// or to a directory of `changes`. Nothing is held afterwards.
+/// Mounts an overlay on each of these directories, in new namespaces of this process. Changes go to a tmpfs, or to
+/// the directory `changes`. Afterwards this process has no privilege.
 pub fn lay_over(caller: Caller, sources: &[&[u8]], changes: Option<&[u8]>) -> Result<()> {
     if changes.is_some() && sources.len() > 1 {
         return Err(Error::refused("option --changes", "it keeps the changes of one --overlay only"));
     }
-    // What is wrong is said before anything is made.
+    // Errors are reported before anything is made.
     for source in sources {
         open(source).or_fail(on("copy {}", source))?;
     }
@@ -46,13 +46,14 @@ pub fn lay_over(caller: Caller, sources: &[&[u8]], changes: Option<&[u8]>) -> Re
         .or_fail("make a user namespace for --overlay")
         .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
     let privileged = creds::own_user_namespace(caller, Need { overlay: true, ..Need::default() })?;
-    // To reach its own descriptors by their names. What it holds counts for what is the caller's alone.
+    // A dumpable process can open its own descriptors in /proc. The capabilities count for the caller's own files
+    // only.
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
     for source in sources {
         lay_over_one(&privileged, source, changes)?;
     }
-    // The current directory is what it was before, below the copy.
+    // The current directory is still the original one, below the overlay: enter the copy.
     if let Ok(path) = sys::getcwd() {
         let failed = "enter the copy";
         rustix::process::fchdir(open(&path).or_fail(failed)?).or_fail(failed)?;
@@ -64,7 +65,7 @@ fn open(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
     files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY)
 }
 
-/// Everything is opened in the mount namespace of its own: the kernel takes no layers from another.
+/// Opens all layers in the new mount namespace, since the kernel takes no layers of another one.
 fn lay_over_one(privileged: &Privileged, source: &[u8], changes: Option<&[u8]>) -> Result<()> {
     let failed = on("mount an overlay on {}", source);
     let lower = open(source).or_fail(failed)?;
@@ -84,16 +85,16 @@ fn lay_over_one(privileged: &Privileged, source: &[u8], changes: Option<&[u8]>) 
     let (lowerdir, upperdir, workdir) = (at(&lower, b"."), at(&room, CHANGED), at(&room, WORK));
     let options =
         [(c"lowerdir", lowerdir), (c"upperdir", upperdir), (c"workdir", workdir), (c"userxattr", b"")];
-    // What a mount in it covers must not show: the kernel refuses to take it alone.
+    // A submount would have to be left out, and what it covers would become visible: the kernel refuses that.
     let mounts = "something is mounted in it, or its file system cannot be a layer; use another directory";
     let overlay = Detached::fresh(privileged, c"overlay", &options, VOLUME)
         .map_err(|e| e.about(failed).hint_if(Errno::INVAL, mounts))?;
-    // Over the room, where that lies on the directory.
+    // The tmpfs is mounted on the directory; the overlay goes on top of it.
     let place = if changes.is_some() { &lower } else { &room };
     overlay.attach(privileged, place).or_fail(failed).map(drop)
 }
 
-/// Makes a directory of changes, or sees that there is one of the same directory.
+/// Makes a directory of changes, or checks that an existing one belongs to the same source.
 fn make_changes(dir: &[u8], source: &[u8]) -> Result<()> {
     let failed = on("keep changes in {}", dir);
     let make = |dir: &[u8], name: &[u8]| match files::make_directory(CWD, join(&[dir, name]), 0o755) {
@@ -116,8 +117,7 @@ fn make_changes(dir: &[u8], source: &[u8]) -> Result<()> {
     }
 }
 
-/// What has changed, by a directory of changes: a line for each path, with `A` for what was added, `M` for what is
-/// other than it was, `D` for what is gone.
+/// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted.
 pub fn changes(dir: &[u8]) -> Result<String> {
     let failed = on("read the changes in {}", dir);
     let opened = open(dir).or_fail(failed)?;
@@ -154,7 +154,7 @@ impl List {
             let kind = FileType::from_raw_mode(stat.st_mode);
             let before = self.origin.as_ref().map(|origin| files::lstat(origin.as_fd(), &path[1..]));
             let was_there = matches!(before, Some(Ok(_)));
-            // A whiteout: a device with the number 0.
+            // A whiteout is a device with the number 0.
             if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
                 self.tell('D', path);
                 continue;

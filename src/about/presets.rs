@@ -1,5 +1,5 @@
-//! Short forms: options that stand for others. What they take of the environment and of the file system they take as
-//! the caller.
+//! Short forms: options that stand for other options. They read the environment and the file system with the caller's
+//! rights.
 
 use super::front::{Line, Said};
 use crate::command::{current_directory, home, variable};
@@ -13,10 +13,10 @@ use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::{CWD, OFlags};
 
-/// A home of an instance's own: room for what programs keep there while they run.
+/// The tmpfs for `--home`: enough for what programs write to a home while they run.
 const HOME: &[u8] = b"size=1G,nr_inodes=256k,mode=700";
 
-/// Variables that hold secrets, or mostly do, by what their names have in them.
+/// Patterns of variables that usually hold secrets.
 pub const SECRETS: &[&str] = &[
     "*TOKEN*",
     "*SECRET*",
@@ -33,7 +33,7 @@ pub const SECRETS: &[&str] = &[
     "DATABASE_URL",
 ];
 
-/// What drivers of graphics cards have in `/dev`, and what programs look them up by.
+/// The devices of graphics cards in `/dev`, and the parts of `/sys` where programs look them up.
 const CARDS: &[&str] = &[
     "dri",
     "kfd",
@@ -49,7 +49,7 @@ const CARDS: &[&str] = &[
 ];
 const ABOUT_CARDS: &[&str] = &["/sys/dev/char", "/sys/devices", "/sys/class/drm", "/sys/bus/pci"];
 
-/// A line in the options that its own stand for.
+/// Replaces short forms by the options that they stand for.
 pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
     let mut all = Vec::new();
     check_home(about, &line)?;
@@ -64,7 +64,7 @@ pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
     Ok(line)
 }
 
-/// Who starts it at home, where it is to have another, wants one of the two.
+/// Refuses `--home` together with `--here` in the caller's home, since they contradict each other.
 fn check_home(about: &About, line: &Line<'_>) -> Result<()> {
     let is_home = || home(&about.environment).is_some_and(|home| Some(home) == current_directory());
     if line.has(Id::Home) && line.has(Id::Here) && is_home() {
@@ -74,7 +74,7 @@ fn check_home(about: &About, line: &Line<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether an option that is said once replaces one that a file says.
+/// Whether an option on the command line replaces one of a file, since it can be given only once.
 fn replaces(other: &Said<'_>, said: &Said<'_>) -> bool {
     match said.opt.id {
         Id::Chdir | Id::Hostname | Id::Seccomp | Id::Report | Id::Timeout | Id::Net | Id::Home => {
@@ -89,7 +89,7 @@ fn is_of_one_limit(one: &[u8], other: &[u8]) -> bool {
     one.split(|b| *b == b'=').next() == other.split(|b| *b == b'=').next()
 }
 
-/// Puts what an option stands for in its place.
+/// Adds the options that one option stands for.
 fn expand<'a>(about: &About, said: Said<'a>, all: &mut Vec<Said<'a>>) -> Result<()> {
     let mut preset = Preset { about, opt: said.opt, all };
     let path = said.values[0];
@@ -119,7 +119,7 @@ fn expand<'a>(about: &About, said: Said<'a>, all: &mut Vec<Said<'a>>) -> Result<
     Ok(())
 }
 
-/// An option on its way to become others.
+/// A short form that is being expanded.
 struct Preset<'p, 'a> {
     about: &'p About,
     opt: &'static Opt,
@@ -141,7 +141,7 @@ impl<'a> Preset<'_, 'a> {
             .map(|value| join(&[value]))
     }
 
-    /// A file at the same place inside.
+    /// Binds a file on the same path inside.
     fn show(&mut self, id: Id, path: &'a [u8]) -> Result<()> {
         let place =
             absolute(path).map_err(|error| error.about(on("option --{=}", self.opt.long.as_bytes())))?;
@@ -149,7 +149,7 @@ impl<'a> Preset<'_, 'a> {
         Ok(())
     }
 
-    /// The same of one that has to be there, to be connected to.
+    /// The same for a socket, which must exist.
     fn show_socket(&mut self, path: &'a [u8]) -> Result<()> {
         files::identity_of(path)
             .or_fail(on("find {}", path))
@@ -168,13 +168,13 @@ impl<'a> Preset<'_, 'a> {
         Ok(())
     }
 
-    /// A path in the directory of sockets that a login has.
+    /// A path in `XDG_RUNTIME_DIR`, which holds the sockets of a login session.
     fn runtime(&self, names: &[&[u8]]) -> Result<Bytes> {
         let dir = self.variable("XDG_RUNTIME_DIR").ok_or_else(|| self.lacks("XDG_RUNTIME_DIR is not set"))?;
         Ok(names.iter().fold(dir, |path, name| join(&[path, b"/", name])))
     }
 
-    /// The socket of the display, the abstract ones where it has one of them, and the file of its cookies. X(7)
+    /// Adds the socket of the display, abstract sockets if the display has one, and the file of cookies. X(7)
     fn x11(&mut self) -> Result<()> {
         let display = self.variable("DISPLAY").ok_or_else(|| self.lacks("DISPLAY is not set"))?;
         let local = display.strip_prefix(b"unix").unwrap_or(display);
@@ -184,7 +184,7 @@ impl<'a> Preset<'_, 'a> {
             if exists(socket) {
                 self.show(Id::Map, socket)?;
             }
-            // Clients try the abstract one first, and no other where that refuses them.
+            // Clients try the abstract socket first. If it exists and refuses them, they do not try the other.
             if !exists(socket) || is_listening(socket) {
                 self.say(Id::Abstract, [b"", b""]);
             }
@@ -196,7 +196,7 @@ impl<'a> Preset<'_, 'a> {
         }
     }
 
-    /// The session bus. dbus-daemon(1)
+    /// Adds the socket of the session bus. dbus-daemon(1)
     fn dbus(&mut self) -> Result<()> {
         let address = self.variable("DBUS_SESSION_BUS_ADDRESS");
         let Some(address) = address else { return self.show_socket(self.runtime(&[b"bus"])?) };
@@ -216,7 +216,7 @@ impl<'a> Preset<'_, 'a> {
         Err(self.lacks("DBUS_SESSION_BUS_ADDRESS names no socket"))
     }
 
-    /// The sockets of `PulseAudio` and `PipeWire`, and the cookie of the former.
+    /// Adds the sockets of `PulseAudio` and `PipeWire`, and the cookie of `PulseAudio`.
     fn pulse(&mut self) -> Result<()> {
         let own = self.variable("PULSE_SERVER").and_then(|server| {
             let path = server.strip_prefix(b"unix:").unwrap_or(server);
@@ -262,7 +262,7 @@ fn exists(path: &[u8]) -> bool {
     files::identity_of(path).is_ok()
 }
 
-/// The same path from the root directory, in which no `..` is left.
+/// The absolute path, without `..`.
 fn absolute(path: &[u8]) -> Result<Bytes> {
     let is_whole = path.starts_with(b"/") && !path.split(|b| *b == b'/').any(|name| name == b"..");
     if is_whole {
@@ -274,7 +274,7 @@ fn absolute(path: &[u8]) -> Result<Bytes> {
     files::link_target(CWD, link).or_fail(failed)
 }
 
-/// Turns what concerns variables of the environment into plain options: patterns, and what is kept.
+/// Turns options for the environment into plain ones: patterns become names, and `--pass` removes names from them.
 fn variables<'a>(about: &About, options: Vec<Said<'a>>) -> Vec<Said<'a>> {
     let kept: Vec<&[u8]> =
         options.iter().filter(|said| said.opt.id == Id::Pass).map(|said| said.values[0]).collect();
@@ -316,7 +316,7 @@ fn is_pattern(name: &[u8]) -> bool {
     name.iter().any(|b| matches!(b, b'*' | b'?'))
 }
 
-/// Whether a name is one of those that a pattern stands for: `*` is anything, `?` one letter.
+/// Whether a name matches a pattern: `*` matches any characters, `?` matches one.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern, name) {
         ([], []) => true,

@@ -1,5 +1,5 @@
-//! Options that are kept in files: `@FILE`, or `@NAME` for one of the caller's, the machine's or the installation's.
-//! They are read as the caller, with nothing.
+//! Options in files: `@FILE`, or `@NAME` for a profile of the caller, the machine or the installation. The files are
+//! read with the caller's rights and without privilege.
 
 use super::foreign::shown;
 use crate::command::variable;
@@ -15,13 +15,13 @@ use rustix::fd::AsFd;
 use rustix::fs::{CWD, Dir, OFlags};
 use rustix::io::Errno;
 
-/// Larger than any list of options has to be.
+/// The largest file that is read.
 const MOST_BYTES: usize = 64 << 10;
 
-/// What a file says: where each line stands, and its words.
+/// The lines of a file: the position of each, and its words.
 pub type Lines = Vec<(Bytes, &'static [Bytes])>;
 
-/// Finds a file, and reads it. A name without a slash is looked for in directories of profiles.
+/// Finds a file and reads it. A name without a slash is searched for in the directories of profiles.
 pub fn read(about: &About, name: &[u8]) -> Result<Lines> {
     let path = if name.contains(&b'/') { join(&[name]) } else { find(about, name)? };
     let failed = on("read the options in {}", path);
@@ -39,7 +39,7 @@ pub fn read(about: &About, name: &[u8]) -> Result<Lines> {
     Ok(lines)
 }
 
-/// Where profiles are: the first that has one of a name counts.
+/// The directories of profiles. The first one that has a name counts.
 fn directories(about: &About) -> Vec<Bytes> {
     let is_path = |path: &&[u8]| path.starts_with(b"/");
     let own = variable(&about.environment, b"XDG_CONFIG_HOME")
@@ -63,7 +63,7 @@ fn find(about: &About, name: &[u8]) -> Result<Bytes> {
     })
 }
 
-/// What `selfdock profiles` shows: names, where they are, and the comment that they begin with.
+/// The text of `selfdock profiles`: the name of each profile, its path, and its first comment.
 pub fn list(about: &About) -> String {
     let mut found: Vec<(Bytes, Bytes)> = Vec::new();
     for dir in directories(about) {
@@ -86,7 +86,7 @@ fn names(dir: &[u8]) -> rustix::io::Result<Vec<Bytes>> {
     for entry in Dir::read_from(&fd)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
-        // Neither hidden ones nor what an editor has left.
+        // Hidden files and backups of editors are no profiles.
         if !name.starts_with(b".") && !name.ends_with(b"~") {
             names.push(join(&[name]));
         }
@@ -105,7 +105,7 @@ fn purpose(path: &[u8]) -> String {
     core::str::from_utf8(said).unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
 }
 
-/// Reads a line as a shell reads words, but that no value of a variable is split.
+/// Splits a line into words as a shell does, but never splits the value of a variable.
 struct Reader<'r> {
     about: &'r About,
     rest: &'r [u8],
@@ -171,7 +171,7 @@ impl Reader<'_> {
         }
     }
 
-    /// `~` alone, or before a slash.
+    /// Expands `~` if it stands alone or before a slash.
     fn home(&mut self) -> Result<()> {
         if !matches!(self.rest.first(), None | Some(b'/' | b' ' | b'\t')) {
             self.push(b"~");
@@ -186,7 +186,7 @@ impl Reader<'_> {
         variable(&self.about.environment, name).map(|value| join(&[value]))
     }
 
-    /// `$NAME`, `${NAME}`, `${NAME:-VALUE}` where it is not set or empty, `${NAME:+VALUE}` where it is set.
+    /// Expands `$NAME`, `${NAME}`, `${NAME:-VALUE}` and `${NAME:+VALUE}`.
     fn variable(&mut self) -> Result<()> {
         let is_letter = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
         let (is_open, text) = match self.rest {
@@ -220,7 +220,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A text within braces, which is one word or none.
+    /// Expands the text inside braces, as one word or none.
     fn text(&self, text: &[u8]) -> Result<Bytes> {
         let mut inner =
             Reader { about: self.about, rest: text, word: Vec::new(), is_word: false, words: Vec::new() };
@@ -229,7 +229,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where the brace is that closes one before.
+/// The position of the closing brace.
 fn closing(text: &[u8]) -> Option<usize> {
     let mut depth = 0;
     text.iter().position(|byte| {

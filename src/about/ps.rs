@@ -1,4 +1,4 @@
-//! `selfdock ps`: the caller's instances below where it stands, from `/proc` alone.
+//! `selfdock ps`: lists the caller's instances, as `/proc` shows them here.
 
 use super::foreign;
 use crate::cli::{self, Command};
@@ -21,22 +21,22 @@ use rustix::process::{Pid, WaitOptions};
 /// One instance.
 struct Listed {
     supervisor: Pid,
-    /// Its command's PID from here, which for tools on the host differs from the one inside.
+    /// The PID of its command here. It differs from the PID inside, and other tools on the host need it.
     command: Pid,
     /// Seconds since it started.
     age: u64,
-    /// 1 for an instance started from here, 2 for one inside of that.
+    /// The nesting level: 1 for an instance started from here, 2 for an instance inside that one.
     level: usize,
-    /// KiB, of all its processes.
+    /// Memory of all its processes, in KiB.
     memory: u64,
-    /// The words of `--root`, `/` for the host's.
+    /// The value of `--root`, or `/` for the host's.
     root: Vec<u8>,
     words: Vec<Bytes>,
 }
 
 const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// Shows it: the table or JSON, once or every second until a signal ends it.
+/// Prints the table or JSON, once or every second until a signal ends it.
 pub fn show(about: &About, json: bool, watch: bool) -> Result<()> {
     if !watch {
         return show_once(about, json, "");
@@ -44,14 +44,14 @@ pub fn show(about: &About, json: bool, watch: bool) -> Result<()> {
     let clear = if sys::is_terminal(1) { "\x1b[H\x1b[2J" } else { "" };
     expect_end()?;
     loop {
-        // In a memory of its own, which is gone with it: none is ever given back here.
+        // A child does it, since its memory is freed when it ends; this program never frees memory.
         let act = || show_once(about, json, clear).map_or_else(|error| error.report(), |()| 0);
         let child = sys::start_child(0, act).or_fail("start a process")?;
         let status =
             rustix::process::waitpid(Some(child), WaitOptions::empty()).or_fail("wait for a process")?;
         match status.map(|(_, status)| (status.exit_status(), status.terminating_signal())) {
             Some((Some(0), _)) => {}
-            // Nobody reads it any more.
+            // The reader has closed the pipe.
             Some((_, Some(signal))) => outcome::end(End::Signal(signal)),
             _ => sys::exit(FAILED),
         }
@@ -64,7 +64,7 @@ fn show_once(about: &About, json: bool, before: &str) -> Result<()> {
     files::write(sys::standard(1), text.as_bytes()).or_fail("write the list")
 }
 
-/// The table, or JSON.
+/// The text: a table, or JSON.
 fn text(about: &About, json: bool) -> Result<String> {
     let program = files::identity_of(about.program.to_bytes()).ok();
     let all = process::all()?;
@@ -84,7 +84,7 @@ fn text(about: &About, json: bool) -> Result<String> {
     Ok(if json { as_json(&found) } else { as_table(&found) })
 }
 
-/// Whether /proc shows only what one may look at, which a supervisor is not. proc(5)
+/// Whether /proc hides processes that the caller may not inspect, such as supervisors. proc(5)
 fn hides_processes() -> bool {
     let list = read(b"/proc/self/mountinfo").unwrap_or_default();
     mountinfo::lines(list).filter(|mount| mount.point == b"/proc").any(|mount| {
@@ -108,8 +108,8 @@ fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {
     }
 }
 
-/// The words of the command. Until it is executed it has selfdock's memory, and so its words: then they are those that
-/// selfdock was told.
+/// The words of the command. Before the command is executed it shares selfdock's memory, and shows selfdock's words.
+/// Then they are taken from these.
 fn command_line(supervisor: Pid, command: Pid) -> Vec<Bytes> {
     let (words, told) = (arguments(command), arguments(supervisor));
     if words != told {
@@ -123,7 +123,7 @@ fn command_line(supervisor: Pid, command: Pid) -> Vec<Bytes> {
     }
 }
 
-/// The image, as the supervisor was told; or where it is, if that was relative to a directory that nobody can ask for.
+/// The root filesystem, as the supervisor's command line names it. A relative path is made absolute, if possible.
 fn root(supervisor: &[Bytes], command: Pid) -> Vec<u8> {
     match cli::parse(supervisor.get(1..).unwrap_or_default()) {
         Ok(Command::Run(request)) => match request.roots[..] {
@@ -135,8 +135,8 @@ fn root(supervisor: &[Bytes], command: Pid) -> Vec<u8> {
     }
 }
 
-/// Where a relative root filesystem is, as the caller sees it: by what is mounted from it at its own place inside, and
-/// where that file system is mounted here. The path has to end as it was told.
+/// Finds the absolute path of a relative root filesystem. It looks for a mount inside at its own path, and for the
+/// same file system here. The path must end as the command line says.
 fn place_of_root(pid: Pid, told: &[u8]) -> Option<Bytes> {
     let end = components(told).fold(&b""[..], |path, name| join(&[path, b"/", name]));
     if end.is_empty() || components(told).any(|name| name == b"..") {
@@ -165,7 +165,7 @@ fn age(pid: Pid) -> u64 {
     now.saturating_sub(started)
 }
 
-/// Words as a person would type them.
+/// Words as a user would type them.
 fn shown(words: &[impl AsRef<[u8]>]) -> String {
     words.iter().map(|word| foreign::shown(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
@@ -213,7 +213,7 @@ fn as_json(all: &[Listed]) -> String {
     out
 }
 
-/// A string of JSON; bytes that are no UTF-8 become the replacement character.
+/// A JSON string. Bytes that are not UTF-8 become the replacement character.
 struct Json<'a>(&'a [u8]);
 
 impl core::fmt::Display for Json<'_> {
@@ -223,7 +223,7 @@ impl core::fmt::Display for Json<'_> {
             for c in chunk.valid().chars() {
                 match c {
                     '"' | '\\' => write!(f, "\\{c}")?,
-                    // As in the table: none of these is above U+FFFF.
+                    // The same characters are escaped as in the table. None of them is above U+FFFF.
                     _ if is_unprintable(c) => write!(f, "\\u{:04x}", c as u32)?,
                     _ => f.write_char(c)?,
                 }
