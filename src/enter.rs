@@ -1,11 +1,10 @@
 //! `enter`: another command in a running instance.
 //!
-//! The target is pinned by a pidfd, and everything is asked of it as the caller, so that the
-//! kernel's own rule for tracing decides. What makes entering safe is not where the instance
-//! comes from but what it is: its namespaces belong to the caller's own user namespace, so
-//! only a privileged program made them, and no set-uid bit counts in it but selfdock's; or
-//! they belong to a user namespace below, and then no privilege of ours goes there. The
-//! joiner takes on what the target is restricted by, or is refused.
+//! The target process is pinned by a pidfd. Everything about it is read with the caller's rights, so the kernel's own
+//! rule for tracing decides. Entering is safe because of what the instance is, not because of where it comes from.
+//! There are two cases. Its namespaces belong to the caller's own user namespace: then only a privileged program
+//! could make them, and no set-uid bit counts in it but selfdock's. Or they belong to a user namespace below: then
+//! none of our privilege goes there. The joiner takes on the restrictions of the target, or is refused.
 
 use crate::command::Command;
 use crate::containment::{Jobs, have_own_keys};
@@ -30,7 +29,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::move_into_link_name_space;
 
-/// An instance to enter, by one of its processes.
+/// A process of the instance to enter, with its namespaces and restrictions.
 pub struct Target {
     process: OwnedFd,
     root: OwnedFd,
@@ -38,46 +37,46 @@ pub struct Target {
     spaces: Spaces,
     no_new_privs: bool,
     limits: limits::All,
-    /// Its filters of system calls, all of them ours.
+    /// Its filters of system calls. All of them are ours.
     filters: Vec<OurFilter>,
-    /// Its control group, if this process is in another one.
+    /// Its control group, if it differs from ours.
     group: Option<Bytes>,
 }
 
-/// What the joiner needs to know.
+/// All that the joiner needs.
 pub struct Join<'a> {
-    /// Where to.
+    /// The instance.
     pub target: Target,
-    /// What to run there.
+    /// The command to run.
     pub command: Command<'a>,
-    /// Ready when the supervisor is gone.
+    /// A pidfd of the supervisor.
     pub life: OwnedFd,
-    /// Opens when the supervisor holds no privilege any more.
+    /// Opens when the supervisor has no privilege any more.
     pub gate: Gate,
-    /// For a report.
+    /// For a report: tells the supervisor what the joiner knows.
     pub note: Option<Note>,
-    /// Its process group and session.
+    /// The process group and session of the command.
     pub jobs: Jobs,
-    /// `--keep-fd`, and the note, which is closed at exec.
+    /// The descriptors of `--keep-fd`, and the note, which is closed at exec.
     pub keep_fds: Vec<u32>,
 }
 
-/// Opens once, for a process with a memory of its own. eventfd(2)
+/// A gate between processes with separate memory. It opens once. eventfd(2)
 pub struct Gate(OwnedFd);
 
 impl Gate {
-    /// A closed one.
+    /// A closed gate.
     pub fn new() -> Result<Self> {
         let flags = rustix::event::EventfdFlags::CLOEXEC;
         rustix::event::eventfd(0, flags).or_fail("make an eventfd for the joiner").map(Gate)
     }
 
-    /// Opens it.
+    /// Opens the gate.
     pub fn open(&self) -> Result<()> {
         rustix::io::write(&self.0, &1u64.to_ne_bytes()).or_fail("release the joiner").map(drop)
     }
 
-    /// Waits until it is open. Signals act meanwhile.
+    /// Waits until the gate is open. Signals are not blocked meanwhile.
     fn wait(&self) -> Result<()> {
         loop {
             match rustix::io::read(&self.0, &mut [0; 8]) {
@@ -88,32 +87,33 @@ impl Gate {
     }
 }
 
-/// What the joiner tells its supervisor: what it took to join, and why there is no command, if so. pipe(2)
+/// A message from the joiner to its supervisor: the resources that joining used, and why there is no command, if it
+/// failed. pipe(2)
 pub struct Note(OwnedFd, OwnedFd);
 
 impl Note {
-    /// An empty one.
+    /// An empty note.
     pub fn new() -> Result<Self> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
         pipe_with(flags).or_fail("make a pipe for the joiner").map(|(reader, writer)| Note(reader, writer))
     }
 
-    /// Its supervisor's end.
+    /// The supervisor's end.
     pub fn reader(&self) -> u32 {
         self.0.as_raw_fd().unsigned_abs()
     }
 
-    /// Its joiner's end.
+    /// The joiner's end.
     pub fn writer(&self) -> u32 {
         self.1.as_raw_fd().unsigned_abs()
     }
 
-    /// Adds to it. What has no room in a pipe is left out.
+    /// Adds text to the note. What does not fit into the pipe is dropped.
     fn add(&self, text: &[u8]) {
         let _ = rustix::io::write(&self.1, text);
     }
 
-    /// Reads it, when the joiner has ended.
+    /// Reads the note, after the joiner has ended.
     pub fn read(&self) -> (Usage, Option<Bytes>) {
         let text = files::read(self.0.as_fd(), 4096, 1 << 16).unwrap_or_default();
         let (used, why) = text.split_at(text.len().min(usage::BYTES));
@@ -121,8 +121,8 @@ impl Note {
     }
 }
 
-/// Finds the instance that a PID belongs to: that of its supervisor, or of any process in it.
-/// `program` is selfdock's own file. With `own_group` the joiner stays in our control group.
+/// Finds the instance of a PID: the PID of its supervisor, or of any process in it. `program` is selfdock's own file.
+/// With `own_group` the joiner stays in our control group.
 // Out of line: 98 bytes less than within its caller.
 #[inline(never)]
 pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool) -> Result<Target> {
@@ -134,14 +134,15 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
         .ok_or_else(|| Error::refused(failed, "/proc cannot be read"))?;
     let named = i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(Process::read);
     let Some(named) = named else {
-        // That of another of the caller's can be signalled, be it seen or not.
+        // The caller's other processes can be signalled, even if /proc hides them.
         let there =
             i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| sys::kill(pid, 0).is_ok());
         return refuse(if there { "/proc hides it (hidepid)" } else { "no such process" });
     };
     let Some(process) = representative(named, here.depth, program)? else { return not_an_instance() };
 
-    // Pinned: as long as this process lives, its PID means nobody else. So it is read again.
+    // Pinned: while the pidfd is open and the process lives, its PID belongs to no other process. So it is read
+    // again.
     let pinned = pidfd_open(process.pid, PidfdFlags::empty()).or_fail(failed)?;
     let Some(process) = Process::read(process.pid).filter(|process| !process.ended) else {
         return refuse("it has ended");
@@ -160,14 +161,14 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
     }
     let target = examine(&process, here.depth, program, pinned, own_group).map_err(|e| e.about(failed))?;
     if has_ended(&target.process).or_fail(failed)? {
-        // What was read may have been of another process by then.
+        // The last reads may have been from another process with this PID.
         return refuse("it has ended");
     }
     Ok(target)
 }
 
-/// A process to enter the instance by: the named one, if it is deeper than we are and can be looked
-/// at. Where a supervisor is named, or one that hides, it is another inside, the command if possible.
+/// The process whose namespaces are entered: the named one, if it is in an instance and can be inspected. If a
+/// supervisor or a hidden process was named, it is another process inside, if possible the command.
 fn representative(named: Process, depth: usize, program: Identity) -> Result<Option<Process>> {
     let named_inside = named.depth > depth;
     let instance = Instance::of(named, Some(program));
@@ -185,8 +186,7 @@ fn representative(named: Process, depth: usize, program: Identity) -> Result<Opt
     Ok(Some(seen.copied().unwrap_or(instance.command)))
 }
 
-/// Whether a process can be looked at. A command that has just been started can be in a moment:
-/// that is waited for.
+/// Whether a process can be inspected. A command that has just started becomes so in a moment, and this waits for it.
 fn can_be_seen(process: &Process, pinned: &OwnedFd) -> bool {
     const MILLISECONDS: usize = 100;
     for _ in 0..MILLISECONDS {
@@ -200,7 +200,7 @@ fn can_be_seen(process: &Process, pinned: &OwnedFd) -> bool {
     process.program().is_some()
 }
 
-/// Opens what is needed of the target, and compares its restrictions with our own.
+/// Opens namespaces and directories of the target, and compares its restrictions with our own.
 fn examine(
     target: &Process,
     depth: usize,
@@ -249,12 +249,12 @@ fn examine(
     Ok(target)
 }
 
-/// The namespaces of a target that are not ours, by descriptors that were opened once: what is
-/// examined is what is joined.
+/// The namespaces of the target that differ from ours. Each is opened once, and the same descriptor is examined and
+/// joined.
 struct Spaces {
     user: Option<OwnedFd>,
     process: OwnedFd,
-    /// All others, the one of mounts last: `/proc` is another afterwards.
+    /// All others. The mount namespace comes last, since `/proc` is another one afterwards.
     rest: Vec<(&'static [u8], OwnedFd)>,
 }
 
@@ -296,8 +296,8 @@ enum OurFilter {
     NoUserNamespaces,
 }
 
-/// The filters that the instances around a process have put in place, by the command lines of their
-/// supervisors, which nobody else can change. `None` where one is not ours, or that cannot be known.
+/// The filters of the instances around a process, as the command lines of their supervisors say. Nobody else can
+/// change these. `None` if a filter is not ours, or unknown.
 fn expected_filters(target: &Process, depth: usize, program: Identity) -> Option<Vec<OurFilter>> {
     let mut filters = Vec::new();
     let mut at = *target;
@@ -320,13 +320,13 @@ fn expected_filters(target: &Process, depth: usize, program: Identity) -> Option
     Some(filters)
 }
 
-/// A new user namespace starts with all capabilities in the bounding set.
+/// The bounding set. It is empty here for a new user namespace, which starts with all capabilities.
 fn bounding(status: &[u8], joins_user_namespace: bool) -> u64 {
     let set = field(status, "CapBnd:").and_then(|hex| crate::text::number(hex, 16)).unwrap_or(0);
     if joins_user_namespace { 0 } else { set }
 }
 
-/// Whether every mount is `nosuid`, but for selfdock's own file. proc(5), `mountinfo`.
+/// Whether every mount is `nosuid`, except for selfdock's own file. proc(5), `mountinfo`.
 fn set_uid_bits_are_inert(pid: Pid, program: Identity) -> Result<bool> {
     let text = read(path(pid, b"mountinfo"));
     let text = text.ok_or_else(|| Error::refused("read its mounts", "/proc cannot be read"))?;
@@ -343,7 +343,7 @@ fn set_uid_bits_are_inert(pid: Pid, program: Identity) -> Result<bool> {
 
 const OWN_GROUP: &str = "--own-cgroup stays in your own control group";
 
-/// The control group of a process, if it is not ours. cgroups(7)
+/// The control group of a process, if it differs from ours. cgroups(7)
 fn other_group(pid: Pid) -> Result<Option<Bytes>> {
     let theirs = read(path(pid, b"cgroup")).unwrap_or_default();
     let ours = read(b"/proc/self/cgroup").unwrap_or_default();
@@ -367,13 +367,12 @@ fn join_namespace(space: &OwnedFd, kind: &'static [u8]) -> Result<()> {
 }
 
 impl Target {
-    /// Whether it has a user namespace of its own.
+    /// Whether the instance has its own user namespace.
     pub fn has_own_user_namespace(&self) -> bool {
         self.spaces.user.is_some()
     }
 
-    /// Moves into its user namespace, if it has one, and has later children start in its PID
-    /// namespace. setns(2)
+    /// Enters its user namespace, if it has one, and its PID namespace, for later children. setns(2)
     pub fn enter_first(&self, caller: Caller, privileged: Option<Privileged>) -> Result<Privileged> {
         if let Some(user) = &self.spaces.user {
             join_namespace(user, b"user")?;
@@ -395,7 +394,7 @@ impl Target {
         rustix::io::write(&file, b"0").or_fail(failed).map(drop).map_err(|e| e.hint(OWN_GROUP))
     }
 
-    /// Moves into the other namespaces and to the same root and directory.
+    /// Enters the other namespaces, its root directory and its current directory.
     fn enter_rest(&self, command: &Command<'_>) -> Result<()> {
         let own = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
         change_root(&self.root)?;
@@ -425,8 +424,8 @@ impl Target {
     }
 }
 
-/// The joiner's side. It can be seen from inside the instance, so it stays undumpable until
-/// it is the command. Returns only on failure, an exit status.
+/// The joiner's side. Processes inside can see the joiner, so it stays undumpable until it executes the command.
+/// Returns only on failure, with an exit status.
 pub fn become_command(join: &Join<'_>, privileged: Privileged) -> u8 {
     let joined = become_joiner(join, privileged);
     if let Some(note) = &join.note {

@@ -1,4 +1,4 @@
-//! Handing over to the second program: what takes no privilege is not in this one.
+//! Handing over to the second program, which has all that needs no privilege.
 
 use crate::creds::Caller;
 use crate::error::{Error, OrFail, Result, on};
@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::ffi::CStr;
 
-/// How selfdock can work for this caller.
+/// How selfdock works for this caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// With privilege.
@@ -19,12 +19,12 @@ pub enum Mode {
 }
 
 impl Mode {
-    /// By its name.
+    /// The mode with this name.
     pub fn of(name: &CStr) -> Option<Self> {
         [Mode::SetUid, Mode::Unprivileged].into_iter().find(|mode| mode.name() == name)
     }
 
-    /// As users are told.
+    /// The name, as messages show it.
     pub fn name(self) -> &'static CStr {
         match self {
             Mode::SetUid => c"set-uid",
@@ -32,31 +32,31 @@ impl Mode {
         }
     }
 
-    /// The same.
+    /// The name as text.
     pub fn text(self) -> &'static str {
         self.name().to_str().unwrap_or_default()
     }
 }
 
-/// Who asks, and about what.
+/// What the second program knows of its caller.
 pub struct About {
     /// The caller.
     pub caller: Caller,
-    /// How `selfdock run` would work.
+    /// The mode that `selfdock run` would have.
     pub mode: Mode,
     /// The path of the set-uid program.
     pub program: &'static CStr,
-    /// By which name the caller has started that.
+    /// The name by which the caller started it.
     pub name: &'static CStr,
     /// The environment of the caller.
     pub environment: Vec<&'static CStr>,
 }
 
-/// In the place of a mode: there was an instance, and no such command in it.
+/// Stands in place of a mode: an instance was built, but the command was not found in it.
 pub const NOT_FOUND_INSIDE: &CStr = c"not-found";
 
 /// Becomes the second program, with signals, descriptors and environment as the caller had them. All privilege has
-/// been given up for good. `mode` is the name of one, `signals` is the caller's mask. Returns only on failure.
+/// been given up before. `mode` is the name of a mode, `signals` the caller's signal mask. Returns only on failure.
 pub fn hand_over(start: &Start, mode: &'static CStr, signals: SignalSet) -> Result<Infallible> {
     let Some(own) = own_program(None).map_err(|e| e.hint("is /proc mounted?"))? else {
         return Err(Error::refused("find selfdock's own file", "it is gone"));

@@ -1,14 +1,13 @@
-//! The keeper: PID 1 of an instance. It is selfdock's own, so that the command is an ordinary
-//! process; the kernel gives it the orphans, and ends the whole instance when it ends.
+//! The keeper: PID 1 of an instance. It is a process of selfdock, so the command is an ordinary process. The kernel
+//! makes the keeper the parent of orphans, and ends the whole instance when the keeper ends.
 //!
-//! It shares the supervisor's memory and nothing else, on a stack of its own, and cannot be
-//! reached from inside. It is undumpable, as that memory is, from its first instruction to its
-//! last, so that nobody can trace it or look into it. As PID 1 it is not stopped or killed by
-//! any signal from inside (`pid_namespaces(7)`). Its root is an empty directory, since the lists
-//! of mounts in `/proc/1` are open to all. It dies with the supervisor, and does not undo that.
+//! It shares the supervisor's memory and nothing else, has its own stack, and cannot be reached from inside. It is
+//! undumpable, as that memory is, from its first instruction to its last, so nobody can trace or inspect it. As PID 1
+//! it cannot be stopped or killed by a signal from inside (`pid_namespaces(7)`). Its root is an empty directory,
+//! since everyone can read the lists of mounts in `/proc/1`. It dies with the supervisor, and does not undo that.
 //!
-//! It has one more duty: it is in the supervisor's process group, and so a witness of what was
-//! sent to the whole group, which the command has got then too.
+//! It is also a witness of signals: it is in the supervisor's process group, so it knows which signals were sent to
+//! the whole group and have reached the command already.
 
 use crate::advice::CROWDED;
 use crate::creds::{self, Privileged};
@@ -27,44 +26,44 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, chdir, chroot, set_parent_process_death_signal};
 
-/// The supervisor's handle of it.
+/// The supervisor's handle of the keeper.
 pub struct Keeper {
     pid: Pid,
-    /// It has been waited for: its PID may be another's.
+    /// Whether it has been waited for: then its PID may belong to another process.
     gone: Cell<bool>,
-    /// What other children of the supervisor have used.
+    /// The resource usage of other children of the supervisor.
     strays: Cell<Usage>,
     shared: &'static Shared,
 }
 
-/// What the processes of selfdock that share a memory tell each other.
+/// The words by which the processes of selfdock inform each other. They share a memory.
 pub struct Shared {
-    /// Not 0 while the supervisor lives: the kernel sees to that.
+    /// Not 0 while the supervisor lives. The kernel clears it at its end.
     supervisor: AtomicU32,
-    /// The keeper is what it has to be.
+    /// Opens when the keeper is ready.
     pub keeper: Gate,
-    /// The supervisor has given up all privilege.
+    /// Opens when the supervisor has given up all privilege.
     pub unprivileged: Gate,
-    /// The command is about to be executed: nothing of the instance is missing.
+    /// Not 0 when the instance is complete, and the command is about to be executed.
     complete: AtomicU32,
-    /// What is used in the instance is to be told.
+    /// Whether resource usage is to be reported.
     counts: bool,
-    /// The instance is to end, as soon as the keeper has waited for all that is in it.
+    /// Not 0 when the keeper is to end the instance and wait for all processes in it.
     ending: AtomicU32,
-    /// What building the instance took, of what its command will have used.
+    /// The usage of building the instance, which is included in the command's.
     pub building: Tally,
-    /// What those used that the keeper has waited for.
+    /// The usage of the orphans that the keeper has waited for.
     orphans: Tally,
-    /// Signals that the keeper got, and the supervisor has not asked for: bit N-1 for signal N.
+    /// Signals that the keeper has got and the supervisor has not asked for: bit N-1 for signal N.
     seen: AtomicU64,
-    /// How often the keeper was asked, and has answered, and one more; 0 when it is gone.
+    /// The number of questions that the keeper has answered, plus 1; 0 when the keeper is gone.
     answers: AtomicU32,
 }
 
 /// A tenth of a second.
 const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 100_000_000 };
 
-/// Opens once, and then stays open.
+/// A gate that opens once, for processes that share a memory.
 #[derive(Default)]
 pub struct Gate(AtomicU32);
 
@@ -72,39 +71,39 @@ impl Gate {
     const OPEN: u32 = 1;
     const AWAITED: u32 = 2;
 
-    /// Opens it.
+    /// Opens the gate.
     pub fn open(&self) {
         if self.0.swap(Self::OPEN, Ordering::AcqRel) == Self::AWAITED {
             sys::wake(&self.0);
         }
     }
 
-    /// Waits until it is open. Whoever should open it and ends instead takes the waiting process
-    /// along: the keeper its namespace, and the supervisor the keeper.
+    /// Waits until the gate is open. If the process that should open it ends instead, the waiting process ends too:
+    /// the keeper's end ends its namespace, and the supervisor's end the keeper.
     pub fn wait(&self) {
         let awaited = self.0.compare_exchange(0, Self::AWAITED, Ordering::AcqRel, Ordering::Acquire);
         if awaited == Err(Self::OPEN) {
             return;
         }
         while self.0.load(Ordering::Acquire) != Self::OPEN {
-            // A wake-up that fails costs a moment, and not the instance.
+            // A lost wake-up costs a moment, and not the instance.
             sys::sleep_while(&self.0, Self::AWAITED, Some(MOMENT));
         }
     }
 }
 
 impl Shared {
-    /// Nothing of the instance is missing.
+    /// Says that the instance is complete.
     pub fn complete(&self) {
         self.complete.store(1, Ordering::Release);
     }
 
-    /// Whether something of the instance is missing.
+    /// Whether the instance is still being built.
     pub fn is_building(&self) -> bool {
         self.complete.load(Ordering::Acquire) == 0
     }
 
-    /// What the command has used so far is for the building of its instance: to be said by its process, last of all.
+    /// Notes the usage so far as that of building the instance. The process of the command calls this last of all.
     pub fn note_building(&self) -> Result<()> {
         if self.counts {
             self.building.set(&sys::usage(Whose::Own).or_fail("read the resource usage")?);
@@ -112,8 +111,8 @@ impl Shared {
         Ok(())
     }
 
-    /// To be made by the supervisor, before it starts anything. Where it counts, what all in the instance use is
-    /// told in the end.
+    /// Made by the supervisor before it starts other processes. With `counts`, the usage of all processes in the
+    /// instance is reported at the end.
     pub fn new(counts: bool) -> Result<&'static Self> {
         let shared = Box::leak(Box::new(Shared {
             supervisor: AtomicU32::new(1),
@@ -132,23 +131,22 @@ impl Shared {
     }
 }
 
-/// The question whether a signal was seen. Signals are taken in the order of their numbers, and
-/// this is the last: what came before it has been taken when it is answered.
+/// The signal by which the supervisor asks the keeper. Signals are taken in the order of their numbers, and this is
+/// the last one. So all signals before it have been taken when the keeper answers.
 const QUESTION: i32 = signal::LAST;
 
-/// How long an answer may take. It is a matter of microseconds, but for a keeper that somebody
-/// outside has stopped.
+/// How long to wait for an answer. It takes microseconds, unless somebody outside has stopped the keeper.
 const PATIENCE: Moment = Moment { seconds: 1, nanoseconds: 0 };
 
-/// When it should have answered, if it can.
+/// When the keeper should have answered, if it is not stopped.
 const SOON: Moment = Moment { seconds: 0, nanoseconds: 2_000_000 };
 
-/// How long the end may take, but for a process that the kernel cannot end now.
+/// How long to wait for the end of the instance. Only a process that the kernel cannot end takes longer.
 const LAST_PATIENCE: Moment = Moment { seconds: 2, nanoseconds: 0 };
 
 impl Keeper {
-    /// Starts it as the first process of the PID namespace that this process has made.
-    /// `empty` is a directory where nothing is.
+    /// Starts the keeper as the first process of the new PID namespace of this process. `empty` is an empty
+    /// directory.
     pub fn start(
         shared: &'static Shared,
         privileged: Privileged,
@@ -161,10 +159,10 @@ impl Keeper {
         Ok(Keeper { pid, gone: Cell::new(false), strays: Cell::default(), shared })
     }
 
-    /// A process that is only a witness: for the command of `enter`, whose instance has a keeper. To
-    /// be started while nothing is in effect.
+    /// Starts a process that is only a witness of signals, for the command of `enter`, whose instance has a keeper.
+    /// No capability may be in effect.
     pub fn witness(shared: &'static Shared) -> Result<Self> {
-        // Nothing is built.
+        // There is no instance to build.
         shared.complete();
         let keep = move || Shared::keep(shared, None, false, None).report();
         let pid = sys::start_beside(Stack::Keeper, None, keep)
@@ -173,35 +171,35 @@ impl Keeper {
         Ok(Keeper { pid, gone: Cell::new(false), strays: Cell::default(), shared })
     }
 
-    /// Whether a signal that the supervisor got was sent to its process group. A group gets a
-    /// signal from its newest process to its oldest (`hlist_add_head_rcu()` in `attach_pid()`,
-    /// kernel/pid.c), so the keeper has it by then. It is asked for no longer than `limit`.
+    /// Whether a signal to the supervisor was sent to its whole process group. A group gets a signal from its newest
+    /// process to its oldest (`hlist_add_head_rcu()` in `attach_pid()`, kernel/pid.c), so the keeper has it already.
+    /// It is asked for at most `limit`.
     pub fn saw(&self, signal: i32, limit: Option<Moment>) -> bool {
         let continued = self.ask(limit);
         let seen = self.shared.seen.load(Ordering::Acquire);
-        // What it has seen the supervisor has by now, or has had: a group is served in one go.
+        // The supervisor has got these signals by now, since a group is served under one lock.
         sys::let_groups_be_served();
         let to_come = sys::pending().unwrap_or(ALL_SIGNALS) & !set_of(signal);
         self.shared.seen.fetch_and(!(seen & !to_come), Ordering::AcqRel);
-        // One that was stopped until now was stopped with the group, and what continued the
-        // supervisor was for it alone.
+        // A keeper that was stopped until now was stopped with its group. Then the SIGCONT to the supervisor was for
+        // it alone.
         seen & set_of(signal) != 0 && !(continued && signal == CONT)
     }
 
-    /// The supervisor has taken a signal without asking.
+    /// Forgets a signal that the supervisor has taken without asking.
     pub fn passed_over(&self, signal: i32) {
         self.ask(None);
         self.shared.seen.fetch_and(!set_of(signal), Ordering::AcqRel);
     }
 
-    /// Forgets what it saw: what the supervisor takes from here on is for it alone.
+    /// Forgets all signals so far: later ones of the supervisor are for it alone.
     pub fn forget(&self) {
         self.ask(None);
         self.shared.seen.store(0, Ordering::Release);
     }
 
-    /// Returns when all signals that it has got so far are noted. Says whether it had to be
-    /// continued for that.
+    /// Waits until the keeper has noted all its signals so far. Returns whether the keeper was stopped and had to be
+    /// continued.
     fn ask(&self, limit: Option<Moment>) -> bool {
         let before = self.shared.answers.load(Ordering::Acquire);
         let Ok(start) = sys::now() else { return false };
@@ -216,8 +214,8 @@ impl Keeper {
             if left == Moment::default() {
                 break;
             }
-            // Whether it is stopped is asked only when it does not answer: that takes memory, and a
-            // terminal's size can be changed as often as a command likes.
+            // This is checked only when it does not answer, since the check takes memory, and a command can change
+            // the size of a terminal as often as it likes.
             let soon = waited.minus(SOON) == Moment::default();
             stopped = stopped || (!soon && is_stopped(self.pid) && sys::kill(self.pid, CONT).is_ok());
             sys::sleep_while(&self.shared.answers, before, Some(if soon { SOON } else { left }));
@@ -225,7 +223,8 @@ impl Keeper {
         stopped
     }
 
-    /// Ends it, and so all that is in the instance. What counts what they use waits for each of them first.
+    /// Ends the keeper, and so all processes of the instance. If usage is counted, the keeper waits for each of them
+    /// first.
     pub fn kill(&self) -> rustix::io::Result<()> {
         if self.gone.get() {
             return Ok(());
@@ -234,8 +233,8 @@ impl Keeper {
             return self.kill_at_once();
         }
         self.shared.ending.store(1, Ordering::Release);
-        // It looks at that after each signal. This one needs no room, which a command can use up, and continues a
-        // keeper that somebody outside has stopped.
+        // The keeper checks that word after each signal. SIGCONT needs no queue entry, which a command could use up,
+        // and continues a keeper that somebody outside has stopped.
         sys::kill(self.pid, CONT)
     }
 
@@ -243,19 +242,19 @@ impl Keeper {
         sys::kill(self.pid, KILL)
     }
 
-    /// What was used in the instance beside the command and what that waited for. To be asked at the end.
+    /// The usage of processes that neither the command nor its children waited for. Valid at the end.
     pub fn others(&self) -> Usage {
         let mut all = self.shared.orphans.get();
         all.add(&self.strays.get());
         all
     }
 
-    /// Whether the command is not there yet, but being built.
+    /// Whether the instance is still being built.
     pub fn is_building(&self) -> bool {
         self.shared.is_building()
     }
 
-    /// To be told of each child of the supervisor that has been waited for, with what it used.
+    /// Notes that a child of the supervisor has been waited for, and its usage.
     pub fn note_end(&self, pid: Pid, usage: &Usage) {
         if pid == self.pid {
             self.gone.set(true);
@@ -266,15 +265,15 @@ impl Keeper {
         }
     }
 
-    /// Ends it, and with it all that is left in the instance, and waits for that. Gives its status
-    /// as wait(2) has it, unless that was given to somebody else.
+    /// Ends the keeper and all processes of the instance, and waits for that. Returns the wait status, unless it was
+    /// collected before.
     pub fn end(&self) -> Result<Option<i32>> {
         let failed = "end the instance";
         if self.gone.get() {
             return Ok(None);
         }
-        // It ends where this process is, so that no other CPU has to be told: 3 % of a spawn.
-        // Nothing depends on it.
+        // The keeper ends on this CPU, so that no other CPU must be interrupted: 3 % of a spawn. Only speed depends
+        // on it.
         let _ = sys::stay_on_this_cpu(self.pid);
         self.kill().or_fail(failed)?;
         let (mut limit, mut left) = (None, MOMENT);
@@ -283,8 +282,8 @@ impl Keeper {
                 Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(errno) => return Err(Error::of(failed, errno)),
             }
-            // The kernel lets a PID 1 go when all others are gone, and have been waited for: those
-            // that `CLONE_PARENT` made are children of the supervisor.
+            // The end of PID 1 is complete when all other processes are gone and have been waited for. Those made
+            // with `CLONE_PARENT` are children of the supervisor.
             while let Some((pid, status, usage)) = sys::wait(None).or_fail(failed)? {
                 if End::of(status).is_some() {
                     self.note_end(pid, &usage);
@@ -326,21 +325,21 @@ impl Shared {
     ) -> Result<()> {
         set_parent_process_death_signal(Some(Signal::KILL)).or_fail("tie the keeper to its supervisor")?;
         if self.supervisor.load(Ordering::Acquire) == 0 {
-            // It was gone before the wish. The word is cleared before children are told.
+            // The supervisor was gone before prctl(2). The kernel clears this word before it tells children.
             sys::exit(crate::error::FAILED);
         }
         let failed = "confine the keeper";
-        // Whoever ends all programs of selfdock's name means the supervisors.
+        // With another name, `killall selfdock` ends only supervisors.
         rustix::thread::set_name(c"keeper").or_fail(failed)?;
         sys::clear_at_end(&self.answers).or_fail(failed)?;
         if let Some(mut privileged) = privileged {
             if own_network {
-                // /proc/1/net tells of the network of PID 1.
+                // /proc/1/net shows the network of PID 1.
                 privileged.take_up(true)?;
                 sys::unshare(new::NETWORK).or_fail(failed)?;
             }
             if empty.and_then(|dir| chroot(c_string(dir).ok()?).ok()).is_none() {
-                // It has no entries while no descriptor is open, and nothing is mounted below it.
+                // This directory is empty while no descriptor is open, and nothing is mounted below it.
                 chroot(c"/proc/self/fdinfo").or_fail(failed)?;
             }
             chdir(c"/").or_fail(failed)?;
@@ -348,16 +347,16 @@ impl Shared {
         } else {
             creds::hold_nothing()?;
         }
-        // Its children are the orphans of the instance, which the kernel lets go of by itself then.
+        // Its children are the orphans of the instance. With SIGCHLD ignored the kernel collects them.
         let of_orphans = if self.counts { Disposition::Default } else { Disposition::Ignored };
         sys::dispose(CHLD, of_orphans).or_fail(failed)?;
-        // Not even the standard ones: who reads from a pipe of the command's waits for its last writer.
+        // Also the standard descriptors: a reader of the command's pipe waits for its last writer.
         sys::close_range(0, u32::MAX).or_fail(failed)?;
         self.keeper.open();
         Ok(())
     }
 
-    /// Waits for the orphans that have ended, and adds up what they used.
+    /// Waits for the orphans that have ended, and adds up their usage.
     fn reap(&self) {
         while let Ok(Some(_)) = sys::wait(None) {}
         if let Ok(used) = sys::usage(Whose::Children) {
@@ -365,7 +364,7 @@ impl Shared {
         }
     }
 
-    /// Ends all others, waits for them, and ends. Whose parent is being killed is an orphan in a moment.
+    /// Kills all other processes, waits for them, and ends. Children of a killed process become orphans in a moment.
     fn end_all(&self) -> ! {
         while sys::kill_all_others().is_ok() {
             let _ = sys::wait_signal(set_of(CHLD), Some(SOON));

@@ -1,4 +1,4 @@
-//! The parent's side, from the start to the exit status.
+//! The supervisor's side: from the start of the program to the exit status.
 
 use crate::advice;
 use crate::cli::{self, Request, Timeout};
@@ -24,7 +24,7 @@ use core::cell::Cell;
 use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
-/// Everything from the first instruction in Rust on.
+/// The start of the set-uid program.
 pub fn main(start: &Start) -> ! {
     outcome::end(go(start))
 }
@@ -59,7 +59,7 @@ fn go(start: &Start) -> End {
     .or_end()
 }
 
-/// What is wrong with a command line, the second program says.
+/// Becomes the second program, which reports errors of the command line.
 fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) -> Result<End> {
     let mode = if privilege.is_some() { Mode::SetUid } else { Mode::Unprivileged };
     privilege.map_or(Ok(()), Privilege::hand_on)?;
@@ -106,7 +106,7 @@ fn start_instance(
     });
     let end = supervision.tell_of_none(end)?;
     if let Some(message) = error::left_to_say() {
-        // The second program says it, and what to do about it.
+        // The second program prints the message, with advice.
         let _ = handover::hand_over(start, NOT_FOUND_INSIDE, signals);
         return Err(Error::plain(on("{=}", message)).status(NOT_FOUND));
     }
@@ -135,8 +135,8 @@ fn find_program(
     }
 }
 
-/// Does something with the caller's signals: what is opened to be read or written may be in a file system that does
-/// not answer, which would keep this process for good else.
+/// Runs `act` with the caller's signal mask. A file can be on a file system that does not answer; with all signals
+/// blocked, nothing could end this process then.
 fn with_signals<T>(signals: SignalSet, act: impl FnOnce() -> T) -> Result<T> {
     sys::block_only(signals).or_fail("unblock signals")?;
     let done = act();
@@ -144,20 +144,20 @@ fn with_signals<T>(signals: SignalSet, act: impl FnOnce() -> T) -> Result<T> {
     Ok(done)
 }
 
-/// Opens what the caller names to be read or written, with the caller's rights.
+/// Opens the files that the caller names for reading or writing, with the caller's rights.
 fn open_files(request: &Request<'_>, signals: SignalSet) -> Result<(Containment, Supervision)> {
     Ok((Containment::new(request)?, Supervision::new(request, signals)?))
 }
 
-/// What the supervisor does beside waiting.
+/// What the supervisor does besides waiting: timeout and report.
 struct Supervision {
     timeout: Option<Timeout>,
     report: Option<Report>,
-    /// Without a report the status is not the command's.
+    /// `--report-required`
     required: bool,
-    /// The signals that the caller blocks.
+    /// The caller's signal mask.
     signals: SignalSet,
-    /// It was written, or tried.
+    /// Whether the report was written, or could not be.
     told: Cell<bool>,
 }
 
@@ -174,24 +174,25 @@ impl Supervision {
         })
     }
 
-    /// Waits for a command that was just started.
+    /// Waits for a command that has just been started.
     fn supervise(&self, command: Pid, witness: &Keeper, own_instance: bool, jobs: Jobs) -> Result<Outcome> {
         let watch = Watch::new(command, witness, own_instance, jobs).counting(self.counts());
         watch.for_at_most(self.timeout)?.wait()
     }
 
-    /// What is used is to be counted.
+    /// Whether resource usage is needed.
     fn counts(&self) -> bool {
         self.report.is_some()
     }
 
-    /// The time, if it matters.
+    /// The time of the start, if it is needed.
     fn start(&self) -> Result<Moment> {
         if self.counts() { sys::now().or_fail("read the clock") } else { Ok(Moment::default()) }
     }
 
-    /// Tells of the end, and of what failed after it. The status is the command's all the same, unless a report is
-    /// required: a command can spoil one, and must not hide how it ended. `error` is why it could not be executed.
+    /// Writes the report, and reports what failed after the end of the command. The status is still the command's,
+    /// unless a report is required: a command can spoil the report, but cannot hide how it ended. `error` is why the
+    /// command could not be executed.
     fn tell(
         &self,
         outcome: &Outcome,
@@ -204,7 +205,7 @@ impl Supervision {
             let wall = sys::now().or_fail("read the clock")?.minus(started);
             let none = (!outcome.started).then_some(&b"selfdock was ended before CMD was started"[..]);
             let write = || report.write(outcome, wall, error.or(none));
-            // Who reads may take long, and signals end the waiting.
+            // A reader may take long; signals must be able to end the wait.
             if report.is_read_meanwhile() { with_signals(self.signals, write)? } else { write() }
         };
         match self.report.as_ref().map_or(Ok(()), report) {
@@ -218,26 +219,26 @@ impl Supervision {
         Ok(outcome.end)
     }
 
-    /// Tells that the command never ran, if nothing was told yet.
+    /// Writes a report that says that the command never ran, if no report was written yet.
     fn tell_of_none(&self, ended: Result<End>) -> Result<End> {
         let Some(report) = self.report.as_ref().filter(|_| !self.told.get()) else { return ended };
         if let Err(error) = &ended {
             let (end, why) = (End::Exit(error.exit_status()), Some(error.message()));
             let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
-            // What is to be said is the first failure.
+            // The first failure is the one to report.
             let _ = report.write(&outcome, Moment::default(), why);
         }
         ended
     }
 
-    /// The descriptors that it needs.
+    /// The descriptors that the supervisor needs.
     fn descriptors(&self) -> Vec<u32> {
         self.report.iter().flat_map(Report::descriptors).collect()
     }
 }
 
-/// Makes a PID namespace with a keeper, starts the command in it, gives up all privilege, waits,
-/// and ends the instance.
+/// Makes a PID namespace with a keeper, starts the command in it, gives up all privilege, waits, and ends the
+/// instance.
 fn spawn_and_supervise(
     job: Job<'static>,
     privileged: Option<Privileged>,
@@ -264,7 +265,7 @@ fn spawn_and_supervise(
     privileged.set_aside()?;
     let keeper = Keeper::start(shared, privileged.for_child(), job.own_network, empty)?;
     let started = supervision.start()?;
-    // PID 1 is the keeper's.
+    // PID 1 is the keeper's, so a supervisor with PID 1 cannot give the command its PID.
     let pid = if own.is_init() { None } else { Some(own) };
     let command = start_command(job, privileged.for_child(), shared, pid)
         .and_then(|command| become_supervisor(privileged, supervision).map(|()| command));
@@ -280,7 +281,7 @@ fn spawn_and_supervise(
     }
     let mut outcome = outcome?;
     if shared.is_building() {
-        // The instance was never built. Who could not build it has said so, or was killed.
+        // The instance was never complete. The process that failed has reported it, or was killed.
         match (outcome.end, kept?.and_then(End::of)) {
             (End::Signal(_), Some(of_keeper @ End::Exit(1..))) => outcome.end = of_keeper,
             (End::Signal(signal::SYS), _) => return Err(by_filter()),
@@ -295,12 +296,12 @@ fn spawn_and_supervise(
     }
     outcome.usage.take_off(&shared.building.get());
     outcome.usage.add(&keeper.others());
-    // Where the command could not be executed, its process has said why.
+    // If the command could not be executed, its process has reported why.
     supervision.tell(&outcome, started, kept.map(drop), error::told())
 }
 
-/// A signal to the process group that came before there was a command did not reach it, though the
-/// witness has it. A process is started between two such signals, never while one is sent.
+/// A signal to the process group from before the command started did not reach the command, but the witness has it.
+/// fork(2) never happens in the middle of sending a signal to a group.
 fn forget_what_came_before(witness: &Keeper) -> Result<()> {
     if sys::pending().or_fail("read pending signals")? & !sys::set_of(signal::CHLD) != 0 {
         witness.forget();
@@ -370,7 +371,7 @@ fn start_joiner(
     privileged.set_aside()?;
     let for_child = privileged.for_child();
     let started = supervision.start()?;
-    // The joiner can be reached from inside before it is the command: it has memory of its own.
+    // Processes inside can inspect the joiner before it executes the command, so it has its own memory.
     let child = sys::start_child(0, || enter::become_command(&join, for_child))
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "the instance has ended"))?;
@@ -388,15 +389,14 @@ fn start_joiner(
     supervision.tell(&outcome, started, ended, error)
 }
 
-/// Gives up all privilege and every descriptor that is not needed. From here on this process
-/// is nothing that its caller could not be. It stays undumpable, as it shares its memory with
-/// the keeper, which can be seen from inside.
+/// Gives up all privilege and every descriptor that is not needed. From here on this process has only its caller's
+/// rights. It stays undumpable, since it shares its memory with the keeper, which is visible inside.
 fn become_supervisor(privileged: Privileged, supervision: &Supervision) -> Result<()> {
     privileged.relinquish()?;
     close_descriptors(&supervision.descriptors())
 }
 
-/// Keeper and command have their stacks below the supervisor's: [`Stack`].
+/// Checks that the stacks of keeper and command have room below the supervisor's: [`Stack`].
 fn check_stack(start: &Start) -> Result<()> {
     const NEEDED: usize = 128 << 10;
     let here = 0u8;

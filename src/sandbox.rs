@@ -1,4 +1,4 @@
-//! The child's side: from a copy of the host's mounts to an instance, and into the command.
+//! The command's side: builds the instance from a copy of the host's mounts, and executes the command.
 
 use crate::advice::TOO_MANY;
 use crate::command::Command;
@@ -23,40 +23,40 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// All that the child needs to know.
+/// All that the building process needs.
 pub struct Job<'a> {
-    /// Who calls.
+    /// The caller's ids.
     pub caller: Caller,
-    /// The mounts.
+    /// The mounts of the instance.
     pub plan: Plan<'a>,
-    /// What to run in the end, and where.
+    /// The command to execute.
     pub command: Command<'a>,
-    /// What an installation has prepared.
+    /// The files that the installation has prepared.
     pub prepared: Shows,
-    /// The caller's home, as `HOME` says.
+    /// The caller's home, from `HOME`.
     pub home: Option<&'a [u8]>,
-    /// selfdock itself, to work inside as well.
+    /// selfdock's own file, so that it works inside.
     pub program: Option<OwnFile>,
-    /// A host name to set.
+    /// The host name to set.
     pub hostname: Option<&'a [u8]>,
-    /// What is kept inside beside what namespaces keep.
+    /// Restrictions that namespaces do not make.
     pub containment: Containment,
-    /// A network namespace.
+    /// Whether the instance has its own network namespace.
     pub own_network: bool,
-    /// No program inside may gain privilege.
+    /// `--no-nest`: no program inside can gain privilege.
     pub no_nest: bool,
-    /// Descriptors to pass on beside 0, 1 and 2.
+    /// Descriptors to pass on besides 0, 1 and 2.
     pub keep_fds: Vec<u32>,
 }
 
-/// Builds the instance and becomes its command. Returns only if that fails.
+/// Builds the instance and becomes its command. Returns only on failure.
 ///
-/// No signal is blocked from here on: those that the supervisor passes on, and a terminal's, act
-/// by default until this process is the command, and so end the building.
+/// No signal is blocked from here on. Signals that the supervisor passes on, and those of a terminal, have their
+/// default action until this process is the command, and so end the building.
 pub fn become_command(job: Job<'static>, privileged: Privileged, shared: &Shared) -> Error {
     sys::block_only(0).or_fail("unblock signals").or_end();
     let command = build(job, privileged);
-    // exec: nothing that is not given up, and nobody in the instance who is not what it has to be
+    // exec: only after the keeper is ready and the supervisor has given up all privilege
     shared.keeper.wait();
     shared.unprivileged.wait();
     shared.note_building().or_end();
@@ -144,7 +144,7 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     job.command
 }
 
-/// Gives the instance its root.
+/// Sets the root directory of the instance.
 fn set_root(stage: &mut Stage, caller: &Owner<'_>, sources: &Sources, image: Image) -> Result<()> {
     match image {
         Image::Host(root) => return root.show(stage, caller),
@@ -167,7 +167,7 @@ fn mount_tmp_of_image(stage: &mut Stage) -> Result<()> {
     stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT, target)
 }
 
-/// The caller's mounts, masks and file systems.
+/// Makes the caller's mounts.
 fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
     for Opened { dst, what } in mounts {
         match what {
@@ -200,7 +200,7 @@ fn wished_place(stage: &mut Stage, path: &[u8], kind: Kind) -> Result<OwnedFd> {
     stage.wished_place(path, Some(kind), failed)?.ok_or_else(|| Error::of(failed, Errno::NOENT))
 }
 
-/// Mounts the instance's procfs, last of all: it covers what pieces were made from.
+/// Mounts the instance's procfs. It comes last, since it covers the tmpfs that other mounts were copied from.
 fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: Hidden, is_root: bool) -> Result<()> {
     let failed = "mount on '/proc'";
     let proc = match proc {
@@ -208,7 +208,7 @@ fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: Hidden, is_root
             let target = stage.own_mount_point("/proc")?;
             proc.attach(stage.privileged(), target).or_fail(failed)?
         }
-        // Of the host image, where it is a directory that only selfdock can have changed.
+        // In the host image `/proc` is a directory that only selfdock can have changed.
         None => {
             hidden.mount_on(stage.privileged(), c"/proc").or_fail(failed)?;
             if hidden.covers_nothing() && !is_root {
@@ -220,8 +220,8 @@ fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: Hidden, is_root
     hidden.cover(&proc, stage.privileged(), is_root)
 }
 
-/// selfdock itself, at the path it was started from: the one mount on which a set-uid bit
-/// counts; and the second program. Into an image that may be written to, no mount point is made for them.
+/// Binds selfdock's own file at the path that it was started from: the only mount on which a set-uid bit counts. Also
+/// binds the second program. In a writable image no mount point is made for them.
 fn show_programs(stage: &mut Stage, programs: [Option<(Bytes, Detached)>; 2], writable: bool) -> Result<()> {
     let [own, second] = programs;
     let Some((path, tree)) = own else { return Ok(()) };
@@ -229,7 +229,7 @@ fn show_programs(stage: &mut Stage, programs: [Option<(Bytes, Detached)>; 2], wr
         return Ok(());
     }
     match show_file(stage, path, tree) {
-        // A file of the image is in the way: it has no place for it.
+        // A file of the image is in the way. Then selfdock is not available inside.
         Err(error) if error.errno() == Some(Errno::NOTDIR) => return Ok(()),
         shown => shown?,
     }
@@ -249,8 +249,8 @@ fn show_file(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
     tree.attach(stage.privileged(), target).or_fail(on("bind selfdock on {}", path)).map(drop)
 }
 
-/// Where the command starts: where the caller says; or in the caller's own directory, if it
-/// is the same inside; or in the root.
+/// The directory in which the command starts: the caller's choice; otherwise the caller's own directory, if it is the
+/// same inside; otherwise the root directory.
 fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>) -> Result<OwnedFd> {
     let dir = command.directory();
     match open_in(root, dir, OFlags::DIRECTORY) {

@@ -1,12 +1,10 @@
-//! The supervisor: it waits for the command, passes signals on, and ends as the command ends.
-//! It holds no privilege, and no descriptor beyond the caller's first three unless an option
-//! needs one.
+//! The supervisor: it waits for the command, passes signals on, and ends as the command ended. It has no privilege,
+//! and no descriptors except the caller's first three, unless an option needs one.
 //!
-//! It has all signals blocked, from before the command exists to its own end, and takes them one
-//! by one: there is no moment in which one could act on the supervisor itself. The command has
-//! none blocked, from its first instruction on. So each is sent on, always, and acts there as on
-//! any process: on the building of the instance by default, and later as the command wishes.
-//! signal(7), `rt_sigtimedwait(2)`.
+//! It blocks all signals, from before the command exists to its own end, and takes them one by one. So no signal ever
+//! acts on the supervisor itself. The command blocks no signal, from its first instruction on. So each signal is
+//! passed on, and acts there as on any process: first it ends the building of the instance, and later it does what
+//! the command wishes. signal(7), `rt_sigtimedwait(2)`.
 
 use crate::cli::Timeout;
 use crate::containment::{Jobs, is_a_job};
@@ -23,44 +21,44 @@ use crate::usage::Usage;
 use rustix::io::Errno;
 use rustix::process::{Pid, Resource, getpid};
 
-/// What to watch.
+/// The state of the wait for a command.
 pub struct Watch<'a> {
     command: Pid,
-    /// Knows which signals the whole process group got.
+    /// The keeper, which knows the signals to the whole process group.
     witness: &'a Keeper,
-    /// It is the keeper of the command's instance, which is this supervisor's.
+    /// Whether the keeper is PID 1 of the command's instance. With `enter` it is not.
     own_instance: bool,
-    /// The command has or will have a session of its own.
+    /// The command has or will have its own session.
     has_own_session: bool,
-    /// When to end the command, and then to kill it.
+    /// When to end the command, or later to kill it.
     deadline: Option<Moment>,
-    /// What there was from the start: nothing stops the supervisor then.
+    /// The `--timeout` option. With a timeout the supervisor never stops.
     timeout: Option<Timeout>,
-    /// It is to be told whether a limit ended the command.
+    /// Whether a report needs to know if a limit ended the command.
     counts: bool,
-    /// It was executed, as far as is known.
+    /// The command was executed, as far as is known.
     started: bool,
-    /// It could have been the limit of processor time that ended it.
+    /// The limit of processor time may have ended the command.
     used_up: bool,
     timed_out: bool,
     killed: bool,
     /// The last signal to this process that could have ended the command.
     passed: Option<i32>,
-    /// What SIGSTOP was sent for.
+    /// The stop signal for which SIGSTOP was sent instead.
     stop: i32,
 }
 
 /// TSTP, TTIN, TTOU
 const OF_JOBS: core::ops::RangeInclusive<i32> = TSTP..=TTOU;
 
-/// How long the dead may take to be gone.
+/// How long to wait for a killed command.
 const PATIENCE: Moment = Moment { seconds: 5, nanoseconds: 0 };
 
-/// Children that are waited for at a time, beside the command: others are then listened to.
+/// How many other children to wait for at a time, before signals are handled again.
 const STRAYS: usize = 16;
 
 impl<'a> Watch<'a> {
-    /// Watches a command.
+    /// Starts to watch a command.
     pub fn new(command: Pid, witness: &'a Keeper, own_instance: bool, jobs: Jobs) -> Self {
         Watch {
             command,
@@ -86,14 +84,14 @@ impl<'a> Watch<'a> {
         Ok(Watch { deadline, timeout, ..self })
     }
 
-    /// Finds out whether a limit ended the command.
+    /// With `counts`, finds out whether a limit ended the command.
     #[must_use]
     pub fn counting(self, counts: bool) -> Self {
         Watch { counts, ..self }
     }
 
-    /// Waits for the command, with all signals blocked. Children come in turn with other signals
-    /// and with the deadline, however many of them end.
+    /// Waits for the command, with all signals blocked. SIGCHLD alternates with other signals and the deadline, so
+    /// that many children cannot delay these.
     pub fn wait(mut self) -> Result<Outcome> {
         let mut set = ALL_SIGNALS;
         loop {
@@ -112,7 +110,7 @@ impl<'a> Watch<'a> {
                         return Ok(outcome);
                     }
                     if code <= 0 {
-                        // From a process; the kernel's own may have come together with it.
+                        // This one was sent by a process. One from the kernel may be merged with it.
                         self.pass_on(CHLD)?;
                     }
                     set = ALL_SIGNALS & !set_of(CHLD);
@@ -129,8 +127,8 @@ impl<'a> Watch<'a> {
         Ok(Some(deadline.minus(sys::now().or_fail("read the clock")?)))
     }
 
-    /// First SIGTERM, as `kill(1)` would send it; after the grace SIGKILL, to all of the instance; and
-    /// in the end nothing more is waited for: a debugger may hold the dead command.
+    /// First sends SIGTERM to the command. After the grace period kills all processes of the instance. In the end it
+    /// stops waiting, since a debugger may hold the killed command.
     fn time_is_up(&mut self) -> Result<Option<Outcome>> {
         if self.killed {
             return Ok(Some(self.outcome(End::Signal(KILL), Usage::default())));
@@ -148,15 +146,15 @@ impl<'a> Watch<'a> {
         self.deadline = until(self.timeout.map_or(PATIENCE, |timeout| timeout.grace))?;
         self.timed_out = true;
         self.send(TERM)?;
-        // A stopped command could not even end.
+        // A stopped command must be continued to handle SIGTERM.
         self.send(CONT)?;
         Ok(None)
     }
 
-    /// What became of the command: `None` while it lives.
+    /// Collects children. Returns the outcome of the command, or `None` while it lives.
     fn look(&mut self) -> Result<Option<Outcome>> {
         if self.counts {
-            // As long as it can be asked.
+            // This works only until the command is waited for.
             self.take_stock();
         }
         for turn in 0..=STRAYS {
@@ -166,7 +164,7 @@ impl<'a> Watch<'a> {
                     Some(end) => return Ok(Some(self.outcome(end, usage))),
                     None => self.stop_likewise(status >> 8 & 0xff)?,
                 },
-                // `CLONE_PARENT` makes children of the supervisor. One that is left is a process still.
+                // `CLONE_PARENT` makes a process of the instance a child of the supervisor.
                 Ok(Some((pid, status, usage))) if End::of(status).is_some() => {
                     self.witness.note_end(pid, &usage);
                 }
@@ -180,12 +178,12 @@ impl<'a> Watch<'a> {
 
     fn outcome(&self, end: End, usage: Usage) -> Outcome {
         let (end, cause) = match end {
-            // As timeout(1) has it.
+            // The same statuses as timeout(1).
             _ if self.timed_out => {
                 (End::Exit(if self.killed { KILLED_IN_TIME } else { TIMED_OUT }), Cause::Timeout)
             }
             End::Signal(signal) if self.passed == Some(signal) => (end, Cause::Signal),
-            // At the soft limit of processor time, and at the hard one. setrlimit(2)
+            // Sent at the soft limit of processor time, and SIGKILL at the hard limit. setrlimit(2)
             End::Signal(XCPU) => (end, Cause::Limit("cpu")),
             End::Signal(KILL) if self.used_up => (end, Cause::Limit("cpu")),
             End::Signal(XFSZ) => (end, Cause::Limit("fsize")),
@@ -198,14 +196,15 @@ impl<'a> Watch<'a> {
         let limit = sys::limit(Some(self.command), Resource::Cpu as usize, None);
         let (Ok([soft, hard]), Some(stock)) = (limit, Stock::of(self.command)) else { return };
         self.started = stock.executed;
-        // The kernel counts ticks for the limit, and tells how long it really was, which can be much less on a busy
-        // machine. But it sends SIGXCPU first, if there is a second for that, and this one did not end by it.
+        // For the limit the kernel counts ticks, but it reports the exact time, which can be much less on a busy
+        // machine. If there is a second between the limits, SIGXCPU comes first, so a command that did not handle it
+        // would have ended by it.
         let could_go_on = || soft == hard || self.is_cared_for(XCPU);
         self.used_up = stock.ended && stock.time >= hard.saturating_mul(50) && could_go_on();
     }
 
-    /// Stops this process by the signal that stopped the command, so that a shell takes the job
-    /// for stopped. With a deadline that is kept instead, and without a shell nobody would notice.
+    /// Stops this process by the signal that stopped the command, so that a shell sees the job as stopped. It does
+    /// not stop with a deadline, which must be kept, or without a shell, since nobody would notice.
     fn stop_likewise(&mut self, signal: i32) -> Result<()> {
         let failed = "stop with the command";
         let wanted = core::mem::replace(&mut self.stop, STOP);
@@ -213,7 +212,7 @@ impl<'a> Watch<'a> {
         if self.timeout.is_some() || !is_a_job() {
             return Ok(());
         }
-        // A stop would take it away.
+        // A stop would discard a pending SIGCONT.
         if take_back(CONT) {
             return self.pass_on(CONT);
         }
@@ -224,8 +223,8 @@ impl<'a> Watch<'a> {
             sys::kill(getpid(), STOP).or_fail(failed)?;
         } else {
             sys::dispose(signal, Disposition::Default).or_fail(failed)?;
-            // Blocked, so it is pending. A SIGCONT takes it back from here on, whenever that comes;
-            // one that came before has continued the command, and then it is taken back here.
+            // The signal is blocked, so it is pending. A later SIGCONT discards it. An earlier SIGCONT has continued
+            // the command; then the signal is taken back here.
             sys::kill(getpid(), signal).or_fail(failed)?;
             if !is_stopped(self.command) {
                 take_back(signal);
@@ -237,34 +236,34 @@ impl<'a> Watch<'a> {
             sys::block_only(ALL_SIGNALS & !set_of(signal)).or_fail(failed)?;
             sys::block_only(ALL_SIGNALS).or_fail(failed)?;
         }
-        // Only SIGCONT ends a stop. It may be pending no more: another stop takes it away.
+        // Only SIGCONT ends a stop. It need not be pending any more, since another stop discards it.
         take_back(CONT);
         self.pass_on(CONT)
     }
 
-    /// Has a signal act on the command, if it was not sent there as well: a terminal and
-    /// `kill -PGID` send to a whole process group.
+    /// Passes a signal on to the command, unless the command has it already: a terminal and `kill -PGID` send to a
+    /// whole process group.
     fn pass_on(&mut self, signal: i32) -> Result<()> {
-        // By default all others end a process.
+        // By default all other signals end a process.
         if !matches!(signal, CHLD | CONT | STOP..=TTOU | URG | WINCH) {
             self.passed = Some(signal);
         }
-        // Past a deadline nobody is asked who could be kept from answering.
+        // After the deadline the keeper is not asked, since it could be kept from answering.
         if !self.timed_out && self.is_together() && self.witness.saw(signal, self.time_left()?) {
             return Ok(());
         }
         let leads = self.has_own_session || leads_a_session(self.command);
         if OF_JOBS.contains(&signal) && leads && !self.is_cared_for(signal) {
-            // These stop no process that leads a session, as nobody in it could continue it. Here
-            // whoever sent the signal can.
+            // The kernel does not stop a session leader by these signals, since nobody in its session could continue
+            // it. Here the sender of the signal can, so SIGSTOP is sent instead.
             self.stop = signal;
             return self.send(STOP);
         }
         self.send(signal)
     }
 
-    /// Whether the command handles, ignores or blocks a signal; what builds it only ignores what the
-    /// caller did. `proc_pid_status(5)`
+    /// Whether the command handles, ignores or blocks a signal. The process that builds the instance only ignores
+    /// what the caller ignored. `proc_pid_status(5)`
     fn is_cared_for(&self, signal: i32) -> bool {
         let text = status(self.command).unwrap_or_default();
         let set = |name| field(text, name).and_then(|set| number(set, 16)).unwrap_or(0);
@@ -272,22 +271,22 @@ impl<'a> Watch<'a> {
         (set("SigIgn:") | others) & set_of(signal) != 0
     }
 
-    /// Whether the command is in this process's group, and gets what is sent to that.
+    /// Whether the command is in the process group of this process, and gets signals to the group.
     fn is_together(&self) -> bool {
         sys::group_of(Some(self.command)) == sys::group_of(None)
     }
 
-    /// It has not been waited for, so the PID is still the command's.
+    /// The command has not been waited for, so the PID is still its own.
     fn send(&self, signal: i32) -> Result<()> {
         match sys::kill(self.command, signal) {
-            // It ended meanwhile, or took other ids; the next wait tells.
+            // The command has ended meanwhile, or has changed its ids. The next wait tells.
             Ok(()) | Err(Errno::SRCH | Errno::PERM) => Ok(()),
             Err(errno) => Err(Error::of("pass on a signal", errno)),
         }
     }
 }
 
-/// Takes a signal that waits for this process, if it does.
+/// Takes a pending signal of this process. Returns whether it was pending.
 fn take_back(signal: i32) -> bool {
     sys::wait_signal(set_of(signal), Some(Moment::default())).is_ok()
 }
