@@ -1,5 +1,5 @@
-//! Who calls, and what privilege is held when. Privilege is a value: it can be raised once,
-//! and giving it up consumes it; each id and each capability set is read back from the kernel.
+//! The caller's ids, and the privilege of this process over time. Privilege is a value: it can be raised once, and
+//! giving it up consumes it. Each id and each capability set is read back from the kernel.
 
 use crate::error::{Error, OrFail, Result, on};
 use crate::text::{Bytes, decimal, join};
@@ -9,54 +9,53 @@ use rustix::io::Errno;
 use rustix::process::DumpableBehavior;
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 
-/// The real ids of the process that started selfdock. They stay what they are.
+/// The real ids of the process that started selfdock. They never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// User.
+    /// The user.
     pub uid: u32,
-    /// Group.
+    /// The group.
     pub gid: u32,
 }
 
-/// What may be kept past the start, in the permitted set: `SYS_ADMIN` for namespaces and
-/// mounts; `NET_ADMIN` to bring loopback up in a new network namespace; `SYS_CHROOT` to put the
-/// keeper into an empty directory and the command into its root, and to enter the mount namespace of an instance;
-/// `CHECKPOINT_RESTORE` to give the command the PID that its supervisor has; `SETPCAP` to take
-/// from a caller with uid 0 what root gets at exec. [`Privilege::raise`] gives up what the
-/// request does not need. The installed file grants no others either.
+/// The capabilities that may stay permitted after the start. `SYS_ADMIN` is for namespaces and mounts. `NET_ADMIN`
+/// brings up loopback in a new network namespace. `SYS_CHROOT` puts the keeper into an empty directory and the
+/// command into its root, and enters the mount namespace of an instance. `CHECKPOINT_RESTORE` gives the command the
+/// PID of its supervisor. `SETPCAP` takes from a caller with uid 0 what root gets at exec. [`Privilege::raise`] gives
+/// up what the request does not need. The installed file grants no others.
 const KEPT: CapabilitySet = CapabilitySet::from_bits_retain(host::capability_set());
 
-/// What is in effect where processes are started. Not `SYS_ADMIN`: with it the kernel would not
-/// hold a fork to `RLIMIT_NPROC`. `copy_process()`, kernel/fork.c
+/// The capabilities in effect while processes are started. `SYS_ADMIN` is not among them: with it the kernel would
+/// not apply `RLIMIT_NPROC` to fork. `copy_process()`, kernel/fork.c
 const TO_START: CapabilitySet = CapabilitySet::SYS_CHROOT.union(CapabilitySet::CHECKPOINT_RESTORE);
 
-/// What the kernel's overlay takes, of whoever mounts it.
+/// The capabilities that the kernel's overlay uses, from the process that mounts it.
 const OF_OVERLAYS: CapabilitySet = CapabilitySet::DAC_OVERRIDE
     .union(CapabilitySet::FOWNER)
     .union(CapabilitySet::CHOWN)
     .union(CapabilitySet::FSETID);
 
-/// Capabilities that are permitted and not in effect.
+/// Capabilities that are permitted, and not in effect.
 #[derive(Debug)]
 pub struct Privilege {
     caller: Caller,
     permitted: CapabilitySet,
 }
 
-/// `CAP_SYS_ADMIN` is in effect, or has been set aside, on top of the caller's own rights. Privileged steps ask for
-/// a reference to it; [`Privileged::relinquish`] ends it for good.
+/// `CAP_SYS_ADMIN` is in effect, or set aside, in addition to the caller's own rights. Privileged steps take a
+/// reference to this value. [`Privileged::relinquish`] ends it for good.
 #[derive(Debug)]
 pub struct Privileged {
     caller: Caller,
-    /// What may be in effect.
+    /// The capabilities that may be in effect.
     held: CapabilitySet,
-    /// It counts in a user namespace of the instance's own only: unprivileged mode.
+    /// Unprivileged mode: the capabilities count only in the instance's own user namespace.
     pub in_own_namespace: bool,
 }
 
-/// Gives up everything but what this program is installed for, before any byte of the
-/// command line is looked at: all ids become the caller's, no capability is in effect,
-/// other processes of the caller can neither trace this one nor read its memory.
+/// Gives up everything except what this program is installed for, before it reads any byte of the command line. All
+/// ids become the caller's. No capability is in effect. Other processes of the caller cannot trace this one or read
+/// its memory.
 pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     let (uids, gids) = sys::all_ids().or_fail("read the ids of the caller")?;
     let caller = Caller { uid: uids[0], gid: gids[0] };
@@ -69,12 +68,12 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     if uids.iter().any(|uid| *uid != caller.uid) {
         become_caller(caller)?;
     }
-    // Where file capabilities narrow what the set-uid bit gives, they are so already.
+    // If file capabilities limit the set-uid bit, the sets have these values already.
     if !are(CapabilitySet::empty(), permitted)? {
         set(CapabilitySet::empty(), permitted)?;
     }
     if permitted.contains(Need::default().capabilities(caller)) {
-        // The kernel made us so at exec, unless fs.suid_dumpable says otherwise.
+        // The kernel did this at exec, unless fs.suid_dumpable says otherwise.
         become_undumpable()?;
         Ok((caller, Some(Privilege { caller, permitted })))
     } else {
@@ -83,8 +82,8 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
     }
 }
 
-/// Before a user namespace is made: uid 0 is mapped in it only if who made it had `SETFCAP` in effect. It is root's
-/// own, who is kept from it by the bounding set otherwise. `user_namespaces(7)`
+/// Called before a user namespace is made. uid 0 can be mapped in it only if its maker had `SETFCAP` in effect. This
+/// capability is root's own, unless the bounding set lacks it. `user_namespaces(7)`
 pub fn allow_to_map_root(caller: Caller) -> Result<()> {
     if caller.uid != 0 {
         return Ok(());
@@ -93,13 +92,13 @@ pub fn allow_to_map_root(caller: Caller) -> Result<()> {
     set(own, own)
 }
 
-/// Whether root could map itself in a user namespace. Its own rights come back at exec only, so this asks for what exec
-/// would give: the bounding set.
+/// Whether root can map itself in a user namespace. Root gets its own capabilities back only at exec, so this checks
+/// what exec would give: the bounding set.
 pub fn can_map_root() -> bool {
     rustix::thread::capability_is_in_bounding_set(CapabilitySet::SETFCAP).unwrap_or(false)
 }
 
-/// Sets all four uids to the caller's; the permitted capabilities outlive that.
+/// Sets all four uids to the caller's, and keeps the permitted capabilities.
 fn become_caller(caller: Caller) -> Result<()> {
     let uid = rustix::process::Uid::from_raw(caller.uid);
     rustix::thread::set_keep_capabilities(true).or_fail("keep capabilities")?;
@@ -109,31 +108,32 @@ fn become_caller(caller: Caller) -> Result<()> {
 }
 
 impl Privilege {
-    /// Gives everything up without having used it.
-    // The value ends with it.
+    /// Gives up everything, unused.
+    // It consumes the value.
     #[allow(clippy::unused_self)]
     pub fn discard(self) -> Result<()> {
         hold_nothing()
     }
 
-    /// Whether it is enough. A caller's bounding set can lack something.
+    /// Whether the privilege suffices. The bounding set of the caller may lack something.
     pub fn suffices(&self, need: Need) -> bool {
         self.permitted.contains(need.capabilities(self.caller))
     }
 
-    /// Gives it up for another program. Root's own rights come back to it at exec, but for `no_new_privs`: then what
-    /// root holds stays permitted, and nothing is in effect.
+    /// Gives up the privilege before another program is executed. That program gets root's own capabilities back at
+    /// exec, if the caller is root. With `no_new_privs` it would not, so then they stay permitted, with none in
+    /// effect.
     pub fn hand_on(self) -> Result<()> {
         let own = self.caller.uid == 0 && rustix::thread::no_new_privs().unwrap_or(false);
         set(CapabilitySet::empty(), if own { self.permitted } else { CapabilitySet::empty() })
     }
 
-    /// Gives it up for a user namespace of one's own.
+    /// Gives up the privilege in favour of a new user namespace.
     pub fn exchange(self) -> Result<()> {
         set(CapabilitySet::empty(), self.permitted & CapabilitySet::SETFCAP)
     }
 
-    /// Puts `SYS_ADMIN` and what else is needed in effect and gives up the rest.
+    /// Puts `SYS_ADMIN` and the other needed capabilities in effect, and gives up the rest.
     pub fn raise(self, need: Need) -> Result<Privileged> {
         let wanted = need.capabilities(self.caller);
         if !self.suffices(need) {
@@ -144,15 +144,15 @@ impl Privilege {
     }
 }
 
-/// What a request needs beyond `SYS_ADMIN`.
+/// What a request needs in addition to `SYS_ADMIN`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Need {
-    /// A network namespace of its own.
+    /// A new network namespace.
     pub network: bool,
-    /// To move into the namespaces of an instance, instead of making some.
+    /// To enter the namespaces of an instance, instead of making new ones.
     pub enter: bool,
-    /// To lay an overlay over a directory, in a user namespace: it makes a directory of the mode 0 and works in it, and
-    /// what it copies keeps its owner and mode. They count for files of the caller's alone.
+    /// To mount an overlay in a user namespace. The overlay makes a directory with mode 0 and works in it, and copied
+    /// files keep their owner and mode. The capabilities count for files of the caller only.
     pub overlay: bool,
 }
 
@@ -167,12 +167,12 @@ impl Need {
     }
 }
 
-/// The start of an instance in unprivileged mode: this process has a new user namespace of its
-/// own and holds every capability there. Maps the caller's ids to themselves and no others,
-/// and keeps `SYS_ADMIN` and what is needed. `user_namespaces(7)`: a process may map its own
-/// id, and its own gid once setgroups(2) is denied.
+/// Sets up the new user namespace of this process, in unprivileged mode. The process has every capability there. This
+/// maps the caller's ids to themselves and no others, and keeps `SYS_ADMIN` and what the request needs.
+/// `user_namespaces(7)`: a process may map its own uid, and its own gid once setgroups(2) is denied.
 pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
-    // Its files in /proc belong to root otherwise. Nothing privileged is held or in memory.
+    // The files of an undumpable process in /proc belong to root. This process has no privilege, and nothing
+    // privileged in its memory.
     become_dumpable()?;
     write_once(b"/proc/self/setgroups", b"deny")?;
     write_once(b"/proc/self/uid_map", to_itself(caller.uid))?;
@@ -184,8 +184,8 @@ pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
     Ok(Privileged { caller, held: wanted, in_own_namespace: true })
 }
 
-/// After a move into the user namespace of an instance, where this process holds every
-/// capability: keeps what entering needs.
+/// Called after entering the user namespace of an instance, where this process has every capability. Keeps what
+/// entering needs.
 pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
     verify_ids(caller)?;
     let wanted = Need { enter: true, ..Need::default() }.capabilities(caller);
@@ -193,7 +193,7 @@ pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
     Ok(Privileged { caller, held: wanted, in_own_namespace: true })
 }
 
-/// An id that is the same inside. `user_namespaces(7)`
+/// The map of an id to itself. `user_namespaces(7)`
 fn to_itself(id: u32) -> Bytes {
     let id = decimal(id);
     join(&[id, b" ", id, b" 1"])
@@ -213,20 +213,19 @@ fn write_once(path: &[u8], text: &[u8]) -> Result<()> {
 }
 
 impl Privileged {
-    /// The same for a child process, which has its own copy of what this process holds.
+    /// The same value for a child process, which has a copy of the capabilities.
     #[must_use]
     pub fn for_child(&self) -> Self {
         Privileged { caller: self.caller, held: self.held, in_own_namespace: self.in_own_namespace }
     }
 
-    /// Leaves in effect only what starting processes takes; [`Privileged::take_up`] has the rest
-    /// in effect again, in a child.
+    /// Leaves in effect only what starting a process needs. In the child [`Privileged::take_up`] restores the rest.
     pub fn set_aside(&self) -> Result<()> {
         set(self.held & TO_START, self.held)
     }
 
-    /// Has all of it in effect but what only [`Keeper::start`](crate::keeper::Keeper::start) and
-    /// the choice of a PID need.
+    /// Puts everything in effect, except what only [`Keeper::start`](crate::keeper::Keeper::start) and the choice of
+    /// a PID need.
     pub fn take_up(&mut self, enter: bool) -> Result<()> {
         if !enter {
             self.held.remove(CapabilitySet::CHECKPOINT_RESTORE);
@@ -234,8 +233,8 @@ impl Privileged {
         set(self.held, self.held)
     }
 
-    /// Does something with no capability in effect: whatever the caller or an image has made is
-    /// opened and read so. Some files of the kernel show more to whoever has `SYS_ADMIN`.
+    /// Runs `act` with no capability in effect. Files of the caller and of images are opened and read in this way.
+    /// Some files of the kernel show more to a process with `SYS_ADMIN`.
     pub fn without<T>(&self, act: impl FnOnce() -> T) -> Result<T> {
         set(CapabilitySet::empty(), self.held)?;
         let done = act();
@@ -243,21 +242,21 @@ impl Privileged {
         Ok(done)
     }
 
-    /// Gives up everything, in a process that never becomes another program.
+    /// Gives up everything, in a process that never executes another program.
     pub fn renounce(self) -> Result<()> {
         hold_nothing()?;
         verify_ids(self.caller)
     }
 
-    /// Gives up everything, and makes sure of it: no capability in any set that the process
-    /// could use, no id but the caller's, no flag that would bring capabilities back. A
-    /// caller with uid 0 would get them back at exec; `NOROOT` ends that for good, and leaves
-    /// file capabilities, which count on selfdock's own file only. capabilities(7).
+    /// Gives up everything, and verifies it: no capability is in any set that the process could use, no id differs
+    /// from the caller's, and no flag would bring capabilities back. A caller with uid 0 would get them back at exec;
+    /// `NOROOT` prevents that for good. File capabilities still work, but count on selfdock's own file only.
+    /// capabilities(7).
     pub fn relinquish(self) -> Result<()> {
         let noroot = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
         let mut wanted = secure_bits()?.difference(CapabilitiesSecureBits::KEEP_CAPS);
         if self.caller.uid == 0 {
-            // It may have been set aside.
+            // The capabilities may be set aside.
             set(self.held, self.held)?;
             wanted |= noroot;
             rustix::thread::set_capabilities_secure_bits(wanted).or_fail("end the rights of root")?;
@@ -271,17 +270,17 @@ impl Privileged {
     }
 }
 
-/// Gives up what may be permitted, in a process that never becomes another program.
+/// Gives up all permitted capabilities, in a process that never executes another program.
 pub fn hold_nothing() -> Result<()> {
     set(CapabilitySet::empty(), CapabilitySet::empty())
 }
 
-/// Hides this process from the others of the caller. `PR_SET_DUMPABLE`, prctl(2).
+/// Protects this process from other processes of the caller. `PR_SET_DUMPABLE`, prctl(2).
 pub fn become_undumpable() -> Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable).or_fail("become undumpable")
 }
 
-/// Lets its owner look at this process, as at any other.
+/// Lets its owner inspect this process, as any other one.
 pub fn become_dumpable() -> Result<()> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable).or_fail("become dumpable")
 }
@@ -290,8 +289,8 @@ fn secure_bits() -> Result<CapabilitiesSecureBits> {
     rustix::thread::capabilities_secure_bits().or_fail("read the securebits")
 }
 
-/// Sets the capability sets and reads them back. An empty inheritable set empties the
-/// ambient one too. capabilities(7).
+/// Sets the capability sets, and reads them back. An empty inheritable set empties the ambient set, too.
+/// capabilities(7).
 fn set(effective: CapabilitySet, permitted: CapabilitySet) -> Result<()> {
     let wanted = CapabilitySets { effective, permitted, inheritable: CapabilitySet::empty() };
     rustix::thread::set_capabilities(None, wanted).or_fail("set capabilities")?;

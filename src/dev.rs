@@ -1,4 +1,4 @@
-//! `/dev` of an instance: a few devices of the host's, own terminals, own shared memory.
+//! `/dev` of an instance: a few devices of the host, new terminals (devpts), and new shared memory.
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
@@ -14,12 +14,12 @@ use core::ffi::CStr;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 
-/// The piece of the instance's tmpfs from which `/dev` is put together.
+/// The directory in the instance's tmpfs from which `/dev` is made.
 const DEV: &[u8] = b"dev";
 
-/// A device to show: its path below `/dev`.
+/// A device to bind.
 pub struct Device {
-    /// `null`, or `dri`.
+    /// Its path below `/dev`, like `null` or `dri`.
     pub path: Bytes,
     /// A copy of its mount.
     pub tree: Detached,
@@ -27,17 +27,17 @@ pub struct Device {
     pub kind: Kind,
 }
 
-/// Where `/dev` comes from.
+/// The source of `/dev`.
 pub enum Dev {
     /// In the prepared root directory.
     InRoot,
-    /// From the installation.
+    /// The prepared one of the installation.
     Prepared(Detached),
-    /// Put together, from these devices of the host's.
+    /// Made from these devices of the host.
     Assembled(Vec<Device>),
 }
 
-/// Puts a `/dev` together, from a directory in the tmpfs of the instance.
+/// Makes a `/dev` from a directory in the instance's tmpfs, and binds the devices.
 fn assemble(stage: &mut Stage, devices: Vec<Device>) -> Result<OwnedFd> {
     let target = stage.own_mount_point("/dev")?;
     let failed = "make '/dev'";
@@ -61,12 +61,12 @@ fn assemble(stage: &mut Stage, devices: Vec<Device>) -> Result<OwnedFd> {
     Ok(dev)
 }
 
-/// Where its own file systems go: in a directory of the image that is not its own they are mounted from within.
+/// The mount points of devpts and tmpfs in `/dev`. Outside the prepared root directory they are relative to `/dev`.
 #[derive(Clone, Copy)]
 pub struct Places {
-    /// Terminals.
+    /// For devpts.
     pub pts: &'static CStr,
-    /// Shared memory.
+    /// For the tmpfs of shared memory.
     pub shm: &'static CStr,
 }
 
@@ -75,7 +75,8 @@ impl Places {
     pub const IN_ROOT: Self = Places { pts: c"/dev/pts", shm: c"/dev/shm" };
 }
 
-/// Mounts it. What is not in its place already is this process's directory then.
+/// Mounts `/dev`. Unless it is in the prepared root directory, it is the current directory of this process
+/// afterwards.
 pub fn mount(stage: &mut Stage, dev: Dev) -> Result<Places> {
     let attach = |stage: &mut Stage, tree: Detached| {
         let target = stage.own_mount_point("/dev")?;
@@ -90,7 +91,7 @@ pub fn mount(stage: &mut Stage, dev: Dev) -> Result<Places> {
     Ok(Places { pts: c"pts", shm: c"shm" })
 }
 
-/// Shows devices that the caller asks for.
+/// Binds devices that the caller asks for.
 pub fn show(stage: &mut Stage, devices: Vec<Device>) -> Result<()> {
     for device in devices {
         let path = join(&[b"/dev/", device.path]);
@@ -109,8 +110,7 @@ fn usual_devices(privileged: &Privileged) -> Result<Vec<Device>> {
     Ok(devices)
 }
 
-/// One of the devices that every instance has. Its numbers are checked, so that nothing
-/// else can stand in for it.
+/// One of the devices that every instance has. Its device number is checked, so that nothing else can take its place.
 fn usual_device(name: &'static str, number: u64, privileged: &Privileged) -> Result<Device> {
     let path = join(&[b"/dev/", name.as_bytes()]);
     let failed = on("bind the device {}", path);
@@ -122,10 +122,10 @@ fn usual_device(name: &'static str, number: u64, privileged: &Privileged) -> Res
     Ok(Device { path: name.as_bytes(), tree, kind: Kind::File })
 }
 
-/// The terminal that standard input is, to be `/dev/console` inside: there programs find its name. Within an instance
-/// it has that name already. ttyname(3)
+/// The terminal on standard input. It becomes `/dev/console` inside, so that programs find its name. In a nested
+/// instance it has that name already. ttyname(3)
 pub fn own_terminal(privileged: &Privileged) -> Option<Device> {
-    // Of one that was opened for its place only nothing can be asked.
+    // A descriptor opened with O_PATH allows no ioctl(2), so it is not recognized as a terminal.
     if !sys::is_terminal(0) {
         return None;
     }
@@ -140,7 +140,7 @@ pub fn own_terminal(privileged: &Privileged) -> Option<Device> {
     None
 }
 
-/// A device, a socket, or a directory of such, that the caller asks for.
+/// A device, a socket or a directory of them, that the caller asks for.
 pub fn other_device(path: Bytes, privileged: &Privileged) -> Result<Device> {
     let full = join(&[b"/dev/", path]);
     let failed = on("bind the device {}", full);
@@ -155,6 +155,7 @@ pub fn other_device(path: Bytes, privileged: &Privileged) -> Result<Device> {
     Ok(Device { path, tree, kind })
 }
 
+/// Opens the prepared `/dev`, or else the usual devices of the host.
 pub fn open(installation: Option<Installation>, privileged: &Privileged) -> Result<Dev> {
     match installation.and_then(|installation| installation.copy(privileged, b"/dev")) {
         Some(prepared) => Ok(Dev::Prepared(prepared.tree)),

@@ -1,15 +1,15 @@
 //! The system-call filters of an instance: programs of classic BPF, as data. seccomp(2).
 //!
-//! The default one is always on. It refuses what asks for no capability, so that an instance
-//! could reach it, and what an instance has no business with:
-//! - pushing input into the terminal that it shares with the caller, whose shell would execute
-//!   it after the instance is gone (`ioctl_tty(2)`);
-//! - keyrings, and sockets to the hypervisor (`AF_VSOCK`): no namespace of the instance holds them;
-//! - `bpf`, `perf_event_open`, `userfaultfd` and `io_uring`: much of the kernel for everybody to
-//!   attack, and programs do without.
+//! The default filter is on unless the caller switches it off. It refuses system calls that need no capability, so
+//! that an instance could use them, and that an instance has no use for:
+//! - Putting input into the terminal that it shares with the caller: the caller's shell would execute it after the
+//!   instance is gone (`ioctl_tty(2)`).
+//! - Keyrings, and sockets to the hypervisor (`AF_VSOCK`): no namespace of the instance contains them.
+//! - `bpf`, `perf_event_open`, `userfaultfd` and `io_uring`: they let everybody attack much of the kernel, and
+//!   programs work without them.
 //!
-//! All else is allowed. ENOSYS tells a program that the kernel has no such call, so that it takes
-//! another way; EPERM is what a kernel says that is set up to refuse the same.
+//! Everything else is allowed. ENOSYS tells a program that the kernel has no such call, so the program uses another
+//! one. EPERM is what a kernel returns that is configured to refuse the call.
 
 #[cfg(any(target_arch = "aarch64", test))]
 mod aarch64;
@@ -31,15 +31,15 @@ use rustix::fd::AsFd;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
-/// Simulates typing.
+/// Puts a byte into the input of a terminal.
 const TIOCSTI: u32 = 0x5412;
-/// On a virtual console: pastes.
+/// On a virtual console: pastes a selection.
 const TIOCLINUX: u32 = 0x541c;
 const AF_VSOCK: u32 = 40;
 const CLONE_NEWUSER: u32 = 0x1000_0000;
 
-// Offsets in struct seccomp_data; of an argument the low half, as the kernel takes no more of
-// those that are looked at here: a high half changes nothing.
+// Offsets in struct seccomp_data. For an argument it is the low half, since the kernel ignores the high half of those
+// that are checked here.
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
 const ARGUMENT_0: u32 = 16;
@@ -50,7 +50,7 @@ const EPERM: u32 = errno(1);
 const ENOSYS: u32 = errno(38);
 const EAFNOSUPPORT: u32 = errno(97);
 
-/// The end of the default filter on every architecture: what an argument decides, and the answers.
+/// The end of the default filter on every architecture: checks of arguments, and the answers.
 const DEFAULT_END: &[Line] = &[
     At(Ioctl),
     Load(ARGUMENT_1),
@@ -69,7 +69,7 @@ const DEFAULT_END: &[Line] = &[
     Give(EAFNOSUPPORT),
 ];
 
-/// The end of the one against user namespaces.
+/// The end of the filter against user namespaces.
 const NO_USER_NAMESPACES_END: &[Line] = &[
     At(Flags),
     Load(ARGUMENT_0),
@@ -85,32 +85,30 @@ const NO_USER_NAMESPACES_END: &[Line] = &[
     Give(ENOSYS),
 ];
 
-/// The default filter. What a filter costs is decided when it is loaded: the kernel then runs it
-/// for each of some 470 numbers of both architectures, and never asks it again about a call that
-/// it allows whatever the arguments are (`seccomp_cache_prepare()`, `kernel/seccomp.c`). So what
-/// counts is how many instructions an average number meets, and after that the length. Hence the
-/// ABI is decided once, big ranges of allowed numbers leave early, small ones go through a chain,
-/// and all share the returns. Measured: a filter of one instruction takes 0.6 of the time of this
-/// one, a chain for all numbers 1.3. More ranges, or the number first and then the ABI, gain
-/// nothing; a test for "at least" takes longer than one for "above".
+/// The default filter. Most of its cost is loading: the kernel then runs the filter for each of some 470 numbers of
+/// both architectures, and never again for a call that it allows with any arguments (`seccomp_cache_prepare()`,
+/// `kernel/seccomp.c`). So the number of instructions for an average number counts most, and then the length.
+/// Therefore the ABI is checked once, large ranges of allowed numbers leave early, small ones go through a chain, and
+/// all share the returns. Measured: a filter of one instruction takes 0.6 of the time of this one, a chain for all
+/// numbers 1.3. More ranges, or checking the number before the ABI, gain nothing. A test for "at least" takes longer
+/// than one for "above".
 const DEFAULT: [Instruction; length(abi::DEFAULT)] = assemble(abi::DEFAULT);
 
-/// No user namespace is made, and none joined by its kind. Of clone3(2) the flags are in memory:
-/// without it a C library takes clone(2).
+/// The filter against user namespaces: none is made, and none is joined by its kind. The flags of clone3(2) are in
+/// memory, where a filter cannot see them. If clone3 is refused, a C library uses clone(2).
 const NO_USER_NAMESPACES: [Instruction; length(abi::NO_USER_NAMESPACES)] = assemble(abi::NO_USER_NAMESPACES);
 
-/// Puts the default filter in place. It needs `CAP_SYS_ADMIN`, or else `no_new_privs`, which
-/// would end nesting.
+/// Installs the default filter. This needs `CAP_SYS_ADMIN`, or else `no_new_privs`, which would prevent nesting.
 pub fn install_default(_: &Privileged) -> Result<()> {
     sys::install_filter(&DEFAULT).or_fail("filter system calls")
 }
 
-/// Refuses user namespaces from here on. It needs the same.
+/// Refuses user namespaces from here on. This needs the same.
 pub fn forbid_user_namespaces(_: &Privileged) -> Result<()> {
     sys::install_filter(&NO_USER_NAMESPACES).or_fail("forbid user namespaces")
 }
 
-/// A program of the caller's, for a process with `no_new_privs`.
+/// Installs a filter of the caller's, in a process with `no_new_privs`.
 pub fn install(program: &[Instruction]) -> Result<()> {
     let hint = "it is not a filter for seccomp(2), or too long together with the filters in force";
     sys::install_filter(program)
@@ -118,8 +116,7 @@ pub fn install(program: &[Instruction]) -> Result<()> {
         .map_err(|e| e.hint_if(Errno::INVAL, hint))
 }
 
-/// Reads a program from a file: instructions as the kernel has them, as `seccomp_export_bpf(3)`
-/// writes them.
+/// Reads a filter program from a file: instructions in the kernel's format, as `seccomp_export_bpf(3)` writes them.
 pub fn read(path: &[u8]) -> Result<&'static [Instruction]> {
     /// `BPF_MAXINSNS`
     const MOST: usize = 4096;
@@ -140,27 +137,27 @@ pub fn read(path: &[u8]) -> Result<&'static [Instruction]> {
     Ok(program.leak())
 }
 
-/// A line of a program: an instruction that jumps to labels, or a label.
+/// A line of a program: an instruction, whose jumps lead to labels, or a label.
 #[derive(Clone, Copy)]
 enum Line {
     /// Names the instruction below.
     At(Label),
-    /// Loads what is at this offset of `struct seccomp_data`.
+    /// Loads the word at this offset of `struct seccomp_data`.
     Load(u32),
-    /// Keeps these bits of what is loaded.
+    /// Keeps these bits of the loaded word.
     #[cfg(any(target_arch = "x86_64", test))]
     Keep(u32),
-    /// Whether that is this number: where to go on if so, and if not.
+    /// Whether the word equals this number: the label if so, and the label if not.
     Is(u32, Label, Label),
-    /// Whether it is greater.
+    /// Whether the word is greater.
     Above(u32, Label, Label),
-    /// Whether it has any of these bits.
+    /// Whether the word has any of these bits.
     Any(u32, Label, Label),
     /// Ends with this answer.
     Give(u32),
 }
 
-/// A place further down.
+/// The target of a jump, which lies further down.
 #[derive(Clone, Copy)]
 enum Label {
     /// The line below.
@@ -196,7 +193,7 @@ const fn errno(number: u32) -> u32 {
     0x0005_0000 | number
 }
 
-/// What tells the calls apart, and the end.
+/// Concatenates the checks of numbers and the end.
 const fn chain<const LENGTH: usize>(numbers: &[Line], end: &[Line]) -> [Line; LENGTH] {
     let (mut lines, mut at) = ([Give(ALLOW); LENGTH], 0);
     while at < LENGTH {
@@ -206,7 +203,7 @@ const fn chain<const LENGTH: usize>(numbers: &[Line], end: &[Line]) -> [Line; LE
     lines
 }
 
-/// How many instructions the lines are.
+/// The number of instructions in the lines.
 const fn length(lines: &[Line]) -> usize {
     let (mut at, mut count) = (0, 0);
     while at < lines.len() {
@@ -218,8 +215,8 @@ const fn length(lines: &[Line]) -> usize {
     count
 }
 
-/// How many instructions a jump at `from` skips. A label that is not below, or too far, does not
-/// compile: the index is out of bounds, or the sum too big.
+/// The number of instructions that a jump at `from` skips. A label that is not below or too far away does not
+/// compile: the index is out of bounds, or the sum overflows.
 const fn skipped(lines: &[Line], from: usize, to: Label) -> u8 {
     if matches!(to, Next) {
         return 0;
@@ -263,14 +260,14 @@ const fn assemble<const LENGTH: usize>(lines: &[Line]) -> [Instruction; LENGTH] 
 mod tests {
     use super::*;
 
-    /// What tells an ABI: the architecture, and what it adds to the number.
+    /// What identifies an ABI: the architecture, and the bits that it adds to the number.
     type Abi = (u32, u32);
-    /// The numbers of a call on the ABIs of a machine. asm/unistd.h
+    /// The numbers of a system call on the ABIs of a machine. asm/unistd.h
     type Numbers = &'static [u32];
 
     const X32: u32 = x86_64::X32;
 
-    /// A kind of machine, its filters, and the numbers that these are about.
+    /// A kind of machine, its filters, and the numbers of the calls that they check.
     struct Machine {
         default: &'static [Instruction],
         no_user_namespaces: &'static [Instruction],
@@ -282,7 +279,7 @@ mod tests {
         setns: Numbers,
         clone3: Numbers,
         refused: [(&'static str, Numbers, u32); 9],
-        /// How many steps loading the default filter takes at most, on each ABI of the kernel's, and its length.
+        /// The most steps for loading the default filter, on each ABI of the kernel, and its length.
         steps: &'static [(u32, usize)],
         longest: usize,
     }
@@ -312,7 +309,7 @@ mod tests {
                 ("io_uring_enter", &[426, 426, 426], ENOSYS),
                 ("io_uring_register", &[427, 427, 427], ENOSYS),
             ],
-            // On average 8.63 and 7.14.
+            // The averages are 8.63 and 7.14.
             steps: &[(0xc000_003e, 4032), (x86_64::AUDIT_ARCH_I386, 3333)],
             longest: 34,
         },
@@ -340,25 +337,26 @@ mod tests {
                 ("io_uring_enter", &[426, 426], ENOSYS),
                 ("io_uring_register", &[427, 427], ENOSYS),
             ],
-            // On average 7.81 and 8.06.
+            // The averages are 7.81 and 8.06.
             steps: &[(0xc000_00b7, 3645), (aarch64::AUDIT_ARCH_ARM, 3765)],
             longest: 31,
         },
     ];
 
-    /// Arguments that the default filter refuses to whom it asks for them.
+    /// Arguments that the default filter refuses, if it checks them.
     const WORST: [u64; 2] = [AF_VSOCK as u64, TIOCSTI as u64];
-    /// The same for the other one.
+    /// Arguments that the filter against user namespaces refuses.
     const NEW_USER: [u64; 2] = [CLONE_NEWUSER as u64; 2];
 
-    /// The answer, and how many instructions led to it, or to the first look at an argument.
+    /// The answer of a filter, the number of instructions before it or before the first check of an argument, and
+    /// whether there was one.
     struct Outcome {
         answer: u32,
         steps: usize,
         looked: bool,
     }
 
-    /// What the kernel's machine does with a program.
+    /// Runs a program as the kernel does.
     fn run(program: &[Instruction], abi: Abi, number: u32, arguments: [u64; 2]) -> Outcome {
         let low = |argument: u64| u32::try_from(argument & 0xffff_ffff).unwrap();
         let (mut at, mut a, mut steps, mut looked) = (0, 0, 0, false);
@@ -396,8 +394,8 @@ mod tests {
             run(self.no_user_namespaces, abi, number, arguments).answer
         }
 
-        /// What the default filter allows on the ABI whatever the arguments are. 514 it takes for `ioctl` of x32 on
-        /// every ABI, and the number of x86-64 on x32.
+        /// The numbers that the default filter allows on an ABI with any arguments. It takes 514 for `ioctl` of x32
+        /// on every ABI, and the number of x86-64 on x32.
         fn allowed(&self, which: usize) -> impl Iterator<Item = u32> {
             let known = self.refused.map(|(_, numbers, _)| numbers[which]);
             let mut looks = vec![self.ioctl[which], self.socket[which]];
@@ -411,13 +409,13 @@ mod tests {
         }
     }
 
-    /// All that an ABI has, and more than that: some numbers are of no ABI.
+    /// All numbers of an ABI, and some that no ABI has.
     fn numbers() -> impl Iterator<Item = u32> {
         let huge = [1 << 29, X32 - 1, X32 | 1 << 29, 1 << 31, 1 << 31 | 16, u32::MAX - 1, u32::MAX];
         (0..=600).chain(huge)
     }
 
-    /// With a high half, too.
+    /// The argument, with several high halves.
     fn every_half(argument: u32) -> [u64; 3] {
         let argument = u64::from(argument);
         [argument, argument | 1 << 32, argument | 1 << 63]
@@ -444,7 +442,7 @@ mod tests {
                     assert_eq!(machine.default(call, [0, request]), EPERM, "{call:x?} {request:x}");
                 }
             }
-            // Before 5.4 the kernel took the number of x86-64 here, too.
+            // Before 5.4 the kernel also took the number of x86-64 on x32.
             let x86 = &MACHINES[0];
             assert_eq!(x86.default((x86.abis[1], x86.ioctl[0]), [0, request]), EPERM);
         }
@@ -495,7 +493,7 @@ mod tests {
             }
         }
         for number in numbers() {
-            // The bit of x32 is nothing on i386.
+            // The bit of x32 has no meaning on i386.
             let call = ((x86_64::AUDIT_ARCH_I386, X32), number);
             assert_eq!(MACHINES[0].default(call, WORST), ALLOW, "{number}");
         }
@@ -512,7 +510,7 @@ mod tests {
         }
     }
 
-    /// More than that takes longer in every start.
+    /// More steps would make every start slower.
     #[test]
     fn loading_the_default_filter_takes_no_more_steps_than_it_did() {
         for machine in MACHINES {

@@ -1,11 +1,12 @@
-//! The root directory of an instance of the host image: an allow list of the host's, shown in a directory that is
-//! none of the host's. The installation has it ready; where there is none, or where it lacks a mount point in the
-//! root, the same is made in a tmpfs.
+//! The root directory of an instance without `--root`: a directory of selfdock's, in which an allow list of the
+//! host's directories is bound. The installation prepares it. Without an installation, or if a mount point is missing
+//! in the root, it is made in a tmpfs.
 //!
-//! The host's root directory stays below, as the initramfs does below every root, and nothing leads there: the
-//! parent of a root directory is itself, a mount below the one at `/` has no path, what is above it cannot be taken
-//! away without privilege in the user namespace that made it, and setns(2) goes to the topmost. `path_parent()` and
-//! `choose_mountpoint()`, `mntns_install()`, `lock_mnt_tree()`, fs/namei.c and fs/namespace.c
+//! The host's root directory stays mounted below, as the initramfs stays below every root. No path leads to it: the
+//! parent of a root directory is the root directory itself; a mount below the one at `/` has no path; nobody can
+//! unmount what is above it without privilege in the user namespace that made it; and setns(2) goes to the topmost
+//! mount. `path_parent()` and `choose_mountpoint()`, `mntns_install()`, `lock_mnt_tree()`, fs/namei.c and
+//! fs/namespace.c
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
@@ -21,16 +22,16 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// What the host image is made from.
+/// The sources of the root directory.
 pub struct HostRoot {
-    /// The prepared root directory, if there is one that will do.
+    /// The prepared root directory, if it exists and has all mount points.
     prepared: Option<Prepared>,
-    /// What to show in it.
+    /// The list of directories to bind.
     list: Bytes,
 }
 
 impl HostRoot {
-    /// Finds it.
+    /// Finds the prepared root directory and the list.
     pub fn open(
         privileged: &Privileged,
         from: Shows,
@@ -43,7 +44,7 @@ impl HostRoot {
         let mut prepared = installation.copy(privileged, b"");
         if let Some(Prepared { tree, .. }) = &prepared {
             let wanted = mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
-            // Its own place has been prepared as well.
+            // The mount point for the installed program is prepared, too.
             let program = program.filter(|path| *path != installation.program());
             let wanted = wanted.map(|mount| mount.dst).chain(program);
             if !has_all(tree, wanted)? {
@@ -53,24 +54,25 @@ impl HostRoot {
         Ok(HostRoot { prepared, list })
     }
 
-    /// Whether an installation has made it.
+    /// Whether the prepared root directory is used.
     pub fn is_prepared(&self) -> bool {
         self.prepared.is_some()
     }
 
-    /// Whether the old root stays below it.
+    /// Whether the old root directory stays mounted below.
     pub fn keeps_the_old(&self) -> bool {
         self.prepared.as_ref().is_some_and(|prepared| !prepared.nested)
     }
 
-    /// Makes it the root directory of the instance. The caller's home is out of sight also where it lies in a place.
+    /// Makes it the root directory of the instance. The caller's home is hidden, if it lies in a directory of the
+    /// list.
     pub fn show(self, stage: &mut Stage, caller: &Owner<'_>) -> Result<()> {
-        // Where an outer instance's owner could have put a link, none is followed.
+        // In a nested instance the owner of the outer one could have made links, so no link is followed.
         let mut is_closed = self.keeps_the_old();
         let old = match self.prepared {
             Some(Prepared { tree, nested }) => {
                 let root = stage.cover_root(tree)?;
-                // Level by level the roots below would become more, and each mount takes its time.
+                // Otherwise each nesting level would add a root below, and mounts would get slower.
                 stage.go_into(root, nested)?
             }
             None => {
@@ -85,7 +87,7 @@ impl HostRoot {
         }
         for entry in entries(self.list) {
             match entry {
-                // The kernel's own files are nothing to build in, and root could write there.
+                // In `build` sysfs is left out, since root could write there.
                 Entry::Place([b'/', b's', b'y', b's', b'/', ..]) if stage.is_writable() => {}
                 Entry::Place(place) => show(stage.privileged(), &old.dir, place, is_closed)?,
                 Entry::Open => is_closed = false,
@@ -100,15 +102,15 @@ impl HostRoot {
     }
 }
 
-/// Whose home is to be hidden.
+/// The user whose home is hidden.
 pub struct Owner<'a> {
     /// The caller.
     pub uid: u32,
-    /// What the caller's `HOME` says, if it is a path.
+    /// The caller's `HOME`, if it is a path.
     pub home: Option<&'a [u8]>,
 }
 
-/// What an installation would have put on its list.
+/// The list that an installation would write now.
 pub fn look_up() -> Bytes {
     let mut look = |path: &[u8]| match files::link_target(CWD, path) {
         Ok(target) => Seen::Link(target.to_vec()),
@@ -118,7 +120,8 @@ pub fn look_up() -> Bytes {
     Shown::of_host(&mut look).0.leak()
 }
 
-/// Whether the first names of all these paths are there. They come sorted, so this asks once for each.
+/// Whether the first components of all these paths exist in the root directory. The paths are sorted, so each name is
+/// looked up once.
 fn has_all<'n>(root: &Detached, paths: impl Iterator<Item = &'n [u8]>) -> Result<bool> {
     let mut last: &[u8] = b"";
     for name in paths.filter_map(|path| components(path).next()) {
@@ -134,15 +137,15 @@ fn has_all<'n>(root: &Detached, paths: impl Iterator<Item = &'n [u8]>) -> Result
     Ok(true)
 }
 
-/// Makes in a tmpfs what an installation prepares in a directory, but for `/dev`, which is mounted.
+/// Makes in a tmpfs what an installation prepares in a directory, except for `/dev`, which is mounted later.
 fn make(stage: &Stage, list: Bytes) -> Result<()> {
     let root = stage.root();
     let directory = |path: &[u8]| match make_entry(root, path, Kind::Directory) {
-        // A link to nowhere is in the way.
+        // A dangling link is in the way.
         Ok(()) | Err(Errno::EXIST | Errno::NOENT) => Ok(()),
         Err(errno) => Err(Error::of(on("make the directory {}", path), errno)),
     };
-    // These first: nothing that the list says can stand in their place.
+    // These are made first, so that no entry of the list takes their names.
     ["proc", "dev", "tmp"].iter().try_for_each(|name| directory(name.as_bytes()))?;
     for entry in entries(list) {
         let path = match entry {
@@ -167,11 +170,11 @@ fn make(stage: &Stage, list: Bytes) -> Result<()> {
     EMPTY.iter().try_for_each(|name| directory(name.as_bytes()))
 }
 
-/// Shows a place of the host, a path with a NUL at its end, where it was. It is looked up below the old root, without
-/// any link, so that none leads elsewhere, unless only root could have put one there: that is one call in the place of
-/// four, and a link of root's that leads through the root directory ends in the new one. What is mounted there has been
-/// tightened, and stays so. Not a mistake where it is gone, or the caller may not go there: it is then as empty as the
-/// installation made it.
+/// Binds a directory of the host on its own path. `place` ends with a NUL. The directory is looked up below the old
+/// root directory, without following links, so that none leads elsewhere. If only root can have made a link there
+/// (`is_closed`), links are followed: this takes one call instead of four, and a link through the root directory
+/// leads into the new one. The mounts in it have been tightened, and stay so. It is no error if the directory is
+/// missing, or if the caller may not go there: then it stays empty, as the installation made it.
 fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8], is_closed: bool) -> Result<()> {
     let (Ok(path), [b'/', name @ .., 0]) = (CStr::from_bytes_with_nul(place), place) else { return Ok(()) };
     let show = || {

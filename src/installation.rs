@@ -1,6 +1,6 @@
 //! What an installation has prepared for instances, below the prefix that it wrote into the program: the root
-//! directory of the host image, ready made, and the list of what is shown in it. It saves making a dozen files and
-//! as many mounts for each instance.
+//! directory for instances without `--root`, and the list of the host's directories in it. This saves making a dozen
+//! files and as many mounts for each instance.
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
@@ -14,7 +14,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-/// The largest list that is read. It is a few hundred bytes, but for an administrator's additions.
+/// The largest list that is read. A list has a few hundred bytes, without an administrator's additions.
 const MOST_BYTES: usize = 64 << 10;
 
 /// An installation.
@@ -24,34 +24,35 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// That of this program, if it is installed. The prefix is part of the program, and so to be trusted as that is.
+    /// The installation of this program, if it is installed. The prefix is part of the program, so it is as trusted
+    /// as the program.
     pub fn of_this_program() -> Option<Self> {
         let prefix = sys::prefix();
         (!prefix.is_empty()).then_some(Self { prefix })
     }
 
-    /// That of the program at a path, wherever that is: to tell of it only.
+    /// The installation around a program. Only for reports, not trusted.
     pub fn around(program: &[u8]) -> Self {
         Self { prefix: join(&[files::parent(files::parent(program))]) }
     }
 
-    /// Where selfdock itself is.
+    /// The path of the set-uid program.
     pub fn program(self) -> Bytes {
         join(&[self.prefix, b"/", PROGRAM.as_bytes()])
     }
 
-    /// Where the root directory of the host image is, or something in it.
+    /// The path of the prepared root directory, or of something in it.
     pub fn root(self, part: &[u8]) -> Bytes {
         join(&[self.prefix, b"/", ROOT.as_bytes(), part])
     }
 
-    /// Where that list is.
+    /// The path of the list.
     pub fn list_path(self) -> Bytes {
         join(&[self.prefix, b"/", LIST.as_bytes()])
     }
 
-    /// The list of what the host image shows, as [`crate::host::entries`] reads it. To be read with no capability in
-    /// effect, as an outer instance could show something else there.
+    /// The list of the host's directories, for [`crate::host::entries`]. It must be read with no capability in
+    /// effect, since an outer instance could have mounted another file there.
     pub fn list(self) -> Option<Bytes> {
         let file =
             files::open(CWD, self.list_path(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).ok()?;
@@ -63,8 +64,8 @@ impl Installation {
         files::read(file.as_fd(), size, MOST_BYTES).ok()
     }
 
-    /// A copy of the prepared root directory, or of its `/dev`, without what may be mounted there. It must be root's,
-    /// and writable to nobody else.
+    /// A copy of the prepared root directory or of its `/dev`, without submounts. It must belong to root, and only
+    /// root may be able to write to it.
     pub fn copy(self, privileged: &Privileged, part: &[u8]) -> Option<Prepared> {
         let dir = open(self.root(part))?;
         if !is_roots(&rustix::fs::fstat(&dir).ok()?) {
@@ -75,9 +76,9 @@ impl Installation {
             let tree = Detached::copy_one(privileged, dir, b"", DEVICE).ok()?;
             return Some(Prepared { tree, nested: false });
         }
-        // Seen from inside of an instance, where devices do not work on it. They do on the outer one's own. It must be
-        // the same directory; and a mount on which devices work, as a caller can show another at that place, and what
-        // is mounted in it would be uncovered; and there may be nothing mounted that covers a device.
+        // Inside an instance the prepared directory is on a mount where devices do not work. They work on the mount
+        // of the outer instance. That must be the same directory, on a mount where devices work, since a caller can
+        // mount another one at that path, whose submounts would be left out. Nothing may be mounted on a device.
         let outer = open(if part.is_empty() { b"/" } else { part })?;
         let dev = open(b"/dev")?;
         let is_free = |name: &str| is_mount(dev.as_fd(), name.as_bytes()) == Ok(false);
@@ -90,70 +91,69 @@ impl Installation {
     }
 }
 
-/// What an installation has prepared, as far as it is read before anything is raised.
+/// What is read of an installation before privilege is raised.
 #[derive(Clone, Copy, Default)]
 pub struct Shows {
     /// The installation.
     pub installation: Option<Installation>,
-    /// What it shows of the host.
+    /// Its list of the host's directories.
     pub list: Option<Bytes>,
 }
 
 impl Shows {
-    /// Reads it. To be done with no capability in effect.
+    /// Reads the list. No capability may be in effect.
     pub fn read(installation: Option<Installation>, root: &Root<'_>) -> Self {
         let list = installation.filter(|_| *root == Root::Host).and_then(Installation::list);
         Shows { installation, list }
     }
 }
 
-/// A copy of what an installation has prepared.
+/// A copy of a prepared directory.
 pub struct Prepared {
     /// The copy.
     pub tree: Detached,
-    /// It is of an outer instance's.
+    /// It was copied from an outer instance.
     pub nested: bool,
 }
 
-/// A directory, to which no link leads.
+/// Opens a directory by a path without links.
 fn open(path: &[u8]) -> Option<OwnedFd> {
     files::open_path(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()
 }
 
-/// Whether there are device nodes in this very mount, and they work: not where it is `nodev`, nor on a file system of a
-/// user namespace; and a tool that copies or unpacks a root filesystem can have left them out.
+/// Whether this mount has device nodes that work. They do not work on a `nodev` mount or on a file system of a user
+/// namespace, and a tool that copies a root filesystem may have left them out.
 fn has_devices(dir: &OwnedFd, null: &[u8]) -> bool {
     let rules = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     let null = files::open_path(dir.as_fd(), null, OFlags::RDWR, rules).and_then(rustix::fs::fstat);
     null.is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
 }
 
-/// Root's, and writable to nobody else.
+/// Whether a file belongs to root, and only root can write to it.
 fn is_roots(stat: &Stat) -> bool {
     stat.st_uid == 0 && stat.st_mode & 0o022 == 0
 }
 
-/// How the program is found that is shown inside.
+/// How the program is found that is bound inside.
 pub enum OwnFile {
-    /// Where it was installed, and was started from by that very path.
+    /// At the path where it was installed, and by which it was started.
     Installed(Bytes),
-    /// Through its own `/proc` entry.
+    /// Through `/proc/self/exe`.
     Found(Program),
 }
 
-/// The running program: where it was started from, and its file.
+/// The running program.
 pub struct Program {
     /// Its path for the caller.
     pub path: Bytes,
     /// Which file it is.
     pub identity: Identity,
-    /// A mount of it, on which its set-uid bit counts still. Without privilege there is none
-    /// yet, and the bit would not count.
+    /// A mount on which its set-uid bit counts. Without privilege it is made later, and the bit does not count.
     pub tree: Option<Detached>,
 }
 
-/// The running program itself, found through its own `/proc` entry, not by any name: so that
-/// no other file can take its place and keep a set-uid bit inside.
+/// The running program, found through `/proc/self/exe` and not by a path, so that no other file can take its place
+/// and keep a set-uid bit inside.
 pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
     const PROC_SUPER_MAGIC: i64 = 0x9fa0;
     let failed = "find selfdock's own file";
@@ -168,7 +168,7 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
     };
     let (path, file, stat) = look().or_fail(failed)?;
     if !path.starts_with(b"/") || stat.st_nlink == 0 {
-        // Replaced by another version a moment ago, or outside of the root directory.
+        // The file was replaced by another version, or is outside the root directory.
         return Ok(None);
     }
     let tree = match privileged {
@@ -180,8 +180,8 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
     Ok(Some(Program { path, identity: (stat.st_dev, stat.st_ino), tree }))
 }
 
-/// A mount of the program that is shown inside. Where it was installed it is that file, as root put it there; without
-/// privilege it is found by its path, and must be the one that runs.
+/// A mount of the program, to be bound inside. An installed program is the file at that path, which root put there.
+/// Without privilege it is found by its path, and must be the running one.
 pub fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result<Option<(Bytes, Detached)>> {
     let Program { path, identity: running, tree } = match program {
         None => return Ok(None),
@@ -202,8 +202,8 @@ pub fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result
     Ok(Some((path, Detached::copy(privileged, fd, b"", MAP).or_fail(failed)?)))
 }
 
-/// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file is beyond doubt: root's, and
-/// writable to nobody else.
+/// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file belongs to root, and nobody
+/// else can write to it.
 pub fn own_mount(privileged: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix::io::Result<Detached> {
     let tree = Detached::copy(privileged, dir, path, OWN_FILE)?;
     let stat = rustix::fs::fstat(&tree.0)?;
@@ -214,16 +214,16 @@ pub fn own_mount(privileged: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix
     Ok(tree)
 }
 
-/// The same beside selfdock, where cargo puts it.
+/// The second program beside selfdock, where cargo puts it.
 const BESIDE: &[u8] = b"/selfdock-about";
 
-/// The second place, seen from selfdock's own file.
+/// The path of the second program beside selfdock.
 pub fn beside(own: &[u8]) -> Bytes {
     join(&[files::parent(own), BESIDE])
 }
 
-/// The first of the two places that has a file. It must belong to whom selfdock belongs to,
-/// and not be everyone's to write: in a directory that is, anyone could have put one beside.
+/// Finds the second program, in the installation or beside selfdock. It must have the same owner as selfdock and not
+/// be world-writable: in a world-writable directory, anyone could have put a file beside selfdock.
 pub fn second_program(own: &[u8]) -> Result<Bytes> {
     let places = [join(&[files::parent(files::parent(own)), b"/", ABOUT.as_bytes()]), beside(own)];
     for path in places {
@@ -243,7 +243,8 @@ pub fn second_program(own: &[u8]) -> Result<Bytes> {
     Err(Error::of(on("start {}", places[0]), Errno::NOENT).hint(usage))
 }
 
-/// In another root filesystem, and where nothing is installed, the second program is not seen unless it is shown.
+/// Opens the second program, to be bound inside. It is needed in another root filesystem, and if selfdock is not
+/// installed.
 pub fn open_second(program: &[u8], privileged: &Privileged) -> Option<(Bytes, Detached)> {
     let file = find(second_program(program).ok()?, OFlags::empty()).ok()?;
     if Kind::of(&file).ok()? != Kind::File {

@@ -1,10 +1,9 @@
-//! Several directories laid over each other as one root filesystem, by binds alone: no
-//! overlay filesystem interprets what a caller could have put into them.
+//! Several directories as the layers of one root filesystem. Only binds are used: no overlay filesystem interprets
+//! what a caller could have put into the layers.
 //!
-//! What only one layer has is bound whole, and so is what only one layer has anything in.
-//! Where several have something in a directory, the instance gets a directory of its own with
-//! the entries of all; such a directory takes no new entries, and its owner is the caller.
-//! A later layer can add and replace, and cannot remove.
+//! An entry of only one layer is bound as a whole, and so is a directory that only one layer fills. If several layers
+//! fill a directory, the instance gets a new directory with the entries of all. Such a directory takes no new
+//! entries, and belongs to the caller. A later layer can add and replace entries, but cannot remove any.
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
@@ -16,23 +15,22 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// How many binds the layers of a root filesystem may take.
+/// The most binds for the layers of a root filesystem.
 pub const MOST_BINDS: usize = 16384;
 
-/// One of several trees that make up a root filesystem.
+/// A layer of a root filesystem.
 pub struct Layer {
     /// Its root directory, in this mount namespace.
     pub dir: OwnedFd,
-    /// What its mounts get on top of their own attributes.
+    /// The attributes that its mounts get in addition to their own.
     pub attributes: Attributes,
 }
 
-/// How deep the directories may be nested that several layers have something in: each level takes
-/// some hundred bytes of stack and a descriptor for each layer.
+/// The maximum depth of merged directories. Each level takes some hundred bytes of stack, and a descriptor for each
+/// layer.
 const DEEPEST: usize = 100;
 
-/// Shows in `into` the entries of all layers; the first layer that has a name wins. Takes
-/// at most `budget` binds.
+/// Binds the entries of all layers in `into`. The first layer that has a name wins. At most `budget` binds are made.
 pub fn merge(
     privileged: &Privileged,
     into: &OwnedFd,
@@ -55,10 +53,10 @@ pub fn merge(
             match below.as_slice() {
                 [] | [_] => {
                     *budget = budget.checked_sub(1).ok_or_else(too_many)?;
-                    // The only one with anything in it, if they are directories.
+                    // If several have a directory of this name, the only one with anything in it.
                     let from = below.first().map_or(*layer, |(layer, _)| *layer);
                     match show_entry(privileged, into, from.dir.as_fd(), name, from.attributes) {
-                        // It went away meanwhile.
+                        // The entry was removed meanwhile.
                         Err(Errno::NOENT) => {}
                         shown => shown.or_fail(failed)?,
                     }
@@ -84,8 +82,8 @@ fn too_many() -> Error {
         .hint("at most 16384 binds are possible; keep additions in separate directories")
 }
 
-/// The layers that have a directory of that name with something in it, down to the first that
-/// has something else there. None if the topmost is no directory; the topmost if all are empty.
+/// The layers whose directory of this name has entries, down to the first layer that has something else there. Empty
+/// if the topmost is not a directory; only the topmost if all directories are empty.
 fn directories<'l>(
     privileged: &Privileged,
     layers: &[&'l Layer],
@@ -108,7 +106,7 @@ fn directories<'l>(
             match is_empty(privileged, &entry.1) {
                 Ok(true) => spare = spare.or(Some(entry)),
                 Ok(false) => filled.push(entry),
-                // Nobody could tell its entries from those below: it is shown alone, or not.
+                // Its entries cannot be read, so it cannot be merged: it is bound alone, or ends the list.
                 Err(_) if filled.is_empty() => return Ok(alloc::vec![entry]),
                 Err(_) => break,
             }

@@ -1,5 +1,4 @@
-//! Mounts by file descriptor: find, clone, tighten, attach. No path is used twice, and no
-//! attribute is ever cleared.
+//! Mounts by file descriptor: find, clone, tighten, attach. No path is used twice, and no attribute is ever cleared.
 
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, on};
@@ -18,21 +17,21 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveM
 #[derive(Debug)]
 pub struct Detached(pub OwnedFd);
 
-/// Finds what the caller names, with the caller's rights, once. Links of `/proc` that lead
-/// to files without a path are not followed. openat2(2).
+/// Opens what the caller names, with the caller's rights, once. Magic links of `/proc` are not followed: they lead to
+/// files without a path. openat2(2).
 pub fn find(path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
     files::open_path(CWD, path, flags | OFlags::PATH, ResolveFlags::NO_MAGICLINKS)
 }
 
 impl Detached {
-    /// A copy of the file or tree at `path` below `dir` (an empty path: `dir` itself), with
-    /// all mounts in it, so that nothing they cover shows. They get these attributes on top of
-    /// their own, and nothing is mounted into them from outside any more. `open_tree(2)`.
+    /// A copy of the file or tree at `path` below `dir` (an empty path: `dir` itself). It includes all submounts, so
+    /// that what they cover stays covered. All its mounts get these attributes in addition to their own, and become
+    /// private. `open_tree(2)`.
     pub fn copy(_: &Privileged, dir: impl AsFd, path: &[u8], set: Attributes) -> rustix::io::Result<Self> {
         copy_tree(dir.as_fd(), path, Tighten::to(set).and_private(), Reach::Tree).map(Detached)
     }
 
-    /// The same without the mounts in it: what lies under them shows.
+    /// The same without submounts: what they cover becomes visible.
     pub fn copy_one(
         _: &Privileged,
         dir: impl AsFd,
@@ -42,7 +41,7 @@ impl Detached {
         copy_tree(dir.as_fd(), path, Tighten::to(set).and_private(), Reach::One).map(Detached)
     }
 
-    /// A fresh filesystem of this type. The attributes are those of its mount. fsopen(2).
+    /// A new file system of this type. `attributes` are those of its mount. fsopen(2).
     pub fn fresh(
         _: &Privileged,
         kind: &CStr,
@@ -64,19 +63,19 @@ impl Detached {
         make().map(Detached).or_fail(on("make a {=}", kind.to_bytes()))
     }
 
-    /// A fresh tmpfs.
+    /// A new tmpfs.
     pub fn tmpfs(privileged: &Privileged, options: &Tmpfs) -> Result<Self> {
         let (size, inodes, mode) = values(options);
         let options = [(c"size", size), (c"nr_inodes", inodes), (c"mode", mode)];
         Detached::fresh(privileged, c"tmpfs", &options, VOLUME)
     }
 
-    /// Attaches it on `target` and gives its root, now in place. `move_mount(2)`.
+    /// Attaches the mount on `target`, and returns its root. `move_mount(2)`.
     pub fn attach(self, privileged: &Privileged, target: impl AsFd) -> rustix::io::Result<OwnedFd> {
         self.attach_at(privileged, target, b"")
     }
 
-    /// Attaches it on the entry `name` of a directory that only selfdock can change.
+    /// Attaches the mount on the entry `name` of a directory that only selfdock can change.
     pub fn attach_at(self, _: &Privileged, dir: impl AsFd, name: &[u8]) -> rustix::io::Result<OwnedFd> {
         self.attach_in(dir.as_fd(), name)
     }
@@ -87,13 +86,13 @@ impl Detached {
     }
 }
 
-/// What a mount of files gets that may be written to.
+/// The attributes of a writable mount of files.
 pub const VOLUME: Attributes = Attributes::NOSUID.and(Attributes::NODEV);
-/// What one gets that may not.
+/// The attributes of a read-only mount of files.
 pub const MAP: Attributes = VOLUME.and(Attributes::RDONLY);
-/// The same where nothing is to be executed: names, texts, what covers something.
+/// The attributes of read-only files that are never executed: names, texts, covers.
 pub const INERT: Attributes = MAP.and(Attributes::NOEXEC);
-/// selfdock's own file, the one mount on which a set-uid bit counts.
+/// The attributes of selfdock's own file, the only mount on which a set-uid bit counts.
 pub const OWN_FILE: Attributes = Attributes::RDONLY.and(Attributes::NODEV);
 
 /// A procfs.
@@ -101,42 +100,42 @@ pub const PROC: Attributes = VOLUME.and(Attributes::NOEXEC);
 /// A devpts.
 pub const TERMINALS: Attributes = Attributes::NOSUID.and(Attributes::NOEXEC);
 
-/// Either of the first two.
+/// [`VOLUME`] or [`MAP`].
 pub const fn of_files(writable: bool) -> Attributes {
     if writable { VOLUME } else { MAP }
 }
 
-/// What the mount of a device gets on top of its own attributes.
+/// The attributes that the mount of a device gets in addition to its own.
 pub const DEVICE: Attributes = Attributes::RDONLY.and(Attributes::NOSUID).and(Attributes::NOEXEC);
 
 fn values(options: &Tmpfs) -> (Bytes, Bytes, Bytes) {
     (decimal(options.size), decimal(options.inodes), octal(options.mode))
 }
 
-/// Mounts a fresh tmpfs on `name` in the current directory, or on that itself: `.`. One call,
-/// where [`Detached::tmpfs`] takes seven and gives a descriptor. mount(2)
+/// Mounts a new tmpfs on `name` in the current directory, or on `.`. This takes one call, where [`Detached::tmpfs`]
+/// takes seven, but returns no descriptor. mount(2)
 pub fn tmpfs_on(_: &Privileged, name: &CStr, options: &Tmpfs) -> rustix::io::Result<()> {
     let (size, inodes, mode) = values(options);
     let options = join(&[b"size=", size, b",nr_inodes=", inodes, b",mode=", mode]);
     fresh_on(c"tmpfs", name, VOLUME, c_string(options)?)
 }
 
-/// Binds the current directory, with all mounts in it and each as it is, on `target`. mount(2)
+/// Binds the current directory and its submounts, with their attributes, on `target`. mount(2)
 pub fn bind_here(_: &Privileged, target: &CStr) -> rustix::io::Result<()> {
     rustix::mount::mount_bind_recursive(c".", target)
 }
 
-/// The same of a directory below the current one; links on the way are followed.
+/// The same for a directory below the current one. Links are followed.
 pub fn bind_below(_: &Privileged, source: &CStr, target: &CStr) -> rustix::io::Result<()> {
     rustix::mount::mount_bind_recursive(source, target)
 }
 
-/// Mounts a fresh devpts on `name` in the current directory. mount(2)
+/// Mounts a new devpts on `name` in the current directory. mount(2)
 pub fn devpts_on(_: &Privileged, name: &CStr) -> rustix::io::Result<()> {
     fresh_on(c"devpts", name, TERMINALS, c"ptmxmode=0666,mode=0620")
 }
 
-/// Mounts a fresh procfs on `name`. mount(2)
+/// Mounts a new procfs on `name`. mount(2)
 pub fn proc_on(_: &Privileged, name: &CStr, options: &CStr) -> rustix::io::Result<()> {
     fresh_on(c"proc", name, PROC, options)
 }
@@ -163,7 +162,7 @@ fn copy_tree(
     if let Ok(tree) = sys::open_tree_attr(dir, path, flags.bits(), attributes) {
         return Ok(tree);
     }
-    // A kernel before 6.15; or what fails now as well.
+    // The kernel is older than 6.15, or the copy fails for a reason that shows again.
     let tree = rustix::mount::open_tree(dir, path, flags)?;
     sys::tighten(&tree, attributes, reach)?;
     Ok(tree)
@@ -177,15 +176,15 @@ fn move_tree(tree: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::
     rustix::mount::move_mount(tree, c"", dir, c_string(name)?, flags)
 }
 
-/// Whether something is mounted on an entry of a directory. Nothing can be on a link.
+/// Whether something is mounted on an entry of a directory. Nothing can be mounted on a link.
 pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     let stat = rustix::fs::statx(dir, c_string(name)?, at, StatxFlags::TYPE)?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Shows an entry of `from` in a directory of ours: a link as a copy, all else bound, with
-/// these attributes added.
+/// Adds an entry of `from` to a directory of ours: a link is copied, everything else is bound, with these attributes
+/// added.
 pub fn show_entry(
     privileged: &Privileged,
     into: &OwnedFd,
@@ -199,7 +198,7 @@ pub fn show_entry(
             return files::make_link(files::link_target(from, name)?, into.as_fd(), name);
         }
         Err(Errno::NOENT) => return Err(Errno::NOENT),
-        // What nobody may look at is where somebody else has mounted something, mostly a directory.
+        // The kernel refuses stat on the mount point of another user's FUSE. It is mostly a directory.
         Ok(FileType::Directory | FileType::Unknown) | Err(_) => Kind::Directory,
         Ok(_) => Kind::File,
     };
@@ -209,7 +208,7 @@ pub fn show_entry(
     if found.is_ok() { shown } else { Ok(()) }
 }
 
-/// The names in a directory that is not ours, read with no capability in effect.
+/// Lists a directory that is not ours, with no capability in effect.
 pub fn list(
     privileged: &Privileged,
     dir: BorrowedFd<'_>,
@@ -230,7 +229,7 @@ pub fn list(
     Ok(names)
 }
 
-/// Makes all mounts private and gives them these attributes; gives the root directory.
+/// Makes all mounts private, adds these attributes, and opens the root directory.
 pub fn make_private(attributes: Attributes) -> Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let root = files::open_path(CWD, b"/", flags, ResolveFlags::NO_MAGICLINKS).or_fail("open '/'")?;
@@ -240,6 +239,7 @@ pub fn make_private(attributes: Attributes) -> Result<OwnedFd> {
     Ok(root)
 }
 
+/// The error for a chroot as the root directory.
 pub fn jail() -> Error {
     let why = "the root directory is a chroot, where selfdock cannot work";
     Error::refused("start", why).hint("use pivot_root(2) instead of chroot(2)")

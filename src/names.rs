@@ -1,6 +1,6 @@
-//! Names in an instance: hosts by the caller's resolver configuration, and the caller's own
-//! user and group names. A foreign image knows neither, and is not written to: the files are
-//! covered by the host's, or by copies of its own with the caller's entries added.
+//! Names in an instance: host names from the caller's resolver configuration, and the caller's own user and group
+//! names. Another image has neither, and is not written to. Its files are covered by the host's, or by copies of its
+//! own with the caller's entries added.
 //!
 //! The image's files are read as plain bytes, with the caller's rights.
 
@@ -17,27 +17,27 @@ use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{getgid, getgroups, getuid};
 
-/// A file of names that is larger is left alone: it would cost memory in every instance.
+/// A larger file of names is not copied, since the copy would cost memory in every instance.
 const MOST_BYTES: usize = 1 << 20;
 
-/// What the host knows.
+/// The files and lines that the host gives.
 #[derive(Default)]
 pub struct Names {
-    /// Files of the host to show in the instance.
+    /// Files of the host to bind in the instance.
     files: Vec<(&'static [u8], Detached)>,
-    /// Lines of the caller for the two files of names, where an image is to get them.
+    /// The caller's lines for `/etc/passwd` and `/etc/group` of an image.
     passwd: &'static [Entry],
     group: &'static [Entry],
 }
 
-/// A line of a file of names, and the id in its third field that it gives a name to.
+/// A line of such a file, and the id in its third field.
 struct Entry {
     id: Bytes,
     line: Bytes,
 }
 
-/// Reads them. On the host's own root only a resolver configuration that is a link into a
-/// hidden directory is missing.
+/// Opens the files and reads the lines. The host's own root needs only a resolver configuration that is a link into a
+/// hidden directory.
 pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Names> {
     let mut names = Names::default();
     let foreign = match &plan.root {
@@ -77,7 +77,7 @@ fn group_ids() -> &'static [Bytes] {
 }
 
 impl Names {
-    /// A host without the file, or one that keeps it from the caller, has nothing to show.
+    /// If the file is missing on the host, or closed to the caller, it is left out.
     fn add_file(&mut self, path: &'static [u8], privileged: &Privileged) -> Result<()> {
         let Ok(fd) = find(path, OFlags::empty()) else { return Ok(()) };
         let failed = on("bind {} in the instance", path);
@@ -87,7 +87,7 @@ impl Names {
         Ok(())
     }
 
-    /// Shows them in the instance.
+    /// Binds the files in the instance.
     pub fn show(self, stage: &mut Stage) -> Result<()> {
         for (path, tree) in self.files {
             if let Some(target) = stage.place_of_name(path)? {
@@ -99,7 +99,7 @@ impl Names {
     }
 }
 
-/// The lines of a file of the host for these ids.
+/// The lines with these ids, from a file of the host.
 fn entries(path: &[u8], ids: &[Bytes]) -> &'static [Entry] {
     let text = files::open(CWD, path, READ).ok().and_then(|fd| read(&fd));
     let text = text.unwrap_or_default();
@@ -115,7 +115,7 @@ fn entries(path: &[u8], ids: &[Bytes]) -> &'static [Entry] {
     found.leak()
 }
 
-/// Of a group the name and number only: its members are not the instance's business.
+/// A line for a group loses its members, which are not the instance's business.
 fn own_part(path: &[u8], line: Bytes) -> Bytes {
     if path != GROUP {
         return line;
@@ -131,7 +131,7 @@ fn line_of<'t>(text: &'t [u8], id: &[u8]) -> Option<&'t [u8]> {
     text.split(|b| *b == b'\n').find(|line| line.split(|b| *b == b':').nth(2) == Some(id))
 }
 
-/// Covers a file of the image by a copy with those entries that it lacks.
+/// Covers a file of the image by a copy with the entries that it lacks.
 fn add_entries(stage: &mut Stage, path: &[u8], entries: &[Entry]) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
@@ -142,7 +142,7 @@ fn add_entries(stage: &mut Stage, path: &[u8], entries: &[Entry]) -> Result<()> 
         Err(Errno::NOENT) => Some(b"" as Bytes),
         Err(_) => None,
     })?;
-    // Where it is no file of names the image keeps what it has.
+    // If the image has something else at this path, that stays.
     let Some(own) = own else { return Ok(()) };
     let mut text = own;
     for entry in entries.iter().filter(|entry| line_of(own, entry.id).is_none()) {
@@ -158,8 +158,8 @@ fn add_entries(stage: &mut Stage, path: &[u8], entries: &[Entry]) -> Result<()> 
     tree.attach(stage.privileged(), target).or_fail(on("bind {} in the instance", path)).map(drop)
 }
 
-/// File systems of the kernel's own making: proc, sys, debug, trace, security, cgroup (1 and 2),
-/// bpf, pstore, config, efivar, selinux. `statfs(2)`, `linux/magic.h`
+/// Pseudo file systems of the kernel: proc, sys, debug, trace, security, cgroup (1 and 2), bpf, pstore, config,
+/// efivar, selinux. `statfs(2)`, `linux/magic.h`
 const PSEUDO: [i64; 12] = [
     0x9fa0,
     0x6265_6572,
@@ -175,11 +175,11 @@ const PSEUDO: [i64; 12] = [
     0xf97c_ff8c,
 ];
 
-/// Opening waits for nobody: not for the writer of a FIFO, nor for a terminal.
+/// Opening does not wait for the writer of a FIFO or for a terminal.
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY);
 
-/// A regular file of reasonable size, whole. What the kernel makes up when it is read is none: it
-/// has no size, or one that says nothing.
+/// Reads a whole regular file of limited size. Files that the kernel generates are refused, since their size says
+/// nothing.
 fn read(fd: &OwnedFd) -> Option<Bytes> {
     let stat = rustix::fs::fstat(fd).ok()?;
     let size = usize::try_from(stat.st_size).ok().filter(|size| *size <= MOST_BYTES)?;

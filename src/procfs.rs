@@ -1,13 +1,13 @@
-//! `/proc` of an instance: a procfs of its own, which shows no more than the caller's does.
+//! `/proc` of an instance: a new procfs, which shows no more than the caller's does.
 //!
-//! The kernel sees to that for user namespaces (`mount_too_revealing()`, fs/namespace.c), and not for whoever has
-//! privilege. What a container or a service manager has put over the caller's `/proc` is put over the new one as well,
-//! and `hidepid=` and `subset=` are taken over.
+//! The kernel ensures this for user namespaces (`mount_too_revealing()`, fs/namespace.c), but not for privileged
+//! processes. So what a container or a service manager has mounted over parts of the caller's `/proc` is mounted over
+//! the new one, too, and the options `hidepid=` and `subset=` are inherited.
 //!
-//! Nothing more is masked for an ordinary user, whom the permissions of `kcore`, `timer_list` and `sysrq-trigger` keep
-//! away; in another root filesystem a mask would be the kernel's reason to refuse a procfs to user namespaces in the
-//! instance. A caller with uid 0 owns what is in it: all is read-only for it but the processes' entries, and what it
-//! has no use for is covered.
+//! For an ordinary user nothing more is masked: the permissions of `kcore`, `timer_list` and `sysrq-trigger` suffice.
+//! In another root filesystem a mask would make the kernel refuse a procfs to user namespaces in the instance. A
+//! caller with uid 0 owns these files. For it everything is read-only except the entries of processes, and files
+//! without use for it are covered.
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
@@ -22,10 +22,10 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-/// More than anything puts over a `/proc`.
+/// More mounts than a `/proc` has anywhere.
 const MOST_COVERS: usize = 256;
 
-/// What is covered for uid 0: memory, keys, timers, devices, switches.
+/// The files (`false`) and directories (`true`) that are covered for uid 0: memory, keys, timers, devices, switches.
 const NO_USE: [(&str, bool); 8] = [
     ("kcore", false),
     ("keys", false),
@@ -40,38 +40,38 @@ const NO_USE: [(&str, bool); 8] = [
 /// What the caller's `/proc` hides.
 #[derive(Default)]
 pub struct Hidden {
-    /// Options for procfs, separated by commas.
+    /// Mount options for procfs, separated by commas.
     options: Bytes,
     covers: Vec<Cover>,
 }
 
-/// Something below `/proc`.
+/// A mount below `/proc`.
 struct Cover {
-    /// Without `/proc`, with a slash at its start.
+    /// Its path after `/proc`, with a slash at the start.
     path: Bytes,
-    /// What is mounted there; nothing where it is the same thing, read-only.
+    /// A copy of the mount; `None` if it only makes the same file read-only.
     tree: Option<Detached>,
 }
 
 impl Hidden {
-    /// Looks at the caller's `/proc`.
+    /// Reads what the caller's `/proc` hides.
     pub fn look(privileged: &Privileged) -> Result<Self> {
         const PROC_SUPER_MAGIC: i64 = 0x9fa0;
         const PROC_ROOT_INO: u64 = 1;
         let failed = "mount on '/proc'";
         let proc = find(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
         let place = sys::place_of(&proc, Number::Unique).or_fail(failed)?;
-        // The owner of an outer image can have put a part of one there.
+        // The owner of an outer image could have bound a part of another procfs there.
         if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC
             || place.inode != PROC_ROOT_INO
         {
             return Err(Error::refused(failed, "the caller's /proc is not a procfs"));
         }
-        // Three calls in the place of a list that is long.
+        // This takes three system calls; the list of mounts is long.
         if let Some(options) = place.mount.and_then(options_of_free) {
             return Ok(Hidden { options: inherited(&options), covers: Vec::new() });
         }
-        // What covers is copied, and unbindable mounts only if they are private.
+        // The covering mounts are copied, which works for unbindable mounts only if they are private.
         make_private(Attributes::NONE)?;
         let read = || {
             let list = files::open(proc.as_fd(), b"self/mountinfo", OFlags::RDONLY)?;
@@ -83,7 +83,8 @@ impl Hidden {
         let own = own.ok_or_else(|| Error::refused(failed, "the caller's /proc is not a mount"))?;
         let mut covers: Vec<Cover> = Vec::new();
         for line in mountinfo::lines(list) {
-            // By what lies in what: paths are those of the moment, and an outer image's owner can rename its /proc.
+            // Mounts are selected by their parents, not by paths: the owner of an outer image can rename its /proc
+            // meanwhile.
             if !mountinfo::is_below(list, &line, own.number) {
                 continue;
             }
@@ -94,8 +95,7 @@ impl Hidden {
                 continue;
             }
             let is_itself = line.kind == b"proc" && line.root == path;
-            // Of an outer instance's each thing can be read-only several times over. What is read-only can be covered
-            // besides.
+            // In a nested instance a file can have several read-only mounts. A read-only file may also be covered.
             let is_told = |other: &Cover| match other.tree {
                 Some(_) => crate::host::lies_in(path, other.path),
                 None => is_itself && other.path == path,
@@ -123,12 +123,12 @@ impl Hidden {
         Ok(Hidden { options: inherited(own.super_options), covers })
     }
 
-    /// A procfs that is mounted nowhere yet.
+    /// A new procfs, not attached yet.
     pub fn fresh(&self, privileged: &Privileged) -> Result<Detached> {
         let mut options = Vec::new();
         for option in self.options.split(|b| *b == b',').filter(|option| !option.is_empty()) {
             let at = option.iter().position(|b| *b == b'=').unwrap_or(0);
-            // A group that may see more need not have a name in a user namespace.
+            // The group of `gid=` need not be mapped in a user namespace.
             if !(privileged.in_own_namespace && option.starts_with(b"gid=")) {
                 let name = c_string(&option[..at]).or_fail("make a procfs")?;
                 options.push((name, &option[at + 1..]));
@@ -142,18 +142,18 @@ impl Hidden {
         })
     }
 
-    /// Mounts a fresh one on `name`.
+    /// Mounts a new procfs on `name`.
     pub fn mount_on(&self, privileged: &Privileged, name: &core::ffi::CStr) -> rustix::io::Result<()> {
         mount::proc_on(privileged, name, c_string(self.options)?)
     }
 
-    /// Whether nothing is over the caller's.
+    /// Whether nothing covers the caller's.
     pub fn covers_nothing(&self) -> bool {
         self.covers.is_empty()
     }
 
-    /// Puts over `/proc` of the instance, which is mounted, what is over the caller's. By no path from its root
-    /// directory: where that is an image's, its owner could exchange `/proc` meanwhile.
+    /// Covers the instance's `/proc` as the caller's is covered. It uses the descriptor and no path: the owner of an
+    /// image could exchange `/proc` meanwhile.
     pub fn cover(self, proc: &OwnedFd, privileged: &Privileged, of_root: bool) -> Result<()> {
         if of_root {
             make_read_only(proc, privileged)?;
@@ -179,7 +179,8 @@ impl Hidden {
     }
 }
 
-/// What covers files is often /dev/null, and is to be empty, not closed.
+/// Files are often covered by /dev/null. Its copy must stay usable as a device, so that the file is empty and can be
+/// opened.
 fn copy_of_cover(proc: &OwnedFd, privileged: &Privileged, path: &[u8]) -> rustix::io::Result<Detached> {
     let place = files::open_path(proc.as_fd(), path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)?;
     let stat = rustix::fs::fstat(&place)?;
@@ -188,7 +189,7 @@ fn copy_of_cover(proc: &OwnedFd, privileged: &Privileged, path: &[u8]) -> rustix
     Detached::copy(privileged, place, b"", if is_null { DEVICE } else { MAP })
 }
 
-/// The options of a procfs over which nothing is, if the kernel can tell: from Linux 6.11 on.
+/// The options of a procfs that nothing covers, if the kernel can tell: from Linux 6.11 on.
 fn options_of_free(mount: u64) -> Option<Vec<u8>> {
     let mut others = [0; 3];
     let count = sys::mounts_below(mount, &mut others).ok().filter(|count| *count < others.len())?;
@@ -203,7 +204,7 @@ fn options_of_free(mount: u64) -> Option<Vec<u8>> {
     }
 }
 
-/// Of the options of a procfs those that take something away, and whom they do not concern. `proc_show_options()`
+/// Selects the options of a procfs that hide something, and the group that is exempt. `proc_show_options()`
 fn inherited(options: &[u8]) -> Bytes {
     let mut all: Bytes = b"";
     for option in options.split(|b| *b == b',') {
@@ -214,18 +215,18 @@ fn inherited(options: &[u8]) -> Bytes {
     all
 }
 
-/// A path in procfs that is a process's: its own are others.
+/// Whether a path in procfs belongs to a process: the instance has other processes.
 fn is_of_a_process(path: &[u8]) -> bool {
     let first = crate::plan::components(path).next().unwrap_or(b"");
     first == b"self" || first == b"thread-self" || first.first().is_some_and(u8::is_ascii_digit)
 }
 
-/// Where the kernel has an empty directory for it.
+/// Whether a mount covers only an empty directory, which the kernel made for it.
 fn is_over_nothing(path: &[u8], kind: &[u8]) -> bool {
     path == b"/sys/fs/binfmt_misc" && (kind == b"binfmt_misc" || kind == b"autofs")
 }
 
-/// Makes everything read-only but the processes' own entries.
+/// Makes everything read-only except the entries of processes.
 fn make_read_only(proc: &OwnedFd, privileged: &Privileged) -> Result<()> {
     each_entry(proc.as_fd(), "list '/proc'".into(), &mut |name| {
         let failed = on("make {} in '/proc' read-only", name);
@@ -240,7 +241,7 @@ fn make_read_only(proc: &OwnedFd, privileged: &Privileged) -> Result<()> {
     })
 }
 
-/// Covers a file by the instance's /dev/null, and a directory by an empty file system.
+/// Covers a file by the instance's /dev/null, or a directory by an empty file system.
 fn cover_for_root(proc: &OwnedFd, privileged: &Privileged, name: &[u8], is_directory: bool) -> Result<()> {
     let failed = on("cover {} in '/proc'", name);
     match files::lstat(proc.as_fd(), name) {

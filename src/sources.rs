@@ -1,5 +1,5 @@
-//! What the caller named, opened: once, with the caller's rights, before anything of the
-//! instance covers it. What comes after works with these descriptors only.
+//! Opens what the caller named: once, with the caller's rights, before the instance covers anything. Later steps use
+//! these descriptors only.
 
 use crate::creds::Privileged;
 use crate::dev::{self, Dev, Device, other_device, own_terminal};
@@ -20,68 +20,67 @@ use rustix::io::Errno;
 
 /// The root filesystem, opened.
 pub enum Image {
-    /// The host's, or what is shown of it.
+    /// The allowed part of the host's root filesystem.
     Host(HostRoot),
-    /// A copy of a directory.
+    /// A copy of a directory tree.
     Tree(Detached),
-    /// Directories to be laid over each other.
+    /// Directories that are layers of one root filesystem.
     Layers(Vec<Layer>),
 }
 
-/// A mount of the plan, with what it needs of the host.
+/// A mount of the plan, with its source opened.
 pub struct Opened {
-    /// Where it goes.
+    /// Its mount point.
     pub dst: Bytes,
-    /// What comes there.
+    /// What is mounted there.
     pub what: Source,
 }
 
-/// What comes on a mount point.
+/// What is mounted on a mount point.
 pub enum Source {
     /// A file or directory of the caller's.
     Bind {
-        /// Where it is for the caller.
+        /// Its path for the caller.
         src: Bytes,
-        /// A copy of it.
+        /// A copy of its mount.
         tree: Detached,
         /// A file, or a directory.
         kind: Kind,
     },
     /// A private tmpfs.
     Tmpfs(Tmpfs),
-    /// Nothing.
+    /// A mask, which hides the path.
     Mask {
-        /// It need not be there.
+        /// The path may be missing.
         optional: bool,
     },
 }
 
-/// Everything that an instance takes from the host.
+/// Everything that an instance takes from the host, opened.
 pub struct Sources {
     /// The caller's current directory.
     pub here: Option<Identity>,
-    /// A procfs of the instance's PID namespace, where it cannot be mounted in its place later: in
-    /// another root filesystem, whose /proc need not be open to the caller; and in unprivileged
-    /// mode, where the kernel gives one to a user namespace only while another can be seen; which may be
-    /// the caller's own namespace, too.
+    /// A procfs of the instance's PID namespace, for the cases in which it must be made early. In another root
+    /// filesystem the caller may have no access to `/proc`. In unprivileged mode the kernel allows a new procfs only
+    /// while another one is visible. The instance may also run in a user namespace of the caller's.
     /// `mount_too_revealing()`, fs/namespace.c.
     pub proc: Option<Detached>,
-    /// What the caller's hides.
+    /// What the caller's `/proc` hides.
     pub hidden: Hidden,
     /// The mounts of the plan.
     pub mounts: Vec<Opened>,
     /// The usual devices.
     pub dev: Dev,
-    /// Those that were asked for.
+    /// The devices that the caller asked for.
     pub devices: Vec<Device>,
-    /// selfdock itself, and the second program beside it where that does not show by itself; where they go.
+    /// selfdock's own file, and the second program if it is not visible by itself, each with its path inside.
     pub programs: [Option<(Bytes, Detached)>; 2],
-    /// Where host and user names come from.
+    /// Files for host names and user names.
     pub names: Names,
 }
 
 impl Sources {
-    /// Opens the image and them. `own` is selfdock's own file, to be shown.
+    /// Opens the image and all sources. `own` is selfdock's own file, to be bound inside.
     pub fn open(
         plan: &Plan<'static>,
         from: Shows,
@@ -91,7 +90,8 @@ impl Sources {
     ) -> Result<(Image, Self)> {
         let here = files::identity_of(b".").ok();
         if !plan.mounts.is_empty() || !plan.devices.is_empty() || plan.root != Root::Host {
-            // A copy of a tree leaves out what is unbindable, and so shows what that covers. What is private is not.
+            // A copy of a tree leaves out unbindable mounts, and so uncovers what these cover. Private mounts are not
+            // left out.
             make_private(Attributes::NONE)?;
         }
         let mut mounts = Vec::with_capacity(plan.mounts.len());

@@ -1,8 +1,8 @@
-//! An instance under construction: its root, its mount points, and the pieces of its own.
+//! An instance under construction: its root directory, its mount points, and its own files and directories, which are
+//! made in a tmpfs.
 //!
-//! A mount point that is missing in the image is made to exist without touching the image:
-//! the directory it would lie in is covered by one of ours that shows the same entries, each
-//! a bind of the original, and can get one more. The cost falls on the runs that need it.
+//! A missing mount point is made without touching the image: its parent directory is covered by a new directory, in
+//! which all entries of the old one are bound, and which gets one more. Only runs that need this pay for it.
 
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
@@ -18,16 +18,15 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 
-/// How many entries a directory may have that is to get one more without being touched.
+/// The most entries of a directory that is covered in this way.
 const MOST_ENTRIES: usize = 4096;
 
-/// The root directory of an instance, where it needs one of its own, and the tmpfs of other
-/// pieces: room for names only.
+/// The options of the tmpfs for a new root directory and for scratch files: it has room for names only.
 const SCRATCH: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
 
-/// The root directory that was.
+/// The old root directory.
 pub struct Old {
-    /// It.
+    /// Its descriptor.
     pub dir: OwnedFd,
     exchanged: bool,
 }
@@ -36,28 +35,27 @@ pub struct Old {
 pub struct Stage {
     /// While there is a stage, nobody else has it.
     privileged: Privileged,
-    /// Its root directory.
+    /// The root directory of the instance.
     root: OwnedFd,
-    /// Whether missing mount points are made in the image, as far as the caller may.
+    /// Whether missing mount points are made in the image itself, with the caller's rights: `build`.
     in_image: bool,
-    /// A tmpfs for pieces of the instance's own, made when first needed: attached on `/proc`,
-    /// where procfs covers it in the end, and writable until then.
+    /// A tmpfs for files and directories of the instance's own. It is made when first needed, on `/proc`, where
+    /// procfs covers it in the end. It is writable until then.
     scratch: Option<OwnedFd>,
-    /// An empty read-only directory, attached somewhere: what covers are copied from.
+    /// An empty read-only directory. Masks of directories are copies of it.
     cover: Option<OwnedFd>,
     covers: u32,
-    /// Filesystems that selfdock made: entries can be added where they are writable.
+    /// The device numbers of file systems that selfdock made. Entries can be added to them if they are writable.
     own: Vec<u64>,
-    /// Mounts that are writable until the end, so that entries can be added.
+    /// Mounts that stay writable until the end, so that entries can be added.
     unfinished: Vec<OwnedFd>,
-    /// Where the caller has something mounted, without links.
+    /// The mount points of the caller so far, with links resolved.
     wished: Vec<Bytes>,
 }
 
 impl Stage {
-    /// Starts from the root directory of this process, in a mount namespace of its own. Nothing
-    /// passes into or out of its mounts any more, and they all get these attributes. What is
-    /// to be without them must have been copied before. `mount_namespaces(7)`.
+    /// Starts from the root directory of this process, in a new mount namespace. Makes all mounts private and adds
+    /// `attributes` to each. Mounts that must stay without them must be copied before. `mount_namespaces(7)`.
     pub fn begin(privileged: Privileged, in_image: bool, attributes: Attributes) -> Result<Self> {
         let root = make_private(attributes)?;
         let (own, unfinished, wished) = (Vec::new(), Vec::new(), Vec::new());
@@ -74,16 +72,17 @@ impl Stage {
         })
     }
 
-    /// Opens a path of the instance: no link leads out of it. openat2(2), `RESOLVE_IN_ROOT`.
+    /// Opens a path in the instance. No link leads out of it. openat2(2), `RESOLVE_IN_ROOT`.
     pub fn open(&self, path: &[u8], flags: OFlags) -> rustix::io::Result<OwnedFd> {
         open_in(&self.root, path, flags)
     }
 
-    // ---- the root ---------------------------------------------------------------------------
+    // ---- the root directory --------------------------------------------------------------------
 
-    /// Goes into a root directory that covers the old one. That stays below: see [`host_root`](crate::host_root);
-    /// or it is exchanged, so that [`Stage::let_go`] ends it, which costs a grace period of the kernel's. It cannot be
-    /// if it is the initramfs. `pivot_root(2)`, notes
+    /// Enters a root directory that covers the old one. The old one stays mounted below: see
+    /// [`host_root`](crate::host_root). With `exchange` the two are exchanged, so that [`Stage::let_go`] can unmount
+    /// the old one, which costs a grace period of the kernel. An initramfs cannot be exchanged. `pivot_root(2)`,
+    /// notes
     pub fn go_into(&mut self, root: OwnedFd, exchange: bool) -> Result<Old> {
         let failed = "change the root directory";
         change_root(&root)?;
@@ -93,7 +92,7 @@ impl Stage {
             change_root(&self.root)?;
             rustix::process::fchdir(&root).or_fail(failed)?;
             match rustix::process::pivot_root(c".", c".") {
-                // Or a filter of system calls refuses it, as Docker's does.
+                // EPERM and ENOSYS come from a filter of system calls, such as Docker's.
                 Err(Errno::INVAL | Errno::PERM | Errno::NOSYS) => change_root(&root)?,
                 done => done.or_fail(failed).map(|()| exchanged = true)?,
             }
@@ -101,10 +100,10 @@ impl Stage {
         Ok(Old { dir: core::mem::replace(&mut self.root, root), exchanged })
     }
 
-    /// Lets go of the old root, if it can be.
+    /// Unmounts the old root directory, if it was exchanged.
     pub fn let_go(&mut self, old: Old) -> Result<()> {
         let failed = "unmount the old root directory";
-        // It was in the old one.
+        // The cover was in the old root directory.
         self.cover = None;
         if old.exchanged {
             rustix::process::fchdir(old.dir).or_fail(failed)?;
@@ -113,12 +112,12 @@ impl Stage {
         Ok(())
     }
 
-    /// Attaches a tree over the root directory, where it shows after [`Stage::go_into`].
+    /// Attaches a tree on the root directory. It becomes visible by [`Stage::go_into`].
     pub fn cover_root(&self, tree: Detached) -> Result<OwnedFd> {
         tree.attach_at(&self.privileged, CWD, b"/").or_fail("attach the root filesystem")
     }
 
-    /// Puts a tree in the place of the root and lets go of the old one.
+    /// Replaces the root directory by a tree, and unmounts the old one.
     pub fn change_root(&mut self, tree: Detached) -> Result<()> {
         let root = self.cover_root(tree)?;
         self.leave_old_root(root)
@@ -129,12 +128,12 @@ impl Stage {
         self.let_go(old)
     }
 
-    /// Where one of the names is missing in the root directory, gives the instance a root
-    /// directory of its own that shows the same entries and can get more.
+    /// If one of the names is missing in the root directory, makes a new root directory, in which the same entries
+    /// are bound and more can be added.
     pub fn prepare_root<'n>(&mut self, names: impl Iterator<Item = &'n [u8]>) -> Result<()> {
         let mut last: &[u8] = b"";
         for name in names {
-            // They come sorted, so this asks once for each.
+            // The names are sorted, so each is looked up once.
             if name != last {
                 match files::lstat(self.root.as_fd(), name) {
                     Ok(_) => {}
@@ -148,7 +147,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether entries can be added to the root directory as it is.
+    /// Whether entries can be added to the present root directory.
     fn root_grows(&self) -> Result<bool> {
         let failed = "examine the root directory";
         let (device, _) = identity(&self.root).or_fail(failed)?;
@@ -162,7 +161,7 @@ impl Stage {
         self.leave_old_root(root)
     }
 
-    /// Attaches a root directory of the instance's own over the old one.
+    /// Attaches a new, empty root directory over the old one.
     pub fn begin_own_root(&mut self) -> Result<OwnedFd> {
         let root = self.cover_root(Detached::tmpfs(&self.privileged, &SCRATCH)?)?;
         self.own.push(identity(&root).or_fail("examine the root directory")?.0);
@@ -170,8 +169,7 @@ impl Stage {
         Ok(root)
     }
 
-    /// Gives the instance a root directory in which several trees are laid over each other,
-    /// the later over the earlier.
+    /// Gives the instance a root directory that merges several layers. A later layer lies over the earlier ones.
     pub fn stack_roots(&mut self, layers: &[Layer]) -> Result<()> {
         let root = self.begin_own_root()?;
         let layers: Vec<&Layer> = layers.iter().rev().collect();
@@ -179,18 +177,18 @@ impl Stage {
         self.leave_old_root(root)
     }
 
-    // ---- the pieces -------------------------------------------------------------------------
+    // ---- files and directories of the instance's own -------------------------------------------
 
-    /// Mounts a fresh tmpfs for the command to write to.
+    /// Mounts a new tmpfs, which the command can write to.
     pub fn mount_tmpfs(&mut self, path: &[u8], options: &Tmpfs, target: OwnedFd) -> Result<()> {
         let failed = on("mount on {}", path);
         let (device, _) = match rustix::process::fchdir(&target) {
             Ok(()) => {
                 mount::tmpfs_on(&self.privileged, c".", options).or_fail(failed)?;
-                // It can be seen by its path only, which was resolved a moment ago.
+                // The new mount is visible by its path only, which was resolved a moment ago.
                 files::identity_of(path).or_fail(failed)?
             }
-            // The caller may mount there, and may not go there.
+            // The caller may not enter this directory, but may mount on it.
             Err(_) => {
                 let tmpfs = Detached::tmpfs(&self.privileged, options)?;
                 identity(tmpfs.attach(&self.privileged, target).or_fail(failed)?).or_fail(failed)?
@@ -200,13 +198,13 @@ impl Stage {
         Ok(())
     }
 
-    /// What is mounted there is the instance's own: entries can be added.
+    /// Notes that the file system at `path` is the instance's own, so entries can be added.
     pub fn own(&mut self, path: &[u8]) -> Result<()> {
         self.own.push(files::identity_of(path).or_fail(on("examine {}", path))?.0);
         Ok(())
     }
 
-    /// Mounts the `/tmp` of the host image, which is a directory that only selfdock can have changed.
+    /// Mounts a tmpfs on the `/tmp` of the host image. Only selfdock can have changed that directory.
     pub fn mount_tmp(&mut self) -> Result<()> {
         let failed = "mount on '/tmp'";
         mount::tmpfs_on(&self.privileged, c"/tmp", &Tmpfs::DEFAULT).or_fail(failed)?;
@@ -229,7 +227,7 @@ impl Stage {
         Ok(((*self.scratch.insert(scratch)).as_fd(), &self.privileged))
     }
 
-    /// Makes a piece of the tmpfs, and gives a way in.
+    /// Makes a file or directory in the scratch tmpfs, and opens it.
     pub fn make_scratch(&mut self, name: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("make {} in the instance's tmpfs", name);
         let (scratch, _) = self.scratch()?;
@@ -237,13 +235,13 @@ impl Stage {
         open_entry(scratch, name).or_fail(failed)
     }
 
-    /// A copy of a piece of the tmpfs, with these attributes added.
+    /// A copy of the mount of an entry of the scratch tmpfs, with these attributes added.
     pub fn copy_of_scratch(&mut self, name: &[u8], attributes: Attributes) -> Result<Detached> {
         let (scratch, privileged) = self.scratch()?;
         Detached::copy(privileged, scratch, name, attributes).or_fail(on("copy {}", name))
     }
 
-    /// A copy of an empty directory that cannot be written to.
+    /// A copy of an empty read-only directory.
     fn copy_of_empty(&mut self, failed: Operation<'_>) -> Result<Detached> {
         let cover = match self.cover.take() {
             Some(cover) => cover,
@@ -257,8 +255,7 @@ impl Stage {
         Detached::copy(&self.privileged, cover, b"", INERT).or_fail(failed)
     }
 
-    /// Hides a directory or file of the instance behind an empty one that cannot be written.
-    /// Says whether it is there.
+    /// Covers a directory or file of the instance by an empty, read-only one. Returns whether it exists.
     pub fn hide(&mut self, path: &[u8]) -> Result<bool> {
         let failed = on("hide {}", path);
         let Some(target) = self.wished_place(path, None, failed)? else { return Ok(false) };
@@ -274,7 +271,7 @@ impl Stage {
         cover.attach(&self.privileged, target).or_fail(failed).map(|_| true)
     }
 
-    /// Hides a directory of this owner, if there is one. It is no wish, so a mount of the caller's may come over it.
+    /// Hides a directory of this owner, if it exists. A mount of the caller may cover it later.
     pub fn hide_of(&mut self, path: &[u8], owner: u32) -> Result<()> {
         let failed = on("hide {}", path);
         let target = match self.open(path, OFlags::empty()) {
@@ -282,10 +279,11 @@ impl Stage {
             Err(errno @ (Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
                 return Err(Error::of(failed, errno));
             }
-            // It is not there, or nobody can reach it.
+            // It does not exist, or nobody can reach it.
             Err(_) => return Ok(()),
         };
-        // No file system is asked. What does not answer is the caller's, by what we were told.
+        // The file system is not asked, since it may not answer. If there is no answer, the directory is taken for
+        // the caller's.
         let at = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
         let stat = rustix::fs::statx(&target, c"", at, StatxFlags::UID | StatxFlags::TYPE);
         let is_dir = |mode: u16| FileType::from_raw_mode(mode.into()).is_dir();
@@ -295,7 +293,7 @@ impl Stage {
         Ok(())
     }
 
-    /// A file with this text, which nobody can write.
+    /// Makes a read-only file with this text.
     pub fn text_file(&mut self, name: &[u8], text: &[u8]) -> Result<Detached> {
         let failed = on("make the file {}", name);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
@@ -305,8 +303,7 @@ impl Stage {
         self.copy_of_scratch(name, INERT)
     }
 
-    /// Ends the construction: what only selfdock wrote to is read-only from here on. Gives the root directory, and the
-    /// privilege back.
+    /// Ends the construction: makes selfdock's own directories read-only.
     pub fn finish(self) -> Result<(OwnedFd, Privileged)> {
         let attributes = Tighten::to(MAP);
         for fd in self.scratch.iter().chain(&self.unfinished) {
@@ -331,13 +328,12 @@ impl Stage {
         self.root.as_fd()
     }
 
-    // ---- mount points -----------------------------------------------------------------------
+    // ---- mount points ---------------------------------------------------------------------------
 
-    /// The place in the instance where something of this kind can be mounted. It is made to
-    /// exist if it does not.
+    /// Opens the mount point `path`, and makes it if it is missing.
     pub fn mount_point(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
         match self.open(path, OFlags::empty()) {
-            // Where a link leads nowhere, it is made where that points to.
+            // If `path` is a dangling link, the mount point is made where it points to.
             Err(Errno::NOENT) => {
                 let place = self.follow(path).or_fail(on("find {} in the instance", path))?;
                 self.make_mount_point(place, kind)
@@ -346,7 +342,7 @@ impl Stage {
         }
     }
 
-    /// The same for a file that is a convenience only: nothing where the image has something else in the way.
+    /// The same for an optional file: `None` if the image has something else at this path.
     pub fn place_of_name(&mut self, path: &[u8]) -> Result<Option<OwnedFd>> {
         match self.open(path, OFlags::empty()) {
             Ok(found) => Ok(Some(found).filter(|found| Kind::of(found) == Ok(Kind::File))),
@@ -357,7 +353,7 @@ impl Stage {
         }
     }
 
-    /// The directory of an image where a filesystem of the instance goes: never a link.
+    /// Opens the mount point of one of the instance's own file systems. It must not be a link.
     pub fn own_mount_point(&mut self, path: &str) -> Result<OwnedFd> {
         let failed = on("mount on {}", path.as_bytes());
         match self.open(path.as_bytes(), OFlags::DIRECTORY | OFlags::NOFOLLOW) {
@@ -369,9 +365,9 @@ impl Stage {
         }
     }
 
-    /// The place for what the caller wishes to have at `path`; made to exist if it does not, and if a kind is given.
-    /// Links are followed, and must not lead to where it would be covered: by a file system of the instance's own,
-    /// which comes later; nor may it cover what the caller has mounted before.
+    /// Opens the mount point for a mount of the caller. It is made if it is missing and `kind` is given. Links are
+    /// followed. They must not lead into a file system of the instance, which would cover the mount later, or above
+    /// an earlier mount of the caller, which it would cover.
     pub fn wished_place(
         &mut self,
         path: &[u8],
@@ -390,7 +386,7 @@ impl Stage {
             return Err(Error::refused(failed, why).hint("give the path that the link leads to"));
         }
         self.wished.push(place);
-        // From here on no link counts: it could lead elsewhere than it did a moment ago.
+        // From here on no link is followed, since it could lead elsewhere now.
         let found = there.map_or_else(|| self.open_literally(place), Ok);
         match (found, kind) {
             (Err(Errno::NOENT), Some(kind)) => self.make_mount_point(place, kind).map(Some),
@@ -399,13 +395,13 @@ impl Stage {
         }
     }
 
-    /// Opens a path of the instance in which there is no link.
+    /// Opens a path of the instance that has no links in it.
     fn open_literally(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         let literal = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
         files::open_path(self.root.as_fd(), path, OFlags::PATH, literal)
     }
 
-    /// What a path is when the links on the way are followed inside the root, as far as there is anything.
+    /// Resolves the links of a path inside the root directory, as far as the path exists.
     fn follow(&self, path: &[u8]) -> rustix::io::Result<Bytes> {
         let mut failed = Errno::LOOP;
         let mut look = |place: &[u8]| match files::link_target(self.root.as_fd(), &place[1..]) {
@@ -431,7 +427,7 @@ impl Stage {
         self.open_literally(path).or_fail(failed)
     }
 
-    /// The deepest directory on the way to `path` that exists, and where the rest begins.
+    /// The deepest existing directory on the way to `path`, and the position of the rest.
     fn deepest(&self, path: &[u8]) -> rustix::io::Result<(OwnedFd, usize)> {
         let mut at = path.len();
         loop {
@@ -444,8 +440,8 @@ impl Stage {
         }
     }
 
-    /// A way to add entries to `dir`, found at `above`, without touching what is the image's
-    /// or the caller's.
+    /// A directory to which entries can be added: `dir` itself, or a cover of it. Files of the image and of the
+    /// caller stay untouched. `above` is the path of `dir`.
     fn growing_directory(&mut self, dir: OwnedFd, above: &[u8], path: &[u8]) -> Result<OwnedFd> {
         let failed = on("make the mount point {}", path);
         if is_read_only(&dir).or_fail(failed)? {
@@ -462,7 +458,7 @@ impl Stage {
         Err(Error::refused(failed, "it would have to be made in a volume").hint("make it there first"))
     }
 
-    /// Covers a directory of the image by one of ours that shows its entries.
+    /// Covers a directory of the image by a new one, in which its entries are bound.
     fn cover_with_growing(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
         let failed = on("bind the entries of {}", path);
         let name = join(&[b"d", decimal(self.unfinished.len() as u64)]);
@@ -474,7 +470,7 @@ impl Stage {
         Ok(cover)
     }
 
-    /// Gives a directory of ours the entries of `from`: links are copied, all else is bound.
+    /// Adds the entries of `from` to a directory of ours. Links are copied, everything else is bound.
     fn fill(&self, into: &OwnedFd, from: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         let too_many = || {
             let what = on("make a mount point in {}", path);
@@ -482,7 +478,7 @@ impl Stage {
         };
         for name in list(&self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
             match show_entry(&self.privileged, into, from, name, Attributes::NONE) {
-                // It went away while the others were shown.
+                // The entry was removed meanwhile.
                 Err(Errno::NOENT) => {}
                 shown => shown.or_fail(both("bind {} in {}", name, path))?,
             }
@@ -491,16 +487,17 @@ impl Stage {
     }
 }
 
-/// Makes a directory that is open the root directory of this process. chroot(2)
+/// Makes an open directory the root directory of this process. chroot(2)
 pub fn change_root(dir: &OwnedFd) -> Result<()> {
     let changed = rustix::process::fchdir(dir).and_then(|()| rustix::process::chroot(c"."));
     changed.or_fail("change the root directory")
 }
 
-/// Refuses a jail: a root directory, of the caller's, above which there is something. It holds only those who have no
-/// other root directory, and selfdock would be the first to give one to a process that has a descriptor of it, or sees
-/// it in `/proc`. The kernel refuses user namespaces there for the same reason (`current_chrooted()`). To be called
-/// from another root directory, which is not above it; `top` is what lies over it.
+/// Refuses a chroot: a root directory of the caller with something above it. A chroot confines only processes that
+/// have no other root directory. selfdock would be the first to give another one to a process with a descriptor of
+/// it, or one that sees it in `/proc`. The kernel refuses user namespaces there for the same reason
+/// (`current_chrooted()`). The caller of this function must have another root directory, which is not above `root`.
+/// `top` is what covers it.
 pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
     let failed = "examine the parent of the root directory";
     let above = files::open(root.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
@@ -513,7 +510,7 @@ fn is_read_only(fd: &OwnedFd) -> rustix::io::Result<bool> {
     Ok(rustix::fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
-/// Makes directories down to the last name, which becomes of the kind that is asked for.
+/// Makes the missing directories. The last name gets the given kind.
 fn grow(mut dir: OwnedFd, names: &[&[u8]], kind: Kind) -> rustix::io::Result<()> {
     for (i, name) in names.iter().enumerate() {
         let last = i + 1 == names.len();
