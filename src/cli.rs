@@ -1,4 +1,4 @@
-//! The command line: argv to [`Command`]. Pure: it asks the kernel nothing.
+//! The command line: turns argv into a [`Command`]. Pure: no system calls.
 
 use crate::error::{Fault, Operation, Result, Unsaid, both, on};
 use crate::options::{ALIASES, BUILD, ENTER, Id, LIMITS, SYNTAX, Syntax, WORDS};
@@ -6,21 +6,21 @@ use crate::sys::Moment;
 use crate::text;
 use alloc::vec::Vec;
 
-/// What `--version` shows.
+/// The text of `--version`.
 pub const VERSION: &[u8] = concat!("selfdock ", env!("CARGO_PKG_VERSION"), "\n").as_bytes();
 
-/// What the caller asks for.
+/// The command of the caller.
 #[derive(Debug)]
 pub enum Command<'a> {
     /// `--version`
     Version,
     /// `run` and `build`
     Run(Request<'a>),
-    /// `enter`, with the PID
+    /// `enter`, with its PID
     Enter(u32, Request<'a>),
 }
 
-/// Everything that was said about an instance and its command, in the order it was said.
+/// A request for an instance and its command. Lists are in the order of the command line.
 #[derive(Debug, Default)]
 pub struct Request<'a> {
     /// `build` instead of `run`
@@ -57,26 +57,26 @@ pub struct Request<'a> {
     pub own_group: bool,
     /// `--timeout`
     pub timeout: Option<Timeout>,
-    /// `--rlimit`: which, and how much
+    /// `--rlimit`: name and value; `None` is unlimited
     pub limits: Vec<(&'static str, Option<u64>)>,
     /// `--report`
     pub report: Option<&'a [u8]>,
-    /// Without a report the status is not the command's.
+    /// `--report-required`
     pub report_required: bool,
-    /// CMD and its arguments; empty for a shell.
+    /// CMD and its arguments; empty for the shell
     pub command: Vec<&'a [u8]>,
 }
 
-/// How long a command may take.
+/// The `--timeout` option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout {
-    /// Until SIGTERM.
+    /// The time until SIGTERM.
     pub time: Moment,
-    /// From then on until SIGKILL.
+    /// The time from SIGTERM to SIGKILL.
     pub grace: Moment,
 }
 
-/// A mount that the caller wishes for.
+/// A mount that the caller requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Wish<'a> {
@@ -89,16 +89,16 @@ pub enum Wish<'a> {
 /// A change to the environment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EnvChange<'a> {
-    /// Name and value.
+    /// Set a variable: name and value.
     Set(&'a [u8], &'a [u8]),
-    /// Name.
+    /// Remove a variable.
     Unset(&'a [u8]),
-    /// All that was there before.
+    /// Remove all variables.
     Clear,
 }
 
-/// Reads the arguments that follow the program's name, as far as they are for the set-uid program. All else is for the
-/// second one, which knows what to say of it.
+/// Parses the arguments after the program's name, as far as they are for the set-uid program. Everything else is for
+/// the second program, which also reports errors.
 pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>, Unsaid> {
     let mut rest = args;
     let mut request = Request::default();
@@ -126,12 +126,12 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>, Unsaid> {
                     letters = if value.is_some() { b"" } else { after };
                     known_to &= request.take(opt, value, &mut rest)?;
                 }
-                // Said by its whole name it is two words.
+                // `-v SRC:DST` may be Docker's form; after `--vol` SRC and DST are always two words.
                 if request.mounts.last().is_some_and(is_in_one_word) {
                     return Err(Unsaid);
                 }
             }
-            // After `--` the word is a command of its own, not one of ours.
+            // After `--` the word is CMD, not a command of selfdock.
             _ if verb == 0 && !ended => {
                 verb = WORDS.iter().find(|(name, _)| name.as_bytes() == *word).ok_or(Unsaid)?.1;
             }
@@ -143,7 +143,7 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>, Unsaid> {
             }
         }
     }
-    // Between PID and CMD can be options.
+    // Options may stand between PID and CMD.
     let more = verb == ENTER && request.command.get(1).is_some_and(|word| *word != b"--" && is_option(word));
     if known_to & verb == 0 || more {
         return Err(Unsaid);
@@ -151,23 +151,24 @@ pub fn parse<'a>(args: &'a [&'a [u8]]) -> Result<Command<'a>, Unsaid> {
     request.of(verb)
 }
 
-/// Whether the first value of an option holds the second, too: `-e NAME=VALUE`.
+/// Whether the first value of an option includes the second: `-e NAME=VALUE`.
 pub fn holds_both(id: Id, first: &[u8]) -> bool {
     id == Id::Env && first.contains(&b'=')
 }
 
-/// Whether a source could be meant to hold the destination, too, as Docker has it.
+/// Whether a source may include the destination, in Docker's form.
 fn is_in_one_word(wish: &Wish<'_>) -> bool {
     matches!(wish, Wish::Bind { src, .. } if src.windows(2).any(|two| two == b":/"))
 }
 
-/// Whether a word would be an option, or stand for some, where options are looked for.
+/// Whether a word is an option, or a profile.
 pub fn is_option(word: &[u8]) -> bool {
     word.len() > 1 && matches!(word[0], b'-' | b'@')
 }
 
 impl<'a> Request<'a> {
-    /// Takes an option. Its values follow, but for one that stands in the same word. Gives the commands that know it.
+    /// Takes an option with its values. `value` is a value in the same word; the others follow. Returns the commands
+    /// that take the option.
     fn take(
         &mut self,
         opt: &Syntax,
@@ -184,7 +185,7 @@ impl<'a> Request<'a> {
         }
         if opt.values > 1 && !holds_both(opt.id, first) {
             second = next()?;
-            // The last word of all may have been meant for CMD.
+            // The last word of the line may have been meant as CMD.
             if opt.id == Id::Env && rest.is_empty() {
                 return Err(Unsaid);
             }
@@ -193,7 +194,7 @@ impl<'a> Request<'a> {
         Ok(opt.verbs)
     }
 
-    /// The same as the request of a command word. `enter` takes its PID from the words of the command.
+    /// Completes the request for a command word. `enter` takes its PID from the words of the command.
     pub fn of<E: Fault>(mut self, verb: u16) -> Result<Command<'a>, E> {
         if verb != ENTER {
             self.build = verb == BUILD;
@@ -211,7 +212,7 @@ impl<'a> Request<'a> {
         Ok(Command::Enter(pid, self))
     }
 
-    /// Takes a plain option with its values. `name` is its long one.
+    /// Takes a plain option with its values. `name` is its long name.
     pub fn add<E: Fault>(&mut self, id: Id, name: &str, first: &'a [u8], second: &'a [u8]) -> Result<(), E> {
         let bind = |writable| Wish::Bind { src: first, dst: second, writable };
         match id {
@@ -241,7 +242,7 @@ impl<'a> Request<'a> {
             Id::Rlimit => self.limits.push(limit(first)?),
             Id::ReportRequired => self.report_required = true,
             Id::Report => once(&mut self.report, name, first)?,
-            // The second program's own.
+            // The set-uid program has no other options.
             _ => {}
         }
         Ok(())
@@ -270,12 +271,12 @@ fn number<E: Fault>(name: &str, digits: &[u8]) -> Result<u32, E> {
     })
 }
 
-/// A PID: a positive number that the kernel could have given. Nothing wraps around.
+/// Parses a PID, which fits a positive int. No number wraps around.
 fn process_id<E: Fault>(word: &[u8]) -> Result<u32, E> {
     small(word).filter(|n| *n > 0).ok_or_else(|| E::refused(on("enter {}", word), "not a PID"))
 }
 
-/// A number that the kernel takes for an int.
+/// Parses a number that fits an int.
 fn small(digits: &[u8]) -> Option<u32> {
     whole(digits).and_then(|n| i32::try_from(n).ok()).map(i32::unsigned_abs)
 }
@@ -284,7 +285,7 @@ fn whole(digits: &[u8]) -> Option<u64> {
     text::number(digits, 10)
 }
 
-/// A number with an optional `k`, `M`, `G` or `T` (powers of 1024).
+/// Parses a number with an optional `k`, `M`, `G` or `T` (powers of 1024).
 pub fn scaled(value: &[u8]) -> Option<u64> {
     let (digits, shift) = match value.split_last() {
         Some((b'k' | b'K', rest)) => (rest, 10),
@@ -296,7 +297,7 @@ pub fn scaled(value: &[u8]) -> Option<u64> {
     whole(digits)?.checked_mul(1 << shift)
 }
 
-/// `TIME[,GRACE]`. Without grace it is 5 s.
+/// Parses `TIME[,GRACE]`. The default of GRACE is 5 s.
 fn timeout<E: Fault>(word: &[u8]) -> Result<Timeout, E> {
     let (time, grace) = match word.iter().position(|b| *b == b',') {
         Some(at) => (&word[..at], &word[at + 1..]),
@@ -309,7 +310,7 @@ fn timeout<E: Fault>(word: &[u8]) -> Result<Timeout, E> {
         .ok_or_else(|| E::refused(on("option --timeout {}", word), "not a time such as 1.5 or 10m"))
 }
 
-/// Seconds, minutes, hours or days, with a fraction: `1.5`, `10m`. As timeout(1) has it.
+/// Parses seconds, minutes, hours or days, with a fraction: `1.5`, `10m`. The syntax is that of timeout(1).
 fn duration(word: &[u8]) -> Option<Moment> {
     let (number, unit) = match word.split_last() {
         Some((b's', rest)) => (rest, 1),
@@ -332,7 +333,7 @@ fn duration(word: &[u8]) -> Option<Moment> {
     let parts =
         (whole(seconds), whole(&digits), whole(fraction.get(9..).filter(|f| !f.is_empty()).unwrap_or(b"0")));
     let (Some(seconds), Some(nanos), Some(_)) = parts else { return None };
-    // A year is more than any command needs, and less than what overflows.
+    // A year is more than any command needs, and does not overflow.
     let nanos = nanos * unit;
     let seconds = seconds.checked_mul(unit).map(|s| s + nanos / 1_000_000_000).filter(|s| *s <= 366 * 86400);
     let seconds = seconds.and_then(|s| i64::try_from(s).ok())?;
@@ -340,7 +341,7 @@ fn duration(word: &[u8]) -> Option<Moment> {
     Some(Moment { seconds, nanoseconds })
 }
 
-/// `nofile=64`, `as=1G`, `core=unlimited`.
+/// Parses `nofile=64`, `as=1G`, `core=unlimited`.
 fn limit<E: Fault>(word: &[u8]) -> Result<(&'static str, Option<u64>), E> {
     let wrong = |why| E::refused(on("option --rlimit {}", word), why);
     let at = word.iter().position(|b| *b == b'=').ok_or_else(|| wrong("not of the form NAME=VALUE"))?;
@@ -372,7 +373,7 @@ fn variable<E: Fault>(name: &[u8]) -> Result<&[u8], E> {
     Ok(name)
 }
 
-/// A pattern stands for names, which the second program looks up.
+/// Parses a name to remove. A pattern is for the second program, which looks up its names.
 fn unset<E: Fault>(name: &[u8]) -> Result<&[u8], E> {
     if name.iter().any(|b| matches!(b, b'*' | b'?')) {
         return Err(E::refused(on("variable {}", name), "a pattern, not a name"));

@@ -1,5 +1,5 @@
-//! The command: its words, environment and directory, and the search for its file. All of it
-//! runs with the caller's rights and nothing more.
+//! The command: its words, environment and directory, and the search for its file. All of this runs with the caller's
+//! rights only.
 
 use crate::cli::{EnvChange, Request};
 use crate::descriptors::check_descriptors;
@@ -13,23 +13,23 @@ use core::ffi::CStr;
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
-/// Where commands are looked for if the environment does not say.
+/// The search path if the environment has no `PATH`.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
-/// What to run.
+/// The command to execute.
 #[derive(Debug)]
 pub struct Command<'a> {
     words: &'a [&'static CStr],
     environment: &'a [&'a CStr],
     directory: &'a [u8],
     chosen: bool,
-    /// It is the caller's shell, since no command was named.
+    /// Whether it is the caller's shell, since no command was given.
     of_shell: bool,
     limits: &'a [Limit],
 }
 
-/// All that is asked for, as far as it can be checked before anything is opened or made. `environment` is the
-/// caller's, `cwd` the caller's directory.
+/// Checks a request as far as possible before anything is opened or made. `environment` is the caller's, `cwd` the
+/// caller's directory.
 pub fn check<'a, E: Fault>(
     request: &Request<'a>,
     environment: &[&'a CStr],
@@ -40,7 +40,7 @@ pub fn check<'a, E: Fault>(
 }
 
 impl<'a> Command<'a> {
-    /// The same of a command alone.
+    /// Checks the command alone.
     pub fn check<E: Fault>(
         request: &Request<'a>,
         environment: &[&'a CStr],
@@ -50,8 +50,7 @@ impl<'a> Command<'a> {
         Command::new(request, environment, cwd)
     }
 
-    /// Takes the command out of a request. `environment` is the caller's, `cwd` the caller's
-    /// directory.
+    /// Makes the command of a request. `environment` is the caller's, `cwd` the caller's directory.
     fn new<E: Fault>(
         request: &Request<'a>,
         environment: &[&'a CStr],
@@ -86,7 +85,7 @@ impl<'a> Command<'a> {
         self.directory
     }
 
-    /// Whether the caller chose it.
+    /// Whether the caller chose this directory.
     pub fn chosen_directory(&self) -> bool {
         self.chosen
     }
@@ -101,7 +100,7 @@ impl<'a> Command<'a> {
         let name = self.words[0].to_bytes();
         if name.iter().any(|b| *b == b'/') {
             let errno = self.attempt(self.words[0], &argv, &envp);
-            // An image need not have the caller's shell.
+            // The image may lack the caller's shell.
             if self.of_shell && errno == Errno::NOENT && !exists(self.words[0]) {
                 sys::execve(c"/bin/sh", &Pointers::new(&[c"sh"]), &envp);
             }
@@ -127,7 +126,7 @@ impl<'a> Command<'a> {
         }
     }
 
-    /// One execve; a text without `#!` is given to the shell, as execvp(3) does.
+    /// Tries one file. A text without `#!` is given to the shell, as execvp(3) does.
     fn attempt(&self, file: &CStr, argv: &Pointers<'_>, envp: &Pointers<'_>) -> Errno {
         let errno = sys::execve(file, argv, envp);
         if errno != Errno::NOEXEC {
@@ -155,7 +154,7 @@ impl<'a> Command<'a> {
 /// The path of the current directory, if it has one.
 pub fn current_directory() -> Option<Bytes> {
     let path: Bytes = sys::getcwd().ok()?.leak();
-    // A directory outside of the root shows as `(unreachable)/...`. getcwd(2)
+    // getcwd(2) returns `(unreachable)/...` for a directory outside the root directory.
     path.starts_with(b"/").then_some(path)
 }
 
@@ -167,7 +166,7 @@ fn string<E: Fault>(bytes: &[u8]) -> Result<&'static CStr, E> {
     c_string(bytes).map_err(|_| E::refused(on("argument {}", bytes), "contains a NUL byte"))
 }
 
-/// The caller's environment with the changes applied, in order.
+/// Applies the changes to the caller's environment, in order.
 fn change<'a, E: Fault>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<&'a CStr>, E> {
     let mut all = environment.to_vec();
     for change in changes {
@@ -188,7 +187,7 @@ fn value<'e>(entry: &'e CStr, name: &[u8]) -> Option<&'e [u8]> {
     entry.to_bytes().strip_prefix(name)?.strip_prefix(b"=")
 }
 
-/// The path that `HOME` says, without what does not count in it, but for `..`.
+/// The path in `HOME`, without empty components and `.`.
 pub fn home(environment: &[&CStr]) -> Option<Bytes> {
     let home = variable(environment, b"HOME").filter(|home| home.starts_with(b"/"))?;
     let mut tidy: Bytes = b"";
@@ -198,7 +197,7 @@ pub fn home(environment: &[&CStr]) -> Option<Bytes> {
     Some(tidy)
 }
 
-/// What a variable of an environment says.
+/// The value of a variable of the environment.
 pub fn variable<'e>(environment: &[&'e CStr], name: &[u8]) -> Option<&'e [u8]> {
     environment.iter().find_map(|entry| value(entry, name))
 }

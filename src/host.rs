@@ -1,23 +1,22 @@
-//! What an instance takes from its host and what it does not, as tables. They are the installer's and the bench's
-//! too, so that what is prepared and what is compared cannot differ from what is done.
+//! Tables of what an instance takes from its host. The installer and the bench use them, too, so that what is
+//! prepared and measured cannot differ from what is done.
 
 use alloc::vec::Vec;
 
-/// What an installation has below its prefix: the program, the second one, and what is selfdock's alone: the prepared
-/// root directory, and the list of what is shown in it.
+/// The set-uid program, below the prefix of an installation.
 pub const PROGRAM: &str = "bin/selfdock";
 /// The second program.
 pub const ABOUT: &str = "lib/selfdock/selfdock-about";
-/// What is selfdock's alone, which the installation makes.
+/// The directory of selfdock's own files.
 #[allow(dead_code)]
 pub const LIB: &str = "lib/selfdock";
 /// The prepared root directory.
 pub const ROOT: &str = "lib/selfdock/root";
-/// The list of what is shown in it.
+/// The list of the host's directories in it.
 pub const LIST: &str = "lib/selfdock/root.list";
 
-/// The capabilities that the installation gives the program's file, by their numbers, and that it keeps past the start.
-/// capabilities(7)
+/// The capabilities that the installation gives to the program's file, and that the program keeps past its start, by
+/// their numbers. capabilities(7)
 pub const CAPABILITIES: [(u32, &str); 5] = [
     (8, "CAP_SETPCAP"),
     (12, "CAP_NET_ADMIN"),
@@ -26,7 +25,7 @@ pub const CAPABILITIES: [(u32, &str); 5] = [
     (40, "CAP_CHECKPOINT_RESTORE"),
 ];
 
-/// All of them, as a set.
+/// All of these, as a bit set.
 pub const fn capability_set() -> u64 {
     let (mut set, mut at) = (0, 0);
     while at < CAPABILITIES.len() {
@@ -36,8 +35,8 @@ pub const fn capability_set() -> u64 {
     set
 }
 
-/// Directories that an instance of the host image has, empty: the host's are not shown. `proc`, `dev` and `tmp` are
-/// made afresh; the rest is there for whoever looks.
+/// Empty directories of an instance without `--root`. `proc`, `dev` and `tmp` become mount points. The others exist
+/// because programs expect them.
 pub const EMPTY: &[&str] = &[
     "proc",
     "dev",
@@ -58,28 +57,29 @@ pub const EMPTY: &[&str] = &[
     "var/tmp",
 ];
 
-/// What an instance of the host image shows of the host, where it is there: an allow list. What is not on it, or
-/// below it, is not seen. Each directory with the names in it, and beside them who needs them; parents come first.
+/// The directories of the host in an instance without `--root`, if they exist: an allow list. Nothing else of the
+/// host is visible. Each entry is a directory and names in it, with a comment that says who needs them. Parents come
+/// first.
 pub const SHOWN: &[(&str, &str)] = &[
-    // The operating system; Nix and Guix, which keep all programs in a place of their own.
+    // The operating system. Nix and Guix keep all programs in a directory of their own.
     ("/", "usr etc opt bin sbin lib lib32 lib64 libx32 nix gnu"),
     ("/run/", "current-system opengl-driver"),
     // Processors, nodes and memory of the machine, for lscpu, hwloc, OpenMP and the like.
     ("/sys/devices/", "system"),
     ("/var/", "guix"),
-    // What Gentoo and Void know to be installed.
+    // The package databases of Gentoo and Void.
     ("/var/db/", "pkg repos xbps"),
     (
         "/var/lib/",
         concat!(
             // Names of users and realms on managed machines: sssd's, libnss-extrausers', libnss-db's.
             "sss/mc sss/pubconf extrausers misc ",
-            // What package managers know to be installed: dpkg and apt, rpm and dnf, pacman, Slackware's.
+            // Package databases: dpkg and apt, rpm and dnf, pacman, Slackware's.
             "dpkg apt rpm dnf pacman pkgtools ",
-            // Links to programs of the same purpose, and certificates, on Fedora and SUSE.
+            // Links to alternative programs, and certificates, on Fedora and SUSE.
             "alternatives ca-certificates ",
-            // Data that programs are installed with: TeX's formats, dictionaries, packages of Haskell, Ruby and
-            // Scheme, fonts, names of hardware, units, catalogues, signatures.
+            // Data of installed programs: TeX's formats, dictionaries, packages of Haskell, Ruby and Scheme, fonts,
+            // names of hardware, units, catalogues, signatures.
             "texmf aspell ispell mecab chasen xjdic ghc gems chicken slib ghostscript libreoffice usbutils ieee-data ",
             "mibs GeoIP units sgml-base clamav command-not-found dlocate swcatalog",
         ),
@@ -87,30 +87,29 @@ pub const SHOWN: &[(&str, &str)] = &[
     ("/var/cache/", "apt dnf zypp pkgfile fontconfig man cracklib dictionaries-common swcatalog"),
 ];
 
-/// Links of the host that an instance has too, though what they lead to is not shown.
+/// Links of the host that an instance has, too, although their targets are not visible.
 pub const LINKED: &[&str] = &["var/run", "var/lock", "var/mail"];
 
-/// What stands at a place on the host.
+/// What exists at a path of the host.
 pub enum Seen {
-    /// A symbolic link, and what it says.
+    /// A symbolic link, with its target.
     Link(Vec<u8>),
-    /// Something else.
+    /// A file or directory.
     Place,
     /// Nothing that can be reached.
     Nothing,
 }
 
-/// What an instance shows of the host as it is, as the installation writes it down: each place to bind, an absolute
-/// path without links in it and a NUL at its end; each link as `>`, where it is, NUL, what it says, NUL. Parents come
-/// first.
+/// The list of the host's directories in an instance, as the installation writes it. A directory to bind is an
+/// absolute path without links, and a NUL. A link is `>`, its path, NUL, its target, NUL. Parents come first.
 #[derive(Default)]
 pub struct Shown(pub Vec<u8>);
 
-/// As many links as the kernel follows.
+/// The most links in a path, as in the kernel.
 const MOST_LINKS: usize = 40;
 
-/// What an absolute path is when the links on the way are followed; `link` is told of each. None where nothing can be
-/// reached, or there are too many links.
+/// Resolves the links in an absolute path. `link` is called for each. `None` if the path cannot be reached, or has
+/// too many links.
 pub fn follow(
     path: &[u8],
     look: &mut dyn FnMut(&[u8]) -> Seen,
@@ -147,7 +146,7 @@ pub fn follow(
 }
 
 impl Shown {
-    /// All of [`SHOWN`] and [`LINKED`]. `look` says what stands at an absolute path.
+    /// The list for [`SHOWN`] and [`LINKED`]. `look` returns what exists at an absolute path.
     pub fn of_host(look: &mut dyn FnMut(&[u8]) -> Seen) -> Self {
         let mut shown = Self::default();
         for (dir, names) in SHOWN {
@@ -164,13 +163,13 @@ impl Shown {
         shown
     }
 
-    /// Shows what `path` leads to, and the links on the way. Says whether it is there.
+    /// Adds the target of `path` to the list, and the links on the way. Returns whether it exists.
     pub fn add(&mut self, path: &[u8], look: &mut dyn FnMut(&[u8]) -> Seen) -> bool {
         let mut links = Shown::default();
         let Some(place) = follow(path, look, &mut |at, target| links.add_link(at, target)) else {
             return false;
         };
-        // A whole root directory is no part of one, and what is made afresh is not the host's.
+        // The root directory itself cannot be bound, and `/proc`, `/dev` and `/tmp` are the instance's own.
         if place.is_empty() || is_made_afresh(&place) {
             return false;
         }
@@ -185,7 +184,7 @@ impl Shown {
         true
     }
 
-    /// Whether a path is on the list, or lies in a place that is.
+    /// Whether a path is on the list, or lies in a directory that is.
     fn shows(&self, path: &[u8]) -> bool {
         entries(&self.0).any(|entry| match entry {
             Entry::Place(place) => place.split_last().is_some_and(|(_, place)| lies_in(path, place)),
@@ -201,10 +200,10 @@ impl Shown {
     }
 }
 
-/// What only the installation does, which has this file in common with selfdock.
+/// For the installation, which includes this file.
 #[allow(dead_code)]
 impl Shown {
-    /// Puts the places first that only root can exchange, as `is_closed` says.
+    /// Moves directories to the front that only root can exchange, as `is_closed` says.
     pub fn sort(&mut self, is_closed: &mut dyn FnMut(&[u8]) -> bool) {
         let (mut closed, mut links, mut open) = (Vec::new(), Vec::new(), [OPEN, 0].to_vec());
         for entry in entries(&self.0) {
@@ -218,7 +217,7 @@ impl Shown {
         self.0 = [closed, links, open].concat();
     }
 
-    /// Notes the home of a user, a number in digits, if it lies in a place and is none.
+    /// Adds the home of a user, if it lies in a directory of the list. `uid` is in digits.
     pub fn add_home(&mut self, uid: &[u8], home: &[u8]) {
         if places(&self.0).any(|place| home != place && lies_in(home, place)) {
             self.0.extend([b"~", uid, b"\0", home, b"\0"].concat());
@@ -226,31 +225,31 @@ impl Shown {
     }
 }
 
-/// Whether a path is in what is every instance's own.
+/// Whether a path lies in a directory that every instance makes new.
 fn is_made_afresh(path: &[u8]) -> bool {
     let own: [&[u8]; 3] = [b"/proc", b"/dev", b"/tmp"];
     own.iter().any(|own| lies_in(path, own))
 }
 
-/// Whether a path is a directory or lies in it.
+/// Whether a path equals a directory or lies in it.
 pub fn lies_in(path: &[u8], dir: &[u8]) -> bool {
     path.strip_prefix(dir).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
-/// A line of the list.
+/// An entry of the list.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Entry<'t> {
-    /// A path, with a NUL at its end.
+    /// A directory to bind: its path, with a NUL at the end.
     Place(&'t [u8]),
-    /// Where a link is, and what it says.
+    /// A link: its path, and its target.
     Link(&'t [u8], &'t [u8]),
-    /// The places that follow are in directories that others than root can change.
+    /// Users other than root can change the parents of the directories that follow.
     Open,
-    /// Whose home lies in a place, and where: a user's number in digits.
+    /// A home that lies in a directory of the list: the uid in digits, and the path.
     Home(&'t [u8], &'t [u8]),
 }
 
-/// Reads such a list. What is cut short is left out.
+/// Reads a list. An incomplete entry at the end is left out.
 pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     let mut words = text.split_inclusive(|b| *b == 0).filter(|word| word.ends_with(b"\0"));
     core::iter::from_fn(move || match words.next()? {
@@ -263,10 +262,10 @@ pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     })
 }
 
-/// How [`Entry::Open`] is written.
+/// The text of [`Entry::Open`].
 pub const OPEN: u8 = b'!';
 
-/// The places of a list, without the NUL.
+/// The directories to bind of a list, without the NUL.
 pub fn places(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     entries(list).filter_map(|entry| match entry {
         Entry::Place([place @ .., _]) => Some(place),
@@ -274,11 +273,11 @@ pub fn places(list: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Stands for all users in a list: what lies below the first path is below the second, by a link of the host's.
+/// Marks an entry for all users: by a link of the host, paths below the first path lie below the second one.
 pub const ALIAS: u8 = b'@';
 
-/// The homes of a user that lie in what is shown: those on the list, and what the caller's `HOME` says. Nothing is
-/// asked for it, as a home can be on a file system that does not answer.
+/// The homes of a user that lie in a directory of the list: those on the list, and the one in the caller's `HOME`.
+/// The file system is not accessed, since a home may be on one that does not answer.
 pub fn homes(list: &[u8], uid: &[u8], variable: Option<&[u8]>) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     let mut home = variable.unwrap_or_default().to_vec();
@@ -297,7 +296,7 @@ pub fn homes(list: &[u8], uid: &[u8], variable: Option<&[u8]>) -> Vec<Vec<u8>> {
     all
 }
 
-/// Devices of the host that every instance has, with their numbers.
+/// The host's devices in every instance, with their numbers.
 pub const DEVICES: &[(&str, u32, u32)] =
     &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
 
@@ -314,7 +313,7 @@ pub const LINKS: &[(&str, &str)] = &[
 mod tests {
     use super::*;
 
-    /// A host with these links and nothing else but directories, or without what is listed as missing.
+    /// A host with these links, without the missing paths, and otherwise with directories only.
     fn host<'t>(links: &'t [(&str, &str)], missing: &'t [&str]) -> impl FnMut(&[u8]) -> Seen + use<'t> {
         |path| match links.iter().find(|(at, _)| at.as_bytes() == path) {
             Some((_, target)) => Seen::Link(target.as_bytes().to_vec()),
@@ -323,7 +322,7 @@ mod tests {
         }
     }
 
-    /// How many links there are, and what they lead to, beside /usr.
+    /// The number of links, and their targets besides /usr.
     fn shown(path: &str, links: &[(&str, &str)]) -> Option<(usize, Vec<Vec<u8>>)> {
         let mut all = Shown(b"/usr\0".to_vec());
         if !all.add(path.as_bytes(), &mut host(links, &["/none"])) {
@@ -373,7 +372,7 @@ mod tests {
             assert_eq!(shown(path, links), None, "{path} {links:?}");
         }
         assert!(shown("/device", &[]).is_some());
-        // A link at such a name is none inside.
+        // A link in place of such a directory is left out.
         assert_eq!(shown("/proc/x", &[("/proc", "/srv")]), Some((0, vec![b"/srv/x".to_vec()])));
     }
 

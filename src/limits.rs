@@ -1,4 +1,4 @@
-//! `--rlimit`: the classic limits of a process. setrlimit(2).
+//! `--rlimit`: the resource limits of a process. setrlimit(2).
 
 use crate::error::{Fault, OrFail, Result, on};
 use crate::options::LIMITS;
@@ -6,11 +6,11 @@ use crate::sys;
 use alloc::vec::Vec;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, setrlimit};
 
-/// A limit to set.
+/// A limit to set, with its name.
 pub type Limit = (Resource, Rlimit, &'static str);
 
-/// Checks the limits that are asked for against the caller's: nobody can go above the hard
-/// limit, and privilege is not used to.
+/// Checks the requested limits against the caller's. Nobody can go above the hard limit, and selfdock does not use
+/// its privilege for that.
 pub fn check<E: Fault>(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>, E> {
     let mut limits = Vec::with_capacity(wishes.len());
     for (name, value) in wishes {
@@ -21,7 +21,8 @@ pub fn check<E: Fault>(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Lim
             return Err(E::refused(failed, "above the caller's hard limit")
                 .hint("'ulimit -Ha' shows the hard limits"));
         }
-        // One second more where it may be, so that SIGXCPU comes before SIGKILL, and tells what ended the command.
+        // The hard limit is one second more if possible, so that SIGXCPU comes before SIGKILL and shows what ended
+        // the command.
         let more = u64::from(resource == Resource::Cpu);
         let maximum = value.map(|value| value.saturating_add(more).min(hard.unwrap_or(u64::MAX)));
         limits.push((resource, Rlimit { current: *value, maximum }, *name));
@@ -29,7 +30,7 @@ pub fn check<E: Fault>(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Lim
     Ok(limits)
 }
 
-/// Sets them for this process: right before the command, as they would bind selfdock too.
+/// Sets the limits of this process, right before exec, since they would limit selfdock, too.
 pub fn set(limits: &[Limit]) -> Result<()> {
     for (resource, limit, name) in limits {
         setrlimit(*resource, *limit).or_fail(on("set the limit {=}", name.as_bytes()))?;
@@ -40,7 +41,7 @@ pub fn set(limits: &[Limit]) -> Result<()> {
 /// All limits of a process, by their numbers: the kernel's `RLIM_NLIMITS`.
 pub type All = [sys::Limit; 16];
 
-/// Those of another process.
+/// The limits of another process.
 pub fn of(pid: Pid) -> Result<All> {
     let mut all = [[0; 2]; _];
     for (number, limit) in all.iter_mut().enumerate() {
@@ -49,7 +50,7 @@ pub fn of(pid: Pid) -> Result<All> {
     Ok(all)
 }
 
-/// Lowers those of this process to those of another, which may be lower than ours or higher.
+/// Lowers the limits of this process to those of another one, where these are lower.
 pub fn take_on(theirs: &All) -> Result<()> {
     let failed = "apply the limits of the instance";
     for (number, [soft, hard]) in theirs.iter().enumerate() {
@@ -63,7 +64,7 @@ pub fn take_on(theirs: &All) -> Result<()> {
     Ok(())
 }
 
-/// What the names of [`LIMITS`] stand for, in the same order.
+/// The resources of [`LIMITS`], in the same order.
 const RESOURCES: [Resource; LIMITS.len()] = [
     Resource::As,
     Resource::Core,

@@ -1,13 +1,13 @@
-//! The one table of commands and options. The parser, `--help`, the man page and the shell
-//! completions are all made from it. Pure data: the harness includes this file as it is.
+//! The table of commands and options. The parser, `--help`, the man page and the shell completions are made from it.
+//! It is pure data: the harness includes this file, too.
 //!
-//! Commands and options are of two classes. The plain ones are those of the set-uid program, which takes only
-//! `SYNTAX` and `WORDS` from it: these are made when it is compiled and hold no text that is meant for people. All
-//! others are the second program's, which does what they say or turns them into plain ones.
+//! Commands and options have two classes. The plain ones belong to the set-uid program. It takes only `SYNTAX` and
+//! `WORDS` from this file, which are computed at compile time and hold no text for users. All others belong to the
+//! second program, which does what they say, or turns them into plain ones.
 
 use Class::{Front, Plain};
 
-/// Which program knows a command or an option.
+/// The program that handles a command or an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// The set-uid program.
@@ -19,15 +19,15 @@ pub enum Class {
 /// A command word: `selfdock run`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Verb {
-    /// The word.
+    /// Its name.
     pub name: &'static str,
-    /// What follows it.
+    /// The words after it, for `--help`.
     pub usage: &'static str,
     /// What it does, in one line.
     pub help: &'static str,
     /// Its bit in [`Opt::verbs`].
     pub bit: u16,
-    /// Who knows it.
+    /// The program that handles it.
     pub class: Class,
 }
 
@@ -78,16 +78,16 @@ pub const VERBS: &[Verb] = &[
            help: "show the version" },
 ];
 
-/// What an option is about: the groups of `--help`.
+/// The groups of options in `--help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
     /// Files and directories.
     Files,
-    /// The command's surroundings.
+    /// The process of the command.
     Process,
     /// Namespaces and privilege.
     Isolation,
-    /// What stands for other options.
+    /// Options that stand for other options.
     Short,
     /// A batch.
     Batch,
@@ -105,7 +105,7 @@ pub const GROUPS: &[(Group, &str)] = &[
     (Group::General, "General"),
 ];
 
-/// Which option it is.
+/// Identifies an option.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Id {
@@ -161,10 +161,10 @@ pub enum Id {
     Gpu,
 }
 
-/// What a value names, for completion.
+/// How the shell completes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Complete {
-    /// Nothing that could be completed.
+    /// Not at all.
     Nothing,
     /// A file or directory.
     File,
@@ -177,28 +177,28 @@ pub enum Complete {
 /// An option.
 #[derive(Clone, Copy, Debug)]
 pub struct Opt {
-    /// Which.
+    /// Its identity.
     pub id: Id,
     /// `-v`
     pub short: Option<char>,
     /// `--vol`
     pub long: &'static str,
-    /// The values it takes, as `--help` names them, with what to complete there.
+    /// The names of its values in `--help`, with their completion.
     pub values: &'static [(&'static str, Complete)],
     /// What it does, in one line.
     pub help: &'static str,
-    /// Its group.
+    /// Its group in `--help`.
     pub group: Group,
-    /// The commands that know it; 0 for all.
+    /// The commands that take it; 0 for all.
     pub verbs: u16,
-    /// Who knows it.
+    /// The program that handles it.
     pub class: Class,
 }
 
 const SRC: (&str, Complete) = ("SRC", Complete::File);
 const DST: (&str, Complete) = ("DST", Complete::Directory);
 
-/// Names of resource limits, as they start a value of `--rlimit`.
+/// The names of resource limits, as a value of `--rlimit` begins.
 pub const LIMITS: &[&str] = &[
     "as=",
     "core=",
@@ -319,18 +319,18 @@ pub const OPTIONS: &[Opt] = &[
           help: "show the version", group: Group::General, verbs: 0, class: Plain },
 ];
 
-/// What the set-uid program has to know of an option.
+/// What the set-uid program needs to know of an option.
 #[derive(Clone, Copy, Debug)]
 pub struct Syntax {
-    /// Which.
+    /// Its identity.
     pub id: Id,
     /// `-v`, or 0.
     pub short: u8,
     /// `--vol`
     pub long: &'static str,
-    /// How many values it takes.
+    /// The number of its values.
     pub values: u8,
-    /// The commands that know it.
+    /// The commands that take it.
     pub verbs: u16,
 }
 
@@ -366,7 +366,7 @@ macro_rules! of_plain {
 /// Every plain option.
 pub static SYNTAX: &[Syntax] = of_plain!(Syntax, OPTIONS, opt => opt.syntax());
 
-/// Every plain command word with its bit.
+/// Every plain command with its bit.
 pub static WORDS: &[(&str, u16)] = of_plain!((&str, u16), VERBS, verb => (verb.name, verb.bit));
 
 impl Opt {
@@ -384,13 +384,13 @@ impl Opt {
     }
 }
 
-/// Long names that are understood beside those of the table.
+/// Other long names for options of the table.
 pub const ALIASES: &[(&str, Id)] = &[("rootfs", Id::Root)];
 
-/// The same, by the second program alone.
+/// Other long names that only the second program knows.
 pub const FRONT_ALIASES: &[(&str, Id)] = &[("volume", Id::Vol)];
 
-/// Whole command lines for `--help` and the man page.
+/// Examples for `--help` and the man page.
 pub const EXAMPLES: &[(&str, &str)] = &[
     ("selfdock run sh", "a shell that can change nothing"),
     ("selfdock run -H make", "build here; nothing else is writable"),

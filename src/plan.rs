@@ -1,20 +1,20 @@
-//! A request becomes a plan: which mounts in which order. Pure: it asks the kernel nothing.
+//! Turns a request into a plan: which mounts, in which order. Pure: no system calls.
 
 use crate::cli::{Request, Wish, scaled};
 use crate::error::{Fault, Result, both, on};
 use crate::text::{Bytes, number};
 use alloc::vec::Vec;
 
-/// What to build, in order.
+/// The plan of an instance.
 #[derive(Debug)]
 pub struct Plan<'a> {
-    /// The image.
+    /// The root filesystem.
     pub root: Root<'a>,
-    /// Whether it may be written to, as far as the caller may: `build`.
+    /// `build`: whether the root filesystem is writable, with the caller's rights.
     pub writable: bool,
-    /// A network of its own.
+    /// Whether the instance has its own network.
     pub own_network: bool,
-    /// The caller's mounts, parents before what lies in them.
+    /// The caller's mounts, parents first.
     pub mounts: Vec<Mount<'a>>,
     /// Devices beyond the usual ones: paths below `/dev`.
     pub devices: Vec<Bytes>,
@@ -22,33 +22,33 @@ pub struct Plan<'a> {
     pub shm: Tmpfs,
 }
 
-/// What is done once an instance has its root.
+/// A step of building, once the instance has its root directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// A private `/tmp`.
     Tmp,
-    /// Files of names.
+    /// Files for host names and user names.
     Names,
     /// The caller's mounts, in the order of the plan, but for those in `/dev/shm`.
     Mounts,
     /// `/dev` with the usual devices.
     Dev,
-    /// Terminals of its own.
+    /// A new devpts.
     Devpts,
     /// `/dev/shm`
     Shm,
-    /// The caller's mounts in it.
+    /// The caller's mounts in `/dev/shm`.
     InShm,
-    /// The devices that were asked for.
+    /// The devices of `--dev`.
     Devices,
-    /// selfdock's own file, and the second program where it does not show by itself.
+    /// selfdock's own file, and the second program if it is not visible by itself.
     Program,
-    /// A procfs of its own.
+    /// A new procfs.
     Proc,
 }
 
-/// The steps, in order: the command takes them and `--explain` tells them. What is the instance's own comes after the
-/// caller's mounts, so that no link in an image or a volume can make one end up over it.
+/// The steps, in order. `sandbox` carries them out, and `--explain` prints them. The instance's own mounts come after
+/// the caller's, so that no link in an image or a volume can make a mount of the caller cover them.
 pub const STEPS: [Step; 10] = [
     Step::Tmp,
     Step::Names,
@@ -65,46 +65,46 @@ pub const STEPS: [Step; 10] = [
 /// The root filesystem of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Root<'a> {
-    /// The host's own: what [`crate::host::SHOWN`] shows of it.
+    /// The host's own, restricted to [`crate::host::SHOWN`].
     Host,
-    /// A directory that holds one.
+    /// A directory with a root filesystem.
     Dir(&'a [u8]),
-    /// Several, the later over the earlier.
+    /// Several layers. A later one lies over the earlier ones.
     Layers(Vec<&'a [u8]>),
 }
 
-/// One mount.
+/// A mount of the caller.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Mount<'a> {
-    /// Absolute, without `.`, `..` or empty components.
+    /// The mount point: absolute, without `.`, `..` or empty components.
     pub dst: Bytes,
-    /// What comes there.
+    /// What is mounted there.
     pub what: What<'a>,
 }
 
-/// What is mounted.
+/// The kind and source of a mount.
 #[derive(Debug, PartialEq, Eq)]
 pub enum What<'a> {
     /// A file or directory of the caller's.
     Bind {
-        /// Where it is for the caller.
+        /// Its path for the caller.
         src: &'a [u8],
-        /// A volume, or else a map.
+        /// Whether it is a volume; otherwise it is a map.
         writable: bool,
     },
     /// A private tmpfs.
     Tmpfs(Tmpfs),
-    /// Nothing, so that what is there is hidden.
+    /// A mask, which hides the path.
     Mask {
-        /// It need not be there.
+        /// The path may be missing.
         optional: bool,
     },
 }
 
-/// Options of a tmpfs, from the list of those that are harmless. tmpfs(5).
+/// The allowed options of a tmpfs. tmpfs(5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tmpfs {
-    /// Bytes.
+    /// Its size in bytes.
     pub size: u64,
     /// Number of files and directories.
     pub inodes: u64,
@@ -112,13 +112,13 @@ pub struct Tmpfs {
     pub mode: u16,
 }
 
-/// Filesystems of their own under `/dev`: an instance has its own, never the host's.
+/// File systems in `/dev` that `--dev` cannot name: an instance has its own, never the host's.
 const NOT_DEVICES: &[&str] = &["pts", "shm", "mqueue", "hugepages", "fd"];
 
-/// The kernel allows some 100 000 mounts in a namespace; this keeps a spawn bounded.
+/// The kernel allows about 100 000 mounts in a namespace. This limit bounds the time of a spawn.
 const MOST_MOUNTS: usize = 1024;
 
-/// More layers than anyone needs; each one is asked for each name.
+/// More layers than anyone needs. Each name is looked up in each layer.
 const MOST_LAYERS: usize = 64;
 
 /// Makes the plan. `cwd` is the caller's current directory.
@@ -155,7 +155,7 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
     Ok(plan)
 }
 
-/// `own_shm`: there was a wish for `/dev/shm` before.
+/// Adds a mount. `own_shm`: `/dev/shm` has been requested before.
 fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) -> Result<(), E> {
     match wish {
         Wish::Bind { src, dst, writable } => {
@@ -186,7 +186,7 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) ->
     Ok(())
 }
 
-/// Puts a mount in its place: after those that it lies in.
+/// Inserts a mount, after the mounts that contain it.
 fn insert<'a, E: Fault>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<(), E> {
     let order = |other: &Mount<'_>| components(other.dst).cmp(components(mount.dst));
     match mounts.binary_search_by(order) {
@@ -199,17 +199,17 @@ fn insert<'a, E: Fault>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result
     }
 }
 
-/// The components of a path that count: not the empty ones, nor `.`.
+/// The components of a path, without empty ones and `.`.
 pub fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     path.split(|b| *b == b'/').filter(|c| !c.is_empty() && *c != b".")
 }
 
-/// Whether a tidy path lies in `/dev/shm`, which the instance has for itself.
+/// Whether a normalized path lies in `/dev/shm`.
 pub fn is_in_shm(path: &[u8]) -> bool {
     path.starts_with(b"/dev/shm/")
 }
 
-/// Checks and tidies a destination.
+/// Checks and normalizes a destination.
 fn destination<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
     let refuse = |why| Err(E::refused(on("mount on {}", path), why));
     let tidy = absolute(path, "mount on")?;
@@ -237,7 +237,7 @@ fn absolute<E: Fault>(path: &[u8], operation: &str) -> Result<Bytes, E> {
     Ok(tidy.leak())
 }
 
-/// Checks the path of a device; gives it relative to `/dev`.
+/// Checks the path of a device, and returns it relative to `/dev`.
 fn device<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
     let tidy = absolute(path, "device")?;
     let refuse = |why| Err(E::refused(on("device {}", path), why));
@@ -257,11 +257,11 @@ fn device<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
 const TMPFS_OPTIONS: &str = "the options are size=, nr_inodes= and mode=; - stands for none";
 
 impl Tmpfs {
-    /// What `/tmp` and `/dev/shm` are when nothing else is said: enough for temporary files,
-    /// too little to hurt the host. A file of a page each fills both limits.
+    /// The default for `/tmp` and `/dev/shm`: enough for temporary files, and too little to hurt the host. Files of
+    /// one page each reach both limits together.
     pub const DEFAULT: Tmpfs = Tmpfs { size: 64 << 20, inodes: 16384, mode: 0o1777 };
 
-    /// Reads `size=1G,nr_inodes=10k,mode=1777`; `-` stands for no options.
+    /// Parses `size=1G,nr_inodes=10k,mode=1777`. `-` stands for no options.
     fn parse<E: Fault>(options: &[u8]) -> Result<Self, E> {
         let mut out = Tmpfs::DEFAULT;
         if options == b"-" {
@@ -287,7 +287,7 @@ impl Tmpfs {
     }
 }
 
-/// Keeps a value if there is one, and says whether there is.
+/// Stores a value if there is one. Returns whether there is.
 fn put<T>(slot: &mut T, value: Option<T>) -> bool {
     value.map(|value| *slot = value).is_some()
 }
