@@ -1,16 +1,16 @@
-//! What an errno means where selfdock starts things, beyond its own words.
+//! What an errno means when selfdock makes namespaces or processes.
 
 use crate::error::Error;
 use crate::process;
 use rustix::io::Errno;
 
-/// What it means where the instance's own mounts and the rest cannot be made.
+/// For ENOSPC of unshare(2).
 pub const TOO_MANY: &str = "user.max_mnt_namespaces, user.max_ipc_namespaces or a similar limit is reached";
 
-/// What it means where a process cannot be started.
+/// For EAGAIN of clone(2).
 pub const CROWDED: &str = "the limit of processes (ulimit -u) or of memory is reached";
 
-/// Makes of an errno of unshare(2) or clone(2) what it means here.
+/// Adds advice to an error of unshare(2) or clone(2).
 pub fn of_start(error: Error, unprivileged: bool) -> Error {
     let error = error.hint_if(Errno::AGAIN, CROWDED).hint_if(
         Errno::PERM,

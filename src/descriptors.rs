@@ -1,4 +1,4 @@
-//! Which descriptors are open, kept and closed.
+//! Descriptors that are open at the start, kept, and closed.
 
 use crate::error::{Fault, OrFail, Result, on};
 use crate::sys;
@@ -7,10 +7,9 @@ use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
 use rustix::io::Errno;
 
-/// Takes up descriptors 0 to 2 where they are closed, so that nothing opened later gets one
-/// of these numbers and is then read or written for it. An epoll descriptor is opened
-/// without a path, can be neither read nor written, and is closed again at exec: the command
-/// finds its descriptors as the caller left them.
+/// Opens placeholders for closed standard descriptors. Otherwise a file that is opened later would get one of these
+/// numbers, and be read or written in its place. The placeholder is an epoll descriptor: it needs no path, can be
+/// neither read nor written, and is closed at exec, so the command finds its descriptors as the caller left them.
 pub fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> {
     for fd in 0..3 {
         if rustix::io::fcntl_getfd(sys::standard(fd)) == Err(Errno::BADF) {
@@ -20,12 +19,12 @@ pub fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> 
     Ok(())
 }
 
-/// A descriptor that is opened without a path and can be neither read nor written.
+/// A descriptor that needs no path, and can be neither read nor written.
 pub fn placeholder() -> rustix::io::Result<OwnedFd> {
     rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)
 }
 
-/// A descriptor to keep must be open now, before selfdock opens any.
+/// Checks that descriptors to keep are open, before selfdock opens any.
 pub fn check_descriptors<E: Fault>(keep: &[u32]) -> Result<(), E> {
     for fd in keep {
         sys::is_open(*fd).map_err(|errno| E::failed(on("keep descriptor {=}", decimal(*fd)), errno))?;
@@ -33,7 +32,7 @@ pub fn check_descriptors<E: Fault>(keep: &[u32]) -> Result<(), E> {
     Ok(())
 }
 
-/// Closes all descriptors from 3 on but those to keep.
+/// Closes all descriptors from 3 on, except those to keep.
 pub fn close_descriptors(keep: &[u32]) -> Result<()> {
     let mut from = 3;
     while let Some(kept) = keep.iter().copied().filter(|fd| *fd >= from).min() {

@@ -1,4 +1,4 @@
-//! What went wrong, in one line: operation, object, reason; and the exit status that says so.
+//! Errors, in one line: operation, object, reason; and the exit statuses.
 
 use crate::text::{Bytes, decimal, digits, join};
 use alloc::boxed::Box;
@@ -7,21 +7,21 @@ use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use rustix::io::Errno;
 
-/// selfdock could not do its part; the command did not run.
+/// selfdock failed, and the command did not run.
 pub const FAILED: u8 = 125;
 /// The command was found and could not be executed.
 pub const NOT_EXECUTABLE: u8 = 126;
 /// The command was not found.
 pub const NOT_FOUND: u8 = 127;
-/// The time was up, and the command ended.
+/// `--timeout` ended the command.
 pub const TIMED_OUT: u8 = 124;
-/// It was up, and the command had to be killed.
+/// `--timeout` had to kill the command.
 pub const KILLED_IN_TIME: u8 = 137;
 
 /// The result of everything that can fail in selfdock.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 
-/// A failure, ready to be shown. One pointer, so that the way of success stays short.
+/// A failure, ready to be printed. It is one pointer, so that success stays cheap.
 #[derive(Debug)]
 pub struct Error(Box<Failure>);
 
@@ -36,25 +36,24 @@ struct Failure {
 /// Why it failed.
 #[derive(Clone, Copy, Debug)]
 enum Reason {
-    /// The kernel says so.
+    /// The kernel's reason.
     Errno(Errno),
-    /// selfdock does; no words for a message that is whole without.
+    /// selfdock's reason; empty if the operation is the whole message.
     Words(&'static str),
 }
 
-/// What failed: an operation in words, with up to two objects. The text is made only on failure,
-/// out of the way.
+/// What failed: an operation in words, with up to two objects. The text is made only on failure.
 pub trait Context {
-    /// The failure, for a reason of the kernel's.
+    /// The failure with a reason of the kernel.
     fn failed(self, errno: Errno) -> Error;
-    /// The failure, for a reason of selfdock's.
+    /// The failure with a reason of selfdock.
     fn refused(self, why: &'static str) -> Error;
 }
 
-/// An operation on an object. Small to hand around.
+/// An operation on an object. It is small, so passing it is cheap.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation<'a> {
-    /// Each `{}` stands for an object, quoted; each `{=}` for one as it is.
+    /// `{}` stands for an object in quotes, `{=}` for an object as it is.
     template: &'static str,
     object: &'a [u8],
 }
@@ -118,14 +117,14 @@ impl Context for Pair<'_> {
     }
 }
 
-/// What becomes of a fault in what the caller asks for. In the second program it is an [`Error`], with all of its
-/// words. The set-uid program need only know that there is one, and hands over: so none of the words is in it.
+/// A fault in a request. In the second program it is an [`Error`] with its text. The set-uid program needs only the
+/// fact, and then hands over. So it contains none of these texts.
 pub trait Fault: Sized {
     /// An operation that the kernel refused.
     fn failed(what: impl Context, errno: Errno) -> Self;
-    /// One that selfdock itself refuses.
+    /// An operation that selfdock refuses.
     fn refused(what: impl Context, why: &'static str) -> Self;
-    /// The same with advice.
+    /// Adds advice.
     #[must_use]
     fn hint(self, hint: &'static str) -> Self;
 }
@@ -144,7 +143,7 @@ impl Fault for Error {
     }
 }
 
-/// A fault that another program has the words for.
+/// A fault without text, which the second program reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unsaid;
 
@@ -193,24 +192,24 @@ impl Error {
         what.failed(errno)
     }
 
-    /// One that selfdock itself refuses, with the reason in words.
+    /// An operation that selfdock refuses, with the reason in words.
     pub fn refused(what: impl Context, why: &'static str) -> Self {
         what.refused(why)
     }
 
-    /// A whole message.
+    /// An error with a complete message and no other reason.
     pub fn plain(what: impl Context) -> Self {
         what.refused("")
     }
 
-    /// The same with advice: what to do about it, or what a misleading errno means here.
+    /// Adds advice: what to do, or what a misleading errno means here.
     #[must_use]
     pub fn hint(mut self, hint: &'static str) -> Self {
         self.0.hint = Some(hint);
         self
     }
 
-    /// The same with advice if the reason is `errno`.
+    /// Adds advice if the reason is `errno`.
     // Out of line: it is called in many places, and the program has 131 bytes less so.
     #[must_use]
     #[inline(never)]
@@ -218,21 +217,21 @@ impl Error {
         if self.errno() == Some(errno) { self.hint(hint) } else { self }
     }
 
-    /// The same, as a part of a larger operation.
+    /// Prefixes the larger operation that this one is a part of.
     #[must_use]
     pub fn about(mut self, whole: Operation<'_>) -> Self {
         self.0.what = join(&[text(whole.template, [whole.object, b""]), b": ", self.0.what]);
         self
     }
 
-    /// The same with another exit status.
+    /// Sets another exit status.
     #[must_use]
     pub fn status(mut self, status: u8) -> Self {
         self.0.status = status;
         self
     }
 
-    /// The errno behind it, if the kernel refused.
+    /// The errno, if the kernel refused.
     pub fn errno(&self) -> Option<Errno> {
         match self.0.reason {
             Reason::Errno(e) => Some(e),
@@ -240,8 +239,8 @@ impl Error {
         }
     }
 
-    /// Shows the message on standard error, in one write, and gives the exit status. A signal that
-    /// the write itself could bring (SIGPIPE, SIGXFSZ) does not take the status away.
+    /// Prints the message on standard error, in one write, and returns the exit status. A signal from this write
+    /// (SIGPIPE, SIGXFSZ) does not change the status.
     pub fn report(&self) -> u8 {
         let _ = crate::sys::block_only(crate::sys::ALL_SIGNALS);
         if !first_to_report() {
@@ -253,8 +252,8 @@ impl Error {
         self.0.status
     }
 
-    /// The same as [`Error::report`], but for a command that was not found: why not is better said from outside, where
-    /// the second program can look for it.
+    /// Like [`Error::report`], but prints nothing if the command was not found. The second program prints that, since
+    /// it can search outside for the reason.
     pub fn report_unless_not_found(&self) -> u8 {
         if self.0.status != NOT_FOUND || self.errno() != Some(Errno::NOENT) {
             return self.report();
@@ -263,17 +262,17 @@ impl Error {
         NOT_FOUND
     }
 
-    /// Shows it and ends the process.
+    /// Prints the message and ends the process.
     pub fn end(&self) -> ! {
         end(self)
     }
 
-    /// The exit status that says so.
+    /// The exit status.
     pub fn exit_status(&self) -> u8 {
         self.0.status
     }
 
-    /// What is shown.
+    /// The text of the message.
     pub fn message(&self) -> Bytes {
         let reason = match self.0.reason {
             Reason::Errno(errno) => explained(errno),
@@ -289,13 +288,13 @@ impl Error {
     }
 }
 
-/// Where nothing else is known: selfdock does what it may do.
+/// The advice for EPERM, if there is no better one.
 const POLICY: &str = "a policy (Landlock, AppArmor, SELinux) or a filter of system calls forbids it";
 
-/// What was shown, by whatever process of selfdock's that shares this memory.
+/// The message of the first failure, from any process of selfdock that shares this memory.
 static TOLD: AtomicPtr<Bytes> = AtomicPtr::new(core::ptr::null_mut());
 
-/// The message that was shown, if one was.
+/// The message of the first failure, if there was one.
 pub fn told() -> Option<Bytes> {
     crate::sys::pointee(&TOLD)
 }
@@ -306,14 +305,14 @@ impl fmt::Display for Error {
     }
 }
 
-/// Adds what was tried to a refusal of the kernel.
+/// Adds the operation to an errno.
 pub trait OrFail<T> {
     /// `Err` becomes an [`Error`] about the operation.
     fn or_fail(self, what: impl Context) -> Result<T>;
 }
 
 impl<T> OrFail<T> for rustix::io::Result<T> {
-    // What is done on success is one comparison then: half a kB less.
+    // Inlined, success is one comparison: half a kB less.
     #[allow(clippy::inline_always)]
     #[inline(always)]
     fn or_fail(self, what: impl Context) -> Result<T> {
@@ -324,10 +323,10 @@ impl<T> OrFail<T> for rustix::io::Result<T> {
     }
 }
 
-/// Ends the process where something failed.
+/// Ends the process on failure.
 pub trait OrEnd<T> {
-    /// The value. Else the message is shown, and its status is the exit status: nothing is given
-    /// back, since the kernel takes all of it at the end of a process.
+    /// The value. On failure prints the message, and exits with its status. Nothing is freed, since the kernel frees
+    /// everything at the end of a process.
     fn or_end(self) -> T;
 }
 
@@ -344,8 +343,8 @@ fn end(error: &Error) -> ! {
     crate::sys::exit(error.report())
 }
 
-/// Bytes of the caller, quoted: what does not print is escaped, so that a file name can
-/// neither break the line nor drive a terminal.
+/// Bytes of the caller, in quotes. Unprintable characters are escaped, so that a file name can neither break the line
+/// nor control a terminal.
 pub struct Quoted<'a>(pub &'a [u8]);
 
 impl fmt::Display for Quoted<'_> {
@@ -384,18 +383,18 @@ pub fn is_unprintable(c: char) -> bool {
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// Several processes build an instance in one memory, and what fails in one soon fails in the
-/// others: the first says why.
+/// Several processes build an instance in one memory, and a failure in one soon causes failures in the others. Only
+/// the first is printed.
 fn first_to_report() -> bool {
     !REPORTED.swap(true, Ordering::AcqRel)
 }
 
-/// What was not shown yet, and is to be.
+/// The message, if it was not printed yet.
 pub fn left_to_say() -> Option<Bytes> {
     if REPORTED.load(Ordering::Acquire) { None } else { told() }
 }
 
-/// Whether anything was shown.
+/// Whether a message was printed.
 static REPORTED: AtomicBool = AtomicBool::new(false);
 
 /// An errno in words and by name.
@@ -411,8 +410,8 @@ fn explained(errno: Errno) -> Bytes {
     join(&[b"errno ", number])
 }
 
-/// The errnos that the calls of selfdock can give: number, name, words. errno(3). One text,
-/// since a table would hold two addresses and two lengths for each.
+/// The errnos of the system calls of selfdock: number, name, words. errno(3). It is one text, since a table would
+/// hold two addresses and two lengths for each.
 const ERRNOS: &[u8] = b"\
 1 EPERM operation not permitted
 2 ENOENT no such file or directory
@@ -453,7 +452,7 @@ const ERRNOS: &[u8] = b"\
 110 ETIMEDOUT timed out
 75 EOVERFLOW an id is not mapped in this user namespace; 'unshare --map-current-user' maps yours";
 
-/// Writes all of `text`; what cannot be written is lost, as there is nowhere to say so.
+/// Writes all of `text`. Errors are ignored, since there is no other place to report them.
 pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &[u8]) {
     let mut rest = text;
     while !rest.is_empty() {
@@ -466,9 +465,8 @@ pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &[u8]) {
     }
 }
 
-/// The end, for the panic handler. A debug build says where and why; in a release the place and
-/// words of every check that cannot fail would take a twentieth of the program. Out of memory
-/// comes here too, so nothing is allocated.
+/// Ends the process, for the panic handler. A debug build prints the reason. In a release, the positions and texts of
+/// all checks would take a twentieth of the program. Out of memory ends here, too, so nothing is allocated.
 pub fn panicked(info: &dyn fmt::Display) -> ! {
     say(crate::sys::standard(2), b"selfdock: internal error; please report it, with the command line\n");
     if cfg!(debug_assertions) {

@@ -1,6 +1,5 @@
-//! Files by directory and name: the few ways in which selfdock looks at the file system. They
-//! take bytes and descriptors and are not generic, which keeps the program small; so does one
-//! way to make a string for the kernel.
+//! Access to files by directory and name. The functions take bytes and descriptors and are not generic, which keeps
+//! the program small. There is one function that makes a string for the kernel.
 
 use crate::error::{Operation, OrFail};
 use crate::text::{Bytes, c_string, join};
@@ -15,11 +14,11 @@ pub fn open(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> 
     rustix::fs::openat(dir, c_string(path)?, flags | OFlags::CLOEXEC, Mode::from_raw_mode(0o666))
 }
 
-/// How often a path is looked up that the kernel gives up.
+/// How often a lookup is repeated that fails with EAGAIN.
 const LOOKUPS: u32 = 1000;
 
-/// Opens a file for its place only, with rules for the way there. A way with `..` in it is given up by the kernel
-/// whenever somebody renames or mounts something meanwhile, wherever that is. openat2(2), EAGAIN
+/// Opens a path with rules for its resolution. The kernel gives up a path with `..` in it whenever somebody renames
+/// or mounts something meanwhile, anywhere. openat2(2), EAGAIN
 pub fn open_path(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: ResolveFlags) -> Result<OwnedFd> {
     let path = c_string(path)?;
     for _ in 0..LOOKUPS {
@@ -31,13 +30,13 @@ pub fn open_path(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: Resolve
     Err(Errno::AGAIN)
 }
 
-/// Looks at a file itself, be it a link. fstatat(2)
+/// Reads the status of a file, without following a link. fstatat(2)
 pub fn lstat(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
     rustix::fs::statat(dir, c_string(path)?, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// What kind a file itself is, as the kernel knows it: no file system is asked, which could refuse or never answer.
-/// statx(2)
+/// The type of a file, without following a link, as the kernel has it cached. The file system is not asked, since it
+/// could refuse or never answer. statx(2)
 pub fn kind(dir: BorrowedFd<'_>, name: &[u8]) -> Result<FileType> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let stat = rustix::fs::statx(dir, c_string(name)?, flags, StatxFlags::TYPE)?;
@@ -59,20 +58,20 @@ pub fn make_link(target: &[u8], dir: BorrowedFd<'_>, name: &[u8]) -> Result<()> 
     rustix::fs::symlinkat(c_string(target)?, dir, c_string(name)?)
 }
 
-/// The directory part of an absolute path, without its last slash: empty for the root.
+/// The directory part of an absolute path, without a slash at its end: empty for the root directory.
 pub fn parent(path: &[u8]) -> &[u8] {
     &path[..path.iter().rposition(|b| *b == b'/').unwrap_or(0)]
 }
 
-/// Which file a path leads to. stat(2)
+/// The identity of the file that a path leads to. stat(2)
 pub fn identity_of(path: &[u8]) -> Result<Identity> {
     rustix::fs::statat(CWD, c_string(path)?, AtFlags::empty()).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-/// What a symbolic link says. readlinkat(2)
+/// The target of a symbolic link. readlinkat(2)
 pub fn link_target(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Bytes> {
     let path = c_string(path)?;
-    // Most are short; a buffer for the longest would be a page of stack more to touch.
+    // Most targets are short. A buffer for the longest would touch one more page of the stack.
     let mut short = [MaybeUninit::<u8>::uninit(); 256];
     let (target, _) = rustix::fs::readlinkat_raw(dir, path, &mut short)?;
     if target.len() < 256 {
@@ -83,7 +82,7 @@ pub fn link_target(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Bytes> {
     if target.len() > 4096 { Err(Errno::NAMETOOLONG) } else { Ok(target.leak()) }
 }
 
-/// Reads what is left of a file, if it is no more than `most` bytes.
+/// Reads the rest of a file, which must not have more than `most` bytes. The first buffer has `expected` bytes.
 pub fn read(fd: BorrowedFd<'_>, expected: usize, most: usize) -> Result<Bytes> {
     let mut text = Vec::with_capacity(expected);
     loop {
@@ -97,7 +96,7 @@ pub fn read(fd: BorrowedFd<'_>, expected: usize, most: usize) -> Result<Bytes> {
     }
 }
 
-/// Writes all of it. write(2)
+/// Writes the whole text. write(2)
 pub fn write(fd: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
     let mut rest = text;
     while !rest.is_empty() {
@@ -106,17 +105,17 @@ pub fn write(fd: BorrowedFd<'_>, text: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The kind of a mount point: what it has to be depends on what comes there.
+/// The kind of a mount point, which depends on what is mounted there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// For a tree.
+    /// For a directory tree.
     Directory,
     /// For anything else.
     File,
 }
 
 impl Kind {
-    /// What `fd` is.
+    /// The kind of an open file.
     pub fn of(fd: impl AsFd) -> Result<Self> {
         let stat = rustix::fs::fstat(fd)?;
         Ok(if FileType::from_raw_mode(stat.st_mode).is_dir() { Kind::Directory } else { Kind::File })
@@ -126,12 +125,12 @@ impl Kind {
 /// Device and inode number.
 pub type Identity = (u64, u64);
 
-/// Which file `fd` is.
+/// The identity of an open file.
 pub fn identity(fd: impl AsFd) -> Result<Identity> {
     rustix::fs::fstat(fd).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
-/// Makes an empty directory or file, with permissions for all to look in.
+/// Makes an empty directory or file that everyone can read.
 pub fn make_entry(dir: impl AsFd, name: &[u8], kind: Kind) -> Result<()> {
     match kind {
         Kind::Directory => make_directory(dir.as_fd(), name, 0o755),

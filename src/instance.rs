@@ -1,27 +1,26 @@
-//! How a running instance is known, from `/proc` alone. A supervisor and its keeper hide from
-//! everyone, so it is by what only selfdock makes: two children in a PID namespace of their own,
-//! of which one is its PID 1 and cannot be looked at, and the other has there the PID that its
-//! parent has outside. The kernel lets nobody choose a PID without privilege in the user
-//! namespace to which the PID namespace belongs. `clone(2)`, `set_tid`
+//! Recognizes running instances, from `/proc` alone. Supervisor and keeper cannot be inspected. So an instance is
+//! recognized by a structure that only selfdock makes: a process with two children in a new PID namespace. One child
+//! is its PID 1, and cannot be inspected. The other has the PID there that its parent has outside. The kernel lets
+//! nobody choose a PID without privilege in the user namespace that owns the PID namespace. `clone(2)`, `set_tid`
 
 use crate::files::{self, Identity};
 use crate::process::{self, Process, path};
 use rustix::process::Pid;
 
-/// An instance, from outside.
+/// An instance, as it appears from outside.
 #[derive(Clone, Copy, Debug)]
 pub struct Instance {
-    /// Its name is the PID of this one.
+    /// The supervisor. Its PID is the name of the instance.
     pub supervisor: Process,
-    /// PID 1 inside.
+    /// The keeper, which is PID 1 inside.
     pub keeper: Process,
-    /// The same PID inside as the supervisor has outside.
+    /// The command. Its PID inside is the supervisor's outside.
     pub command: Process,
 }
 
 impl Instance {
-    /// The instance of a supervisor, if it is one. `program` is selfdock's own file, as which root
-    /// sees what others cannot look at.
+    /// The instance of a supervisor; `None` if the process is not one. `program` is selfdock's own file, since root
+    /// can see the program of processes that others cannot inspect.
     pub fn of(supervisor: Process, program: Option<Identity>) -> Option<Self> {
         let ours = |process: &Process| process.ids == supervisor.ids && is_hidden(process, program);
         if !ours(&supervisor) {
@@ -30,16 +29,16 @@ impl Instance {
         let children = supervisor.children();
         let inside = || children.iter().copied().filter(|child| child.depth == supervisor.depth + 1);
         let keeper = inside().find(|child| child.first() && ours(child))?;
-        // The first process of a container cannot hand its PID on.
+        // A supervisor that is PID 1 cannot give its PID to the command.
         let named = |child: &Process| child.inner == supervisor.inner || supervisor.first();
-        // Where a filter kept it from choosing, it is the first of the others.
+        // If a filter refused the choice of a PID, the command is the first other child.
         let others = || inside().filter(|child| !child.first());
         let command = others().find(named).or_else(|| others().next())?;
         Some(Instance { supervisor, keeper, command })
     }
 
-    /// The instance that a process lives in: through the nearest one above it that does not. A
-    /// process of `enter` has another supervisor above it, and is known by its PID namespace.
+    /// The instance of a process. It is found by the nearest ancestor outside. A process of `enter` has another
+    /// supervisor as its ancestor, and is found by its PID namespace.
     pub fn around(process: Process, program: Option<Identity>) -> Option<Self> {
         let mut above = process;
         while above.depth >= process.depth {
@@ -57,7 +56,8 @@ impl Instance {
             .find(|instance| instance.members(all).any(|member| namespace(member.pid) == Some(own)))
     }
 
-    /// The processes in it but the keeper, the command first; not those of instances inside.
+    /// The processes of the instance without the keeper, the command first. Processes of inner instances are not
+    /// included.
     pub fn members<'a>(&self, all: &'a [Process]) -> impl Iterator<Item = &'a Process> {
         let (command, keeper, depth) = (self.command.pid, self.keeper.pid, self.keeper.depth);
         let below = move |process: &&Process| {
@@ -68,7 +68,7 @@ impl Instance {
     }
 }
 
-/// Whether a process is one of these, or comes from one.
+/// Whether a process is one of these, or a descendant of one.
 pub fn is_below(process: &Process, ancestors: &[Pid], all: &[Process]) -> bool {
     let mut at = *process;
     for _ in 0..all.len() {
@@ -87,7 +87,7 @@ fn is_hidden(process: &Process, program: Option<Identity>) -> bool {
     process.program().is_none_or(|shown| Some(shown) == program)
 }
 
-/// The PID namespace of a process, if it can be looked at. `namespaces(7)`
+/// The PID namespace of a process, if the process can be inspected. `namespaces(7)`
 fn namespace(pid: Pid) -> Option<Identity> {
     files::identity_of(path(pid, b"ns/pid")).ok()
 }

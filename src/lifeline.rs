@@ -1,4 +1,4 @@
-//! Who ends with whom.
+//! Ties the end of a process to the end of another one.
 
 use crate::error::{Error, OrFail, Result};
 use crate::process::has_ended;
@@ -6,9 +6,9 @@ use crate::sys::{self, Disposition, signal};
 use rustix::fd::OwnedFd;
 use rustix::process::{PidfdFlags, Signal, getpid, getppid, pidfd_open, set_parent_process_death_signal};
 
-/// A process whose parent is outside of the PID namespace was started by `run` or `enter`, and ends
-/// with its supervisor. Exec of a set-uid program undid that, and so do changes of ids: the wish is
-/// renewed as soon as these are done. `prctl(2)`, `PR_SET_PDEATHSIG`
+/// If the parent is outside the PID namespace, this process is the command of an outer `run` or `enter`, and must end
+/// with the outer supervisor. exec of a set-uid program and changes of ids clear the parent-death signal, so it is
+/// set again when the ids are final. `prctl(2)`, `PR_SET_PDEATHSIG`
 pub fn end_with_the_outer_supervisor() -> Result<()> {
     if getppid().is_some() {
         return Ok(());
@@ -17,19 +17,19 @@ pub fn end_with_the_outer_supervisor() -> Result<()> {
     set_parent_process_death_signal(signal).or_fail("end with the outer supervisor")
 }
 
-/// An ignored SIGCHLD would be inherited, and the exit status lost.
+/// Resets SIGCHLD. If it were ignored, the exit status would be lost.
 pub fn expect_end() -> Result<()> {
     sys::dispose(signal::CHLD, Disposition::Default).or_fail("reset SIGCHLD")
 }
 
-/// Becomes ready when this process has ended.
+/// A pidfd of this process, which becomes ready when the process has ended.
 pub fn own_life() -> Result<OwnedFd> {
     pidfd_open(getpid(), PidfdFlags::empty()).or_fail("watch the supervisor")
 }
 
-/// Asks the kernel to kill this process when the supervisor is gone. What is permitted is only
-/// reduced from here on, which keeps the wish; `prctl(2)`,
-/// `PR_SET_PDEATHSIG`. It may be gone already: then nobody would tell.
+/// Asks the kernel to kill this process when the supervisor ends. Later changes only drop capabilities, which keeps
+/// the signal; `prctl(2)`, `PR_SET_PDEATHSIG`. If the supervisor has ended already, no signal comes, so this is
+/// checked.
 pub fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
     let failed = "tie the joiner to its supervisor";
     let signal = Some(Signal::KILL);

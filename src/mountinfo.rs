@@ -8,13 +8,13 @@ use alloc::vec::Vec;
 pub struct Line<'t> {
     /// The number of the mount.
     pub number: &'t [u8],
-    /// That of the mount it lies in.
+    /// The number of its parent mount.
     pub parent: &'t [u8],
     /// The number of its file system.
     pub device: &'t [u8],
-    /// What of its file system is mounted.
+    /// The mounted part of its file system.
     pub root: Bytes,
-    /// Where.
+    /// Its mount point.
     pub point: Bytes,
     /// Its own flags, as `ro,nosuid`.
     pub options: &'t [u8],
@@ -24,7 +24,8 @@ pub struct Line<'t> {
     pub super_options: &'t [u8],
 }
 
-/// Each line that is understood. Only a space separates fields: all else in a path is a part of it.
+/// Parses the list, and skips lines that it does not understand. Only a space separates fields; other white space is
+/// part of a path.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     text.split(|b| *b == b'\n').filter_map(|line| {
         let mut fields = line.split(|b| *b == b' ');
@@ -47,31 +48,31 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-/// Whether a mount lies in another one, or in one that does.
+/// Whether a mount is below another one.
 pub fn is_below(list: &[u8], mount: &Line<'_>, other: &[u8]) -> bool {
     let mut parent = mount.parent;
     for _ in 0..MOST_LEVELS {
         if parent == other {
             return true;
         }
-        // Not by `lines`, which makes the paths of each anew.
+        // `lines` would unescape all paths again.
         let is_it = |line: &&[u8]| line.split(|b| *b == b' ').next() == Some(parent);
         let Some(line) = list.split(|b| *b == b'\n').find(is_it) else { return false };
         let above = line.split(|b| *b == b' ').nth(1).unwrap_or_default();
-        // The first root file system lies in itself; an initramfs stays there.
+        // The first root file system is its own parent. An initramfs stays there.
         if above == parent {
             return false;
         }
         parent = above;
     }
-    // As if it did.
+    // Too deep to tell: it counts as below.
     true
 }
 
-/// How far up mounts are followed.
+/// The maximum number of parents to follow.
 const MOST_LEVELS: usize = 64;
 
-/// Whether a list of options has this one.
+/// Whether a list of options contains this one.
 pub fn has(options: &[u8], name: &[u8]) -> bool {
     options.split(|b| *b == b',').any(|option| option == name)
 }

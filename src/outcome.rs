@@ -1,4 +1,4 @@
-//! How a command ended, who ended it, and how a process says so in its turn.
+//! How a command ended, and who ended it; and how this process ends in the same way.
 
 use crate::sys::{self, ALL_SIGNALS, Disposition, set_of};
 use crate::usage::Usage;
@@ -7,14 +7,14 @@ use rustix::process::getpid;
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With this exit status.
+    /// It exited with this status.
     Exit(u8),
-    /// By this signal.
+    /// This signal ended it.
     Signal(i32),
 }
 
 impl End {
-    /// From what wait(2) gives; `None` for a process that only stopped.
+    /// From a wait status; `None` for a process that only stopped.
     pub fn of(status: i32) -> Option<Self> {
         match status & 0x7f {
             0 => Some(End::Exit(u8::try_from(status >> 8 & 0xff).unwrap_or(u8::MAX))),
@@ -27,7 +27,7 @@ impl End {
 /// Who ended it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// Itself, or what is in the instance.
+    /// The command itself, or another process of the instance.
     Command,
     /// A signal that was sent to the supervisor.
     Signal,
@@ -37,28 +37,28 @@ pub enum Cause {
     Limit(&'static str),
 }
 
-/// What became of the command.
+/// The outcome of a command.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
     /// How it ended.
     pub end: End,
     /// Who ended it.
     pub cause: Cause,
-    /// It was executed.
+    /// Whether it was executed.
     pub started: bool,
-    /// What it used.
+    /// Its resource usage.
     pub usage: Usage,
 }
 
 const STOPPED: i32 = 0x7f;
 
-/// The exit status that says what a signal would have said.
+/// The exit status that shells use for a signal.
 fn after_signal(signal: i32) -> u8 {
     128 | u8::try_from(signal).unwrap_or(127)
 }
 
-/// Ends this process as the command ended. The first process of a PID namespace, as in a
-/// container, cannot end by a signal, and says so as shells do.
+/// Ends this process as the command ended. The first process of a PID namespace, as in a container, cannot end by a
+/// signal, and returns the status that shells use.
 pub fn end(end: End) -> ! {
     match end {
         End::Exit(status) => sys::exit(status),

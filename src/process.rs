@@ -1,4 +1,4 @@
-//! What `/proc` tells of processes. proc(5).
+//! Reads processes from `/proc`. proc(5).
 
 use crate::error::{OrFail, Result};
 use crate::files::{self, Identity, each_entry};
@@ -9,20 +9,20 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::Pid;
 
-/// A process, as far as its status tells.
+/// A process, from its `/proc/PID/status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Process {
     /// Its PID here.
     pub pid: Pid,
     /// Its parent's PID here; `None` if that is outside.
     pub parent: Option<Pid>,
-    /// In how many PID namespaces it can be seen, from that of `/proc` inwards.
+    /// The number of PID namespaces in which it is visible, from that of `/proc` inwards.
     pub depth: usize,
-    /// Its PID in the innermost of them.
+    /// Its PID in the innermost PID namespace.
     pub inner: u32,
-    /// It has ended, and was not waited for yet.
+    /// Whether it is a zombie.
     pub ended: bool,
-    /// All four of its uids and gids are these.
+    /// Its uid and gid, if all four of each are equal.
     pub ids: Option<(u32, u32)>,
     /// Resident memory, KiB.
     pub memory: u64,
@@ -34,7 +34,7 @@ impl Process {
         Process::parse(pid, status(pid)?)
     }
 
-    /// From the text of that file.
+    /// Parses the text of that file.
     pub fn parse(pid: Pid, text: &[u8]) -> Option<Self> {
         let pids = field(text, "NSpid:")?;
         let memory = field(text, "VmRSS:").and_then(|v| v.split(|b| *b == b' ').next()).and_then(count);
@@ -50,12 +50,12 @@ impl Process {
         })
     }
 
-    /// It is PID 1 of its own namespace.
+    /// Whether it is PID 1 of its namespace.
     pub fn first(&self) -> bool {
         self.inner == 1
     }
 
-    /// Which file it runs. Only its owner may know, and only if it is dumpable.
+    /// The file that it executes. Only its owner can read this, and only if it is dumpable.
     pub fn program(&self) -> Option<Identity> {
         files::identity_of(path(self.pid, b"exe")).ok()
     }
@@ -72,7 +72,7 @@ impl Process {
     }
 }
 
-/// Every process that can be seen here.
+/// Every process that is visible here.
 pub fn all() -> Result<Vec<Process>> {
     let failed = "list '/proc'";
     let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
@@ -84,12 +84,12 @@ pub fn all() -> Result<Vec<Process>> {
     Ok(all)
 }
 
-/// Whether the process of a pidfd has ended. `pidfd_open(2)`: then it can be read.
+/// Whether the process of a pidfd has ended. The pidfd is readable then. `pidfd_open(2)`
 pub fn has_ended(pidfd: &OwnedFd) -> rustix::io::Result<bool> {
     ends_within(pidfd, 0)
 }
 
-/// The same, if need be within some milliseconds, under a thousand, from now on.
+/// Whether it ends within some milliseconds, which must be less than 1000.
 pub fn ends_within(pidfd: &OwnedFd, milliseconds: u16) -> rustix::io::Result<bool> {
     let limit = Timespec { tv_sec: 0, tv_nsec: i64::from(milliseconds.min(999)) * 1_000_000 };
     poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit)).map(|ready| ready > 0)
@@ -114,12 +114,12 @@ pub fn status(pid: Pid) -> Option<Bytes> {
     read(path(pid, b"status"))
 }
 
-/// The words that a process was started with.
+/// The words of the command line of a process.
 pub fn arguments(pid: Pid) -> Vec<Bytes> {
     split(read(path(pid, b"cmdline")).unwrap_or_default())
 }
 
-/// The same, from what is in `/proc/PID/cmdline`.
+/// Splits the text of `/proc/PID/cmdline`.
 pub fn split(line: Bytes) -> Vec<Bytes> {
     line.strip_suffix(b"\0").unwrap_or(line).split(|b| *b == 0).collect()
 }
@@ -135,18 +135,18 @@ pub fn is_stopped(pid: Pid) -> bool {
     with_stat(pid, |after| after.starts_with(b" T")).unwrap_or(false)
 }
 
-/// What is known of a process until it is waited for, also when it has ended.
+/// What the kernel tells of a process until it is waited for, even after its end.
 pub struct Stock {
-    /// It has ended.
+    /// Whether it has ended.
     pub ended: bool,
-    /// It has become another program.
+    /// Whether it has executed another program.
     pub executed: bool,
-    /// How much processor time it has taken, without its children, in hundredths of a second.
+    /// Its processor time without its children, in hundredths of a second.
     pub time: u64,
 }
 
 impl Stock {
-    /// Takes it.
+    /// Reads it from `/proc/PID/stat`.
     pub fn of(pid: Pid) -> Option<Self> {
         /// `PF_FORKNOEXEC`, include/linux/sched.h
         const NOT_EXECUTED: u64 = 0x40;
@@ -164,13 +164,13 @@ impl Stock {
 
 /// Reads the start of `/proc/PID/stat`, from what follows the name on.
 fn with_stat<T>(pid: Pid, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    // Nothing that is kept, not even the path: a supervisor asks this as often as it gets signals. The name has at
-    // most 64 bytes, and thirteen numbers as many as 20.
+    // It allocates nothing, not even the path: a supervisor calls this for each signal, and memory is never freed.
+    // The name has at most 64 bytes, and thirteen numbers at most 20 each.
     let mut start = [0; 512];
     let mut path = *b"/proc/0000000000/stat\0";
     let mut left = pid.as_raw_nonzero().get().unsigned_abs();
     for digit in path[6..16].iter_mut().rev() {
-        // Leading zeros would be no name: a slash more than one is the same.
+        // Leading zeros would not be a valid name. Additional slashes are ignored.
         *digit = if left > 0 { b'0' + (left % 10) as u8 } else { b'/' };
         left /= 10;
     }
@@ -185,12 +185,12 @@ pub fn path(pid: Pid, what: &[u8]) -> Bytes {
     join(&[b"/proc/", shown(pid), b"/", what])
 }
 
-/// A PID as people write it.
+/// A PID in digits.
 pub fn shown(pid: Pid) -> Bytes {
     decimal(pid.as_raw_nonzero().get().unsigned_abs())
 }
 
-/// What follows a name in `/proc/PID/status`.
+/// The value of a field of `/proc/PID/status`.
 pub fn field<'t>(status: &'t [u8], name: &str) -> Option<&'t [u8]> {
     status.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(name.as_bytes())).map(<[u8]>::trim_ascii)
 }
@@ -200,17 +200,17 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
-/// A decimal number.
+/// Parses a decimal number.
 pub fn count(digits: &[u8]) -> Option<u64> {
     number(digits, 10)
 }
 
-/// A PID in digits.
+/// Parses a PID.
 pub fn pid(digits: &[u8]) -> Option<Pid> {
     count(digits).and_then(|n| i32::try_from(n).ok()).and_then(Pid::from_raw)
 }
 
-/// The number that stands four times on a line.
+/// The id, if all four on the line are equal.
 fn same(line: &[u8]) -> Option<u32> {
     let mut numbers = words(line).map(count);
     let first = numbers.next()??;

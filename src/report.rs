@@ -1,4 +1,4 @@
-//! `--report`: what a command used, as one JSON object, written whole or not at all.
+//! `--report`: how a command ended and what it used, as one JSON object. It is written completely or not at all.
 
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
@@ -11,28 +11,28 @@ use rustix::fd::{AsFd, AsRawFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags};
 use rustix::io::Errno;
 
-/// Where it goes: opened as the caller before the command starts.
+/// The target of the report. It is opened with the caller's rights before the command starts.
 pub enum Report {
-    /// What was there already and is no regular file, or a descriptor of the caller's: it is written to.
+    /// An existing file that is not regular, or a descriptor of the caller's.
     Open(OwnedFd),
-    /// A new file, in the place of an older one, which is gone.
+    /// A new file, which replaces an older one.
     File(File),
 }
 
-/// A file that is selfdock's. The command can write to it, take it away or put another there, and at the end it is
-/// selfdock's all the same.
+/// A file that selfdock made. The command can write to it, remove or replace it; at the end it is selfdock's file
+/// again.
 pub struct File {
     /// Its directory.
     dir: OwnedFd,
-    /// How that is called.
+    /// The path of its directory.
     above: Bytes,
     name: Bytes,
-    /// Where there is no room for it, there may be at the end.
+    /// Its descriptor. `None` if the file system was full: there may be room at the end.
     open: Option<OwnedFd>,
 }
 
 impl Report {
-    /// From the value of the option: a number is a descriptor. One that is required must have room.
+    /// Opens the target. A number is a descriptor. A required report must have room.
     pub fn open(target: &[u8], required: bool) -> Result<Self> {
         let failed = on("report to {}", target);
         if target.iter().all(u8::is_ascii_digit) {
@@ -40,7 +40,7 @@ impl Report {
             let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor: the number is too large"))?;
             let fd = crate::sys::duplicate(fd).or_fail(failed)?;
             let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
-            // What has no type is selfdock's own, in the place of one that the caller has closed.
+            // A descriptor without a file type is selfdock's placeholder for one that the caller has closed.
             if FileType::from_raw_mode(stat.st_mode) == FileType::Unknown {
                 return Err(Error::of(failed, Errno::BADF));
             }
@@ -58,7 +58,7 @@ impl Report {
             Ok(old) if !FileType::from_raw_mode(old.st_mode).is_file() => {
                 let fd = files::open(dir.as_fd(), name, TO.union(OFlags::APPEND)).or_fail(failed)?;
                 let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
-                // A link to a file is one, but for the links to what is open already.
+                // A link to a file counts as a file, except for links to open descriptors.
                 let is_open = above.starts_with(b"/dev/") || above.starts_with(b"/proc/");
                 if FileType::from_raw_mode(stat.st_mode).is_file() && !is_open {
                     rustix::fs::ftruncate(&fd, 0).or_fail(failed)?;
@@ -76,12 +76,12 @@ impl Report {
         Ok(Report::File(File { dir, above: join(&[above]), name: join(&[name]), open: file }))
     }
 
-    /// Whether writing can take as long as somebody else likes.
+    /// Whether somebody else reads while it is written, so that writing can block.
     pub fn is_read_meanwhile(&self) -> bool {
         matches!(self, Report::Open(_))
     }
 
-    /// Its descriptors.
+    /// The descriptors that it needs.
     pub fn descriptors(&self) -> Vec<u32> {
         let number = |fd: &OwnedFd| fd.as_raw_fd().unsigned_abs();
         match self {
@@ -90,7 +90,7 @@ impl Report {
         }
     }
 
-    /// Writes it: whole, or nothing of it. `error` is why the command never ran.
+    /// Writes the report, completely or not at all. `error` is why the command never ran.
     pub fn write(&self, outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Result<()> {
         let text = json(outcome, wall, error);
         match self {
@@ -105,7 +105,7 @@ impl Report {
 
 impl File {
     fn write(&self, text: &[u8]) -> rustix::io::Result<()> {
-        // Where the directory lies in a volume, the command can put another there.
+        // If the directory lies in a volume, the command can replace it.
         if files::identity_of(self.above)? != files::identity(&self.dir)? {
             return Err(Errno::STALE);
         }
@@ -123,15 +123,15 @@ impl File {
 }
 
 const TO: OFlags = OFlags::WRONLY.union(OFlags::NOCTTY);
-/// How a report is made: nothing is there yet.
+/// The flags to make a new report.
 pub const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
 
-/// Takes a file away. unlinkat(2)
+/// Removes a file. unlinkat(2)
 pub fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(dir, c_string(name)?, AtFlags::empty())
 }
 
-/// What the command wrote to the file is gone; and so is the rest of what cannot be written whole.
+/// Replaces the content of the file. If the text does not fit, the file becomes empty.
 fn fill(file: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::ftruncate(file, 0)?;
     files::write(file.as_fd(), text).inspect_err(|_| {
@@ -181,7 +181,7 @@ fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
     join(&[text, b"}\n"])
 }
 
-/// A message, of which every byte can be printed, within a string of JSON.
+/// Escapes a message for a JSON string. All its bytes are printable.
 fn escaped(text: &[u8]) -> Bytes {
     let mut all = Vec::with_capacity(text.len());
     for byte in text {

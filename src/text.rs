@@ -1,19 +1,18 @@
-//! Bytes and numbers as text, without `core::fmt`, which would be a twentieth of the set-uid
-//! program.
+//! Bytes and numbers as text, without `core::fmt`, which would take a twentieth of the set-uid program.
 //!
-//! What is made here lives as long as the process. Memory is never given back
-//! (`sys::Arena`), so nothing is lost by that, and no code has to see to it.
+//! Text lives as long as the process. Memory is never freed (`sys::Arena`), so leaking costs nothing and needs no
+//! code.
 
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::io::Errno;
 
-/// Bytes for the life of the process.
+/// Bytes that live as long as the process.
 pub type Bytes = &'static [u8];
 
-/// One after the other.
+/// Concatenates the parts.
 pub fn join(parts: &[&[u8]]) -> Bytes {
-    // Room for all of it at once: what grows leaves the smaller room behind.
+    // Allocates once: a growing vector would leave its old buffers behind.
     let mut all = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
     for part in parts {
         all.extend_from_slice(part);
@@ -21,23 +20,23 @@ pub fn join(parts: &[&[u8]]) -> Bytes {
     all.leak()
 }
 
-/// As the kernel takes a path: with a NUL at the end, and none in it.
+/// A path for the kernel: with a NUL at the end, and no other NUL.
 pub fn c_string(bytes: &[u8]) -> Result<&'static CStr, Errno> {
-    // Four hundred bytes less than the way through `core`.
+    // This takes 400 bytes less code than the function of `core`.
     crate::sys::c_str(join(&[bytes, b"\0"])).ok_or(Errno::INVAL)
 }
 
-/// A number as people write it.
+/// A number in decimal digits.
 pub fn decimal(number: impl Into<u64>) -> Bytes {
     digits(number.into(), 10, 1)
 }
 
-/// A number in base 8, as permissions are written.
+/// A number in octal digits.
 pub fn octal(number: impl Into<u64>) -> Bytes {
     digits(number.into(), 8, 1)
 }
 
-/// The digits of a number, at least so many, in a base of up to 16.
+/// The digits of a number in a base of up to 16, at least `least` of them.
 pub fn digits(mut number: u64, base: u64, least: usize) -> Bytes {
     let mut all = Vec::with_capacity(22);
     while number > 0 || all.len() < least {
@@ -49,7 +48,7 @@ pub fn digits(mut number: u64, base: u64, least: usize) -> Bytes {
     all.leak()
 }
 
-/// Reads a number without a sign that fits.
+/// Parses a number without a sign, if it fits.
 pub fn number(digits: &[u8], base: u32) -> Option<u64> {
     if digits.is_empty() {
         return None;

@@ -1,13 +1,13 @@
-//! What processes have used. getrusage(2).
+//! The resource usage of processes. getrusage(2).
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI64, Ordering};
 
-/// What a process has used, or several together: a number for each of [`Of`].
+/// The usage of one or more processes: a number for each of [`Of`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage([i64; NUMBERS]);
 
-/// Of what.
+/// The resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     /// Microseconds in user mode.
@@ -16,7 +16,7 @@ pub enum Of {
     System,
     /// Page faults without input or output.
     MinorFaults,
-    /// Page faults with.
+    /// Page faults with input or output.
     MajorFaults,
     /// Context switches when it waited.
     VoluntarySwitches,
@@ -28,11 +28,11 @@ pub enum Of {
 
 const NUMBERS: usize = 7;
 
-/// How many bytes it has where one process writes it for another.
+/// The number of bytes of [`Usage::to_bytes`].
 pub const BYTES: usize = NUMBERS * size_of::<i64>();
 
 impl Usage {
-    /// From its numbers, in the order of [`Of`].
+    /// Makes it from numbers in the order of [`Of`].
     pub fn new(numbers: [i64; NUMBERS]) -> Self {
         Usage(numbers)
     }
@@ -42,7 +42,7 @@ impl Usage {
         self.0[of as usize]
     }
 
-    /// Adds what others have used.
+    /// Adds the usage of others.
     pub fn add(&mut self, other: &Usage) {
         let peak = self.get(Of::Peak).max(other.get(Of::Peak));
         for (ours, theirs) in self.0.iter_mut().zip(&other.0) {
@@ -51,7 +51,7 @@ impl Usage {
         self.0[Of::Peak as usize] = peak;
     }
 
-    /// Takes off what was used before. A peak stays.
+    /// Subtracts an earlier usage. The peak stays.
     pub fn take_off(&mut self, before: &Usage) {
         let peak = self.get(Of::Peak);
         for (all, before) in self.0.iter_mut().zip(&before.0) {
@@ -60,7 +60,7 @@ impl Usage {
         self.0[Of::Peak as usize] = peak;
     }
 
-    /// For a process that does not share this one's memory.
+    /// As bytes, for a process with other memory.
     pub fn to_bytes(self) -> Vec<u8> {
         let mut all = Vec::with_capacity(BYTES);
         for number in self.0 {
@@ -69,7 +69,7 @@ impl Usage {
         all
     }
 
-    /// The reverse; what is missing is 0.
+    /// From bytes. Missing numbers are 0.
     pub fn of_bytes(bytes: &[u8]) -> Self {
         let mut usage = Usage::default();
         for (number, bytes) in usage.0.iter_mut().zip(bytes.as_chunks().0) {
@@ -79,19 +79,19 @@ impl Usage {
     }
 }
 
-/// A place for it in memory that processes share.
+/// A usage in memory that processes share.
 #[derive(Default)]
 pub struct Tally([AtomicI64; NUMBERS]);
 
 impl Tally {
-    /// Puts it there.
+    /// Stores it.
     pub fn set(&self, usage: &Usage) {
         for (place, number) in self.0.iter().zip(usage.0) {
             place.store(number, Ordering::Release);
         }
     }
 
-    /// Gives what is there.
+    /// Loads it.
     pub fn get(&self) -> Usage {
         let mut usage = Usage::default();
         for (number, place) in usage.0.iter_mut().zip(&self.0) {
