@@ -1,5 +1,4 @@
-//! `selfdock-about`, which says what there is to say and holds no privilege: its root. All of
-//! it is in the library.
+//! The root module of `selfdock-about`, the second program, which has no privilege. All its code is in the library.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]

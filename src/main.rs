@@ -1,4 +1,4 @@
-//! `selfdock`, the set-uid program: its root. All of it is in the library.
+//! The root module of `selfdock`, the set-uid program. All its code is in the library.
 #![no_std]
 #![no_main]
 #![deny(unsafe_code)]

@@ -185,7 +185,7 @@ pub fn path(pid: Pid, what: &[u8]) -> Bytes {
     join(&[b"/proc/", shown(pid), b"/", what])
 }
 
-/// A PID in digits.
+/// Parses a PID.
 pub fn shown(pid: Pid) -> Bytes {
     decimal(pid.as_raw_nonzero().get().unsigned_abs())
 }

@@ -1,5 +1,5 @@
-//! The start of both programs and their panic handler. The root of each has a `program` that
-//! goes on from here.
+//! The start of both programs, and their panic handler. The root module of each has a function `program`, which is
+//! called from here.
 //!
 //! # Safety
 //!
@@ -21,8 +21,8 @@ fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     selfdock::panicked(info)
 }
 
-/// What the compiler's own libraries name for a panic that unwinds. In a build with debug
-/// assertions the linker does not see that none does (`panic = "abort"`).
+/// Symbols that the compiler's libraries use for a panic that unwinds. In a build with debug assertions the linker
+/// does not see that no panic unwinds (`panic = "abort"`).
 #[cfg(debug_assertions)]
 mod unwinding {
     // SAFETY: the only definition of this name, as there is no other runtime. Nobody calls it.

@@ -7,7 +7,7 @@ use super::Label::{
 use super::Line::{self, Above, At, Is, Load};
 use super::{ARCHITECTURE, DEFAULT_END, NO_USER_NAMESPACES_END, NUMBER, chain};
 
-/// The only other architecture that the kernel names here is that of aarch64.
+/// The value of `arch` for 32-bit ARM. The kernel uses only one other here, for aarch64.
 pub const AUDIT_ARCH_ARM: u32 = 0x4000_0028;
 
 /// The default filter.
@@ -45,7 +45,7 @@ const NUMBERS: &[Line] = &[
     Above(427, Allow, Enosys), // io_uring_setup, io_uring_enter, io_uring_register
 ];
 
-/// The one against user namespaces.
+/// The filter against user namespaces.
 pub const NO_USER_NAMESPACES: &[Line] =
     &chain::<{ MAKERS.len() + NO_USER_NAMESPACES_END.len() }>(MAKERS, NO_USER_NAMESPACES_END);
 

@@ -7,7 +7,7 @@ use super::Label::{
 use super::Line::{self, Above, At, Is, Keep, Load};
 use super::{ARCHITECTURE, DEFAULT_END, NO_USER_NAMESPACES_END, NUMBER, chain};
 
-/// The only other architecture that the kernel names here is that of x86-64 and x32.
+/// The value of `arch` for i386. The kernel uses only one other here, for x86-64 and x32.
 pub const AUDIT_ARCH_I386: u32 = 0x4000_0003;
 /// The bit that x32 sets in the number of a call.
 pub const X32: u32 = 0x4000_0000;
@@ -51,7 +51,7 @@ const NUMBERS: &[Line] = &[
     Is(514, Ioctl, Allow),    // of x32; the others have no such number
 ];
 
-/// The one against user namespaces.
+/// The filter against user namespaces.
 pub const NO_USER_NAMESPACES: &[Line] =
     &chain::<{ MAKERS.len() + NO_USER_NAMESPACES_END.len() }>(MAKERS, NO_USER_NAMESPACES_END);
 

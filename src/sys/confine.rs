@@ -1,5 +1,5 @@
-//! What keeps an instance in beside its namespaces: filter, Landlock domain, keyring; and what a new
-//! namespace needs: host name, loopback device.
+//! Restrictions besides namespaces: filter, Landlock domain, keyring; and settings of a new namespace: host name,
+//! loopback device.
 
 use super::{NULL, call, close_range, nr};
 use core::ptr;
@@ -9,18 +9,18 @@ use rustix::io::{Errno, Result};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instruction {
-    /// What to do.
+    /// The operation.
     pub code: u16,
-    /// How many instructions to skip if a test holds.
+    /// The number of instructions to skip if a test is true.
     pub yes: u8,
-    /// And if it does not.
+    /// The number of instructions to skip if it is false.
     pub no: u8,
-    /// The constant that is loaded from, compared with, or returned.
+    /// The constant: an offset to load from, a value to compare with, or the answer.
     pub k: u32,
 }
 
-/// Filters the system calls of this process and all that come from it, for good. seccomp(2),
-/// `PR_SET_SECCOMP`; the kernel checks the program.
+/// Filters the system calls of this process and its descendants, for good. seccomp(2), `PR_SET_SECCOMP`; the kernel
+/// checks the program.
 pub fn install_filter(program: &[Instruction]) -> Result<()> {
     #[repr(C)]
     struct Program {
@@ -39,7 +39,7 @@ pub fn install_filter(program: &[Instruction]) -> Result<()> {
     .map(drop)
 }
 
-/// What a Landlock domain keeps inside. landlock(7), "Scope flags"
+/// The scopes of a Landlock domain. landlock(7), "Scope flags"
 pub mod scope {
     /// Connections to abstract sockets.
     pub const ABSTRACT_SOCKETS: u64 = 1;
@@ -47,9 +47,9 @@ pub mod scope {
     pub const SIGNALS: u64 = 2;
 }
 
-/// Moves this process into a new Landlock domain, nested in its present one, which keeps these
-/// things inside ([`scope`]). Needs `CAP_SYS_ADMIN` in the user namespace of the process, or
-/// `no_new_privs`. `landlock_create_ruleset(2)`, `landlock_restrict_self(2)`
+/// Moves this process into a new Landlock domain, nested in its present one, with these scopes ([`scope`]). Needs
+/// `CAP_SYS_ADMIN` in the user namespace of the process, or `no_new_privs`. `landlock_create_ruleset(2)`,
+/// `landlock_restrict_self(2)`
 pub fn enter_domain(scoped: u64) -> Result<()> {
     // struct landlock_ruleset_attr: handled accesses to files and to the network, scopes.
     let ruleset = [0, 0, scoped];
@@ -65,14 +65,14 @@ pub fn enter_domain(scoped: u64) -> Result<()> {
     }
 }
 
-/// Which edition of Landlock the kernel has; 0 for none. `landlock_create_ruleset(2)`
+/// The Landlock ABI of the kernel; 0 for none. `landlock_create_ruleset(2)`
 pub fn landlock_abi() -> usize {
     const VERSION: usize = 1;
     // SAFETY: no pointer; a flag asks for a number.
     unsafe { call(nr::LANDLOCK_CREATE_RULESET, [NULL, 0, VERSION, 0, 0, 0]) }.unwrap_or(0)
 }
 
-/// Gives this process a new session keyring, empty and its own. `keyctl_join_session_keyring(3)`
+/// Gives this process a new, empty session keyring. `keyctl_join_session_keyring(3)`
 pub fn new_session_keyring() -> Result<()> {
     const JOIN_SESSION_KEYRING: usize = 1;
     // SAFETY: no name, so no pointer.
@@ -85,7 +85,7 @@ pub fn sethostname(name: &[u8]) -> Result<()> {
     unsafe { call(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len(), 0, 0, 0, 0]) }.map(drop)
 }
 
-/// Brings the loopback device of the network namespace up. netdevice(7).
+/// Brings up the loopback device of the network namespace. netdevice(7).
 pub fn loopback_up() -> Result<()> {
     const AF_INET: usize = 2;
     const DGRAM_CLOEXEC: usize = 2 | 0o2_000_000;

@@ -28,8 +28,7 @@ pub fn is_terminal(fd: u32) -> bool {
     unsafe { call(nr::IOCTL, [fd as usize, TCGETS, state.as_mut_ptr() as usize, 0, 0, 0]) }.is_ok()
 }
 
-/// Another descriptor for what `fd` is, above the standard ones and closed at exec. fcntl(2),
-/// `F_DUPFD_CLOEXEC`.
+/// Duplicates a descriptor, to one above the standard ones that is closed at exec. fcntl(2), `F_DUPFD_CLOEXEC`.
 pub fn duplicate(fd: u32) -> Result<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
     // SAFETY: two numbers; the new descriptor belongs to nobody else yet.
@@ -39,7 +38,7 @@ pub fn duplicate(fd: u32) -> Result<OwnedFd> {
     }
 }
 
-/// Makes one of the standard descriptors another name for `from`, which is none of them. dup3(2).
+/// Makes a standard descriptor a duplicate of `from`, which is not a standard one. dup3(2).
 pub fn redirect(from: impl AsFd, standard: u32) -> Result<()> {
     // SAFETY: two numbers. Nothing owns the standard descriptors.
     unsafe { call(nr::DUP3, [fd_arg(from.as_fd()), standard.min(2) as usize, 0, 0, 0, 0]) }.map(drop)
@@ -47,7 +46,7 @@ pub fn redirect(from: impl AsFd, standard: u32) -> Result<()> {
 
 /// The path of the current directory. getcwd(2).
 pub fn getcwd() -> Result<Vec<u8>> {
-    // A short one first, as most are: the longest would be a page more to touch.
+    // Most paths are short. A buffer for the longest would touch one more page.
     let mut path = alloc::vec![0; 256];
     loop {
         // SAFETY: the kernel writes at most that many bytes, and says how many, NUL included.

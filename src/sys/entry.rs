@@ -1,11 +1,11 @@
-//! The start: relocation, and what the kernel passed.
+//! The start of a program: relocation, arguments and environment.
 
 use super::{arch, call, nr};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::ptr;
 
-/// What the kernel passed: arguments and environment, for the life of the process.
+/// The arguments and the environment from the kernel, which live as long as the process.
 #[derive(Clone, Copy)]
 pub struct Start {
     argc: usize,
@@ -16,8 +16,8 @@ pub struct Start {
 /// Relocates the program, makes the relocated data read-only and finds the arguments.
 ///
 /// # Safety
-/// To be called once, before anything else, with the stack as the kernel left it and the
-/// addresses of this program's own dynamic section and ELF header.
+/// Must be called once, before anything else, with the stack as the kernel left it, and the addresses of this
+/// program's own dynamic section and ELF header.
 pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u8) -> Start {
     // SAFETY: the pointers are as promised above. Until `relocate` is done, nothing here
     // reads data that holds an address.
@@ -32,10 +32,9 @@ pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u
     }
 }
 
-/// Adds the load address to each place that the linker listed. A static position-independent
-/// program has only relative relocations, and `-z pack-relative-relocs` puts them in a
-/// `DT_RELR` table, see [`unpack`]. Where linkers do not know that, they are in a `DT_RELA` table.
-/// Whatever else is listed ends the process at once.
+/// Adds the load address to each word that the linker listed. A static position-independent program has only relative
+/// relocations. `-z pack-relative-relocs` puts them into a `DT_RELR` table, see [`unpack`]. Other linkers put them
+/// into a `DT_RELA` table. Any other relocation ends the process at once.
 ///
 /// # Safety
 /// As `start`.
@@ -78,8 +77,8 @@ unsafe fn relocate(mut dynamic: *const usize, base: usize) {
     }
 }
 
-/// Goes through a table that is not packed: place, kind, and what to add to the load address. The kernel's
-/// `Elf64_Rela`
+/// Applies a table that is not packed. An entry has the address, the kind, and the number to add to the load address.
+/// The kernel's `Elf64_Rela`
 ///
 /// # Safety
 /// As `start`, and with such a table of the linker's.
@@ -99,8 +98,8 @@ unsafe fn relocate_each(table: usize, bytes: usize, base: usize) {
     }
 }
 
-/// Gives each place of a packed table (`DT_RELR`): an even word is the next place; an odd one is a
-/// bitmap of the 63 words after the last.
+/// Calls `each` with every address of a packed table (`DT_RELR`). An even word is the next address. An odd word is a
+/// bitmap of the 63 words after the last one.
 #[inline(always)]
 fn unpack(words: usize, word: impl Fn(usize) -> usize, mut each: impl FnMut(usize)) {
     const WORD: usize = size_of::<usize>();
@@ -126,7 +125,7 @@ fn unpack(words: usize, word: impl Fn(usize) -> usize, mut each: impl FnMut(usiz
     }
 }
 
-/// Takes the right to write from the segment that the linker marked `PT_GNU_RELRO`.
+/// Makes the segment read-only that the linker marked `PT_GNU_RELRO`.
 ///
 /// # Safety
 /// As `start`.
@@ -146,8 +145,8 @@ unsafe fn protect_relocated(header: *const u8) {
             if *entry.cast::<u32>() == PT_GNU_RELRO {
                 let start = header as usize + *entry.add(16).cast::<usize>();
                 let end = start + *entry.add(40).cast::<usize>();
-                // A page that is too small for this kernel is refused, if that makes a difference. The
-                // linker let the end be that of the largest.
+                // If the kernel has larger pages, it may refuse this alignment. The linker aligned the end for the
+                // largest page.
                 let mut page = arch::SMALLEST_PAGE;
                 loop {
                     let (from, end) = (start & !(page - 1), end & !(page - 1));
@@ -169,10 +168,9 @@ impl Start {
         (0..self.argc).map(|i| unsafe { CStr::from_ptr((*self.argv.add(i)).cast()) }).collect()
     }
 
-    /// How many bytes of the stack are in use, arguments and environment included, from an address
-    /// on it.
+    /// The number of bytes of the stack in use, from the address `here`, including arguments and environment.
     pub fn stack_in_use(&self, here: usize) -> usize {
-        // The kernel puts the texts in this order, one after the other: the last one ends it.
+        // The kernel stores the strings in this order, so the last one is at the end of the stack.
         let mut last = None;
         // SAFETY: argc pointers to strings, and a list of them that a null pointer closes.
         unsafe {
@@ -189,7 +187,7 @@ impl Start {
         }
     }
 
-    /// By which path the program was started, as the caller gave it to the kernel. `AT_EXECFN`, getauxval(3)
+    /// The path by which the caller executed the program. `AT_EXECFN`, getauxval(3)
     pub fn file_name(&self) -> Option<&'static CStr> {
         const AT_NULL: usize = 0;
         const AT_EXECFN: usize = 31;
@@ -211,7 +209,7 @@ impl Start {
         None
     }
 
-    /// The environment, `NAME=VALUE` each, as the kernel passed it.
+    /// The environment, as the kernel passed it.
     pub fn environment(&self) -> Vec<&'static CStr> {
         let mut all = Vec::new();
         // SAFETY: a list of pointers to NUL-terminated strings, closed by a null pointer.
@@ -226,8 +224,8 @@ impl Start {
     }
 }
 
-/// Where the prefix is that the program is installed below: `cargo xtask install` writes it into the file that it
-/// installs, up to a NUL. With a name it is relocated, and so lies in a page of the file that has room.
+/// The prefix of the installation. `cargo xtask install` writes it into the program's file, with a NUL at the end.
+/// `_name` is relocated, so the value lies in a page of the file that has room.
 #[repr(C)]
 struct Prefix {
     mark: [u8; 32],
@@ -237,7 +235,7 @@ struct Prefix {
 
 static PREFIX: Prefix = Prefix { mark: *b"selfdock's prefix of installing:", room: [0; 128], _name: "/" };
 
-/// The directory that this program was installed below; empty if it was not installed.
+/// The prefix of the installation; empty if the program is not installed.
 pub fn prefix() -> &'static [u8] {
     let mut prefix = Vec::with_capacity(32);
     for byte in &PREFIX.room {
@@ -264,10 +262,10 @@ mod tests {
         };
         assert_eq!(places(&[]), []);
         assert_eq!(places(&[0x100, 0x200]), [0x100, 0x200]);
-        // The first and the third word after the place, and the last that a bitmap can name.
+        // The bitmap names the first and the third word after the address, and the last one it can.
         assert_eq!(places(&[0x100, 1 | 0b101 << 1, 0x400]), [0x100, 0x108, 0x118, 0x400]);
         assert_eq!(places(&[0x100, 1 | 1 << 63]), [0x100, 0x100 + 63 * 8]);
-        // A second bitmap goes on where the first could have ended.
+        // A second bitmap continues after the first.
         assert_eq!(places(&[0x100, 1, 1 | 1 << 1]), [0x100, 0x100 + 64 * 8]);
     }
 }

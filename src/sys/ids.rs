@@ -1,4 +1,4 @@
-//! Ids as the kernel has them.
+//! The ids of this process.
 
 use super::{call, nr};
 use core::ptr;

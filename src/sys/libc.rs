@@ -1,4 +1,4 @@
-//! The memory functions that the compiler calls by name and that a libc would bring.
+//! The memory functions that the compiler calls by name, and that a libc would define.
 
 use super::arch;
 
@@ -67,8 +67,8 @@ unsafe extern "C" fn strlen(s: *const u8) -> usize {
     n
 }
 
-/// What compiler-rt asks for where the compiler's own library is partly C, as Debian's: whether there are newer atomic
-/// instructions. Nobody calls it, since no constructor runs; the older ones are taken.
+/// Symbols that compiler-rt needs if the compiler's own library is partly C, as Debian's is. It asks whether there
+/// are newer atomic instructions. Nobody calls this, since no constructor runs, so it uses the older ones.
 #[cfg(all(target_arch = "aarch64", not(test)))]
 mod of_compiler_rt {
     // SAFETY: the only definition of this name. 0 says that nothing is known.

@@ -1,4 +1,4 @@
-//! The allocator, and what memory holds for good.
+//! The allocator.
 
 use super::{NULL, call, nr};
 use core::alloc::{GlobalAlloc, Layout};
@@ -8,20 +8,19 @@ use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use rustix::io::Result;
 
-/// A bump allocator: memory is taken and never given back, since the process is short-lived
-/// and allocates kilobytes. The first pages are part of the program (untouched ones cost
-/// nothing), with what is known of them at their start, so that both are one page to touch.
-/// Larger needs map more, and a refusal by the kernel is an allocation failure. Processes that
-/// share the memory take from it at the same time.
+/// A bump allocator: memory is never freed, since the process is short-lived and allocates kilobytes. The first pages
+/// are part of the program (untouched ones cost nothing). The allocator's state is at their start, so both touch one
+/// page. Larger amounts are mapped. If the kernel refuses, the allocation fails. Processes that share the memory
+/// allocate at the same time.
 #[repr(C, align(4096))]
 pub struct Arena {
-    /// The address of the chunk that is being taken from.
+    /// The address of the current chunk.
     current: AtomicUsize,
     first: Chunk,
     room: UnsafeCell<[u8; FIRST]>,
 }
 
-/// What stands at the start of each piece of memory that is taken from.
+/// The header of each chunk of memory.
 #[repr(C)]
 struct Chunk {
     next: AtomicUsize,
@@ -38,7 +37,7 @@ unsafe impl Sync for Arena {}
 #[global_allocator]
 static ARENA: Arena = Arena::new();
 
-/// Before anything is taken.
+/// Must be called before the first allocation.
 #[cfg(not(test))]
 pub(super) fn begin() {
     ARENA.begin();
@@ -50,7 +49,7 @@ impl Chunk {
         self.end.store(end, Ordering::Relaxed);
     }
 
-    /// Room of this size and alignment, if there is as much left.
+    /// Allocates from the chunk, if there is room.
     fn take(&self, layout: Layout) -> Option<usize> {
         let end = self.end.load(Ordering::Relaxed);
         let mut next = self.next.load(Ordering::Relaxed);
@@ -66,22 +65,22 @@ impl Chunk {
 }
 
 impl Arena {
-    /// One with nothing to take yet.
+    /// An empty arena.
     #[allow(clippy::large_stack_arrays)] // a static is made from it
     const fn new() -> Self {
         let first = Chunk { next: AtomicUsize::new(0), end: AtomicUsize::new(0) };
         Arena { current: AtomicUsize::new(0), first, room: UnsafeCell::new([0; FIRST]) }
     }
 
-    /// Before anything is taken. Writes and does not read: a page that is read before it is
-    /// written is two page faults.
+    /// Must be called before the first allocation. It writes only: reading a page before writing it causes two page
+    /// faults.
     pub fn begin(&self) {
         let room = self.room.get() as usize;
         self.first.reset(room, room + FIRST);
         self.current.store(ptr::from_ref(&self.first).expose_provenance(), Ordering::Release);
     }
 
-    /// Room of this size and alignment, from what is left or from new pages.
+    /// Allocates from the current chunk, or from a new one.
     fn take(&self, layout: Layout) -> Option<usize> {
         loop {
             let current = self.current.load(Ordering::Acquire);
@@ -97,7 +96,7 @@ impl Arena {
             let pages = map_pages(size).ok()?;
             // SAFETY: new pages, aligned, all zero, which nobody else knows of yet.
             unsafe { &*ptr::with_exposed_provenance::<Chunk>(pages) }.reset(pages + head, pages + size);
-            // Where another process was quicker, its chunk is taken from, and this one is lost.
+            // If another process was faster, its chunk is used, and this one is lost.
             let _ = self.current.compare_exchange(current, pages, Ordering::Release, Ordering::Relaxed);
         }
     }
@@ -122,13 +121,13 @@ fn map_pages(size: usize) -> Result<usize> {
     unsafe { call(nr::MMAP, [NULL, size, PROT_READ_WRITE, PRIVATE_ANONYMOUS, usize::MAX, 0]) }
 }
 
-/// What was stored there for good, if anything was.
+/// The value that was stored there for good, if any.
 pub fn pointee<T: Copy + Sync + 'static>(place: &AtomicPtr<T>) -> Option<T> {
     // SAFETY: what is stored is null, or from a box that was leaked, and never changed after it was stored.
     unsafe { place.load(Ordering::Acquire).as_ref().copied() }
 }
 
-/// Bytes that end in the only NUL among them.
+/// Makes a C string of bytes that end with their only NUL.
 pub fn c_str(bytes: &[u8]) -> Option<&CStr> {
     let first = bytes.iter().position(|byte| *byte == 0)?;
     // SAFETY: there is one NUL, and it is the last byte.

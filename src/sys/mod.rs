@@ -1,14 +1,13 @@
-//! Raw system calls, the start of the process and its memory: with start.rs the only unsafe code.
+//! Raw system calls, the start of the process, and its memory. Together with start.rs this is the only unsafe code.
 //!
-//! One file a subject, and in `arch` what the processor makes different.
+//! Each file has one subject. `arch` has what differs between processors.
 //!
 //! # Safety
 //!
-//! What the kernel reads or writes through a pointer here is a reference or a `CStr` of these
-//! files' own functions, alive for the whole call; numbers out of range are the kernel's to
-//! refuse. Processes that share this memory ([`start_beside`]) are to Rust what threads are:
-//! what they share is atomic, or was moved to one of them; each has its own stack, and there is
-//! no thread-local data. Calls that rustix types are made through rustix.
+//! Every pointer for the kernel is a reference or a `CStr` of a function in these files, and is alive for the whole
+//! call. The kernel refuses numbers that are out of range. Processes that share this memory ([`start_beside`]) are
+//! like threads for Rust: shared data is atomic, or was moved to one of them; each has its own stack, and there is no
+//! thread-local data. System calls that rustix has with types are made through rustix.
 
 mod arch;
 mod confine;
@@ -44,15 +43,15 @@ use rustix::io::{Errno, Result};
 /// One system call.
 ///
 /// # Safety
-/// Each argument that the kernel takes for a pointer must be valid for what the call does
-/// with it, and the call must not change memory that Rust believes to own otherwise.
+/// Each pointer argument must be valid for what the call does with it. The call must not change memory that Rust
+/// uses in another way.
 unsafe fn call(n: usize, a: [usize; 6]) -> Result<usize> {
     // SAFETY: the caller's promise.
     let out = unsafe { arch::call(n, a) };
     if out < 0 { Err(errno(out)) } else { Ok(out.unsigned_abs()) }
 }
 
-/// The error that a system call gave. Errnos are 1 to 4095, so the negated value fits.
+/// The error of a system call. Errnos are 1 to 4095, so the negated value fits.
 fn errno(out: isize) -> Errno {
     Errno::from_raw_os_error(i32::try_from(-out).unwrap_or(i32::MAX))
 }

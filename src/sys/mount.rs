@@ -1,4 +1,4 @@
-//! Mounts: attributes, and what the kernel tells of them.
+//! Mounts: attributes, and queries.
 
 use super::{call, fd_arg, nr};
 use alloc::vec::Vec;
@@ -13,7 +13,7 @@ use rustix::io::{Errno, Result};
 pub struct Attributes(u32);
 
 impl Attributes {
-    /// None beyond those that a mount has.
+    /// No additional attributes.
     pub const NONE: Self = Attributes(0);
     /// Read-only.
     pub const RDONLY: Self = Attributes(1);
@@ -24,7 +24,7 @@ impl Attributes {
     /// No file can be executed.
     pub const NOEXEC: Self = Attributes(8);
 
-    /// These and others.
+    /// These attributes and others.
     #[must_use]
     pub const fn and(self, others: Self) -> Self {
         Attributes(self.0 | others.0)
@@ -35,13 +35,13 @@ impl Attributes {
         self.0
     }
 
-    /// Whether others are among them.
+    /// Whether all the others are set.
     pub const fn has(self, others: Self) -> bool {
         self.0 & others.0 == others.0
     }
 }
 
-/// Attributes to add to a mount; there is no field to clear any. `mount_setattr(2)`.
+/// Attributes to add to a mount. None can be cleared. `mount_setattr(2)`.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Tighten {
@@ -53,12 +53,12 @@ pub struct Tighten {
 }
 
 impl Tighten {
-    /// Sets these attributes.
+    /// Adds these attributes.
     pub const fn to(set: Attributes) -> Self {
         Tighten { set: set.0 as u64, cleared: 0, propagation: 0, userns: 0 }
     }
 
-    /// The same, and no mount or unmount passes in or out (`MS_PRIVATE`).
+    /// Also makes the mount private: no mount or unmount propagates in or out (`MS_PRIVATE`).
     #[must_use]
     pub const fn and_private(self) -> Self {
         const MS_PRIVATE: u64 = 1 << 18;
@@ -66,12 +66,12 @@ impl Tighten {
     }
 }
 
-/// Whether a change reaches the mounts below.
+/// Whether a change includes the submounts.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// The mount alone.
     One,
-    /// The mount and all below it.
+    /// The mount and all its submounts.
     Tree,
 }
 
@@ -91,7 +91,7 @@ pub fn tighten(fd: impl AsFd, attributes: Tighten, reach: Reach) -> Result<()> {
     .map(drop)
 }
 
-/// `open_tree(2)` and `mount_setattr(2)` in one, from Linux 6.15 on. The flags are those of the first.
+/// `open_tree(2)` and `mount_setattr(2)` in one call, from Linux 6.15 on. The flags are those of the first.
 pub fn open_tree_attr(dir: BorrowedFd<'_>, path: &CStr, flags: u32, attributes: Tighten) -> Result<OwnedFd> {
     let (place, size) = (ptr::from_ref(&attributes) as usize, size_of::<Tighten>());
     // SAFETY: a string and a struct of `size` bytes, both read only; the new descriptor
@@ -103,27 +103,27 @@ pub fn open_tree_attr(dir: BorrowedFd<'_>, path: &CStr, flags: u32, attributes: 
     }
 }
 
-/// Where a descriptor leads.
+/// The place of an open file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The number of the mount, if the kernel tells.
+    /// The number of its mount, if the kernel returns it.
     pub mount: Option<u64>,
-    /// The number of the inode.
+    /// Its inode number.
     pub inode: u64,
-    /// It is the root of the mount.
+    /// Whether it is the root of its mount.
     pub is_root: bool,
 }
 
-/// Which number of a mount.
+/// The two kinds of numbers of mounts.
 #[derive(Clone, Copy)]
 pub enum Number {
-    /// That no other mount has now: as in `/proc/PID/mountinfo`.
+    /// Unique among the present mounts, as in `/proc/PID/mountinfo`.
     Current = 0x1000,
-    /// That no other has ever had: `STATX_MNT_ID_UNIQUE`, Linux 6.8.
+    /// Never used again: `STATX_MNT_ID_UNIQUE`, Linux 6.8.
     Unique = 0x4000,
 }
 
-/// Where a descriptor leads. statx(2)
+/// Finds the place of an open file. statx(2)
 pub fn place_of(fd: impl AsFd, number: Number) -> Result<Place> {
     let wanted = StatxFlags::from_bits_retain(number as u32);
     let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted | StatxFlags::INO)?;
@@ -141,7 +141,7 @@ struct MountRequest {
     parameter: u64,
 }
 
-/// The numbers of the mounts below one, as many as there is room for. listmount(2)
+/// Lists the numbers of the submounts of a mount, as many as there is room for. listmount(2)
 pub fn mounts_below(mount: u64, room: &mut [u64]) -> Result<usize> {
     let request = MountRequest { size: 24, spare: 0, mount, parameter: 0 };
     // SAFETY: a request of the size that it says, and room for so many numbers, both for the call only.
@@ -150,22 +150,22 @@ pub fn mounts_below(mount: u64, room: &mut [u64]) -> Result<usize> {
     }
 }
 
-/// What the kernel tells of a mount.
+/// What the kernel returns for a mount.
 pub struct Told {
     /// The type of its file system.
     pub kind: Option<Vec<u8>>,
-    /// Where it is, from the root of this process.
+    /// Its mount point, from the root directory of this process.
     pub point: Option<Vec<u8>>,
-    /// The options of its file system; from Linux 6.11 on, and if it has any.
+    /// The options of its file system: from Linux 6.11 on, if it has any.
     pub options: Option<Vec<u8>>,
 }
 
-/// Asks for the type, the place and the options of a mount. statmount(2), `struct statmount` of linux/mount.h
+/// Reads the type, the mount point and the options of a mount. statmount(2), `struct statmount` of linux/mount.h
 pub fn told_of(mount: u64) -> Result<Told> {
     const POINT: u64 = 0x10;
     const KIND: u64 = 0x20;
     const OPTIONS: u64 = 0x80;
-    // The texts follow 512 bytes of numbers, some of which say where they begin.
+    // The texts follow 512 bytes of numbers. Some of these are offsets of texts.
     let mut answer = [0u8; 1024];
     let request = MountRequest { size: 24, spare: 0, mount, parameter: POINT | KIND | OPTIONS };
     // SAFETY: as above, and room for an answer of the size that is given.

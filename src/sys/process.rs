@@ -22,14 +22,14 @@ pub mod new {
     pub const NETWORK: u32 = 0x4000_0000;
 }
 
-/// What a child starts with: `act` is moved out of where `start_child` or `start_beside` put it.
+/// The first function of a child. It moves `act` out of the memory where `start_child` or `start_beside` put it.
 extern "C" fn child<F: FnOnce() -> u8>(act: *const F) -> ! {
     // SAFETY: whoever started this child left `act` there, and does not look at it again.
     exit(unsafe { act.read() }())
 }
 
-/// Starts a process with a copy of this one's memory, in the new namespaces of `flags` ([`new`]),
-/// which does `act` and ends with its status, and gives its PID. clone(2)
+/// Starts a process with a copy of this memory, in the new namespaces of `flags` ([`new`]). It runs `act`, and exits
+/// with its status. Returns the PID. clone(2)
 pub fn start_child<F: FnOnce() -> u8>(flags: u32, act: F) -> Result<Pid> {
     const VM_VFORK: u32 = 0x100 | 0x4000;
     let flags = (flags & !VM_VFORK) | signal::CHLD.unsigned_abs();
@@ -41,28 +41,27 @@ pub fn start_child<F: FnOnce() -> u8>(flags: u32, act: F) -> Result<Pid> {
     if out >= 0 {
         return i32::try_from(out).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH);
     }
-    // No child has taken what `act` holds.
+    // There is no child, so `act` is dropped here.
     drop(ManuallyDrop::into_inner(act));
     Err(errno(out))
 }
 
-/// Where on this process's stack another one has its own: so far below what is in use.
+/// How far below the used part of this stack another process has its own stack.
 ///
-/// The supervisor and the keeper never need half of that: neither calls itself, nor has large
-/// frames. The command's is the lowest, below which the kernel lets the stack grow, and keeps a
-/// distance from all else.
+/// Supervisor and keeper never need half of that: neither is recursive or has large frames. The command's stack is
+/// the lowest, and the kernel lets it grow and keeps a distance to other mappings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Stack {
     /// The keeper's.
     Keeper = 24 << 10,
-    /// That of the command, until it is another program.
+    /// The command's, until it executes the command.
     Command = 40 << 10,
 }
 
-/// Starts a process that shares this one's memory, at the same time, until it becomes another
-/// program or ends. It does `act` and ends with its status. It gets this PID in its innermost
-/// namespace, or any; gives the PID that it has here. clone(2), `CLONE_VM`, `set_tid`
+/// Starts a process that shares this memory and runs in parallel, until it executes another program or ends. It runs
+/// `act`, and exits with its status. It gets the PID `pid` in its innermost namespace, or any PID. Returns its PID
+/// here. clone(2), `CLONE_VM`, `set_tid`
 pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
     stack: Stack,
     pid: Option<Pid>,
@@ -106,7 +105,7 @@ pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
     let start = |clone| unsafe { arch::start_on_stack(clone, child::<F> as *const ()) };
     let mut out = if pid.is_some() { start(clone3) } else { start(clone) };
     if [Errno::NOSYS, Errno::PERM].iter().any(|refused| out == -refused.raw_os_error() as isize) {
-        // A filter that cannot look into the arguments of clone3 refuses it: then it is any PID.
+        // A filter cannot read the arguments of clone3, and may refuse it. Then clone gives any PID.
         out = start(clone);
     }
     if out < 0 {
@@ -115,33 +114,32 @@ pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
     i32::try_from(out).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)
 }
 
-/// Makes new namespaces ([`new`]) for this process; one of processes is for its children. unshare(2)
+/// Makes new namespaces ([`new`]) for this process. A PID namespace is for its children. unshare(2)
 pub fn unshare(flags: u32) -> Result<()> {
     // SAFETY: a number. Only namespaces are asked for, nothing that memory rests on.
     unsafe { call(nr::UNSHARE, [flags as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
-/// A word that the kernel clears when this process is gone, if others share its memory then, and
-/// before they are told in any other way. It wakes one that sleeps by it. `set_tid_address(2)`;
-/// `mm_release()`, `kernel/fork.c`
+/// Registers a word that the kernel clears when this process ends, if others share its memory then, before anyone
+/// else learns of the end. It also wakes one process that sleeps on the word. `set_tid_address(2)`; `mm_release()`,
+/// `kernel/fork.c`
 pub fn clear_at_end(word: &'static AtomicU32) -> Result<()> {
     // SAFETY: the kernel writes an int there at the end of this process. The word is there for
     // good, and atomic.
     unsafe { call(nr::SET_TID_ADDRESS, [word.as_ptr() as usize, 0, 0, 0, 0, 0]) }.map(drop)
 }
 
-/// Sleeps while the word has this value, until it is woken; at most for a time. Returns early now
-/// and then. futex(2), `FUTEX_WAIT`
+/// Sleeps while the word has this value, until it is woken, at most for `limit`. It may return early. futex(2),
+/// `FUTEX_WAIT`
 pub fn sleep_while(word: &AtomicU32, value: u32, limit: Option<Moment>) {
-    // Not `FUTEX_PRIVATE_FLAG`: where the kernel clears a word it wakes without.
+    // Without `FUTEX_PRIVATE_FLAG`, since the kernel wakes without it when it clears a word.
     const WAIT: usize = 0;
     let limit = limit.as_ref().map_or(NULL, |t| ptr::from_ref(t) as usize);
     // SAFETY: the kernel reads the word and the timespec, both alive during the call.
     let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as usize, WAIT, value as usize, limit, 0, 0]) };
 }
 
-/// Keeps this process and another one on the CPU that this one runs on now. getcpu(2),
-/// `sched_setaffinity(2)`
+/// Binds this process and another one to the CPU that this one runs on now. getcpu(2), `sched_setaffinity(2)`
 pub fn stay_on_this_cpu(other: Pid) -> Result<()> {
     const CPUS: usize = 4096;
     let mut cpu = 0u32;
@@ -158,14 +156,14 @@ pub fn stay_on_this_cpu(other: Pid) -> Result<()> {
     Ok(())
 }
 
-/// Wakes whoever sleeps by a word. futex(2), `FUTEX_WAKE`
+/// Wakes all that sleep on a word. futex(2), `FUTEX_WAKE`
 pub fn wake(word: &AtomicU32) {
     const WAKE: usize = 1;
     // SAFETY: the address is a name here; nothing is read or written.
     let _ = unsafe { call(nr::FUTEX, [word.as_ptr() as usize, WAKE, i32::MAX as usize, 0, 0, 0]) };
 }
 
-/// Becomes another program. execve(2). Returns only on failure.
+/// Executes another program. execve(2). Returns only on failure.
 pub fn execve(path: &CStr, argv: &Pointers, envp: &Pointers) -> Errno {
     // SAFETY: both lists are null-terminated and borrow strings that end with NUL.
     let done = unsafe {
@@ -199,12 +197,11 @@ impl<'a> Pointers<'a> {
 pub fn exit(status: u8) -> ! {
     // SAFETY: a number.
     let _ = unsafe { call(nr::EXIT_GROUP, [usize::from(status), 0, 0, 0, 0, 0]) };
-    // The call does not return, and so the compiler is told.
+    // The call does not return, and the compiler must know that.
     arch::trap()
 }
 
-/// The process group of a process, or of this one; 0 where its leader is outside of our PID
-/// namespace. getpgid(2)
+/// The process group of a process, or of this one; 0 if its leader is outside our PID namespace. getpgid(2)
 pub fn group_of(pid: Option<Pid>) -> Result<usize> {
     // SAFETY: a number.
     unsafe {
@@ -212,17 +209,17 @@ pub fn group_of(pid: Option<Pid>) -> Result<usize> {
     }
 }
 
-/// The session of a process, or of this one; 0 where its leader is outside. getsid(2)
+/// The session of a process, or of this one; 0 if its leader is outside. getsid(2)
 pub fn session_of(pid: Option<Pid>) -> Result<usize> {
     // SAFETY: a number.
     unsafe { call(nr::GETSID, [pid.map_or(0, |pid| as_register(pid.as_raw_nonzero().get())), 0, 0, 0, 0, 0]) }
 }
 
-/// A limit of setrlimit(2), soft and hard. What is unlimited is the largest number, `RLIM_INFINITY`.
+/// A limit of setrlimit(2): soft and hard. Unlimited is the largest number, `RLIM_INFINITY`.
 pub type Limit = [u64; 2];
 
-/// A limit of a process of the caller's, or of this one, by its number; also of one that has ended, until it is
-/// waited for. Sets it, if there is a new one. prlimit(2)
+/// Reads a limit of a process of the caller, or of this one, by its number. This works until a process has been
+/// waited for. Sets the limit if there is a new one. prlimit(2)
 pub fn limit(pid: Option<Pid>, number: usize, new: Option<&Limit>) -> Result<Limit> {
     let mut old = [0; 2];
     let pid = pid.map_or(0, |pid| as_register(pid.as_raw_nonzero().get()));
@@ -279,7 +276,7 @@ mod tests {
 
     #[test]
     fn what_a_child_would_have_taken_is_dropped_where_there_is_none() {
-        // With a mount namespace of its own it cannot share its root directory.
+        // A process with a new mount namespace cannot share its root directory.
         const CLONE_FS: u32 = 0x200;
         struct Noisy<'a>(&'a core::cell::Cell<u32>);
         impl Drop for Noisy<'_> {

@@ -40,7 +40,7 @@ pub const TTOU: i32 = 22;
 pub const URG: i32 = 23;
 /// `SIGWINCH`
 pub const WINCH: i32 = 28;
-/// `SIGRTMAX`, the last to be taken.
+/// `SIGRTMAX`, which is taken last.
 pub const LAST: i32 = 64;
 
 /// A set of signals: bit N-1 is signal N. The kernel's `sigset_t`.
@@ -49,7 +49,7 @@ pub type SignalSet = u64;
 /// Every signal there is.
 pub const ALL_SIGNALS: SignalSet = !0;
 
-/// The set of this signal alone.
+/// The set with only this signal.
 pub const fn set_of(signal: i32) -> SignalSet {
     1 << (signal - 1)
 }
@@ -59,7 +59,7 @@ pub fn block_only(set: SignalSet) -> Result<()> {
     exchange_mask(set).map(drop)
 }
 
-/// The same, and gives the mask before.
+/// Sets the mask, and returns the old one.
 pub fn exchange_mask(set: SignalSet) -> Result<SignalSet> {
     const SIG_SETMASK: usize = 2;
     let mut before: SignalSet = 0;
@@ -69,7 +69,7 @@ pub fn exchange_mask(set: SignalSet) -> Result<SignalSet> {
     Ok(before)
 }
 
-/// What a signal does. There are no handlers.
+/// The disposition of a signal. There are no handlers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Disposition {
@@ -79,7 +79,7 @@ pub enum Disposition {
     Ignored = 1,
 }
 
-/// Gives a signal this disposition. sigaction(2).
+/// Sets the disposition of a signal. sigaction(2).
 pub fn dispose(signal: i32, disposition: Disposition) -> Result<()> {
     // struct sigaction of the kernel: handler, flags, restorer, mask.
     let action = [disposition as usize, 0, 0, 0];
@@ -113,7 +113,7 @@ pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
     Ok(Taken { signal: info[0], code: info[2] })
 }
 
-/// The signals that wait to be taken by this process. sigpending(2)
+/// The pending signals of this process. sigpending(2)
 pub fn pending() -> Result<SignalSet> {
     let mut set: SignalSet = 0;
     // SAFETY: writes eight bytes of this frame.
@@ -121,9 +121,9 @@ pub fn pending() -> Result<SignalSet> {
     Ok(set)
 }
 
-/// Sends a signal that can be told from one of kill(2). `rt_sigqueueinfo(2)`
+/// Sends a signal that can be distinguished from one of kill(2). `rt_sigqueueinfo(2)`
 pub fn queue(pid: Pid, signal: i32) -> Result<()> {
-    // siginfo_t: si_signo, si_errno, si_code; what follows says nothing.
+    // siginfo_t: si_signo, si_errno, si_code. The rest is unused.
     let mut info = [0i32; 32];
     info[0] = signal;
     info[2] = QUEUED;
@@ -133,24 +133,24 @@ pub fn queue(pid: Pid, signal: i32) -> Result<()> {
         .map(drop)
 }
 
-/// Sends any signal, real-time ones too. kill(2).
+/// Sends a signal, which may be a real-time one. kill(2).
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: two numbers. What the signal does to us is what it would do from anyone.
     unsafe { call(nr::KILL, [as_register(pid.as_raw_nonzero().get()), as_register(signal), 0, 0, 0, 0]) }
         .map(drop)
 }
 
-/// Sends SIGKILL to every process in this PID namespace but its first and this one; an error where
-/// there is none. kill(2), with -1. None that is just being made is left out: a fork looks for
-/// signals under the lock that is held meanwhile (`copy_process()`).
+/// Sends SIGKILL to every process in this PID namespace except its first and this one. Returns an error if there is
+/// none. kill(2), with -1. A process that is just being made is not missed: fork checks for signals under the lock
+/// that is held here (`copy_process()`).
 pub fn kill_all_others() -> Result<()> {
     // SAFETY: two numbers.
     unsafe { call(nr::KILL, [usize::MAX, as_register(KILL), 0, 0, 0, 0]) }.map(drop)
 }
 
-/// Waits until no signal is on its way to a process group: each member has it, or none.
-/// `kill_something_info()` sends with `tasklist_lock` held, and setpgid(2) takes it for writing,
-/// here for a process that there is not.
+/// Waits until no signal is being sent to a process group: all members have it, or none. `kill_something_info()`
+/// holds `tasklist_lock` while it sends, and setpgid(2) takes this lock for writing, here for a process that does not
+/// exist.
 pub fn let_groups_be_served() {
     const NOBODY: i32 = i32::MAX;
     // SAFETY: two numbers. No PID is as large, so nothing is changed.

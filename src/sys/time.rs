@@ -1,10 +1,10 @@
-//! Time.
+//! Times and durations.
 
 use super::{call, nr};
 use core::ptr;
 use rustix::io::Result;
 
-/// A point in time, or a span of it. The kernel's `timespec`.
+/// A point in time, or a duration. The kernel's `timespec`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
@@ -17,7 +17,7 @@ pub struct Moment {
 impl Moment {
     const SECOND: i64 = 1_000_000_000;
 
-    /// The sum; far enough in the future all are the same.
+    /// The sum. It saturates.
     #[must_use]
     pub fn plus(self, other: Moment) -> Moment {
         let sum = self.nanoseconds + other.nanoseconds;
@@ -26,7 +26,7 @@ impl Moment {
         Moment { seconds, nanoseconds: sum - carry * Self::SECOND }
     }
 
-    /// The difference, 0 at the least.
+    /// The difference, at least 0.
     #[must_use]
     pub fn minus(self, other: Moment) -> Moment {
         let difference = self.nanoseconds - other.nanoseconds;

@@ -1,4 +1,4 @@
-//! What processes have used, as the kernel tells it.
+//! The resource usage of processes, from the kernel.
 
 use super::{as_register, call, nr};
 use crate::usage::Usage;
@@ -42,11 +42,11 @@ impl RawUsage {
 pub enum Whose {
     /// `RUSAGE_SELF`
     Own,
-    /// `RUSAGE_CHILDREN`: of those that were waited for, and of what they waited for.
+    /// `RUSAGE_CHILDREN`: the children that were waited for, and those that they waited for.
     Children,
 }
 
-/// What was used so far. getrusage(2)
+/// Reads the usage so far. getrusage(2)
 pub fn usage(whose: Whose) -> Result<Usage> {
     let who = match whose {
         Whose::Own => 0,
@@ -58,8 +58,8 @@ pub fn usage(whose: Whose) -> Result<Usage> {
     Ok(usage.told())
 }
 
-/// Takes one child that ended or stopped, without waiting: this one, or any. Gives its PID,
-/// its status as `waitpid(2)` has it, and what it used, with what it waited for. wait4(2).
+/// Collects one child that ended or stopped, without waiting: this one, or any. Returns its PID, its wait status, and
+/// its usage with that of its children. wait4(2).
 pub fn wait(pid: Option<Pid>) -> Result<Option<(Pid, i32, Usage)>> {
     const WNOHANG_UNTRACED: usize = 1 | 2;
     let mut status = 0i32;

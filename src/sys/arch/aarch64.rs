@@ -50,23 +50,23 @@ pub mod nr {
     pub const OPEN_TREE_ATTR: usize = 467;
 }
 
-/// The sizes of a page that a kernel can have been built for: each is four times the one before.
+/// The smallest page size of a kernel. Each further size is four times the one before.
 pub const SMALLEST_PAGE: usize = 4096;
-/// The last of them.
+/// The largest page size of a kernel.
 pub const LARGEST_PAGE: usize = 65536;
 
-/// Whether every linker knows packed relocations, as build.rs asks for them.
+/// Whether every linker can pack relocations, as build.rs demands.
 pub const PACKS_RELOCATIONS: bool = false;
 
-/// The kind of a relocation that adds the load address.
+/// The kind of relocation that adds the load address.
 pub const RELATIVE: usize = 1027; // R_AARCH64_RELATIVE
 
-/// Makes `_start`, where the kernel enters. It calls a function of C's convention with the stack as
-/// the kernel left it and the addresses of the program's own dynamic section and ELF header.
+/// Defines `_start`, where the kernel enters the program. It calls a function with the C calling convention. The
+/// arguments are the stack as the kernel left it, and the addresses of the program's own dynamic section and ELF
+/// header.
 ///
-/// The frame pointer is cleared to end backtraces. `_DYNAMIC` and `__ehdr_start`
-/// are the linker's; their addresses are taken relative to the instruction, since nothing is
-/// relocated yet.
+/// The frame pointer is cleared to end backtraces. `_DYNAMIC` and `__ehdr_start` are symbols of the linker. Their
+/// addresses are taken relative to the instruction, since nothing is relocated yet.
 #[macro_export]
 macro_rules! enter_at {
     ($entry:path) => {
@@ -89,7 +89,7 @@ macro_rules! enter_at {
     };
 }
 
-/// One system call, and what the kernel gives: below zero an errno.
+/// Makes a system call. A negative result is an errno.
 ///
 /// # Safety
 /// As `sys::call`.
@@ -111,7 +111,7 @@ pub fn trap() -> ! {
     unsafe { asm!("brk #1", options(noreturn, nomem, nostack)) }
 }
 
-/// Where the stack ends now.
+/// The stack pointer.
 #[inline]
 pub fn stack_pointer() -> usize {
     let here: usize;
@@ -120,11 +120,11 @@ pub fn stack_pointer() -> usize {
     here
 }
 
-/// Starts a process with a copy of this one's memory, which calls `child` with `argument`. clone(2)
+/// Starts a process with a copy of this memory, which calls `child` with `argument`. clone(2)
 ///
 /// # Safety
-/// `child` is a function of C's convention with one argument that does not return, and may be
-/// called with this one in a copy of this memory.
+/// `child` is a function with the C calling convention and one argument. It does not return, and may be called with
+/// `argument` in a copy of this memory.
 #[inline]
 pub unsafe fn start_in_copy(flags: usize, child: *const (), argument: *const ()) -> isize {
     let out: isize;
@@ -139,17 +139,16 @@ pub unsafe fn start_in_copy(flags: usize, child: *const (), argument: *const ())
     out
 }
 
-/// Starts a process on a stack of its own, which calls `child` with the top of that stack, by a
-/// system call with two arguments: clone(2) or clone3(2).
+/// Starts a process on its own stack, which calls `child` with the top of that stack. The system call has two
+/// arguments: clone(2) or clone3(2).
 ///
 /// # Safety
-/// `child` as above; the stack is aligned to 16 bytes and nobody else's, and what the call reads
-/// is there.
+/// `child` as above. The stack is aligned to 16 bytes, and nobody else uses it. What the call reads is there.
 #[inline]
 pub unsafe fn start_on_stack((n, first, second): (usize, usize, usize), child: *const ()) -> isize {
     let out: isize;
     // SAFETY: the child leaves this code at once, on its own stack, for a function that does
-    // not return; what it acts by lies above. In the parent this is one system call.
+    // not return; its data lies above. In the parent this is one system call.
     unsafe {
         asm!("svc #0", "cbnz x0, 2f", "mov x29, xzr", "mov x30, xzr", "mov x0, sp", "blr x10", "brk #1", "2:",
             in("x10") child, in("x8") n, inlateout("x0") first => out, in("x1") second,
@@ -158,8 +157,8 @@ pub unsafe fn start_on_stack((n, first, second): (usize, usize, usize), child: *
     out
 }
 
-// Bytes one by one: little is copied. Volatile, so that no loop is made a call of the function
-// that it is the body of.
+// These loops copy single bytes, since little is copied. The accesses are volatile, so that the compiler does not
+// turn a loop into a call of the same function.
 
 /// Copies bytes, the first one first.
 ///

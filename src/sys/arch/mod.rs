@@ -1,4 +1,4 @@
-//! What the processor makes different, the same names for each.
+//! What differs between processors, with the same names for each.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
