@@ -118,12 +118,18 @@ impl<'a> Line<'a> {
             let name = parts.next().unwrap_or_default();
             let opt = by_long(name)?;
             let value = parts.next();
-            let is_said_in_full = matches!(opt.id, Id::Vol | Id::Map) && name == opt.long.as_bytes();
-            if let (true, None, [src, dst @ [b'/', ..], after @ ..]) = (is_said_in_full, value, *rest) {
+            if matches!(opt.id, Id::Vol | Id::Map) && name == opt.long.as_bytes() {
                 // Like the set-uid program: after the long name, SRC may have a colon in it.
-                self.options.push(Said { opt, values: [src, dst], is_of_file: false });
-                (*rest, self.last_is_value) = (after, after.is_empty());
-                return Ok(());
+                let said = match (value, *rest) {
+                    (Some(src), [dst, after @ ..]) => Some((src, *dst, after)),
+                    (None, [src, dst, after @ ..]) => Some((*src, *dst, after)),
+                    _ => None,
+                };
+                if let Some((src, dst @ [b'/', ..], after)) = said {
+                    self.options.push(Said { opt, values: [src, dst], is_of_file: false });
+                    (*rest, self.last_is_value) = (after, after.is_empty());
+                    return Ok(());
+                }
             }
             if opt.id == Id::Explain && value == Some(b"all") {
                 self.options.push(Said { opt, values: [b"all", b""], is_of_file: false });

@@ -101,9 +101,11 @@ fn a_source_with_a_colon_is_what_it_is_called() {
         assert_eq!(Dock::run(args![option, &source, "/mnt", "cat", "/mnt/file"]).ok(), "found");
     }
     // It need not be there for both programs to take it for one.
-    Dock::run(args!["--vol", "a:/b", "/mnt", "true"]).refused("open 'a:/b' to bind it on '/mnt'");
-    Dock::run(args!["--explain", "--vol", "a:/b", "/mnt", "true"])
-        .refused("open 'a:/b' to bind it on '/mnt'");
+    for words in [&["--vol", "a:/b"][..], &["--vol=a:/b"]] {
+        let words = || words.iter().map(Into::into).chain(args!["/mnt", "true"]);
+        Dock::run(words()).refused("open 'a:/b' to bind it on '/mnt'");
+        Dock::run(args!["--explain"].into_iter().chain(words())).refused("open 'a:/b' to bind it on '/mnt'");
+    }
 }
 
 #[rstest]
