@@ -324,15 +324,14 @@ fn duration(word: &[u8]) -> Option<Moment> {
         Some(at) => (&number[..at], &number[at + 1..]),
         None => (number, &b"0"[..]),
     };
-    if fraction.is_empty() {
+    // What is less than a nanosecond does not count, but has to be digits.
+    if fraction.is_empty() || !fraction.iter().all(u8::is_ascii_digit) {
         return None;
     }
     let mut digits = [b'0'; 9];
     let shown = fraction.get(..9).unwrap_or(fraction);
     digits[..shown.len()].copy_from_slice(shown);
-    let parts =
-        (whole(seconds), whole(&digits), whole(fraction.get(9..).filter(|f| !f.is_empty()).unwrap_or(b"0")));
-    let (Some(seconds), Some(nanos), Some(_)) = parts else { return None };
+    let (Some(seconds), Some(nanos)) = (whole(seconds), whole(&digits)) else { return None };
     // A year is more than any command needs, and does not overflow.
     let nanos = nanos * unit;
     let seconds = seconds.checked_mul(unit).map(|s| s + nanos / 1_000_000_000).filter(|s| *s <= 366 * 86400);
@@ -481,7 +480,10 @@ mod tests {
         assert_eq!(at("0.25h"), Some((900, 0)));
         assert_eq!(at("2s"), Some((2, 0)));
         assert_eq!(at(".5"), Some((0, 500_000_000)));
-        for bad in ["", "-1", "1e3", "x", ".", "1.", "1..2", "99999999999999999999", "400d", "1w"] {
+        assert_eq!(at("0.3333333333333333333333333333333333333333"), Some((0, 333_333_333)));
+        for bad in
+            ["", "-1", "1e3", "x", ".", "1.", "1..2", "1.0000000000x", "99999999999999999999", "400d", "1w"]
+        {
             assert_eq!(at(bad), None, "{bad}");
         }
     }
