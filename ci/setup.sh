@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(
     busybox-static # a root filesystem
-    gcc libc6-dev  # a compiler: static helpers, and a real program to build in an instance
+    g++ gcc libc6-dev # the fuzzer's; static helpers, and a real program to build in an instance
     git less python3 # real programs
     fakechroot     # with mmdebstrap, for the root filesystems of docs/recipes.md
     libcap2-bin    # setcap, for files with capabilities

@@ -167,7 +167,7 @@ fn string<E: Fault>(bytes: &[u8]) -> Result<&'static CStr, E> {
 }
 
 /// Applies the changes to the caller's environment, in order.
-fn change<'a, E: Fault>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<&'a CStr>, E> {
+pub fn change<'a, E: Fault>(environment: &[&'a CStr], changes: &[EnvChange<'a>]) -> Result<Vec<&'a CStr>, E> {
     let mut all = environment.to_vec();
     for change in changes {
         match change {

@@ -346,7 +346,11 @@ const OWN_GROUP: &str = "--own-cgroup stays in your own control group";
 /// The control group of a process, if it differs from ours. cgroups(7)
 fn other_group(pid: Pid) -> Result<Option<Bytes>> {
     let theirs = read(path(pid, b"cgroup")).unwrap_or_default();
-    let ours = read(b"/proc/self/cgroup").unwrap_or_default();
+    group_to_join(theirs, read(b"/proc/self/cgroup").unwrap_or_default())
+}
+
+/// The control group to join, from the lists of both processes. The groups of cgroups(7) version 1 must be equal.
+pub fn group_to_join(theirs: Bytes, ours: Bytes) -> Result<Option<Bytes>> {
     if theirs == ours {
         return Ok(None);
     }

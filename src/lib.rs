@@ -45,12 +45,19 @@
 //! command line that it does not understand, it gives up everything and becomes a second program, `selfdock-about`.
 //!
 //! If any step fails, the command is not executed, the status is 125, one line says why, and nothing is left.
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, fuzzing)), no_std)]
 #![deny(unsafe_code)]
+// The memory functions and the allocator stay unused: a fuzzer has a libc.
+#![cfg_attr(fuzzing, allow(dead_code))]
 // The documentation includes private items.
 #![allow(rustdoc::private_intra_doc_links)]
 
 extern crate alloc;
+
+// What fuzzers and unit tests feed the other modules with. It is in no program.
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/subjects/mod.rs"]
+pub mod subjects;
 
 // The second program. It has no privilege.
 mod about;

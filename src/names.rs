@@ -116,7 +116,7 @@ fn entries(path: &[u8], ids: &[Bytes]) -> &'static [Entry] {
 }
 
 /// A line for a group loses its members, which are not the instance's business.
-fn own_part(path: &[u8], line: Bytes) -> Bytes {
+pub fn own_part(path: &[u8], line: Bytes) -> Bytes {
     if path != GROUP {
         return line;
     }
@@ -127,7 +127,7 @@ fn own_part(path: &[u8], line: Bytes) -> Bytes {
 }
 
 /// The line whose third field is `id`. passwd(5), group(5).
-fn line_of<'t>(text: &'t [u8], id: &[u8]) -> Option<&'t [u8]> {
+pub fn line_of<'t>(text: &'t [u8], id: &[u8]) -> Option<&'t [u8]> {
     text.split(|b| *b == b'\n').find(|line| line.split(|b| *b == b':').nth(2) == Some(id))
 }
 

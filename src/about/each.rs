@@ -15,7 +15,7 @@ use crate::{files, process, report};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, MemfdFlags, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -66,7 +66,7 @@ impl<'a> Batch<'a> {
 }
 
 /// The list of lines, read from standard input as they come.
-struct List {
+pub struct List {
     room: Vec<u8>,
     start: usize,
     end: u8,
@@ -77,13 +77,14 @@ struct List {
 const LONGEST: usize = 31 * 4096;
 
 impl List {
-    fn new(nul: bool) -> Self {
+    /// An empty list. Its lines end with NUL, or else with a newline.
+    pub fn new(nul: bool) -> Self {
         let end = if nul { 0 } else { b'\n' };
         List { room: Vec::with_capacity(LONGEST + 4096), start: 0, end, is_over: false }
     }
 
     /// The next line, if a whole one has been read. Empty lines are skipped, unless lines end with NUL.
-    fn ready(&mut self) -> Option<&[u8]> {
+    pub fn ready(&mut self) -> Option<&[u8]> {
         loop {
             let (from, rest) = (self.start, &self.room[self.start..]);
             let length = match rest.iter().position(|byte| *byte == self.end) {
@@ -99,13 +100,13 @@ impl List {
     }
 
     /// Reads more of the list.
-    fn read(&mut self) -> Result<()> {
+    pub fn read(&mut self, from: BorrowedFd<'_>) -> Result<()> {
         self.room.drain(..self.start);
         self.start = 0;
         if self.room.len() > LONGEST {
             return Err(Error::refused("read the list", "a line is longer than a command can take"));
         }
-        match rustix::io::read(sys::standard(0), rustix::buffer::spare_capacity(&mut self.room)) {
+        match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.room)) {
             Ok(0) => self.is_over = true,
             Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
             Err(errno) => return Err(Error::of("read the list", errno)),
@@ -291,7 +292,7 @@ impl Work<'_> {
             }
             let list = &mut self.list;
             while !list.is_over && !list.room[list.start..].contains(&list.end) && can_be_read() {
-                list.read()?;
+                list.read(sys::standard(0))?;
             }
             let Some(line) = list.ready() else { break };
             self.tally.started += 1;
@@ -323,7 +324,7 @@ impl Work<'_> {
             sys::block_only(self.masks.before).or_fail("unblock signals")?;
             let ready = poll(&mut [PollFd::new(&sys::standard(0), PollFlags::IN)], None);
             sys::block_only(self.masks.during).or_fail("block signals")?;
-            return ready.or_fail("wait for the list").and_then(|_| self.list.read());
+            return ready.or_fail("wait for the list").and_then(|_| self.list.read(sys::standard(0)));
         }
         let all_taken = self.slots.iter().all(|slot| slot.pid.is_some());
         let mut limit =

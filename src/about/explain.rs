@@ -19,11 +19,16 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 /// The fields of a line: the kind of step, and its objects.
-type Row = Vec<String>;
+pub type Row = Vec<String>;
 
 /// The text: aligned on a terminal, otherwise with tabs. The parts that every instance has are summarized in one
 /// line, unless `all` is set. Fields from the caller are quoted as in error messages.
 pub fn text(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -> Result<String> {
+    rows(about, request, all, copies).map(|rows| lines(&rows, sys::is_terminal(1)))
+}
+
+/// The text, as rows of fields.
+pub fn rows(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -> Result<Vec<Row>> {
     let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
     are_there(plan)?;
     let mode = if request.unprivileged { Mode::Unprivileged } else { about.mode };
@@ -37,7 +42,7 @@ pub fn text(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -
     if !all {
         rows.push(row(["more", "--explain=all also lists what every instance has"]));
     }
-    Ok(lines(&rows, sys::is_terminal(1)))
+    Ok(rows)
 }
 
 fn row<const N: usize>(fields: [&str; N]) -> Row {

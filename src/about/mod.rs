@@ -4,16 +4,16 @@
 //! It is started as `selfdock-about MODE SELFDOCK ...`. MODE is the mode that `selfdock run` would have, SELFDOCK the
 //! path of the set-uid program. The words that followed its name come next.
 
-mod each;
+pub mod each;
 mod doctor;
-mod explain;
+pub mod explain;
 mod help;
-mod overlay;
+pub mod overlay;
 mod missing;
 mod ps;
-mod presets;
-mod front;
-mod profiles;
+pub mod presets;
+pub mod front;
+pub mod profiles;
 mod foreign;
 
 use self::front::Line;

@@ -30,13 +30,18 @@ pub fn read(about: &About, name: &[u8]) -> Result<Lines> {
     let mut lines = Vec::new();
     for (number, line) in (1u32..).zip(text.split(|b| *b == b'\n')) {
         let place = join(&[path, b":", decimal(number)]);
-        let mut reader = Reader { about, rest: line, word: Vec::new(), is_word: false, words: Vec::new() };
-        reader.read().map_err(|error| error.about(on("{}", place)))?;
-        if !reader.words.is_empty() {
-            lines.push((place, &*reader.words.leak()));
+        let words = words(about, line).map_err(|error| error.about(on("{}", place)))?;
+        if !words.is_empty() {
+            lines.push((place, &*words.leak()));
         }
     }
     Ok(lines)
+}
+
+/// The words of a line.
+pub fn words(about: &About, line: &[u8]) -> Result<Vec<Bytes>> {
+    let mut reader = Reader { about, rest: line, word: Vec::new(), is_word: false, words: Vec::new() };
+    reader.read().map(|()| reader.words)
 }
 
 /// The directories of profiles. The first one that has a name counts.
@@ -265,15 +270,8 @@ mod tests {
             name: c"selfdock",
             environment: alloc::vec![c"HOME=/home/me", c"A=one two", c"EMPTY="],
         };
-        let mut reader = Reader {
-            about: &about,
-            rest: line.as_bytes(),
-            word: Vec::new(),
-            is_word: false,
-            words: Vec::new(),
-        };
-        reader.read().map_err(|error| format!("{error}"))?;
-        Ok(reader.words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect())
+        let words = super::words(&about, line.as_bytes()).map_err(|error| format!("{error}"))?;
+        Ok(words.iter().map(|word| String::from_utf8_lossy(word).into_owned()).collect())
     }
 
     #[test]

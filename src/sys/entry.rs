@@ -24,7 +24,7 @@ pub unsafe fn start(stack: *const usize, dynamic: *const usize, header: *const u
     unsafe {
         relocate(dynamic, header as usize);
         protect_relocated(header);
-        #[cfg(not(test))]
+        #[cfg(not(any(test, fuzzing)))]
         super::memory::begin();
         let argc = *stack;
         let argv = stack.add(1).cast::<*const u8>();

@@ -4,7 +4,7 @@ use super::arch;
 
 /// # Safety
 /// As memcpy(3): both ranges valid for `n` bytes, not overlapping.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(not(any(test, fuzzing)), unsafe(no_mangle))]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     // SAFETY: the caller's promise.
     unsafe { arch::copy_up(to, from, n) };
@@ -13,7 +13,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
 
 /// # Safety
 /// As memmove(3): both ranges valid for `n` bytes.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(not(any(test, fuzzing)), unsafe(no_mangle))]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 {
     if (to as usize).wrapping_sub(from as usize) >= n {
         // SAFETY: going up, a byte is read before it can be overwritten.
@@ -26,7 +26,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, n: usize) -> *mut u8 
 
 /// # Safety
 /// As memset(3): the range valid for `n` bytes.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(not(any(test, fuzzing)), unsafe(no_mangle))]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
     // SAFETY: the caller's promise. The low byte counts, as C has it.
     unsafe { arch::fill(to, byte.to_ne_bytes()[0], n) };
@@ -35,7 +35,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, n: usize) -> *mut u8 {
 
 /// # Safety
 /// As memcmp(3): both ranges valid for `n` bytes.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(not(any(test, fuzzing)), unsafe(no_mangle))]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     for i in 0..n {
         // SAFETY: i < n. Volatile, so that the loop is not made a call of itself.
@@ -49,7 +49,7 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
 
 /// # Safety
 /// As memcmp(3): both ranges valid for `n` bytes.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(not(any(test, fuzzing)), unsafe(no_mangle))]
 unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
     // SAFETY: the same promise.
     unsafe { memcmp(a, b, n) }
@@ -57,7 +57,7 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, n: usize) -> i32 {
 
 /// # Safety
 /// As strlen(3): a string that ends with NUL.
-#[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(not(any(test, fuzzing)), unsafe(no_mangle))]
 unsafe extern "C" fn strlen(s: *const u8) -> usize {
     let mut n = 0;
     // SAFETY: no byte past the NUL is read. Volatile for the same reason as above.
@@ -69,7 +69,7 @@ unsafe extern "C" fn strlen(s: *const u8) -> usize {
 
 /// Symbols that compiler-rt needs if the compiler's own library is partly C, as Debian's is. It asks whether there
 /// are newer atomic instructions. Nobody calls this, since no constructor runs, so it uses the older ones.
-#[cfg(all(target_arch = "aarch64", not(test)))]
+#[cfg(all(target_arch = "aarch64", not(any(test, fuzzing))))]
 mod of_compiler_rt {
     // SAFETY: the only definition of this name. 0 says that nothing is known.
     #[unsafe(no_mangle)]

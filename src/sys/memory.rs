@@ -33,12 +33,12 @@ const CHUNK: usize = 1024 * 1024;
 // SAFETY: everything but the room itself is atomic, and each part of that is handed out once.
 unsafe impl Sync for Arena {}
 
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 #[global_allocator]
 static ARENA: Arena = Arena::new();
 
 /// Must be called before the first allocation.
-#[cfg(not(test))]
+#[cfg(not(any(test, fuzzing)))]
 pub(super) fn begin() {
     ARENA.begin();
 }

@@ -153,7 +153,8 @@ fn executables(messages: &str) -> impl Iterator<Item = (String, PathBuf)> {
     })
 }
 
-fn host() -> Result<String> {
+/// What this machine is to rustc.
+pub fn host() -> Result<String> {
     let about = output(Command::new(rustc()).arg("-vV"))?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));
     Ok(host.ok_or("cargo: rustc -vV names no host")?.to_owned())

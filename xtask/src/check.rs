@@ -2,16 +2,16 @@
 
 use crate::cargo::{TARGETS, build_release, cargo, release};
 use crate::run::{Result, no_more, output, root, run, wants_help};
-use crate::{audit, docs, elf, mutants, rules};
+use crate::{audit, docs, elf, mutants, rules, torture};
 use std::process::{Command, Stdio};
 
 const HELP: &str = "\
-Check everything that needs no privilege: formatting, lints (warnings are errors), unit tests, documentation, licences
-and origins of the dependencies (where cargo-deny is installed), headers and size of the release binaries, that debug
-ones start, that all builds for the other architecture (where the tools for that are installed), and the rules of the
-tree: where unsafe code may stand and what must stand above it, no unfinished work, every property has tests, every
-entry of docs/mistakes.md names tests that exist, links of the documents lead somewhere, the code that they name is
-there, only known crates in the trusted binary.
+Check everything that needs no privilege: formatting, lints (warnings are errors), unit tests, a moment of fuzzing,
+documentation, licences and origins of the dependencies (where cargo-deny is installed), headers and size of the release
+binaries, that debug ones start, that all builds for the other architecture (where the tools for that are installed),
+and the rules of the tree: where unsafe code may stand and what must stand above it, no unfinished work, every property
+has tests, every entry of docs/mistakes.md names tests that exist, links of the documents lead somewhere, the code that
+they name is there, only known crates in the trusted binary.
 
 Usage: cargo xtask check
 ";
@@ -20,13 +20,14 @@ Usage: cargo xtask check
 type Check = (&'static str, fn() -> Result);
 
 const CHECKS: &[Check] = &[
-    ("formatting", || each("fmt", &["--check", "--all"], &[])),
+    ("formatting", formatting),
     ("rules of the tree", rules::check),
     ("mutants that are listed", mutants::check_exceptions),
     ("lints", || {
         each("clippy", &["--quiet", "--locked", "--workspace", "--all-targets"], &["--", "-D", "warnings"])
     }),
     ("unit tests", unit_tests),
+    ("fuzzing, for a moment", torture::fuzz_briefly),
     ("documentation", || each("doc", &["--quiet", "--locked", "--no-deps", "--document-private-items"], &[])),
     ("man page and completions", docs::check),
     ("trusted crates", trusted_crates),
@@ -42,6 +43,8 @@ pub const TRUSTED: [&str; 4] = ["selfdock", "rustix", "bitflags", "linux-raw-sys
 
 /// The workspaces.
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "xtask/Cargo.toml", "xtask/bare/Cargo.toml"];
+/// One that is built in a way of its own, and holds nothing but the start of each fuzzer.
+const FUZZ: [&str; 1] = ["fuzz/Cargo.toml"];
 
 pub fn main(mut args: pico_args::Arguments) -> Result {
     if wants_help(&mut args, HELP) {
@@ -65,11 +68,20 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
 
 /// Runs a command of cargo in all workspaces.
 fn each(subcommand: &str, options: &[&str], last: &[&str]) -> Result {
-    MANIFESTS.iter().try_for_each(|manifest| {
+    each_of(&MANIFESTS, subcommand, options, last)
+}
+
+fn each_of(manifests: &[&str], subcommand: &str, options: &[&str], last: &[&str]) -> Result {
+    manifests.iter().try_for_each(|manifest| {
         let mut command = cargo(subcommand);
         command.args(["--manifest-path", manifest]).args(options).args(last);
         run(command.env("RUSTDOCFLAGS", "-D warnings"))
     })
+}
+
+fn formatting() -> Result {
+    each("fmt", &["--check", "--all"], &[])?;
+    each_of(&FUZZ, "fmt", &["--check"], &[])
 }
 
 fn unit_tests() -> Result {
@@ -132,5 +144,7 @@ fn dependencies() -> Result {
         );
         return Ok(());
     }
-    each("deny", &["--workspace"], &["check", "bans", "licenses", "sources"])
+    let what = ["check", "bans", "licenses", "sources"];
+    each("deny", &["--workspace"], &what)?;
+    each_of(&FUZZ, "deny", &["--workspace"], &what)
 }

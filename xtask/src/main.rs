@@ -27,6 +27,7 @@ mod run;
 mod source;
 mod stop;
 mod suite;
+mod torture;
 mod uninstall;
 
 /// The table that the trusted binary parses by.
@@ -55,6 +56,7 @@ Commands:
   install-test   install into a throwaway prefix and run the whole suite against it
   kernels        boot other kernels in qemu, and check selfdock on each
   mutants        take protections away one at a time, and see that the suite notices
+  torture        look for what no test has thought of, for minutes or hours
   audit          count what has to be trusted, and what stands for it
   bench          measure what an instance costs, against the floor under it and against others
   check          formatting, lints, unit tests, documentation, dependencies and the rules of the tree
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
             "install-test" => install_test::main(args),
             "kernels" => kernels::main(args),
             "mutants" => mutants::main(args),
+            "torture" => torture::main(args),
             "audit" => audit::main(args),
             "bench" => bench::main(args),
             "check" => check::main(args),

@@ -1,0 +1,96 @@
+//! What `selfdock changes` lists: all that differs between a directory and a changed copy, and nothing else.
+
+use super::Input;
+use crate::about::overlay::changes;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
+use std::path::{Path, PathBuf};
+
+const NAMES: [&str; 4] = ["a", "b", "c d", "a-b"];
+
+/// Makes both, in a directory that is gone afterwards.
+pub fn check(data: &[u8]) {
+    let dir = Room::new();
+    let (origin, changed) = (dir.0.join("of"), dir.0.join("changed"));
+    let mut input = Input::new(data);
+    for top in [&origin, &changed] {
+        fs::create_dir(top).expect("make a directory");
+    }
+    symlink(&origin, dir.0.join("origin")).expect("make a link");
+    for _ in 0..16 {
+        if input.is_over() {
+            break;
+        }
+        let (kind, depth) = (input.below(8), input.below(3));
+        let names: Vec<&str> = (0..=depth).map(|_| input.one_of(&NAMES)).collect();
+        let top = if kind & 1 == 0 { &origin } else { &changed };
+        let path = top.join(names.join("/"));
+        // What is in the way stays.
+        if path.parent().is_some_and(|parent| fs::create_dir_all(parent).is_ok()) {
+            make(kind, &path);
+        }
+    }
+    let listed = changes(dir.0.to_str().expect("a path").as_bytes()).expect("a list");
+    let mut wanted = Vec::new();
+    walk(&changed, &origin, "", &mut wanted);
+    wanted.sort();
+    let lines: Vec<(String, char)> =
+        listed.lines().map(|line| (line[2..].to_string(), line.chars().next().unwrap_or(' '))).collect();
+    assert_eq!(lines, wanted);
+}
+
+fn make(kind: usize, path: &Path) {
+    match kind {
+        0 | 1 => drop(fs::File::create_new(path)),
+        2 | 3 => drop(fs::create_dir(path)),
+        4 | 5 => drop(symlink("a", path)),
+        // As an overlay says that something is gone.
+        7 => drop(mknodat(CWD, path.as_os_str().as_bytes(), FileType::CharacterDevice, Mode::empty(), 0)),
+        _ => drop(mknodat(CWD, path.as_os_str().as_bytes(), FileType::Fifo, Mode::empty(), 0)),
+    }
+}
+
+fn walk(changed: &Path, origin: &Path, below: &str, all: &mut Vec<(String, char)>) {
+    for entry in fs::read_dir(changed).expect("list a directory") {
+        let entry = entry.expect("an entry");
+        let (name, before) = (entry.file_name(), origin.join(entry.file_name()));
+        let path = format!("{below}{}", name.to_str().expect("a name"));
+        let about = entry.path().symlink_metadata().expect("an entry");
+        let was_there = before.symlink_metadata().is_ok();
+        if about.file_type().is_char_device() && about.rdev() == 0 {
+            all.push((path, 'D'));
+        } else if about.is_dir() {
+            if !was_there {
+                all.push((path.clone(), 'A'));
+            }
+            walk(&entry.path(), &before, &format!("{path}/"), all);
+        } else {
+            all.push((path, if was_there { 'M' } else { 'A' }));
+        }
+    }
+}
+
+/// A directory in memory.
+struct Room(PathBuf);
+
+impl Room {
+    fn new() -> Self {
+        let base = Path::new("/dev/shm");
+        let base = if base.is_dir() { base.to_owned() } else { std::env::temp_dir() };
+        let dir = base.join(format!("selfdock-changes.{}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        fs::create_dir(&dir).expect("make a directory");
+        Room(dir)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,135 @@
+//! What is fed with anything: a file a subject, with what must be true whatever it is fed with. They are modules of the
+//! library where it is built for a fuzzer or for its own tests, and in no program that is installed.
+//!
+//! Where a subject has a right answer, it is found a second time, in a plain way.
+
+// To panic is what they are for.
+#![allow(clippy::missing_panics_doc)]
+
+use crate::creds::Caller;
+use crate::error::Error;
+use crate::handover::{About, Mode};
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+pub mod changes;
+pub mod environment;
+pub mod group;
+pub mod line;
+pub mod list;
+pub mod mountinfo;
+pub mod names;
+pub mod plan;
+pub mod profile;
+pub mod quoted;
+pub mod status;
+pub mod values;
+
+/// A subject: its name, and what feeds it.
+pub type Subject = (&'static str, fn(&[u8]));
+
+/// All subjects.
+pub const ALL: &[Subject] = &[
+    ("changes", changes::check),
+    ("environment", environment::check),
+    ("group", group::check),
+    ("line", line::check),
+    ("list", list::check),
+    ("mountinfo", mountinfo::check),
+    ("names", names::check),
+    ("plan", plan::check),
+    ("profile", profile::check),
+    ("quoted", quoted::check),
+    ("status", status::check),
+    ("values", values::check),
+];
+
+/// Bytes that choices are made by. After their end each choice is the first.
+pub struct Input<'d>(&'d [u8]);
+
+impl<'d> Input<'d> {
+    /// From the first byte on.
+    pub fn new(data: &'d [u8]) -> Self {
+        Input(data)
+    }
+
+    /// The next byte.
+    pub fn byte(&mut self) -> u8 {
+        self.0.split_off_first().copied().unwrap_or(0)
+    }
+
+    /// One of so many.
+    pub fn below(&mut self, many: usize) -> usize {
+        usize::from(self.byte()) % many
+    }
+
+    /// One of these.
+    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len())]
+    }
+
+    /// Whether all of them are taken.
+    pub fn is_over(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All up to the next NUL.
+    pub fn word(&mut self) -> &'d [u8] {
+        let end = self.0.iter().position(|byte| *byte == 0);
+        let word = &self.0[..end.unwrap_or(self.0.len())];
+        self.0 = end.map_or(&[], |end| &self.0[end + 1..]);
+        word
+    }
+
+    /// All that is left.
+    pub fn rest(&mut self) -> &'d [u8] {
+        core::mem::take(&mut self.0)
+    }
+}
+
+/// The environment of whoever asks.
+pub const ENVIRONMENT: [&CStr; 6] =
+    [c"HOME=/home/me", c"PATH=/usr/bin:/bin", c"SHELL=/bin/sh", c"A=one two", c"A_TOKEN=x", c"EMPTY="];
+
+/// Who asks.
+pub fn about() -> About {
+    About {
+        caller: Caller { uid: 1000, gid: 1000 },
+        mode: Mode::SetUid,
+        program: c"/usr/bin/selfdock",
+        name: c"selfdock",
+        environment: ENVIRONMENT.to_vec(),
+    }
+}
+
+/// A message is one line, and every character of it prints.
+pub fn is_one_line(error: &Error) {
+    let message = core::str::from_utf8(error.message()).expect("a message is text");
+    assert!(!message.is_empty() && !message.chars().any(char::is_control), "{message:?}");
+}
+
+/// As a list, for messages.
+pub fn shown<'t>(parts: impl IntoIterator<Item = &'t [u8]>) -> Vec<alloc::string::String> {
+    parts.into_iter().map(|part| part.escape_ascii().to_string()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{read, read_dir};
+
+    #[test]
+    fn every_subject_holds_for_its_seeds() {
+        for (name, check) in ALL {
+            let dir = format!("fuzz/seeds/{name}");
+            let seeds: Vec<_> = read_dir(&dir).unwrap_or_else(|error| panic!("{dir}: {error}")).collect();
+            assert!(!seeds.is_empty(), "{dir} is empty");
+            for seed in seeds {
+                let path = seed.expect(&dir).path();
+                println!("{}", path.display());
+                check(&read(&path).expect("a seed"));
+            }
+            check(b"");
+        }
+    }
+}

@@ -1,0 +1,248 @@
+//! A plan: mounts come after those that they lie in, none is out of place, nothing is lost, and `--explain` tells the
+//! same. Which requests are refused, and what the others become, is said here a second time.
+
+use super::{Input, about, is_one_line};
+use crate::about::explain;
+use crate::cli::{self, Command, Request};
+use crate::error::Error;
+use crate::plan::{Mount, Plan, Tmpfs, What, is_in_shm, make};
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+const NAMES: [&str; 14] =
+    ["a", "b", "a-b", "ab", "dev", "shm", "proc", "tmp", ".", "..", "", "pts", "null", "c"];
+const SOURCES: [&str; 6] = ["/usr", "/", "/etc/passwd", "/none", "", "etc"];
+const DIRECTORY: &str = "/usr";
+
+/// What is asked for.
+enum Wish {
+    Bind { src: &'static str, dst: String, writable: bool },
+    Tmpfs { options: &'static str, dst: String },
+    Mask { path: String, optional: bool },
+    Device { path: String },
+}
+
+/// What should come of it: the mounts by the names on the way to them, which puts each after those it lies in.
+#[derive(Default)]
+struct Expected {
+    mounts: BTreeMap<Vec<String>, Row>,
+    devices: Vec<String>,
+    shm: Option<String>,
+}
+
+/// What a line of `--explain` says.
+type Row = [String; 4];
+
+/// Makes a plan of a request.
+pub fn check(data: &[u8]) {
+    let mut input = Input::new(data);
+    let (build, here) = (input.below(4) == 1, input.below(4) == 1);
+    let roots: Vec<&str> =
+        (0..[0, 1, 1, 2][input.below(4)]).map(|_| input.one_of(&["/usr", "/", "//", "/none"])).collect();
+    let mut wishes = Vec::new();
+    while !input.is_over() {
+        wishes.push(wish(&mut input));
+    }
+    let words = words(&wishes, &roots, here, build);
+    let bytes: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
+    let Ok(Command::Run(request)) = cli::parse(&bytes) else { panic!("{words:?} is not understood") };
+    let made = make::<Error>(&request, Some(DIRECTORY.as_bytes()));
+    if here {
+        wishes.push(Wish::Bind { src: DIRECTORY, dst: DIRECTORY.into(), writable: true });
+    }
+    let expected = Expected::of(&wishes).filter(|_| !build || !roots.is_empty());
+    match (made, expected) {
+        (Err(error), None) => is_one_line(&error),
+        (Ok(plan), Some(expected)) => {
+            compare(&plan, &expected, &words);
+            explanation(&request, &wishes, &roots, &expected, &words);
+        }
+        (made, expected) => panic!("{words:?}: {made:?}, and allowed: {}", expected.is_some()),
+    }
+}
+
+fn wish(input: &mut Input<'_>) -> Wish {
+    let kind = input.byte();
+    let dst = path(input);
+    match kind % 8 {
+        0 | 1 => Wish::Bind { src: input.one_of(&SOURCES), dst, writable: kind & 1 == 0 },
+        2 => Wish::Bind { src: SOURCES[0], dst, writable: kind & 8 == 0 },
+        3 => Wish::Tmpfs {
+            options: input.one_of(&["-", "size=1M", "mode=700,size=2k", "size=0", "uid=0"]),
+            dst,
+        },
+        4 | 5 => Wish::Mask { path: dst, optional: kind & 1 == 0 },
+        6 => Wish::Device { path: format!("/dev{dst}") },
+        _ => Wish::Device { path: dst },
+    }
+}
+
+fn path(input: &mut Input<'_>) -> String {
+    let shape = input.byte();
+    let start = if shape & 0x70 == 0x70 { "" } else { "/" };
+    let names: Vec<&str> = (0..shape % 5).map(|_| input.one_of(&NAMES)).collect();
+    format!("{start}{}", names.join("/"))
+}
+
+fn words(wishes: &[Wish], roots: &[&str], here: bool, build: bool) -> Vec<String> {
+    let mut words: Vec<String> = roots.iter().flat_map(|root| ["--root", root]).map(String::from).collect();
+    for wish in wishes {
+        let said = match wish {
+            Wish::Bind { src, dst, writable } => [if *writable { "--vol" } else { "--map" }, src, dst],
+            Wish::Tmpfs { options, dst } => ["--tmpfs", options, dst],
+            Wish::Mask { path, optional: false } => ["--mask", path, ""],
+            Wish::Mask { path, optional: true } => ["--mask-if-exists", path, ""],
+            Wish::Device { path } => ["--dev", path, ""],
+        };
+        let count = if matches!(wish, Wish::Bind { .. } | Wish::Tmpfs { .. }) { 3 } else { 2 };
+        words.extend(said[..count].iter().map(ToString::to_string));
+    }
+    words.extend(here.then(|| "--here".into()));
+    words.push(if build { "build" } else { "run" }.into());
+    words
+}
+
+/// The names of an absolute path without `..`.
+fn names(path: &str) -> Option<Vec<String>> {
+    let names: Vec<String> =
+        path.split('/').filter(|name| !matches!(*name, "" | ".")).map(String::from).collect();
+    (path.starts_with('/') && !names.iter().any(|name| name == "..")).then_some(names)
+}
+
+/// What options of a tmpfs mean to `--explain`.
+fn tmpfs(options: &str) -> Option<String> {
+    let (size, mode) = match options {
+        "-" => (64 << 20, "1777"),
+        "size=1M" => (1 << 20, "1777"),
+        "mode=700,size=2k" => (2 << 10, "700"),
+        _ => return None,
+    };
+    Some(format!("rw,nosuid,nodev,size={size},nr_inodes=16384,mode={mode}"))
+}
+
+impl Expected {
+    /// None where any is refused.
+    fn of(wishes: &[Wish]) -> Option<Self> {
+        let mut all = Expected::default();
+        for wish in wishes {
+            all.add(wish)?;
+        }
+        Some(all)
+    }
+
+    fn add(&mut self, wish: &Wish) -> Option<()> {
+        let quoted = |text: &str| format!("'{text}'");
+        match wish {
+            Wish::Device { path } => {
+                let names = names(path)?;
+                let of_instance = ["pts", "shm", "mqueue", "hugepages", "fd"];
+                let [dev, first, ..] = &names[..] else { return None };
+                if dev != "dev" || of_instance.contains(&first.as_str()) {
+                    return None;
+                }
+                self.devices.push(names[1..].join("/"));
+                Some(())
+            }
+            Wish::Tmpfs { options, dst } if names(dst).is_some_and(|names| names == ["dev", "shm"]) => {
+                let before = self.shm.replace(tmpfs(options)?);
+                (before.is_none() || before == self.shm).then_some(())
+            }
+            Wish::Tmpfs { options, dst } => {
+                let options = tmpfs(options)?;
+                self.mount(dst, ["tmpfs".into(), "-".into(), String::new(), options])
+            }
+            Wish::Mask { path, optional } => {
+                let kind = if *optional { "mask-if-exists" } else { "mask" };
+                self.mount(path, [kind.into(), "-".into(), String::new(), "ro,nosuid,nodev,noexec".into()])
+            }
+            Wish::Bind { src: "", .. } => None,
+            Wish::Bind { src, dst, writable } => {
+                let (kind, flags) =
+                    if *writable { ("volume", "rw,nosuid,nodev") } else { ("map", "ro,nosuid,nodev") };
+                self.mount(dst, [kind.into(), quoted(src), String::new(), flags.into()])
+            }
+        }
+    }
+
+    fn mount(&mut self, dst: &str, mut row: Row) -> Option<()> {
+        let names = names(dst)?;
+        match names.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+            [] | ["proc", ..] | ["dev"] | ["dev", "shm"] => return None,
+            ["dev", second, ..] if second != "shm" => return None,
+            _ => {}
+        }
+        row[2] = format!("'/{}'", names.join("/"));
+        let before = self.mounts.insert(names, row.clone());
+        before.is_none_or(|before| before == row).then_some(())
+    }
+}
+
+/// A mount of the plan as `--explain` should tell it.
+fn row(mount: &Mount<'_>) -> Row {
+    let text = |bytes: &[u8]| format!("'{}'", bytes.escape_ascii());
+    let (kind, src, flags) = match &mount.what {
+        What::Bind { src, writable: true } => ("volume", text(src), "rw,nosuid,nodev".into()),
+        What::Bind { src, writable: false } => ("map", text(src), "ro,nosuid,nodev".into()),
+        What::Tmpfs(Tmpfs { size, inodes, mode }) => {
+            ("tmpfs", "-".into(), format!("rw,nosuid,nodev,size={size},nr_inodes={inodes},mode={mode:o}"))
+        }
+        What::Mask { optional: true } => ("mask-if-exists", "-".into(), "ro,nosuid,nodev,noexec".into()),
+        What::Mask { optional: false } => ("mask", "-".into(), "ro,nosuid,nodev,noexec".into()),
+    };
+    [kind.into(), src, text(mount.dst), flags]
+}
+
+fn compare(plan: &Plan<'_>, expected: &Expected, words: &[String]) {
+    let made: Vec<Row> = plan.mounts.iter().map(row).collect();
+    assert_eq!(made, expected.mounts.values().cloned().collect::<Vec<_>>(), "{words:?}");
+    for (at, mount) in plan.mounts.iter().enumerate() {
+        let below = [mount.dst, b"/"].concat();
+        let is_early = plan.mounts[..at].iter().any(|before| before.dst.starts_with(&below));
+        assert!(!is_early, "{words:?}: what lies in {:?} comes before it", mount.dst.escape_ascii());
+    }
+    let devices: Vec<String> = plan.devices.iter().map(|path| path.escape_ascii().to_string()).collect();
+    assert_eq!(devices, expected.devices, "{words:?}");
+}
+
+/// The rows of `--explain` are the plan's, those in `/dev/shm` after it; and what is not there is said.
+fn explanation(
+    request: &Request<'_>,
+    wishes: &[Wish],
+    roots: &[&str],
+    expected: &Expected,
+    words: &[String],
+) {
+    let is_missing = |wish: &Wish| match wish {
+        // It depends on where this runs.
+        Wish::Bind { src, .. } => *src == "/none" || *src == "etc",
+        Wish::Device { path } => names(path).is_none_or(|names| names[1..] != ["null"]),
+        _ => false,
+    };
+    // It knows the current directory by itself.
+    if request.here || wishes.iter().any(is_missing) || roots.contains(&"/none") {
+        return;
+    }
+    let rows = explain::rows(&about(), request, true, &[]);
+    let rows = rows.unwrap_or_else(|error| panic!("{words:?}: {error}"));
+    let told: Vec<Row> = rows
+        .into_iter()
+        .filter(|row| matches!(&*row[0], "volume" | "map" | "tmpfs" | "mask"))
+        .map(|row| row.try_into().expect("four fields"))
+        .collect();
+    let fresh = |at: &str, flags: String| ["tmpfs".into(), "-".into(), format!("'{at}'"), flags];
+    let default = || tmpfs("-").expect("the default");
+    let own = |(_, row): (&Vec<String>, &Row)| {
+        let mut row = row.clone();
+        row[0] = row[0].replace("mask-if-exists", "mask");
+        row
+    };
+    let (in_shm, others): (Vec<_>, Vec<_>) =
+        expected.mounts.iter().partition(|(names, _)| is_in_shm(format!("/{}", names.join("/")).as_bytes()));
+    let mut wanted = Vec::from([fresh("/tmp", default())]);
+    wanted.extend(others.into_iter().map(own));
+    wanted.push(fresh("/dev/shm", expected.shm.clone().unwrap_or_else(default)));
+    wanted.extend(in_shm.into_iter().map(own));
+    assert_eq!(told, wanted, "{words:?}");
+}

@@ -1,0 +1,20 @@
+//! Names in messages: whatever bytes they have, they neither break a line nor drive a terminal, and two names are told
+//! apart.
+
+use super::Input;
+use crate::error::Quoted;
+use alloc::string::ToString;
+
+/// Two names.
+pub fn check(data: &[u8]) {
+    let mut input = Input::new(data);
+    let (one, other) = (input.word(), input.rest());
+    let [shown, of_other] = [one, other].map(|name| Quoted(name).to_string());
+    for text in [&shown, &of_other] {
+        assert!(text.starts_with('\'') && text.ends_with('\'') && text.len() > 1);
+        assert!(!text.chars().any(char::is_control), "{text:?}");
+        let is_odd = |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        assert!(!text.chars().any(is_odd), "{text:?}");
+    }
+    assert_eq!(shown == of_other, one == other);
+}

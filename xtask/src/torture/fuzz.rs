@@ -1,0 +1,155 @@
+//! `cargo xtask torture fuzz`
+
+use crate::cargo::{cargo, host};
+use crate::run::{Context, Result, no_more, root, run, wants_help};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const HELP: &str = "\
+Feed each subject of fuzz/subjects with anything, and see that what must be true of it is.
+
+Usage: cargo xtask torture fuzz [SUBJECT] [OPTION...]
+
+  SUBJECT         one only: a file of fuzz/subjects
+  --minutes N     for so long, all subjects in turns; 60 if nothing is said
+  --input FILE    try this input of SUBJECT once
+
+What is tried begins with fuzz/seeds and what earlier runs have kept in fuzz/target/corpus. An input that fails is made
+small, and a line says how to repeat it. Once it is mended, the input becomes a seed, and with that a unit test.
+";
+
+/// What libFuzzer needs to see of a run: marks that a stable rustc can make. Those of `cargo fuzz`, without a
+/// sanitizer, which would take an unstable one and finds nothing in safe code.
+const FLAGS: [&str; 8] = [
+    "-Cpasses=sancov-module",
+    "-Cllvm-args=-sanitizer-coverage-level=4",
+    "-Cllvm-args=-sanitizer-coverage-inline-8bit-counters",
+    "-Cllvm-args=-sanitizer-coverage-pc-table",
+    "-Cllvm-args=-sanitizer-coverage-trace-compares",
+    "-Ccodegen-units=1",
+    "--cfg",
+    "fuzzing",
+];
+
+/// A slice of a subject. What is tried is not given back, as in the program itself, so it must not be long.
+const SLICE: Duration = Duration::from_secs(10);
+/// More than any slice takes.
+const MOST_MEGABYTES: u32 = 4096;
+/// Tries of a subject on each change.
+const BRIEFLY: u32 = 10_000;
+
+pub fn main(mut args: pico_args::Arguments) -> Result {
+    if wants_help(&mut args, HELP) {
+        return Ok(());
+    }
+    let minutes: u64 = args.opt_value_from_str("--minutes").context("--minutes")?.unwrap_or(60);
+    let input = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
+    let input = args.opt_value_from_os_str("--input", input).context("--input")?;
+    let only: Option<String> = args.opt_free_from_str().context("SUBJECT")?;
+    no_more(args)?;
+    let subjects = match &only {
+        Some(name) => subjects()?.into_iter().filter(|subject| subject == name).collect(),
+        None => subjects()?,
+    };
+    let [first, ..] = &subjects[..] else {
+        return Err("there is no such subject in fuzz/fuzz_targets".into());
+    };
+    let dir = build()?;
+    match input {
+        Some(file) if only.is_some() => run(Command::new(dir.join(first)).arg(file)),
+        Some(_) => Err("of which SUBJECT is the input?".into()),
+        None => at_length(&dir, &subjects, Duration::from_secs(minutes * 60)),
+    }
+}
+
+/// Each subject in turns, and from the start again, until the time is over.
+fn at_length(dir: &Path, subjects: &[String], time: Duration) -> Result {
+    let start = Instant::now();
+    let slice = SLICE.min(time / subjects.len().try_into().unwrap_or(1)).as_secs().max(1);
+    loop {
+        for subject in subjects {
+            let corpus = root().join("fuzz/target/corpus").join(subject);
+            fs::create_dir_all(&corpus).context(corpus.display())?;
+            try_subject(dir, subject, &corpus, &[format!("-max_total_time={slice}")])?;
+            if start.elapsed() >= time {
+                println!("fuzz: nothing found in {} minutes", start.elapsed().as_secs() / 60);
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// The same inputs at each run: the seeds, and so many that are made of them.
+pub fn briefly() -> Result {
+    let dir = build()?;
+    for subject in subjects()? {
+        let corpus = tempfile::tempdir().context("a directory for inputs")?;
+        let options = [format!("-runs={BRIEFLY}"), "-seed=1".into()];
+        try_subject(&dir, &subject, corpus.path(), &options)?;
+    }
+    Ok(())
+}
+
+fn subjects() -> Result<Vec<String>> {
+    let dir = root().join("fuzz/fuzz_targets");
+    let mut names = Vec::new();
+    for entry in fs::read_dir(&dir).context(dir.display())? {
+        let path = entry.context(dir.display())?.path();
+        names.extend(path.file_stem().map(|name| name.to_string_lossy().into_owned()));
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Builds all of them, and says where they are. Naming the target keeps the marks away from what runs at build time.
+fn build() -> Result<PathBuf> {
+    let host = host()?;
+    let mut command = cargo("build");
+    command.args(["--quiet", "--release", "--locked", "--manifest-path", "fuzz/Cargo.toml"]);
+    command.args(["--target-dir", "fuzz/target", "--target", &host]);
+    run(command.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f")))?;
+    Ok(root().join("fuzz/target").join(host).join("release"))
+}
+
+/// Runs libFuzzer on a subject. What it says is shown where it finds something.
+fn try_subject(dir: &Path, subject: &str, corpus: &Path, options: &[String]) -> Result {
+    let found = root().join("fuzz/target/found");
+    fs::create_dir_all(&found).context(found.display())?;
+    let artifact = found.join(subject);
+    let _ = fs::remove_file(&artifact);
+    let mut command = Command::new(dir.join(subject));
+    command
+        .args(options)
+        .arg(format!("-rss_limit_mb={MOST_MEGABYTES}"))
+        .args(["-timeout=20", "-max_len=1024"]);
+    command.arg(format!("-exact_artifact_path={}", artifact.display()));
+    command.arg(corpus).arg(root().join("fuzz/seeds").join(subject));
+    let done = command.stdin(Stdio::null()).output().context(subject)?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    if done.status.success() {
+        let tries = said.lines().rev().find_map(|line| line.strip_prefix("Done ")).unwrap_or_default();
+        println!("fuzz: {subject:<12} {tries}");
+        return Ok(());
+    }
+    eprintln!("{said}");
+    make_small(dir, subject, &artifact);
+    Err(format!(
+        "fuzz: {subject} fails; `cargo xtask torture fuzz {subject} --input {}` repeats it",
+        artifact.display()
+    ))
+}
+
+/// Makes what was found as small as it gets in some seconds, where that works out.
+fn make_small(dir: &Path, subject: &str, artifact: &Path) {
+    let small = artifact.with_extension("small");
+    let _ = fs::remove_file(&small);
+    let mut command = Command::new(dir.join(subject));
+    command.args(["-minimize_crash=1", "-max_total_time=20"]).arg(artifact);
+    command.arg(format!("-exact_artifact_path={}", small.display()));
+    let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if small.exists() {
+        let _ = fs::rename(&small, artifact);
+    }
+}
