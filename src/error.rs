@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_print_is_escaped() {
+    fn unprintable_characters_are_escaped() {
         let shown = Quoted(b"a\x1b[31m\nb\xff'\xe2\x80\xae").to_string();
         assert_eq!(shown, "'a\\u{1b}[31m\\nb\\xff\\'\\u{202e}'");
     }

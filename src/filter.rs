@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_instance_has_no_business_with_is_refused_on_every_abi() {
+    fn calls_without_use_in_an_instance_are_refused_on_every_abi() {
         for machine in MACHINES {
             for (name, numbers, refusal) in machine.refused {
                 for call in machine.on_every_abi(numbers) {
@@ -484,7 +484,7 @@ mod tests {
     }
 
     #[test]
-    fn all_else_is_allowed() {
+    fn all_other_calls_are_allowed() {
         for machine in MACHINES {
             for (which, abi) in machine.abis.iter().enumerate() {
                 for number in machine.allowed(which) {
@@ -500,7 +500,7 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_never_asks_again_about_what_is_allowed_with_any_arguments() {
+    fn calls_that_are_allowed_with_any_arguments_are_cached_by_the_kernel() {
         for machine in MACHINES {
             for (which, abi) in machine.abis.iter().enumerate() {
                 for number in machine.allowed(which) {
@@ -548,7 +548,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_whose_flags_cannot_be_seen_is_as_if_the_kernel_did_not_have_it() {
+    fn a_call_whose_flags_are_in_memory_seems_missing_from_the_kernel() {
         for machine in MACHINES {
             for call in machine.on_every_abi(machine.clone3) {
                 assert_eq!(machine.no_user_namespaces(call, [0, 0]), ENOSYS, "{call:x?}");

@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_the_root_nor_what_is_made_afresh_can_be_shown() {
+    fn the_root_and_own_mount_points_cannot_be_on_the_list() {
         for (path, links) in [
             ("/", &[][..]),
             ("/proc/bus", &[]),
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn homes_are_those_that_lie_in_a_place() {
+    fn homes_are_those_in_a_directory_of_the_list() {
         let mut all = Shown(b"/usr\0/opt\0".to_vec());
         for (uid, home) in [("7", "/opt/h/x"), ("8", "/opt/h/y"), ("7", "/home/x"), ("7", "/opt")] {
             all.add_home(uid.as_bytes(), home.as_bytes());
@@ -401,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_is_cut_short_shows_less() {
+    fn an_incomplete_list_has_fewer_entries() {
         assert_eq!(entries(b"/usr\0/et").collect::<Vec<_>>(), [Entry::Place(b"/usr\0")]);
         assert_eq!(entries(b">/bin\0usr").count(), 0);
         assert_eq!(entries(b"~7\0/opt/x").count(), 0);

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_lies_in_a_mount_is_below_it_and_an_initramfs_that_stays_the_root_is_below_none() {
+    fn submounts_are_below_a_mount_and_an_initramfs_is_below_none() {
         for root in ["1 1 0:2 / / rw - rootfs rootfs rw", "1 7 0:2 / / rw - ext4 /dev/vda rw"] {
             let text = format!("{root}\n2 1 0:5 / /proc rw - proc p rw\n3 2 0:6 / /proc/x rw - tmpfs t rw\n");
             let of_proc: Vec<&[u8]> = lines(text.as_bytes())

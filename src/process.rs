@@ -185,7 +185,7 @@ pub fn path(pid: Pid, what: &[u8]) -> Bytes {
     join(&[b"/proc/", shown(pid), b"/", what])
 }
 
-/// Parses a PID.
+/// A PID in digits.
 pub fn shown(pid: Pid) -> Bytes {
     decimal(pid.as_raw_nonzero().get().unsigned_abs())
 }

@@ -262,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_hides_is_inherited_and_nothing_else_is() {
+    fn only_options_that_hide_are_inherited() {
         assert_eq!(inherited(b"rw"), b"");
         assert_eq!(
             inherited(b"rw,gid=30,hidepid=invisible,subset=pid"),

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_several_processes_all_is_summed_but_the_peak() {
+    fn usage_is_summed_except_the_peak() {
         let one = Usage::new([5, 7, 0, 0, 0, 0, 300]);
         let other = Usage::new([1, 0, 0, 2, 0, 0, 200]);
         let mut both = one;
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_down_is_read_again() {
+    fn usage_survives_as_bytes_and_in_a_tally() {
         let usage = Usage::new([1 << 40, 0, 0, 0, 0, 3, 9]);
         assert_eq!(Usage::of_bytes(&usage.to_bytes()), usage);
         let tally = Tally::default();

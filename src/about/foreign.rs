@@ -197,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_that_is_nearly_right_is_found() {
+    fn a_misspelt_name_is_recognized() {
         assert_eq!([distance(b"vol", b"vol"), distance(b"", b"ab"), distance(b"ab", b"ba")], [0, 2, 1]);
         let said = |word: &str| format!("{}", unknown_option(word.as_bytes(), word.as_bytes()));
         for (word, near) in [
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_others_are_none_of_ours() {
+    fn options_of_other_programs_are_not_ours() {
         for (names, text) in OPTIONS_OF_OTHERS.iter().chain(COMMANDS_OF_OTHERS) {
             assert!(!text.is_empty());
             for name in names.split(' ') {

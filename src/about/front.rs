@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named() {
+    fn errors_name_what_is_wrong() {
         assert!(refusal(&["sh"]).contains("selfdock run sh"));
         assert!(refusal(&[]).contains("selfdock run sh"));
         assert!(refusal(&["run", "--nope"]).contains("'--nope'"));
@@ -496,7 +496,7 @@ mod tests {
 
     /// It tries all lines of three and four of these words.
     #[test]
-    fn what_the_set_uid_program_understands_means_the_same_here() {
+    fn both_programs_parse_a_plain_line_alike() {
         const SOME: &[&[u8]] = &[
             b"run",
             b"enter",

@@ -140,7 +140,7 @@ mod tests {
     use alloc::vec::Vec;
 
     #[test]
-    fn what_is_asked_of_the_allocator_is_aligned_or_refused() {
+    fn allocations_are_aligned_or_refused() {
         static ARENA: Arena = Arena::new();
         ARENA.begin();
         for align in [1, 2, 64, 4096, 1 << 20] {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_at_the_same_time_does_not_overlap() {
+    fn parallel_allocations_do_not_overlap() {
         static ARENA: Arena = Arena::new();
         ARENA.begin();
         let layout = Layout::from_size_align(4000, 8).unwrap();

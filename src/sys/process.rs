@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_child_would_have_taken_is_dropped_where_there_is_none() {
+    fn a_closure_is_dropped_if_no_child_starts() {
         // A process with a new mount namespace cannot share its root directory.
         const CLONE_FS: u32 = 0x200;
         struct Noisy<'a>(&'a core::cell::Cell<u32>);

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_past_leaves_nothing_and_what_is_too_far_stays_a_moment() {
+    fn differences_stop_at_zero_and_sums_saturate() {
         assert_eq!(moment(1, 0).minus(moment(1, 1)), moment(0, 0));
         assert_eq!(moment(1, 0).minus(moment(9, 0)), moment(0, 0));
         let far = moment(i64::MAX, 999_999_999);

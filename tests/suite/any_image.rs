@@ -115,7 +115,7 @@ fn the_time_zone_of_an_image_is_left_alone() {
 #[rstest]
 #[case::passwd("passwd")]
 #[case::group("group")]
-fn what_an_image_shows_as_a_file_of_names_tells_no_more_than_to_its_caller(#[case] name: &str) {
+fn an_images_passwd_file_reveals_no_more_than_the_caller_may_read(#[case] name: &str) {
     let image = user_image();
     fs::write(image.path().join("etc").join(name), "").unwrap();
     let file = format!("/img/etc/{name}");
@@ -142,7 +142,10 @@ fn what_an_image_shows_as_a_file_of_names_tells_no_more_than_to_its_caller(#[cas
     "rm -f ../../etc/resolv.conf ../../etc/hosts; mkdir ../../etc/resolv.conf ../../etc/hosts"
 )]
 #[case::a_file_of_procfs_on_the_host("ln -sf /proc/net/pnp ../../etc/resolv.conf")]
-fn odd_files_of_names_refuse_no_run(#[case] change: &str, #[values("", "--unprivileged")] mode: &str) {
+fn unusual_passwd_and_group_files_do_not_prevent_a_run(
+    #[case] change: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
     let changes = format!(
         "mkdir -p srv/img; cd srv/img; mkdir etc proc dev tmp usr opt
          for name in bin lib lib64; do ln -s usr/$name $name; done; {change}; cd ../.."

@@ -29,7 +29,7 @@ fn only_what_the_caller_may_write_is_written() {
 
 /// M3: set-uid in a user's tree.
 #[test]
-fn no_set_uid_bit_and_no_device_counts_in_it() {
+fn set_uid_bits_and_devices_in_it_have_no_effect() {
     let image = user_image();
     let script = "grep -E '^[0-9]+ [0-9]+ [0-9:]+ [^ ]+ / ' /proc/self/mountinfo";
     let line = Dock::new(args!["build", "--root", image.path()]).sh(script).ok();
@@ -38,7 +38,7 @@ fn no_set_uid_bit_and_no_device_counts_in_it() {
 }
 
 #[test]
-fn the_hosts_own_root_has_to_be_asked_for() {
+fn the_hosts_own_root_must_be_named() {
     Dock::new(args!["build", "true"]).refused("--root /");
     let ran = Dock::new(args!["build", "--root", "/"]).sh("touch /usr/x; touch /home/x").output();
     assert!(ran.stderr.contains("Permission denied") && ran.stderr.contains("Read-only"), "{}", ran.stderr);

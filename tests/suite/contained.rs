@@ -67,7 +67,7 @@ fn without_selfdock_a_signal_to_the_group_reaches_the_caller() {
 #[case::by_reading_in_the_background(
     "os.setpgid(0, 0) if os.getpid() != os.getsid(0) else 0\nos.kill(0, signal.SIGTTIN)"
 )]
-fn a_stop_keeps_nobody_from_the_deadline(
+fn a_stop_does_not_delay_the_deadline(
     #[case] deed: &str,
     #[values(0, 1, 2)] way: usize,
     #[values(Setting::Bare, Setting::Terminal)] setting: Setting,
@@ -83,7 +83,7 @@ fn a_stop_keeps_nobody_from_the_deadline(
 #[case::nested(args![], 1)]
 #[case::unprivileged(args!["--unprivileged"], 0)]
 #[case::unprivileged_and_nested(args!["--unprivileged"], 2)]
-fn who_wishes_no_more_to_end_with_its_supervisor_ends<const N: usize>(
+fn a_command_that_clears_its_death_signal_still_ends_with_its_supervisor<const N: usize>(
     #[case] options: [OsString; N],
     #[case] depth: usize,
 ) {
@@ -104,7 +104,7 @@ fn who_wishes_no_more_to_end_with_its_supervisor_ends<const N: usize>(
 
 /// The calling script has its priorities afterwards, as before.
 #[rstest]
-fn what_is_set_for_a_group_stays_inside(#[values(0, 1, 2, 3)] way: usize) {
+fn a_priority_of_a_process_group_stays_inside(#[values(0, 1, 2, 3)] way: usize) {
     let deeds = python("call(141, 1, 0, 19); call(251, 2, 0, 3 << 13)");
     let sd = selfdock().display().to_string();
     let state = "echo $(nice) $(ionice -p $$)";
@@ -213,7 +213,7 @@ fn a_key_that_is_added_inside_is_not_outside() {
 #[case::asked_for_twice(&["--abstract", "run", "SD", "--abstract"], "connected")]
 #[case::no_network(&["--net", "none"], "ECONNREFUSED")]
 #[case::asked_for_without_a_network(&["--net", "none", "--abstract"], "ECONNREFUSED")]
-fn abstract_sockets_of_the_host_are_in_reach_only_if_asked_for(
+fn abstract_sockets_of_the_host_are_reachable_only_on_request(
     #[case] options: &[&str],
     #[case] result: &str,
 ) {
@@ -269,12 +269,12 @@ unix True";
 #[case::no_nest(args!["--no-nest", "run"])]
 #[case::not_lifted_by_an_inner_one(args!["run", selfdock(), "--seccomp", "none", "run"])]
 #[case::image(args!["--root", "/", "run"])]
-fn what_an_instance_has_no_business_with_is_refused<const N: usize>(#[case] words: [OsString; N]) {
+fn calls_without_use_in_an_instance_are_refused<const N: usize>(#[case] words: [OsString; N]) {
     assert_eq!(Dock::new(words.into_iter().chain(python(REFUSED))).ok(), REFUSALS);
 }
 
 #[test]
-fn a_joiner_is_refused_the_same() {
+fn a_joiner_has_the_same_filter() {
     let instance = crate::support::instance([]);
     let enter = args!["enter", instance.pid().to_string()];
     assert_eq!(Dock::new(enter.into_iter().chain(python(REFUSED))).ok(), REFUSALS);
@@ -284,7 +284,7 @@ fn a_joiner_is_refused_the_same() {
 #[case::run(args!["--seccomp", "none", "run"])]
 #[case::unprivileged(args!["--seccomp", "none", "--unprivileged", "run"])]
 #[case::nested(args!["--seccomp", "none", "run", selfdock(), "--seccomp", "none", "run"])]
-fn without_the_filter_they_are_answered_as_outside<const N: usize>(#[case] words: [OsString; N]) {
+fn without_the_filter_these_calls_work_as_outside<const N: usize>(#[case] words: [OsString; N]) {
     let outside = Dock::program(python(REFUSED)).ok();
     assert!(!outside.contains("add_key ENOSYS"), "this kernel has no keys: {outside}");
     let inside = Dock::new(words.into_iter().chain(python(REFUSED))).ok();
@@ -307,7 +307,7 @@ fn without_the_filter_they_are_answered_as_outside<const N: usize>(#[case] words
 #[case::perf_event_open(336, 1)]
 #[case::userfaultfd(374, 38)]
 #[case::io_uring_setup(425, 38)]
-fn a_call_of_a_32_bit_program_is_refused_as_well(#[case] number: u32, #[case] errno: i32) {
+fn a_call_of_a_32_bit_program_is_refused_too(#[case] number: u32, #[case] errno: i32) {
     let words = args![bin("compat"), number.to_string()];
     let outside = Dock::program(words.clone()).output();
     if outside.status.code().is_none() {
@@ -365,7 +365,7 @@ fn a_filter_of_the_callers_is_in_force<const N: usize>(#[case] options: [OsStrin
 #[case::no_end(own_filter()[..8].to_vec())]
 #[case::a_jump_out_of_it([&own_filter()[..10], &[200][..], &own_filter()[11..]].concat())]
 #[case::text(b"#!/bin/sh\nexit 0".to_vec())]
-fn a_filter_that_is_no_program_is_refused(#[case] bytes: Vec<u8>) {
+fn a_file_that_is_not_a_filter_program_is_refused(#[case] bytes: Vec<u8>) {
     let (_dir, file) = filter_file(&bytes);
     Dock::run(args!["--seccomp", &file]).sh("echo ran").refused("filter");
 }
@@ -381,7 +381,7 @@ fn a_filter_that_cannot_be_read_is_refused(#[case] file: &str, #[case] words: &s
 
 /// As for anything else that is read for a command.
 #[test]
-fn a_filter_that_never_comes_can_be_interrupted() {
+fn reading_a_filter_that_blocks_can_be_interrupted() {
     let dir = scratch();
     let pipe = dir.path().join("filter");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
@@ -429,7 +429,7 @@ fn without_user_namespaces_instances_nest_and_threads_start() {
 #[case::run(args![])]
 #[case::unprivileged(args!["--unprivileged"])]
 #[case::image(args!["--root", fixture("debian")])]
-fn an_instance_has_all_namespaces_but_the_network<const N: usize>(#[case] options: [OsString; N]) {
+fn an_instance_has_its_own_namespaces_except_the_network<const N: usize>(#[case] options: [OsString; N]) {
     let read = |name: &str| format!("readlink /proc/self/ns/{name}; ");
     let script: String = ["mnt", "pid", "ipc", "uts", "cgroup", "net"].into_iter().map(read).collect();
     let outside = Dock::program(args!["sh", "-c", &script]).ok();
@@ -446,7 +446,9 @@ fn an_instance_has_all_namespaces_but_the_network<const N: usize>(#[case] option
 #[rstest]
 #[case::run(args![])]
 #[case::unprivileged(args!["--unprivileged"])]
-fn the_hosts_control_groups_have_no_names_inside<const N: usize>(#[case] options: [OsString; N]) {
+fn the_names_of_the_hosts_control_groups_are_invisible_inside<const N: usize>(
+    #[case] options: [OsString; N],
+) {
     let groups = Dock::run(options).arg("cat").arg("/proc/self/cgroup").ok();
     assert!(groups.lines().all(|line| line.ends_with(":/")), "{groups}");
 }
@@ -474,7 +476,7 @@ fn limited_processes() -> usize {
 #[case::nested(&[], &[])]
 #[case::unprivileged_inside(&[], &["--unprivileged"])]
 #[case::unprivileged(&["--unprivileged"], &[])]
-fn a_limit_of_processes_counts(#[case] outer: &[&str], #[case] inner: &[&str]) {
+fn the_callers_limit_of_processes_applies(#[case] outer: &[&str], #[case] inner: &[&str]) {
     // One at a time: they share the user.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -29,7 +29,7 @@ fn a_planted_device_node_does_not_work<const N: usize>(
 #[case::another_device("mknod -m 666 other c 1 5")]
 #[case::a_block_device("mknod -m 666 other b 1 3")]
 #[case::a_file("touch other")]
-fn another_device_in_the_place_of_a_usual_one_is_refused(#[case] other: &str) {
+fn another_device_in_place_of_a_usual_one_is_refused(#[case] other: &str) {
     let changes = |fault: &str| format!("rm -r .$PREFIX/lib/selfdock\n{fault}");
     // That it works is seen first.
     on_a_host(&changes(""), "me $SD run true").ok();
@@ -63,7 +63,7 @@ fn dev_cannot_be_changed() {
 }
 
 #[rstest]
-fn dev_is_no_destination(#[values("/dev", "/dev/null", "/dev/pts", "/dev/new")] dst: &str) {
+fn dev_cannot_be_a_destination(#[values("/dev", "/dev/null", "/dev/pts", "/dev/new")] dst: &str) {
     let dir = scratch();
     Dock::run(args!["-v", dir.path(), dst, "true"]).refused("the instance's own");
 }
@@ -78,7 +78,7 @@ fn terminals_are_the_instances_own() {
 }
 
 #[test]
-fn a_device_that_is_asked_for_is_there() {
+fn a_requested_device_is_there() {
     let fuse = std::path::Path::new("/dev/fuse");
     let device = if fuse.exists() { "/dev/fuse" } else { "/dev/kmsg" };
     let listing = Dock::run(args!["--dev", device, "ls", "-A", "/dev"]).ok();
@@ -97,7 +97,7 @@ fn only_what_is_in_dev_is_a_device(#[case] path: &str, #[case] why: &str) {
 
 /// As /dev/log is: a socket, or a link to one.
 #[test]
-fn a_socket_of_dev_can_be_asked_for() {
+fn a_socket_in_dev_can_be_requested() {
     let name = format!("selfdock-test.{}", std::process::id());
     let changes = format!(
         "umount -l dev; mount -t tmpfs d dev; mkdir dev/pts dev/shm var/sockets; ln -s /proc/self/fd dev/fd

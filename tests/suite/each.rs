@@ -25,7 +25,7 @@ fn each_line_is_a_command(#[case] list: &str, #[case] words: &[&str], #[case] sa
 }
 
 #[test]
-fn each_is_an_instance_of_its_own() {
+fn each_line_has_its_own_instance() {
     let script = "test ! -e /tmp/x && touch /tmp/x; ls /proc | grep -c '^[0-9]'; cat";
     let seen = each("1\n2\n3\n", &["sh", "-c", script]).ok();
     // The keeper, the shell, ls and grep; and nothing of the list.
@@ -37,7 +37,7 @@ fn each_is_an_instance_of_its_own() {
 #[rstest]
 #[case::before(&["-t", "size=8M", "/mnt", "-e", "A=b", "--net", "none"], &[])]
 #[case::after(&[], &["-t", "size=8M", "/mnt", "-e", "A", "b", "-n", "none"])]
-fn the_options_of_run_are_those_of_each(#[case] before: &[&str], #[case] after: &[&str]) {
+fn each_takes_the_options_of_run(#[case] before: &[&str], #[case] after: &[&str]) {
     let script =
         "df -m --output=size /mnt | tail -1; echo $A; ls /sys/class/net 2>/dev/null; wc -l < /proc/net/dev";
     let words: Vec<&str> = [before, &["each"], after, &["sh", "-c", script]].concat();
@@ -47,7 +47,7 @@ fn the_options_of_run_are_those_of_each(#[case] before: &[&str], #[case] after: 
 }
 
 #[test]
-fn in_a_group_no_output_is_mixed_with_another() {
+fn with_group_the_outputs_of_commands_are_not_mixed() {
     let list: String = (0..8).map(|n| format!("{n}\n")).collect();
     let script = "for i in $(seq 50); do echo out {}; echo err {} >&2; done";
     let ran = each(&list, &["-j", "4", "--group", "sh", "-c", script]).output();
@@ -79,14 +79,14 @@ fn a_command_that_cannot_be_run_has_its_status() {
 }
 
 #[test]
-fn after_a_failure_none_is_started_if_so_wished() {
+fn with_halt_no_command_starts_after_a_failure() {
     let script = "echo {}; exit $(({} == 2))";
     assert_eq!(each("1\n2\n3\n4\n", &["--halt", "sh", "-c", script]).output().exits(123).stdout, "1\n2\n");
     assert_eq!(each("1\n2\n3\n4\n", &["sh", "-c", script]).output().exits(123).stdout, "1\n2\n3\n4\n");
 }
 
 #[test]
-fn each_has_its_report() {
+fn each_command_has_its_report() {
     let dir = scratch();
     let reports = dir.path().join("reports");
     let words = ["-j2", "--report", reports.to_str().unwrap(), "sh", "-c", "exit {}"];
@@ -108,7 +108,7 @@ fn each_has_its_report() {
 #[case::wrong(&["--net", "some", "true"], "neither 'none' nor 'host'")]
 #[case::explained(&["--explain", "true"], "use --explain with run")]
 #[case::no_directory(&["--report", "/no/such/dir", "true"], "(ENOENT)")]
-fn what_is_wrong_is_said_before_anything_is_read(#[case] words: &[&str], #[case] why: &str) {
+fn errors_are_reported_before_the_list_is_read(#[case] words: &[&str], #[case] why: &str) {
     each("1\n2\n", words).refused(why);
 }
 
@@ -118,7 +118,7 @@ fn a_line_that_no_command_can_take_is_refused() {
 }
 
 #[rstest]
-fn a_signal_ends_all_of_it(#[values(Signal::SIGTERM, Signal::SIGINT)] signal: Signal) {
+fn a_signal_ends_the_whole_batch(#[values(Signal::SIGTERM, Signal::SIGINT)] signal: Signal) {
     let list = "1\n".repeat(100);
     let mut batch = each("", &["-j", "3", "sleep", "100"]).spawn();
     batch.write(&list);
@@ -130,7 +130,7 @@ fn a_signal_ends_all_of_it(#[values(Signal::SIGTERM, Signal::SIGINT)] signal: Si
 
 /// However long the list is: what has been read is forgotten.
 #[test]
-fn a_long_list_takes_no_memory() {
+fn a_long_list_needs_no_more_memory() {
     let mut batch = Dock::new(args!["each", "echo"]).spawn();
     let pid = batch.pid().to_string();
     let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
@@ -168,7 +168,7 @@ fn no_command_decides_where_a_report_goes(#[case] act: &str) {
 }
 
 #[test]
-fn in_a_group_output_can_be_opened_again() {
+fn with_group_a_command_can_open_its_output_again() {
     let script = "echo a; echo b >/dev/stdout; echo c; echo d >&2; echo e >/dev/stderr";
     let ran = each("1\n", &["--group", "sh", "-c", script]).output();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("a\nb\nc\n", "d\ne\n"));
@@ -196,7 +196,7 @@ fn after_an_error_nothing_is_left(
 }
 
 #[test]
-fn an_ignored_signal_does_not_end_it() {
+fn an_ignored_signal_does_not_end_the_batch() {
     let ignoring = args!["env", "--ignore-signal=HUP,INT"];
     let mut batch = Dock::under(ignoring, args!["each", "sleep"]).spawn();
     batch.write("0.5\n0\n");

@@ -132,7 +132,7 @@ time.sleep(20)";
 #[case::not_delegated_and_kept("chown 0 own/cgroup.procs", "--own-cgroup", "0::/../here")]
 #[case::of_the_first_version(HYBRID, "", "--own-cgroup stays")]
 #[case::of_the_first_version_and_kept(HYBRID, "--own-cgroup", "0::/../here")]
-fn the_joiner_is_in_the_group_of_its_target_or_says_why_not(
+fn the_joiner_joins_the_control_group_of_its_target_or_says_why_not(
     #[case] change: &str,
     #[case] option: &str,
     #[case] seen: &str,
@@ -200,7 +200,7 @@ fn a_signal_to_the_joiners_supervisor_reaches_it() {
 }
 
 #[test]
-fn it_ends_with_the_instance() {
+fn a_joiner_ends_with_the_instance() {
     let mut instance = instance([]);
     let mut joiner = enter([], instance.pid()).arg("cat").spawn().that_repeats();
     instance.close();
@@ -226,7 +226,7 @@ fn an_inner_instance_can_be_entered_from_outside_and_from_inside() {
 
 /// E1: fake instance.
 #[test]
-fn what_is_no_instance_is_refused() {
+fn a_process_that_is_in_no_instance_is_refused() {
     let shell = Dock::program(args!["unshare", "-Urmpf", "--mount-proc", "cat"]).spawn().that_repeats();
     for pid in [shell.pid(), children(shell.pid())[0], std::process::id().cast_signed()] {
         enter([], pid).arg("true").refused("not an instance");
@@ -286,7 +286,7 @@ fn set_uid_programs_stay_inert_for_a_joiner() {
 
 /// E2: weaker joiner. Levels without a filter leave no room for one that a joiner would lack.
 #[test]
-fn a_joiner_has_the_filters_of_a_target_inside_one_that_has_none() {
+fn a_joiner_has_the_filters_of_its_target_below_a_level_without_a_filter() {
     let unfiltered = args!["--seccomp", "none", selfdock(), "--no-userns", "run"];
     let instance = crate::support::instance(unfiltered);
     let inner = command_of(instance.pid());

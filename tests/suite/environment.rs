@@ -4,7 +4,7 @@ use crate::support::{Dock, args, bin, scratch};
 use rstest::rstest;
 
 #[test]
-fn the_callers_environment_comes_along() {
+fn a_command_gets_the_callers_environment() {
     let seen = Dock::run([]).env("SOME_VARIABLE", "a b").sh("echo \"$SOME_VARIABLE\"").ok();
     assert_eq!(seen, "a b");
 }
@@ -22,7 +22,7 @@ fn the_callers_environment_comes_along() {
 #[case::cleared(&["--clear-env", "-e", "PATH=/bin"], "unset")]
 #[case::cleared_and_set(&["--clear-env", "-e", "PATH=/bin", "-e", "NAME=x"], "x")]
 #[case::unset_what_is_not_set(&["-E", "NO_SUCH_NAME"], "outer")]
-fn a_variable_is_what_the_options_say(#[case] options: &[&str], #[case] value: &str) {
+fn a_variable_has_the_value_that_the_options_set(#[case] options: &[&str], #[case] value: &str) {
     let run = Dock::run(options.iter().map(Into::into)).env("NAME", "outer");
     assert_eq!(run.sh("echo \"${NAME-unset}\"").ok(), value);
 }
@@ -34,7 +34,7 @@ fn a_cleared_environment_is_empty() {
 }
 
 #[rstest]
-fn a_name_that_cannot_be_one_is_refused(#[values("", "=", "=x", "A=B=")] name: &str) {
+fn an_invalid_variable_name_is_refused(#[values("", "=", "=x", "A=B=")] name: &str) {
     if name == "A=B=" {
         Dock::run(args!["-E", name, "true"]).refused("not a name");
     } else {

@@ -123,7 +123,7 @@ fn a_limit_of_namespaces_is_named(#[case] kind: &str) {
 
 /// Under a policy for files the kernel lets nobody mount.
 #[test]
-fn a_policy_that_forbids_mounting_is_thought_of() {
+fn a_policy_that_forbids_mounting_is_named_in_the_message() {
     const LANDLOCKED: &str = include_str!("../programs/landlocked.py");
     // Root of its own user namespace needs no no_new_privs for it.
     let words = args!["unshare", "-Ur", "python3", "-c", LANDLOCKED, selfdock(), "run", "true"];
@@ -132,7 +132,7 @@ fn a_policy_that_forbids_mounting_is_thought_of() {
 }
 
 #[test]
-fn a_descriptor_as_a_source_is_told_from_a_file() {
+fn a_descriptor_as_a_source_is_refused_with_a_hint() {
     let script = "$SELFDOCK -m <(echo x) /mnt run true";
     let ran = Dock::program(args!["bash", "-c", script]).env("SELFDOCK", selfdock()).output().exits(125);
     assert!(ran.stderr.contains("--keep-fd"), "{}", ran.stderr);

@@ -85,7 +85,7 @@ fn an_ignored_signal_ends_nothing() {
 }
 
 #[test]
-fn a_program_that_is_not_shown_is_said_to_be_so() {
+fn a_program_that_exists_only_outside_is_reported_so() {
     let ran = Dock::run([]).current_dir("/tmp").arg("./program").output().exits(127);
     assert!(ran.stderr.contains("it does not exist outside either"), "{}", ran.stderr);
     let dir = scratch();
@@ -112,14 +112,14 @@ fn a_program_that_is_not_shown_is_said_to_be_so() {
 }
 
 #[test]
-fn a_value_that_was_a_command_is_noticed() {
+fn a_command_that_was_taken_as_a_value_is_noticed() {
     let ran = Dock::run(args!["-e", "NAME", "echo", "no-such-command"]).output().exits(127);
     assert!(ran.stderr.contains("-e took echo as VALUE"), "{}", ran.stderr);
 }
 
 /// The second program says it, where there is one.
 #[test]
-fn without_the_second_program_a_missing_command_is_said_too() {
+fn without_the_second_program_a_missing_command_is_reported_too() {
     let dir = scratch();
     let copy = dir.path().join("selfdock");
     copy_program(selfdock(), &copy);

@@ -5,7 +5,7 @@ use rstest::rstest;
 use std::collections::BTreeSet;
 
 #[test]
-fn the_plan_is_told_and_nothing_is_done() {
+fn the_plan_is_printed_and_nothing_is_done() {
     let dir = scratch();
     let run = Dock::run(args![
         "--explain=all",
@@ -45,7 +45,7 @@ fn the_plan_is_told_and_nothing_is_done() {
 }
 
 #[test]
-fn what_is_shown_is_in_the_plan_and_nothing_else_is() {
+fn the_plan_lists_exactly_what_is_visible_of_the_host() {
     let plan = Dock::run(args!["--explain=all", "true"]).ok();
     let of_plan = |kind: &'static str| -> Vec<&str> {
         let lines = plan.lines().filter(move |line| line.split('\t').next() == Some(kind));
@@ -77,7 +77,7 @@ fn what_is_shown_is_in_the_plan_and_nothing_else_is() {
 #[case::wishes(args!["-m", "/etc/passwd", "/mnt/deep/er", "-t", "size=1M", "/opt", "--mask", "/etc/ssl", "-v",
     scratch().keep(), "/new", "-t", "size=2M,mode=700", "/dev/shm/x", "--no-nest"])]
 #[case::without_a_network(args!["--root", fixture("busybox"), "--net", "none"])]
-fn the_plan_is_what_is_mounted<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
+fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
     let attributes = |text: &str| {
         let known = ["ro", "rw", "nosuid", "nodev", "noexec"];
         text.split(',').filter(|word| known.contains(word)).map(String::from).collect::<BTreeSet<_>>()
@@ -114,7 +114,7 @@ fn the_plan_is_what_is_mounted<const N: usize>(#[case] options: [std::ffi::OsStr
 }
 
 #[test]
-fn the_plan_tells_what_is_set_for_the_command_and_folds_what_every_instance_has() {
+fn the_plan_lists_settings_of_the_command_and_summarizes_the_rest() {
     let options =
         args!["--explain", "--timeout", "10,2", "--rlimit", "nofile=64", "--report", "/tmp/r", "-e", "A=b c"];
     let plan = Dock::run(options).sh("true").ok();

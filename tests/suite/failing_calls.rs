@@ -117,7 +117,7 @@ fn fault(ran: &Ran, lines: &[&str], is_layered: bool) -> Option<String> {
 #[case::of_root("root", args!["run"])]
 #[case::entering("", args!["enter"])]
 #[case::entering_unprivileged("unprivileged", args!["enter"])]
-fn whatever_fails_a_command_has_what_it_should_have_or_is_not_started<const N: usize>(
+fn whichever_call_fails_a_command_has_exactly_its_instance_or_is_not_started<const N: usize>(
     #[case] who: &str,
     #[case] words: [OsString; N],
 ) {

@@ -96,7 +96,9 @@ fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
 
 /// V1. What cannot be looked up for want of something is not taken for a home that is not there.
 #[rstest]
-fn a_home_that_cannot_be_looked_up_refuses(#[values("ENOMEM", "EMFILE", "ENFILE", "EAGAIN")] errno: &str) {
+fn a_home_that_cannot_be_looked_up_prevents_the_run(
+    #[values("ENOMEM", "EMFILE", "ENFILE", "EAGAIN")] errno: &str,
+) {
     let inject = format!("inject=openat2:error={errno}");
     let fault = args!["-P", "/opt/home-of-a-test", "-e", "trace=openat2", "-e", inject, "-o", "/dev/null"];
     let ran = strace(fault, args!["run", "echo", "in"]).env("HOME", "/opt/home-of-a-test").output();
@@ -177,7 +179,7 @@ fn nothing_is_open_when_the_ids_are_given_up() {
 
 /// P4: source race.
 #[rstest]
-fn a_source_that_is_exchanged_meanwhile_never_shows_what_is_closed(
+fn a_source_that_is_exchanged_meanwhile_never_reveals_a_closed_file(
     #[values("-m", "-v", "--root")] option: &str,
 ) {
     let dir = scratch();
@@ -207,7 +209,7 @@ fn a_source_that_is_exchanged_meanwhile_never_shows_what_is_closed(
 
 /// C3: ptrace window.
 #[test]
-fn as_long_as_a_process_has_privilege_it_cannot_be_looked_into() {
+fn a_process_with_privilege_cannot_be_inspected() {
     let mut seen = 0;
     for round in 0..tries(150, 5_000) {
         let mut command = std::process::Command::new(selfdock());
@@ -257,7 +259,7 @@ fn a_device_of_an_image_that_is_a_link_covers_nothing() {
 
 /// F3: fault injection. C2.
 #[rstest]
-fn a_call_that_only_claims_to_have_given_rights_up_is_found_out(
+fn a_call_that_falsely_reports_dropped_rights_is_detected(
     #[values("setresuid", "capset")] name: &str,
     #[values(1, 2, 3, 4)] when: usize,
 ) {
@@ -310,7 +312,7 @@ fn securebits_are_read_back(#[values("tester", "root")] user: &str) {
 
 /// C1: capabilities, securebits.
 #[test]
-fn what_only_seems_to_be_taken_from_root_is_found_out() {
+fn rights_that_root_only_seems_to_lose_are_detected() {
     let found = (1..=12).filter(|when| {
         let inject = format!("inject=prctl:retval=0:when={when}");
         let options = args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"];
@@ -329,7 +331,7 @@ fn what_only_seems_to_be_taken_from_root_is_found_out() {
 
 /// C7: unprivileged features in the set-uid program. C2.
 #[rstest]
-fn what_is_not_given_up_is_not_handed_over(#[values("ps", "--help", "doctor")] word: &str) {
+fn rights_that_cannot_be_dropped_are_not_handed_over(#[values("ps", "--help", "doctor")] word: &str) {
     let mut refusals = 0;
     for when in 1..=2 {
         let inject = format!("inject=capset:retval=0:when={when}");

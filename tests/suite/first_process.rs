@@ -17,7 +17,7 @@ fn pid_1_is_selfdocks_own<const N: usize>(#[case] words: [OsString; N]) {
 }
 
 #[rstest]
-fn no_zombie_stays(#[values(0, 1)] depth: usize) {
+fn no_zombie_remains(#[values(0, 1)] depth: usize) {
     let script = "(sleep 0 & exec true) ; (sh -c 'sleep 0.05 &') ; n=0; \
                   while ps -o stat= -A | grep -q Z && [ $n -lt 200 ]; do n=$((n + 1)); sleep 0.02; done; \
                   ps -o stat= -A | grep -c Z";
@@ -26,7 +26,7 @@ fn no_zombie_stays(#[values(0, 1)] depth: usize) {
 
 /// An orphan is the keeper's, and a command that waits for its own children is not told of it.
 #[test]
-fn an_orphan_is_the_keepers() {
+fn the_keeper_is_the_parent_of_orphans() {
     let script = "(sh -c 'until grep -q PPid:.1$ /proc/$$/status; do :; done; echo parent 1' &) ; read x";
     let mut instance = Dock::run([]).sh(script).spawn();
     assert_eq!(instance.line(), "parent 1");
@@ -42,7 +42,7 @@ fn an_orphan_is_the_keepers() {
 #[case::unprivileged_and_nested(args!["--unprivileged", selfdock(), "run"])]
 #[case::no_filter(args!["--seccomp", "none"])]
 #[case::no_network(args!["--net", "none"])]
-fn no_signal_from_inside_reaches_it<const N: usize>(#[case] words: [OsString; N]) {
+fn no_signal_from_inside_reaches_the_keeper<const N: usize>(#[case] words: [OsString; N]) {
     let script =
         "for n in $(seq 1 64); do kill -$n 1 2>/dev/null; done; grep State /proc/1/status; echo up; read x";
     let mut instance = Dock::run(words).arg("bash").arg("-c").arg(script).spawn();
@@ -64,7 +64,7 @@ const TRACE: &str = include_str!("../programs/trace_pid_1.py");
 #[case::no_network(args![selfdock(), "--net", "none", "run"])]
 #[case::in_a_user_namespace(args![selfdock(), "run", "unshare", "-Ur"])]
 #[case::as_root(args![fixture("setuid/probe"), "as-root", selfdock(), "run"])]
-fn it_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
+fn the_keeper_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
     let seen = Dock::program(words.into_iter().chain(python(TRACE))).ok();
     for line in seen.lines() {
         let (deed, result) = line.split_once(' ').unwrap();
@@ -82,7 +82,7 @@ fn it_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
 #[case::no_network(args![selfdock(), "--net", "none", "run"])]
 #[case::in_a_user_namespace(args![selfdock(), "run", "unshare", "-Ur"])]
 #[case::as_root(args![fixture("setuid/probe"), "as-root", selfdock(), "run"])]
-fn it_shows_nothing<const N: usize>(#[case] words: [OsString; N]) {
+fn the_keeper_reveals_nothing<const N: usize>(#[case] words: [OsString; N]) {
     let script = "cd /proc/1; for f in exe root cwd; do readlink $f && echo shown $f; done; \
                   for f in mem maps smaps environ auxv stack syscall io pagemap map_files/* fd/* fdinfo/* root/* cwd/* \
                   ns/mnt task/1/mem; do head -c 1 $f 2>/dev/null | grep -q . && echo shown $f; done; \
@@ -94,7 +94,7 @@ fn it_shows_nothing<const N: usize>(#[case] words: [OsString; N]) {
 
 /// I5: signals, umask.
 #[rstest]
-fn a_killed_supervisor_takes_it_along(#[values(0, 2)] depth: usize) {
+fn the_keeper_ends_with_a_killed_supervisor(#[values(0, 2)] depth: usize) {
     let mut instance = Dock::run(nested(depth, args!["cat"])).spawn().that_repeats();
     let all = tree(instance.pid());
     instance.signal(nix::sys::signal::Signal::SIGKILL);
@@ -134,7 +134,7 @@ fn where_selfdock_itself_is_pid_1_the_command_has_another() {
 }
 
 #[rstest]
-fn the_keeper_tells_of_no_network_but_the_instances(#[values(&[][..], &["--unprivileged"])] mode: &[&str]) {
+fn the_keeper_shows_only_the_network_of_the_instance(#[values(&[][..], &["--unprivileged"])] mode: &[&str]) {
     let script = "tail -n +3 /proc/1/net/dev | cut -d : -f 1 | tr -d ' '; tail -n +2 /proc/1/net/unix";
     let options = args!["--net", "none", "run"].into_iter().chain(mode.iter().map(Into::into));
     assert_eq!(Dock::new(options).sh(script).ok(), "lo");

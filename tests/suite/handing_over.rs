@@ -65,7 +65,7 @@ fn signals_descriptors_and_environment_are_as_the_caller_had_them() {
 
 /// What the second program turns into plain options runs as if those had been typed.
 #[rstest]
-fn a_line_in_other_words_is_run_as_the_plain_one(#[values(&[][..], &["--unprivileged"])] how: &[&str]) {
+fn a_rewritten_command_line_runs_as_the_plain_one(#[values(&[][..], &["--unprivileged"])] how: &[&str]) {
     let script = "exec env --block-signal=USR1 --ignore-signal=USR2 -i A=1 PATH=/usr/bin:/bin \
                   SELFDOCK_TEST_RUN=$SELFDOCK_TEST_RUN \"$@\" 9</etc 2>&-";
     let look = "grep -E '^(Sig[BIC]|Cap|NoNew|Uid|Gid|Groups)' /proc/self/status; ulimit -a; cat /proc/mounts
@@ -93,7 +93,7 @@ fn the_second_program_is_installed_without_privilege() {
 }
 
 #[test]
-fn where_it_is_missing_the_message_says_what_puts_it_there() {
+fn a_missing_second_program_is_reported_with_a_remedy() {
     let dir = scratch();
     let copy = dir.path().join("selfdock");
     copy_program(selfdock(), &copy);
@@ -112,7 +112,7 @@ fn where_it_is_missing_the_message_says_what_puts_it_there() {
 }
 
 #[test]
-fn where_proc_is_missing_the_message_asks_for_it() {
+fn the_message_asks_for_proc_if_it_is_missing() {
     let start = args![fixture("setuid/probe"), "as-root", "unshare", "--mount", "sh", "-c"];
     let script = args!["umount -l /proc; exec \"$0\" doctor", selfdock()];
     Dock::program(start.into_iter().chain(script)).refused("is /proc mounted?");
@@ -137,12 +137,12 @@ fn a_second_program_of_somebody_else_is_not_started() {
 }
 
 #[test]
-fn it_is_reached_in_an_instance_too() {
+fn the_second_program_works_in_an_instance_too() {
     assert!(Dock::run(args![selfdock(), "run", selfdock(), "--help"]).ok().contains("Usage"));
 }
 
 #[test]
-fn in_another_root_filesystem_it_is_beside_selfdock() {
+fn in_another_root_filesystem_the_second_program_is_beside_selfdock() {
     let seen = |words: [&str; 1]| {
         let nested = args![selfdock()].into_iter().chain(words.iter().map(std::ffi::OsString::from));
         Dock::run(args!["--root", fixture("busybox")].into_iter().chain(nested)).ok()
@@ -152,7 +152,7 @@ fn in_another_root_filesystem_it_is_beside_selfdock() {
 }
 
 #[test]
-fn by_itself_it_does_nothing() {
+fn the_second_program_does_nothing_by_itself() {
     Dock::program(args![about()]).refused("selfdock");
     Dock::program(args![about(), "ps"]).refused("selfdock");
     Dock::program(args![about(), "set-uid", selfdock(), "run", "true"]).refused("selfdock");

@@ -75,7 +75,7 @@ fn an_error_does_not_tell_whether_a_hidden_path_exists(
 
 /// P3: magic links.
 #[rstest]
-fn a_magic_link_is_no_source(
+fn a_magic_link_cannot_be_a_source(
     #[values(
         "/proc/1/cwd",
         "/proc/1/root",
@@ -129,7 +129,7 @@ fn what_is_read_only_and_masked_stays_masked(
 
 /// The oracle of all tests looks for it: so it has to be where it is looked for.
 #[test]
-fn the_canary_is_in_what_is_forbidden() {
+fn the_canary_is_in_the_forbidden_files() {
     let words = args![fixture("setuid/probe"), "as-root", "grep", "-rlFs", CANARY, fixture("")];
     let found = Dock::program(words).output().stdout;
     for dir in FORBIDDEN {
@@ -228,7 +228,7 @@ fn a_mask_in_a_volume_holds_for_the_instance_only() {
 }
 
 #[test]
-fn a_mask_of_nothing_is_refused_unless_it_may_be() {
+fn masking_a_missing_path_is_refused_unless_allowed() {
     for nothing in ["/etc/no-such-file", "/etc/passwd/below", "/no/such/directory"] {
         Dock::run(args!["--mask", nothing, "true"]).refused("--mask-if-exists");
         Dock::run(args!["--mask-if-exists", nothing, "true"]).ok();
@@ -283,7 +283,7 @@ fn what_the_host_hides_in_its_proc_is_hidden(
 
 /// K7: masked /proc. What is mounted there of a process would be of another one inside.
 #[test]
-fn something_of_a_process_over_proc_is_refused() {
+fn a_process_file_mounted_over_proc_is_refused() {
     let ran = on_a_host("mount --bind proc/self/status proc/version", "me $SD run true").output();
     assert!(ran.status.code() == Some(125) && ran.stderr.contains("of a process"), "{}", ran.stderr);
 }
@@ -343,7 +343,7 @@ fn a_part_of_a_procfs_is_not_taken_for_the_callers_own() {
 #[rstest]
 #[case::into_the_instances_own("/dev/null", "-v /srv/own/f /mnt/link", "test -c /dev/null")]
 #[case::over_another_mount("/etc", "-m /usr/share /etc -m /srv/own /mnt/link", "test -d /etc/doc")]
-fn a_link_that_is_exchanged_meanwhile_leads_to_no_other_place(
+fn a_link_that_is_exchanged_meanwhile_leads_nowhere_else(
     #[case] leads_to: &str,
     #[case] mounts: &str,
     #[case] holds: &str,

@@ -59,7 +59,7 @@ fn the_root_directory_holds_what_is_listed_and_nothing_else() {
 
 /// M10: chroot only.
 #[rstest]
-fn what_is_not_on_the_list_is_not_seen(
+fn directories_off_the_list_are_invisible(
     #[values(
         Made::Prepared,
         Made::ForAMountPoint,
@@ -99,7 +99,7 @@ fn what_is_not_on_the_list_is_not_seen(
 
 /// All of it, with kinds, permissions, links and the flags of what is mounted.
 #[rstest]
-fn it_is_the_same_however_it_is_made(
+fn the_root_directory_is_the_same_however_it_is_made(
     #[values(Made::Unprivileged, Made::WithoutInstallation, Made::Nested)] made: Made,
 ) {
     let script = "\
@@ -167,7 +167,7 @@ const TELL: &str = include_str!("../programs/count_told_mounts.py");
 
 /// Each level would have the roots of all others below its own, and every mount takes its time.
 #[test]
-fn a_nested_instance_lets_go_of_the_root_that_was() {
+fn a_nested_instance_unmounts_the_old_root() {
     let below = |depth| {
         let words = args!["unshare", "-Urm", "python3", "-c", TELL];
         let seen = Dock::run(crate::support::nested(depth, words)).ok();
@@ -179,7 +179,7 @@ fn a_nested_instance_lets_go_of_the_root_that_was() {
 
 /// For lscpu, hwloc and whatever counts processors; no other device, and no control group.
 #[rstest]
-fn of_sys_the_processors_and_the_memory_are_shown(#[values(0, 1)] depth: usize) {
+fn processors_and_memory_of_sys_are_visible(#[values(0, 1)] depth: usize) {
     let words = nested(depth, args!["find", "/sys", "-mindepth", "1", "-maxdepth", "2"]);
     assert_eq!(Dock::run(words).ok(), "/sys/devices\n/sys/devices/system");
     let table = "lscpu -p=CPU,CORE,SOCKET,NODE; cat /sys/devices/system/cpu/online";
@@ -192,7 +192,7 @@ fn of_sys_the_processors_and_the_memory_are_shown(#[values(0, 1)] depth: usize) 
 /// What is mounted on the host is told by no list, and by the call for it (statmount(2)) to nobody without privilege in
 /// the user namespace that made the mounts.
 #[rstest]
-fn the_mounts_of_the_host_are_not_told(#[values("", "unshare -Ur")] wrapper: &str) {
+fn the_mounts_of_the_host_are_not_listed(#[values("", "unshare -Ur")] wrapper: &str) {
     let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
     assert_eq!(table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count(), 1, "{table}");
     for dir in ["/sys/fs", "/home", "/run", "/boot", "/mnt"] {
@@ -211,7 +211,7 @@ fn the_mounts_of_the_host_are_not_told(#[values("", "unshare -Ur")] wrapper: &st
 #[case::a_list_that_is_a_fifo(
     "rm .$PREFIX/lib/selfdock/root.list; mkfifo -m 644 .$PREFIX/lib/selfdock/root.list"
 )]
-fn a_list_that_is_not_roots_alone_shows_nothing(#[case] fault: &str) {
+fn a_list_that_does_not_belong_to_root_alone_is_not_used(#[case] fault: &str) {
     let changes = format!(
         "mkdir secret; echo {CANARY} > secret/f; mkdir .$PREFIX/lib/selfdock/root/secret
          printf '/secret\\0' >> .$PREFIX/lib/selfdock/root.list"
@@ -228,7 +228,7 @@ fn a_list_that_is_not_roots_alone_shows_nothing(#[case] fault: &str) {
 #[rstest]
 #[case::the_root("-m / $PREFIX/lib/selfdock/root")]
 #[case::by_a_link("-m /made/up $PREFIX/lib/selfdock")]
-fn a_prepared_root_that_a_caller_made_up_uncovers_nothing(#[case] forged: &str) {
+fn a_forged_prepared_root_uncovers_nothing(#[case] forged: &str) {
     let changes = format!(
         "mkdir -p srv/cov home/x; echo {CANARY} > srv/cov/f; mount -t tmpfs t srv/cov; echo {CANARY} > home/x/f
          mkdir -p made/up; ln -s / made/up/root; cp .$PREFIX/lib/selfdock/root.list made/up; ln -s / made/root"
@@ -251,7 +251,7 @@ fn a_prepared_root_that_a_caller_made_up_uncovers_nothing(#[case] forged: &str) 
 #[case::layers("$SD run --root / --root /usr")]
 #[case::a_new_mount_point("$SD run -m /usr /new/ly")]
 #[case::entering("$SD enter $PID")]
-fn a_jail_is_not_opened(
+fn a_chroot_is_not_opened(
     #[case] words: &str,
     #[values("mount -t tmpfs j", ":")] root: &str,
     #[values("private", "rshared")] propagation: &str,
@@ -284,7 +284,7 @@ fn a_jail_is_not_opened(
 #[case::nested("HOME=/opt/homes/me", "$SD run $SD run")]
 #[case::with_a_new_mount_point("HOME=/opt/homes/me", "$SD -m /usr /new/ly run")]
 #[case::without_privilege("HOME=/opt/homes/me", "$SD --unprivileged run")]
-fn a_home_in_what_is_shown_is_hidden(#[case] variable: &str, #[case] run: &str) {
+fn a_home_in_a_visible_directory_is_hidden(#[case] variable: &str, #[case] run: &str) {
     let changes = format!(
         "mkdir -p opt/homes/me/work opt/homes/other; echo {CANARY} | tee opt/homes/me/f opt/homes/me/work/f >/dev/null
          chown -R $ME opt/homes/me; touch opt/homes/other/f; ln -s me opt/homes/link
@@ -340,7 +340,7 @@ fn what_is_no_home_is_not_hidden(
 /// What is on the list is shown where it was when that was made, and not what a link leads to by now, where others
 /// than root could put one, or the caller, in an outer instance.
 #[rstest]
-fn a_place_that_has_become_a_link_is_empty(
+fn a_directory_that_has_become_a_link_is_empty(
     #[values("../../srv/secret", "/srv/secret", "../secret")] link: &str,
 ) {
     let changes = format!(
@@ -357,7 +357,7 @@ fn a_place_that_has_become_a_link_is_empty(
 
 /// K1: fake /proc. A link in the place of what is made afresh is no reason to make it elsewhere.
 #[test]
-fn what_is_made_afresh_is_never_a_link() {
+fn the_instances_own_mount_points_are_never_links() {
     let over = "mkdir other; ln -s other tmp; ln -s proc/../other nix";
     let script = "me $SD run sh -c 'test -d /proc/self && test ! -L /proc && test ! -L /tmp && touch /tmp/x && echo ok'
                   me $SD -t - /newly run sh -c 'test ! -L /proc && test ! -L /tmp && echo ok'; ls -A /other";
@@ -368,7 +368,7 @@ fn what_is_made_afresh_is_never_a_link() {
 #[rstest]
 #[case::of_somebody_elses("chown 61234 .$PREFIX/lib/selfdock/root")]
 #[case::that_others_can_write("chmod 777 .$PREFIX/lib/selfdock/root")]
-fn a_root_directory_that_is_not_roots_alone_is_not_used(#[case] fault: &str) {
+fn a_root_directory_that_does_not_belong_to_root_alone_is_not_used(#[case] fault: &str) {
     let script = "me $SD run findmnt -no FSTYPE /";
     let before = on_a_host("", script).ok();
     assert!(before != "tmpfs", "{before}");
@@ -409,7 +409,7 @@ fn links_on_the_host_neither_hide_nor_refuse(#[case] over: &str, #[case] change:
 
 /// The caller's own home is out of sight wherever it is, but where the directory that holds it is shown.
 #[test]
-fn a_home_is_not_seen_wherever_it_is() {
+fn a_home_is_invisible_wherever_it_is() {
     let changes =
         format!("mkdir -p export/home/me; echo {CANARY} > export/home/me/f; chown -R $ME export/home/me");
     let script = "HOME=/export/home/me me $SD run sh -c 'cd; cat f; ls -A /export'";
@@ -418,7 +418,7 @@ fn a_home_is_not_seen_wherever_it_is() {
 }
 
 #[test]
-fn a_directory_of_the_callers_is_shown_where_it_is_asked_for() {
+fn a_directory_of_the_caller_is_visible_on_request() {
     let dir = scratch();
     fs::write(dir.path().join("f"), "seen").unwrap();
     for place in ["/srv/data", "/scratch", "/var/lib/mine", "/run/mine", "/home/me/src"] {

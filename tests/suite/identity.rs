@@ -38,7 +38,7 @@ fn a_command_has_no_capability(#[case] depth: usize) {
 #[case::ids_that_do_not_drop_capabilities(&["--securebits", "+no_setuid_fixup"])]
 #[case::ids_that_do_not_drop_capabilities_for_good(&["--securebits", "+no_setuid_fixup,+no_setuid_fixup_locked"])]
 #[case::root_without_capabilities(&["--securebits", "+noroot"])]
-fn capabilities_of_the_caller_do_not_come_along(#[case] options: &[&str]) {
+fn a_command_does_not_get_the_callers_capabilities(#[case] options: &[&str]) {
     let launcher = args![fixture("filecap/setpriv")].into_iter().chain(options.iter().map(Into::into));
     let control = Dock::program(launcher.clone().chain(args!["true"]));
     control.ok();

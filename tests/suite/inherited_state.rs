@@ -34,7 +34,7 @@ fn a_closed_descriptor_stays_closed(
 /// opened by a name there, and so nothing
 /// that is said lands in it.
 #[rstest]
-fn a_forged_dev_gets_nothing_for_a_closed_descriptor(
+fn a_forged_dev_gets_no_output_of_closed_descriptors(
     #[values("", "<&-")] stdin: &str,
     #[values("", ">&-")] stdout: &str,
     #[values("", "2>&-")] stderr: &str,
@@ -70,7 +70,7 @@ fn descriptors_do_not_leak(#[values(0, 1)] depth: usize) {
 
 /// I2: descriptors.
 #[test]
-fn a_descriptor_that_is_asked_for_comes_along() {
+fn a_requested_descriptor_is_passed_on() {
     let seen = shell("$SD run --keep-fd 9 cat /dev/fd/9 9<<<kept 8</").ok();
     assert_eq!(seen, "kept");
     let seen = shell("$SD run --keep-fd 9 $PROBE fds 8</ 9</etc 10</").ok();
@@ -123,7 +123,7 @@ fn the_umask_is_the_callers(#[case] mask: u32) {
 
 /// I5: signals, umask.
 #[rstest]
-fn a_killed_supervisor_takes_the_instance_with_it(#[values(0, 3)] depth: usize) {
+fn an_instance_ends_with_a_killed_supervisor(#[values(0, 3)] depth: usize) {
     let mut instance = Dock::run(nested(depth, [])).sh("sleep 1000 & echo up; exec sleep 1000").spawn();
     instance.line();
     let mut tree = vec![instance.pid()];
@@ -142,7 +142,7 @@ fn a_killed_supervisor_takes_the_instance_with_it(#[values(0, 3)] depth: usize) 
 
 /// I5: signals, umask. The same while a nested instance is being built.
 #[test]
-fn a_killed_supervisor_takes_what_is_being_built_with_it() {
+fn an_unfinished_instance_ends_with_a_killed_supervisor() {
     for _ in 0..40 {
         let mut outer = Dock::run(nested(1, args!["sleep", "1000"])).spawn();
         let mut inside = Vec::new();

@@ -22,7 +22,7 @@ fn stacked(layers: &[&TempDir]) -> Vec<std::ffi::OsString> {
 }
 
 #[test]
-fn a_later_one_adds_and_replaces() {
+fn a_later_layer_adds_and_replaces() {
     let one = layer(&[("etc/image", "one"), ("opt/tool/version", "1"), ("usr/share/a/b/one", "x")]);
     let two = layer(&[("etc/image", "two"), ("usr/share/a/b/two", "y"), ("bin/only-in-two", "z")]);
     let script =
@@ -40,7 +40,7 @@ fn a_file_or_a_link_replaces_a_directory() {
 }
 
 #[test]
-fn they_are_read_only_and_left_as_they_were() {
+fn layers_are_read_only_and_stay_unchanged() {
     let one = layer(&[("opt/file", "x"), ("etc/extra", "y")]);
     let ran = Dock::run(stacked(&[&one]))
         .sh("echo z > /opt/file; echo z > /etc/extra; touch /etc/new /new")
@@ -51,7 +51,7 @@ fn they_are_read_only_and_left_as_they_were() {
 }
 
 #[test]
-fn build_writes_into_the_last() {
+fn build_writes_into_the_last_layer() {
     let one = layer(&[("opt/base/file", "x")]);
     let two = layer(&[("opt/project/file", "y")]);
     let words = args!["build"].into_iter().chain(stacked(&[&one, &two]));
@@ -62,7 +62,7 @@ fn build_writes_into_the_last() {
 }
 
 #[test]
-fn too_many_are_refused() {
+fn too_many_layers_are_refused() {
     let words = (0..65).flat_map(|_| args!["--root", fixture("busybox")]);
     Dock::run(words.chain(args!["true"])).refused("at most 64");
 }

@@ -31,7 +31,7 @@ fn a_command_has_its_grace_after_a_timeout(#[case] timeout: &str, #[case] code: 
 }
 
 #[rstest]
-fn what_is_no_grace_is_refused(#[values("1,", "1,x", ",1", "0,1", "1,2,3")] time: &str) {
+fn an_invalid_grace_is_refused(#[values("1,", "1,x", ",1", "0,1", "1,2,3")] time: &str) {
     Dock::run(args!["--timeout", time, "true"]).refused("not a time");
 }
 
@@ -41,7 +41,7 @@ fn a_command_that_is_in_time_has_its_own_status() {
 }
 
 #[rstest]
-fn what_is_no_time_is_refused(#[values("", "0", "-1", "x", "1w", "99999999999999999999")] time: &str) {
+fn an_invalid_time_is_refused(#[values("", "0", "-1", "x", "1w", "99999999999999999999")] time: &str) {
     Dock::run(args!["--timeout", time, "true"]).refused("not a time");
 }
 
@@ -64,7 +64,7 @@ fn a_limit_is_set(#[case] limit: &str, #[case] option: &str, #[case] shown: &str
 #[case("nofile", "NAME=VALUE")]
 #[case("nofiles=3", "no such limit")]
 #[case("nofile=x", "not an amount")]
-fn a_limit_that_cannot_be_is_refused(#[case] limit: &str, #[case] words: &str) {
+fn an_invalid_limit_is_refused(#[case] limit: &str, #[case] words: &str) {
     Dock::run(args!["--rlimit", limit, "true"]).refused(words);
 }
 
@@ -87,7 +87,7 @@ fn the_report_tells_how_it_ended(
 }
 
 #[test]
-fn the_report_tells_of_time_and_memory() {
+fn the_report_has_time_and_memory() {
     let dir = scratch();
     let file = dir.path().join("report");
     fs::write(&file, "older").unwrap();
@@ -272,7 +272,7 @@ fn a_report_that_is_kept_from_being_written_does_not_hide_how_a_command_ended() 
 
 /// R1: report. Nor does a command hide it by another directory in the place of its own.
 #[test]
-fn a_report_whose_directory_is_exchanged_is_not_said_to_be_written() {
+fn a_report_whose_directory_is_exchanged_is_reported_as_not_written() {
     for (required, status) in [(None, 7), (Some("--report-required"), 125)] {
         let dir = scratch();
         fs::create_dir(dir.path().join("d")).unwrap();
@@ -332,7 +332,7 @@ $SD --report {target} run true; {after} && echo stays >&3; wait
 }
 
 #[test]
-fn a_descriptor_that_is_closed_takes_no_report() {
+fn a_closed_descriptor_is_refused_for_a_report() {
     let close = args!["sh", "-c", "exec \"$0\" \"$@\" >&-"];
     Dock::under(close, args!["--report", "1", "run", "true"]).refused("EBADF");
 }

@@ -20,7 +20,7 @@ fn an_instance_is_listed_with_its_command_and_root() {
 }
 
 #[test]
-fn a_relative_root_is_shown_with_its_place() {
+fn a_relative_root_is_listed_with_its_absolute_path() {
     let image = fixture("busybox");
     let (parent, name) = (image.parent().unwrap(), image.file_name().unwrap());
     for how in [&[][..], &["--unprivileged"]] {
@@ -50,7 +50,7 @@ fn the_command_is_shown_and_not_selfdocks_own_line() {
 }
 
 #[test]
-fn the_list_is_shown_again_and_again_until_a_signal_ends_it() {
+fn the_list_is_repeated_until_a_signal_ends_it() {
     let instance = instance([]);
     let mut watch = Dock::new(args!["ps", "--watch"]).spawn();
     let pid = format!("{} ", instance.pid());
@@ -89,7 +89,7 @@ fn others_instances_are_not_listed() {
 }
 
 #[test]
-fn inside_only_what_is_inside_is_listed() {
+fn inside_only_inner_instances_are_listed() {
     let _outside = instance([]);
     let table = Dock::run(args![selfdock(), "ps"]).ok();
     assert_eq!(table.lines().count(), 1, "{table}");
@@ -99,7 +99,7 @@ fn inside_only_what_is_inside_is_listed() {
 #[rstest]
 #[case::invisible("2")]
 #[case::by_its_name("invisible")]
-fn where_proc_hides_processes_it_is_said(#[case] hidepid: &str) {
+fn ps_says_if_proc_hides_processes(#[case] hidepid: &str) {
     let changes = format!("mount -t proc -o hidepid={hidepid} proc proc");
     let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"
         $user $SD run sleep 9 & target=$!; sleep 0.2

@@ -18,7 +18,10 @@ fn volume() -> tempfile::TempDir {
 #[case::beside_many_files("/usr/bin/new/place")]
 #[case::through_a_link("/bin/new")]
 #[case::in_etc("/etc/new/place")]
-fn a_missing_directory_appears_beside_what_is_there(#[case] place: &str, #[values("-v", "-m")] option: &str) {
+fn a_missing_directory_appears_beside_existing_entries(
+    #[case] place: &str,
+    #[values("-v", "-m")] option: &str,
+) {
     let dir = volume();
     let parent = place.rsplit_once('/').unwrap().0;
     let existing = if parent.is_empty() { "/" } else { "/usr/bin" };
@@ -53,7 +56,7 @@ fn several_in_one_directory_appear() {
 }
 
 #[test]
-fn a_link_that_leads_nowhere_is_followed_inside() {
+fn a_dangling_link_is_followed_inside() {
     let image = user_image();
     symlink("../var/lib/data", image.path().join("mnt/link")).unwrap();
     let dir = volume();
@@ -71,7 +74,7 @@ fn a_link_that_leads_nowhere_is_followed_inside() {
 #[case::a_mask_of_proc("/proc", "--mask", "into /proc or /dev")]
 #[case::over_another("/etc/mine", "-m", "would cover another mount")]
 #[case::a_mask_over_another("/etc", "--mask", "would cover another mount")]
-fn a_link_to_where_it_would_not_be_seen_is_an_error(
+fn a_link_to_a_path_that_is_covered_later_is_an_error(
     #[case] target: &str,
     #[case] option: &str,
     #[case] words: &str,
@@ -97,7 +100,7 @@ fn a_link_to_where_it_would_not_be_seen_is_an_error(
 }
 
 #[test]
-fn what_is_shown_beside_stays_read_only() {
+fn entries_beside_a_mount_point_stay_read_only() {
     let dir = volume();
     let run = Dock::run(args!["-v", dir.path(), "/opt/new", "-v", dir.path(), "/data"]);
     let ran = run.sh("touch /opt/x /x /data/x; touch /usr/bin/x").output();
@@ -106,7 +109,7 @@ fn what_is_shown_beside_stays_read_only() {
 }
 
 #[test]
-fn they_appear_in_a_nested_instance_too() {
+fn missing_mount_points_appear_in_a_nested_instance_too() {
     let dir = volume();
     let inner =
         args![selfdock(), "run", "-v", "/data", "/opt/deeper/place", "cat", "/opt/deeper/place/marker"];
@@ -114,7 +117,7 @@ fn they_appear_in_a_nested_instance_too() {
 }
 
 #[test]
-fn none_is_made_in_a_volume() {
+fn no_mount_point_is_made_in_a_volume() {
     let (outer, inner) = (volume(), volume());
     let run = Dock::run(args!["-v", outer.path(), "/mnt", "-v", inner.path(), "/mnt/sub", "true"]);
     run.refused("in a volume");
@@ -171,7 +174,7 @@ const FILESYSTEMS: &str = r#"
 #[case::in_a_layer("/srv/img", "--root /srv/img --root /srv/more -m /usr /usr run", "")]
 #[case::in_the_hosts_root("", "-t - /new run", "/opt")]
 #[case::without_privilege("/opt/x", "--unprivileged -t - /opt/x/new run", "/opt/x")]
-fn other_file_systems_beside_it_do_not_matter(
+fn file_systems_beside_a_mount_point_do_not_matter(
     #[case] place: &str,
     #[case] words: &str,
     #[case] inside: &str,
@@ -193,7 +196,7 @@ fn other_file_systems_beside_it_do_not_matter(
 #[rstest]
 #[case::beside_a_mount_point("-t - /opt/busy/new run")]
 #[case::in_a_layer("--root /opt/image --root /opt/other -m /usr /usr -m $PREFIX $PREFIX run")]
-fn a_busy_directory_refuses_no_run(#[case] words: &str) {
+fn a_busy_directory_does_not_prevent_a_run(#[case] words: &str) {
     let changes = "mkdir -m 1777 opt/busy; mkdir -p opt/image opt/other/busy; chmod 1777 opt/image
          (cd opt/image; mkdir etc proc dev tmp usr opt; mkdir -m 1777 busy)
          for name in bin lib lib64; do ln -s usr/$name opt/image/$name; done

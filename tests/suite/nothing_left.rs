@@ -39,7 +39,7 @@ fn every_mount_of_an_instance_is_private() {
 
 /// M4: propagation.
 #[test]
-fn a_mount_inside_does_not_come_out() {
+fn a_mount_inside_does_not_propagate_out() {
     let before = host_mounts();
     let mut instance =
         Dock::run(args!["unshare", "-Urm"]).sh("mount -t tmpfs x /mnt && echo up; exec cat").spawn();

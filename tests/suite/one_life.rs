@@ -101,7 +101,7 @@ every_way! {
 
 every_way! {
     #[rstest]
-    fn a_signal_of_its_own_acts(way, #[values(Setting::Bare, Setting::Deadline, Setting::Terminal)] setting: Setting) {
+    fn a_signal_to_itself_acts(way, #[values(Setting::Bare, Setting::Deadline, Setting::Terminal)] setting: Setting) {
         let start = way.start(setting);
         let tried = |signal: &i32| default_of(*signal) != Default::Stops;
         for signal in signals_for(setting, &[Setting::Bare]).chain([9]).filter(tried) {
@@ -552,7 +552,7 @@ every_way! {
 
 every_way! {
     #[rstest]
-    fn what_it_started_ends_with_it(way, #[values(Setting::Bare, Setting::Deadline)] setting: Setting) {
+    fn processes_of_a_command_end_with_it(way, #[values(Setting::Bare, Setting::Deadline)] setting: Setting) {
         let start = way.start(setting);
         let mut job = family(&start);
         let all = tree(job.pid());

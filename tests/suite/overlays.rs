@@ -32,7 +32,7 @@ const CHANGED: &str = "1new\nmore:\ny\n\nsub:\ndeep\ndeeper";
 #[case::set_uid(args![])]
 #[case::unprivileged(args!["--unprivileged"])]
 #[case::in_an_image(args!["--root", fixture("busybox")])]
-fn what_is_written_to_a_copy_is_gone<const N: usize>(#[case] options: [OsString; N]) {
+fn changes_to_a_copy_are_discarded<const N: usize>(#[case] options: [OsString; N]) {
     let dir = tree();
     let (before, mounts) = (listing(&dir), host_mounts());
     let words = options.into_iter().chain(args!["-o", dir.path(), "/mnt/w", "-C", "/mnt/w", "run"]);
@@ -42,13 +42,13 @@ fn what_is_written_to_a_copy_is_gone<const N: usize>(#[case] options: [OsString;
 }
 
 #[test]
-fn the_plan_tells_of_a_copy() {
+fn the_plan_lists_an_overlay() {
     let plan = Dock::new(args!["--explain", "-o", "/etc", "/mnt/w", "run", "true"]).ok();
     assert!(plan.contains("overlay\t'/etc'\t'/mnt/w'\trw,nosuid,nodev"), "{plan}");
 }
 
 #[test]
-fn a_copy_can_stand_where_its_directory_is() {
+fn a_copy_can_be_on_the_path_of_its_directory() {
     let dir = tree();
     let before = listing(&dir);
     let words = args!["-o", ".", dir.path(), "-m", dir.path(), "/mnt/orig", "run", "sh", "-c"];
@@ -60,7 +60,7 @@ fn a_copy_can_stand_where_its_directory_is() {
 }
 
 #[test]
-fn changes_can_be_kept_and_told() {
+fn changes_can_be_kept_and_listed() {
     let (dir, kept) = (tree(), scratch());
     let before = listing(&dir);
     let place = kept.path().join("changes");
@@ -98,7 +98,7 @@ fn a_directory_with_a_mount_in_it_is_not_copied() {
 }
 
 #[test]
-fn it_works_nested() {
+fn overlays_work_nested() {
     let dir = tree();
     let before = listing(&dir);
     let inner = args![selfdock(), "-o", dir.path(), "/mnt/w", "-C", "/mnt/w", "run", "sh", "-c", CHANGE];

@@ -49,7 +49,7 @@ fn kill_of_everyone_reaches_the_instance_only() {
 
 /// K1: fake /proc.
 #[rstest]
-fn proc_is_no_destination(
+fn proc_cannot_be_a_destination(
     #[values("-v", "-m")] option: &str,
     #[values("/proc", "/proc/sys", "/proc/self/attr", "/")] dst: &str,
 ) {

@@ -69,7 +69,7 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
 #[case::itself("@mine", "@mine", "more than 16 files include each other")]
 #[case::wrong_value("--net some", "@mine", "option --net 'some': neither")]
 #[case::control_characters("-\u{1b}[31m", "@mine", "unknown")]
-fn a_file_that_is_wrong_is_refused_with_the_place(#[case] text: &str, #[case] word: &str, #[case] why: &str) {
+fn an_error_in_a_file_is_reported_with_its_line(#[case] text: &str, #[case] word: &str, #[case] why: &str) {
     let home = home("mine", text);
     Dock::run(args![word, "true"]).env("HOME", home.path()).refused(why);
 }
@@ -86,7 +86,7 @@ fn what_others_may_not_read_is_not_read() {
 }
 
 #[test]
-fn what_is_said_replaces_what_a_file_says() {
+fn the_command_line_replaces_options_of_a_file() {
     let home =
         home("mine", "-C /usr\n--hostname of-file\n--rlimit nofile=64\n--rlimit core=0\n--timeout 1000\n");
     let seen = |words: &[&str]| {
@@ -118,7 +118,7 @@ fn a_name_after_the_end_of_options_is_a_command() {
 }
 
 #[test]
-fn a_batch_and_a_joiner_take_them_too() {
+fn each_and_enter_take_profiles_too() {
     let home = home("mine", "-e A=of-file\n");
     let each = Dock::new(args!["each", "@mine", "sh", "-c", "echo $A {}"]).env("HOME", home.path());
     assert_eq!(each.stdin("1\n").ok(), "of-file 1");

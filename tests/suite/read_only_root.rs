@@ -81,7 +81,7 @@ fn every_mount_has_the_flags_of_its_kind<const N: usize>(
 
 /// Of what selfdock makes for an instance, nothing stays writable: directories that get a mount point, and the root.
 #[rstest]
-fn what_is_made_for_an_instance_is_read_only_in_the_end(
+fn directories_made_for_an_instance_end_up_read_only(
     #[values("/srv/made/deep", "/newly/made", "/usr/bin/made")] place: &str,
     #[values("--net", "--unprivileged")] option: &str,
 ) {

@@ -32,7 +32,7 @@ fn bounded(set: &str, selfdock: impl IntoIterator<Item = OsString>) -> Dock {
 #[case::pivot_root("155")]
 #[case::clone3("435")]
 #[case::landlock("444,446")]
-fn a_filter_that_refuses_what_can_be_done_without_refuses_no_run(
+fn a_filter_that_refuses_optional_calls_does_not_prevent_a_run(
     #[case] calls: &str,
     #[values("1", "38")] errno: &str,
     #[values(0, 1, 2)] way: usize,
@@ -48,7 +48,7 @@ fn a_filter_that_refuses_what_can_be_done_without_refuses_no_run(
 
 /// mount(2), mount_setattr(2), move_mount(2), unshare(2), chroot(2), openat2(2), setns(2)
 #[rstest]
-fn a_refusal_by_a_filter_says_that_it_can_be_one(
+fn a_message_says_that_a_filter_may_be_the_reason(
     #[values("165", "442,467", "429", "272", "161", "437")] calls: &str,
     #[values("1", "38")] errno: &str,
 ) {
@@ -59,7 +59,7 @@ fn a_refusal_by_a_filter_says_that_it_can_be_one(
 }
 
 #[rstest]
-fn a_filter_that_kills_is_told(#[values("444", "161", "165", "442")] calls: &str) {
+fn a_filter_that_kills_is_reported(#[values("444", "161", "165", "442")] calls: &str) {
     for _ in 0..5 {
         filtered(&format!("kill={calls}"), args!["run", "true"]).refused("a filter of system calls ended it");
     }
@@ -67,7 +67,7 @@ fn a_filter_that_kills_is_told(#[values("444", "161", "165", "442")] calls: &str
 
 /// What a bounding set lacks that is not needed for everything, or not in unprivileged mode.
 #[rstest]
-fn a_smaller_bounding_set_refuses_no_run(
+fn a_smaller_bounding_set_does_not_prevent_a_run(
     #[values("-net_admin", "-checkpoint_restore", "-sys_chroot", "-sys_admin", "-setpcap")] set: &str,
     #[values(&[], &["--net", "none"])] options: &[&str],
 ) {

@@ -44,7 +44,7 @@ fn every_setting_of_the_kernel_is_read_only() {
 #[rstest]
 #[case::once(args![])]
 #[case::in_an_image(args!["--root", fixture("busybox")])]
-fn what_root_has_no_use_for_is_covered<const N: usize>(#[case] words: [OsString; N]) {
+fn files_without_use_for_root_are_covered<const N: usize>(#[case] words: [OsString; N]) {
     let script = "cd /proc; cat kcore keys key-users timer_list latency_stats 2>/dev/null; ls -A acpi scsi 2>/dev/null \
                   | grep -v -e : -e '^$'; grep -c . cpuinfo | grep -x 0; test -e keys && echo there";
     assert_eq!(run(words).sh(script).ok(), "there");
@@ -70,7 +70,7 @@ fn control_groups_are_out_of_reach() {
 
 /// Nor where the rest of the host's root filesystem can be written to.
 #[test]
-fn nothing_of_sys_is_there_to_build_in() {
+fn build_has_no_sysfs() {
     let words = args![
         fixture("setuid/probe"),
         "as-root",

@@ -89,7 +89,7 @@ fn every_mount_is_nosuid_but_selfdocks_own_file() {
     "chown $ME .$SD
      setcap cap_setpcap,cap_net_admin,cap_sys_chroot,cap_sys_admin,cap_checkpoint_restore+p .$SD"
 )]
-fn selfdocks_own_file_is_inert_where_others_can_write_it(
+fn selfdocks_own_file_is_inert_if_others_can_write_to_it(
     #[case] fault: &str,
     #[values("", "ln $SD /usr/bin/sd; SD=/usr/bin/sd")] name: &str,
 ) {
@@ -115,7 +115,7 @@ fn a_file_at_selfdocks_place_is_inert<const N: usize>(#[case] options: [OsString
 
 /// N3: own path; I9: hard and symbolic links to selfdock.
 #[test]
-fn a_symlink_as_name_of_the_program_blesses_nothing_else() {
+fn a_symlink_to_the_program_gives_no_other_file_privilege() {
     let dir = scratch();
     let link = dir.path().join("selfdock");
     symlink(selfdock(), &link).unwrap();
@@ -127,7 +127,7 @@ fn a_symlink_as_name_of_the_program_blesses_nothing_else() {
 /// I9: hard and symbolic links to selfdock. The name is in a directory of the caller's, with an installation
 /// beside it that is none.
 #[test]
-fn a_hard_link_to_the_program_blesses_nothing_else() {
+fn a_hard_link_to_the_program_gives_no_other_file_privilege() {
     let dir = scratch();
     let lib = dir.path().join("lib/selfdock");
     fs::create_dir_all(lib.join("dev/pts")).unwrap();

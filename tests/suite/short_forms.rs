@@ -31,7 +31,7 @@ fn run(how: &[&str], shown: &Path, options: &[OsString]) -> Dock {
 #[case::map("-B", false)]
 #[case::map_by_its_name("--bind-ro", false)]
 #[case::map_if_it_is_there("--bind-ro-if-exists", false)]
-fn a_path_is_at_the_same_place_inside(
+fn a_path_is_bound_on_the_same_path(
     #[case] option: &str,
     #[case] writable: bool,
     #[values(HOW[0], HOW[1], HOW[2])] how: &[&str],
@@ -47,7 +47,7 @@ fn a_path_is_at_the_same_place_inside(
 }
 
 #[test]
-fn what_is_not_there_is_an_error_unless_it_need_not_be() {
+fn a_missing_path_is_an_error_unless_allowed() {
     Dock::run(args!["-b", "/no/such", "true"]).refused("open '/no/such'");
     Dock::run(args!["-B", "no-such", "true"]).refused("option --bind-ro: open 'no-such'");
     Dock::run(args!["--bind-if-exists", "/no/such", "--bind-ro-if-exists", "no-such", "true"]).ok();
@@ -77,7 +77,7 @@ fn a_home_is_empty_and_gone_afterwards_or_kept(#[values(HOW[0], HOW[1], HOW[2])]
 }
 
 #[test]
-fn a_home_needs_a_place() {
+fn a_home_needs_a_valid_path() {
     Dock::run(args!["--home", "true"]).env("HOME", "").refused("option --home: HOME is not set to a path");
     Dock::run(args!["--home=/no/such", "true"]).refused("open '/no/such'");
     // What follows is a command, if it is no directory.
@@ -214,7 +214,7 @@ fn graphics_cards_are_shown_where_there_are_some() {
 }
 
 #[test]
-fn a_batch_takes_them_too() {
+fn each_takes_short_forms_too() {
     let dir = scratch();
     fs::create_dir(dir.path().join("home")).unwrap();
     let words = args!["-B", dir.path(), "each", "--home", "-E", "SOME_*", "sh", "-c"];
@@ -225,7 +225,7 @@ fn a_batch_takes_them_too() {
 }
 
 #[test]
-fn the_plan_shows_what_came_of_them() {
+fn the_plan_shows_the_expanded_options() {
     let plan = Dock::new(args!["--explain", "run", "--home", "-b", "/usr/share", "true"])
         .env("HOME", "/home/me")
         .ok();
@@ -236,7 +236,7 @@ fn the_plan_shows_what_came_of_them() {
 }
 
 #[test]
-fn a_command_that_was_not_found_is_looked_for_with_them() {
+fn advice_for_a_missing_command_knows_short_forms() {
     let dir = scratch();
     copy_program(bin("nothing"), dir.path().join("my-program"));
     let words = args!["--home", "-t", "-", dir.path()].into_iter().chain(nested(0, args!["my-program"]));

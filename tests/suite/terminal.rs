@@ -112,7 +112,7 @@ const TYPE: &str = include_str!("../programs/type_into_terminal.py");
 
 /// I7: terminal.
 #[rstest]
-fn nothing_can_be_typed_into_it(
+fn nothing_can_be_typed_into_the_terminal(
     #[values("0x5412", "0x5412 | 1 << 32", "0x5412 | 1 << 63", "0x541c", "0x541c | 1 << 40")] request: &str,
     #[values("run", "run --unprivileged", "run $SELFDOCK run")] words: &str,
 ) {
@@ -124,7 +124,7 @@ fn nothing_can_be_typed_into_it(
 
 /// I7: terminal.
 #[test]
-fn nor_by_a_joiner() {
+fn a_joiner_cannot_type_into_the_terminal() {
     let mut terminal = shell_with("bash", TYPE);
     terminal.send("$SELFDOCK run sleep 1000 & sleep 0.2\n");
     terminal.expect("ready> ");
@@ -142,7 +142,7 @@ fn programs_that_draw_on_the_screen_work() {
 }
 
 #[rstest]
-fn programs_find_its_name(
+fn programs_find_the_name_of_their_terminal(
     #[values("run", "run $SELFDOCK run", "--unprivileged run", "--root / run", "-m /usr /new/ly run")] words: &str,
 ) {
     let mut terminal = shell("bash");

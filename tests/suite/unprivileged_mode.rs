@@ -124,7 +124,7 @@ fn volumes_maps_and_images_work() {
 
 /// C5: inherited no_new_privs.
 #[test]
-fn it_is_what_is_left_without_new_privileges() {
+fn with_no_new_privs_selfdock_uses_unprivileged_mode() {
     let seen = Dock::under(args!["setpriv", "--no-new-privs"], args!["run"])
         .sh("cat /proc/self/uid_map | wc -l")
         .ok();
@@ -138,7 +138,10 @@ fn it_is_what_is_left_without_new_privileges() {
 )]
 #[case::of_a_user_namespace("unshare -r")]
 #[case::by_its_wish("$AS_ROOT env")]
-fn it_is_for_root_as_well(#[case] launcher: &str, #[values("run", "--unprivileged run")] words: &str) {
+fn root_can_use_unprivileged_mode_too(
+    #[case] launcher: &str,
+    #[values("run", "--unprivileged run")] words: &str,
+) {
     let script =
         format!("{launcher} $SELFDOCK {words} sh -c 'id -u; touch /tmp/x && grep Cap.*: /proc/self/status'");
     let as_root = format!("{} as-root", fixture("setuid/probe").display());

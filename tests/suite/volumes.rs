@@ -114,7 +114,7 @@ fn a_source_with_a_colon_is_what_it_is_called() {
 #[case("/run/x/y")]
 #[case("/tmp/x/y")]
 #[case("/var/tmp/x")]
-fn a_place_below_a_hidden_directory_is_made(#[case] dst: &str) {
+fn a_mount_point_below_a_hidden_directory_is_made(#[case] dst: &str) {
     let dir = marked("x");
     let marker = format!("{dst}/marker");
     assert_eq!(Dock::run(args!["-v", dir.path(), dst, "cat", &marker]).ok(), "x");
@@ -134,7 +134,7 @@ fn the_order_on_the_command_line_does_not_matter() {
 }
 
 #[test]
-fn a_volume_has_what_is_mounted_in_it() {
+fn a_volume_includes_its_submounts() {
     let run = Dock::run(args!["-m", fixture("flags"), "/mnt", "cat", "/mnt/sub/marker"]);
     assert_eq!(run.ok(), "submount");
 }
@@ -323,7 +323,7 @@ fn a_tmpfs_is_private_and_has_its_options(#[case] options: &str, #[case] mode: &
 
 /// What is hidden by it need not be open to the caller.
 #[test]
-fn a_tmpfs_goes_where_the_caller_may_not_go() {
+fn a_tmpfs_can_cover_a_directory_that_the_caller_may_not_enter() {
     let closed = fixture("p");
     let script = format!("touch {0}/x && ls {0}", closed.display());
     Dock::run([]).sh(&script).output().exits(1);
