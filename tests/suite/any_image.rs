@@ -1,4 +1,4 @@
-//! any-image: Any directory that holds a root filesystem can be run from, and is never written to.
+//! any-image: Any directory with a root filesystem can be the root, and is never written to.
 
 use crate::support::{Dock, args, fixture, on_a_host, scratch, selfdock};
 use crate::volumes::user_image;
@@ -111,7 +111,8 @@ fn the_time_zone_of_an_image_is_left_alone() {
     assert_eq!(Dock::run(args!["--root", image.path()]).sh("cat /etc/localtime").ok(), "own");
 }
 
-/// P8: confused deputy. `/proc/iomem` opens for everyone, and tells more to whoever has `CAP_SYS_ADMIN` in effect.
+/// P8: confused deputy. Everyone can open `/proc/iomem`, but it shows more to a process with `CAP_SYS_ADMIN` in
+/// effect.
 #[rstest]
 #[case::passwd("passwd")]
 #[case::group("group")]
@@ -126,7 +127,7 @@ fn an_images_passwd_file_reveals_no_more_than_the_caller_may_read(#[case] name: 
     assert_eq!(Dock::run(outer.into_iter().chain(inner)).ok(), own);
 }
 
-/// Names are a convenience: an image that has no place for them, or something odd in it, has none.
+/// Names are optional: an image without a place for them, or with something unusual there, keeps what it has.
 #[rstest]
 #[case::no_etc("rmdir etc")]
 #[case::a_file("rmdir etc; touch etc")]

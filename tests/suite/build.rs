@@ -1,4 +1,4 @@
-//! build: A root filesystem is written to only by `build`, and only as far as the caller may.
+//! build: Only `build` writes to a root filesystem, and only with the caller's rights.
 
 use crate::support::{Dock, args, fixture, scratch, selfdock};
 use crate::volumes::user_image;

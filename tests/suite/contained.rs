@@ -1,5 +1,4 @@
-//! contained: Signals, keys, sockets, priorities and process limits: nothing inside reaches what is outside by
-//! them.
+//! contained: Nothing inside reaches the outside by signals, keys, sockets, priorities or process limits.
 
 use crate::support::{
     CALLS, Dock, Setting, Story, Way, args, bin, fixture, is_alive, nested, python, scratch, selfdock, tree,
@@ -16,8 +15,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// A script of the shell that starts a command in an instance, and that must not feel what the command does. The
-/// command stands in `$@`.
+/// A shell script that starts a command in an instance, and that must not be affected by the command. The command is
+/// in `$@`.
 fn calling(start: &str) -> [OsString; 4] {
     args!["sh", "-c", format!("{start} \"$@\"; echo alive after $?"), "sh"]
 }
@@ -51,7 +50,7 @@ fn a_signal_to_everyone_does_not_reach_the_caller(
     assert_eq!(story.output.last().unwrap(), &format!("alive after {}", 128 + number), "{story:?}");
 }
 
-/// Without selfdock the same reaches the caller: the test above can fail.
+/// The control: without selfdock the signal reaches the caller, so the test above can fail.
 #[test]
 fn without_selfdock_a_signal_to_the_group_reaches_the_caller() {
     let story = calls(Setting::Bare, "env", &python("os.kill(0, 9)"));
@@ -102,7 +101,7 @@ fn a_command_that_clears_its_death_signal_still_ends_with_its_supervisor<const N
 
 // Groups, sessions.
 
-/// The calling script has its priorities afterwards, as before.
+/// Afterwards the calling script has its old priorities.
 #[rstest]
 fn a_priority_of_a_process_group_stays_inside(#[values(0, 1, 2, 3)] way: usize) {
     let deeds = python("call(141, 1, 0, 19); call(251, 2, 0, 3 << 13)");
@@ -122,7 +121,7 @@ fn without_selfdock_a_group_can_be_made_slow() {
     assert_eq!(Way::Plain.start(Setting::Bare).job(&words).story().output, ["19"]);
 }
 
-/// What is the command's own.
+/// Whether the command has its own process group and session.
 const OWNS: &str = include_str!("../programs/what_is_own.py");
 
 #[rstest]
@@ -151,7 +150,7 @@ fn without_a_terminal_no_process_outside_is_in_the_commands_group(
     assert_eq!(calls(setting, start, &python(OWNS)).output, expected);
 }
 
-/// As a job of a shell that controls jobs without a terminal: the session is the shell's.
+/// This is a job of a shell that controls jobs without a terminal: the session is the shell's.
 #[test]
 fn a_job_without_a_terminal_has_a_group_of_its_own() {
     let story = Way::Run.start(Setting::Bare).job(&python(OWNS)).story();
@@ -162,7 +161,7 @@ fn a_job_without_a_terminal_has_a_group_of_its_own() {
 
 // Keys.
 
-/// Runs a script of Python outside that has a session keyring of its own, and starts instances: `with_a_key.py`.
+/// Runs a Python script outside that makes a session keyring and starts instances: `with_a_key.py`.
 fn with_a_key(script: &str) -> String {
     const WITH_A_KEY: &str = include_str!("../programs/with_a_key.py");
     Dock::program(args!["python3", "-c", WITH_A_KEY, selfdock(), CALLS, script]).ok()
@@ -185,7 +184,7 @@ fn a_key_of_the_callers_session_is_out_of_reach() {
     let lines: Vec<&str> = seen.lines().collect();
     assert!(lines[0].ends_with(" secret"), "outside it is in reach: {seen}");
     assert_eq!(lines[1..6], ["ENOSYS"; 5], "{seen}");
-    // Without the filter there is a session keyring still, and it is another.
+    // Without the filter the command also has a session keyring, and it is another one.
     assert_eq!(lines[6..], ["ENOKEY"; 2], "{seen}");
 }
 
@@ -242,10 +241,10 @@ fn abstract_sockets_of_an_instance_work_inside() {
 
 // System calls.
 
-/// What the filter refuses, and two calls that it does not.
+/// The calls that the filter refuses, and two that it allows.
 const REFUSED: &str = include_str!("../programs/refused_calls.py");
 
-/// What it answers.
+/// The answers of the filter.
 const REFUSALS: &str = "\
 add_key ENOSYS
 request_key ENOSYS
@@ -288,7 +287,7 @@ fn without_the_filter_these_calls_work_as_outside<const N: usize>(#[case] words:
     let outside = Dock::program(python(REFUSED)).ok();
     assert!(!outside.contains("add_key ENOSYS"), "this kernel has no keys: {outside}");
     let inside = Dock::new(words.into_iter().chain(python(REFUSED))).ok();
-    // A keyring's number is another each time.
+    // The number of a keyring differs each time.
     let answers = |text: &str| {
         let line = |line: &str| {
             line.split_once(' ').unwrap().1.parse::<u64>().map_or(line.to_owned(), |_| "a number".into())
@@ -298,7 +297,7 @@ fn without_the_filter_these_calls_work_as_outside<const N: usize>(#[case] words:
     assert_eq!(answers(&inside), answers(&outside));
 }
 
-/// Calls by the other table of numbers, that of 32-bit programs.
+/// Makes a system call by its number for 32-bit programs.
 #[rstest]
 #[case::add_key(286, 38)]
 #[case::request_key(287, 38)]
@@ -311,11 +310,11 @@ fn a_call_of_a_32_bit_program_is_refused_too(#[case] number: u32, #[case] errno:
     let words = args![bin("compat"), number.to_string()];
     let outside = Dock::program(words.clone()).output();
     if outside.status.code().is_none() {
-        // This kernel has no 32-bit programs: then there are none inside.
+        // This kernel runs no 32-bit programs, so there are none inside.
         assert!(Dock::run(words).output().status.code().is_none());
         return;
     }
-    // EPERM may well be the kernel's own answer.
+    // EPERM may also be the kernel's own answer.
     assert!(errno == 1 || outside.status.code() != Some(errno), "it is refused without selfdock");
     Dock::run(words).output().exits(errno);
 }
@@ -352,7 +351,7 @@ fn a_filter_of_the_callers_is_in_force<const N: usize>(#[case] options: [OsStrin
                   for line in open('/proc/self/status'):\n \
                   if line.startswith('NoNewPrivs'): print(line.split()[1])";
     let run = Dock::run(options.into_iter().chain(args!["--seccomp", &file]).chain(python(script)));
-    // Selfdock's own is there, too.
+    // selfdock's own filter is in force, too.
     assert_eq!(run.ok(), "EXDEV ENOSYS True\n1");
     assert_eq!(Dock::run(python("print(call(110))")).ok(), "0", "without it");
 }
@@ -379,7 +378,7 @@ fn a_filter_that_cannot_be_read_is_refused(#[case] file: &str, #[case] words: &s
     Dock::run(args!["--seccomp", file]).sh("echo ran").refused(words);
 }
 
-/// As for anything else that is read for a command.
+/// Like any other file that is read for a command.
 #[test]
 fn reading_a_filter_that_blocks_can_be_interrupted() {
     let dir = scratch();
@@ -391,7 +390,7 @@ fn reading_a_filter_that_blocks_can_be_interrupted() {
     run.leaves_nothing();
 }
 
-/// What the caller may not read is not read for it.
+/// selfdock does not read a file that the caller may not read.
 #[test]
 fn a_filter_that_the_caller_may_not_read_is_refused() {
     Dock::run(args!["--seccomp", fixture("p/pub/canary")]).sh("echo ran").refused("EACCES");
@@ -455,7 +454,7 @@ fn the_names_of_the_hosts_control_groups_are_invisible_inside<const N: usize>(
 
 // Limits.
 
-/// Not the user of the tests, whose processes come and go.
+/// It is not the user of the tests, whose processes come and go.
 const LIMITED: &str = "61236";
 
 /// The processes of that user.
@@ -471,13 +470,13 @@ fn limited_processes() -> usize {
     all.filter(of_user).count()
 }
 
-/// Starts instances until none more fits, deep ones first: those would go beyond the limit by themselves.
+/// Starts instances until no more fit, nested ones first: these would exceed the limit by themselves.
 #[rstest]
 #[case::nested(&[], &[])]
 #[case::unprivileged_inside(&[], &["--unprivileged"])]
 #[case::unprivileged(&["--unprivileged"], &[])]
 fn the_callers_limit_of_processes_applies(#[case] outer: &[&str], #[case] inner: &[&str]) {
-    // One at a time: they share the user.
+    // One case at a time, since they share the user.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     const FILL: &str = include_str!("../programs/fill_with_instances.py");

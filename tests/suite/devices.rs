@@ -23,15 +23,14 @@ fn a_planted_device_node_does_not_work<const N: usize>(
     ran.refused_or(|ran| assert_eq!(ran.ok(), "EACCES"));
 }
 
-/// K2: mask race. What stands on the host in the place of a device has to be that device: programs write
-/// secrets to /dev/null.
+/// K2: mask race. A file in place of a device on the host must be that device: programs write secrets to /dev/null.
 #[rstest]
 #[case::another_device("mknod -m 666 other c 1 5")]
 #[case::a_block_device("mknod -m 666 other b 1 3")]
 #[case::a_file("touch other")]
 fn another_device_in_place_of_a_usual_one_is_refused(#[case] other: &str) {
     let changes = |fault: &str| format!("rm -r .$PREFIX/lib/selfdock\n{fault}");
-    // That it works is seen first.
+    // First the test sees that it works.
     on_a_host(&changes(""), "me $SD run true").ok();
     let ran =
         on_a_host(&changes(&format!("{other}; mount --bind other dev/null")), "me $SD run true").output();
@@ -95,7 +94,7 @@ fn only_what_is_in_dev_is_a_device(#[case] path: &str, #[case] why: &str) {
     Dock::run(args!["--dev", path, "true"]).refused(why);
 }
 
-/// As /dev/log is: a socket, or a link to one.
+/// Like /dev/log, which is a socket or a link to one.
 #[test]
 fn a_socket_in_dev_can_be_requested() {
     let name = format!("selfdock-test.{}", std::process::id());

@@ -1,11 +1,11 @@
-//! each: Each line of a list is a command in an instance of its own, with a status as xargs has it.
+//! each: Each line of a list is a command in an instance of its own, and the status is that of xargs.
 
 use crate::support::{Dock, args, scratch, status_of, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
 
-/// `selfdock each ...`, with a list.
+/// `selfdock each ...`, with a list on standard input.
 fn each(list: &str, words: &[&str]) -> Dock {
     Dock::new(args!["each"].into_iter().chain(words.iter().map(Into::into))).stdin(list)
 }
@@ -28,7 +28,7 @@ fn each_line_is_a_command(#[case] list: &str, #[case] words: &[&str], #[case] sa
 fn each_line_has_its_own_instance() {
     let script = "test ! -e /tmp/x && touch /tmp/x; ls /proc | grep -c '^[0-9]'; cat";
     let seen = each("1\n2\n3\n", &["sh", "-c", script]).ok();
-    // The keeper, the shell, ls and grep; and nothing of the list.
+    // The keeper, the shell, ls and grep; and no process of another line.
     let counts: Vec<&str> = seen.lines().collect();
     assert_eq!(counts.len(), 3, "{seen}");
     assert!(counts.iter().all(|count| count.parse::<u32>().unwrap() <= 4), "{seen}");
@@ -67,7 +67,7 @@ fn the_status_is_that_of_xargs(#[case] script: &str, #[case] status: i32) {
     let script = script.replace("{}", "$0");
     each("1\n2\n3\n", &["sh", "-c", &script, "{}"]).output().exits(status);
     let xargs = args!["xargs", "-I", "{}", "sh", "-c", &script, "{}"];
-    // It takes what is killed for a reason to end, and so do those who run it by hand.
+    // xargs ends when a command is killed.
     let ran = Dock::program(xargs).stdin("1\n2\n3\n").output();
     assert_eq!(ran.status.code(), Some(status));
 }
@@ -128,7 +128,7 @@ fn a_signal_ends_the_whole_batch(#[values(Signal::SIGTERM, Signal::SIGINT)] sign
     batch.leaves_nothing();
 }
 
-/// However long the list is: what has been read is forgotten.
+/// Lines that have been run are forgotten, however long the list is.
 #[test]
 fn a_long_list_needs_no_more_memory() {
     let mut batch = Dock::new(args!["each", "echo"]).spawn();
@@ -190,7 +190,7 @@ fn after_an_error_nothing_is_left(
     );
     let line = line.replace("echo x; sleep", "sleep");
     let line = if output.is_empty() { line } else { line.replace("exit 0", "exec echo x") };
-    // `output` looks for processes that are left.
+    // `output` checks that no processes are left.
     let ran = Dock::program(args!["bash", "-c", line]).env("SELFDOCK", crate::support::selfdock()).output();
     assert!(ran.stderr.contains(why), "{}", ran.stderr);
 }
@@ -213,7 +213,7 @@ fn help_and_version_are_those_of_selfdock() {
     assert_eq!(each("", &["--version"]).ok(), Dock::new(args!["--version"]).ok());
 }
 
-/// However long those run whose output is awaited.
+/// However long the commands run.
 #[test]
 fn waiting_for_output_takes_no_memory() {
     let mut batch = Dock::new(args!["each", "-j", "60", "--group", "sleep"]).spawn();

@@ -1,4 +1,4 @@
-//! entering: A command can join an instance of the caller's, and nothing else, with nothing more.
+//! entering: A command can join only the caller's instances, and gets no more rights than they have.
 
 use crate::support::{
     Dock, args, children, command_of, fixture, instance, instance_of_root, keeper_of, nested, on_a_host,
@@ -7,7 +7,7 @@ use crate::support::{
 use rstest::rstest;
 use std::ffi::OsString;
 
-/// `selfdock enter OPTIONS PID`, for words that follow.
+/// `selfdock enter OPTIONS PID`; the command follows.
 fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Dock {
     Dock::new(args!["enter"].into_iter().chain(options).chain(args![pid.to_string()]))
 }
@@ -22,7 +22,7 @@ fn a_command_joins_by_the_supervisor_or_any_process<const N: usize>(#[case] opti
     let (keeper, command) = (keeper_of(instance.pid()), command_of(instance.pid()));
     let namespaces = "for n in mnt pid ipc net uts user cgroup; do \
                       (readlink /proc/self/ns/$n; readlink /proc/$P/ns/$n) | uniq | wc -l; done";
-    // One PID names it, inside and outside.
+    // One PID names the instance, inside and outside.
     let inside = instance.pid().to_string();
     for pid in [instance.pid(), command, keeper] {
         let seen = enter([], pid)
@@ -78,7 +78,7 @@ fn the_joiner_has_no_more_than_the_limits_of_its_target() {
     let script = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc; ulimit -Hf";
     let shell = |dock: Dock| dock.arg("bash").arg("-c").arg(script).ok();
     assert_eq!(shell(enter([], instance.pid())), "20\n20\n0\n0\nunlimited");
-    // Its own may be lower, and stay so; its soft ones as well.
+    // The joiner's own limits may be lower, and stay so, also the soft ones.
     let soft = args!["sh", "-c", "ulimit -S -n 19; exec \"$0\" \"$@\""];
     let words = args!["enter", instance.pid().to_string(), "sh", "-c", "ulimit -S -n; ulimit -H -n"];
     assert_eq!(Dock::under(soft, words).ok(), "19\n20");
@@ -89,7 +89,7 @@ fn the_joiner_has_no_more_than_the_limits_of_its_target() {
     enter(args!["--rlimit", "nofile=21"], instance.pid()).sh("true").refused("EPERM");
 }
 
-/// An instance that an older selfdock has started, from the same place, is one still.
+/// An instance of an older selfdock from the same path still is an instance.
 #[test]
 fn an_instance_outlives_an_upgrade() {
     let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"
@@ -100,8 +100,8 @@ fn an_instance_outlives_an_upgrade() {
     assert_eq!(on_a_host("", script).output().stdout, "1\nentered\n");
 }
 
-/// E4: check and use. What is examined is what is joined: a target that goes elsewhere meanwhile is refused, or
-/// not followed.
+/// E4: check and use. selfdock joins what it has examined. A target that changes its namespaces meanwhile is refused,
+/// or not followed.
 #[rstest]
 #[case::while_it_is_examined("prlimit64:delay_enter=100000", "it has changed its namespaces in the meantime")]
 #[case::before_its_namespaces_are_joined("setns:delay_enter=400000", "")]
@@ -111,7 +111,7 @@ open('/mnt/go').read()
 print('unshared', ctypes.CDLL(None).unshare(0x10020000), flush=True)
 time.sleep(20)";
     let changes = "mkdir -m 777 srv/own; mkfifo -m 666 srv/own/go";
-    // strace is root's, so that the set-uid bit counts.
+    // strace runs as root, so that the set-uid bit counts.
     let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"
         $user $SD run -v /srv/own /mnt python3 -c \"$GO\" & target=$!; sleep 0.3
         spaces='readlink /proc/self/ns/mnt /proc/self/ns/user'
@@ -124,7 +124,7 @@ time.sleep(20)";
     assert!(ran.stdout == expected && ran.stderr.contains(refusal), "{}{}", ran.stdout, ran.stderr);
 }
 
-/// U1: old set-uid file. A group that the caller may move to is joined; otherwise the caller decides.
+/// U1: old set-uid file. selfdock joins a control group if the caller may move to it. Otherwise the caller decides.
 #[rstest]
 #[case::delegated("", "", "0::/")]
 #[case::not_delegated("chown 0 own/cgroup.procs", "", "--own-cgroup stays")]
@@ -156,7 +156,7 @@ fn the_joiner_joins_the_control_group_of_its_target_or_says_why_not(
     assert_eq!(seen.starts_with("0::"), told == format!("{seen}\n"), "{told}");
 }
 
-/// A hierarchy of the first version, in which the command is elsewhere than its joiner.
+/// A version 1 hierarchy, in which the command is in another group than its joiner.
 const HYBRID: &str = "
     for child in $(cat /proc/$target/task/$target/children); do
         (echo 9:name=systemd:/a/b; cat /proc/$child/cgroup) > /tmp/groups.$child
@@ -217,7 +217,7 @@ fn an_inner_instance_can_be_entered_from_outside_and_from_inside() {
         let seen = enter([], pid).env("P", &named).sh("echo /proc/[0-9]*; cat /proc/$P/comm").ok();
         assert_eq!((seen.matches("/proc/").count(), seen.ends_with("\ncat")), (3, true), "{seen}");
     }
-    // The outer one holds only what nobody can look at.
+    // The outer instance has only processes that nobody can inspect.
     enter([], instance.pid()).arg("true").refused("enter that");
     let script = "$SD run sleep 1000 & p=$!; until [ $($SD enter $p cat /proc/$p/comm 2>/dev/null)_ = sleep_ ]; \
                   do sleep 0.01; done; kill $p; echo entered";
@@ -284,7 +284,7 @@ fn set_uid_programs_stay_inert_for_a_joiner() {
     assert_eq!(seen, nix::unistd::getuid().to_string());
 }
 
-/// E2: weaker joiner. Levels without a filter leave no room for one that a joiner would lack.
+/// E2: weaker joiner. A level without a filter must not hide a filter that the joiner would lack.
 #[test]
 fn a_joiner_has_the_filters_of_its_target_below_a_level_without_a_filter() {
     let unfiltered = args!["--seccomp", "none", selfdock(), "--no-userns", "run"];
@@ -306,7 +306,7 @@ fn a_prefix_may_have_a_space_in_its_name() {
     let changes =
         "mkdir -p 'opt/my tools/bin' 'opt/my tools/lib'; cp -a $PREFIX/bin/selfdock 'opt/my tools/bin'
                    cp -a $PREFIX/lib/selfdock 'opt/my tools/lib'";
-    // Its supervisor is this very process; until its mounts are what they have to be, it cannot be entered.
+    // Its supervisor is this process. It cannot be entered before its mounts are complete.
     let script = "S='/opt/my tools/bin/selfdock'
                   setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups \"$S\" run sleep 30 & pid=$!
                   until me \"$S\" enter $pid echo entered 2>/tmp/why; do sleep 0.05; done; kill $pid; wait";

@@ -1,4 +1,4 @@
-//! environment: A command gets the caller's environment with exactly the changes asked for.
+//! environment: A command gets the caller's environment with exactly the requested changes.
 
 use crate::support::{Dock, args, bin, scratch};
 use rstest::rstest;
@@ -47,7 +47,7 @@ fn an_invalid_variable_name_is_refused(#[values("", "=", "=x", "A=B=")] name: &s
 fn no_variable_makes_selfdock_open_a_file() {
     let dir = scratch();
     let fifo = dir.path().join("fifo");
-    // Whoever opens it waits for ever.
+    // A process that opens this FIFO waits for ever.
     nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
     let mut run = Dock::run(args![bin("nothing")]);
     for name in [
@@ -76,7 +76,7 @@ fn a_command_is_found_by_path() {
 #[test]
 fn without_a_command_the_callers_shell_runs() {
     assert_eq!(Dock::run([]).env("SHELL", "/bin/sh").stdin("echo $0 $((6*7))\n").ok(), "/bin/sh 42");
-    // An image need not have the caller's.
+    // An image may lack the caller's shell.
     let image = Dock::run(args!["--root", crate::support::fixture("busybox")]).env("SHELL", "/usr/bin/zsh");
     assert_eq!(image.stdin("echo $((6*7))\n").ok(), "42");
     assert_eq!(Dock::run(args!["-E", "SHELL"]).stdin("echo $((6*7))\n").ok(), "42");

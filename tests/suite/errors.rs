@@ -77,7 +77,7 @@ fn a_message_names_object_and_errno(#[case] options: &[&str]) {
 fn control_characters_are_escaped(
     #[values("\x1b[31mred", "two\nlines", "bell\x07", "tab\t", "\u{9b}31m", "del\x7f")] name: &str,
 ) {
-    // `refused` sees to it that the message is one printable line.
+    // `refused` checks that the message is one printable line.
     Dock::run(args!["-v", format!("/{name}"), "/mnt", "true"]).refused("(ENOENT)");
     Dock::run(args![format!("--{name}")]).refused("unknown");
     Dock::new(args![name]).refused("unknown");
@@ -108,7 +108,7 @@ fn a_full_standard_error_is_no_crash() {
     Dock::program(args!["sh", "-c", script]).output().exits(125);
 }
 
-/// How deep instances can nest is not the only limit of its kind.
+/// The nesting depth is not the only limit of namespaces.
 #[rstest]
 #[case("pid")]
 #[case("mnt")]
@@ -121,11 +121,11 @@ fn a_limit_of_namespaces_is_named(#[case] kind: &str) {
     assert!(ran.stderr.contains(&format!("max_{kind}_namespaces")), "{}", ran.stderr);
 }
 
-/// Under a policy for files the kernel lets nobody mount.
+/// Under a Landlock policy for files the kernel forbids mounts.
 #[test]
 fn a_policy_that_forbids_mounting_is_named_in_the_message() {
     const LANDLOCKED: &str = include_str!("../programs/landlocked.py");
-    // Root of its own user namespace needs no no_new_privs for it.
+    // Root in its own user namespace can do this without no_new_privs.
     let words = args!["unshare", "-Ur", "python3", "-c", LANDLOCKED, selfdock(), "run", "true"];
     let ran = Dock::program(words).output().exits(125);
     assert!(ran.stderr.contains("(EPERM); a policy (Landlock"), "{}", ran.stderr);

@@ -1,4 +1,4 @@
-//! exit-status: The status is the command's own, or 125, 126 or 127 where there is none.
+//! exit-status: The exit status is the command's, or 125, 126 or 127 if the command did not run.
 
 use crate::support::{Dock, args, bin, copy_program, nested, scratch, selfdock};
 use nix::sys::signal::Signal;
@@ -93,14 +93,14 @@ fn a_program_that_exists_only_outside_is_reported_so() {
     copy_program(bin("nothing"), &program);
     let hint = format!("exists only outside; add it with -m {0} {0}", dir.path().display());
     for depth in [0, 1] {
-        // Hidden by a private directory, as below a home.
+        // The directory is hidden by a tmpfs, like one below a home.
         let hide = args!["-t", "-", dir.path()].into_iter().chain(nested(depth, []));
         let command = |words: &[OsString]| {
             let words = hide.clone().chain(words.iter().cloned());
             Dock::run(words).current_dir(dir.path()).env("PATH", dir.path()).output().exits(127).stderr
         };
         let said = [command(&args![&program]), command(&args!["my-program"])];
-        // An inner selfdock sees no more than its instance does.
+        // An inner selfdock sees only what its instance has.
         let expected: &str = if depth == 0 { &hint } else { "(ENOENT)" };
         assert!(said.iter().all(|said| said.contains(expected) && said.lines().count() == 1), "{said:?}");
         let said = command(&args!["./my-program"]);
@@ -117,7 +117,7 @@ fn a_command_that_was_taken_as_a_value_is_noticed() {
     assert!(ran.stderr.contains("-e took echo as VALUE"), "{}", ran.stderr);
 }
 
-/// The second program says it, where there is one.
+/// The second program reports it, if it exists.
 #[test]
 fn without_the_second_program_a_missing_command_is_reported_too() {
     let dir = scratch();
@@ -128,7 +128,7 @@ fn without_the_second_program_a_missing_command_is_reported_too() {
     assert_eq!(ran.stderr, "selfdock: run 'no-such-command': no such file or directory (ENOENT)\n");
 }
 
-/// The descriptor is closed in the supervisor by then, which says why.
+/// The descriptor is closed in the supervisor by then, and the supervisor reports the reason.
 #[test]
 fn a_descriptor_that_is_kept_does_not_change_the_status() {
     let script = "exec 3< /etc/passwd; $SD --keep-fd 3 run no-such-command";

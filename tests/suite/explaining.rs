@@ -67,8 +67,8 @@ fn the_plan_lists_exactly_what_is_visible_of_the_host() {
     assert_eq!(Dock::run([]).sh(test).ok(), "all");
 }
 
-/// What is told is what is done: each mount of an instance is in the plan, with its attributes, and each of the plan is
-/// there.
+/// The plan is what is done: each mount of an instance is in the plan, with its attributes, and each mount of the
+/// plan exists.
 #[rstest]
 #[case::the_host_image(args![])]
 #[case::unprivileged(args!["--unprivileged"])]
@@ -98,7 +98,7 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         .map(|line| (line[4], attributes(line[5])))
         .collect();
     for (kind, place, wanted) in rows.iter().filter(|row| kinds.contains(&row.0)) {
-        // Where it was put over another, both are on the list.
+        // If it covers another mount, both are on the list.
         let is = mounted.iter().any(|mount| mount.0 == *place && mount.1 == *wanted);
         assert!(is, "{kind} {place} of the plan is not mounted so: {table}");
     }
@@ -108,7 +108,7 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         let is_of_the_host = rows
             .iter()
             .any(|row| ["show", "volume", "map", "root", "layer"].contains(&row.0) && lies_in(row.1));
-        // Beside a mount point that is made, the entries of its directory are mounts.
+        // If a mount point was made, the other entries of its directory are mounts, too.
         assert!(is_planned || is_of_the_host, "{place} is not in the plan: {plan}");
     }
 }
@@ -148,7 +148,7 @@ fn a_wrong_request_is_refused_when_it_is_explained_too() {
 #[test]
 fn the_doctor_says_that_all_is_well() {
     let seen = Dock::new(args!["doctor"]).ok();
-    // Of the machine's control groups a test knows nothing.
+    // A test cannot know the control groups of the machine.
     let is_well = |line: &str| line.starts_with("ok ") || line.starts_with("note  control groups");
     assert!(seen.lines().all(is_well), "{seen}");
     assert!(seen.contains("run works in set-uid mode; instances nest 32 levels deep"), "{seen}");
@@ -185,7 +185,7 @@ fn the_doctor_says_why_privilege_is_missing() {
 
 #[test]
 fn the_doctor_fails_where_nothing_works() {
-    // No privilege, and a root directory in which the kernel gives no user namespace.
+    // It has no privilege, and a root directory in which the kernel allows no user namespace.
     let script = "import os, sys; os.chroot(sys.argv[1]); os.chdir('/'); os.setgid(61234); os.setuid(61234); \
                   os.execv('/selfdock', ['selfdock', 'doctor'])";
     let image = fixture("busybox");

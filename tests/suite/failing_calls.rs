@@ -1,4 +1,4 @@
-//! failing-calls: Whatever system call fails, a command has exactly what it should have, or is not started.
+//! failing-calls: Whichever system call fails, a command gets exactly its instance, or is not started.
 
 use crate::faults::{older_kernel, strace_as_root, tries};
 use crate::support::{Dock, Ran, args, bin, fixture, host_mounts, instance, scratch, selfdock};
@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fs;
 
-/// Calls that cannot fail, of who is there; and those that strace itself waits for.
+/// Calls that cannot fail, and calls that strace itself waits for.
 const NEVER_FAIL: [&str; 10] = [
     "execve",
     "exit",
@@ -21,7 +21,8 @@ const NEVER_FAIL: [&str; 10] = [
     "setfsgid",
 ];
 
-/// How often each system call is made by one process at most, by name; of the words that follow strace's.
+/// The highest number of times that one process makes each system call. `traced` runs a command after the words of
+/// strace.
 fn counts(traced: &dyn Fn(Vec<OsString>) -> Dock) -> BTreeMap<String, usize> {
     let dir = scratch();
     let file = dir.path().join("trace");
@@ -30,7 +31,7 @@ fn counts(traced: &dyn Fn(Vec<OsString>) -> Dock) -> BTreeMap<String, usize> {
     for line in fs::read_to_string(file).unwrap().lines().filter(|line| !line.contains("<... ")) {
         let (pid, call) = line.split_once(' ').unwrap_or_default();
         let name = call.trim_start().split_once('(').map_or("", |(name, _)| name);
-        // Those without a name cannot be named to strace either.
+        // strace cannot select calls without a name.
         if !name.is_empty() && !name.starts_with("syscall_") && !NEVER_FAIL.contains(&name) {
             *of_each.entry((name.to_owned(), pid.to_owned())).or_insert(0) += 1;
         }
@@ -49,15 +50,15 @@ fn namespaces() -> Vec<OsString> {
     kinds.map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap().into_os_string()).into()
 }
 
-/// What may be missing in a portrait that is made while something fails: what is a convenience only.
+/// What a portrait may lack if something failed: optional parts.
 fn is_convenience(line: &str) -> bool {
     let places = ["/etc/resolv.conf", "/etc/hosts", "/etc/passwd", "/etc/group", "/dev/console"];
     let is_one = places.iter().any(|place| line.split(' ').any(|word| word == *place));
     is_one || line.contains("/bin/selfdock ro,nosuid") || line.contains("/selfdock-about ")
 }
 
-/// A mount of what is made in another way where the installation cannot be used: the root directory, `/dev` and what
-/// grows in them. Then it can neither be written nor give privilege all the same.
+/// A mount of a part that is made in another way if the installation cannot be used: the root directory, `/dev` and
+/// mounts in it. It is neither writable nor privileged in either way.
 fn is_made_either_way(line: &str) -> bool {
     let words: Vec<&str> = line.split(' ').collect();
     let place = words.get(1).copied().unwrap_or_default();
@@ -66,7 +67,7 @@ fn is_made_either_way(line: &str) -> bool {
     is_mount && (is_own || (place.starts_with("/dev/") && line.contains(",noexec,")))
 }
 
-/// What a portrait has to say in any case. A layer that cannot be listed shows nothing, and is no reason to refuse.
+/// The lines that every portrait must have. A layer that cannot be listed is empty, which is no reason to refuse.
 fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
     let is_of_a_layer = |line: &str| is_layered && line.contains(" ro,nosuid,nodev,relatime ");
     let fixed = lines
@@ -75,18 +76,18 @@ fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
     fixed.map(|line| (*line).to_owned()).collect()
 }
 
-/// What is wrong with a run in which something failed, where nothing is when `lines` are told.
+/// The fault of a run in which a call failed, if any. `lines` are the lines of a run without failures.
 fn fault(ran: &Ran, lines: &[&str], is_layered: bool) -> Option<String> {
     let seen: Vec<&str> = ran.stdout.lines().collect();
-    // The tracer says so where a process ends under its hands.
+    // strace reports a process that ends while it is traced.
     let lines_said = || ran.stderr.lines().filter(|line| !line.starts_with("strace: "));
     let said = lines_said().count();
     let is_told = said <= 2 && lines_said().all(|line| line.starts_with("selfdock: "));
-    // Who is handed over to is not watched, and says what is wrong.
+    // The second program is not traced, and reports the error.
     let is_refusal =
         said > 0 && (seen.is_empty() || ran.status.code().is_some_and(|code| (125..=127).contains(&code)));
     let (has, should_have) = (essence(&seen, is_layered), essence(lines, is_layered));
-    // What ends the supervisor ends the command, which may have told of itself by then, or be about to.
+    // The command ends with the supervisor. It may have printed its portrait before, or a part of it.
     let is_whole = match is_refusal {
         true => has.is_subset(&should_have),
         false => ran.status.success() && has == should_have,
@@ -97,7 +98,7 @@ fn fault(ran: &Ran, lines: &[&str], is_layered: bool) -> Option<String> {
     (!is_told || !is_whole).then(what)
 }
 
-/// F3: fault injection. A command is started with exactly what it has when nothing fails, or not at all.
+/// F3: fault injection. A command gets exactly what it gets without failures, or does not start.
 #[rstest]
 #[case::host_image("", args!["run"])]
 #[case::all_kinds_of_mounts("", args![
@@ -131,13 +132,13 @@ fn whichever_call_fails_a_command_has_exactly_its_instance_or_is_not_started<con
     words.extend([args![bin("probe"), "portrait"].to_vec(), namespaces()].concat());
     let is_joiner = target.is_some();
     let is_layered = words.contains(&fixture("musl").into());
-    // What the command itself asks for does not fail.
+    // Calls of the command itself do not fail.
     let as_tester = args!["-u", "tester", "-b", "execve"];
     let traced = |options: Vec<OsString>| match who {
         "root" => {
             strace_as_root(older_kernel(), args!["-b", "execve"].into_iter().chain(options), words.clone())
         }
-        // A filter of the joiner's own is none of the instance's.
+        // The joiner's own filter is not one of the instance.
         _ if is_joiner => strace_as_root([], as_tester.clone().into_iter().chain(options), words.clone()),
         _ => strace_as_root(older_kernel(), as_tester.clone().into_iter().chain(options), words.clone()),
     };
@@ -151,7 +152,7 @@ fn whichever_call_fails_a_command_has_exactly_its_instance_or_is_not_started<con
             let inject = format!("inject={name}:error={error}:when={when}");
             let run = || traced(args!["-e", &inject, "-e", "signal=none", "-o", "/dev/null"].into()).output();
             let ran = run();
-            // Two processes that fail in the same moment can take the word from each other.
+            // Two processes that fail at the same time compete for the message.
             let ran = if ran.status.code() == Some(125) && ran.stderr.is_empty() { run() } else { ran };
             faults.extend(fault(&ran, &lines, is_layered).map(|what| format!("{inject}: {what}")));
         }
@@ -160,7 +161,7 @@ fn whichever_call_fails_a_command_has_exactly_its_instance_or_is_not_started<con
     assert_eq!(host_mounts(), before);
 }
 
-/// What a call may say that fails. Short runs take the first one only.
+/// The errnos of a failing call. Short runs use only the first one.
 const ERRORS: [&str; 13] = [
     "EPERM", "ENOMEM", "EINTR", "EAGAIN", "ENOSYS", "EINVAL", "EBUSY", "ENOSPC", "EMFILE", "EIO", "ENOENT",
     "ELOOP", "ESRCH",

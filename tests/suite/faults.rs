@@ -1,4 +1,4 @@
-//! faults: Whatever fails, lies, is exchanged or killed meanwhile: no right is gained and nothing is left.
+//! faults: Whatever fails, lies, is replaced or is killed meanwhile, no right is gained and nothing is left.
 
 use crate::support::{
     Dock, args, bin, children, fixture, host_mounts, is_alive, scratch, selfdock, wait_until,
@@ -16,17 +16,19 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// How often to try what depends on chance or goes through a long list: more with `install-test --long`.
+/// The number of attempts for tests that depend on chance or have long lists. It is larger with `install-test
+/// --long`.
 pub fn tries(short: usize, long: usize) -> usize {
     if std::env::var_os("SELFDOCK_LONG").is_some() { long } else { short }
 }
 
-/// strace as root, since set-uid bits do not count for a tracer without privilege; the program runs as the tests do.
+/// strace runs as root, since set-uid bits do not count under an unprivileged tracer. The program runs as the user of
+/// the tests.
 fn strace(options: impl IntoIterator<Item = OsString>, words: impl IntoIterator<Item = OsString>) -> Dock {
     strace_under([], options, selfdock(), words)
 }
 
-/// The same of another program, and with one before strace.
+/// The same for another program, with a launcher before strace.
 fn strace_under(
     wrapper: impl IntoIterator<Item = OsString>,
     options: impl IntoIterator<Item = OsString>,
@@ -37,7 +39,7 @@ fn strace_under(
     strace_as_root(wrapper, options, [program.into()].into_iter().chain(words))
 }
 
-/// The same of a program that root starts.
+/// The same for a program that root starts.
 pub fn strace_as_root(
     wrapper: impl IntoIterator<Item = OsString>,
     options: impl IntoIterator<Item = OsString>,
@@ -48,14 +50,14 @@ pub fn strace_as_root(
     Dock::program(start.chain(strace).chain(words))
 }
 
-/// A kernel without open_tree_attr, statmount and listmount, which came with Linux 6.15 and 6.8 and have no name in
-/// many a strace: a filter of system calls gives ENOSYS for them.
+/// Simulates a kernel without open_tree_attr, statmount and listmount, which came with Linux 6.15 and 6.8. Many
+/// versions of strace do not know their names, so a filter of system calls returns ENOSYS for them.
 pub fn older_kernel() -> Vec<OsString> {
     const OLDER_KERNEL: &str = include_str!("../programs/older_kernel.py");
     args!["python3", "-c", OLDER_KERNEL].into()
 }
 
-/// The system calls of `selfdock run nothing`, a line each, from first to last.
+/// The system calls of `selfdock run nothing`, one on each line, in order.
 fn trace(filter: &str) -> Vec<String> {
     let dir = scratch();
     let file = dir.path().join("trace");
@@ -63,22 +65,22 @@ fn trace(filter: &str) -> Vec<String> {
     strace_under(older_kernel(), options, selfdock(), args!["run", bin("nothing")]).ok();
     let text = fs::read_to_string(file).unwrap();
     text.lines()
-        // Without a name, a call is shown whatever the filter; and so is the end of the keeper. A call
-        // that another process interrupts has two lines, of which the first has the arguments.
+        // A call without a name is printed whatever the filter, and so is the end of the keeper. A call that another
+        // process interrupts has two lines. The first has the arguments.
         .filter(|line| [" syscall_0x", " +++ ", "<... "].iter().all(|odd| !line.contains(odd)))
         .map(|line| line.split_once(' ').map_or(line, |(_, call)| call.trim_start()).to_owned())
         .collect()
 }
 
-/// The places of the host that an instance shows, by the list of the installation.
+/// The host's directories in an instance, from the list of the installation.
 fn shown() -> Vec<String> {
     let list = fs::read(selfdock().ancestors().nth(2).unwrap().join("lib/selfdock/root.list")).unwrap();
     let words = String::from_utf8(list).unwrap();
-    // A link is followed by what it says, which is no absolute path or one of these.
+    // A link is followed by its target, which is relative, or one of these.
     words.split('\0').filter(|word| word.starts_with('/')).map(str::to_owned).collect()
 }
 
-/// S4: keyrings. A command can use up the keys that its user may have; what filters them has to be there then.
+/// S4: keyrings. A command can use up its user's quota of keys. Then the filter must be in force.
 #[rstest]
 #[case::no_filter_of_keys(args!["--seccomp", "none", "--no-userns"], false)]
 #[case::the_usual(args!["--no-userns"], true)]
@@ -94,7 +96,7 @@ fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
     assert!(works || ran.stderr.contains("make a session keyring"), "{}", ran.stderr);
 }
 
-/// V1. What cannot be looked up for want of something is not taken for a home that is not there.
+/// V1. If a lookup fails for lack of resources, the home does not count as missing.
 #[rstest]
 fn a_home_that_cannot_be_looked_up_prevents_the_run(
     #[values("ENOMEM", "EMFILE", "ENFILE", "EAGAIN")] errno: &str,
@@ -135,7 +137,7 @@ fn no_path_is_opened_but_those_of_a_fixed_list() {
         ];
         let below =
             line.contains("RESOLVE_BENEATH") && shown.iter().any(|known| *known == format!("/{path}"));
-        // In the prepared root directory, by its descriptor.
+        // It is in the prepared root directory, opened by its descriptor.
         let null = path == "dev/null" && line.contains("RESOLVE_NO_XDEV|RESOLVE_NO_SYMLINKS");
         let known = below || null || shown.iter().chain(&prepared).any(|known| known == path);
         assert!(own.contains(&path) || path == program || known, "{line}");
@@ -157,10 +159,10 @@ fn only_harmless_kinds_of_filesystem_are_mounted() {
     }
 }
 
-/// What a newer kernel does by one call, an older one does by two.
+/// A newer kernel needs one call where an older one needs two.
 #[test]
 fn an_instance_is_the_same_on_an_older_kernel() {
-    // Without what differs between any two: mount IDs, device numbers and peer groups.
+    // Values that always differ are left out: mount IDs, device numbers and peer groups.
     let script = "awk '{ print $4, $5, $6, $9, $10 }' /proc/self/mountinfo";
     let words = args!["run", "-m", "/usr", "/mnt", "sh", "-c", script];
     let now = strace(args!["-o", "/dev/null"], words.clone()).ok();
@@ -200,7 +202,7 @@ fn a_source_that_is_exchanged_meanwhile_never_reveals_a_closed_file(
             } else {
                 args![option, &good, "/mnt"].to_vec()
             };
-            // `output` looks for the canary.
+            // `output` searches for the canary.
             Dock::run(options).sh("cat /canary /mnt/canary 2>/dev/null; true").output();
         }
         stop.store(true, Ordering::Relaxed);
@@ -220,7 +222,7 @@ fn a_process_with_privilege_cannot_be_inspected() {
             std::hint::spin_loop();
         }
         let pid = child.id().cast_signed();
-        // The whole group at once: the supervisor and what it has started.
+        // This stops the whole group at once: the supervisor and its children.
         let _ = kill(Pid::from_raw(-pid), Signal::SIGSTOP);
         let mut all = vec![pid];
         all.extend(children(pid));
@@ -240,7 +242,7 @@ fn a_process_with_privilege_cannot_be_inspected() {
                 assert!(open.is_err(), "{path} can be opened");
             }
         }
-        // What is stopped does not see its parent end, so the supervisor alone would not do.
+        // A stopped process does not see that its parent ends, so stopping only the supervisor would not do.
         kill(Pid::from_raw(-pid), Signal::SIGKILL).unwrap();
         child.wait().unwrap();
     }
@@ -270,7 +272,7 @@ fn a_call_that_falsely_reports_dropped_rights_is_detected(
     let harmless =
         format!("Uid: {uid} {uid} {uid} {uid}\nCapPrm: 0000000000000000\nCapEff: 0000000000000000\n");
     if ran.status.code() == Some(125) {
-        // The supervisor finds out when the command has just started, and takes that with it.
+        // The supervisor detects this when the command has just started, and kills it.
         assert!(ran.stdout.is_empty() || ran.stdout == harmless);
         assert!(ran.stderr.lines().all(|line| line.starts_with("selfdock: ")));
     } else {
@@ -278,9 +280,8 @@ fn a_call_that_falsely_reports_dropped_rights_is_detected(
     }
 }
 
-/// C2: incomplete drop. What the kernel says of the ids is asked again wherever they count: by the supervisor
-/// when they were changed,
-/// in a user namespace, and when all is given up.
+/// C2: incomplete drop. The ids are read back from the kernel wherever they matter: by the supervisor after the
+/// change, in a user namespace, and after everything is given up.
 #[rstest]
 #[case::when_they_were_changed(&[], 2)]
 #[case::when_all_is_given_up(&[], 3)]
@@ -297,7 +298,8 @@ fn ids_are_read_back(
     ran.refused("the ids are not the caller's");
 }
 
-/// C1: capabilities, securebits. The same of the flags by which a process would keep capabilities, or get root's again.
+/// C1: capabilities, securebits. The same holds for the flags by which a process keeps capabilities, or gets root's
+/// again.
 #[rstest]
 fn securebits_are_read_back(#[values("tester", "root")] user: &str) {
     const KEEP_CAPS: u32 = 16;
@@ -337,7 +339,7 @@ fn rights_that_cannot_be_dropped_are_not_handed_over(#[values("ps", "--help", "d
         let inject = format!("inject=capset:retval=0:when={when}");
         let options = args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"];
         let ran = strace_under([], options, fixture("replaced/bin/selfdock"), args![word]).output();
-        // Which of the calls gives privilege up does not matter: what is started has none.
+        // Whichever call drops the privilege, the program that is started has none.
         if ran.status.code() == Some(125) {
             ran.refused("capabilities");
             refusals += 1;
@@ -348,10 +350,10 @@ fn rights_that_cannot_be_dropped_are_not_handed_over(#[values("ps", "--help", "d
     assert!(refusals > 0);
 }
 
-/// I5: signals, umask. The supervisor stands still then, and can be ended all the same.
+/// I5: signals, umask. The supervisor is stopped then, and can be ended all the same.
 #[test]
 fn a_signal_ends_what_is_still_being_built() {
-    // Each entry of a directory that gets a mount point is a mount.
+    // Each entry of a directory that gets a mount point becomes a mount, so this takes long.
     let dirs: Vec<_> = (0..3).map(|_| scratch()).collect();
     for dir in &dirs {
         fs::write(dir.path().join("first"), "").unwrap();
@@ -369,7 +371,7 @@ fn a_signal_ends_what_is_still_being_built() {
     };
     let whole = takes();
     let signals = [Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM];
-    // The harness blocks them, to clean up when they come; and what is blocked stays blocked.
+    // The harness blocks these signals, to clean up when they come; and blocked signals stay blocked.
     signals.into_iter().collect::<SigSet>().thread_unblock().unwrap();
     let options: [&[&str]; 2] = [&[], &["--report", "/dev/null"]];
     for (signal, options) in signals.into_iter().flat_map(|signal| options.map(|options| (signal, options))) {
@@ -383,7 +385,7 @@ fn a_signal_ends_what_is_still_being_built() {
         building.signal(signal);
         assert_eq!(building.wait().signal(), Some(signal as i32));
         let took = start.elapsed();
-        // On a machine that has become busy meanwhile all takes longer.
+        // On a machine that has become busy everything takes longer.
         let whole = if took < whole / 2 { whole } else { 2 * takes().max(whole) };
         assert!(took < whole / 2, "{signal}: {took:?} of {whole:?}");
         wait_until("the child is gone", || !is_alive(inside[0]));
@@ -398,7 +400,7 @@ fn a_kill_at_any_system_call_leaves_nothing() {
     let step = (total / tries(25, total)).max(1);
     for when in (1..=total).step_by(step) {
         let inject = format!("inject=all:signal=KILL:when={when}");
-        // `output` looks for processes that are left.
+        // `output` checks that no processes are left.
         strace(args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"], args!["run", "sleep", "0"])
             .output();
     }

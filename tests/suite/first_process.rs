@@ -1,5 +1,4 @@
-//! first-process: PID 1 is a keeper of selfdock's, and the command an ordinary process with the PID of its
-//! supervisor.
+//! first-process: PID 1 is selfdock's keeper, and the command is an ordinary process with its supervisor's PID.
 
 use crate::support::{Dock, args, fixture, is_alive, keeper_of, nested, python, selfdock, tree, wait_until};
 use nix::sys::signal::Signal;
@@ -24,7 +23,7 @@ fn no_zombie_remains(#[values(0, 1)] depth: usize) {
     assert_eq!(Dock::run(nested(depth, [])).sh(script).output().stdout, "0\n");
 }
 
-/// An orphan is the keeper's, and a command that waits for its own children is not told of it.
+/// An orphan becomes a child of the keeper. A command that waits for its own children does not see it.
 #[test]
 fn the_keeper_is_the_parent_of_orphans() {
     let script = "(sh -c 'until grep -q PPid:.1$ /proc/$$/status; do :; done; echo parent 1' &) ; read x";
@@ -55,7 +54,7 @@ fn no_signal_from_inside_reaches_the_keeper<const N: usize>(#[case] words: [OsSt
 
 const TRACE: &str = include_str!("../programs/trace_pid_1.py");
 
-/// K6: pid escape. As the caller, and as the caller who is root.
+/// K6: pid escape. As an ordinary caller, and as root.
 #[rstest]
 #[case::run(args![selfdock(), "run"])]
 #[case::nested(args![selfdock(), "run", selfdock(), "run"])]
@@ -125,7 +124,7 @@ fn the_command_has_the_pid_that_selfdock_has(#[case] options: &[&str]) {
     }
 }
 
-/// As in a container.
+/// As in a container, where selfdock is PID 1.
 #[test]
 fn where_selfdock_itself_is_pid_1_the_command_has_another() {
     let own = args!["unshare", "-Urpf", "--mount-proc", "--kill-child"];
@@ -140,7 +139,7 @@ fn the_keeper_shows_only_the_network_of_the_instance(#[values(&[][..], &["--unpr
     assert_eq!(Dock::new(options).sh(script).ok(), "lo");
 }
 
-/// Somebody outside can stop it, and then it is not gone.
+/// Somebody outside can stop the keeper. It still exists then.
 #[test]
 fn a_keeper_that_was_stopped_still_ends_everything() {
     let mut instance = Dock::run([]).sh("sleep 1000 >/dev/null & echo up; read line; exit 4").spawn();
@@ -155,7 +154,7 @@ fn a_keeper_that_was_stopped_still_ends_everything() {
     instance.leaves_nothing();
 }
 
-/// S3: A stop against the deadline. Only its tracer is told that a traced process is dead.
+/// S3: A stop against the deadline. The kernel tells only the tracer that a traced process has died.
 #[test]
 fn a_traced_command_is_ended_in_time() {
     let script = "import time\nparent = os.getpid()\n\

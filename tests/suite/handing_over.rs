@@ -1,4 +1,4 @@
-//! handing-over: What needs no privilege is done by a program that has none.
+//! handing-over: Everything that needs no privilege is done by a program that has none.
 
 use crate::support::{Dock, about, args, copy_program, fixture, own_status, scratch, selfdock};
 use crate::volumes::user_image;
@@ -63,7 +63,7 @@ fn signals_descriptors_and_environment_are_as_the_caller_had_them() {
     assert!(told.contains("\nvariable A\n") && !told.contains("\nvariable PATH\n"), "{told}");
 }
 
-/// What the second program turns into plain options runs as if those had been typed.
+/// A line that the second program rewrites runs as if the plain options had been typed.
 #[rstest]
 fn a_rewritten_command_line_runs_as_the_plain_one(#[values(&[][..], &["--unprivileged"])] how: &[&str]) {
     let script = "exec env --block-signal=USR1 --ignore-signal=USR2 -i A=1 PATH=/usr/bin:/bin \
@@ -104,7 +104,7 @@ fn a_missing_second_program_is_reported_with_a_remedy() {
         "{}",
         ran.stderr
     );
-    // What else there is does not need it.
+    // Everything else works without it.
     assert!(Dock::program(args![&copy, "--version"]).ok().starts_with("selfdock "));
     Dock::program(args![&copy, "walk"]).refused("usage: selfdock run CMD");
     copy_program(about(), dir.path().join("selfdock-about"));

@@ -1,9 +1,9 @@
-//! help: `--help` and `--version` say what there is, and fit a screen.
+//! help: `--help` names every command and option and fits a screen, and `--version` is one line.
 
 use crate::support::{Dock, about, args, selfdock};
 use rstest::rstest;
 
-/// The table that the program parses by.
+/// The table of options that the program uses.
 #[path = "../../src/options.rs"]
 #[allow(dead_code)]
 mod options;
@@ -43,7 +43,7 @@ fn every_option_that_help_names_is_understood_with_its_values() {
         for name in
             option.short.map(|letter| format!("-{letter}")).into_iter().chain([format!("--{}", option.long)])
         {
-            // What it does with the values does not matter: only that it takes so many.
+            // Its use of the values does not matter here, only their number.
             let values = option.values.iter().map(|_| "--help".into());
             let words = [verb.name.into(), name.clone().into()].into_iter().chain(values);
             let said = Dock::new(words.chain(args!["--no-such-option"])).output().stderr;
@@ -64,7 +64,7 @@ fn the_set_uid_program_holds_no_text_of_the_help() {
         assert!(!holds(&trusted, text), "'{text}' is in the set-uid program");
         assert!(holds(&second, text), "'{text}' is not in the second program");
     }
-    // Nor what is said of a wrong command line.
+    // The messages for a wrong command line are not in it either.
     for text in [
         "unknown",
         ": needs",

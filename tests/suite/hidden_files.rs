@@ -1,4 +1,4 @@
-//! hidden-files: What the caller may not read stays unreadable, and the caller's own files stay outside.
+//! hidden-files: Files that the caller may not read stay unreadable, and the caller's own files stay outside.
 
 use crate::support::{CANARY, Dock, FORBIDDEN, HIDDEN, args, fixture, nested, on_a_host, scratch};
 use rstest::rstest;
@@ -89,7 +89,7 @@ fn a_magic_link_cannot_be_a_source(
 ) {
     let target: &[&str] = if option == "-m" { &["/mnt"] } else { &[] };
     let words = args![option, link].into_iter().chain(target.iter().map(Into::into));
-    // Of another process the kernel keeps them from the caller, of its own selfdock follows none.
+    // The kernel refuses the links of another process to the caller. selfdock itself follows no such link.
     let why = if link.contains("self") { "(ELOOP)" } else { "(EACCES)" };
     Dock::run(words.chain(args!["true"])).refused(why);
 }
@@ -106,7 +106,7 @@ fn a_directory_of_other_files_is_empty_inside(
     assert_eq!(Dock::run(nested(depth, args!["ls", "-A", dir])).ok(), "");
 }
 
-/// K7: masked /proc. A container has a path read-only, and masks it as well.
+/// K7: masked /proc. A container makes a path read-only and masks it, too.
 #[rstest]
 #[case::a_directory(
     "mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; \
@@ -127,7 +127,7 @@ fn what_is_read_only_and_masked_stays_masked(
     assert_eq!(on_a_host("", &format!("{masks}; me {levels} {look}")).ok(), "");
 }
 
-/// The oracle of all tests looks for it: so it has to be where it is looked for.
+/// All tests search their output for the canary, so the canary must be in these files.
 #[test]
 fn the_canary_is_in_the_forbidden_files() {
     let words = args![fixture("setuid/probe"), "as-root", "grep", "-rlFs", CANARY, fixture("")];
@@ -159,8 +159,8 @@ fn what_a_mount_covers_stays_covered<const N: usize>(#[case] words: [std::ffi::O
     assert!(ran.stderr.contains("No such file"), "{}", ran.stderr);
 }
 
-/// M1: what a mount covers. A copy of a tree has no unbindable mounts, and before Linux 6.18 the kernel does
-/// not say so.
+/// M1: what a mount covers. A copy of a tree leaves out unbindable mounts, and before Linux 6.18 the kernel does not
+/// report that.
 #[rstest]
 fn what_an_unbindable_mount_covers_stays_covered(
     #[values(
@@ -237,7 +237,7 @@ fn masking_a_missing_path_is_refused_unless_allowed() {
     assert_eq!(ran.stdout, "");
 }
 
-/// What a container or a service manager does to a /proc, how that is seen, and what is seen of it then.
+/// What a container or a service manager does to a /proc, how to test it, and the result.
 const PROC: [(&str, &str, &str); 6] = [
     ("mount --bind /dev/null proc/version", "wc -c < /proc/version", "0"),
     ("mount -t tmpfs -o ro,size=4k none proc/sys/kernel", "ls -A /proc/sys/kernel | wc -l", "0"),
@@ -269,19 +269,19 @@ fn what_the_host_hides_in_its_proc_is_hidden(
     run: &str,
 ) {
     let (change, question, answer) = PROC[case];
-    // Its own tools, and the host's for what it has not.
+    // The image's own tools, and the host's if it lacks them.
     let image = "$SD -m /usr /usr -m /lib /lib -m /lib64 /lib64 -m /etc/hostname /etc/hostname";
     let run = run.replace("$SD --root", &format!("{image} --root"));
     let ask = |change: &str| {
         let script = format!("me sh -c \"$ASK\"; me {run} sh -c \"$ASK\"");
         on_a_host(change, &script).env("ASK", question).env("IMAGE", fixture("busybox")).output().stdout
     };
-    // Outside, and inside; and not so on an ordinary host.
+    // The result is the same outside and inside, and differs on an ordinary host.
     assert_eq!(ask(change), format!("{answer}\n{answer}\n"));
     assert!(ask("").lines().all(|line| line != answer), "{}", ask(""));
 }
 
-/// K7: masked /proc. What is mounted there of a process would be of another one inside.
+/// K7: masked /proc. A mounted file of a process would be of another process inside.
 #[test]
 fn a_process_file_mounted_over_proc_is_refused() {
     let ran = on_a_host("mount --bind proc/self/status proc/version", "me $SD run true").output();
@@ -296,10 +296,11 @@ fn without_a_procfs_outside_there_is_none_inside(
     assert_eq!(on_a_host("", &format!("umount -l /proc; me {run}")).output().status.code(), Some(125));
 }
 
-/// Exchanges two names.
+/// A program that exchanges two names.
 const EXCHANGE: &str = include_str!("../programs/exchange.py");
 
-/// A directory of this test's user below /srv, with an image in `img`; and `exchange A B &`, which does so for ever.
+/// A directory of this test's user below /srv, with an image in `img`; and a program `exchange A B &` that exchanges
+/// two names for ever.
 const RACE: &str = r#"
     mkdir -p srv/own/img; (cd srv/own/img; mkdir usr etc proc p2 dev tmp y opt var
     for name in bin sbin lib lib64; do ln -s usr/$name $name; done); chown -R $ME srv/own
@@ -307,8 +308,8 @@ const RACE: &str = r#"
         exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 python3 -c "$EXCHANGE" "$@"
     }"#;
 
-/// K1: fake /proc. What lies over /proc of an instance is not put there by its path, which the owner of an
-/// image can exchange.
+/// K1: fake /proc. selfdock covers parts of an instance's /proc without using its path, which the owner of an image
+/// can exchange.
 #[rstest]
 #[case::what_is_hidden("me", "mount --bind /dev/null proc/cmdline", "grep -q . $p/cmdline && echo SEEN")]
 #[case::what_root_must_not_change("", "", "(echo x > $p/sys/kernel/domainname) && echo SEEN")]
@@ -327,7 +328,7 @@ fn an_image_whose_proc_is_exchanged_meanwhile_uncovers_nothing(
     assert!(ran.stdout.contains("ran") && !ran.stdout.contains("SEEN"), "{}", ran.stdout);
 }
 
-/// K1: fake /proc. The owner of an image can rename its /proc when an instance has one there.
+/// K1: fake /proc. The owner of an image can rename its /proc while an instance has a procfs there.
 #[test]
 fn a_part_of_a_procfs_is_not_taken_for_the_callers_own() {
     let script = "cd /srv/own; mkfifo -m 666 go ready
@@ -339,7 +340,7 @@ fn a_part_of_a_procfs_is_not_taken_for_the_callers_own() {
     assert_eq!(ran.stdout, "125\n", "{}", ran.stderr);
 }
 
-/// F3: fault injection. Links at a destination are followed once.
+/// F3: fault injection. Links in a destination are followed once.
 #[rstest]
 #[case::into_the_instances_own("/dev/null", "-v /srv/own/f /mnt/link", "test -c /dev/null")]
 #[case::over_another_mount("/etc", "-m /usr/share /etc -m /srv/own /mnt/link", "test -d /etc/doc")]
@@ -364,7 +365,7 @@ fn a_link_that_is_exchanged_meanwhile_leads_nowhere_else(
     assert!(ran.stdout.contains("held") && !ran.stdout.contains("LOST"), "{}\n{}", ran.stdout, ran.stderr);
 }
 
-/// K1: fake /proc. The owner of an image can rename its /proc, and paths of mounts are those of the moment.
+/// K1: fake /proc. The owner of an image can rename its /proc, so the paths of mounts can change at any time.
 #[test]
 fn a_proc_that_is_renamed_meanwhile_uncovers_nothing() {
     let script = "mkdir -p /srv/own/img/img $PREFIX; chown -R $ME /srv/own; cd /srv/own

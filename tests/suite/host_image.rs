@@ -1,18 +1,17 @@
-//! host-image: Of the host's root filesystem an instance shows what is on a list, and nothing leads to the
-//! rest.
+//! host-image: An instance has only listed directories of the host's root filesystem, and no path leads to the rest.
 
 use crate::support::{CANARY, Dock, args, nested, on_a_host, on_a_host_over, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// What stands in the root directory of an instance; the tests' own list.
+/// The entries of the root directory of an instance. This is the tests' own list.
 const ROOT: [&str; 22] = [
     "bin", "boot", "dev", "etc", "gnu", "home", "lib", "lib32", "lib64", "libx32", "media", "mnt", "nix",
     "opt", "proc", "root", "run", "sbin", "srv", "sys", "tmp", "usr",
 ];
 
-/// What an instance may show below `/var`, and no more of; the tests' own list.
+/// The allowed directories below `/var`. This is the tests' own list.
 const VAR: &str = "cache cache/apt cache/cracklib cache/dictionaries-common cache/dnf cache/fontconfig cache/man \
     cache/pkgfile cache/swcatalog cache/zypp db db/pkg db/repos db/xbps guix lib lib/GeoIP lib/alternatives lib/apt \
     lib/aspell lib/ca-certificates lib/chasen lib/chicken lib/clamav lib/command-not-found lib/dlocate lib/dnf \
@@ -20,7 +19,7 @@ const VAR: &str = "cache cache/apt cache/cracklib cache/dictionaries-common cach
     lib/mibs lib/misc lib/pacman lib/pkgtools lib/rpm lib/sgml-base lib/slib lib/sss lib/swcatalog lib/texmf lib/units \
     lib/usbutils lib/xjdic lock log mail run spool tmp";
 
-/// How an instance comes to its root directory.
+/// The ways in which an instance gets its root directory.
 #[derive(Clone, Copy, Debug)]
 enum Made {
     Prepared,
@@ -33,7 +32,7 @@ enum Made {
 impl Made {
     const LIST: &str = "$PREFIX/lib/selfdock/root.list";
 
-    /// What root changes on the host for it, and the command line.
+    /// The changes that root makes on the host for it, and the command line.
     fn on_host(self) -> (String, &'static str) {
         match self {
             Made::Prepared => (String::new(), "$SD run"),
@@ -97,7 +96,7 @@ fn directories_off_the_list_are_invisible(
     assert_eq!(ran.stdout, "");
 }
 
-/// All of it, with kinds, permissions, links and the flags of what is mounted.
+/// Compares everything: kinds, permissions, links and mount flags.
 #[rstest]
 fn the_root_directory_is_the_same_however_it_is_made(
     #[values(Made::Unprivileged, Made::WithoutInstallation, Made::Nested)] made: Made,
@@ -108,7 +107,7 @@ fn the_root_directory_is_the_same_however_it_is_made(
         awk '$5 !~ /selfdock|^\\/dev|^\\/proc|^\\/$/ { print $5, $6 }' /proc/self/mountinfo | sort";
     let seen = |made: Made| {
         let (changes, run) = made.on_host();
-        // The sizes of what a file system allots to a directory are its own business.
+        // The sizes of directories depend on the file system.
         on_a_host(&changes, &format!("me {run} sh -c \"$WHAT\"")).env("WHAT", script).ok()
     };
     let prepared = seen(Made::Prepared);
@@ -116,7 +115,7 @@ fn the_root_directory_is_the_same_however_it_is_made(
     assert_eq!(prepared, seen(made));
 }
 
-/// M10: chroot only. An attacker's ways from inside of an instance to what lies below its root directory.
+/// M10: chroot only. The ways in which an attacker inside could reach what is below the root directory.
 #[rstest]
 #[case::by_the_parent_of_the_root("cd ../../../..; cat canary /../canary")]
 #[case::by_a_chroot_within(
@@ -155,17 +154,17 @@ fn nothing_leads_to_the_hosts_root(
     #[values("", "--unprivileged", "-m /usr/bin /newly/made")] options: &str,
 ) {
     let changes = format!("echo {CANARY} > canary");
-    // That it can be read outside is seen first.
+    // First the test sees that it can be read outside.
     let script = format!("me cat /canary | wc -c; me $SD {options} run sh -c \"$ATTACK\"");
     let ran = on_a_host(&changes, &script).env("ATTACK", attack).output();
     assert!(ran.stdout.starts_with(&format!("{}\n", CANARY.len() + 1)), "{}", ran.stdout);
     assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY));
 }
 
-/// How many mounts there are, and how many are told of.
+/// The number of mounts, and the number of listed ones.
 const TELL: &str = include_str!("../programs/count_told_mounts.py");
 
-/// Each level would have the roots of all others below its own, and every mount takes its time.
+/// Otherwise each level would have the roots of all others below its own, and mounts would get slower.
 #[test]
 fn a_nested_instance_unmounts_the_old_root() {
     let below = |depth| {
@@ -177,7 +176,7 @@ fn a_nested_instance_unmounts_the_old_root() {
     assert_eq!((below(1), below(3)), (below(0), below(0)));
 }
 
-/// For lscpu, hwloc and whatever counts processors; no other device, and no control group.
+/// For lscpu, hwloc and other programs that count processors. No other device and no control group is visible.
 #[rstest]
 fn processors_and_memory_of_sys_are_visible(#[values(0, 1)] depth: usize) {
     let words = nested(depth, args!["find", "/sys", "-mindepth", "1", "-maxdepth", "2"]);
@@ -189,8 +188,8 @@ fn processors_and_memory_of_sys_are_visible(#[values(0, 1)] depth: usize) {
     );
 }
 
-/// What is mounted on the host is told by no list, and by the call for it (statmount(2)) to nobody without privilege in
-/// the user namespace that made the mounts.
+/// No list shows the mounts of the host, and statmount(2) shows them only to a process with privilege in the user
+/// namespace that made the mounts.
 #[rstest]
 fn the_mounts_of_the_host_are_not_listed(#[values("", "unshare -Ur")] wrapper: &str) {
     let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
@@ -200,7 +199,7 @@ fn the_mounts_of_the_host_are_not_listed(#[values("", "unshare -Ur")] wrapper: &
     }
     let ran = Dock::run(wrapper.split_whitespace().map(Into::into)).arg("python3").arg("-c").arg(TELL).ok();
     let own = table.lines().count();
-    // A kernel before 6.8 tells nothing at all.
+    // A kernel before 6.8 has no such call.
     assert!(ran == "0 0" || ran == format!("{own} {own}"), "{own} mounts are its own, and told: {ran}");
 }
 
@@ -222,9 +221,9 @@ fn a_list_that_does_not_belong_to_root_alone_is_not_used(#[case] fault: &str) {
     assert!(seen.contains("usr") && !seen.contains("secret"), "{seen}");
 }
 
-/// N1: nesting regains; I10: prepared files that others change. What the caller shows in an outer instance in
-/// the place of what was prepared: the root directory
-/// is then the same as at that place, and a copy of it alone would show what its mounts cover.
+/// N1: nesting regains; I10: prepared files that others change. In an outer instance the caller can bind the root
+/// directory in place of the prepared one. Then both are the same directory, and a copy without submounts would
+/// uncover what its mounts cover.
 #[rstest]
 #[case::the_root("-m / $PREFIX/lib/selfdock/root")]
 #[case::by_a_link("-m /made/up $PREFIX/lib/selfdock")]
@@ -243,7 +242,8 @@ fn a_forged_prepared_root_uncovers_nothing(#[case] forged: &str) {
     assert!(ran.stdout.contains("usr") && !ran.stdout.contains(CANARY), "{}", ran.stdout);
 }
 
-/// M10: chroot only. chroot(2) holds only those who have no other root directory, and an instance would have one.
+/// M10: chroot only. chroot(2) confines only processes that have no other root directory, and an instance would have
+/// one.
 #[rstest]
 #[case::run("$SD run")]
 #[case::build("$SD --root / build")]
@@ -273,7 +273,7 @@ fn a_chroot_is_not_opened(
     assert!(ran.stdout.is_empty() && ran.stderr.contains("the root directory is a chroot"), "{}", ran.stderr);
 }
 
-/// V1. The caller's own home is out of sight also in what is shown; what the caller wishes to see of it is seen.
+/// V1. The caller's own home is hidden also in a visible directory, except for parts that the caller requests.
 #[rstest]
 #[case::by_home("HOME=/opt/homes/me", "$SD run")]
 #[case::by_home_that_is_untidy("HOME=//opt/./homes/me/", "$SD run")]
@@ -304,7 +304,7 @@ fn a_home_in_a_visible_directory_is_hidden(#[case] variable: &str, #[case] run: 
     assert_eq!(ran.stdout, "f\n/opt/homes/me/work\nf\nwork\nf\nwork\n", "{}", ran.stderr);
 }
 
-/// V1. The kernel gives up a way with `..` in it while anything is renamed. openat2(2), EAGAIN
+/// V1. The kernel gives up the lookup of a path with `..` while anything is renamed. openat2(2), EAGAIN
 #[test]
 fn a_home_stays_hidden_while_others_rename() {
     let (dir, stop) = (scratch(), AtomicBool::new(false));
@@ -327,7 +327,7 @@ fn a_home_stays_hidden_while_others_rename() {
     });
 }
 
-/// A program's place is no home, and neither is what belongs to somebody else.
+/// The directory of a program is not a home, and a directory of another user is not, either.
 #[rstest]
 fn what_is_no_home_is_not_hidden(
     #[values("/usr", "/opt", "/opt/theirs", "/usr/bin", "/", "", "x", "/opt/..")] home: &str,
@@ -337,8 +337,8 @@ fn what_is_no_home_is_not_hidden(
     assert_eq!(ran.stdout, "ok\n", "{}", ran.stderr);
 }
 
-/// What is on the list is shown where it was when that was made, and not what a link leads to by now, where others
-/// than root could put one, or the caller, in an outer instance.
+/// A directory on the list is bound from the path that it had when the list was made. A link that is there now is not
+/// followed, if users other than root could have made it, or the caller in an outer instance.
 #[rstest]
 fn a_directory_that_has_become_a_link_is_empty(
     #[values("../../srv/secret", "/srv/secret", "../secret")] link: &str,
@@ -355,7 +355,7 @@ fn a_directory_that_has_become_a_link_is_empty(
     assert_eq!(ran.output().stdout, "1\nran\n");
 }
 
-/// K1: fake /proc. A link in the place of what is made afresh is no reason to make it elsewhere.
+/// K1: fake /proc. A link in place of one of the instance's own mount points does not move it elsewhere.
 #[test]
 fn the_instances_own_mount_points_are_never_links() {
     let over = "mkdir other; ln -s other tmp; ln -s proc/../other nix";
@@ -364,7 +364,7 @@ fn the_instances_own_mount_points_are_never_links() {
     assert_eq!(on_a_host_over(over, "", script).ok(), "ok\nok");
 }
 
-/// I10: prepared files that others change. Whoever owns it could change it under an instance.
+/// I10: prepared files that others change. An owner other than root could change it under an instance.
 #[rstest]
 #[case::of_somebody_elses("chown 61234 .$PREFIX/lib/selfdock/root")]
 #[case::that_others_can_write("chmod 777 .$PREFIX/lib/selfdock/root")]
@@ -375,8 +375,8 @@ fn a_root_directory_that_does_not_belong_to_root_alone_is_not_used(#[case] fault
     assert_eq!(on_a_host(fault, script).ok(), "tmpfs");
 }
 
-/// F4: hung or foreign mounts, links where directories are. What the installation knew, and is not so any more,
-/// costs no run.
+/// F4: hung or foreign mounts, links where directories are. Changes of the host since the installation do not prevent
+/// a run.
 #[rstest]
 #[case::gone("rm -r opt-of-the-list")]
 #[case::a_file("rmdir opt-of-the-list; touch opt-of-the-list")]
@@ -392,8 +392,8 @@ fn a_host_that_has_changed_is_no_reason_to_refuse(#[case] change: &str) {
     assert_eq!(on_a_host(&changes, "me $SD run echo works").ok(), "works");
 }
 
-/// F4: hung or foreign mounts, links where directories are. Reports of firejail's and bubblewrap's users: links
-/// where a host has directories.
+/// F4: hung or foreign mounts, links where directories are. Users of firejail and bubblewrap reported links where a
+/// host has directories.
 #[rstest]
 #[case::var_tmp("mkdir var; ln -s /tmp var/tmp", "")]
 #[case::tmp("ln -s /var/tmp tmp", "")]
@@ -407,7 +407,7 @@ fn links_on_the_host_neither_hide_nor_refuse(#[case] over: &str, #[case] change:
     assert_eq!(on_a_host_over(over, &changes, script).ok(), "hi\nthere");
 }
 
-/// The caller's own home is out of sight wherever it is, but where the directory that holds it is shown.
+/// The caller's own home is hidden wherever it is, unless the caller binds its parent directory.
 #[test]
 fn a_home_is_invisible_wherever_it_is() {
     let changes =

@@ -84,11 +84,11 @@ fn files_made_in_a_volume_belong_to_the_caller() {
     }
 }
 
-/// `cargo xtask install --group` makes this of the file.
+/// `cargo xtask install --group` gives the file these permissions.
 #[test]
 fn a_program_for_members_of_a_group_is_for_them_alone() {
     let changes = "chgrp 4711 .$SD; chmod 4750 .$SD";
-    // setpriv(1) itself keeps the rights of root until it has executed something.
+    // setpriv(1) itself has root's rights until it executes something.
     let script =
         "run() { groups=$1; shift; setpriv --reuid=$ME --regid=$MY_GROUP $groups sh -c '\"$@\"' sh \"$@\"; }
         ask='id -G'

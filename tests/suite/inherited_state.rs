@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
 
-/// A shell's words that start `selfdock run` with its arguments.
+/// A shell command line that starts `selfdock run` with its arguments.
 fn shell(script: &str) -> Dock {
     Dock::program(args!["bash", "-c", script]).env("SD", selfdock()).env("PROBE", bin("probe"))
 }
@@ -30,9 +30,8 @@ fn a_closed_descriptor_stays_closed(
     assert_eq!(open, expected, "{seen}");
 }
 
-/// I1: closed standard descriptors. A caller can forge /dev in namespaces of its own. What is closed is not
-/// opened by a name there, and so nothing
-/// that is said lands in it.
+/// I1: closed standard descriptors. A caller can forge /dev in its own namespaces. selfdock opens no path in place of
+/// a closed descriptor, so no message is written to a forged file.
 #[rstest]
 fn a_forged_dev_gets_no_output_of_closed_descriptors(
     #[values("", "<&-")] stdin: &str,
@@ -97,8 +96,8 @@ fn no_arguments_at_all_is_a_usage_error() {
 fn signals_are_in_the_documented_state() {
     let launcher = args!["env", "--block-signal=TERM,INT,CHLD,USR1", "--ignore-signal=CHLD,HUP"];
     let seen = Dock::under(launcher, args!["run"]).probe(&["status", "SigBlk", "SigIgn"]).ok();
-    // Nothing is blocked, SIGCHLD has its default, SIGHUP and what else the caller ignores stay ignored; SIGPIPE is the
-    // probe's own doing.
+    // No signal is blocked. SIGCHLD has its default. SIGHUP and other signals that the caller ignores stay ignored.
+    // SIGPIPE is changed by the probe itself.
     let outside = args!["env", "--ignore-signal=HUP", bin("probe"), "status", "SigBlk", "SigIgn"];
     assert_eq!(seen, Dock::program(outside).ok());
     assert!(seen.starts_with("SigBlk: 0000000000000000\n") && seen.ends_with("1001"), "{seen}");
@@ -140,7 +139,7 @@ fn an_instance_ends_with_a_killed_supervisor(#[values(0, 3)] depth: usize) {
     assert!(start.elapsed().as_secs_f64() < 1.0);
 }
 
-/// I5: signals, umask. The same while a nested instance is being built.
+/// I5: signals, umask. The same holds while a nested instance is being built.
 #[test]
 fn an_unfinished_instance_ends_with_a_killed_supervisor() {
     for _ in 0..40 {
@@ -181,10 +180,10 @@ fn a_caller_that_asked_to_die_with_its_parent_still_gets_an_instance() {
 #[case::memlock("--memlock=0")]
 fn a_small_limit_ends_in_an_instance_or_a_refusal(#[case] limit: &str) {
     let ran = Dock::under(args!["prlimit", limit], args!["run", bin("nothing")]).output();
-    // prlimit itself, or the kernel that loads selfdock, may fail first; then nothing of selfdock has run.
+    // prlimit itself, or the kernel while loading selfdock, may fail first. Then selfdock has not run.
     assert!(ran.stdout.is_empty());
     if ran.status.code() == Some(125) {
-        // The kernel says which limit it was, but for the one that selfdock looks at itself.
+        // The kernel's errno names the limit, except for the one that selfdock checks itself.
         ran.refused(if limit.contains("stack") { "the stack limit" } else { "(E" });
     }
 }

@@ -1,4 +1,4 @@
-//! layers: Several root filesystems lie over each other, the later over the earlier.
+//! layers: Several root filesystems can be layers of one, and a later layer lies over the earlier ones.
 
 use crate::support::{Dock, args, fixture, scratch};
 use std::fs;
@@ -67,7 +67,7 @@ fn too_many_layers_are_refused() {
     Dock::run(words.chain(args!["true"])).refused("at most 64");
 }
 
-/// As deep as the caller likes to make them, where each level takes stack of a process with privilege.
+/// The caller can nest directories as deep as it likes, and each level takes stack of a privileged process.
 #[test]
 fn shared_directories_that_are_nested_too_deep_are_refused() {
     let deep = "d/".repeat(1500) + "file";

@@ -1,4 +1,4 @@
-//! limits: A command ends in time, within its limits, and what it used is told.
+//! limits: A command ends in time and within its limits, and its resource usage is reported.
 
 use crate::support::{Dock, args, on_a_host, scratch, status_of};
 use rstest::rstest;
@@ -25,7 +25,7 @@ fn a_command_has_its_grace_after_a_timeout(#[case] timeout: &str, #[case] code: 
     let slow = "trap 'sleep 0.3; touch /tmp/done; exit 3' TERM; while :; do sleep 0.01; done";
     let (started, run) =
         (std::time::Instant::now(), Dock::run(args!["--timeout", timeout]).sh(slow).output());
-    // As timeout(1) has it, unless it had to be killed.
+    // The status is that of timeout(1), unless the command had to be killed.
     run.exits(if code == 3 { 124 } else { code });
     assert!(started.elapsed().as_secs() < 30);
 }
@@ -53,7 +53,7 @@ fn an_invalid_time_is_refused(#[values("", "0", "-1", "x", "1w", "99999999999999
 fn a_limit_is_set(#[case] limit: &str, #[case] option: &str, #[case] shown: &str) {
     let run =
         Dock::run(args!["--rlimit", limit, "bash", "-c", format!("ulimit -S {option}; ulimit -H {option}")]);
-    // SIGXCPU is to come before SIGKILL.
+    // SIGXCPU must come before SIGKILL.
     let hard = if limit.starts_with("cpu") { "8" } else { shown };
     assert_eq!(run.ok(), format!("{shown}\n{hard}"));
 }
@@ -91,24 +91,24 @@ fn the_report_has_time_and_memory() {
     let dir = scratch();
     let file = dir.path().join("report");
     fs::write(&file, "older").unwrap();
-    // Page by page, also where the kernel would give huge ones.
+    // The script touches single pages, even if the kernel would use huge ones.
     let eat = include_str!("../programs/use_memory.py");
     Dock::run(args!["--report", &file, "python3", "-c", eat]).ok();
     let report = fs::read_to_string(&file).unwrap();
     assert!(field(&report, "peak_memory_kib").parse::<u64>().unwrap() > 64 << 10, "{report}");
     assert!(field(&report, "minor_faults").parse::<u64>().unwrap() > 16_000, "{report}");
     assert!(field(&report, "wall_seconds").parse::<f64>().unwrap() > 0.0, "{report}");
-    // Which of the two a page fault counts as is the kernel's clock tick's choice.
+    // The clock tick of the kernel decides which of the two gets the time of a page fault.
     let processor =
         ["user_seconds", "system_seconds"].map(|name| field(&report, name).parse::<f64>().unwrap());
     assert!(processor.iter().sum::<f64>() > 0.0, "{report}");
 }
 
-/// Half a second of processor time, as the process itself sees it.
+/// Uses half a second of processor time, as the process itself measures it.
 const BURN: &str = "exec python3 -c 'import time
 while time.process_time() < 0.5: pass'";
 
-/// What the report says of processor time, for a script that starts `$BURN`.
+/// The processor time in the report, for a script that starts `$BURN`.
 fn processor_seconds(options: &[&str], script: &str) -> f64 {
     let run = Dock::run(options.iter().map(Into::into).chain(args!["--report", "2"])).sh(script);
     let report = run.env("BURN", BURN).output().stderr;
@@ -129,11 +129,11 @@ fn processor_seconds(options: &[&str], script: &str) -> f64 {
 #[case::without_privilege(&["--unprivileged"], "(sh -c 'while :; do :; done' &); sleep 1.5")]
 fn the_report_counts_all_in_the_instance(#[case] options: &[&str], #[case] script: &str) {
     let told = processor_seconds(options, script);
-    // A machine that is busy gives less than one CPU to what runs until it is killed.
+    // On a busy machine a process that runs until it is killed gets less than one CPU.
     assert!(told > 0.2, "{told}");
 }
 
-/// What building an instance takes, with a hundred mounts, is selfdock's.
+/// The usage of building an instance with a hundred mounts is selfdock's own.
 #[test]
 fn the_report_leaves_out_what_selfdock_itself_has_used() {
     let faults = |mounts: usize| {
@@ -167,7 +167,7 @@ fn the_report_says_which_limit_ended_a_command(
     assert_eq!(["signal", "ended_by"].map(|name| field(report, name)), [signal, by], "{report}");
 }
 
-/// Where soft and hard limit are the same, the kernel sends SIGKILL at once.
+/// If soft and hard limit are equal, the kernel sends SIGKILL at once.
 #[test]
 fn the_report_tells_of_the_callers_own_limit() {
     let limited = args!["bash", "-c", "ulimit -t 1; exec \"$0\" \"$@\""];
@@ -204,7 +204,7 @@ fn a_report_is_written_whole_or_not_at_all() {
     let mut instance = Dock::run(args!["--report", &file, "cat"]).spawn().that_repeats();
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();
-    // It was made before the command started, and nothing was written.
+    // The file was made before the command started, and nothing was written to it.
     assert_eq!(fs::read_to_string(&file).unwrap(), "");
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
@@ -231,7 +231,7 @@ fn the_report_says_why_a_command_never_started(
     assert!(field(&report, "error").contains(why), "{report}");
 }
 
-/// R1: report. What a command does to a report that is in a volume.
+/// R1: report. The ways in which a command can attack a report in a volume.
 #[rstest]
 #[case::write("echo forged > r")]
 #[case::write_and_close_the_directory("echo forged > r; chmod 555 .")]
@@ -270,7 +270,7 @@ fn a_report_that_is_kept_from_being_written_does_not_hide_how_a_command_ended() 
     }
 }
 
-/// R1: report. Nor does a command hide it by another directory in the place of its own.
+/// R1: report. A command cannot hide it by replacing the directory.
 #[test]
 fn a_report_whose_directory_is_exchanged_is_reported_as_not_written() {
     for (required, status) in [(None, 7), (Some("--report-required"), 125)] {
@@ -283,7 +283,7 @@ fn a_report_whose_directory_is_exchanged_is_reported_as_not_written() {
     }
 }
 
-/// A judge is to know what an overloaded machine, or itself, has done.
+/// A judge must be able to see the effects of an overloaded machine, or of itself.
 #[rstest]
 #[case::the_time("--timeout 0.000001", "", "timeout")]
 #[case::a_signal("", "kill -TERM $(pgrep -P $!)", "signal")]
@@ -347,11 +347,11 @@ fn where_there_is_no_room_for_a_report_the_status_is_the_commands() {
     assert_eq!(ran.stderr.matches("ENOSPC").count(), 2, "{}", ran.stderr);
 }
 
-/// What a command can have happen as often as it likes takes no memory of the supervisor's.
+/// Events that a command can cause as often as it likes take no memory of the supervisor.
 #[test]
 fn the_supervisor_of_a_report_does_not_grow() {
     const STOPS: &str = include_str!("../programs/stop_and_continue.py");
-    // With a deadline it does not stop with the command.
+    // With a deadline the supervisor does not stop with the command.
     let options = args!["--report", "/dev/null", "--timeout", "1m"];
     let mut instance = Dock::run(options.into_iter().chain(args!["python3", "-c", STOPS])).spawn();
     let pid = instance.pid().to_string();
@@ -366,7 +366,7 @@ fn the_supervisor_of_a_report_does_not_grow() {
     instance.wait();
 }
 
-/// A command that uses up the room for signals keeps nothing out of it.
+/// A command that fills the signal queue loses no counts.
 #[rstest]
 #[case::of_the_keeper("prlimit --pid 1 --sigpending=0:0")]
 #[case::of_the_user("prlimit --pid $$ --sigpending=0:0")]

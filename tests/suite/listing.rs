@@ -1,4 +1,4 @@
-//! listing: `ps` lists the caller's instances, and theirs alone.
+//! listing: `ps` lists the caller's instances, and no others.
 
 use crate::support::{
     Dock, args, command_of, fixture, instance, instance_of_root, nested, on_a_host, selfdock,
@@ -33,13 +33,13 @@ fn a_relative_root_is_listed_with_its_absolute_path() {
     }
 }
 
-/// As long as an instance is built, its command has the words of selfdock.
+/// While an instance is built, its command has the command line of selfdock.
 #[test]
 fn the_command_is_shown_and_not_selfdocks_own_line() {
     for _ in 0..20 {
         let instance = Dock::run(args!["-C", "/", "cat", "-"]).spawn();
         let pid = instance.pid().to_string();
-        // However early it is seen.
+        // However early ps runs.
         crate::support::wait_until("the instance is listed", || {
             let table = Dock::new(args!["ps"]).ok();
             let row = table.lines().find(|row| row.split_whitespace().next() == Some(&pid));
@@ -60,7 +60,7 @@ fn the_list_is_repeated_until_a_signal_ends_it() {
     }
     watch.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&watch.wait()), Some(15));
-    // Nor longer than somebody reads it.
+    // It also ends when the reader closes the pipe.
     let script = "$SELFDOCK ps --watch | head -1";
     assert!(Dock::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).ok().contains("PID"));
 }
@@ -95,7 +95,7 @@ fn inside_only_inner_instances_are_listed() {
     assert_eq!(table.lines().count(), 1, "{table}");
 }
 
-/// What cannot be seen is not said to be none.
+/// ps does not claim that there are no instances if it cannot see them.
 #[rstest]
 #[case::invisible("2")]
 #[case::by_its_name("invisible")]

@@ -1,4 +1,4 @@
-//! mount-points: A mount point that is missing appears, beside what is there, and nothing is touched.
+//! mount-points: A missing mount point appears beside the existing entries, and the image stays untouched.
 
 use crate::support::{Dock, args, fixture, on_a_host, selfdock};
 use crate::volumes::{marked, user_image};
@@ -65,7 +65,7 @@ fn a_dangling_link_is_followed_inside() {
     assert!(!image.path().join("var").exists());
 }
 
-/// Whatever comes there later would cover it, and nobody would know.
+/// A later mount would cover it, and nobody would notice.
 #[rstest]
 #[case::into_proc("/proc/self/mounts", "-m", "into /proc or /dev")]
 #[case::into_dev("../dev/shm/x", "-m", "into /proc or /dev")]
@@ -94,7 +94,7 @@ fn a_link_to_a_path_that_is_covered_later_is_an_error(
         format!("ln -s {target} .{place}")
     };
     on_a_host(&change, &script).refused(words);
-    // By its own name it is none.
+    // Without the link it is no error.
     let free = script.replace(&format!("{option} {source} {place}"), "");
     assert_eq!(on_a_host(&change, &free).ok(), "here");
 }
@@ -154,8 +154,8 @@ fn a_thousand_mounts_are_not_too_many() {
 
 const MOUNT_FUSE: &str = include_str!("../programs/mount_fuse.py");
 
-/// File systems in user space in `$1/foreign`, which only root may look at; `$1/hung`, which never answers; and
-/// `$1/dead`, whose server has ended.
+/// Makes FUSE file systems: `$1/foreign`, which only root may access; `$1/hung`, which never answers; and `$1/dead`,
+/// whose server has ended.
 const FILESYSTEMS: &str = r#"
     fuse() {
         python3 -c "$MOUNT_FUSE" "$@" & servers="$servers $!"
@@ -166,8 +166,8 @@ const FILESYSTEMS: &str = r#"
         until [ $(grep -c " $1/.* fuse " /proc/self/mountinfo) = 3 ]; do sleep 0.05; done; kill $dead
     }"#;
 
-/// F4: hung or foreign mounts, links where directories are. Nothing that lies beside what is wished for refuses
-/// a run, or holds it up.
+/// F4: hung or foreign mounts, links where directories are. File systems beside a requested mount point do not
+/// prevent or delay a run.
 #[rstest]
 #[case::in_a_directory("/opt/x", "-t - /opt/x/new run", "/opt/x")]
 #[case::in_the_root_of_an_image("/srv/img", "--root /srv/img -m /usr /usr -t - /new run", "")]
@@ -191,8 +191,8 @@ fn file_systems_beside_a_mount_point_do_not_matter(
     assert_eq!(ran.stdout, "f\nmade\n0\n", "{}", ran.stderr);
 }
 
-/// F4: hung or foreign mounts, links where directories are. What goes away while a directory is looked through
-/// was not wished for.
+/// F4: hung or foreign mounts, links where directories are. An entry that disappears while its directory is read was
+/// not requested.
 #[rstest]
 #[case::beside_a_mount_point("-t - /opt/busy/new run")]
 #[case::in_a_layer("--root /opt/image --root /opt/other -m /usr /usr -m $PREFIX $PREFIX run")]

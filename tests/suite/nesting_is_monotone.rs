@@ -35,13 +35,12 @@ fn an_outer_instance_outlives_a_failed_inner_one() {
 fn a_level_adds_one_mount() {
     let mounts = |depth| Dock::run(nested(depth, args!["cat", "/proc/self/mountinfo"])).ok().lines().count();
     let (first, second, third) = (mounts(0), mounts(1), mounts(2));
-    // Those of selfdock, one on the other.
+    // The mounts of selfdock's own file, one on the other.
     assert_eq!((second - first, third - second), (1, 1));
 }
 
-/// N1: nesting regains. Something mounted over a device in an instance, as only the host's root could: a nested
-/// one shows neither that
-/// nor the device below it.
+/// N1: nesting regains. Something is mounted on a device in an instance, as only the host's root could. A nested
+/// instance shows neither that nor the device below it.
 #[test]
 fn a_device_that_is_covered_is_not_uncovered_inside() {
     let outer = instance([]);
@@ -131,7 +130,7 @@ fn a_mask_of_an_outer_instance_holds_in_an_inner_one() {
 fn no_nest_gives_privilege_to_nobody() {
     let seen = Dock::run(args!["--no-nest"]).probe(&["status", "NoNewPrivs"]).ok();
     assert_eq!(seen, "NoNewPrivs: 1");
-    // Without privilege, in a user namespace, or not at all.
+    // It runs without privilege in a user namespace, or not at all.
     let inner = Dock::run(args!["--no-nest", selfdock(), "run"]).probe(&["status", "NoNewPrivs"]).output();
     inner.refused_or(|ran| assert_eq!(ran.ok(), "NoNewPrivs: 1"));
 }
@@ -147,6 +146,6 @@ fn without_new_privileges_there_is_a_clear_refusal() {
 #[test]
 fn an_inner_instance_ends_with_its_outer_one() {
     let script = "$SD run sleep 1000 & echo started";
-    // `output` looks for processes that are left.
+    // `output` checks that no processes are left.
     Dock::run([]).env("SD", selfdock()).sh(script).output().exits(0);
 }

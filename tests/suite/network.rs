@@ -38,7 +38,7 @@ fn with_none_the_hosts_loopback_is_out_of_reach() {
 
 #[test]
 fn with_none_loopback_is_up() {
-    // Nobody listens: an interface that is down answers otherwise.
+    // Nobody listens there. An interface that is down gives another errno.
     let ran = Dock::run(args!["-n", "none", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9"]).output();
     assert!(ran.stderr.contains("Connection refused"));
 }

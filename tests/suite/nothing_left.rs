@@ -51,7 +51,7 @@ fn a_mount_inside_does_not_propagate_out() {
 
 #[rstest]
 fn background_processes_end_with_the_command(#[values(0, 2)] depth: usize) {
-    // `output` looks for processes that are left.
+    // `output` checks that no processes are left.
     let run = Dock::run(nested(depth, []));
     run.sh("setsid sleep 1000 >/dev/null 2>&1 & (sleep 1000 >/dev/null 2>&1 &) ; true").ok();
 }

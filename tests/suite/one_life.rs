@@ -10,19 +10,19 @@ use rstest::rstest;
 use std::fs;
 use std::time::{Duration, Instant};
 
-/// All signals that can be handled: 9 and 19 cannot. SIGCHLD, by which the kernel tells a supervisor of its own
-/// children, has a test of its own.
+/// All signals that can be handled, that is without 9 and 19. SIGCHLD, which the kernel sends to a supervisor for its
+/// own children, has its own test.
 fn signals() -> impl Iterator<Item = i32> {
     (1..=31).filter(|signal| ![9, CHLD, 19].contains(signal))
 }
 
-/// All of them, or those that differ most where a cell more would tell little.
+/// All signals, or the most different ones in settings where more cells would tell little.
 fn signals_for(setting: Setting, all: &[Setting]) -> impl Iterator<Item = i32> {
     let all = all.contains(&setting);
     signals().filter(move |signal| all || [1, 2, 13, 15, CONT, 20, 28].contains(signal))
 }
 
-/// What a signal does by default. signal(7)
+/// The default action of a signal. signal(7)
 #[derive(PartialEq, Eq)]
 enum Default {
     Ends,
@@ -41,22 +41,22 @@ fn default_of(signal: i32) -> Default {
 const CHLD: i32 = 17;
 const CONT: i32 = 18;
 
-/// SIGTTIN, SIGTTOU and SIGTSTP do not stop a process that leads a session, whoever sends them.
+/// SIGTTIN, SIGTTOU and SIGTSTP do not stop a session leader, whoever sends them.
 const OF_JOBS: [i32; 3] = [20, 21, 22];
 
-// The state in which all this is tried.
+// The state in which the tests run.
 
 #[test]
 fn the_suite_has_the_signals_of_a_login_shell() {
     let fields = ["SigBlk", "SigIgn"];
-    // 32 and 33 are the C library's own affair: nobody sends them.
+    // 32 and 33 belong to the C library, and nobody sends them.
     let sets = |status: &str| -> Vec<u64> {
         let numbers =
             status.lines().filter_map(|line| u64::from_str_radix(line.split_once(':')?.1.trim(), 16).ok());
         numbers.map(|set| set & !(3 << 31)).collect()
     };
     let none = [0, 0];
-    // Rust itself ignores SIGPIPE, but not in what it starts.
+    // Rust itself ignores SIGPIPE, but not in the programs that it starts.
     let broken_pipe = 1 << (Signal::SIGPIPE as u64 - 1);
     assert_eq!(sets(&own_status(&fields)), [0, broken_pipe], "in the suite");
     assert_eq!(sets(&status_of("thread-self", &fields)), [0, broken_pipe], "in the thread of a test");
@@ -75,7 +75,7 @@ fn the_suite_has_no_terminal() {
     assert_eq!(nix::unistd::getsid(None).unwrap().as_raw(), own);
 }
 
-// How it ends by itself.
+// The command ends by itself.
 
 every_way! {
     #[rstest]
@@ -92,7 +92,7 @@ every_way! {
     fn a_command_that_cannot_start_has_the_status_that_env_gives(way) {
         let start = way.start(Setting::Bare);
         for command in ["/dev/null", "/", "/no/such/command", "no-such-command"] {
-            // What is said of it is another matter.
+            // The message is not compared.
             let status = |start: &Start| Story { output: Vec::new(), ..start.job(&args![command]).story() };
             same_as_without(&start, command, status);
         }
@@ -128,7 +128,7 @@ every_way! {
     }
 }
 
-/// It takes a second of processor time, so not for every way.
+/// It takes a second of processor time, so it is not run for every way.
 #[rstest]
 #[case::run(Way::Run)]
 #[case::nested(Way::Nested)]
@@ -156,7 +156,7 @@ every_way! {
 
 // Signals from outside.
 
-/// What follows a signal that acts by default.
+/// The story after a signal with its default action.
 fn by_default(mut job: Job, signal: i32) -> Story {
     match default_of(signal) {
         Default::Ends => {}
@@ -174,7 +174,7 @@ fn by_default(mut job: Job, signal: i32) -> Story {
     job.story()
 }
 
-/// A command that does nothing about signals, and reads a line.
+/// A command that handles no signals, and reads a line.
 fn indifferent(start: &Start) -> Job {
     let mut job = start.sh("echo up; until read x; do :; done; echo $x; exit 4");
     job.prints("up");
@@ -188,7 +188,7 @@ every_way! {
         #[values(Setting::Bare, Setting::Deadline, Setting::Terminal)] setting: Setting,
     ) {
         let start = way.start(setting);
-        // With a deadline nothing stops selfdock.
+        // With a deadline selfdock never stops.
         let tried = |signal: &i32| default_of(*signal) != Default::Stops || setting != Setting::Deadline;
         for signal in signals_for(setting, &[Setting::Bare, Setting::Terminal]).chain([CHLD]).filter(tried) {
             same_as_without(&start, &format!("signal {signal}, by default"), |start| {
@@ -200,7 +200,7 @@ every_way! {
     }
 }
 
-/// A command that says each time that it handles the signal.
+/// A command that prints a line each time it handles the signal.
 fn handling(start: &Start, signal: i32) -> Job {
     let mut job = start.sh(&format!(
         "trap 'echo got' {signal}; x=; echo up; until [ \"$x\" = end ]; do read x; done; exit 7"
@@ -209,9 +209,9 @@ fn handling(start: &Start, signal: i32) -> Job {
     job
 }
 
-/// What follows a signal that is handled. A second delivery would be a second line.
+/// The story after a signal that is handled. A second delivery would be a second line.
 fn is_handled(mut job: Job) -> Story {
-    // A shell runs its handler when it is done with a line, if the signal comes just before it waits for one.
+    // A shell runs its handler after the present line, if the signal comes just before the shell waits for input.
     job.prints_at_last("got", "");
     job.settle();
     job.tell("end");
@@ -330,7 +330,7 @@ every_way! {
         for (turn, signal) in ending.into_iter().cycle().enumerate().take(16) {
             same_as_without(&start, &format!("signal {signal} right after the start"), |start| {
                 let job = start.job(&args!["sleep", "1000"]);
-                // Spread over the building and the first moments of the command.
+                // The signals are spread over the building and the first moments of the command.
                 std::thread::sleep(Duration::from_micros(90 * turn as u64));
                 job.signal(signal);
                 job.story()
@@ -424,16 +424,16 @@ every_way! {
         wait_until("the command is stopped", || tree(job.pid()).iter().any(stopped));
         job.settle();
         job.signal(CONT);
-        // The shell has been told of no stop.
+        // The shell has seen no stop.
         job.becomes("exited 6");
         job.story();
     }
 }
 
-// Ends from outside.
+// The command is ended from outside.
 
-/// Two processes more, one of them in a session of its own. Beside a command that joins an instance there are none:
-/// they would belong to the instance, as outside they would to the machine.
+/// Adds two processes, one of them in its own session. A joiner has none: they would belong to the instance, as they
+/// would belong to the machine outside.
 fn family(start: &Start) -> Job {
     let others = if start.target().is_some() { "" } else { "sleep 1000 & (sleep 1000 &) ;" };
     let mut job = start.sh(&format!("{others} echo up; until read x; do :; done"));
@@ -441,7 +441,7 @@ fn family(start: &Start) -> Job {
     job
 }
 
-/// Waits until none of these is left, which must be soon.
+/// Waits until none of these processes is left.
 fn are_gone(all: &[i32]) {
     let start = Instant::now();
     wait_until("nothing is left", || !all.iter().any(|pid| is_alive(*pid)));
@@ -460,7 +460,7 @@ every_way! {
         #[values(Setting::Bare, Setting::Deadline, Setting::Terminal)] setting: Setting,
     ) {
         let start = way.start(setting);
-        // A keeper has no children but orphans, and the witness of `enter` has none.
+        // A keeper's children are only orphans, and the witness of `enter` has none.
         let supervises = |pid: &i32| !is_first(*pid) && tree(*pid).len() > 1;
         let supervisors = |all: &[i32]| own(all).filter(supervises).collect::<Vec<_>>();
         let mut depth = 0;
@@ -470,7 +470,7 @@ every_way! {
             let Some(supervisor) = supervisors(&all).get(depth).copied() else { break };
             kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
             are_gone(&all);
-            // An outer supervisor sees its command end.
+            // An outer supervisor sees the end of its command.
             assert_eq!(job.story().events, ["signaled 9"]);
             depth += 1;
         }
@@ -513,7 +513,7 @@ every_way! {
     }
 }
 
-// What it leaves behind.
+// Effects after its end.
 
 every_way! {
     #[rstest]

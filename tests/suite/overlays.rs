@@ -1,4 +1,4 @@
-//! overlays: What is written to a copy leaves its directory as it was, and shows and permits no more than that.
+//! overlays: Changes to a copy leave its directory unchanged, and a copy permits no more than its directory.
 
 use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
 use rstest::rstest;
@@ -54,7 +54,7 @@ fn a_copy_can_be_on_the_path_of_its_directory() {
     let words = args!["-o", ".", dir.path(), "-m", dir.path(), "/mnt/orig", "run", "sh", "-c"];
     let script = "pwd; echo new > changed; cat /mnt/orig/changed";
     let seen = Dock::new(words).arg(script).current_dir(dir.path()).ok();
-    // All that is said of it is of the copy.
+    // Every path in it refers to the copy.
     assert_eq!(seen, format!("{}\nnew", dir.path().display()));
     assert_eq!(listing(&dir), before);
 }
@@ -71,7 +71,7 @@ fn changes_can_be_kept_and_listed() {
     assert_eq!(run(CHANGE), CHANGED);
     let told = Dock::new(args!["changes", place]).ok();
     assert_eq!(told, "M changed\nD gone\nA more\nA more/y\nA sub/deeper\nD whole");
-    // Another run goes on with them.
+    // Another run continues with these changes.
     assert_eq!(run("cat changed; rm more/y"), "new");
     assert!(Dock::new(args!["changes", place]).ok().contains("A more\nA sub/deeper"));
     assert_eq!(listing(&dir), before);
@@ -91,7 +91,7 @@ fn a_copy_shows_and_permits_no_more_than_its_directory() {
     assert_eq!(Dock::new(words).ok(), format!("{own}\ninert\nclosed\nkept\n1"));
 }
 
-/// What it covers would show.
+/// What the mount covers would become visible.
 #[test]
 fn a_directory_with_a_mount_in_it_is_not_copied() {
     Dock::new(args!["-o", fixture(""), "/mnt/w", "run", "true"]).refused("something is mounted in it");

@@ -1,4 +1,4 @@
-//! processes: An instance sees, signals and traces no process but its own.
+//! processes: An instance can see, signal and trace only its own processes.
 
 use crate::support::{Background, Dock, args, command_of, fixture, is_alive, scratch, wait_until};
 use nix::sys::signal::Signal;

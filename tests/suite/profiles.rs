@@ -1,4 +1,4 @@
-//! profiles: `@FILE` is the options in a file, read as the caller, and what is said replaces them.
+//! profiles: `@FILE` adds the options in a file, read as the caller, and the command line can replace them.
 
 use crate::support::{Dock, args, scratch, selfdock};
 use rstest::rstest;
@@ -44,7 +44,7 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
     };
     assert_eq!(who("@./file", &[]), "file");
     assert_eq!(who("@judge", &[]), "mine");
-    // Nothing of the installation's is in the place of one's own; without one it is.
+    // A profile of the user is taken before one of the installation; without it, the installed one is.
     let config = home.path().join(".config");
     assert_eq!(who("@judge", &[("HOME", Path::new("/none"))]), "nobody");
     assert_eq!(who("@judge", &[("HOME", Path::new("/none")), ("XDG_CONFIG_HOME", &config)]), "mine");
@@ -53,7 +53,7 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
     for name in ["browser", "cargo", "go", "maven", "npm", "python", "x11"] {
         assert!(listed.contains(&format!("@{name} ")), "{listed}");
     }
-    // What is in another of a user's directories is none of this user's.
+    // A profile in another directory is not found.
     assert!(!Dock::new(args!["profiles"]).env("HOME", "/none").ok().contains("My own"));
 }
 
@@ -96,7 +96,7 @@ fn the_command_line_replaces_options_of_a_file() {
     assert_eq!(seen(&["run", "@mine"]), "/usr\nof-file\n64\n0");
     let said = ["@mine", "-C", "/etc", "run", "--hostname", "said", "--rlimit", "nofile=65"];
     assert_eq!(seen(&said), "/etc\nsaid\n65\n0");
-    // The last word of a line is no command.
+    // The last word of a line is not CMD.
     Dock::run(args!["-C", "/", "-C", "/usr", "@mine", "true"])
         .env("HOME", home.path())
         .refused("given twice");
@@ -129,7 +129,7 @@ fn each_and_enter_take_profiles_too() {
     }
 }
 
-/// Those that are installed, with a home as their programs make it.
+/// The installed profiles, with a home as their programs create it.
 #[rstest]
 fn a_ready_profile_works(
     #[values("browser", "cargo", "go", "judge", "maven", "npm", "python", "x11")] name: &str,
@@ -171,12 +171,12 @@ fn a_ready_profile_works(
     assert_eq!(home.path().join(".cargo/registry/new").exists(), name == "cargo");
 }
 
-/// Where this machine has a program.
+/// Whether this machine has a program.
 fn has(program: &str) -> bool {
     Path::new("/usr/bin").join(program).exists()
 }
 
-/// By the programs that they are for, where this machine has them.
+/// Tests profiles with their programs, if this machine has them.
 #[rstest]
 #[case::python("@python", &["python3", "-c", "print(6 * 7)"], "42")]
 #[case::judge("@judge", &["python3", "-c", "print(6 * 7)"], "42")]
@@ -197,11 +197,11 @@ fn a_ready_profile_runs_its_program(#[case] name: &str, #[case] words: &[&str], 
     let words = args![name].into_iter().chain(words.iter().map(Into::into));
     let ran = Dock::run(words).env("HOME", home.path()).current_dir(&project).output().exits(0);
     assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{} {}", ran.stdout, ran.stderr);
-    // Nothing of it is in the home.
+    // Nothing is left in the home.
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
 }
 
-/// A real display, which is reached by its abstract socket, as most are.
+/// A real display, which clients reach by its abstract socket, as usual.
 #[test]
 fn a_program_with_windows_reaches_a_real_display() {
     if !has("Xvfb") || !has("xdpyinfo") {

@@ -1,15 +1,15 @@
-//! The isolation properties of selfdock: what it promises, one sentence each.
+//! The isolation properties of selfdock: its promises, one sentence each.
 //!
-//! The tests of a property are the module of the same name, with `_` for `-`; a property without a passing test
+//! The tests of a property are in the module of the same name, with `_` for `-`. A property without a passing test
 //! fails the run.
 
-/// What stands in the files that no test may read: the fixtures of xtask hold it, and the oracle looks for it.
+/// The content of the files that no test may read. The fixtures of xtask write it, and the oracle searches for it.
 pub const CANARY: &str = "canary-3f9c61d0-must-not-be-seen";
 
 pub struct Property {
     pub name: &'static str,
     pub promise: &'static str,
-    /// Its tests measure, so they run alone and not beside others.
+    /// Its tests measure time, so they run alone.
     pub alone: bool,
 }
 
@@ -32,23 +32,26 @@ pub const PROPERTIES: &[Property] = &[
     ),
     property(
         "hidden-files",
-        "What the caller may not read stays unreadable, and the caller's own files stay outside.",
+        "Files that the caller may not read stay unreadable, and the caller's own files stay outside.",
     ),
     property(
         "host-image",
-        "Of the host's root filesystem an instance shows what is on a list, and nothing leads to the rest.",
+        "An instance has only listed directories of the host's root filesystem, and no path leads to the rest.",
     ),
-    property("processes", "An instance sees, signals and traces no process but its own."),
+    property("processes", "An instance can see, signal and trace only its own processes."),
     property("ipc", "Shared memory, semaphores and message queues are the instance's own."),
     property("devices", "An instance has a minimal /dev, and device nodes anywhere else do not work."),
     property(
         "set-uid-inert",
-        "No set-uid program and no file capability has an effect, but selfdock itself.",
+        "No set-uid bit and no file capability has an effect, except on selfdock's own file.",
     ),
-    property("volumes", "A volume shows exactly what the caller named, at the place the caller named."),
+    property(
+        "volumes",
+        "A volume is exactly the file or directory that the caller named, on the path that the caller named.",
+    ),
     property(
         "overlays",
-        "What is written to a copy leaves its directory as it was, and shows and permits no more than that.",
+        "Changes to a copy leave its directory unchanged, and a copy permits no more than its directory.",
     ),
     property("nesting-is-monotone", "An inner instance has at most what the outer one has."),
     property("nothing-left", "When its first process ends, nothing of an instance is left."),
@@ -58,73 +61,79 @@ pub const PROPERTIES: &[Property] = &[
     ),
     property(
         "restricted-callers",
-        "What restricts a caller refuses a run only where nothing else is left, and is named then.",
+        "A restriction of the caller prevents a run only if there is no other way, and the message names it.",
     ),
     property(
         "contained",
-        "Signals, keys, sockets, priorities and process limits: nothing inside reaches what is outside by them.",
+        "Nothing inside reaches the outside by signals, keys, sockets, priorities or process limits.",
     ),
     property(
         "one-life",
         "However it is started and whatever happens to it, a command lives and ends as without selfdock.",
     ),
-    property("exit-status", "The status is the command's own, or 125, 126 or 127 where there is none."),
-    property("environment", "A command gets the caller's environment with exactly the changes asked for."),
+    property(
+        "exit-status",
+        "The exit status is the command's, or 125, 126 or 127 if the command did not run.",
+    ),
+    property("environment", "A command gets the caller's environment with exactly the requested changes."),
     property("network", "With `--net none` there is a loopback interface and nothing else."),
     property(
         "real-programs",
         "A shell, a compiler, an interpreter and a version control system work as outside.",
     ),
-    property("recipes", "What the documents tell people to type does what they say."),
-    property(
-        "any-image",
-        "Any directory that holds a root filesystem can be run from, and is never written to.",
-    ),
+    property("recipes", "The command lines in the documents do what the documents say."),
+    property("any-image", "Any directory with a root filesystem can be the root, and is never written to."),
     property(
         "mount-points",
-        "A mount point that is missing appears, beside what is there, and nothing is touched.",
+        "A missing mount point appears beside the existing entries, and the image stays untouched.",
     ),
     property(
         "each",
-        "Each line of a list is a command in an instance of its own, with a status as xargs has it.",
+        "Each line of a list is a command in an instance of its own, and the status is that of xargs.",
     ),
-    property("layers", "Several root filesystems lie over each other, the later over the earlier."),
-    property("build", "A root filesystem is written to only by `build`, and only as far as the caller may."),
+    property(
+        "layers",
+        "Several root filesystems can be layers of one, and a later layer lies over the earlier ones.",
+    ),
+    property("build", "Only `build` writes to a root filesystem, and only with the caller's rights."),
     property(
         "unprivileged-mode",
         "Without privilege an instance is the same, in a user namespace of its own.",
     ),
-    property("root-as-caller", "In an instance uid 0 has no right of root."),
+    property("root-as-caller", "In an instance uid 0 has none of root's rights."),
     property(
         "entering",
-        "A command can join an instance of the caller's, and nothing else, with nothing more.",
+        "A command can join only the caller's instances, and gets no more rights than they have.",
     ),
-    property("listing", "`ps` lists the caller's instances, and theirs alone."),
+    property("listing", "`ps` lists the caller's instances, and no others."),
     property("terminal", "An instance shares the terminal as any job does, and cannot type into it."),
     property(
         "first-process",
-        "PID 1 is a keeper of selfdock's, and the command an ordinary process with the PID of its supervisor.",
+        "PID 1 is selfdock's keeper, and the command is an ordinary process with its supervisor's PID.",
     ),
-    property("limits", "A command ends in time, within its limits, and what it used is told."),
-    property("short-forms", "An option that stands for others does what these would do, typed out."),
+    property("limits", "A command ends in time and within its limits, and its resource usage is reported."),
+    property("short-forms", "A short form does the same as the options that it stands for."),
     property(
         "profiles",
-        "`@FILE` is the options in a file, read as the caller, and what is said replaces them.",
+        "`@FILE` adds the options in a file, read as the caller, and the command line can replace them.",
     ),
-    property("handing-over", "What needs no privilege is done by a program that has none."),
+    property("handing-over", "Everything that needs no privilege is done by a program that has none."),
     property("explaining", "`--explain` and `doctor` say what would happen, and do nothing."),
     property(
         "faults",
-        "Whatever fails, lies, is exchanged or killed meanwhile: no right is gained and nothing is left.",
+        "Whatever fails, lies, is replaced or is killed meanwhile, no right is gained and nothing is left.",
     ),
-    // Alone, as it keeps all processors busy.
+    // It runs alone, since it keeps all processors busy.
     measured(
         "failing-calls",
-        "Whatever system call fails, a command has exactly what it should have, or is not started.",
+        "Whichever system call fails, a command gets exactly its instance, or is not started.",
     ),
-    measured("spawn-rate", "Starting an instance costs little more than the system calls that it takes."),
+    measured("spawn-rate", "Starting an instance costs little more than the system calls that it needs."),
     property("errors", "A refusal is one printable line that names operation, object and reason."),
-    property("help", "`--help` and `--version` say what there is, and fit a screen."),
+    property(
+        "help",
+        "`--help` names every command and option and fits a screen, and `--version` is one line.",
+    ),
 ];
 
 /// The property that a test belongs to, by the first module in its path.

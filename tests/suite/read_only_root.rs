@@ -3,7 +3,7 @@
 use crate::support::{Dock, HIDDEN, args, fixture, scratch, selfdock};
 use rstest::rstest;
 
-/// Directories that hold mounts which may be writable: private ones, and /proc, whose own rules stay.
+/// Directories with mounts that may be writable: private ones, and /proc, which has its own rules.
 const PRIVATE: [&str; 3] = ["/tmp", "/dev", "/proc"];
 
 #[rstest]
@@ -19,7 +19,7 @@ fn every_mount_is_read_only_but_the_private_ones<const N: usize>(#[case] options
     }
 }
 
-/// M2: flags lost or shallow. By what each is for; more may be there, as the host has it.
+/// M2: flags lost or shallow. The flags that each kind of mount must have. A mount may have more, like the host's.
 #[rstest]
 #[case::host_image(args!["-m", "/usr/bin", "/mnt", "-m", "/usr/bin", "/srv/made/deep"], true)]
 #[case::root_that_is_made(args!["-m", "/usr/bin", "/mnt", "-m", "/usr/bin", "/newly/made"], true)]
@@ -67,7 +67,7 @@ fn every_mount_has_the_flags_of_its_kind<const N: usize>(
                 "ro nosuid nodev noexec"
             }
             "/proc" if kind.starts_with("proc ") => "nosuid nodev noexec",
-            // In these there are devices.
+            // These mounts have devices.
             "/" | "/dev" => "ro nosuid",
             place if place.starts_with("/dev/") => "ro nosuid noexec",
             _ => "ro nosuid nodev",
@@ -79,7 +79,8 @@ fn every_mount_has_the_flags_of_its_kind<const N: usize>(
     assert!(inert >= 2, "{table}");
 }
 
-/// Of what selfdock makes for an instance, nothing stays writable: directories that get a mount point, and the root.
+/// Directories that selfdock makes for an instance do not stay writable: directories with a new mount point, and the
+/// root directory.
 #[rstest]
 fn directories_made_for_an_instance_end_up_read_only(
     #[values("/srv/made/deep", "/newly/made", "/usr/bin/made")] place: &str,

@@ -1,4 +1,4 @@
-//! recipes: What the documents tell people to type does what they say.
+//! recipes: The command lines in the documents do what the documents say.
 
 use crate::support::{Dock, args, fixture, selfdock};
 use rstest::rstest;
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 const RECIPES: &str = include_str!("../../docs/recipes.md");
 const README: &str = include_str!("../../README.md");
-/// This file, to see that it knows every recipe.
+/// The text of this file, to check that it names every recipe.
 const SELF: &str = include_str!("recipes.rs");
 
 /// The scripts of `examples/`.
@@ -20,24 +20,24 @@ const EXAMPLES: [(&str, &str); 3] = [
     ("service", include_str!("../../examples/service")),
 ];
 
-/// A recipe that says this is for a program that CI has not.
+/// A recipe with these words is for a program that CI lacks.
 const BY_HAND: &str = "Last tried by hand on";
-/// Parts of README whose commands are no recipes, and where else they are tried.
+/// Sections of README whose commands are not recipes, and where they are tested.
 const NOT_RUN: [&str; 3] = [
-    // `cargo xtask install-test` does it for each run of the suite.
+    // `cargo xtask install-test` does this for each run of the suite.
     "Install",
-    // They want a terminal or a long time; tests of `listing`, `entering` and `bench` do the like.
+    // They need a terminal or a long time. Tests of `listing`, `entering` and `bench` do the same.
     "See what runs, and join it",
     "Show more of the host to everyone",
 ];
 
-/// A part of a document: its heading, and what stands below it.
+/// A section of a document: its heading, and its code blocks.
 #[derive(Default)]
 struct Part<'t> {
     heading: &'t str,
-    /// The blocks of `sh`, in order.
+    /// The `sh` blocks, in order.
     commands: String,
-    /// The blocks of `text`, which show what is printed.
+    /// The `text` blocks, which show the output.
     shown: String,
     prose: String,
 }
@@ -77,7 +77,7 @@ fn part<'t>(document: &'t str, heading: &str) -> Part<'t> {
     part
 }
 
-/// Whether a text is as a pattern shows it, in which `…` stands for anything.
+/// Whether a text matches a pattern, in which `…` stands for any text.
 fn is_like(text: &str, pattern: &str) -> bool {
     let mut parts = pattern.split('…');
     let Some(mut rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
@@ -90,7 +90,7 @@ fn is_like(text: &str, pattern: &str) -> bool {
     rest.is_empty() || (pattern.contains('…') && text.ends_with(last))
 }
 
-/// Where a reader of the documents is: a HOME, in it the directory of a project, and selfdock and cargo to be called.
+/// The place of a reader: a HOME with the directory of a project, and selfdock and cargo in PATH.
 struct Reader {
     home: TempDir,
 }
@@ -110,7 +110,7 @@ impl Reader {
         Self { home }
     }
 
-    /// Runs what a document says, after what it takes for granted.
+    /// Runs the commands of a section, after those that it presupposes.
     fn follows(&self, part: &Part<'_>, before: &str, program: &[std::ffi::OsString]) {
         let script = format!("exec 2>&1\n{before}\necho the recipe begins\n{}", part.commands);
         let words = program.iter().cloned().chain(args!["sh", "-e", "-c", script]);
@@ -152,7 +152,7 @@ impl Reader {
 )]
 #[case::maven(
     "Maven",
-    // Java looks for a home in passwd(5), where the user of the tests has none.
+    // Java searches for a home in passwd(5), where the user of the tests has none.
     r#"export MAVEN_OPTS=-Duser.home="$HOME"
        echo '<project><modelVersion>4.0.0</modelVersion><groupId>a</groupId><artifactId>a</artifactId>
              <version>1</version><packaging>pom</packaging></project>' > pom.xml"#
@@ -202,7 +202,7 @@ fn the_command_lines_of_readme_work(#[case] heading: &str, #[case] before: &str)
     Reader::new().follows(&part(README, heading), before, &[]);
 }
 
-/// They take a port and a display, so each has a network and a /tmp of its own: those of an outer instance.
+/// They use a port or a display, so each has its own network and /tmp: those of an outer instance.
 #[rstest]
 #[case::x11(
     "X11",

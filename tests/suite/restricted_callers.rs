@@ -1,19 +1,19 @@
-//! restricted-callers: What restricts a caller refuses a run only where nothing else is left, and is named
-//! then.
+//! restricted-callers: A restriction of the caller prevents a run only if there is no other way, and the message
+//! names it.
 
 use crate::support::{Dock, args, fixture, nested, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 
-/// Puts a filter of system calls in place.
+/// The program that installs a filter of system calls.
 const FILTERED: &str = include_str!("../programs/filtered.py");
 
-/// `LAUNCHER` as root, who becomes this user again where `UID GID` stand.
+/// Runs `LAUNCHER` as root. `UID GID` in it stand for this user.
 fn as_root(launcher: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     args![fixture("setuid/probe"), "as-root"].into_iter().chain(launcher).collect()
 }
 
-/// Under a filter that answers these calls so, without `no_new_privs`, as a container's is.
+/// Runs under a filter with these answers, without `no_new_privs`, like the filter of a container.
 fn filtered(rules: &str, selfdock: impl IntoIterator<Item = OsString>) -> Dock {
     let (uid, gid) = (nix::unistd::getuid().to_string(), nix::unistd::getgid().to_string());
     Dock::under(as_root(args!["python3", "-c", FILTERED, rules, uid, gid]), selfdock)
@@ -26,7 +26,7 @@ fn bounded(set: &str, selfdock: impl IntoIterator<Item = OsString>) -> Dock {
     Dock::under(as_root(launcher), selfdock)
 }
 
-/// What a filter can refuse without harm. keyctl(2), pivot_root(2), clone3(2), landlock_create_ruleset(2)
+/// The calls that a filter can refuse without harm. keyctl(2), pivot_root(2), clone3(2), landlock_create_ruleset(2)
 #[rstest]
 #[case::keyrings("250,248,249")]
 #[case::pivot_root("155")]
@@ -65,7 +65,7 @@ fn a_filter_that_kills_is_reported(#[values("444", "161", "165", "442")] calls: 
     }
 }
 
-/// What a bounding set lacks that is not needed for everything, or not in unprivileged mode.
+/// Capabilities that not every request needs, or that unprivileged mode does not need.
 #[rstest]
 fn a_smaller_bounding_set_does_not_prevent_a_run(
     #[values("-net_admin", "-checkpoint_restore", "-sys_chroot", "-sys_admin", "-setpcap")] set: &str,
@@ -76,7 +76,7 @@ fn a_smaller_bounding_set_does_not_prevent_a_run(
     assert_eq!(bounded(set, run).ok(), "here");
 }
 
-/// States of a caller: some in which an instance works, and some in which none does.
+/// Some restrictions under which an instance works, and some under which none does.
 #[rstest]
 #[case::mount("1=165")]
 #[case::no_mount_at_all("38=165,429,442")]
@@ -105,7 +105,7 @@ fn the_doctor_names_the_capabilities_that_are_missing() {
     assert!(seen.contains("the bounding set lacks CAP_SYS_CHROOT, CAP_SYS_ADMIN;"), "{seen}");
 }
 
-/// As containers have it.
+/// /proc is masked as in containers.
 #[test]
 fn the_doctor_says_that_a_masked_proc_ends_unprivileged_mode() {
     let script = "mount -t tmpfs none /proc/acpi || mount -t tmpfs none /proc/fs; \
@@ -126,14 +126,14 @@ fn root_without_new_privileges_can_do_all() {
     assert!(root(&["doctor"]).ok().contains("run works"), "doctor says otherwise");
 }
 
-/// Each level would have taken over what those above had made read-only.
+/// Otherwise each level would inherit all read-only mounts of the levels above.
 #[test]
 fn root_nests_as_deep_as_anybody() {
     let words = nested(32, args!["echo", "here"]);
     assert_eq!(Dock::program(as_root(words)).ok(), "here");
 }
 
-/// A tool that copies or unpacks a root filesystem can leave the nodes out, or plain files in their place.
+/// A tool that copies or unpacks a root filesystem can leave out device nodes, or make plain files instead.
 #[rstest]
 fn a_prepared_root_without_devices_is_not_used(
     #[values(
@@ -148,7 +148,7 @@ fn a_prepared_root_without_devices_is_not_used(
     assert_eq!(on_a_host(&change, script).ok(), "4\n0");
 }
 
-/// It is a convenience: the image has no place for it.
+/// selfdock's own file is optional: the image has no place for it.
 #[rstest]
 fn an_image_with_a_file_on_selfdocks_own_path_is_run(#[values("run", "build")] verb: &str) {
     let image = scratch();

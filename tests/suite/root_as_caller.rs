@@ -1,4 +1,4 @@
-//! root-as-caller: In an instance uid 0 has no right of root.
+//! root-as-caller: In an instance uid 0 has none of root's rights.
 
 use crate::support::{Dock, args, fixture, scratch, selfdock};
 use rstest::rstest;
@@ -19,7 +19,7 @@ fn root_has_its_uid_and_no_capability<const N: usize>(#[case] words: [OsString; 
     assert_eq!(seen, format!("0{}", "\n0000000000000000".repeat(4)));
 }
 
-/// C1: capabilities, securebits. Else a program inside could ask for root's rights again.
+/// C1: capabilities, securebits. Otherwise a program inside could get root's rights again.
 #[rstest]
 #[case::once(args![])]
 #[case::nested(args![selfdock(), "run"])]
@@ -63,12 +63,12 @@ fn control_groups_are_out_of_reach() {
     let ran =
         run([]).sh("ls -A /sys /sys/devices; find / -name release_agent -o -name cgroup.procs 2>/dev/null");
     assert_eq!(ran.output().stdout.trim(), "/sys:\ndevices\n\n/sys/devices:\nsystem");
-    // What is shown can be changed by nobody.
+    // Nobody can change the visible part of sysfs.
     let ran = run([]).sh("for f in $(find /sys -writable -type f); do echo 1 > $f; done").output();
     assert!(!ran.stderr.contains("Invalid"), "{}", ran.stderr);
 }
 
-/// Nor where the rest of the host's root filesystem can be written to.
+/// This holds even if the rest of the host's root filesystem is writable.
 #[test]
 fn build_has_no_sysfs() {
     let words = args![

@@ -1,4 +1,4 @@
-//! set-uid-inert: No set-uid program and no file capability has an effect, but selfdock itself.
+//! set-uid-inert: No set-uid bit and no file capability has an effect, except on selfdock's own file.
 
 use crate::support::{Dock, args, bin, copy_program, fixture, on_a_host, scratch, selfdock};
 use nix::unistd::getuid;
@@ -26,7 +26,7 @@ fn a_set_uid_program_has_no_effect<const N: usize>(
     #[values(0, 1)] depth: usize,
 ) {
     let program = program.into();
-    // Every level passes the volume on.
+    // Every level binds the volume again.
     let inner = (0..depth).flat_map(|_| {
         let passed = options.get(2).map(|dst| args!["-m", dst, dst]).into_iter().flatten();
         args![selfdock(), "run"].into_iter().chain(passed)
@@ -81,7 +81,7 @@ fn every_mount_is_nosuid_but_selfdocks_own_file() {
     assert_eq!(without, [selfdock().to_string_lossy()]);
 }
 
-/// M3: set-uid in a user's tree. Whoever can write to it could put another program there.
+/// M3: set-uid in a user's tree. A user who can write to the file could replace its content.
 #[rstest]
 #[case::to_its_group("chmod 4775 .$SD")]
 #[case::to_others("chmod 4757 .$SD")]
@@ -124,8 +124,8 @@ fn a_symlink_to_the_program_gives_no_other_file_privilege() {
     ran.refused_or(|ran| assert_eq!(ran.ok(), getuid().to_string()));
 }
 
-/// I9: hard and symbolic links to selfdock. The name is in a directory of the caller's, with an installation
-/// beside it that is none.
+/// I9: hard and symbolic links to selfdock. The link is in a directory of the caller, with a forged installation
+/// beside it.
 #[test]
 fn a_hard_link_to_the_program_gives_no_other_file_privilege() {
     let dir = scratch();
@@ -134,7 +134,7 @@ fn a_hard_link_to_the_program_gives_no_other_file_privilege() {
     fs::create_dir(dir.path().join("bin")).unwrap();
     fs::write(lib.join("dev/null"), "mine").unwrap();
     let link = dir.path().join("bin/selfdock");
-    // fs.protected_hardlinks keeps the caller from it.
+    // fs.protected_hardlinks forbids this to the caller.
     Dock::program(args![fixture("setuid/probe"), "as-root", "ln", selfdock(), &link]).ok();
     let script = format!("{} -u; cat /dev/null; ls -A /home; echo end", fixture("setuid/id").display());
     let inside = args!["run", &link, "run", "sh", "-c", script];
@@ -149,7 +149,7 @@ fn a_hard_link_to_the_program_gives_no_other_file_privilege() {
 fn selfdock_reads_nothing_of_an_image() {
     let image = crate::volumes::user_image();
     let mode = nix::sys::stat::Mode::S_IRWXU;
-    // Whoever opens one of these waits for ever.
+    // A process that opens one of these FIFOs waits for ever.
     for name in ["ld.so.preload", "ld.so.cache", "nsswitch.conf", "passwd", "group", "shadow", "localtime"] {
         nix::unistd::mkfifo(&image.path().join("etc").join(name), mode).unwrap();
     }

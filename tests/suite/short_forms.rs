@@ -1,4 +1,4 @@
-//! short-forms: An option that stands for others does what these would do, typed out.
+//! short-forms: A short form does the same as the options that it stands for.
 
 use crate::support::{Dock, args, bin, copy_program, instance, nested, scratch, selfdock};
 use rstest::rstest;
@@ -6,10 +6,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
-/// Set-uid, unprivileged, and in another instance.
+/// Three ways to run: set-uid, unprivileged, and nested.
 const HOW: [&[&str]; 3] = [&["run"], &["--unprivileged", "run"], &["run", "NESTED", "run"]];
 
-/// `selfdock ... run`, with options of the innermost and what is shown in all.
+/// `selfdock ... run`, with options for the innermost instance. All levels bind `shown`.
 fn run(how: &[&str], shown: &Path, options: &[OsString]) -> Dock {
     let (last, before) = how.split_last().expect("words");
     let mut words: Vec<OsString> = Vec::new();
@@ -80,7 +80,7 @@ fn a_home_is_empty_and_gone_afterwards_or_kept(#[values(HOW[0], HOW[1], HOW[2])]
 fn a_home_needs_a_valid_path() {
     Dock::run(args!["--home", "true"]).env("HOME", "").refused("option --home: HOME is not set to a path");
     Dock::run(args!["--home=/no/such", "true"]).refused("open '/no/such'");
-    // What follows is a command, if it is no directory.
+    // The next word is CMD, unless it is a directory.
     Dock::run(args!["--home", "/usr/bin/true"]).ok();
 }
 
@@ -109,7 +109,7 @@ fn variables_are_removed_by_patterns(
     assert_eq!(dock.sh(script).ok(), left);
 }
 
-/// The command line of selfdock can be read by everyone.
+/// Everyone can read the command line of selfdock.
 #[test]
 fn no_value_of_a_variable_gets_into_the_command_line() {
     let words = args!["run", "--clear-env", "--pass", "PATH", "--pass", "SECRET", "cat"];
@@ -122,10 +122,10 @@ fn no_value_of_a_variable_gets_into_the_command_line() {
     );
 }
 
-/// Says a word to whoever connects.
+/// A server that sends a word to each client.
 const SERVER: &str = include_str!("../programs/serve_socket.py");
 
-/// Prints it.
+/// A client that prints it.
 const CLIENT: &str = include_str!("../programs/ask_socket.py");
 
 #[rstest]
@@ -153,7 +153,7 @@ fn a_preset_shows_a_socket(
         dock.arg("python3").arg("-c").arg(CLIENT).arg(&socket)
     };
     assert_eq!(with(run(how, dir.path(), &args![option])).ok(), "served");
-    // Hidden, it is not there without.
+    // Without the option it is hidden.
     let without = with(Dock::run(args!["-t", "-", dir.path()])).output();
     assert!(!without.status.success());
 }
@@ -168,7 +168,7 @@ fn a_display_is_a_socket_or_an_abstract_one() {
     let with =
         |option: &str| Dock::run(args![option].into_iter().chain(client.clone())).env("DISPLAY", &display);
     assert_eq!(with("--x11").ok(), "served");
-    // From Linux 6.12 on it is kept from what did not ask for it.
+    // From Linux 6.12 on it is unreachable without the option.
     let doctor = Dock::new(args!["doctor"]).ok();
     let kept_inside = doctor.contains("Landlock keeps signals and abstract sockets inside");
     assert_eq!(with("--new-session").output().status.success(), !kept_inside);

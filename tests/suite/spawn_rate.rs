@@ -1,4 +1,4 @@
-//! spawn-rate: Starting an instance costs little more than the system calls that it takes.
+//! spawn-rate: Starting an instance costs little more than the system calls that it needs.
 
 use crate::support::{bin, selfdock};
 use std::process::Command;
@@ -6,10 +6,11 @@ use std::time::Instant;
 
 const BATCHES: usize = 15;
 const COUNT: u32 = 40;
-/// How many times the floor an instance may cost. It is a good deal less; twice as much would be more.
+/// The highest allowed cost of an instance, as a multiple of the floor. The real cost is much lower, and twice the
+/// real cost is above.
 const BOUND: f64 = 2.0;
 
-/// Microseconds that a command takes, from start to end.
+/// The time of a command from start to end, in microseconds.
 fn once(command: &mut Command) -> f64 {
     let start = Instant::now();
     for _ in 0..COUNT {
@@ -25,7 +26,7 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 #[test]
 fn an_instance_costs_little_more_than_its_system_calls() {
-    // In turns, so that a machine that becomes slower does so for both.
+    // The two take turns, so that a machine that slows down affects both.
     let (selfdock, nothing) = (selfdock(), bin("nothing"));
     let prepared = selfdock.ancestors().nth(2).unwrap().join("lib/selfdock");
     let (mut floor, mut instance) = (Command::new(bin("floor")), Command::new(&selfdock));

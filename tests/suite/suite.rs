@@ -1,7 +1,8 @@
-//! The suite: a module a property, against the installed program. `cargo xtask install-test` prepares and runs it.
+//! The test suite, which runs against the installed program: one module for each property. `cargo xtask install-test`
+//! prepares and runs it.
 //!
-//! `properties.rs`, which xtask reads, has the promise of each property. `P1` and the like in the comment of a test is
-//! the entry of docs/mistakes.md that the test answers.
+//! `properties.rs`, which xtask also reads, has the promise of each property. `P1` and the like in the comment of a
+//! test name the entry of docs/mistakes.md that the test answers.
 #![forbid(unsafe_code)]
 
 mod support;

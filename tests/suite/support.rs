@@ -1,4 +1,4 @@
-//! What the tests share: starting selfdock, reading what came of it, and the oracle for refusals.
+//! Code that the tests share: starting selfdock, reading the results, and the oracle for refusals.
 
 mod background;
 mod dock;
@@ -28,10 +28,10 @@ pub use way::{Setting, Start, Way, same_as_without};
 
 pub use properties::CANARY;
 
-/// What stands before a program that makes system calls by number.
+/// The beginning of a Python program that makes system calls by number.
 pub const CALLS: &str = include_str!("../programs/calls.py");
 
-/// A program of Python that makes system calls by number, as words.
+/// A Python program that makes system calls by number, as words of a command line.
 pub fn python(program: &str) -> [std::ffi::OsString; 3] {
     args!["python3", "-c", format!("{CALLS}{program}")]
 }
@@ -39,6 +39,6 @@ pub fn python(program: &str) -> [std::ffi::OsString; 3] {
 /// The directories that the tests may not search, for three different reasons.
 pub const FORBIDDEN: [&str; 3] = ["p", "p710", "p705"];
 
-/// Where the host image hides what stands on the host. A second witness: not the table that selfdock goes by.
+/// Directories of the host that an instance hides. This is the tests' own list, independent of selfdock's.
 pub const HIDDEN: [&str; 10] =
     ["/home", "/root", "/run", "/tmp", "/var/tmp", "/mnt", "/media", "/srv", "/sys", "/boot"];

@@ -3,12 +3,12 @@
 use crate::support::{Terminal, status_of};
 use rstest::rstest;
 
-/// A shell outside, on a terminal of its own.
+/// A shell outside, on its own terminal.
 pub fn shell(name: &str) -> Terminal {
     shell_with(name, "")
 }
 
-/// The same, with a program of Python in `$PROGRAM`.
+/// The same, with a Python program in `$PROGRAM`.
 fn shell_with(name: &str, program: &str) -> Terminal {
     let words: &[&str] =
         if name == "bash" { &["bash", "--norc", "--noprofile", "-i"] } else { &["dash", "-i"] };
@@ -17,7 +17,7 @@ fn shell_with(name: &str, program: &str) -> Terminal {
     terminal
 }
 
-/// By keys, of a `sleep 1000` in the foreground, until the shell is ready again.
+/// What keys do to a `sleep 1000` in the foreground, until the shell is ready again.
 pub fn stop_continue_and_interrupt(terminal: &mut Terminal) {
     terminal.press_until("\x1a", "Stopped");
     terminal.expect("ready> ");
@@ -32,7 +32,7 @@ fn control_keys_act_as_without_selfdock(
     #[values("run", "run $SELFDOCK run")] words: &str,
 ) {
     let mut terminal = shell(name);
-    // It has started before a key is pressed: a key of this kind discards what was typed before.
+    // The command must have started before a key is pressed, since such a key discards earlier input.
     let start = format!("$SELFDOCK {words} sh -c 'echo up-$((6*7)); exec sleep 1000'\n");
     terminal.send(&start);
     terminal.expect("up-42\r\n");
@@ -83,7 +83,7 @@ fn a_resize_reaches_the_command() {
     terminal.expect("resized");
 }
 
-/// Each change is a signal to the supervisor, which has to ask whether the command has got it.
+/// Each change is a signal to the supervisor, which must ask the keeper whether the command has got it.
 #[test]
 fn a_terminal_that_changes_its_size_for_ever_costs_the_supervisor_no_memory() {
     let mut terminal = shell_with("bash", include_str!("../programs/resize_terminal.py"));
@@ -107,7 +107,7 @@ fn a_closed_terminal_ends_the_instance(#[values("run", "run $SELFDOCK run")] wor
     terminal.close_and_leave_nothing();
 }
 
-/// Asks the terminal to take a key as typed.
+/// Puts a key into the input of the terminal (TIOCSTI).
 const TYPE: &str = include_str!("../programs/type_into_terminal.py");
 
 /// I7: terminal.
@@ -149,7 +149,7 @@ fn programs_find_the_name_of_their_terminal(
     terminal.send(&format!("$SELFDOCK {words} sh -c 'tty; echo also-$((6*7)) > /dev/console'\n"));
     terminal.expect("/dev/console\r\n");
     terminal.expect("also-42");
-    // What else a program reads from is no terminal.
+    // Other standard inputs are not terminals.
     terminal.send(&format!(
         "$SELFDOCK {words} sh -c 'tty; test -c /dev/console || echo none-$((6*7))' < /dev/null\n"
     ));

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use tempfile::TempDir;
 
-/// A copy of selfdock that belongs to the caller, as `cargo install` would put it.
+/// A copy of selfdock that belongs to the caller, as after `cargo install`.
 fn own_copy() -> (TempDir, PathBuf) {
     let dir = scratch();
     let program = dir.path().join("selfdock");
@@ -131,7 +131,7 @@ fn with_no_new_privs_selfdock_uses_unprivileged_mode() {
     assert_eq!(seen, "1");
 }
 
-/// Root that lacks `SYS_ADMIN`, as in many containers, or that is root in a user namespace of an ordinary user's.
+/// Root without `SYS_ADMIN`, as in many containers, or root in the user namespace of an ordinary user.
 #[rstest]
 #[case::of_a_container(
     "$AS_ROOT setpriv --bounding-set -all,+setfcap,+setpcap,+sys_chroot,+chown,+setuid,+setgid"

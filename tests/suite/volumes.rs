@@ -1,4 +1,4 @@
-//! volumes: A volume shows exactly what the caller named, at the place the caller named.
+//! volumes: A volume is exactly the file or directory that the caller named, on the path that the caller named.
 
 use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
 use rstest::rstest;
@@ -69,7 +69,7 @@ fn a_file_is_a_volume_too() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "new\n");
 }
 
-/// As Docker has it, where no file is called so.
+/// Docker's form, if no file has this name.
 #[rstest]
 #[case::volume("-v", "", true)]
 #[case::by_its_long_name("--volume", "", true)]
@@ -100,7 +100,7 @@ fn a_source_with_a_colon_is_what_it_is_called() {
     for option in ["-v", "--vol", "-m"] {
         assert_eq!(Dock::run(args![option, &source, "/mnt", "cat", "/mnt/file"]).ok(), "found");
     }
-    // It need not be there for both programs to take it for one.
+    // Both programs take it as one path, even if it does not exist.
     for words in [&["--vol", "a:/b"][..], &["--vol=a:/b"]] {
         let words = || words.iter().map(Into::into).chain(args!["/mnt", "true"]);
         Dock::run(words()).refused("open 'a:/b' to bind it on '/mnt'");
@@ -172,7 +172,7 @@ fn the_root_keeps_the_flags_of_its_mounts_and_gets_ours() {
     }
 }
 
-/// What is wished for twice in the same words is one wish.
+/// Two identical requests count as one.
 #[test]
 fn a_volume_may_be_named_again() {
     let dir = marked("x");
@@ -267,7 +267,7 @@ fn here_is_the_current_directory_and_writable() {
     assert!(dir.path().join("made").exists());
 }
 
-/// Some programs keep their work there. The rest of it is the instance's own, and goes with it.
+/// Some programs keep their work in /dev/shm. The rest of it belongs to the instance, and is gone afterwards.
 #[rstest]
 fn here_works_in_shared_memory(#[values(&[], &["--unprivileged"], &["--root"])] options: &[&str]) {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
@@ -321,7 +321,7 @@ fn a_tmpfs_is_private_and_has_its_options(#[case] options: &str, #[case] mode: &
     assert_eq!(run.ok(), mode);
 }
 
-/// What is hidden by it need not be open to the caller.
+/// The caller need not have access to the directory that the tmpfs covers.
 #[test]
 fn a_tmpfs_can_cover_a_directory_that_the_caller_may_not_enter() {
     let closed = fixture("p");

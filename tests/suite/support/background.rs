@@ -1,4 +1,4 @@
-//! Instances that run beside the test, and waiting for what they do.
+//! Instances that run in parallel with the test, and functions that wait for them.
 
 use super::Dock;
 use super::dock::MARK;
@@ -47,14 +47,14 @@ impl Background {
         self.lines.recv_timeout(DEADLINE).expect("the command prints a line in time")
     }
 
-    /// The same, once it repeats what it is told: it is `cat`, and has started.
+    /// The same, after it has echoed a line: it is `cat`, and has started.
     pub fn that_repeats(mut self) -> Self {
         self.write("up\n");
         assert_eq!(self.line(), "up");
         self
     }
 
-    /// What it has printed beside, once it has ended.
+    /// The rest of its output, after its end.
     pub fn rest(&self) -> Vec<String> {
         self.lines.iter().collect()
     }
@@ -63,7 +63,7 @@ impl Background {
         self.stdin.as_mut().expect("stdin is open").write_all(text.as_bytes()).expect("write to the command");
     }
 
-    /// Closes its stdin: the end for a shell that reads from it.
+    /// Closes its stdin, which ends a shell that reads from it.
     pub fn close(&mut self) {
         self.stdin = None;
     }
@@ -95,7 +95,7 @@ impl Drop for Background {
     }
 }
 
-/// Waits for something to be true. Never a fixed time: a slow machine takes longer, a fast one less.
+/// Waits for a condition. It never waits a fixed time: a slow machine takes longer, a fast one less.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
@@ -117,20 +117,20 @@ pub fn command_of(supervisor: i32) -> i32 {
     commands[0]
 }
 
-/// Whether there is such a process, and it has not ended. One that is exiting has nothing more to give back; a keeper
-/// waits in that state until the host's init has fetched the command, and when it does is its own affair.
+/// Whether a process exists and has not ended. A process that is exiting holds no more resources. A keeper stays in
+/// this state until the host's init has waited for the command.
 pub fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|fields| is_running(&fields))
 }
 
-/// The same, of what `stat` gives.
+/// The same, from the fields of `stat`.
 fn is_running(fields: &[String]) -> bool {
     const EXITING: u32 = 4; // PF_EXITING, include/linux/sched.h
     let exiting = fields[6].parse::<u32>().is_ok_and(|flags| flags & EXITING != 0);
     fields[0] != "Z" && fields[0] != "X" && !exiting
 }
 
-/// A process and all that come from it, parents first.
+/// A process and all its descendants, parents first.
 pub fn tree(pid: i32) -> Vec<i32> {
     let mut all = vec![pid];
     let mut next = 0;
@@ -142,19 +142,18 @@ pub fn tree(pid: i32) -> Vec<i32> {
     all
 }
 
-/// Who is PID 1 of the innermost PID namespace that it is in.
+/// Whether the process is PID 1 of its innermost PID namespace.
 pub fn is_first(pid: i32) -> bool {
     let pids = super::status_of(&pid.to_string(), &["NSpid"]);
     pids.split(' ').count() > 2 && pids.ends_with(" 1")
 }
 
-/// PID 1 of the instance of a supervisor, as it is seen here.
+/// PID 1 of the instance of a supervisor, by its PID here.
 pub fn keeper_of(supervisor: i32) -> i32 {
     children(supervisor).into_iter().find(|pid| is_first(*pid)).expect("a keeper")
 }
 
-/// Whether a process is selfdock's own, a supervisor or a keeper. Nobody can look at those, but for who has made the
-/// user namespace in which they were started.
+/// Whether a process is a supervisor or a keeper. Only the maker of their user namespace can inspect these.
 pub fn is_own(pid: i32) -> bool {
     match fs::read_link(format!("/proc/{pid}/exe")) {
         Ok(exe) => exe == super::selfdock(),
@@ -168,13 +167,13 @@ pub(super) fn status_set(pid: i32, name: &str) -> u64 {
     line.split(' ').nth(1).and_then(|set| u64::from_str_radix(set, 16).ok()).unwrap_or(0)
 }
 
-/// The processes of one run that have not ended: those that have its mark, and those of its process group, as nobody
-/// can look at a supervisor or a keeper.
+/// The processes of one run that have not ended: those with its mark, and those of its process group, since nobody
+/// can inspect a supervisor or a keeper.
 pub(super) fn left(mark: &str, group: i32) -> Vec<i32> {
     left_of(mark, &[(PROCESS_GROUP, group)])
 }
 
-/// The processes that have a mark in their environment, or one of these values in what `stat` gives.
+/// The processes with a mark in their environment, or with one of these values in their `stat`.
 pub(super) fn left_of(mark: &str, fields: &[(usize, i32)]) -> Vec<i32> {
     let entry = format!("{MARK}={mark}").into_bytes();
     let has_mark = |pid: i32| {
@@ -190,7 +189,7 @@ pub(super) fn left_of(mark: &str, fields: &[(usize, i32)]) -> Vec<i32> {
     processes().filter(is_left).collect()
 }
 
-/// Places in what `stat` gives.
+/// Indices of fields of `stat`.
 pub(super) const PROCESS_GROUP: usize = 2;
 pub(super) const SESSION: usize = 3;
 

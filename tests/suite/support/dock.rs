@@ -16,7 +16,7 @@ macro_rules! args {
 }
 pub(crate) use args;
 
-/// The variable that tells the processes of one run from all others.
+/// The environment variable that marks the processes of one run.
 pub const MARK: &str = "SELFDOCK_TEST_RUN";
 
 /// A command line of selfdock, not started yet.
@@ -54,7 +54,7 @@ impl Dock {
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().expect("a program"));
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        // As a shell with job control starts it.
+        // The process gets its own process group, as from a shell with job control.
         command.args(words).env(MARK, &mark).current_dir("/").process_group(0);
         Self { command, mark, timeout: Duration::from_secs(20), stdin: None }
     }
@@ -90,7 +90,7 @@ impl Dock {
         self
     }
 
-    /// It may take so long, where it does much.
+    /// Sets the time limit, for a run that does much.
     pub fn within(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -111,13 +111,13 @@ impl Dock {
         self.output().refused(words)
     }
 
-    /// Starts it and goes on.
+    /// Starts it in the background.
     pub fn spawn(self) -> Background {
         Background::new(self)
     }
 }
 
-/// `selfdock run` as often as `depth` says, then the command; for the arguments of an outer `Dock::run`.
+/// `selfdock run`, repeated `depth` times, then the command: arguments for an outer `Dock::run`.
 pub fn nested(depth: usize, command: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let inner = args![place::selfdock(), "run"];
     let levels = std::iter::repeat_n(inner, depth).flatten();
@@ -129,7 +129,7 @@ pub fn instance(options: impl IntoIterator<Item = OsString>) -> Background {
     Dock::run(options.into_iter().chain(args!["cat"])).spawn().that_repeats()
 }
 
-/// The same, of another user.
+/// The same for another user.
 pub fn instance_of_root() -> Background {
     let words = args![place::fixture("setuid/probe"), "as-root", place::selfdock(), "run", "cat"];
     Dock::program(words).spawn().that_repeats()

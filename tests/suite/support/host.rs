@@ -1,18 +1,18 @@
-//! Hosts of a test's own: what a machine may look like that this one does not.
+//! Simulated hosts: machines that differ from this one.
 
 use super::{Dock, args, fixture, place};
 
-/// A copy of this host's root filesystem, in a mount namespace of its own, in which root does `changes`, a script of sh
-/// that starts in the new root directory; then root runs `script` there. In it `$SD` is selfdock, `$PREFIX` where it is
-/// installed, and `me` runs a command as this test's user. Nothing of the real host is changed.
+/// Runs `script` as root on a copy of this host's root filesystem, in a mount namespace. First root runs `changes`, a
+/// shell script that starts in the new root directory. In `script`, `$SD` is selfdock, `$PREFIX` its prefix, and `me`
+/// runs a command as this test's user. The real host is not changed.
 ///
-/// The copy is an overlay: what a script writes goes to a tmpfs.
+/// The copy is an overlay: changes go to a tmpfs.
 pub fn on_a_host(changes: &str, script: &str) -> Dock {
     on_a_host_over("", changes, script)
 }
 
-/// The same, with what `over` makes in an empty directory laid over the copy: so what is no directory there takes the
-/// place of one.
+/// The same, with a layer over the copy that the script `over` makes in an empty directory. Its files can replace
+/// directories.
 pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Dock {
     const HOST: &str = r#"
         set -e

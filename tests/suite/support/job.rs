@@ -1,4 +1,4 @@
-//! A command as a shell starts it: a job, of which is told whatever wait(2) tells.
+//! A command as a shell starts it: a job, with everything that wait(2) reports of it.
 
 use super::background::{
     DEADLINE, PROCESS_GROUP, SESSION, is_own, kill_all, left_of, status_set, tree, wait_until,
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 /// A job of a shell that leads a session: `probe job`. Killed when dropped.
 pub struct Job {
     shell: Child,
-    /// What is typed, or written into a pipe.
+    /// The terminal or the pipe for its input.
     input: Option<File>,
     output: Option<Lines>,
     events: Lines,
@@ -59,7 +59,7 @@ impl Job {
             command.stdin(Stdio::piped());
         }
         let mut shell = command.spawn().expect("start setsid");
-        // This end of the terminal closes with it.
+        // This end of the terminal is closed with it.
         drop(command);
         let pipe = shell.stdin.take().map(|stdin| File::from(OwnedFd::from(stdin)));
         let output = Lines::new(shell.stdout.take().expect("stdout is a pipe"));
@@ -71,7 +71,7 @@ impl Job {
         Self { shell, input, output, events, pid, mark, seen, ended: false }
     }
 
-    /// Of what the shell has started.
+    /// The PID of the process that the shell has started.
     pub fn pid(&self) -> i32 {
         self.pid
     }
@@ -81,7 +81,7 @@ impl Job {
         assert_eq!(self.line(), text);
     }
 
-    /// The same, after it has read as many lines as it needs for that.
+    /// The same, after it has read any lines before.
     pub fn prints_at_last(&mut self, text: &str, line: &str) {
         let start = Instant::now();
         while !self.output.as_mut().expect("its output is read").comes(Duration::from_millis(50)) {
@@ -99,7 +99,7 @@ impl Job {
         line
     }
 
-    /// Waits for what the shell is told next, which must be this.
+    /// Waits for the next report of wait(2), which must be this.
     pub fn becomes(&mut self, event: &str) {
         let next = self.events.next();
         self.seen.events.extend(next.clone());
@@ -108,7 +108,7 @@ impl Job {
 
     /// Types a line.
     pub fn tell(&mut self, line: &str) {
-        // It may have ended: then there is nobody to read.
+        // The job may have ended, and then nobody reads.
         let _ = writeln!(self.input.as_mut().expect("its input is open"), "{line}");
     }
 
@@ -122,9 +122,9 @@ impl Job {
         killpg(Pid::from_raw(self.pid), signal(number)).expect("send a signal to the group");
     }
 
-    /// Waits until every supervisor has dealt with what it was sent. Signals are taken one by one: what is not pending
-    /// has been taken, and who sleeps again has passed it on, or has asked its keeper before. So the supervisor, its
-    /// keeper, and the supervisor again; and from the outermost inwards, as signals go.
+    /// Waits until every supervisor has handled its signals. Signals are taken one by one. If no signal is pending,
+    /// all have been taken. A supervisor that sleeps again has passed the signal on, or has asked its keeper before.
+    /// So this waits for the supervisor, its keeper, and the supervisor again, from the outermost inwards.
     pub fn settle(&self) {
         for pid in tree(self.pid).into_iter().filter(|pid| is_own(*pid)) {
             let helpers: Vec<i32> = tree(pid).into_iter().filter(|other| is_own(*other)).collect();
@@ -134,17 +134,17 @@ impl Job {
         }
     }
 
-    /// Takes the terminal away, as a window that is closed; or closes the pipe.
+    /// Closes the terminal, like a closed window; or closes the pipe.
     pub fn hang_up(&mut self) {
         self.input = None;
     }
 
-    /// Reads its output no more.
+    /// Stops reading its output.
     pub fn close_output(&mut self) {
         self.output = None;
     }
 
-    /// Waits for its end, and that nothing is left. Tells all that was seen.
+    /// Waits for its end, and checks that nothing is left. Returns all that was seen.
     pub fn story(mut self) -> Story {
         while let Some(event) = self.events.next() {
             self.seen.events.push(event);
@@ -174,7 +174,7 @@ impl Drop for Job {
     }
 }
 
-/// Whether a process sleeps, and no signal waits for it.
+/// Whether a process sleeps and has no pending signal.
 fn is_idle(pid: i32) -> bool {
     let pending = status_set(pid, "SigPnd") | status_set(pid, "ShdPnd");
     let state = place::status_of(&pid.to_string(), &["State"]);
@@ -204,7 +204,7 @@ impl Lines {
                 .is_ok_and(|count| count > 0)
     }
 
-    /// The next one, or none where nobody is left to write one.
+    /// The next line, or `None` if nobody is left to write one.
     fn next(&mut self) -> Option<String> {
         let start = Instant::now();
         loop {

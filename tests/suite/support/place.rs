@@ -1,4 +1,4 @@
-//! Where things are, and what the kernel says about this process.
+//! Paths, and the kernel's data about this process.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub fn about() -> PathBuf {
     prefix.join("lib/selfdock/selfdock-about")
 }
 
-/// A file or directory that root has prepared. An instance of the host image shows it.
+/// A file or directory that root has prepared. It is visible in an instance.
 pub fn fixture(path: impl AsRef<Path>) -> PathBuf {
     told("SELFDOCK_FIXTURES").join(path)
 }
@@ -32,13 +32,13 @@ pub fn bin(name: &str) -> PathBuf {
     fixture("bin").join(name)
 }
 
-/// A new directory of the caller. An instance of the host image shows it.
+/// A new directory of the caller. It is visible in an instance.
 pub fn scratch() -> TempDir {
     TempDir::new_in(told("SELFDOCK_SCRATCH")).expect("make a scratch directory")
 }
 
-/// Copies a program, in a process of its own: here a descriptor that it is written through could pass into what
-/// another test starts just then, and the kernel executes no file that is open for writing.
+/// Copies a program, in a separate process. A descriptor for writing in this process could be inherited by a program
+/// that another test starts, and the kernel does not execute files that are open for writing.
 pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let done = std::process::Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status();
     assert!(done.expect("start cp").success(), "cp failed");

@@ -1,4 +1,4 @@
-//! What came of a run, and what must be true of every run.
+//! The results of a run, and checks that every run must pass.
 
 use super::background::{kill_all, left};
 use super::{CANARY, Dock, place, wait_until};
@@ -34,7 +34,7 @@ impl Ran {
         let group = child.id().cast_signed();
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
         let text = dock.stdin.unwrap_or_default();
-        // Who does not read to the end closes the pipe, which is not a mistake.
+        // A command that does not read all its input closes the pipe, which is no error.
         let writer = std::thread::spawn(move || drop(stdin.write_all(&text)));
         let stdout = read_all(child.stdout.take().expect("stdout is a pipe"));
         let stderr = read_all(child.stderr.take().expect("stderr is a pipe"));
@@ -55,7 +55,7 @@ impl Ran {
         ran
     }
 
-    /// It succeeded with nothing to complain about.
+    /// It succeeded, with an empty standard error.
     pub fn ok(&self) -> String {
         self.claim().success().stderr("");
         self.stdout.trim_end().to_owned()
@@ -76,7 +76,7 @@ impl Ran {
         self
     }
 
-    /// selfdock refused: 125, nothing on stdout, one printable line on stderr, soon.
+    /// selfdock refused: status 125, nothing on stdout, one printable line on stderr, in a short time.
     pub fn refused(self, words: &str) -> Self {
         let ran = self.exits(125);
         assert_eq!(ran.stdout, "", "stdout of a refusal");
@@ -88,7 +88,7 @@ impl Ran {
         ran
     }
 
-    /// selfdock refused, or the command did as it does when nothing is wrong: for what may be answered either way.
+    /// selfdock refused, or the command worked: for cases in which both are right.
     pub fn refused_or(self, check: impl FnOnce(&Self)) {
         if self.status.code() == Some(125) {
             self.refused("");
@@ -118,7 +118,7 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     })
 }
 
-/// Notes what is run, for the report of a failure.
+/// Records a run, for the report of a failure.
 pub(super) fn log(line: &str, ran: Option<&Ran>) {
     let mut text = format!("$ {line}\n");
     if let Some(ran) = ran {
@@ -133,7 +133,7 @@ pub(super) fn log(line: &str, ran: Option<&Ran>) {
     });
 }
 
-/// A failing test says what it ran, as whom, what came of it, and among which mounts.
+/// A failing test prints its runs, its user, the results, and its mounts.
 pub(super) fn report_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

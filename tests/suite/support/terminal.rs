@@ -1,4 +1,4 @@
-//! A real terminal, for what is interactive.
+//! A real terminal, for interactive tests.
 
 use super::background::{SESSION, kill_all, left_of};
 use super::dock::MARK;
@@ -23,17 +23,17 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct Terminal {
     master: Option<File>,
     output: Receiver<Vec<u8>>,
-    /// What has been shown and not yet been expected.
+    /// Output that has not been matched yet.
     shown: String,
     child: Child,
-    /// Tells the processes of the session.
+    /// Identifies the processes of the session.
     mark: String,
     reader: Option<JoinHandle<()>>,
     closed: Arc<AtomicBool>,
 }
 
 impl Terminal {
-    /// Starts a program as the leader of a session of its own, with the terminal as its controlling one.
+    /// Starts a program as the leader of a new session, with the terminal as its controlling one.
     pub fn start(words: &[&str]) -> Self {
         Self::start_with(words, &[])
     }
@@ -64,7 +64,7 @@ impl Terminal {
         self.master.as_mut().expect("it is open").write_all(text.as_bytes()).expect("write to the terminal");
     }
 
-    /// Waits until the terminal has shown `text`, and forgets everything up to there.
+    /// Waits until the terminal has shown `text`, and forgets all output up to there.
     pub fn expect(&mut self, text: &str) -> String {
         let found = self.shows(text, DEADLINE);
         found.unwrap_or_else(|| panic!("no '{text}' in time on the terminal:\n{}", self.shown))
@@ -97,7 +97,7 @@ impl Terminal {
         }
     }
 
-    /// Gives the terminal another size.
+    /// Changes the size of the terminal.
     pub fn resize(&self, rows: u16, columns: u16) {
         let size = format!("rows {rows} columns {columns}");
         let mut command = Command::new("stty");
@@ -107,7 +107,7 @@ impl Terminal {
         assert!(set.status().expect("start stty").success());
     }
 
-    /// Takes the terminal away, as a window that is closed, and waits until nothing of the session is left.
+    /// Closes the terminal, like a closed window, and waits until nothing of the session is left.
     pub fn close_and_leave_nothing(mut self) {
         self.hang_up();
         super::wait_until("nothing of the session is left", || {
@@ -116,7 +116,7 @@ impl Terminal {
         });
     }
 
-    /// Those that have the mark, and those of the session: nobody can look at a supervisor or a keeper.
+    /// The processes with the mark, and those of the session, since nobody can inspect a supervisor or a keeper.
     fn left(&self) -> Vec<i32> {
         left_of(&self.mark, &[(SESSION, self.child.id().cast_signed())])
     }
@@ -141,7 +141,7 @@ impl Terminal {
     }
 }
 
-/// Both ends of a new pseudo-terminal, the outer one first. No program that is started meanwhile gets one of them.
+/// Both ends of a new pseudo-terminal, the outer one first. Programs that are started meanwhile do not inherit them.
 pub(super) fn open_terminal() -> (File, File) {
     let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
     let master = posix_openpt(flags).expect("posix_openpt");
@@ -151,7 +151,7 @@ pub(super) fn open_terminal() -> (File, File) {
     (File::from(OwnedFd::from(master)), File::from(slave))
 }
 
-/// Passes on what the terminal shows, until it is closed at either end.
+/// Forwards the output of the terminal, until it is closed at either end.
 fn read_until(mut terminal: File, stop: &AtomicBool, send: &Sender<Vec<u8>>) {
     let mut buffer = [0; 4096];
     while !stop.load(Ordering::Relaxed) {
@@ -161,7 +161,7 @@ fn read_until(mut terminal: File, stop: &AtomicBool, send: &Sender<Vec<u8>>) {
         }
         match terminal.read(&mut buffer) {
             Ok(count @ 1..) if send.send(buffer[..count].to_vec()).is_ok() => {}
-            // EIO: nobody is left at the other end.
+            // EIO: the other end is closed.
             _ => return,
         }
     }

@@ -13,7 +13,7 @@ pub enum Way {
     /// Without selfdock: the oracle.
     Plain,
     Run,
-    /// In words that the second program turns into plain ones.
+    /// With words that the second program rewrites.
     Expanded,
     Nested,
     Deep,
@@ -34,7 +34,7 @@ pub enum Way {
     EnterNested,
 }
 
-/// Makes a test of every way. The first parameter is the way; others follow as in any test of rstest.
+/// Makes a test for every way. The first parameter is the way; others follow as in any test of rstest.
 macro_rules! every_way {
     ($(#[$attribute:meta])* fn $name:ident($way:ident $(, $($other:tt)*)?) $body:block) => {
         $(#[$attribute])*
@@ -62,22 +62,22 @@ macro_rules! every_way {
 }
 pub(crate) use every_way;
 
-/// What the command is started in.
+/// The setting in which the command is started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// With nothing more.
+    /// Without anything else.
     Bare,
-    /// With a deadline, which does not pass.
+    /// With a deadline that is not reached.
     Deadline,
     /// In the foreground of a terminal.
     Terminal,
 }
 
-/// A way to start a command, with what has to be there for it. As often as one likes.
+/// A way to start a command, with its prerequisites. It can be used any number of times.
 pub struct Start {
     way: Way,
     on_terminal: bool,
-    /// What comes before the command, the options of the outermost selfdock left out.
+    /// The words before the command, without the options of the outermost selfdock.
     program: OsString,
     options: Vec<OsString>,
     words: Vec<OsString>,
@@ -125,7 +125,7 @@ impl Way {
         if setting == Setting::Deadline {
             options.extend(args!["--timeout", "1000"]);
         }
-        // env(1) becomes the command, and like selfdock ends with 126 or 127 where there is none.
+        // env(1) executes the command. Like selfdock it exits with 126 or 127 if it cannot.
         let program = if self == Way::Plain { "env".into() } else { place::selfdock().into() };
         if self == Way::Plain {
             options.clear();
@@ -133,7 +133,7 @@ impl Way {
         Start { way: self, on_terminal: setting == Setting::Terminal, program, options, words, dir, target }
     }
 
-    /// The instance that is entered.
+    /// The instance to enter.
     fn target(self) -> Option<Background> {
         match self {
             Way::Enter => Some(instance([])),
@@ -149,7 +149,7 @@ impl Start {
         self.way
     }
 
-    /// The supervisor of the instance that is entered.
+    /// The supervisor of the instance to enter.
     pub fn target(&self) -> Option<i32> {
         self.target.as_ref().map(Background::pid)
     }
@@ -171,7 +171,7 @@ impl Start {
         Job::start(&self.with(options, command), self.dir.path(), self.on_terminal)
     }
 
-    /// A script of the shell, as a job.
+    /// A shell script, as a job.
     pub fn sh(&self, script: &str) -> Job {
         self.job(&args!["sh", "-c", script])
     }
@@ -198,7 +198,7 @@ impl Start {
     }
 }
 
-/// One cell of the matrix: `story` tells of this way what it tells without selfdock.
+/// One cell of the matrix: checks that `story` gives the same for this way as without selfdock.
 pub fn same_as_without(start: &Start, what: &str, story: impl Fn(&Start) -> Story) {
     let seen = story(start);
     assert_eq!(
@@ -209,7 +209,7 @@ pub fn same_as_without(start: &Start, what: &str, story: impl Fn(&Start) -> Stor
     );
 }
 
-/// The oracle. It is asked for many ways, and answers once for all.
+/// The oracle's story. It is computed once and used for many ways.
 fn without(on_terminal: bool, what: &str, story: impl Fn(&Start) -> Story) -> Story {
     static KNOWN: Mutex<BTreeMap<(bool, String), Story>> = Mutex::new(BTreeMap::new());
     let key = (on_terminal, what.to_owned());
