@@ -326,7 +326,7 @@ pub const CHECKS: &[Check] = &[
         "doctor finds nothing that is wrong",
         &[SetUid, Root],
         "selfdock doctor >said; status=$?; grep -v ^ok said; exit $status",
-        |w| if w.kernel >= SCOPES { "" } else { "note  no Landlock of Linux 6.12 or later*" },
+        |w| if w.kernel >= SCOPES { "" } else { "note  Landlock of Linux 6.12 is missing*" },
     ),
     check(
         "what the start has relocated cannot be written any more",
