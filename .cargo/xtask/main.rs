@@ -1,4 +1,4 @@
-//! Hands `cargo xtask` over to the harness, which has a workspace of its own so that the features of its many
+//! Hands `cargo xtask` over to the harness. The harness has its own workspace, so that the features of its many
 //! dependencies never reach the trusted binary.
 #![forbid(unsafe_code)]
 
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// Waits for the harness to be built. Where that takes longer than a second, a line on the terminal says so meanwhile.
+/// Waits until the harness is built. After a second, a line on the terminal shows the progress.
 fn wait(mut build: Child) {
     let (ended, end) = channel::<()>();
     let waiting = std::thread::spawn(move || {
@@ -20,7 +20,7 @@ fn wait(mut build: Child) {
     while end.recv_timeout(Duration::from_secs(1)) == Err(RecvTimeoutError::Timeout) {
         if std::io::stderr().is_terminal() {
             let seconds = start.elapsed().as_secs();
-            eprint!("\r\x1b[Kxtask: building the harness, {seconds} s; the first time takes a while");
+            eprint!("\r\x1b[Kxtask: building the harness, {seconds} s; the first build takes a while");
             shown = true;
         }
     }
@@ -32,9 +32,9 @@ fn wait(mut build: Child) {
 
 fn main() {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    // Where this was built is another directory, where a checkout was copied with what had been built in it.
+    // In a copy of a checkout with built files, this program was built in another directory.
     let Some(here) = std::env::var_os("CARGO_MANIFEST_DIR") else {
-        eprintln!("xtask: to be started by `cargo xtask`");
+        eprintln!("xtask: start this program with `cargo xtask`");
         std::process::exit(1);
     };
     let manifest = Path::new(&here).join("../../xtask/Cargo.toml");
@@ -43,7 +43,7 @@ fn main() {
         command.args([subcommand, "--quiet", "--locked", "--manifest-path"]).arg(&manifest);
         command
     };
-    // What goes wrong with it, `cargo run` says.
+    // `cargo run` reports its errors.
     let _ = run("build").stdout(Stdio::null()).stderr(Stdio::null()).spawn().map(wait);
     let error = run("run").arg("--").args(std::env::args_os().skip(1)).exec();
     eprintln!("xtask: start cargo: {error}");

@@ -1,4 +1,4 @@
-//! Asks the kernel what a test wants to know, from inside an instance. Static, so it runs in any root filesystem.
+//! Reads data of the kernel for the tests, inside an instance. It is static, so it runs in any root filesystem.
 #![forbid(unsafe_code)]
 
 use nix::errno::Errno;
@@ -56,8 +56,8 @@ fn status(fields: &[&str]) {
     }
 }
 
-/// `portrait NAMESPACE...`: what this process is, holds and sees, as far as it is the same in every run. The words are
-/// the namespaces outside, as links of /proc say them.
+/// `portrait NAMESPACE...`: all about this process that is the same in every run. The words are the namespaces
+/// outside, as the links in /proc name them.
 fn portrait(outside: &[&str]) {
     status(&[
         "Umask",
@@ -80,7 +80,7 @@ fn portrait(outside: &[&str]) {
         let is_own = !outside.iter().any(|known| link.as_os_str() == *known);
         println!("{kind} {}", if is_own { "own" } else { "shared" });
     }
-    // Root, place, flags, propagation and kind of each mount; the rest has numbers in it.
+    // Root, mount point, flags, propagation and type of each mount. The other fields have varying numbers.
     for line in fs::read_to_string("/proc/self/mountinfo").expect("read the mounts").lines() {
         let (mount, kind) = line.split_once(" - ").expect("a line of mountinfo");
         let mount: Vec<&str> = mount.split(' ').skip(3).collect();
@@ -130,8 +130,8 @@ fn fds() -> String {
     open.map(|(number, target)| format!("{} {}\n", number.display(), target.display())).collect()
 }
 
-/// `fds-to FILE`: the same, where there may be no stdout. Rust's start opens /dev/null for 0, 1 and 2 where they are
-/// closed, which tells them from descriptors that were open: the tests leave none on /dev/null.
+/// `fds-to FILE`: the same, for runs without stdout. Rust's start-up code opens /dev/null for closed standard
+/// descriptors. These are left out: the tests never leave an open one on /dev/null.
 fn fds_to(file: &str) {
     let open: String =
         fds().lines().filter(|line| !line.ends_with(" /dev/null")).map(|line| format!("{line}\n")).collect();
@@ -176,8 +176,8 @@ fn numbered(signal: &str) -> Signal {
     signal.parse().ok().and_then(|number: i32| Signal::try_from(number).ok()).expect("a signal")
 }
 
-/// `job PROGRAM ARG...`: starts it as a shell starts a job, in a process group of its own, and in the foreground if
-/// there is a terminal. Tells on stderr all that wait(2) tells.
+/// `job PROGRAM ARG...`: starts PROGRAM as a shell starts a job: in its own process group, and in the foreground if
+/// there is a terminal. Prints on stderr all that wait(2) reports.
 #[expect(clippy::zombie_processes, reason = "waitpid also tells of stops")]
 fn job(program: &str, args: &[&str]) {
     let on_terminal = std::io::stdin().is_terminal();
@@ -189,7 +189,7 @@ fn job(program: &str, args: &[&str]) {
     }
     let mut child = command.args(args).process_group(0).spawn().expect("start a job");
     if let Some(mut front) = child.stderr.take() {
-        // It closes when there is a PROGRAM.
+        // The pipe closes when PROGRAM is executed.
         front.read_to_end(&mut Vec::new()).expect("wait for the job");
     }
     let pid = Pid::from_raw(child.id().cast_signed());
@@ -206,8 +206,8 @@ fn job(program: &str, args: &[&str]) {
     }
 }
 
-/// `front PROGRAM ARG...`: puts its process group into the foreground of the terminal, before there is a PROGRAM that
-/// could read from it. Holds the stderr that it was started with until then, and gives PROGRAM its stdout for that.
+/// `front PROGRAM ARG...`: puts its process group into the foreground of the terminal before it executes PROGRAM,
+/// which may read from the terminal. It holds its old stderr until then, and PROGRAM gets its stdout instead.
 fn front(program: &str, args: &[&str]) {
     let mut stops = SigSet::empty();
     stops.add(Signal::SIGTTOU);
@@ -224,7 +224,7 @@ fn duplicate(descriptor: impl AsFd) -> OwnedFd {
     descriptor.as_fd().try_clone_to_owned().expect("duplicate a descriptor")
 }
 
-/// `blocked N`: blocks a signal, reads a line, says whether the signal is pending, and blocks it no more.
+/// `blocked N`: blocks a signal, reads a line, prints whether the signal is pending, and unblocks it.
 fn blocked(signal: &str) {
     let mut set = SigSet::empty();
     set.add(numbered(signal));
@@ -237,7 +237,7 @@ fn blocked(signal: &str) {
     say("alive");
 }
 
-/// `outlive`: wishes no more to end with its parent, and does not end by itself.
+/// `outlive`: clears its parent-death signal, and does not end by itself.
 fn outlive() {
     set_pdeathsig(None).expect("PR_SET_PDEATHSIG");
     say("up");
@@ -255,7 +255,7 @@ fn alarm() {
     read_line();
 }
 
-/// `write-too-much`: more into a file than the limit allows.
+/// `write-too-much`: writes more to a file than the limit allows.
 fn write_too_much() {
     setrlimit(Resource::RLIMIT_FSIZE, 10, 10).expect("setrlimit");
     let file = memfd_create(c"file", MFdFlags::empty()).expect("memfd_create");

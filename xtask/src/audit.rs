@@ -10,14 +10,14 @@ use std::fs;
 use std::path::Path;
 
 const HELP: &str = "\
-Count what has to be trusted, and what stands for it.
+Count what must be trusted, and the tests that check it.
 
 Usage: cargo xtask audit
 
-Prints the table that SECURITY.md has. `cargo xtask check` sees that what is written there is near to what is counted.
+Prints the table of SECURITY.md. `cargo xtask check` compares the table there with the counts.
 ";
 
-/// Where the table is kept.
+/// The document with the table.
 const FILE: &str = "SECURITY.md";
 type Figure = (&'static str, usize);
 
@@ -32,12 +32,12 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     Ok(())
 }
 
-/// The figures of the document do not differ from what is counted by more than a tenth.
+/// Checks that the figures of the document differ by at most a tenth from the counts.
 pub fn check() -> Result {
     let text = fs::read_to_string(root().join(FILE)).context(FILE)?;
     let far = figures()?.into_iter().find(|(what, count)| !is_near(&text, what, *count));
     far.map_or(Ok(()), |(what, count)| {
-        Err(format!("{FILE}: '{what}' is {count} by now; `cargo xtask audit` prints the whole table"))
+        Err(format!("{FILE}: '{what}' is {count} now; `cargo xtask audit` prints the whole table"))
     })
 }
 

@@ -1,4 +1,4 @@
-//! `cargo xtask bench`. A module takes only from those that stand below it.
+//! `cargo xtask bench`. A module imports only from those that are listed below it.
 
 mod goals;
 mod plot;
@@ -32,18 +32,18 @@ use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 
 const HELP: &str = "\
-Measure what an instance costs, against the floor under it and against whatever else is installed.
+Measure the cost of an instance, and compare it with the floor and with other installed programs.
 
 Usage: cargo xtask bench [--section NAME]... [--quick] [--force] [--json FILE] [--plot DIR]
        cargo xtask bench --gate [--accept]
 
-  --section NAME  only this one: spawn, host-mounts, volumes, depth, alive, parallel, options, enter, memory, counts
-  --quick         a first look, in a minute and a half
+  --section NAME  only this section: spawn, host-mounts, volumes, depth, alive, parallel, options, enter, memory, counts
+  --quick         a quick measurement of a minute and a half
   --force         measure on a busy machine, too
   --json FILE     write all figures as JSON, too
   --plot DIR      draw charts there, as SVG
-  --gate          only what a change may not make worse: counts, exact, and the ratio to the floor, roughly
-  --accept        with --gate: write the counts of now to ci/counts.json
+  --gate          only what a change must not make worse: exact counts, and the rough ratio to the floor
+  --accept        with --gate: write the present counts to ci/counts.json
 
 Programs are started in turns, A B C A B C, by a program that has next to nothing of its own; the table shows medians,
 with the tenth of the figures that are lower and the tenth that are higher cut off, and how many times selfdock's time
@@ -51,10 +51,10 @@ each one takes, pair by pair. Root installs selfdock into a throwaway prefix; wh
 unless the list of contenders says otherwise. The floor is a program that makes only the indispensable system calls.
 ";
 
-/// How much to measure.
+/// The amount of measurement.
 pub struct Size {
     pub quick: bool,
-    /// For one case.
+    /// The time for one case.
     pub milliseconds: u64,
     pub rounds: u32,
 }
@@ -73,7 +73,7 @@ struct Options {
     accept: bool,
     json: Option<PathBuf>,
     plot: Option<PathBuf>,
-    /// Who started the run, where root goes on with what is built.
+    /// The user who started the run, if root continues with the built programs.
     user: Option<User>,
 }
 
@@ -124,7 +124,7 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
     Ok(options)
 }
 
-/// Hands what is built to root, who measures as the caller.
+/// Gives the built programs to root, who measures as the caller.
 fn as_root(given: Vec<OsString>) -> Result {
     let mut command = again_as_root()?;
     command.arg("bench").args(given);
@@ -181,7 +181,7 @@ fn measure(site: &Site, options: &Options) -> Result {
     Ok(())
 }
 
-/// What root has written belongs to whoever started the run.
+/// Gives files that root has written to the user who started the run.
 fn give(file: &Path, options: &Options) -> Result {
     let Some(user) = options.user else { return Ok(()) };
     chown(file, Some(user.uid), Some(user.gid)).context(file.display())

@@ -1,17 +1,17 @@
-//! Builds, by cargo.
+//! Builds with cargo.
 
 use crate::run::{Result, output, root, run};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-/// Cargo as it was started, at the top of the project.
+/// Cargo, in the top directory of the project.
 pub fn cargo(subcommand: &str) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.arg(subcommand).current_dir(root());
     command
 }
 
-/// Where `build_release` leaves a program.
+/// The path of a program of `build_release`.
 pub fn release(program: &str) -> PathBuf {
     root().join("target/release").join(program)
 }
@@ -21,11 +21,11 @@ pub fn build_release() -> Result {
     run(cargo("build").args(["--release", "--locked", "--bins", "--target-dir", "target"]))
 }
 
-/// A machine that programs are built for, by the name that Rust has for its processor.
+/// A processor to build for, by Rust's name.
 #[derive(Clone, Copy)]
 pub struct Target(pub &'static str);
 
-/// All that selfdock knows.
+/// All processors that selfdock supports.
 pub const TARGETS: [Target; 2] = [Target("x86_64"), Target("aarch64")];
 
 impl Target {
@@ -38,7 +38,7 @@ impl Target {
         format!("{}-unknown-linux-gnu", self.0)
     }
 
-    /// What installs what is missing to build for it, if anything is.
+    /// The command that installs missing tools to build for it, if any.
     pub fn lacks(self) -> Option<String> {
         let triple = self.triple();
         let dir = output(Command::new(rustc()).args(["--print", "target-libdir", "--target", &triple]));
@@ -58,7 +58,7 @@ impl Target {
         if self.is_here() { "cc".into() } else { format!("{}-linux-gnu-gcc", self.0) }
     }
 
-    /// Builds all programs of a package for it, as they are installed, and says where they are.
+    /// Builds all programs of a package for it, as they are installed, and returns their directory.
     fn build(self, manifest: &str, dir: &str) -> Result<PathBuf> {
         let triple = self.triple();
         let linker = format!("CARGO_TARGET_{}_LINKER", triple.to_uppercase().replace('-', "_"));
@@ -92,14 +92,14 @@ fn rustc() -> std::ffi::OsString {
     std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into())
 }
 
-/// What the harness builds: the suite and the programs that tests need inside an instance.
+/// The files that the harness builds: the suite, and the programs that tests need inside an instance.
 pub struct Built {
     pub suite: PathBuf,
     pub probe: PathBuf,
 }
 
-/// Builds the tests, static: they must run in a root filesystem that has no libraries. Naming the target keeps the
-/// flag away from procedural macros, which cannot be static.
+/// Builds the tests as static programs, since they must run in a root filesystem without libraries. With an explicit
+/// target the flag does not affect procedural macros, which cannot be static.
 pub fn build_tests() -> Result<Built> {
     build_bare()?;
     let mut command = cargo("test");
@@ -117,7 +117,7 @@ pub fn build_tests() -> Result<Built> {
     Ok(Built { suite: find("suite")?, probe: find("probe")? })
 }
 
-/// Programs without a libc, that the bench measures with and against. The suite takes two of them.
+/// Programs without a libc, for the bench. The suite uses two of them.
 pub struct Bare {
     pub floor: PathBuf,
     pub idle: PathBuf,
@@ -126,7 +126,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// Where `build_bare` leaves them.
+    /// The paths of the programs of `build_bare`.
     pub fn built() -> Self {
         let program = |name| root().join("xtask/bare/target/release").join(name);
         Self {
@@ -153,7 +153,7 @@ fn executables(messages: &str) -> impl Iterator<Item = (String, PathBuf)> {
     })
 }
 
-/// What this machine is to rustc.
+/// rustc's name of this machine.
 pub fn host() -> Result<String> {
     let about = output(Command::new(rustc()).arg("-vV"))?;
     let host = about.lines().find_map(|line| line.strip_prefix("host: "));

@@ -16,7 +16,7 @@ they name is there, only known crates in the trusted binary.
 Usage: cargo xtask check
 ";
 
-/// Name of a check, and what does it.
+/// The name of a check, and its function.
 type Check = (&'static str, fn() -> Result);
 
 const CHECKS: &[Check] = &[
@@ -38,12 +38,12 @@ const CHECKS: &[Check] = &[
     ("the other architecture", other_architecture),
 ];
 
-/// All that is linked into the trusted binary.
+/// All crates that are linked into the trusted binary.
 pub const TRUSTED: [&str; 4] = ["selfdock", "rustix", "bitflags", "linux-raw-sys"];
 
 /// The workspaces.
 const MANIFESTS: [&str; 3] = ["Cargo.toml", "xtask/Cargo.toml", "xtask/bare/Cargo.toml"];
-/// One that is built in a way of its own, and holds nothing but the start of each fuzzer.
+/// A workspace that is built in another way, and has only the entry of each fuzzer.
 const FUZZ: [&str; 1] = ["fuzz/Cargo.toml"];
 
 pub fn main(mut args: pico_args::Arguments) -> Result {
@@ -66,7 +66,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     Err(format!("failed checks: {}", failed.join(", ")))
 }
 
-/// Runs a command of cargo in all workspaces.
+/// Runs a cargo command in all workspaces.
 fn each(subcommand: &str, options: &[&str], last: &[&str]) -> Result {
     each_of(&MANIFESTS, subcommand, options, last)
 }
@@ -102,11 +102,11 @@ fn release_binaries() -> Result {
     elf::check(&release("selfdock-about"), usize::MAX)
 }
 
-/// The programs for a processor that is not this machine's, where the tools for it are installed.
+/// Builds the programs for the other processor, if its tools are installed.
 fn other_architecture() -> Result {
     for target in TARGETS.into_iter().filter(|target| !target.is_here()) {
         if let Some(missing) = target.lacks() {
-            println!("check: nothing is built for {} here: {missing}", target.0);
+            println!("check: nothing can be built for {} here: {missing}", target.0);
             continue;
         }
         let dir = target.release()?;
@@ -117,7 +117,7 @@ fn other_architecture() -> Result {
     Ok(())
 }
 
-/// What `cargo build` alone makes can be started: without a runtime, little is missing for that to fail.
+/// Checks that the result of plain `cargo build` starts: without a runtime, this can fail easily.
 fn debug_binaries() -> Result {
     run(cargo("build").args(["--quiet", "--locked", "--bins", "--target-dir", "target"]))?;
     run(Command::new(root().join("target/debug/selfdock")).arg("--help").stdout(Stdio::null()))

@@ -36,13 +36,14 @@ fn spellings(option: &Opt) -> impl Iterator<Item = String> {
     [format!("--{}", option.long)].into_iter().chain(short)
 }
 
-/// The options that these commands know. Those for no command are for all.
+/// The options that these commands take. Options for no command are for all.
 fn known_to(verbs: u16) -> String {
     let known = OPTIONS.iter().filter(|option| knows(verbs, option));
     known.flat_map(spellings).collect::<Vec<_>>().join(" ")
 }
 
-/// Whether an option can stand with these commands. A batch takes those of `run` as well, and its own after its word.
+/// Whether an option can be used with these commands. `each` also takes those of `run`, and its own options after its
+/// word.
 fn knows(verbs: u16, option: &Opt) -> bool {
     let of_run = verbs == EACH && option.verbs & RUN != 0 && option.id != Id::Explain;
     option.verbs == 0 || of_run || (option.verbs & verbs != 0 && (verbs == EACH || option.verbs != EACH))
@@ -53,7 +54,7 @@ fn with_values(count: usize) -> Vec<String> {
     OPTIONS.iter().filter(|option| option.values.len() == count).flat_map(spellings).collect()
 }
 
-/// The options whose two values may stand in one word.
+/// The options whose two values may be one word.
 fn holding_both() -> Vec<String> {
     OPTIONS.iter().filter(|option| option.id == Id::Env).flat_map(spellings).collect()
 }
@@ -79,7 +80,7 @@ pub fn zsh() -> String {
             let _ = write!(values, "{colon}{name}:{}", zsh_values(*complete));
         }
         let help = quoted(option.help, "'\\''").replace(['[', ']'], "").replace(':', "\\:");
-        // It may stand more than once.
+        // An option with values may be repeated.
         let repeat = if option.values.is_empty() { "" } else { "*" };
         for name in spellings(option) {
             let _ = writeln!(options, "        '{repeat}{name}[{help}]{values}'");
@@ -136,7 +137,7 @@ pub fn fish() -> String {
         .replace("@BOTH@", &holding_both().join(" "))
 }
 
-/// Where an option can stand: before the command word, and after the words of those commands that know it.
+/// The positions of an option: before the command word, and after the commands that take it.
 fn fish_places(option: &Opt) -> String {
     let mut places = Vec::new();
     if knows(u16::MAX, option) {
@@ -181,7 +182,7 @@ mod tests {
         }
     }
 
-    /// The words of a line as bash has them for completion, the last one that to complete.
+    /// The words of a line, as bash splits them for completion. The last one is to be completed.
     fn split(line: &str) -> Vec<String> {
         let spaced = line.replace('=', " = ").replace(':', " : ");
         let mut words: Vec<String> = spaced.split_whitespace().map(str::to_owned).collect();
@@ -191,7 +192,7 @@ mod tests {
         words
     }
 
-    /// What bash offers for a command line.
+    /// The completions of bash for a command line.
     fn bash_offers(line: &str) -> Vec<String> {
         let words: Vec<String> = split(line).iter().map(|word| format!("'{word}'")).collect();
         let script = format!(
@@ -207,7 +208,7 @@ mod tests {
         String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
     }
 
-    /// For each line something that is offered, and something that is not.
+    /// Each line, with a word that must be offered and one that must not.
     const OFFERS: &[(&str, &str, &str)] = &[
         ("selfdock ", "run", "--root"),
         ("selfdock r", "run", "ps"),
@@ -250,7 +251,7 @@ mod tests {
         }
     }
 
-    /// What fish offers for each line; nothing where it is not installed.
+    /// The completions of fish for each line; nothing if fish is not installed.
     fn fish_offers(lines: &[&str]) -> Option<Vec<Vec<String>>> {
         let home = tempfile::tempdir().unwrap();
         let file = home.path().join("selfdock.fish");
@@ -277,7 +278,7 @@ mod tests {
         let lines: Vec<&str> = OFFERS.iter().map(|(line, ..)| *line).collect();
         let Some(all) = fish_offers(&lines) else { return };
         for ((line, offered, not), offers) in OFFERS.iter().zip(all) {
-            // It shows a value with the option that it is glued to.
+            // fish prints a value together with its option.
             let glued =
                 line.rsplit(' ').next().and_then(|word| word.split_once('=')).map(|(option, _)| option);
             let offered = glued.map_or((*offered).to_owned(), |option| format!("{option}={offered}"));

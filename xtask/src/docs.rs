@@ -13,11 +13,11 @@ Make the man page and the completions from the table of options, as `install` do
 Usage: cargo xtask docs DIR
        cargo xtask docs --check
 
-  DIR       where they go, as below a prefix: DIR/share/man/man1/selfdock.1 and so on
-  --check   have the programs that read them look for faults; those that are not installed are skipped
+  DIR       the directory for them, as below a prefix: DIR/share/man/man1/selfdock.1 and so on
+  --check   let the programs that read them report faults; programs that are not installed are skipped
 ";
 
-/// Who reads a document, by the end of its name. What they print is a fault.
+/// The programs that read a document, by the end of its name. Any output of them is a fault.
 const READERS: &[(&str, &[&str])] = &[
     ("selfdock.1", &["man", "--warnings", "--encoding=UTF-8", "--local-file"]),
     ("selfdock.1", &["mandoc", "-T", "lint", "-W", "warning"]),
@@ -42,7 +42,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     Ok(())
 }
 
-/// Has each document read by the programs that it is for.
+/// Lets the programs read each document.
 pub fn check() -> Result {
     let dir = tempfile::tempdir().context("make a directory")?;
     let documents = write(dir.path())?;
@@ -68,13 +68,13 @@ fn write(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(written)
 }
 
-/// What a reader has to say against a document.
+/// The faults that a program reports.
 fn read_by(reader: &[&str], document: &Path) -> Result<Option<String>> {
     let mut command = Command::new(reader[0]);
     command.args(&reader[1..]).arg(document).env("MANWIDTH", "80").stdin(Stdio::null());
     let out = match command.output() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            println!("check: {} is not installed, and so has not read {}", reader[0], document.display());
+            println!("check: {} is not installed, so it did not check {}", reader[0], document.display());
             return Ok(None);
         }
         other => other.context(reader[0])?,

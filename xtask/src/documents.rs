@@ -1,4 +1,4 @@
-//! Rules of the documents: what they name is there.
+//! Rules for the documents: everything that they name must exist.
 
 use crate::rules::{files, test_exists};
 use crate::run::{Context, Result, root};
@@ -8,17 +8,17 @@ use std::path::{Component, Path, PathBuf};
 
 /// The classes of mistakes that programs like this one have made.
 const MISTAKES: &str = "docs/mistakes.md";
-/// Tells of what was, so that what it names need not be there any more.
+/// A document about the past, whose names need not exist any more.
 const HISTORY: &str = "docs/history.md";
-/// Where code is that a document can name.
+/// The directories of code that documents can name.
 const CODE: [&str; 3] = ["src/", "tests/", "xtask/"];
-/// What defines a name in code.
+/// The keywords that define a name in code.
 const DEFINES: [&str; 8] = ["fn ", "struct ", "enum ", "const ", "static ", "trait ", "type ", "mod "];
 
 /// Paths of the language's own libraries.
 const LIBRARIES: [&str; 3] = ["core::", "alloc::", "std::"];
 
-/// Finds links that lead nowhere, names of code that is not there, and classes of mistakes without a test.
+/// Finds broken links, unknown names of code, and classes of mistakes without a test.
 pub fn check(faults: &mut Vec<String>) -> Result {
     let mut documents = BTreeMap::new();
     let mut code = BTreeMap::new();
@@ -39,7 +39,7 @@ pub fn check(faults: &mut Vec<String>) -> Result {
         }
         for path in code_names(text).filter(|_| name != Path::new(HISTORY)) {
             if !code.iter().any(|(file, text)| defines(file, text, path)) {
-                faults.push(format!("{}: names '{path}', which no code defines", name.display()));
+                faults.push(format!("{}: names '{path}', but no code defines it", name.display()));
             }
         }
     }
@@ -48,11 +48,11 @@ pub fn check(faults: &mut Vec<String>) -> Result {
     Ok(())
 }
 
-/// Every class of known mistakes names tests, and they exist.
+/// Checks that every class of mistakes names tests that exist.
 fn mistake_rules(text: &str, faults: &mut Vec<String>) {
     let sections = sections(text);
     if sections.is_empty() {
-        faults.push(format!("{MISTAKES}: no class of mistakes is found"));
+        faults.push(format!("{MISTAKES}: it has no class of mistakes"));
     }
     for (id, section) in sections {
         let names = section.lines().filter_map(|line| line.strip_prefix("- `")?.strip_suffix('`'));
@@ -61,12 +61,12 @@ fn mistake_rules(text: &str, faults: &mut Vec<String>) {
             faults.push(format!("{MISTAKES}: {id} names no test"));
         }
         for name in names.into_iter().filter(|name| !test_exists(name)) {
-            faults.push(format!("{MISTAKES}: {id} names '{name}', and there is no such test"));
+            faults.push(format!("{MISTAKES}: {id} names '{name}', but there is no such test"));
         }
     }
 }
 
-/// How many classes of mistakes are known.
+/// The number of classes of mistakes.
 pub fn mistakes() -> Result<usize> {
     let text = fs::read_to_string(root().join(MISTAKES)).context(MISTAKES)?;
     Ok(sections(&text).len())
@@ -84,7 +84,7 @@ fn is_row_id(id: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
-/// The lines of a document that are prose: not those of a block of code.
+/// The lines of a document outside code blocks.
 fn prose(text: &str) -> impl Iterator<Item = &str> {
     let mut is_block = false;
     text.lines().filter(move |line| {
@@ -97,13 +97,13 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
 /// The targets of links and pictures: `[text](target)`.
 fn links(text: &str) -> Vec<String> {
     let without_code = |line: &str| line.split('`').step_by(2).collect::<Vec<_>>().join("``");
-    // A link can go on in the next line.
+    // A link can continue in the next line.
     let text = prose(text).map(without_code).collect::<Vec<_>>().join("\n");
     let targets = text.split("](").skip(1).filter_map(|rest| rest.split_once(')'));
     targets.map(|(target, _)| target.to_owned()).collect()
 }
 
-/// Why a link of a document leads nowhere. What is on the net is not asked for.
+/// Why a link of a document is broken. Links to the net are not checked.
 fn broken(from: &Path, link: &str, documents: &BTreeMap<PathBuf, String>) -> Option<&'static str> {
     if link.contains("://") {
         return None;
@@ -132,7 +132,7 @@ fn beside(document: &Path, path: &str) -> Option<PathBuf> {
     Some(file)
 }
 
-/// What headings are linked by: small letters, digits and dashes, and a number where two are the same.
+/// The anchors of headings: small letters, digits and dashes, with a number if two are equal.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut anchors = BTreeSet::new();
     let headings =
@@ -155,7 +155,7 @@ fn code_names(text: &str) -> impl Iterator<Item = &str> {
     words.filter(move |word| word.contains("::") && word.chars().all(is_name) && is_ours(word))
 }
 
-/// Whether a file defines what a path names: `module::name` in a file or directory of that name, `Type::name` anywhere.
+/// Whether a file defines a name: `module::name` in a file or directory of that name, `Type::name` anywhere.
 fn defines(file: &Path, text: &str, path: &str) -> bool {
     let parts: Vec<&str> = path.split("::").collect();
     let (module, name) = (parts[0], parts[parts.len() - 1]);

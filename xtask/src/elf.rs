@@ -1,4 +1,4 @@
-//! Reads the program headers of an ELF file: what our programs must and must not have.
+//! Reads the program headers of an ELF file, and checks them.
 
 use crate::run::{Context, Result};
 use std::path::Path;
@@ -12,7 +12,7 @@ const EXECUTE: u32 = 1;
 const WRITE: u32 = 2;
 /// Tag of a dynamic entry that names a shared library.
 const NEEDED: u64 = 1;
-/// The largest size for what is set-uid.
+/// The largest size of the set-uid program.
 pub const LARGEST: usize = 128 << 10;
 /// `EM_AARCH64`
 const AARCH64: u64 = 183;
@@ -24,8 +24,8 @@ struct Segment {
     size: usize,
 }
 
-/// Fails with every fault of the program in `path`, of which at most `largest` bytes may be loaded. On aarch64 what
-/// fills segments up to pages of 64 KiB does not count.
+/// Fails with all faults of the program in `path`. At most `largest` bytes of it may be loaded. On aarch64 the
+/// padding of segments to pages of 64 KiB does not count.
 pub fn check(path: &Path, largest: usize) -> Result {
     let bytes = std::fs::read(path).context(path.display())?;
     let faults = faults(&bytes, largest);
@@ -49,12 +49,12 @@ fn faults(bytes: &[u8], largest: usize) -> Option<Vec<&'static str>> {
         (!has(GNU_STACK), "no GNU_STACK"),
         (any(|s| s.kind == GNU_STACK && s.flags & EXECUTE != 0), "executable stack"),
         (!has(GNU_RELRO), "no RELRO"),
-        (size > largest, "larger than it may be"),
+        (size > largest, "larger than allowed"),
     ];
     Some(checks.into_iter().filter(|(fault, _)| *fault).map(|(_, name)| name).collect())
 }
 
-/// Cuts off what follows the last byte that is loaded: section headers, which are for linkers and debuggers.
+/// Cuts off everything after the last loaded byte: section headers, which are for linkers and debuggers.
 pub fn keep_what_is_loaded(bytes: &mut Vec<u8>) -> Option<()> {
     let size = loaded_size(&segments(bytes)?);
     bytes.truncate(size);
@@ -110,7 +110,7 @@ mod tests {
         let faults = faults(&std::fs::read("/bin/bash").unwrap(), LARGEST).unwrap();
         assert!(faults.contains(&"has an interpreter"), "{faults:?}");
         assert!(faults.contains(&"needs a shared library"), "{faults:?}");
-        assert!(faults.contains(&"larger than it may be"), "{faults:?}");
+        assert!(faults.contains(&"larger than allowed"), "{faults:?}");
         assert!(!faults.contains(&"executable stack"), "{faults:?}");
     }
 

@@ -1,4 +1,4 @@
-//! What only root can prepare: files that the tests must not reach, and programs that must have no effect.
+//! Fixtures that only root can make: files that the tests must not reach, and programs that must have no effect.
 
 use crate::cargo::{Bare, Built};
 use crate::host::ABOUT;
@@ -22,7 +22,7 @@ pub struct Fixtures {
 /// Prepares everything below `prefix`.
 pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
     let dir = prefix.join("fixtures");
-    // All modes below are meant as they stand.
+    // With this umask all modes below are exact.
     umask(Mode::empty());
     make_dir(&dir, 0o755)?;
     for (name, mode, group) in [("p", 0o700, 0), ("p710", 0o710, 0), ("p705", 0o705, User::EXTRA_GROUP)] {
@@ -51,13 +51,13 @@ pub fn prepare(prefix: &Path, built: &Built, user: User) -> Result<Fixtures> {
     Ok(Fixtures { dir, scratch, suite })
 }
 
-/// An installation whose second program tells what it was started with.
+/// An installation whose second program prints how it was started.
 fn replaced(prefix: &Path) -> Result {
     make_dir(prefix, 0o755)?;
     let before = umask(Mode::from_bits_truncate(0o022));
     place(prefix, None)?;
     umask(before);
-    // No shell, which would have signals and descriptors of its own.
+    // It is not a shell script, since a shell has its own signals and descriptors.
     let script = "\
 #!/usr/bin/env python3
 import os, sys
@@ -75,7 +75,7 @@ for name in os.environ: print('variable', name)
 fn forbidden(dir: &Path, mode: u32, group: u32) -> Result {
     make_dir(dir, 0o755)?;
     make_dir(&dir.join("pub"), 0o755)?;
-    // So that the directory could be a root filesystem.
+    // With these the directory could be a root filesystem.
     for name in ["proc", "dev", "tmp"] {
         make_dir(&dir.join("pub").join(name), 0o755)?;
     }
@@ -84,7 +84,7 @@ fn forbidden(dir: &Path, mode: u32, group: u32) -> Result {
     set_mode(dir, mode)
 }
 
-/// Programs that run in any root filesystem, as they are static.
+/// Static programs, which run in any root filesystem.
 fn programs(dir: &Path, built: &Built, user: User) -> Result {
     make_dir(&dir.join("bin"), 0o755)?;
     copy(&built.probe, &dir.join("bin/probe"), 0o755)?;
@@ -106,11 +106,11 @@ fn programs(dir: &Path, built: &Built, user: User) -> Result {
         run(Command::new("setcap").arg(capabilities).arg(to))
     };
     capable(&built.probe, "probe", "cap_net_raw,cap_dac_override+ep")?;
-    // For callers with odd capabilities and securebits.
+    // For callers with unusual capabilities and securebits.
     capable(Path::new("/usr/bin/setpriv"), "setpriv", "cap_net_raw,cap_setpcap+ep")
 }
 
-/// A Debian root filesystem of the host's own release: unpacked, which is all that running from it takes.
+/// A Debian root filesystem of the host's release. It is only unpacked, which suffices to run from it.
 fn debian(image: &Path) -> Result {
     let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
     let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
@@ -123,13 +123,13 @@ fn debian(image: &Path) -> Result {
         "--variant=extract",
         "--include=dash,coreutils,bash,base-files,libc-bin",
     ]);
-    // What it says of unpacking is of no interest while it works.
+    // Its output does not matter if it works.
     output(make.arg(name).arg(image).stderr(std::process::Stdio::null())).map(drop).map_err(|error| {
         format!("{error}: the tests need the package mmdebstrap, and a mirror that apt can reach")
     })
 }
 
-/// A root filesystem without glibc, as Alpine has it: musl's loader, and a program that needs it.
+/// A root filesystem without glibc, like Alpine's: musl's loader, and a program that needs it.
 fn musl(image: &Path, fallback: &Path) -> Result {
     make_dir(image, 0o755)?;
     for name in ["bin", "dev", "etc", "lib", "proc", "tmp", "usr"] {
@@ -146,7 +146,7 @@ fn musl(image: &Path, fallback: &Path) -> Result {
     copy(fallback, &image.join("bin/nothing"), 0o755)
 }
 
-/// An image of the Open Container Initiative, unpacked.
+/// An unpacked OCI image.
 fn oci(dir: &Path) -> Result {
     let layout = dir.join("oci");
     let image = format!("{}:test", layout.display());
@@ -159,7 +159,7 @@ fn oci(dir: &Path) -> Result {
     set_mode(&bundle, 0o755)
 }
 
-/// Names for the user of the tests, who has none on the host.
+/// Names for the user of the tests, who has no name on the host.
 fn names(dir: &Path, user: User) -> Result {
     let (uid, gid, extra) = (user.uid, user.gid, User::EXTRA_GROUP);
     for (file, lines) in [
@@ -175,7 +175,7 @@ fn names(dir: &Path, user: User) -> Result {
     Ok(())
 }
 
-/// The Rust that this was built with, also where the tests may not search the directory that it is in.
+/// The Rust toolchain of this build, even if the tests may not search its directory.
 fn toolchain(place: &Path) -> Result {
     let toolchain = Path::new(env!("CARGO")).ancestors().nth(2).ok_or("cargo is in no directory")?;
     make_dir(place, 0o755)?;
@@ -183,12 +183,11 @@ fn toolchain(place: &Path) -> Result {
         .context(format_args!("bind '{}'", toolchain.display()))
 }
 
-/// Where something is mounted, inner mounts first.
+/// The mount points, inner ones first.
 pub const MOUNTS: [&str; 7] =
     ["flags/sub", "flags", "busybox/mnt", "covered", "rust", "/etc/passwd", "/etc/group"];
 
-/// Mounts that cover something, and mounts with flags. They are in the mount namespace of this run alone, and gone
-/// with it.
+/// Mounts that cover something, and mounts with flags. They exist only in the mount namespace of this run.
 fn mounts(dir: &Path) -> Result {
     let covered = [dir.join("covered"), dir.join("busybox/mnt")];
     make_dir(&covered[0], 0o755)?;
@@ -210,7 +209,7 @@ fn tmpfs(place: &Path, options: &str, flags: MsFlags) -> Result {
         .context(format_args!("mount a tmpfs on '{}'", place.display()))
 }
 
-/// A program with more rights than its caller; so nobody may start it but the tests.
+/// A program with more rights than its caller, so only the tests may start it.
 fn privileged(from: &Path, to: &Path, mode: u32, user: User) -> Result {
     copy(from, to, 0o700)?;
     chown(to, Some(0), Some(user.gid)).context(to.display())?;

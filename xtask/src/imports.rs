@@ -1,12 +1,12 @@
-//! Imports of a family of modules run downward: a module takes only from those that its root lists below it. So there
-//! is no circle, and the list is an order to read them in.
+//! Imports of a group of modules run downward: a module imports only from those that its root lists below it. So
+//! there is no circle, and the list is a reading order.
 
 use crate::run::{Context, Result, root};
 use crate::source::lines;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The roots of the families, the directory of their modules, and how these name each other.
+/// The roots of the groups, the directory of their modules, and how these name each other.
 const FAMILIES: [(&str, &str, &str); 3] = [
     ("src/lib.rs", "src", "crate"),
     ("src/about/mod.rs", "src/about", "super"),
@@ -56,7 +56,7 @@ fn files(dir: &Path, module: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The modules that a file takes from, but for its tests.
+/// The modules that a file imports, without its tests.
 fn taken(text: &str, prefix: &str) -> Vec<String> {
     let code: String = lines(text)
         .iter()
@@ -79,7 +79,7 @@ fn taken(text: &str, prefix: &str) -> Vec<String> {
     all
 }
 
-/// The items of a list up to its closing brace, with lists in it as parts of an item.
+/// The items of a list up to its closing brace. Inner lists are parts of an item.
 fn top_level(list: &str) -> impl Iterator<Item = &str> {
     let mut depth = 0;
     let mut is_over = false;

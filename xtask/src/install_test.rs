@@ -19,7 +19,7 @@ Install selfdock into a throwaway prefix and run the suite against it, as a user
 Usage: cargo xtask install-test [FILTER] [--keep] [--report FILE] [--long]
 
   FILTER          only tests whose name contains it: a property (hidden_files) or part of a test's name
-  --keep          leave the prefix in place, and say where it is
+  --keep          keep the prefix, and print its path
   --report FILE   write the table of properties as JSON, too
   --long          try races and faults thousands of times, for hours
 
@@ -34,7 +34,7 @@ struct Options {
     keep: bool,
     long: bool,
     report: Option<PathBuf>,
-    /// What an ordinary user has built already, and who that is.
+    /// The programs that an ordinary user has built, and that user.
     built: Option<(Built, User)>,
 }
 
@@ -96,7 +96,7 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
     Ok(Options { filter, keep, long, report, built })
 }
 
-/// Hands what is built to root, who sets up, becomes the caller again for the tests, and cleans up.
+/// Gives the built programs to root, who sets up the tests, runs them as the caller, and cleans up.
 fn as_root(built: &Built, options: &Options) -> Result {
     let mut command = again_as_root()?;
     command.arg("install-test").args(options.keep.then_some("--keep")).args(options.long.then_some("--long"));
@@ -110,14 +110,14 @@ fn as_root(built: &Built, options: &Options) -> Result {
     run(command.args(&options.filter))
 }
 
-/// A directory of the user's, where homes mostly are: not in what an instance shows.
+/// A home for the user, in a usual directory that instances do not contain.
 pub fn home_of(user: User) -> Result<TempDir> {
     let home = tempfile::Builder::new().prefix("home-of-a-test.").tempdir().context("make a home")?;
     chown(home.path(), Some(user.uid), Some(user.gid)).context("chown the home")?;
     Ok(home)
 }
 
-/// Installs, and prepares what the tests need.
+/// Installs selfdock, and prepares the fixtures.
 pub fn set_up(prefix: &Path, built: &Built, user: User, home: &Path) -> Result<Suite> {
     place(prefix, None)?;
     let fixtures = fixtures::prepare(prefix, built, user)?;

@@ -24,34 +24,34 @@ Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--fetch]
   --kernel VERSION   this kernel, not all: 6.1, 6.12 or newest, which are those of Debian's bookworm, trixie and sid;
                      for aarch64 also newest-16k, which has pages of 16 KiB
   --arch ARCH        of this architecture, x86_64 or aarch64 (default: this machine's)
-  --fetch            look for newer packages; else those in target/kernels are taken
+  --fetch            download newer packages; otherwise those in target/kernels are used
 
 Takes no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set up with. qemu is
 in qemu-system-x86 and qemu-system-arm, which ci/setup.sh installs.
 ";
 
-/// A kernel of Debian's.
+/// A kernel of Debian.
 pub struct Kernel {
-    /// As `--kernel` has it.
+    /// Its name for `--kernel`.
     name: &'static str,
     pub release: &'static str,
-    /// The package that stands for the release's newest of a kind.
+    /// The package that depends on the newest kernel of its kind in the release.
     pub package: &'static str,
 }
 
-/// What differs by architecture.
+/// The data of an architecture.
 pub struct Arch {
     pub target: Target,
-    /// What Debian calls it.
+    /// Debian's name of it.
     pub debian: &'static str,
-    /// Which kernels there are. The first is the oldest that selfdock is promised to run on.
+    /// The kernels. The first is the oldest supported one.
     kernels: &'static [Kernel],
-    /// The emulator and its package, and which machine it plays.
+    /// The emulator, its package, and the emulated machine.
     pub qemu: &'static str,
     pub package: &'static str,
     pub machine: &'static [&'static str],
     pub console: &'static str,
-    /// Numbers of system calls that checks make.
+    /// The numbers of system calls for the checks.
     pub calls: &'static [(&'static str, u32)],
 }
 
@@ -92,7 +92,7 @@ const ARCHES: &[Arch] = &[
         ],
         qemu: "qemu-system-aarch64",
         package: "qemu-system-arm",
-        // One that has pages of all sizes.
+        // This processor has all page sizes.
         machine: &["-M", "virt", "-cpu", "neoverse-n1"],
         console: "ttyAMA0",
         calls: &[
@@ -147,7 +147,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     if failed.is_empty() { Ok(()) } else { Err(format!("failed on kernel {}", failed.join(", "))) }
 }
 
-/// Boots one kernel and compares what its checks print with what they should.
+/// Boots one kernel, and compares the output of its checks with the expected one.
 fn boot(arch: &Arch, fetched: &Fetched, programs: &Programs, dir: &Path) -> Result<Vec<String>> {
     let start = Instant::now();
     let archive = guest::archive(arch, fetched, programs)?;

@@ -1,4 +1,4 @@
-//! `cargo xtask`: installs, checks and tests selfdock. One file a subcommand.
+//! `cargo xtask`: installs, checks and tests selfdock. Each subcommand has a file.
 #![forbid(unsafe_code)]
 
 extern crate alloc;
@@ -30,12 +30,12 @@ mod suite;
 mod torture;
 mod uninstall;
 
-/// The table that the trusted binary parses by.
+/// The table of options of the trusted binary.
 #[path = "../../src/options.rs"]
 #[allow(dead_code)]
 mod options;
 
-/// The tables that the trusted binary builds by.
+/// The tables of the host of the trusted binary.
 #[path = "../../src/host.rs"]
 #[allow(dead_code)]
 mod host;
@@ -52,13 +52,13 @@ Usage: cargo xtask COMMAND [OPTION...]
 
 Commands:
   install        build a release and install it set-uid root
-  uninstall      remove what install put in place
+  uninstall      remove all files that install has installed
   install-test   install into a throwaway prefix and run the whole suite against it
   kernels        boot other kernels in qemu, and check selfdock on each
-  mutants        take protections away one at a time, and see that the suite notices
-  torture        look for what no test has thought of, for minutes or hours
-  audit          count what has to be trusted, and what stands for it
-  bench          measure what an instance costs, against the floor under it and against others
+  mutants        remove protections one at a time, and check that the suite notices
+  torture        search for unknown faults, for minutes or hours
+  audit          count what must be trusted, and the tests that check it
+  bench          measure the cost of an instance, and compare it with the floor and with others
   check          formatting, lints, unit tests, documentation, dependencies and the rules of the tree
   docs           write the man page and the completions, for packages
 

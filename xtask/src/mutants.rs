@@ -21,18 +21,18 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const HELP: &str = "\
-Take the protections of the trusted program away one at a time, and see that the suite notices.
+Remove the protections of the trusted program one at a time, and check that the suite notices.
 
 Usage: cargo xtask mutants [OPTION...]
 
-  --list               print the mutants that are chosen and what is known of each, and try none
+  --list               print the chosen mutants and their results so far, and try none
   --file NAME          only those of this file: creds, creds.rs or src/creds.rs; may be repeated
   --name TEXT          only those with this text in their name; may be repeated
   --changed-since REV  only those on lines of the work tree that differ from REV
-  --limit N            no more than N that have to be tried, spread over all that are chosen
+  --limit N            at most N untried ones, spread over all chosen ones
   --full               run the whole suite on each, not only the modules for its file
-  --survivors          only those that have survived before, and try them again
-  --lock FILE          hold this lock, as flock(1) does, while one is built and tried
+  --survivors          only those that have survived before
+  --lock FILE          hold this lock, as flock(1) does, while a mutant is built and tried
 
 A mutant is a program with one change: a call left out, or its failure ignored; a condition that never or always holds;
 a flag, a capability, a namespace, an entry of a table left out. Each is built, installed into a throwaway prefix, and
@@ -42,8 +42,8 @@ tried again. ci/mutants.txt lists those that no behaviour can show, each with th
 survives.
 ";
 
-/// The files whose protections count, the most important first, and the modules of the suite that are about them. The
-/// modules of files that are not listed are all.
+/// The files with protections, the most important first, and the modules of the suite for each. For other files all
+/// modules run.
 const FILES: &[(&str, &str)] = &[
     (
         "creds",
@@ -138,7 +138,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         exceptions.reason(mutant).is_none() && (options.survivors || state.of(mutant).is_none())
     };
     let mut to_try: Vec<Mutant> = spread(chosen.iter().filter(untried).cloned().collect(), options.limit);
-    // What is not done at all tells more.
+    // Mutants that remove a whole step come first, since they tell more.
     to_try.sort_by_key(|mutant| mutant.name.contains(points::IGNORED));
     if !to_try.is_empty() {
         try_all(&to_try, &options, &mut state)?;
@@ -162,7 +162,7 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
     Ok(options)
 }
 
-/// What can be changed in the files that count, in their order.
+/// All mutants of these files, in order.
 pub fn all() -> Result<Vec<Mutant>> {
     let mut all = Vec::new();
     for (name, _) in FILES {
@@ -191,7 +191,7 @@ fn sources_of(name: &str) -> Result<Vec<String>> {
     Ok(files)
 }
 
-/// A file that is about another processor is not in the program that is tried.
+/// A file for another processor is not in the program.
 fn is_built_here(file: &str) -> bool {
     let own = [format!("/arch/{}.rs", std::env::consts::ARCH), "/arch/mod.rs".to_owned()];
     !file.contains("/arch/") || own.iter().any(|end| file.ends_with(end))
@@ -223,7 +223,7 @@ fn module_of(file: &str) -> &str {
     file.trim_start_matches("src/").split(['/', '.']).next().unwrap_or_default()
 }
 
-/// As many as are wanted, from all parts of a list.
+/// At most this many, from all parts of a list.
 fn spread(mut list: Vec<Mutant>, limit: Option<usize>) -> Vec<Mutant> {
     let Some(limit) = limit.filter(|limit| *limit < list.len()) else { return list };
     let count = list.len();
@@ -233,7 +233,7 @@ fn spread(mut list: Vec<Mutant>, limit: Option<usize>) -> Vec<Mutant> {
     list
 }
 
-/// The lines of the trusted program in which the work tree differs from a revision.
+/// The lines of the trusted program that differ from a revision in the work tree.
 fn changed_lines(rev: &str) -> Result<BTreeSet<(String, usize)>> {
     let diff = output(Command::new("git").current_dir(root()).args(["diff", "-U0", rev, "--", "src"]))?;
     let mut lines = BTreeSet::new();
@@ -267,7 +267,7 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
             break;
         }
         let modules = modules_for(mutant, options.full);
-        // A suite that fails anyway would kill all of them.
+        // A suite that fails without a mutant would kill all of them.
         for modules in [Some(modules), more_for(mutant)].into_iter().flatten() {
             if sane.insert(modules) {
                 let program = tree.build().ok_or("the program does not compile as it is")?;
@@ -286,14 +286,14 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
     Ok(())
 }
 
-/// The modules that make calls fail.
+/// The modules that inject failures.
 const WHAT_FAILS: &str = "failing_calls faults";
 
 fn modules_for(mutant: &Mutant, full: bool) -> &'static str {
     if full {
         return judge::ALL;
     }
-    // What fails only where something else does is shown by making it fail.
+    // A mutant in error handling shows only if a call fails.
     if mutant.name.contains(points::IGNORED) {
         return WHAT_FAILS;
     }
@@ -301,7 +301,7 @@ fn modules_for(mutant: &Mutant, full: bool) -> &'static str {
     listed.map_or(judge::ALL, |(_, modules)| *modules)
 }
 
-/// The call can be an earlier one, and its failure is what is lost: `made.or_fail("make it")` is `Ok(())`.
+/// The failing call can be an earlier one, whose failure is lost: `made.or_fail("make it")` becomes `Ok(())`.
 fn more_for(mutant: &Mutant) -> Option<&'static str> {
     (mutant.name.contains("or_fail") && !mutant.name.contains(points::IGNORED)).then_some(WHAT_FAILS)
 }
@@ -327,7 +327,7 @@ fn report(chosen: &[Mutant], exceptions: &Exceptions, state: &State) -> Result {
     if alive.is_empty() { Ok(()) } else { Err("a protection can be taken away unnoticed".into()) }
 }
 
-/// What is known of some mutants.
+/// The results of some mutants.
 #[derive(Default)]
 pub struct Numbers {
     pub killed: usize,
@@ -343,7 +343,7 @@ impl Display for Numbers {
     }
 }
 
-/// Counts them, and tells which are alive.
+/// Counts the results, and lists the survivors.
 fn count<'m>(mutants: &'m [Mutant], exceptions: &Exceptions, state: &State) -> (Numbers, Vec<&'m Mutant>) {
     let (mut numbers, mut alive) = (Numbers::default(), Vec::new());
     for mutant in mutants {
@@ -359,31 +359,32 @@ fn count<'m>(mutants: &'m [Mutant], exceptions: &Exceptions, state: &State) -> (
     (numbers, alive)
 }
 
-/// What is known of all.
+/// The results of all mutants.
 pub fn numbers() -> Result<Numbers> {
     Ok(count(&all()?, &Exceptions::read()?, &State::read()?).0)
 }
 
-/// How many there are, and how many of them are listed.
+/// The number of mutants, and the number of exceptions.
 pub fn places() -> Result<[usize; 2]> {
     Ok([all()?.len(), Exceptions::read()?.keys().count()])
 }
 
-/// Every exception is of a mutant that there is: a rule of the tree.
+/// Checks that every exception is for an existing mutant: a rule of the tree.
 pub fn check_exceptions() -> Result {
     let (exceptions, all) = (Exceptions::read()?, all()?);
     let keys: BTreeSet<String> = all.iter().map(Mutant::key).collect();
     match exceptions.keys().find(|key| !keys.contains(*key)) {
-        Some(key) => Err(format!("{}: there is no such mutant: {key}", exceptions::FILE)),
+        Some(key) => Err(format!("{}: no such mutant: {key}", exceptions::FILE)),
         None => Ok(()),
     }
 }
 
-/// A lock that is shared with others who use the machine.
+/// A lock that is shared with other users of the machine.
 struct Lock(Option<PathBuf>);
 
 impl Lock {
-    /// Whoever waits for it gets it: one that lets go and asks again at once is faster than those who are woken.
+    /// Waits in line for the lock: a process that unlocks and locks again at once would be faster than one that must
+    /// wake up.
     fn let_others(&self) {
         if self.0.is_some() {
             std::thread::sleep(Duration::from_millis(50));
@@ -399,12 +400,12 @@ impl Lock {
     }
 }
 
-/// A copy of the trusted workspace, which takes the changes.
+/// A copy of the trusted workspace, in which the mutants are made.
 struct Tree {
     dir: PathBuf,
 }
 
-/// Where everything about mutants is kept.
+/// The directory for mutants.
 fn dir() -> PathBuf {
     root().join("target/mutants")
 }
@@ -413,7 +414,7 @@ impl Tree {
     fn copy() -> Result<Self> {
         let tree = Tree { dir: dir().join("tree") };
         let _ = fs::remove_dir_all(&tree.dir);
-        // Flags for rustc are those of the checkout that the copy lies in.
+        // rustc gets the flags of the checkout that contains the copy.
         for name in ["Cargo.toml", "Cargo.lock", "build.rs", "link.ld", "src", ".cargo/xtask"] {
             copy_all(&root().join(name), &tree.dir.join(name))?;
         }
@@ -427,14 +428,14 @@ impl Tree {
         command
     }
 
-    /// The program as a release has it, if it compiles.
+    /// Builds the release program; `None` if it does not compile.
     fn build(&self) -> Option<PathBuf> {
         let built = self.cargo("build", "release").args(["--release", "--bin", "selfdock"]).status();
         let program = dir().join("release/release/selfdock");
         built.is_ok_and(|status| status.success()).then_some(program)
     }
 
-    /// The unit tests of a file; a name where one fails.
+    /// Runs the unit tests of a file. Returns a name if one fails.
     fn unit_tests(&self, file: &str) -> Result<Option<String>> {
         let text = fs::read_to_string(self.dir.join(file)).context(file)?;
         if !text.contains("#[cfg(test)]") {
@@ -446,7 +447,7 @@ impl Tree {
         Ok((!done.success()).then(|| format!("the unit tests of {module}")))
     }
 
-    /// Does something with a mutant in place of the file that it is of.
+    /// Runs a function while a mutant replaces its file.
     fn with<T>(&self, mutant: &Mutant, act: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
         let (path, original) = (self.dir.join(&mutant.file), root().join(&mutant.file));
         let text = fs::read_to_string(&original).context(original.display())?;

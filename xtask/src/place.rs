@@ -1,4 +1,4 @@
-//! Puts files where they belong, as root, each one at once or not at all; and looks at the result.
+//! Installs files as root, each one atomically, and verifies the result.
 
 use crate::host::{ABOUT, LIB, PROGRAM, capability_set};
 use crate::run::{Context, Result};
@@ -19,18 +19,18 @@ pub struct Item {
     pub mode: u32,
 }
 
-/// What a file of an installation is made from.
+/// The source of a file of an installation.
 pub enum Source {
     File(PathBuf),
     Bytes(Vec<u8>),
 }
 
-/// All that `install` puts in place.
+/// All files that `install` installs.
 pub fn items() -> Vec<Item> {
     let text = |dest, text: String| Item { source: Source::Bytes(text.into()), dest, mode: 0o644 };
     let program = |name, dest, mode| Item { source: Source::File(cargo::release(name)), dest, mode };
     let mut items = vec![
-        // The second program first: there is no selfdock that does not find it.
+        // The second program comes first, so that selfdock always finds it.
         program("selfdock-about", ABOUT, 0o755),
         program("selfdock", PROGRAM, 0o4755),
         text("share/man/man1/selfdock.1", man::page()),
@@ -42,24 +42,24 @@ pub fn items() -> Vec<Item> {
     items
 }
 
-/// The same, and what else finds its place by the prefix.
+/// The same, and files outside the prefix.
 pub fn items_of(prefix: &Path) -> Vec<Item> {
     let mut items = items();
     items.extend(fish_of_the_system(prefix, Path::new(FISH_OF_THE_SYSTEM)));
     items
 }
 
-/// Where Debian's fish looks; below /usr/local it does not.
+/// The directory of Debian's fish, which does not search below /usr/local.
 const FISH_OF_THE_SYSTEM: &str = "/usr/share/fish/vendor_completions.d";
 
 fn fish_of_the_system(prefix: &Path, dir: &Path) -> Option<Item> {
     let is_wanted = prefix == Path::new(crate::install::PREFIX) && dir.is_dir();
-    // An absolute path is one below every prefix.
+    // An absolute path replaces the prefix.
     let dest = "/usr/share/fish/vendor_completions.d/selfdock.fish";
     is_wanted.then(|| Item { source: Source::Bytes(completions::fish().into()), dest, mode: 0o644 })
 }
 
-/// Options for common uses, which `@NAME` stands for.
+/// The profiles for common uses, which `@NAME` names.
 const PROFILES: [(&str, &str); 8] = [
     ("share/selfdock/profiles/browser", include_str!("../../profiles/browser")),
     ("share/selfdock/profiles/cargo", include_str!("../../profiles/cargo")),
@@ -74,7 +74,7 @@ const PROFILES: [(&str, &str); 8] = [
 /// Installs all items below `prefix` and verifies them. With a group, only its members can start selfdock.
 pub fn place(prefix: &Path, group: Option<Gid>) -> Result {
     fs::create_dir_all(prefix).context(format_args!("make directory '{}'", prefix.display()))?;
-    // A program that is started by a path without links finds itself by it.
+    // selfdock finds itself by a path without links.
     let prefix = &prefix.canonicalize().context(prefix.display())?;
     for dir in [prefix.as_path(), &prefix.join("bin"), &prefix.join(LIB)] {
         fs::create_dir_all(dir).context(format_args!("make directory '{}'", dir.display()))?;
@@ -101,17 +101,17 @@ pub fn place(prefix: &Path, group: Option<Gid>) -> Result {
     Ok(())
 }
 
-/// Puts another program in the place of selfdock, where all else is installed. It may be of any size.
+/// Replaces the installed selfdock by another program. It may have any size.
 pub fn place_program(program: &Path, prefix: &Path) -> Result {
     let source = Source::Bytes(with_prefix(program, prefix)?);
     replace(&source, &prefix.join("bin/selfdock"), 0o4755, Gid::from_raw(0))
 }
 
-/// What stands in the program before its prefix, and how much room there is for both.
+/// The mark before the prefix in the program. The size is for both.
 const PREFIX_MARK: &[u8] = b"selfdock's prefix of installing:";
 const PREFIX_ROOM: usize = 160;
 
-/// The program as it is installed: with the prefix written into it, and without what nobody loads.
+/// The program as installed: with the prefix written into it, and without the parts that are not loaded.
 pub fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
     let mut bytes = fs::read(program).context(program.display())?;
     let places: Vec<usize> = bytes
@@ -122,7 +122,7 @@ pub fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
         .collect();
     let [at] = *places else {
         return Err(format!(
-            "'{}' has not one place for its prefix, but {}",
+            "'{}' must have one place for its prefix, but has {}",
             program.display(),
             places.len()
         ));
@@ -138,25 +138,26 @@ pub fn with_prefix(program: &Path, prefix: &Path) -> Result<Vec<u8>> {
     cut.map(|()| bytes).ok_or_else(|| format!("'{}' is not a 64-bit ELF file", program.display()))
 }
 
-/// Where a file system keeps the capabilities of a file. xattr(7), capabilities(7).
+/// The attribute for the capabilities of a file. xattr(7), capabilities(7).
 const CAPABILITIES: &str = "security.capability";
 
-/// The value of the attribute: those of the table, permitted and not in effect. capabilities(7)
+/// The value of the attribute: the capabilities of the table, permitted and not effective. capabilities(7)
 pub fn capabilities() -> Vec<u8> {
     const REVISION_2: u32 = 0x0200_0000;
     let permitted = capability_set();
     let [low, high] = [permitted as u32, (permitted >> 32) as u32];
-    // Permitted and inheritable, the lower half of each before the upper ones.
+    // Permitted and inheritable: the lower halves first.
     [REVISION_2, low, 0, high, 0].iter().flat_map(|word| word.to_le_bytes()).collect()
 }
 
-/// Limits what the installed file gives. With these the set-uid bit gives no others (capabilities(7)), and a caller
-/// with uid 0, whose instances give root nothing, can nest. Not every file system keeps them; selfdock works without.
+/// Limits the capabilities of the installed file. With file capabilities the set-uid bit gives no others
+/// (capabilities(7)). So a caller with uid 0, whose instances take root's rights away, can nest. Some file systems do
+/// not store them; selfdock works without.
 fn limit_capabilities(program: &Path) -> Result {
     match xattr::set(program, CAPABILITIES, &capabilities()) {
         Err(error) if error.kind() == std::io::ErrorKind::Unsupported => {
             eprintln!(
-                "xtask: note: this file system keeps no file capabilities; instances of root cannot nest"
+                "xtask: note: this file system stores no file capabilities, so instances of root cannot nest"
             );
             Ok(())
         }
@@ -164,7 +165,7 @@ fn limit_capabilities(program: &Path) -> Result {
     }
 }
 
-/// Copies `source` beside `dest` and renames it: nobody ever sees half a program, or one with the wrong owner.
+/// Copies `source` beside `dest` and renames it, so that nobody ever sees half a program, or one with a wrong owner.
 pub fn replace(source: &Source, dest: &Path, mode: u32, gid: Gid) -> Result {
     let what = format!("install '{}'", dest.display());
     let dir = dest.parent().expect("a file has a directory");
@@ -177,7 +178,7 @@ pub fn replace(source: &Source, dest: &Path, mode: u32, gid: Gid) -> Result {
         Source::Bytes(bytes) => file.write_all(bytes),
     }
     .context(&what)?;
-    // The owner first: changing it clears the set-uid bit.
+    // The owner is set first, since this clears the set-uid bit.
     fchown(file.as_file(), Some(Uid::from_raw(0)), Some(gid)).context(&what)?;
     file.as_file().set_permissions(Permissions::from_mode(mode)).context(&what)?;
     if mode & 0o4000 != 0 {
@@ -189,8 +190,8 @@ pub fn replace(source: &Source, dest: &Path, mode: u32, gid: Gid) -> Result {
     old.map_or(Ok(()), |old| old.disarm())
 }
 
-/// A file that is about to lose its name. It lives on where it is open, mounted, or has another name: an instance shows
-/// the selfdock that started it for as long as it lasts. So an older version would stay executable with privilege.
+/// A file that is about to be replaced. It continues to exist while it is open, mounted, or has another name: an
+/// instance has a mount of the selfdock that started it. So an old version would stay executable with privilege.
 pub struct Old {
     file: fs::File,
     name: String,
@@ -208,7 +209,7 @@ impl Old {
         Ok(Some(Self { file, name }))
     }
 
-    /// Takes what gives privilege from it, by descriptor.
+    /// Removes its set-uid bit and capabilities, by its descriptor.
     pub fn disarm(&self) -> Result {
         let mode = self.file.metadata().context(&self.name)?.mode();
         let harmless = Permissions::from_mode(mode & 0o777);
@@ -222,7 +223,7 @@ impl Old {
     }
 }
 
-/// Whoever can write to a directory above a set-uid program can put another in its place, or exchange a link.
+/// Checks the directories above a set-uid program: a user who can write to one can replace the program or a link.
 pub fn check_parents(dir: &Path) -> Result {
     if dir.canonicalize().context(dir.display())? != dir {
         return Err(format!("a link leads to '{}': name the directory itself", dir.display()));
@@ -241,11 +242,9 @@ pub fn check_parents(dir: &Path) -> Result {
             return Err(format!("'{name}' can be written by everyone: choose another --prefix"));
         }
         if mode & 0o020 != 0 && !sticky {
-            // Then these bits are the most that an entry of the list can give. acl(5)
+            // With an ACL these bits are the most that an entry can grant. acl(5)
             if xattr::get(parent, "system.posix_acl_access").unwrap_or_default().is_some() {
-                return Err(format!(
-                    "'{name}' can be written by whom its ACL names: choose another --prefix"
-                ));
+                return Err(format!("'{name}' can be written by users in its ACL: choose another --prefix"));
             }
             eprintln!("xtask: warning: group {} can write to '{name}', and so replace selfdock", meta.gid());
         }
@@ -253,8 +252,8 @@ pub fn check_parents(dir: &Path) -> Result {
     Ok(())
 }
 
-/// Reads back owner, mode and kind of a file; that a program which is not set-uid has no capabilities either; and
-/// whether the mount of one that is honours it.
+/// Reads back owner, mode and type of a file. A program that is not set-uid must have no capabilities. The mount of a
+/// set-uid program must honour set-uid bits.
 fn verify(dest: &Path, item: &Item, gid: Gid) -> Result {
     let (name, mode) = (dest.display(), item.mode);
     let meta = fs::symlink_metadata(dest).context(&name)?;
@@ -311,7 +310,7 @@ mod tests {
         }
         xattr::set(dir.path(), "system.posix_acl_access", &acl).unwrap();
         let refusal = check_parents(dir.path()).unwrap_err();
-        // What an ordinary user's test makes is refused for that.
+        // A file that an ordinary user's test makes is refused because of its owner.
         assert!(refusal.contains("ACL") || refusal.contains("belongs to uid"), "{refusal}");
     }
 

@@ -1,4 +1,4 @@
-//! A throwaway prefix to install into, and the mount namespace for what is mounted there.
+//! A throwaway prefix for an installation, and a mount namespace for its mounts.
 
 use crate::fixtures;
 use crate::place::is_nosuid;
@@ -10,17 +10,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// A mount namespace for this run: what it mounts, the host does not see, and it is gone with the last process.
+/// Makes a mount namespace for this run. The host does not see its mounts, and they are gone with the last process.
 pub fn own_mounts() -> Result {
     unshare(CloneFlags::CLONE_NEWNS).context("make a mount namespace")?;
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
         .context("make its mounts private")?;
-    // As on most machines: what propagates out of an instance can then be seen.
+    // The mounts are shared, as on most machines, so that propagation out of an instance can be seen.
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_SHARED, None::<&str>)
         .context("make its mounts shared")
 }
 
-/// The throwaway prefix: gone when the run ends, however it ends.
+/// The throwaway prefix. It is removed when the run ends, however it ends.
 pub struct Prefix {
     pub path: PathBuf,
     /// Removes the directory when dropped.
@@ -28,7 +28,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Stands where an instance of the host image shows it, on a mount that honours set-uid.
+    /// It is in a directory that instances have, on a mount that honours set-uid bits.
     pub fn new(keep: bool) -> Result<Self> {
         for parent in ["/opt", "/var/lib", "/usr/local"].map(Path::new) {
             if !parent.is_dir() || is_nosuid(parent)? {
@@ -45,13 +45,13 @@ impl Prefix {
             }
             return Ok(Self { path, _dir: Some(dir) });
         }
-        Err("cannot install set-uid here: /opt, /var/lib and /usr/local are all absent or on nosuid mounts"
+        Err("cannot install set-uid here: /opt, /var/lib and /usr/local are missing or on nosuid mounts"
             .into())
     }
 }
 
 impl Drop for Prefix {
-    /// Lets go of what is mounted in it, so that it can be removed.
+    /// Unmounts what is mounted in it, so that it can be removed.
     fn drop(&mut self) {
         for place in fixtures::MOUNTS {
             let _ = umount2(&self.path.join("fixtures").join(place), MntFlags::MNT_DETACH);

@@ -1,5 +1,5 @@
-//! Prepares what instances of the host image start from: a root directory with nothing of the host's in it, and the
-//! list of what they show there.
+//! Prepares the root directory for instances without `--root`, which has no files of the host, and the list of the
+//! host's directories in it.
 
 use crate::host::{ALIAS, DEVICES, EMPTY, Entry, LIB, LINKS, LIST, PROGRAM, ROOT, Seen, Shown, entries};
 use crate::place::{Source, check_parents, replace};
@@ -13,10 +13,10 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-/// Where an administrator names more to show.
+/// The directory in which an administrator names more directories.
 const MORE: &str = "/etc/selfdock/root.d";
 
-/// What stands at a place of the prepared directory.
+/// An entry of the prepared directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     Directory,
@@ -25,9 +25,9 @@ pub enum Item {
     Device(u32, u32),
 }
 
-/// Makes directory and list below `prefix`, as this host is now. What is there already and is right stays the same
-/// directory, since instances run in it: first what is missing is made, then the list is exchanged, and what is on it
-/// no more goes last.
+/// Makes the directory and the list below `prefix`, for the present host. An existing directory is kept and
+/// corrected, since instances run in it: first missing entries are made, then the list is replaced, and old entries
+/// are removed last.
 pub fn prepare(prefix: &Path) -> Result {
     let root = prefix.join(ROOT);
     fs::create_dir_all(&root).context(format_args!("make directory '{}'", root.display()))?;
@@ -50,12 +50,12 @@ pub fn prepare(prefix: &Path) -> Result {
     if in_use { Ok(()) } else { remove_others(&root, Path::new(""), &items) }
 }
 
-/// Whether an instance runs in the directory. A directory on which something is mounted in another mount namespace can
-/// be removed, and what is mounted there goes with it.
+/// Whether an instance runs in the directory. A directory with a mount in another mount namespace can be removed, and
+/// the mount goes with it.
 fn is_in_use(root: &Path) -> Result<bool> {
     let processes = fs::read_dir("/proc").context("/proc")?;
     let mut lists = processes.flatten().filter_map(|process| mounts(&process.path().join("mountinfo")).ok());
-    // Of the file system that it is on, and that can be mounted elsewhere than at the root.
+    // The path within its file system, which may be mounted elsewhere.
     let name = root.strip_prefix("/").unwrap_or(root);
     Ok(lists.any(|list| list.iter().any(|mount| mount.root.ends_with(name) && mount.place == Path::new("/"))))
 }
@@ -65,7 +65,7 @@ struct Mounted {
     place: PathBuf,
 }
 
-/// The mounts of a process, with the escapes of their paths undone. proc(5)
+/// The mounts of a process, with unescaped paths. proc(5)
 fn mounts(list: &Path) -> std::io::Result<Vec<Mounted>> {
     let text = fs::read(list)?;
     let field = |line: &[u8], n: usize| {
@@ -89,7 +89,7 @@ fn unescape(mut text: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// What is mounted there is not ours to empty.
+/// Refuses a directory with mounts, since they are not ours.
 fn nothing_is_mounted_in(root: &Path) -> Result {
     let mounts = mounts(Path::new("/proc/self/mountinfo")).context("/proc/self/mountinfo")?;
     match mounts.iter().find(|mount| mount.place.starts_with(root)) {
@@ -98,13 +98,13 @@ fn nothing_is_mounted_in(root: &Path) -> Result {
     }
 }
 
-/// Removes both; but not a directory that instances run in.
+/// Removes both, but keeps a directory in which instances run.
 pub fn remove(prefix: &Path) -> Result {
     let (list, root) = (prefix.join(LIST), prefix.join(ROOT));
     report(&list, fs::remove_file(&list))?;
     nothing_is_mounted_in(&root)?;
     if is_in_use(&root)? {
-        println!("left {}, as instances run in it: uninstall again when they have ended", root.display());
+        println!("kept {}, since instances run in it: uninstall again when they have ended", root.display());
         return Ok(());
     }
     report(&root, fs::remove_dir_all(&root))
@@ -125,8 +125,8 @@ pub fn list_of(root: &Path) -> Vec<u8> {
     Shown::of_host(&mut |path| look(inside(path).as_os_str().as_bytes())).0
 }
 
-/// What `prepare` would make on a system of which `look` tells, by path, and the list; without additions and homes.
-/// Only root can exchange what is there.
+/// The entries and the list that `prepare` would make for a system, which `look` describes by path, without additions
+/// and homes. Only root can change its files.
 pub fn in_tree(prefix: &Path, look: &mut dyn FnMut(&[u8]) -> Seen) -> (BTreeMap<PathBuf, Item>, Vec<u8>) {
     let mut shown = Shown::of_host(look);
     shown.add(prefix.join(LIB).as_os_str().as_bytes(), look);
@@ -134,17 +134,20 @@ pub fn in_tree(prefix: &Path, look: &mut dyn FnMut(&[u8]) -> Seen) -> (BTreeMap<
     (items(prefix, &shown.0), shown.0)
 }
 
-/// How many bytes of the list are for homes: selfdock reads no more than 64 kB of it at each start.
+/// The most bytes of the list for homes. selfdock reads at most 64 kB of the list at each start.
 const ROOM_FOR_HOMES: usize = 16 << 10;
 
-/// What is shown: the table's, where it is there; what an administrator wants; and selfdock's own directory.
+/// The directories to bind: those of the table that exist, the administrator's, and selfdock's own.
 fn list(prefix: &Path) -> Result<Shown> {
     let mut look = look;
     let mut shown = Shown::of_host(&mut look);
     for wanted in more(Path::new(MORE))? {
         let is_directory = fs::metadata(&wanted).is_ok_and(|meta| meta.is_dir());
         if !is_directory || !shown.add(wanted.as_os_str().as_bytes(), &mut look) {
-            eprintln!("xtask: warning: {MORE}: '{}' is no directory that can be shown", wanted.display());
+            eprintln!(
+                "xtask: warning: {MORE}: '{}' is not a directory that instances can have",
+                wanted.display()
+            );
         }
     }
     shown.add(prefix.join(LIB).as_os_str().as_bytes(), &mut look);
@@ -158,7 +161,7 @@ fn list(prefix: &Path) -> Result<Shown> {
         shown.add_home(uid.to_string().as_bytes(), home.as_os_str().as_bytes());
         if shown.0.len() > room {
             eprintln!(
-                "xtask: warning: more users have a home in what is shown than there is room to note: HOME decides"
+                "xtask: warning: too many users have a home in a visible directory; the others are hidden by HOME alone"
             );
             break;
         }
@@ -166,15 +169,17 @@ fn list(prefix: &Path) -> Result<Shown> {
     Ok(shown)
 }
 
-/// Whether only root can put something else in the place of a directory.
+/// Whether only root can replace a directory.
 fn is_closed(place: &Path) -> bool {
     place.ancestors().skip(1).all(|dir| fs::metadata(dir).is_ok_and(|meta| only_root_changes(&meta)))
 }
 
-/// Where ordinary users have their files: directories of their own, by what passwd(5) says.
+/// The homes of ordinary users, from passwd(5).
 fn homes() -> Vec<(u32, PathBuf)> {
     let users = fs::read("/etc/passwd").unwrap_or_else(|error| {
-        eprintln!("xtask: warning: /etc/passwd: {error}; homes in what is shown are hidden by HOME alone");
+        eprintln!(
+            "xtask: warning: /etc/passwd: {error}; homes in visible directories are hidden by HOME alone"
+        );
         Vec::new()
     });
     let home = |line: &[u8]| {
@@ -186,7 +191,7 @@ fn homes() -> Vec<(u32, PathBuf)> {
     users.split(|byte| *byte == b'\n').filter_map(home).collect()
 }
 
-/// The links in the root directory by which homes can be named, with what they lead to.
+/// The links in the root directory through which homes can be named, with their targets.
 fn aliases() -> Vec<(PathBuf, PathBuf)> {
     let entries = fs::read_dir("/").into_iter().flatten().flatten().map(|entry| entry.path());
     let links = entries.filter(|path| path.is_symlink());
@@ -195,7 +200,7 @@ fn aliases() -> Vec<(PathBuf, PathBuf)> {
 
 fn look(path: &[u8]) -> Seen {
     match fs::symlink_metadata(OsStr::from_bytes(path)) {
-        // Who else can put a link there would choose what all instances show.
+        // Other users who could make a link there would choose directories for all instances.
         Ok(meta) if meta.is_symlink() && !is_roots(path, &meta) => Seen::Nothing,
         Ok(meta) if meta.is_symlink() => fs::read_link(OsStr::from_bytes(path))
             .map_or(Seen::Nothing, |target| Seen::Link(target.into_os_string().into_vec())),
@@ -204,7 +209,7 @@ fn look(path: &[u8]) -> Seen {
     }
 }
 
-/// Whether a link is root's, in a directory in which only root can put another.
+/// Whether a link belongs to root, in a directory in which only root can make another.
 fn is_roots(path: &[u8], link: &fs::Metadata) -> bool {
     let dir = Path::new(OsStr::from_bytes(path)).parent().and_then(|dir| fs::metadata(dir).ok());
     link.uid() == 0 && dir.is_some_and(|dir| only_root_changes(&dir))
@@ -214,7 +219,8 @@ fn only_root_changes(meta: &fs::Metadata) -> bool {
     meta.uid() == 0 && meta.mode() & 0o022 == 0
 }
 
-/// The directories that an administrator names: a line each, in files of root's that only root can write.
+/// The directories that an administrator names, one on each line, in files that belong to root and that only root can
+/// write.
 fn more(dir: &Path) -> Result<Vec<PathBuf>> {
     let theirs = |path: &Path| Err(format!("'{}' can be changed by others than root", path.display()));
     let files = match fs::read_dir(dir) {
@@ -252,7 +258,7 @@ fn more(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(wanted)
 }
 
-/// What has to be in the directory, by path, parents first.
+/// The entries of the directory, by path, parents first.
 fn items(prefix: &Path, list: &[u8]) -> BTreeMap<PathBuf, Item> {
     let mut all = BTreeMap::new();
     let mut add = |path: &Path, item: Item| {
@@ -281,19 +287,19 @@ fn items(prefix: &Path, list: &[u8]) -> BTreeMap<PathBuf, Item> {
     }
     // For the caller's terminal.
     add(Path::new("dev/console"), Item::File);
-    // Where selfdock itself is shown, if nothing else is there.
+    // The mount point for selfdock itself, if nothing else is there.
     let is_shown = |place: &[u8]| prefix.join("bin").starts_with(path(&place[..place.len() - 1]));
     if !entries(list).any(|entry| matches!(entry, Entry::Place(place) if is_shown(place))) {
         add(&prefix.join(PROGRAM), Item::File);
     }
-    // A link in the place of a directory leads there, and what is wanted in it is elsewhere.
+    // If a link replaces a directory, the entries below it are elsewhere.
     let links: Vec<PathBuf> =
         all.iter().filter(|(_, item)| matches!(item, Item::Link(_))).map(|(path, _)| path.clone()).collect();
     all.retain(|path, _| !links.iter().any(|link| path != link && path.starts_with(link)));
     all
 }
 
-/// Makes one of them, unless it is there.
+/// Makes an entry, unless it exists.
 fn make(path: &Path, item: &Item, in_use: bool) -> Result {
     if is(path, item) {
         return Ok(());
@@ -301,7 +307,7 @@ fn make(path: &Path, item: &Item, in_use: bool) -> Result {
     let failed = format!("make '{}'", path.display());
     if in_use && fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir()) {
         return Err(format!(
-            "{failed}: there is a directory of another kind, and instances run; end them first"
+            "{failed}: something else is in its place, and instances are running; end them first"
         ));
     }
     remove_entry(path)?;
@@ -326,7 +332,7 @@ fn mode(item: &Item) -> u32 {
     }
 }
 
-/// Why no device node can be made there, as in many containers; or of no use, on a mount with nodev.
+/// Why device nodes cannot be made or used there, as in many containers, or on a mount with nodev.
 fn lacks_devices(root: &Path) -> Option<String> {
     let node = root.join("dev.new");
     let _ = fs::remove_file(&node);
@@ -337,7 +343,7 @@ fn lacks_devices(root: &Path) -> Option<String> {
     tried.err()
 }
 
-/// Whether it is there, and root's.
+/// Whether the entry exists and belongs to root.
 fn is(path: &Path, item: &Item) -> bool {
     let Ok(meta) = fs::symlink_metadata(path) else { return false };
     let kind = match item {
@@ -361,7 +367,7 @@ fn remove_entry(path: &Path) -> Result {
     removed.context(format_args!("remove '{}'", path.display()))
 }
 
-/// Removes what has no place in the directory.
+/// Removes other entries of the directory.
 fn remove_others(root: &Path, dir: &Path, items: &BTreeMap<PathBuf, Item>) -> Result {
     let place = root.join(dir);
     for entry in fs::read_dir(&place).context(place.display())? {
@@ -385,7 +391,7 @@ mod tests {
         let file = dir.path().join("10-site");
         fs::write(&file, "# comment\n\n  /scratch \n/sw\n").unwrap();
         fs::set_permissions(&file, Permissions::from_mode(0o644)).unwrap();
-        // A test of an ordinary user can make no file of root's.
+        // An ordinary user's test cannot make a file that belongs to root.
         match more(dir.path()) {
             Ok(wanted) => assert_eq!(wanted, [Path::new("/scratch"), Path::new("/sw")]),
             Err(error) => assert!(error.contains("others than root"), "{error}"),
@@ -404,7 +410,7 @@ mod tests {
         let link = dir.path().join("link");
         std::os::unix::fs::symlink("/usr", &link).unwrap();
         let seen = || look(link.as_os_str().as_bytes());
-        // A test of an ordinary user makes none of root's.
+        // An ordinary user's test cannot make a file that belongs to root.
         let is_root = fs::symlink_metadata(&link).unwrap().uid() == 0;
         assert_eq!(matches!(seen(), Seen::Link(_)), is_root);
         fs::set_permissions(dir.path(), Permissions::from_mode(0o1777)).unwrap();

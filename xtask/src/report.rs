@@ -38,8 +38,8 @@ impl Row<'_> {
     }
 }
 
-/// Prints the table and writes it to `file`. Fails unless every property has passed; where a filter chose the tests
-/// (`partial`), only the properties that they belong to count.
+/// Prints the table and writes it to `file`. Fails unless every property has passed. If a filter chose the tests
+/// (`partial`), only their properties count.
 pub fn report(outcomes: &[Outcome], partial: bool, file: Option<&Path>) -> Result {
     let rows: Vec<Row> = PROPERTIES
         .iter()

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 
 /// Files of the trusted package that may hold unsafe code, and the directory of others.
 const UNSAFE: [&str; 2] = ["src/sys/", "src/start.rs"];
-/// Roots of crates, which deny unsafe code to all modules but these.
+/// The roots of crates, which deny unsafe code in all other modules.
 const ROOTS: [&str; 3] = ["src/lib.rs", "src/main.rs", "src/about_main.rs"];
 /// Programs of the bench, with no library between them and the kernel.
 const UNSAFE_HELPERS: &str = "xtask/bare/src/";
-/// Words that mark unfinished work. Written so that this file does not hold them.
+/// Words that mark unfinished work. They are split, so that this file does not contain them.
 const UNFINISHED: [&str; 5] = [
     concat!("TO", "DO"),
     concat!("FIX", "ME"),
@@ -21,13 +21,13 @@ const UNFINISHED: [&str; 5] = [
     concat!("unimplemented", "!("),
     concat!("dbg", "!("),
 ];
-/// A path that is built in, and leads to the original where a checkout is copied with what was built in it.
+/// A path of the build machine: in a copy of a checkout with built files it leads to the original.
 const BUILT_IN_PATH: &str = concat!("env!(\"CARGO_", "MANIFEST_DIR\")");
 const WIDEST: usize = 120;
-/// A table, an entry a line as far as it goes.
+/// A table with one entry on each line, where possible.
 const TABLE: &str = "src/options.rs";
 
-/// Finds everything that breaks a rule.
+/// Finds all violations.
 pub fn check() -> Result {
     let mut faults = Vec::new();
     for file in files()? {
@@ -73,9 +73,9 @@ fn text_rules(name: &str, text: &str, faults: &mut Vec<String>) {
             faults.push(format!("{at}: unfinished work ({word})"));
         }
         if line.contains(BUILT_IN_PATH) {
-            faults.push(format!("{at}: a path of the build; cargo says it at the start, too"));
+            faults.push(format!("{at}: a path of the build machine; get it from cargo at run time"));
         }
-        // A table of Markdown cannot be broken.
+        // A line of a Markdown table cannot be broken.
         if narrow && name != TABLE && !line.starts_with('|') && line.chars().count() > WIDEST {
             faults.push(format!("{at}: wider than {WIDEST} characters"));
         }
@@ -88,7 +88,7 @@ fn rust_rules(name: &str, lines: &[Line], faults: &mut Vec<String>) {
     for (index, _) in lines.iter().enumerate().filter(|(_, line)| line.has_word("unsafe")) {
         let at = format!("{name}:{}", index + 1);
         if !allowed {
-            faults.push(format!("{at}: unsafe code belongs into {}", UNSAFE.join(" and ")));
+            faults.push(format!("{at}: unsafe code belongs in {}", UNSAFE.join(" and ")));
         } else if !is_justified(lines, index) {
             faults.push(format!("{at}: unsafe without a `SAFETY:` comment above it"));
         }
@@ -99,7 +99,7 @@ fn rust_rules(name: &str, lines: &[Line], faults: &mut Vec<String>) {
     }
 }
 
-/// Whether the line itself, or the comment and attributes right above its statement, say why it is sound.
+/// Whether the line itself, or the comment above its statement, says why it is sound.
 fn is_justified(lines: &[Line], index: usize) -> bool {
     let says = |line: &Line| line.comment.contains("SAFETY:") || line.comment.contains("# Safety");
     let above = lines[..index].iter().rev();
@@ -107,13 +107,13 @@ fn is_justified(lines: &[Line], index: usize) -> bool {
     says(&lines[index]) || own.any(says)
 }
 
-/// Whether code on a line goes on in the next one: an attribute, or the begin of a statement.
+/// Whether code continues in the next line: an attribute, or the beginning of a statement.
 fn continues(code: &str) -> bool {
     let code = code.trim_end();
     code.trim_start().starts_with("#[") || code.ends_with(['=', '(', ','])
 }
 
-/// Every property is a module with tests, which says first what the promise is.
+/// Checks that every property is a module with tests, which begins with its promise.
 fn property_rules(faults: &mut Vec<String>) {
     for property in PROPERTIES {
         let file = format!("tests/suite/{}.rs", property.name.replace('-', "_"));
@@ -139,7 +139,7 @@ pub fn test_exists(name: &str) -> bool {
     ["tests/suite", "src", "src/about", "xtask/src"].into_iter().any(holds)
 }
 
-/// How many functions of the files in a directory are tests.
+/// The number of tests in the files of a directory.
 pub fn tests_below(dir: &Path) -> Result<usize> {
     let mut count = 0;
     for file in files()?.into_iter().filter(|file| file.starts_with(root().join(dir))) {

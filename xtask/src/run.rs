@@ -1,4 +1,4 @@
-//! Running other programs, and errors that say what was tried.
+//! Functions that run other programs, and errors that name the operation.
 
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -18,11 +18,11 @@ impl<T, E: Display> Context<T> for std::result::Result<T, E> {
     }
 }
 
-/// Where cargo says that the package is which it runs.
+/// The variable in which cargo names the directory of the package.
 const PACKAGE: &str = "CARGO_MANIFEST_DIR";
 
-/// The top directory of the project. Cargo says where that is at every start; where it was when this program was built
-/// is another directory, where a checkout was copied with what had been built in it.
+/// The top directory of the project, from cargo at run time. A path from build time would be wrong in a copy of a
+/// checkout with built files.
 pub fn root() -> PathBuf {
     let package = std::env::var_os(PACKAGE).expect("started by `cargo xtask`");
     Path::new(&package).parent().expect("xtask/ has a parent").to_owned()
@@ -33,7 +33,7 @@ pub fn help(text: &str) -> Result {
     Ok(())
 }
 
-/// Takes the options that every subcommand shares: true where help was asked for, and given.
+/// Handles `--help`. Returns true if the help was requested and printed.
 pub fn wants_help(args: &mut pico_args::Arguments, text: &str) -> bool {
     let wanted = args.contains(["-h", "--help"]);
     if wanted {
@@ -42,7 +42,7 @@ pub fn wants_help(args: &mut pico_args::Arguments, text: &str) -> bool {
     wanted
 }
 
-/// Refuses whatever the subcommand has not taken.
+/// Refuses arguments that the subcommand does not know.
 pub fn no_more(args: pico_args::Arguments) -> Result {
     match args.finish().first() {
         None => Ok(()),
@@ -50,7 +50,7 @@ pub fn no_more(args: pico_args::Arguments) -> Result {
     }
 }
 
-/// Runs a command to its end; its output goes where ours goes.
+/// Runs a command to its end. It has our standard output.
 pub fn run(command: &mut Command) -> Result {
     let status = command.status().context(line(command))?;
     if status.success() { Ok(()) } else { Err(format!("{}: {status}", line(command))) }
@@ -75,7 +75,7 @@ pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
-/// Fails at once, before anything is built, if nobody here can become root; sudo may ask for a password for that.
+/// Fails before anything is built, if this user cannot become root. sudo may ask for a password.
 pub fn can_become_root() -> Result {
     let asked = is_root() || Command::new("sudo").arg("-v").status().is_ok_and(|status| status.success());
     let advice = "a set-uid program only works installed, and installing it takes root: run this as root, or as a user \
@@ -83,7 +83,7 @@ pub fn can_become_root() -> Result {
     if asked { Ok(()) } else { Err(advice.into()) }
 }
 
-/// This very program, started again as root: for the few steps that take privilege, and for nothing else.
+/// This program again, as root, for the few steps that need privilege.
 pub fn again_as_root() -> Result<Command> {
     let exe = std::env::current_exe().context("find the running program")?;
     let mut package = OsString::from(PACKAGE);

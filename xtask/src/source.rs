@@ -1,9 +1,9 @@
-//! Rust source as the rules see it: the code without comments and strings, the comments apart.
+//! Rust source, split into code without comments and strings, and comments.
 
 /// One line of a file.
 #[derive(Default)]
 pub struct Line {
-    /// What the compiler reads, with the contents of strings left out.
+    /// The code, without the contents of strings.
     pub code: String,
     pub comment: String,
 }
@@ -18,9 +18,9 @@ impl Line {
 enum State {
     Code,
     LineComment,
-    /// How deep block comments are nested.
+    /// The nesting depth of block comments.
     BlockComment(usize),
-    /// The text that ends the string, and whether a backslash escapes.
+    /// The end of the string, and whether backslashes escape.
     String {
         end: String,
         escapes: bool,
@@ -70,7 +70,7 @@ pub fn lines(text: &str) -> Vec<Line> {
             }
             State::String { end, escapes } => {
                 if *escapes && c == '\\' {
-                    // A backslash before the end of a line leaves the line to be counted.
+                    // The newline after a backslash is counted later.
                     taken += rest[1..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
                 } else if rest.starts_with(end.as_str()) {
                     taken = end.len();
@@ -83,7 +83,7 @@ pub fn lines(text: &str) -> Vec<Line> {
     lines
 }
 
-/// What begins here, if it is a comment or a string, and how long its opening is.
+/// The kind of comment or string that begins here, and the length of its opening.
 fn opening(rest: &str, before: Option<char>) -> Option<(State, usize)> {
     if rest.starts_with("//") {
         return Some((State::LineComment, 2));
@@ -94,7 +94,7 @@ fn opening(rest: &str, before: Option<char>) -> Option<(State, usize)> {
     if rest.starts_with('"') {
         return Some((State::String { end: "\"".into(), escapes: true }, 1));
     }
-    // A raw string, unless the `r` ends a name.
+    // It is a raw string, unless the `r` is the end of a name.
     let raw = rest.strip_prefix('r').filter(|_| !before.is_some_and(|c| c.is_alphanumeric() && c != 'b'))?;
     let hashes = raw.bytes().take_while(|b| *b == b'#').count();
     let quoted = raw[hashes..].starts_with('"');

@@ -6,7 +6,7 @@ use nix::unistd::Pid;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
-/// Knows whether the run should end, and what to end then.
+/// The state of a run: whether it should end, and the process group to end then.
 #[derive(Clone, Default)]
 pub struct Stop {
     requested: Arc<AtomicBool>,
@@ -14,8 +14,8 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// From here on SIGINT, SIGTERM and SIGHUP no longer end the program: a thread waits for them instead. They are
-    /// blocked for that, and a program that is started later inherits it; the suite is not to, see `Suite::command`.
+    /// From here on SIGINT, SIGTERM and SIGHUP do not end the program: a thread waits for them. They are blocked, and
+    /// programs that are started later inherit that; the suite must not, see `Suite::command`.
     pub fn watch() -> Result<Self> {
         let mut signals = SigSet::empty();
         for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
@@ -37,7 +37,7 @@ impl Stop {
         self.requested.load(Ordering::SeqCst)
     }
 
-    /// Names the process group that a signal shall end.
+    /// Sets the process group that a signal ends.
     pub fn guard(&self, group: u32) {
         self.group.store(group.cast_signed(), Ordering::SeqCst);
     }

@@ -17,7 +17,7 @@ pub struct User {
 }
 
 impl User {
-    /// Where root starts the run, nobody in particular.
+    /// The user of the tests, if root starts the run.
     pub const NOBODY: Self = Self { uid: 61234, gid: 61234 };
     /// The one supplementary group.
     pub const EXTRA_GROUP: u32 = 61235;
@@ -57,7 +57,7 @@ impl Suite {
         Ok(names.map(str::to_owned).collect())
     }
 
-    /// Runs the tests: side by side, but those that measure alone and last.
+    /// Runs the tests in parallel. Those that measure run alone and last.
     pub fn run(&self, tests: Vec<String>, stop: &Stop) -> Result<Vec<Outcome>> {
         let (alone, others): (Vec<_>, Vec<_>) =
             tests.into_iter().partition(|test| of_test(test).is_some_and(|property| property.alone));
@@ -66,7 +66,7 @@ impl Suite {
         Ok(outcomes)
     }
 
-    /// Runs the tests side by side until one fails, and says which. Mounts that they leave go with them.
+    /// Runs the tests in parallel until one fails, and returns its name. Mounts that they leave end with them.
     pub fn first_failure(&self, tests: &[String], stop: &Stop) -> Result<Option<String>> {
         const AT_MOST: Duration = Duration::from_secs(300);
         if tests.is_empty() || stop.requested() {
@@ -117,7 +117,7 @@ impl Suite {
                     outcomes.extend(outcome(&text));
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
-                // The suite has ended, and something that it started has not: what a test left holds the pipe.
+                // The suite has ended, but a process that it started still holds the pipe.
                 Err(RecvTimeoutError::Timeout)
                     if child.try_wait().context("wait for the suite")?.is_some() =>
                 {
@@ -137,9 +137,8 @@ impl Suite {
         Ok(outcomes)
     }
 
-    /// The suite with no privilege, no environment but what the tests are told, and the signals that a login shell
-    /// gives: none blocked and none ignored, whatever this program does with them or was started with. It leads a
-    /// session without a terminal, from whatever terminal this program was started, and so a process group too.
+    /// The command of the suite: without privilege, with only the environment for the tests, and with the signals of
+    /// a login shell: none blocked and none ignored. It leads a session without a terminal, and so a process group.
     fn command(&self) -> Command {
         let mut command = Command::new("setsid");
         command

@@ -1,4 +1,4 @@
-//! `cargo xtask torture`: what takes minutes or hours, and looks for what no test has thought of.
+//! `cargo xtask torture`: long-running searches for faults that no test covers.
 
 mod fuzz;
 
@@ -7,17 +7,17 @@ pub use fuzz::briefly as fuzz_briefly;
 use crate::run::{Result, help};
 
 const HELP: &str = "\
-Look for what no test has thought of, for minutes or hours.
+Search for faults that no test covers, for minutes or hours.
 
 Usage: cargo xtask torture KIND [OPTION...]
 
 Kinds:
-  fuzz           feed what reads command lines, files of /proc and the like with anything
+  fuzz           give random input to the parsers of command lines, files of /proc and the like
 
 `cargo xtask torture KIND --help` says more.
 ";
 
-/// Name of a kind, and what does it.
+/// The name of a kind, and its function.
 type Kind = (&'static str, fn(pico_args::Arguments) -> Result);
 
 const KINDS: &[Kind] = &[("fuzz", fuzz::main)];

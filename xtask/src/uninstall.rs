@@ -8,11 +8,11 @@ use crate::run::{Result, again_as_root, is_root, no_more, run, wants_help};
 use std::io::ErrorKind;
 
 const HELP: &str = "\
-Remove what `cargo xtask install` has put in place. Directories stay.
+Remove all files that `cargo xtask install` has installed. Directories stay.
 
 Usage: cargo xtask uninstall [--prefix DIR]
 
-  --prefix DIR   where it was installed (default /usr/local)
+  --prefix DIR   the prefix of the installation (default /usr/local)
 ";
 
 pub fn main(mut args: pico_args::Arguments) -> Result {

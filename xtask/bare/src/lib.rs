@@ -1,4 +1,4 @@
-//! The kernel as the bare programs see it: the start, system calls, and numbers as text.
+//! The base of the programs without a libc: the start, system calls, and numbers as text.
 //!
 //! # Safety
 //!
@@ -22,10 +22,10 @@ pub mod flags {
     pub const CLONE_NEWPID: usize = 0x2000_0000;
 }
 
-/// "This directory", for calls that take a descriptor of one.
+/// Stands for the current directory in calls that take a directory descriptor.
 pub const AT_FDCWD: usize = (-100_isize).cast_unsigned();
 
-/// One system call. What the kernel gives, as it gives it: below zero an errno.
+/// Makes a system call. A negative result is an errno.
 ///
 /// # Safety
 /// Each argument that the kernel takes for a pointer must be valid for what the call does with it.
@@ -34,7 +34,7 @@ pub unsafe fn call(number: usize, a: [usize; 5]) -> isize {
     unsafe { arch::call(number, a) }
 }
 
-/// One system call that cannot go wrong unless the bench is wrong.
+/// Makes a system call that fails only if the bench is wrong.
 ///
 /// # Safety
 /// As [`call`].
@@ -67,8 +67,8 @@ pub fn exit(status: usize) -> ! {
     }
 }
 
-/// Room for children that share their parent's memory: the upper end for one that stays, and the rest for those that
-/// are waited for. What both need is in one page, so that only one is ever touched.
+/// Stacks for children that share their parent's memory: the upper end is for one that stays, the rest for those that
+/// are waited for. Both parts in use are in one page, so only one page is touched.
 #[repr(align(4096))]
 struct Stacks(core::cell::UnsafeCell<[u8; 8192]>);
 
@@ -77,11 +77,11 @@ unsafe impl Sync for Stacks {}
 
 static STACKS: Stacks = Stacks(core::cell::UnsafeCell::new([0; 8192]));
 
-/// How much a child has that stays.
+/// The size of the stack of a child that stays.
 const UPPER: usize = 512;
 
-/// Starts a child in this very memory and waits until it has become another program or has ended, as vfork(2) does;
-/// it has a stack of its own, so nothing of the parent's is overwritten. Gives its PID, or an errno below zero.
+/// Starts a child that shares this memory, and waits until it executes another program or ends, like vfork(2). The
+/// child has its own stack, so it overwrites nothing of the parent. Returns its PID, or a negative errno.
 ///
 /// # Safety
 /// `child` must not change what the parent relies on.
@@ -90,7 +90,7 @@ pub unsafe fn vfork(flags: usize, child: extern "C" fn(usize) -> !, argument: us
     unsafe { share(flags | flags::CLONE_VFORK, size_of::<Stacks>() - UPPER, child, argument) }
 }
 
-/// Starts a child that shares this memory for as long as it lives. Gives its PID, or an errno below zero.
+/// Starts a child that shares this memory as long as it lives. Returns its PID, or a negative errno.
 ///
 /// # Safety
 /// `child` must not change what the parent relies on, and needs next to no stack. There is only one in a process.
@@ -131,12 +131,12 @@ pub struct Start {
     pub argv: *mut *const u8,
     /// The environment.
     pub envp: *const *const u8,
-    /// How many arguments there are.
+    /// The number of arguments.
     pub argc: usize,
 }
 
 impl Start {
-    /// From the stack at the start of the process.
+    /// Reads them from the stack at the start of the process.
     ///
     /// # Safety
     /// To be called with that stack, as `start!` does.
@@ -149,7 +149,7 @@ impl Start {
         }
     }
 
-    /// An argument. The bench passes as many as are asked for.
+    /// An argument. The bench always passes enough.
     pub fn arg(&self, i: usize) -> &'static CStr {
         if i >= self.argc {
             exit(124);
@@ -165,7 +165,7 @@ impl Start {
     }
 }
 
-/// Text that is put together without allocation.
+/// Text that is built without allocation.
 pub struct Text {
     bytes: [u8; 512],
     length: usize,
@@ -183,7 +183,7 @@ impl Text {
         Text { bytes: [0; 512], length: 0 }
     }
 
-    /// Adds this. What does not fit is left out.
+    /// Appends bytes. What does not fit is dropped.
     pub fn string(&mut self, text: &[u8]) -> &mut Self {
         for byte in text {
             if self.length < self.bytes.len() {

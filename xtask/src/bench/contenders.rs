@@ -1,24 +1,24 @@
-//! What is compared: one table.
+//! The table of programs to compare.
 
 use super::job::{BUBBLEWRAP, FLOOR, Job, PLAIN, SELFDOCK, find, words};
 use super::site::Site;
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 
-/// The image that Docker is given.
+/// The name of the image for Docker.
 pub const IMAGE: &str = "selfdock-bench";
 
 /// A way to start a command.
 pub struct Contender {
     pub name: &'static str,
-    /// Looked for where programs are; empty for what the bench brings.
+    /// Its program, which must be installed; empty for the bench's own.
     pub program: &'static str,
     pub as_root: bool,
-    /// Its root filesystem is an image with nothing but the trivial command.
+    /// Whether its root filesystem is an image with only the trivial command.
     pub own_image: bool,
-    /// The command line that starts a command.
+    /// Makes the command line for a command.
     pub argv: fn(&Site, &[&str]) -> Vec<String>,
-    /// What it lacks or has beyond an instance of selfdock.
+    /// The difference to an instance of selfdock.
     pub remark: &'static str,
 }
 
@@ -37,7 +37,7 @@ pub const CONTENDERS: &[Contender] = &[
         as_root: false,
         own_image: false,
         argv: |site, command| words(&[&site.floor()[..], command].concat()),
-        remark: "the indispensable system calls: no check, no message, no signal passed on, no filter",
+        remark: "only unavoidable system calls: no check, no message, no signals passed on, no filter",
     },
     Contender {
         name: SELFDOCK,
@@ -53,7 +53,7 @@ pub const CONTENDERS: &[Contender] = &[
         as_root: false,
         own_image: false,
         argv: |_, command| bubblewrap(&[], command),
-        remark: "all of the host is shown; no filter; it outlives its parent",
+        remark: "the whole host is visible; no filter; it outlives its parent",
     },
     Contender {
         name: "unshare",
@@ -66,7 +66,7 @@ pub const CONTENDERS: &[Contender] = &[
                     .concat(),
             )
         },
-        remark: "as root; namespaces and /proc only, the file system stays open",
+        remark: "as root; namespaces and /proc only, the file system is not restricted",
     },
     Contender {
         name: "nsjail",
@@ -74,7 +74,7 @@ pub const CONTENDERS: &[Contender] = &[
         as_root: false,
         own_image: false,
         argv: |_, command| nsjail(command),
-        remark: "all of the host is shown; a user namespace beside",
+        remark: "the whole host is visible; with a user namespace",
     },
     Contender {
         name: "firejail",
@@ -82,7 +82,7 @@ pub const CONTENDERS: &[Contender] = &[
         as_root: false,
         own_image: false,
         argv: |_, command| firejail(command),
-        remark: "all of the host but /mnt and /media is shown",
+        remark: "the whole host is visible except /mnt and /media",
     },
     Contender {
         name: "crun",
@@ -118,8 +118,8 @@ pub const CONTENDERS: &[Contender] = &[
     },
 ];
 
-/// bubblewrap, by its lightest line that gives a command processes, IPC, `/proc`, `/dev` and `/tmp` of its own on a
-/// read-only root. What else selfdock does not show of the host stays in sight: to hide it takes more.
+/// bubblewrap, with its lightest command line that gives a command its own processes, IPC, `/proc`, `/dev` and `/tmp`
+/// on a read-only root. Other directories of the host that selfdock hides stay visible: hiding them costs more.
 pub fn bubblewrap(options: &[&str], command: &[&str]) -> Vec<String> {
     let mut all = vec!["bwrap", "--unshare-pid", "--unshare-ipc", "--ro-bind", "/", "/"];
     all.extend(["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]);
@@ -151,7 +151,7 @@ fn podman(site: &Site) -> Vec<String> {
     let mut all = vec!["podman", "--root", &root, "--runroot", &state, "--storage-driver", "vfs"];
     all.extend(["--cgroup-manager", "cgroupfs", "run", "--rm", "--network", "host", "--uts", "host"]);
     all.extend(["--cgroups", "disabled", "--log-driver", "none", "--security-opt", "seccomp=unconfined"]);
-    // Its own limits take more than the right to make mounts.
+    // Its own limits need more than the right to make mounts.
     all.extend(["--ulimit", "nofile=1024:1024", "--ulimit", "nproc=1024:1024"]);
     all.extend(["--read-only", "--tmpfs", "/tmp", "--rootfs", &site.image, "/bin/nothing"]);
     words(&all)
@@ -186,14 +186,14 @@ impl Contender {
         Job { who: self.name.to_owned(), as_root: self.as_root, argv }
     }
 
-    /// The first line of what it says about itself.
+    /// The first line of its version text.
     fn version(&self) -> Option<String> {
         let said = Command::new(find(self.program)?).arg("--version").stderr(Stdio::null()).output().ok()?;
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
         text.lines().find(|line| !line.trim().is_empty()).map(|line| line.trim().to_owned())
     }
 
-    /// Its name, its version and the options it is given.
+    /// Its name, its version and its options.
     pub fn describe(&self, site: &Site) -> (String, Value) {
         let here = self.is_here();
         let version = if here && !self.program.is_empty() { self.version() } else { None };

@@ -1,4 +1,4 @@
-//! What can be counted exactly: system calls, mounts and page faults of one instance, on the standard host.
+//! Exact counts: system calls, mounts and page faults of one instance, on the standard host.
 
 use super::Size;
 use super::contenders::Contender;
@@ -24,27 +24,27 @@ const MOUNTING: [&str; 10] = [
     "umount2",
 ];
 
-/// What one start takes.
+/// The counts of one start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counts {
     pub system_calls: usize,
-    /// Those of them that are about mounts.
+    /// The system calls for mounts.
     pub mount_calls: usize,
-    /// Of all its processes, the command's among them.
+    /// Page faults of all its processes, including the command.
     pub page_faults: usize,
     /// The calls of each process, in the order of their births.
     pub processes: Vec<Calls>,
 }
 
-/// How many runs the smallest count is taken from: the stack's random place costs a page fault now and then.
+/// The number of runs for the smallest count: the random address of the stack causes a page fault now and then.
 const RUNS: u32 = 40;
-/// How many runs are traced. Of two processes one waits for the other, or does not have to.
+/// The number of traced runs. One of two processes may wait for the other, or not.
 const TRACED: u32 = 10;
 
 fn count(site: &Site, job: &Job) -> Result<Counts> {
     let total = |calls: &[Calls]| calls.iter().flat_map(Calls::values).sum::<usize>();
     let traced: Result<Vec<_>> = (0..TRACED).map(|_| trace::calls(site, job, &site.standard)).collect();
-    // Of equal sums always the same one.
+    // If sums are equal, the choice is always the same.
     let best = traced?.into_iter().min_by_key(|calls| (total(calls), calls.clone()));
     let best = best.ok_or("count: no run")?;
     let mounting = |calls: &Calls| MOUNTING.iter().filter_map(|name| calls.get(*name)).sum::<usize>();
@@ -59,7 +59,7 @@ fn count(site: &Site, job: &Job) -> Result<Counts> {
     })
 }
 
-/// What the trivial command takes.
+/// The counts of the trivial command.
 pub fn of(site: &Site, contender: &Contender) -> Result<Counts> {
     count(site, &contender.job(site, &[&site.nothing]))
 }

@@ -1,4 +1,4 @@
-//! `--gate`: what a change may not make worse.
+//! `--gate`: checks what a change must not make worse.
 
 use super::contenders::Contender;
 use super::counts::{self, Counts};
@@ -9,14 +9,14 @@ use crate::run::{Context, Result, root};
 use serde_json::{Value, json};
 use std::fs;
 
-/// The counts that hold, checked in.
+/// The accepted counts, which are under version control.
 const FILE: &str = "ci/counts.json";
-/// Page faults depend a little on where the kernel puts things.
+/// Page faults depend a little on the addresses that the kernel chooses.
 const FAULTS_MORE: u64 = 4;
-/// How many times the floor's time an instance may take. It is a good deal less.
+/// The highest allowed time of an instance, as a multiple of the floor's. The real one is much lower.
 const MOST: f64 = 2.0;
 
-const UPDATE: &str = "if that is meant, `cargo xtask bench --gate --accept` writes the new ones";
+const UPDATE: &str = "if this is intended, `cargo xtask bench --gate --accept` stores the new counts";
 
 pub fn gate(site: &Site, accept: bool) -> Result {
     let [floor, now] = [FLOOR, SELFDOCK].map(|name| counts::of(site, Contender::named(name)));
@@ -37,7 +37,7 @@ pub fn gate(site: &Site, accept: bool) -> Result {
     if faults.is_empty() { Ok(()) } else { Err(format!("gate: {}", faults.join("; "))) }
 }
 
-/// What a page fault is depends on the kernel, so it is those beyond the floor's that count.
+/// The number of page faults depends on the kernel, so only those beyond the floor's count.
 fn json(counts: &Counts, floor: &Counts) -> Value {
     json!({
         "system_calls": counts.system_calls,
@@ -47,7 +47,7 @@ fn json(counts: &Counts, floor: &Counts) -> Value {
     })
 }
 
-/// Prints what changed, and gives what is worse.
+/// Prints the changes, and returns those for the worse.
 fn compare(then: &Value, now: &Value) -> Vec<String> {
     let mut faults = Vec::new();
     let bounds = [("system_calls", 0), ("mount_calls", 0), ("page_faults_beyond_the_floor", FAULTS_MORE)];
@@ -58,7 +58,7 @@ fn compare(then: &Value, now: &Value) -> Vec<String> {
         if now > then + slack {
             faults.push(format!("{} went from {then} to {now}: {UPDATE}", name.replace('_', " ")));
         } else if now + slack < then {
-            println!("gate: fewer than before: `cargo xtask bench --gate --accept` keeps it so");
+            println!("gate: fewer than before: `cargo xtask bench --gate --accept` stores the new counts");
         }
     }
     for change in changes(&then["processes"], &now["processes"]) {
@@ -67,7 +67,7 @@ fn compare(then: &Value, now: &Value) -> Vec<String> {
     faults
 }
 
-/// Which calls are made more or less often.
+/// The calls whose number has changed.
 fn changes(then: &Value, now: &Value) -> Vec<String> {
     let empty = Vec::new();
     let list = |value: &Value| value.as_array().unwrap_or(&empty).clone();

@@ -1,4 +1,4 @@
-//! What selfdock promises of its speed, and whether this run shows it.
+//! The promises about speed, and whether this run meets them.
 
 use super::job::{BUBBLEWRAP, FLOOR, PLAIN, SELFDOCK};
 use super::sections::{TRIVIAL, a_mount};
@@ -16,7 +16,7 @@ impl Goal {
     }
 }
 
-/// The goals that the sections of this run say something about.
+/// The goals that the sections of this run can check.
 pub fn goals(tables: &[Table]) -> Vec<Goal> {
     let find = |name: &str| tables.iter().find(|table| table.name == name);
     let mut goals = Vec::new();
@@ -32,7 +32,7 @@ pub fn goals(tables: &[Table]) -> Vec<Goal> {
     };
     add("bubblewrap's time, in selfdock's", pairs(BUBBLEWRAP), 4.0, true);
     add("selfdock's time, in the floor's", pairs(FLOOR).map(|ratio| 1.0 / ratio), 1.35, false);
-    // The difference is large, so the bare command's drift, which is of a tenth of a millisecond, says nothing of it.
+    // The difference is large, so the drift of the bare command, a tenth of a millisecond, does not matter.
     let slope = find("host-mounts").and_then(|table| a_mount(table, SELFDOCK));
     add("µs for a mount of the host's", slope, 2.0, false);
     let idle = |who| find("memory")?.median(super::memory::ALL, who);
@@ -41,7 +41,7 @@ pub fn goals(tables: &[Table]) -> Vec<Goal> {
     let deepest = find("depth")
         .and_then(|table| table.rows.iter().find(|row| row.case == "30 deep" && row.who == SELFDOCK)?.ratio);
     add("a level of 30, in one alone", deepest.map(|ratio| ratio / 30.0), 1.2, false);
-    // These cannot be measured in turns: a machine that became slower is told by the bare command.
+    // These cannot be measured in turns. The bare command shows whether the machine has become slower.
     let crowd = |who| {
         let at = |case| find("alive")?.median(case, who);
         Some(at("5000 alive")? / at("0 alive")?)

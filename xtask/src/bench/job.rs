@@ -1,4 +1,4 @@
-//! What is started: a command line, and who it is.
+//! A program to measure: its command line and its name.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ pub const FLOOR: &str = "floor";
 pub const PLAIN: &str = "fork+exec";
 pub const BUBBLEWRAP: &str = "bubblewrap";
 
-/// A program to start, as whom.
+/// A program to start, and its user.
 #[derive(Clone, Debug)]
 pub struct Job {
     pub who: String,
@@ -19,7 +19,7 @@ pub fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
-/// Where a program is.
+/// The path of a program.
 pub fn find(program: &str) -> Option<PathBuf> {
     let dirs = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
     dirs.iter().map(|dir| Path::new(dir).join(program)).find(|path| path.exists())

@@ -1,4 +1,4 @@
-//! What the figures come from, and whether it is quiet enough to measure.
+//! The machine of the figures, and whether it is idle enough to measure.
 
 use crate::run::{Context, Result};
 use nix::sched::{CpuSet, sched_getaffinity};
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
 
-/// How much of its CPUs a machine may use before the measurement starts.
+/// The highest CPU usage of the machine before the measurement.
 const MOST_BUSY: f64 = 0.15;
 
-/// Refuses a machine that has other things to do.
+/// Refuses a busy machine.
 pub fn must_be_quiet() -> Result {
     let before = ticks()?;
     std::thread::sleep(Duration::from_millis(300));
@@ -19,9 +19,7 @@ pub fn must_be_quiet() -> Result {
     let busy = 1.0 - idle as f64 / (all.max(1)) as f64;
     if busy > MOST_BUSY {
         let percent = busy * 100.0;
-        return Err(format!(
-            "the machine is busy ({percent:.0} % of its CPUs): wait, or measure with --force"
-        ));
+        return Err(format!("the machine is busy ({percent:.0} % of its CPUs): wait, or use --force"));
     }
     Ok(())
 }
@@ -41,7 +39,7 @@ pub fn cpus() -> Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(|cpu| set.is_set(*cpu) == Ok(true)).collect())
 }
 
-/// The field of a file such as /proc/meminfo.
+/// A field of a file like /proc/meminfo.
 pub fn field(file: &str, name: &str) -> Option<String> {
     let text = fs::read_to_string(file).ok()?;
     let line = text.lines().find(|line| line.split(':').next().is_some_and(|key| key.trim() == name))?;

@@ -1,9 +1,9 @@
-//! What an idle instance holds in memory, beyond its command.
+//! The memory of an idle instance, beyond its command.
 //!
-//! `MemAvailable` will not do: pages that were freed stay on lists of the CPUs for seconds, and are missing
-//! there. So what is in use is added up, as many instances take it: small objects, stacks and page tables of the
-//! kernel, and memory of processes. All of it is the whole machine's, since what processes say of themselves counts
-//! memory that two of them share twice. `proc_meminfo(5)`
+//! `MemAvailable` is not usable: freed pages stay on lists of the CPUs for seconds, and are missing there. So this
+//! adds up the memory in use while many instances run: small objects, stacks and page tables of the kernel, and
+//! memory of processes. All counts are of the whole machine, since the counts of processes include shared memory
+//! twice. `proc_meminfo(5)`
 
 use super::Size;
 use super::contenders::Contender;
@@ -16,7 +16,7 @@ use crate::run::{Context, Result};
 use std::fs;
 use std::time::Duration;
 
-/// The kernel's counts in /proc/meminfo, and what they are.
+/// The kernel's counts in /proc/meminfo, and their names.
 const COUNTS: [(&str, &str); 6] = [
     ("Slab", "small objects of the kernel"),
     ("KernelStack", "stacks of the kernel"),
@@ -26,7 +26,7 @@ const COUNTS: [(&str, &str); 6] = [
     ("AnonPages", "memory of processes"),
 ];
 
-/// The sum, in the table.
+/// The name of the sum in the table.
 pub const ALL: &str = "in all";
 
 /// Kilobytes, in the order of `COUNTS`.
@@ -61,11 +61,11 @@ pub fn section(site: &Site, size: &Size) -> Result<Table> {
         }
     }
     let plain: f64 = plain.iter().sum();
-    table.notes.push(format!("the command alone, a process as small as can be: {plain:.1} kB"));
+    table.notes.push(format!("the command alone, the smallest possible process: {plain:.1} kB"));
     Ok(table)
 }
 
-/// What each of so many takes that idle.
+/// The memory of each of many idle jobs.
 fn held_by(site: &Site, job: &Job, count: usize) -> Result<Use> {
     give_back();
     let before = kernel()?;
@@ -79,19 +79,19 @@ fn held_by(site: &Site, job: &Job, count: usize) -> Result<Use> {
     Ok(each)
 }
 
-/// What has ended is freed a moment later, and the kernel keeps the pages of small objects for the next ones until it
-/// is asked. slabinfo(5).
+/// Memory of ended processes is freed a moment later, and the kernel keeps pages of small objects until it is asked.
+/// slabinfo(5).
 fn give_back() {
     std::thread::sleep(Duration::from_millis(500));
     for cache in fs::read_dir("/sys/kernel/slab").into_iter().flatten().flatten() {
-        // Not every kernel has this; the figure is less even there.
+        // Not every kernel has this file; without it the figures vary more.
         let _ = fs::write(cache.path().join("shrink"), "1");
     }
     std::thread::sleep(Duration::from_millis(100));
 }
 
 fn kernel() -> Result<Vec<f64>> {
-    // What the CPUs have counted for themselves so far. Some kernels say that they found it odd, and have done it.
+    // Flushes the counts of single CPUs. Some kernels warn about it, but do it.
     let _ = fs::write("/proc/sys/vm/stat_refresh", "1");
     COUNTS.iter().map(|(name, _)| kilobytes(name)).collect()
 }

@@ -1,4 +1,4 @@
-//! Has `pace` start programs, and reads what it measured.
+//! Lets `pace` start programs, and reads its results.
 
 use super::job::{Job, SELFDOCK};
 use super::site::Site;
@@ -31,14 +31,14 @@ pub struct Limits {
     pub root: Option<PathBuf>,
 }
 
-/// Rounds that count for nothing, since caches fill.
+/// The first rounds do not count, since caches fill.
 const WARM_UP: u32 = 3;
-/// A program that takes long is started less often, but so many times at least.
+/// A slow program is started less often, but at least this many times.
 const FEWEST: u32 = 6;
 
 impl Site {
-    /// Starts the programs in turns and gives a row for each. A program that does not work here is left out, and named
-    /// in `notes`.
+    /// Starts the programs in turns, and returns a row for each. A program that does not work here is left out, and
+    /// named in `notes`.
     pub fn compare(
         &self,
         case: &str,
@@ -67,7 +67,7 @@ impl Site {
         Ok(rows(case, &turns, &samples))
     }
 
-    /// Starts the programs in turns, each once in so many rounds.
+    /// Starts the programs in turns, each once in a number of rounds.
     pub fn time(&self, jobs: &[(&Job, u32)], limits: &Limits) -> Result<Vec<Vec<Sample>>> {
         let mut child = self.start_timing(jobs, limits)?;
         self.stop.guard(child.id());
@@ -92,7 +92,7 @@ impl Site {
         command.spawn().context(line(&command))
     }
 
-    /// Starts many that stay.
+    /// Starts many programs that stay.
     pub fn hold(&self, job: &Job, count: usize) -> Result<Held> {
         let mut command = self.pace();
         command.arg("hold").arg(count.to_string()).args(self.ids(job)).args(&job.argv);
@@ -116,7 +116,7 @@ impl Site {
         command
     }
 
-    /// Who a program runs as, for `pace`.
+    /// The ids of a program, for `pace`.
     pub fn ids(&self, job: &Job) -> [String; 2] {
         let (uid, gid) = if job.as_root { (0, 0) } else { (self.user.uid, self.user.gid) };
         [uid.to_string(), gid.to_string()]
@@ -132,14 +132,14 @@ pub struct Held {
 }
 
 impl Held {
-    /// The last process that the first one has started.
+    /// The last child of the first one.
     pub fn youngest_of_first(&self) -> Option<i32> {
         let pid = self.first;
         let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
         text.split_whitespace().next_back()?.parse().ok()
     }
 
-    /// Ends them, and says whether all have ended.
+    /// Ends them, and checks that all have ended.
     pub fn end(mut self) -> Result {
         self.input = None;
         let status = self.child.wait().context("wait for pace")?;
@@ -155,7 +155,7 @@ impl Drop for Held {
     }
 }
 
-/// What a `pace time` says, program by program.
+/// Reads the output of `pace time`, program by program.
 pub fn read_samples(child: &mut Child, programs: usize) -> Result<Vec<Vec<Sample>>> {
     let mut samples = vec![Vec::new(); programs];
     let mut text = String::new();

@@ -41,7 +41,7 @@ fn color(who: &str, i: usize) -> RGBColor {
     }
 }
 
-/// A line for each program, over what was varied.
+/// Draws a line for each program.
 fn lines(path: &Path, table: &Table, machine: &str) -> Drawn {
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
@@ -56,7 +56,7 @@ fn lines(path: &Path, table: &Table, machine: &str) -> Drawn {
         most(&mut points.iter().filter(|(row, _)| row.who == who).map(|(row, _)| row.value.median))
     };
     let lowest = names(table).into_iter().map(highest).fold(top, f64::min);
-    // Lines that lie on top of each other say nothing.
+    // Lines that cover each other are not readable.
     if top > lowest * 30.0 {
         let least = points.iter().map(|(row, _)| row.value.median).fold(top, f64::min);
         let chart = builder.build_cartesian_2d(0.0..right * 1.02, (least * 0.7..top * 1.5).log_scale())?;
@@ -111,7 +111,8 @@ where
     Ok(())
 }
 
-/// A bar for each program of the first case. Where the longest is far longer than the others the scale is logarithmic.
+/// Draws a bar for each program of the first case. If the longest is much longer than the others, the scale is
+/// logarithmic.
 fn bars(path: &Path, table: &Table, machine: &str) -> Drawn {
     const LEFT: f64 = 210.0;
     const BAR: f64 = 22.0;
@@ -145,7 +146,7 @@ fn bars(path: &Path, table: &Table, machine: &str) -> Drawn {
     Ok(())
 }
 
-/// The title and below it the machine; what is left of the area.
+/// Draws the title and the machine, and returns the rest of the area.
 fn titled<'a>(
     area: &DrawingArea<SVGBackend<'a>, plotters::coord::Shift>,
     table: &Table,
@@ -157,7 +158,7 @@ fn titled<'a>(
     Ok(area.margin(50, 0, 0, 0))
 }
 
-/// Who has a line, in the order of the table.
+/// The programs with a line, in the order of the table.
 fn names(table: &Table) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for row in &table.rows {

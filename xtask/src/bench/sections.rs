@@ -1,4 +1,4 @@
-//! The sections, in the order in which they are shown.
+//! The sections, in the order of the output.
 
 use super::contenders::{CONTENDERS, Contender, bubblewrap};
 use super::job::{BUBBLEWRAP, FLOOR, Job, PLAIN, SELFDOCK, words};
@@ -12,7 +12,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
 use std::path::Path;
 
-/// Measures one thing.
+/// The function that measures a section.
 pub type Section = (&'static str, fn(&Site, &Size) -> Result<Table>);
 
 pub const SECTIONS: &[Section] = &[
@@ -28,7 +28,7 @@ pub const SECTIONS: &[Section] = &[
     ("counts", counts::section),
 ];
 
-/// The trivial command on one CPU and on all: what the goals are about.
+/// The trivial command on one CPU and on all. The goals refer to these cases.
 pub const TRIVIAL: &str = "trivial command, all CPUs";
 
 fn spawn(site: &Site, size: &Size) -> Result<Table> {
@@ -41,7 +41,7 @@ fn spawn(site: &Site, size: &Size) -> Result<Table> {
         commands.push(("python3 -c 0", vec!["/usr/bin/python3", "-c", "0"]));
     }
     for (i, (name, command)) in commands.iter().enumerate() {
-        // An image of its own holds the trivial command and no other.
+        // A contender's own image has only the trivial command.
         let jobs: Vec<Job> = CONTENDERS
             .iter()
             .filter(|contender| contender.is_here() && (i == 0 || !contender.own_image))
@@ -57,7 +57,7 @@ fn spawn(site: &Site, size: &Size) -> Result<Table> {
     Ok(table)
 }
 
-/// A figure for each number: the cases of a chart.
+/// A figure for each number, for a chart.
 fn over(site: &Site, size: &Size, table: &mut Table, number: usize, of: &str, jobs: &[Job]) -> Result<()> {
     let mut rows = site.compare(&format!("{number} {of}"), jobs, &size.limits(), &mut table.notes)?;
     rows.iter_mut().for_each(|row| row.x = Some(number as f64));
@@ -92,7 +92,7 @@ fn host_mounts(site: &Site, size: &Size) -> Result<Table> {
     Ok(table)
 }
 
-/// What each mount more on the host adds to an instance.
+/// The cost of each additional mount on the host.
 pub fn a_mount(table: &Table, who: &str) -> Option<f64> {
     Some((table.median("1000 mounts", who)? - table.median("0 mounts", who)?) / 1000.0)
 }
@@ -108,7 +108,8 @@ impl<'a> HostMounts<'a> {
         for i in 1..number {
             let place = dir.join(i.to_string());
             fs::create_dir(&place).context(place.display())?;
-            // Of another filesystem: a bind of itself would be a peer of its parent, and each one double them all.
+            // They are mounts of another file system: a bind would be a peer of its parent, and each one would double
+            // them all.
             let source = Some("/usr/bin");
             mount(source, &place, None::<&str>, MsFlags::MS_BIND, None::<&str>).context(place.display())?;
         }
@@ -143,7 +144,7 @@ fn volumes(site: &Site, size: &Size) -> Result<Table> {
     Ok(table)
 }
 
-/// All depths in turns, so that each is compared with one instance alone, pair by pair.
+/// All depths take turns, so that each is compared with one instance, pair by pair.
 fn depth(site: &Site, size: &Size) -> Result<Table> {
     let mut table = Table::new("depth", "Instances inside of each other, all started anew", "µs");
     let mut jobs = Vec::new();
@@ -221,7 +222,7 @@ fn parallel(site: &Site, size: &Size) -> Result<Table> {
     Ok(table)
 }
 
-/// Ends a second while all spawners were at work.
+/// The number of ends per second while all spawners ran.
 fn rate(samples: &[Vec<super::pace::Sample>]) -> Option<f64> {
     let end = |sample: &super::pace::Sample| sample.start + sample.nanoseconds;
     let from = samples.iter().map(|all| all.first().map(|first| first.start)).max()??;

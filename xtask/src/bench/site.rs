@@ -1,4 +1,4 @@
-//! Where the bench works: a throwaway prefix with everything that is measured, in a mount namespace of its own.
+//! The place of the bench: a throwaway prefix with all measured programs, in its own mount namespace.
 
 use super::image;
 use super::job;
@@ -19,9 +19,9 @@ pub struct Site {
     pub user: User,
     pub stop: Stop,
     pub pace: PathBuf,
-    /// Where all of it is.
+    /// The directory.
     pub prefix: String,
-    /// The programs as they are named on command lines.
+    /// The programs, as on command lines.
     pub selfdock: String,
     pub floor: String,
     pub root: String,
@@ -30,15 +30,15 @@ pub struct Site {
     pub idle: String,
     /// A small root filesystem, for contenders that need one.
     pub image: String,
-    /// What is the same on every machine: a host to count on.
+    /// The standard host, which is the same on every machine.
     pub standard: PathBuf,
-    /// Where to put things.
+    /// A directory for files.
     pub scratch: PathBuf,
     _mounts: Mounts,
     _prefix: Prefix,
 }
 
-/// Mounted below the prefix, and to be gone before it is removed.
+/// Mounts below the prefix, which must be unmounted before it is removed.
 struct Mounts(Vec<PathBuf>);
 
 impl Drop for Mounts {
@@ -50,7 +50,7 @@ impl Drop for Mounts {
 }
 
 impl Site {
-    /// The command line of the floor, up to its command.
+    /// The command line of the floor, without its command.
     pub fn floor(&self) -> [&str; 3] {
         [&self.floor, &self.root, &self.list]
     }
@@ -68,7 +68,7 @@ impl Site {
             Ok(to.display().to_string())
         };
         let pace = program(&bare.pace, "pace", 0o755)?.into();
-        // More rights than its caller has, so nobody else may start it.
+        // It has more rights than its caller, so nobody else may start it.
         let floor = program(&bare.floor, "floor", 0o4750)?;
         let nothing = program(&bare.nothing, "nothing", 0o755)?;
         let idle = program(&bare.idle, "idle", 0o755)?;
@@ -113,7 +113,7 @@ fn tmpfs(place: &Path) -> Result {
     mount(Some("bench"), place, Some("tmpfs"), MsFlags::empty(), Some("mode=755")).context(place.display())
 }
 
-/// Some contenders want their caller to have a name. Nobody outside of this mount namespace sees it.
+/// Some contenders need a user name for their caller. Nobody outside this mount namespace sees it.
 fn one_name_more(scratch: &Path, user: User) -> Result {
     let host = Path::new("/etc/passwd");
     let text = fs::read_to_string(host).context(host.display())?;
@@ -123,7 +123,7 @@ fn one_name_more(scratch: &Path, user: User) -> Result {
     mount(Some(&file), host, None::<&str>, MsFlags::MS_BIND, None::<&str>).context(host.display())
 }
 
-/// Where a host has both kinds of control groups, which crun refuses, this mount namespace shows the newer alone.
+/// crun refuses a host with both versions of control groups. This mount namespace shows only the newer one.
 fn one_hierarchy() -> Result {
     let place = Path::new("/sys/fs/cgroup");
     if !place.join("unified").exists() {
@@ -132,8 +132,8 @@ fn one_hierarchy() -> Result {
     mount(Some("bench"), place, Some("cgroup2"), MsFlags::empty(), None::<&str>).context(place.display())
 }
 
-/// A host like any other, so that counts do not depend on what this one looks like: the usual directories, the
-/// machine's own programs, and six mounts.
+/// A standard host, so that counts do not depend on this machine: the usual directories, the machine's own programs,
+/// and six mounts.
 fn standard_host(root: &Path, prefix: &Path) -> Result {
     fs::create_dir(root).context(root.display())?;
     tmpfs(root)?;
@@ -170,11 +170,11 @@ fn standard_host(root: &Path, prefix: &Path) -> Result {
         mount(Some(place), &inside(place), None::<&str>, MsFlags::MS_BIND, None::<&str>)
             .context(place.display())?;
     }
-    // What the installation lists is of the machine's own root.
+    // The list of the installation is for the machine's own root.
     let (own, list) = (root.join("root.list"), inside(&prefix.join(LIST)));
     fs::write(&own, list_of(root)).context(own.display())?;
     mount(Some(&own), &list, None::<&str>, MsFlags::MS_BIND, None::<&str>).context(list.display())?;
-    // As a host has it.
+    // Like on a host.
     mount(Some("devpts"), &root.join("dev/pts"), Some("devpts"), MsFlags::empty(), Some("ptmxmode=0666"))
         .context("devpts")
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// What many measurements come to.
+/// A summary of many measurements.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Summary {
     pub count: usize,

@@ -1,4 +1,4 @@
-//! What a section found: rows for people and for machines.
+//! The results of a section: rows for people and for programs.
 
 use super::stats::Summary;
 use serde_json::{Value, json};
@@ -7,18 +7,18 @@ use std::fmt::Write;
 /// One figure.
 #[derive(Clone, Debug)]
 pub struct Row {
-    /// What was varied: `100 mounts`.
+    /// The case: `100 mounts`.
     pub case: String,
-    /// The same as a number, where a chart can be drawn over it.
+    /// The same as a number, if a chart can be drawn over it.
     pub x: Option<f64>,
-    /// What was measured: `bubblewrap`.
+    /// The measured program: `bubblewrap`.
     pub who: String,
     pub value: Summary,
-    /// How many times selfdock's figure it is, pair by pair.
+    /// Its ratio to selfdock's figure, pair by pair.
     pub ratio: Option<f64>,
 }
 
-/// All that a section found.
+/// All results of a section.
 #[derive(Clone, Debug)]
 pub struct Table {
     pub name: &'static str,
@@ -82,7 +82,7 @@ impl Table {
     }
 }
 
-/// A figure with three digits that say something.
+/// A figure with three significant digits.
 pub fn short(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 || value.fract() == 0.0 => format!("{value:.0}"),

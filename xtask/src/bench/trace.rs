@@ -13,22 +13,22 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Stdio;
 
-/// The calls of one process: how often each.
+/// The number of each call of one process.
 pub type Calls = BTreeMap<String, usize>;
 
 /// A process that is traced.
 struct Traced {
     pid: Pid,
-    /// In a system call, so that the next stop is its end.
+    /// Whether it is in a system call: then the next stop is its end.
     inside: bool,
     ended: bool,
     calls: Calls,
 }
 
-/// Runs a job once, and gives the calls of each of its processes in the order of their births.
+/// Runs a job once, and returns the calls of each of its processes, in the order of their births.
 ///
-/// All of it is on one CPU, where each gets its turn. On two, one process might have ended before another, which waits
-/// for a busy CPU, has made its first call.
+/// Everything runs on one CPU, where each process gets its turn. On two CPUs, one process could end before another
+/// one, which waits for a busy CPU, makes its first call.
 pub fn calls(site: &Site, job: &Job, root: &Path) -> Result<Vec<Calls>> {
     let this = Pid::from_raw(0);
     let before = sched_getaffinity(this).context("find the CPUs")?;
@@ -44,7 +44,7 @@ fn trace(site: &Site, job: &Job, root: &Path) -> Result<Vec<Calls>> {
     let mut command = site.pace();
     command.arg("stop").arg(root).args(site.ids(job)).args(&job.argv);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    // The thread that starts it is the one that traces it.
+    // The thread that starts it must trace it.
     let child = command.spawn().context(line(&command))?;
     let first = Pid::from_raw(child.id().cast_signed());
     let options = Options::PTRACE_O_TRACESYSGOOD
@@ -58,7 +58,7 @@ fn trace(site: &Site, job: &Job, root: &Path) -> Result<Vec<Calls>> {
     ptrace::syscall(first, None).context("trace pace")?;
     let mut all = vec![Traced::new(first)];
     let mut end = None;
-    // To the last one's end, which need not be the first one's: nothing is left for the next run.
+    // Until the last process ends, which may be after the first one: nothing is left for the next run.
     while all.iter().any(|traced| !traced.ended) {
         let status = next(&all).context("wait for a traced process")?;
         let Some(pid) = status.pid() else { continue };
@@ -72,17 +72,17 @@ fn trace(site: &Site, job: &Job, root: &Path) -> Result<Vec<Calls>> {
                 continue;
             }
             WaitStatus::PtraceSyscall(_) => find(&mut all, pid).step(),
-            // What pace did before is not the program's.
+            // Earlier calls are those of pace.
             WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) if pid == first => {
                 find(&mut all, pid).calls.clear();
             }
-            // A birth, which its parent's next one can only follow. An error means that the parent was killed.
+            // The birth of a process, in order. An error means that the parent was killed.
             WaitStatus::PtraceEvent(_, _, event) if event != libc::PTRACE_EVENT_EXEC => {
                 if let Ok(child) = ptrace::getevent(pid) {
                     find(&mut all, Pid::from_raw(child as i32));
                 }
             }
-            // The stop in which a new process begins. It may come before its parent's.
+            // The first stop of a new process. It may come before the stop of its parent.
             WaitStatus::Stopped(_, Signal::SIGSTOP) => {
                 find(&mut all, pid);
             }
@@ -99,7 +99,7 @@ fn trace(site: &Site, job: &Job, root: &Path) -> Result<Vec<Calls>> {
     }
 }
 
-/// What happens next, to the oldest first, so that who waits for whom is nearly always the same. The kernel would offer
+/// The next event, of the oldest process first, so that the order is nearly always the same. The kernel would return
 /// the youngest first.
 fn next(all: &[Traced]) -> nix::Result<WaitStatus> {
     let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
@@ -125,7 +125,7 @@ impl Traced {
         Self { pid, inside: false, ended: false, calls: Calls::new() }
     }
 
-    /// A stop at the begin or the end of a system call. An error means that it was killed.
+    /// Handles a stop at the beginning or the end of a system call. An error means that the process was killed.
     fn step(&mut self) {
         self.inside = !self.inside;
         if let Some(registers) = ptrace::getregs(self.pid).ok().filter(|_| self.inside) {
@@ -138,7 +138,7 @@ macro_rules! names {
     ($number:expr; $($call:ident $name:literal)*) => {
         match $number {
             $(libc::$call => $name.to_owned(),)*
-            // Newer than the table of the library.
+            // The table of the library lacks this number.
             467 => "open_tree_attr".to_owned(),
             439 => "faccessat2".to_owned(),
             444 => "landlock_create_ruleset".to_owned(),

@@ -1,5 +1,5 @@
-//! An archive that a kernel unpacks as its first root filesystem: initramfs-buffer-format.rst of its documentation. All
-//! in it is root's, device nodes too, whoever writes it.
+//! An archive that a kernel unpacks as its first root filesystem: initramfs-buffer-format.rst of its documentation.
+//! All files in it belong to root, also device nodes, whoever makes it.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ const DEVICE: u32 = 0o020_000;
 const LINK: u32 = 0o120_000;
 const FILE: u32 = 0o100_000;
 
-/// What stands at a path.
+/// The entry of a path.
 pub struct Entry {
     mode: u32,
     device: (u32, u32),
@@ -38,12 +38,12 @@ impl Entry {
     }
 }
 
-/// The entries by their path from `/` on, without that.
+/// The entries by their path, without the first `/`.
 #[derive(Default)]
 pub struct Tree(BTreeMap<String, Entry>);
 
 impl Tree {
-    /// Adds an entry, and the directories above it where they are missing.
+    /// Adds an entry, and missing directories above it.
     pub fn add(&mut self, path: &str, entry: Entry) {
         for (at, _) in path.match_indices('/') {
             self.0.entry(path[..at].to_owned()).or_insert_with(|| Entry::directory(0o755));
@@ -57,7 +57,7 @@ impl Tree {
 
     pub fn archive(&self) -> Vec<u8> {
         let mut archive = Vec::new();
-        // A directory sorts before what is in it.
+        // A directory sorts before its entries.
         for (number, (path, entry)) in (1..).zip(&self.0) {
             write(&mut archive, number, path, entry);
         }
@@ -69,7 +69,7 @@ impl Tree {
 fn write(archive: &mut Vec<u8>, number: u32, path: &str, entry: &Entry) {
     let [size, length] = [entry.bytes.len(), path.len() + 1].map(|n| u32::try_from(n).expect("below 4 GB"));
     let (major, minor) = entry.device;
-    // Inode, mode, uid, gid, links, time, size, device and what a device node names, length of the name, sum.
+    // Inode, mode, uid, gid, links, time, size, device, number of a device node, length of the name, checksum.
     let fields = [number, entry.mode, 0, 0, 1, 0, size, 0, 0, major, minor, length, 0];
     archive.extend(b"070701");
     for field in fields {

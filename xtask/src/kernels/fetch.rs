@@ -1,4 +1,5 @@
-//! Kernels and busybox as Debian packages, fetched by apt as this machine is set up, beside its own lists.
+//! Kernels and busybox as Debian packages. apt downloads them with the settings of this machine, but with separate
+//! lists.
 
 use crate::kernels::{Arch, Kernel};
 use crate::run::{Context, Result, output, run};
@@ -6,19 +7,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Who signs the releases; of the package debian-archive-keyring.
+/// The keys that sign the releases, from the package debian-archive-keyring.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// What a guest is booted with.
+/// The files for a guest.
 pub struct Fetched {
     pub kernel: PathBuf,
     pub busybox: PathBuf,
-    /// What `--overlay` needs, and Debian's kernels have as a module; compressed from 6.12 on.
+    /// The module for `--overlay`, which Debian's kernels do not include; compressed from 6.12 on.
     pub overlayfs: PathBuf,
 }
 
-/// A kernel of a release of Debian, and its busybox: from `dir`, where they are since the last time,
-/// or from the mirror.
+/// A kernel of a release of Debian, and its busybox: from `dir`, if they are there already, or from the mirror.
 pub fn fetch(arch: &Arch, kernel: &Kernel, dir: &Path, anew: bool) -> Result<Fetched> {
     let [kernel_file, busybox, overlayfs] = ["vmlinuz", "busybox", "overlay.ko"].map(|name| dir.join(name));
     let fetched = Fetched { kernel: kernel_file, busybox, overlayfs };
@@ -38,10 +38,10 @@ pub fn fetch(arch: &Arch, kernel: &Kernel, dir: &Path, anew: bool) -> Result<Fet
     apt.get(&["update"])?;
     let kernels = apt.kernel_packages(kernel.package)?;
     apt.download(kernels.iter().map(String::as_str).chain(["busybox-static"]))?;
-    // In /boot, and beside its modules from Linux 7.1 on.
+    // It is in /boot; from Linux 7.1 on it is beside its modules.
     keep(&apt.unpack("*/vmlinuz*")?, &fetched.kernel)?;
     keep(&apt.unpack("*/overlayfs/overlay.ko*")?, &fetched.overlayfs)?;
-    // In /bin, before the two directories were made one.
+    // It is in /bin in releases before the merged /usr.
     keep(&apt.unpack("*bin/busybox")?, &fetched.busybox)?;
     fs::remove_dir_all(&apt.dir).context(apt.dir.display())?;
     Ok(fetched)
@@ -54,7 +54,7 @@ fn keep(files: &[PathBuf], to: &Path) -> Result {
     fs::rename(file, to).context(format_args!("keep '{}'", to.display()))
 }
 
-/// apt with lists and a cache of its own, for one release and one architecture.
+/// apt with its own lists and cache, for one release and one architecture.
 struct Apt {
     dir: PathBuf,
     options: Vec<String>,
@@ -78,7 +78,7 @@ impl Apt {
         let options = vec![
             format!("Dir::Etc::sourcelist={}", at("sources.list")),
             "Dir::Etc::sourceparts=/dev/null".into(),
-            // Nothing is looked up of what is installed here, and nothing is told it.
+            // apt must not read or change the packages of this machine.
             "Dir::State::status=/dev/null".into(),
             format!("Dir::State::lists={}", at("lists")),
             format!("Dir::Cache={}", at("")),
@@ -86,7 +86,7 @@ impl Apt {
             format!("APT::Architectures::={}", arch.debian),
             "Acquire::Languages=none".into(),
             "Acquire::Retries=3".into(),
-            // Who runs this owns the directories; root's downloads would else be another user's.
+            // The user of this run owns the directories; otherwise root's downloads would belong to another user.
             "APT::Sandbox::User=root".into(),
         ];
         Ok(Self { dir: dir.to_owned(), options })
@@ -103,8 +103,8 @@ impl Apt {
         run(command.arg("-qq").args(words).current_dir(self.dir.join("packages")))
     }
 
-    /// What the package of a release's newest kernel stands for: from Linux 7.1 on the image is in a package that it
-    /// needs, and the modules in another; before, all is in the package itself.
+    /// The package with the newest kernel of a release. From Linux 7.1 on the image and the modules are in two other
+    /// packages; before, everything is in one package.
     fn kernel_packages(&self, name: &str) -> Result<Vec<String>> {
         let mut found = Vec::new();
         let mut next = vec![name.to_owned()];
@@ -132,7 +132,7 @@ impl Apt {
             let mut tar = Command::new("tar");
             tar.arg("-xvC").arg(&to).args(["--wildcards", pattern]);
             tar.stdin(files.stdout.take().expect("stdout is a pipe")).stderr(Stdio::null());
-            // Fails where nothing matches, which is of no interest for one package.
+            // It fails if nothing matches, which does not matter for a single package.
             let names = tar.output().context("tar")?.stdout;
             files.wait().context("dpkg-deb")?;
             let names = String::from_utf8_lossy(&names).into_owned();
@@ -150,7 +150,7 @@ fn is_of_kernel(package: &str) -> bool {
     ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|start| package.starts_with(start))
 }
 
-/// Where this machine gets Debian's packages from.
+/// The Debian mirror of this machine.
 fn mirror() -> Result<String> {
     let missing = "apt knows no mirror of Debian: its kernels can be fetched on a Debian only";
     let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;

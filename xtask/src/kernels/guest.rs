@@ -1,4 +1,4 @@
-//! What a guest holds: busybox, the installed tree, the checks, and what runs them.
+//! The files of a guest: busybox, the installed tree, the checks, and the scripts that run them.
 
 use crate::kernels::Arch;
 use crate::kernels::cpio::{Entry, Tree};
@@ -11,7 +11,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Where a check runs.
+/// The kinds of root for a check.
 pub struct Where {
     pub kernel: (u32, u32),
     pub root: &'static str,
@@ -21,11 +21,10 @@ pub struct Where {
 /// The kinds of root that checks run on, in order.
 pub const ROOTS: [&str; 2] = ["initramfs", "mounted"];
 
-/// Where guests have selfdock.
+/// The prefix of selfdock in guests.
 const PREFIX: &str = "usr/local";
 
-/// The first process. Checks run where the kernel has put all this, the initramfs, and again in a copy of it that is
-/// mounted and takes the place of the root.
+/// The script of the first process. Checks run in the initramfs, and again in a mounted copy that replaces the root.
 const INIT: &str = "\
 #!/usr/bin/busybox sh
 /usr/bin/busybox --install -s /usr/bin
@@ -67,8 +66,8 @@ echo '@@ end'
 poweroff -f
 ";
 
-/// Runs the checks. What one prints is shown at once, when it has ended; a file takes it, since a pipe would be open as
-/// long as anything is left of a check that has not ended in time.
+/// Runs the checks. The output of a check is printed when it has ended. It goes to a file, since a pipe would stay
+/// open as long as a process of an unfinished check is left.
 const ALL: &str = "\
 . /opt/checks/numbers
 export ASK=/opt/checks/ask BOX=/opt/checks/box LAYER=/opt/checks/layer
@@ -126,11 +125,11 @@ pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs) -> Result<Ve
     Ok(tree.archive())
 }
 
-/// What is built for a guest.
+/// The programs for a guest.
 pub struct Programs {
     /// The directory of both programs of selfdock.
     pub selfdock: PathBuf,
-    /// That of those without a libc.
+    /// The directory of the programs without a libc.
     pub bare: PathBuf,
 }
 
@@ -161,13 +160,13 @@ fn checks(arch: &Arch, tree: &mut Tree, programs: &Programs) -> Result {
     }
     tree.add("opt/checks/second", Entry::file(0o755, SECOND));
     tree.add("opt/checks/ask", Entry::file(0o755, read(&programs.bare.join("ask"))?));
-    // A device of root's, where a caller can name it.
+    // A device that belongs to root, at a path that a caller can name.
     tree.add("opt/checks/nodes/null", Entry::device(0o666, 1, 3));
     tree.add("opt/checks/layer/l/two", Entry::file(0o644, "two\n"));
     Ok(())
 }
 
-/// All that `install` puts in place, and what it prepares.
+/// All files that `install` installs and prepares.
 fn installed(tree: &mut Tree, programs: &Programs) -> Result {
     let prefix = Path::new("/").join(PREFIX);
     for item in place::items() {
@@ -183,7 +182,7 @@ fn installed(tree: &mut Tree, programs: &Programs) -> Result {
     let (items, list) = prepare::in_tree(&prefix, &mut |path| {
         let path = String::from_utf8_lossy(path.strip_prefix(b"/").unwrap_or(path));
         match tree.get(&path) {
-            // The kernel's, which come when it runs.
+            // Directories of the kernel, which it makes when it runs.
             None if path.starts_with("sys/") => host::Seen::Place,
             None => host::Seen::Nothing,
             Some(entry) => {

@@ -11,24 +11,24 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-/// For a guest that says nothing any more. A check has 30 s by the guest's own clock.
+/// The time limit for a silent guest. A check has 30 s by the guest's own clock.
 const SILENCE: Duration = Duration::from_secs(300);
 
-/// What a guest has said.
+/// The output of a guest.
 pub struct Said {
-    /// As uname(2) tells it.
+    /// The version from uname(2).
     pub release: String,
     pub outcomes: Vec<Outcome>,
 }
 
-/// What a check has printed.
+/// The output of a check.
 pub struct Outcome {
     pub number: usize,
     pub at: Where,
     pub printed: String,
 }
 
-/// Fails where there is no emulator.
+/// Fails if the emulator is missing.
 pub fn find(arch: &Arch) -> Result {
     let asked = Command::new(arch.qemu).arg("--version").stdout(Stdio::null()).status();
     asked.map(drop).map_err(|error| format!("{}: {error}; install {}", arch.qemu, arch.package))
@@ -37,13 +37,13 @@ pub fn find(arch: &Arch) -> Result {
 pub fn boot(arch: &Arch, kernel: &Path, archive: &[u8], dir: &Path) -> Result<Said> {
     let initramfs = dir.join("initramfs");
     fs::write(&initramfs, archive).context(initramfs.display())?;
-    // It ends with this program, however that ends.
+    // The emulator ends with this program, however that ends.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", arch.qemu]);
     command.args(arch.machine).args(["-accel", "tcg,thread=multi", "-m", "1024", "-smp", "2"]);
     command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-net", "none"]);
     command.args(["-serial", "stdio", "-kernel"]).arg(kernel).arg("-initrd").arg(initramfs);
-    // A panic ends the guest at once, and what would make an emulator slower is left out.
+    // A panic ends the guest at once. Mitigations, which would slow down the emulator, are off.
     let words = format!("console={} quiet loglevel=3 panic=-1 mitigations=off", arch.console);
     command.arg("-append").arg(words).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context(line(&command))?;
@@ -54,7 +54,7 @@ pub fn boot(arch: &Arch, kernel: &Path, archive: &[u8], dir: &Path) -> Result<Sa
     understand(&lines?, &console)
 }
 
-/// The lines of the console up to the guest's end. They go to a file as well, each with the seconds until then.
+/// The lines of the console up to the guest's end. They also go to a file, each with its time in seconds.
 fn read(child: &mut Child, console: &Path) -> Result<Vec<String>> {
     let output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
     let mut file = fs::File::create(console).context(console.display())?;
@@ -78,10 +78,7 @@ fn read(child: &mut Child, console: &Path) -> Result<Vec<String>> {
             Err(RecvTimeoutError::Timeout) => {
                 let last =
                     lines.iter().rev().find(|line| line.starts_with("@@")).cloned().unwrap_or_default();
-                return Err(format!(
-                    "the guest says nothing any more, after '{last}'; see {}",
-                    console.display()
-                ));
+                return Err(format!("the guest is silent after '{last}'; see {}", console.display()));
             }
         }
     }
@@ -95,7 +92,7 @@ fn understand(lines: &[String], console: &Path) -> Result<Said> {
     let mut roots = ROOTS.into_iter();
     let mut root = roots.next().unwrap_or_default();
     for line in lines {
-        // The kernel, or firmware, can have left something on the line.
+        // The kernel or firmware can have printed something on the same line.
         let mark = line.find("@@ ").map(|at| line[at + 3..].split(' ').collect::<Vec<_>>());
         match mark.as_deref() {
             Some(["kernel", release]) => {

@@ -1,13 +1,13 @@
-//! What is checked in a guest: scripts, each with what it has to print on which kernel.
+//! The checks in a guest: scripts, each with its expected output by kernel.
 //!
-//! A script runs by busybox in an empty directory, which is its caller's. `$S` is selfdock in its mode, `$ASK` makes a
-//! system call, `$BOX` is a root filesystem, `$LAYER` another that holds /l/two alone. Below /opt/checks there are
-//! files whose use is said where they are made, in guest.rs.
+//! busybox runs a script in an empty directory of the caller. `$S` is selfdock in its mode, `$ASK` makes a system
+//! call, `$BOX` is a root filesystem, `$LAYER` is another one with only /l/two. guest.rs describes the files below
+//! /opt/checks.
 
 use crate::kernels::guest::Where;
 use Mode::{Root, SetUid, Unprivileged};
 
-/// Who calls selfdock, and how.
+/// The caller of selfdock, and the mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// An ordinary user, the installed program.
@@ -22,8 +22,8 @@ pub struct Check {
     pub name: &'static str,
     pub modes: &'static [Mode],
     pub script: &'static str,
-    /// The lines to be printed, by the script or on its standard error; `*` stands for anything in a line. A status
-    /// other than 0 is a line more: `status N`.
+    /// The expected lines of the script, also on standard error. `*` stands for any text in a line. A status other
+    /// than 0 is one more line: `status N`.
     pub expected: fn(&Where) -> &'static str,
 }
 
@@ -39,7 +39,7 @@ const fn check(
     Check { name, modes, script, expected }
 }
 
-/// From this kernel on a signal to a process group and an abstract socket can be kept inside: Landlock's scopes.
+/// The first kernel with Landlock's scopes, which keep signals to process groups and abstract sockets inside.
 const SCOPES: (u32, u32) = (6, 12);
 
 pub const CHECKS: &[Check] = &[
@@ -90,8 +90,8 @@ pub const CHECKS: &[Check] = &[
         "the keeper is out of reach",
         ALL,
         "$S run sh -c 'cat /proc/1/comm; kill -KILL 1 2>/dev/null; echo $?; ls /proc/1/fd'",
-        // Landlock's domain refuses the signal, and without one it is of no effect. What root may look into is what
-        // has no more capabilities than it.
+        // Landlock refuses the signal; without Landlock it has no effect. Root may inspect processes with no more
+        // capabilities than its own.
         |w| match (w.mode, w.kernel >= SCOPES) {
             (Root, true) => "keeper\n1",
             (Root, false) => "keeper\n0",
@@ -233,7 +233,7 @@ pub const CHECKS: &[Check] = &[
         "ask() { $S run $ASK \"$@\"; }
         ask $ADD_KEY @user @x @y 1; ask $KEYCTL 0; ask $USERFAULTFD 1; ask $IO_URING_SETUP 1 @x
         ask $BPF 999; ask $PERF_EVENT_OPEN @x; ask $IOCTL 0 21522 @x; ask $SOCKET 40 1; ask $IOCTL 0 21505 @x",
-        // The last one, TCGETS, is allowed, and asks what is no terminal.
+        // The last call, TCGETS, is allowed, but the descriptor is not a terminal.
         |_| {
             "errno 38\nerrno 38\nerrno 38\nerrno 38\nerrno 1\nerrno 1\nerrno 1\nerrno 97\nerrno 25\nstatus 1"
         },
@@ -316,7 +316,7 @@ pub const CHECKS: &[Check] = &[
     check(
         "SIGKILL to selfdock ends all",
         ALL,
-        // The end of the file comes when nobody holds it open any more.
+        // The end of file comes when nobody holds the FIFO open any more.
         "mkfifo up; $S -v $PWD /mnt run sh -c 'exec >/mnt/up; echo up; setsid sleep 50 & sleep 50' &
         (read x; echo $x; kill -KILL $!; cat) <up",
         |_| "up",
@@ -331,7 +331,8 @@ pub const CHECKS: &[Check] = &[
     check(
         "what the start has relocated cannot be written any more",
         &[Root],
-        // Pages are of several sizes on aarch64. No child but selfdock: its end would interrupt the open of `up`.
+        // aarch64 has several page sizes. selfdock must be the only child: the end of another one would interrupt the
+        // open of `up`.
         "mkfifo up end; echo x >list; $S each -v $PWD /mnt sh -c 'echo >/mnt/up; read x </mnt/end' <list &
         read x <up; grep -c 'rw-p.*selfdock-about' /proc/$(pidof selfdock-about)/maps; echo >end; wait",
         |_| "0",

@@ -1,4 +1,4 @@
-//! The mutants that no behaviour can show, each with the reason.
+//! The mutants that change no behaviour, each with the reason.
 
 use super::points::Mutant;
 use crate::run::{Context, Result, root};
@@ -24,7 +24,7 @@ impl Exceptions {
     }
 }
 
-/// Mutants a line each, and below them, indented, why: one reason for all that stand right above it.
+/// A mutant on each line, and below, indented, one reason for all lines right above.
 fn parse(text: &str) -> Result<Exceptions> {
     let mut all = BTreeMap::new();
     let (mut above, mut had_reason): (Vec<String>, bool) = (Vec::new(), false);
@@ -47,7 +47,7 @@ fn parse(text: &str) -> Result<Exceptions> {
         above.push(line.trim().to_owned());
     }
     match above.first().filter(|_| !had_reason) {
-        Some(key) => Err(format!("{FILE}: no reason is given for {key}")),
+        Some(key) => Err(format!("{FILE}: a reason is missing for {key}")),
         None => Ok(Exceptions(all)),
     }
 }

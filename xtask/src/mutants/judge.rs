@@ -1,4 +1,4 @@
-//! Installs mutants and runs the suite against them, as root: a process of its own, so that nothing else is root.
+//! Installs mutants and runs the suite against them. It is a separate process, the only one with root's rights.
 
 use crate::cargo::Built;
 use crate::install_test::{home_of, set_up};
@@ -19,7 +19,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 /// All modules of the suite.
 pub const ALL: &str = "";
 
-/// The process that judges, and how it is asked.
+/// The judging process, and the pipes to it.
 pub struct Judge {
     child: Child,
     questions: Option<ChildStdin>,
@@ -27,7 +27,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Sets up a prefix, and everything that the tests need.
+    /// Sets up a prefix and the fixtures.
     pub fn start(built: &Built) -> Result<Self> {
         can_become_root()?;
         let (mut command, user) = if is_root() {
@@ -47,7 +47,7 @@ impl Judge {
         Ok(judge)
     }
 
-    /// Which tests of these modules fail with the program as it is. They are left out from then on.
+    /// The tests of these modules that fail without a mutant. They are skipped from then on.
     pub fn leave_out(&mut self, program: &Path, modules: &'static str) -> Result<Vec<String>> {
         let mut all = Vec::new();
         while let Some(test) = self.first_failure(program, modules)? {
@@ -62,7 +62,7 @@ impl Judge {
         Ok(all)
     }
 
-    /// Which test fails first of these modules, with this program in the place of selfdock.
+    /// The first failing test of these modules, with this program as selfdock.
     pub fn first_failure(&mut self, program: &Path, modules: &str) -> Result<Option<String>> {
         let questions = self.questions.as_mut().expect("open until dropped");
         writeln!(questions, "{}\t{modules}", program.display()).context("ask the judge")?;
@@ -82,22 +82,22 @@ impl Judge {
 
 impl Drop for Judge {
     fn drop(&mut self) {
-        // It ends, and cleans up, when there are no more questions.
+        // The judge ends and cleans up when its input ends.
         self.questions = None;
         let _ = self.child.wait();
     }
 }
 
-/// Begins the question that is none.
+/// The beginning of a line that skips a test.
 const LEAVE_OUT: &str = "leave out ";
 
-/// As many tests as may fail without a mutant: one that measures, or that this machine cannot pass.
+/// The most tests that may fail without a mutant: those that measure, or that this machine cannot pass.
 const MOST_LEFT_OUT: usize = 3;
 
-/// Tells answers from what else is printed.
+/// Marks the answers among other output.
 const MARK: &str = "answer: ";
 
-/// The judge's own side.
+/// The judge's side.
 pub fn main(mut args: pico_args::Arguments) -> Result {
     let path = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
     let user = args.value_from_fn("--as", User::parse).context("--as")?;
@@ -110,7 +110,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let home = home_of(user)?;
     let suite = set_up(&prefix.path, &built, user, home.path())?;
     let mut tests = suite.list(None)?;
-    // What a mutant leaves running comes to us.
+    // Processes that a mutant leaves become our children.
     set_child_subreaper(true).context("become the parent of orphans")?;
     println!("{MARK}");
     for question in std::io::stdin().lines() {
@@ -121,7 +121,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
             continue;
         }
         let (program, modules) = question.split_once('\t').ok_or("not a question")?;
-        // The second is what tests of handing over start.
+        // The second one is for the tests of handing over.
         for prefix in [prefix.path.clone(), prefix.path.join("fixtures/replaced")] {
             place_program(Path::new(program), &prefix)?;
         }
@@ -134,7 +134,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     Ok(())
 }
 
-/// Module by module, in the order that is asked for.
+/// Runs module by module, in the given order.
 fn first_failure(suite: &Suite, tests: &[String], modules: &str, stop: &Stop) -> Result<Option<String>> {
     let mut wanted: Vec<&str> = modules.split_whitespace().collect();
     if modules == ALL {
@@ -150,7 +150,7 @@ fn first_failure(suite: &Suite, tests: &[String], modules: &str, stop: &Stop) ->
         let of_it = |test: &&String| test.split("::").next() == Some(module);
         let mut tests: Vec<String> = tests.iter().filter(of_it).cloned().collect();
         while let Some(test) = run(&tests)? {
-            // Once more, alone: what fails now and then notices nothing.
+            // Runs it once more, alone: a test that fails now and then proves nothing.
             if !tests.contains(&test) || run(std::slice::from_ref(&test))?.is_some() {
                 return Ok(Some(test));
             }
@@ -160,7 +160,7 @@ fn first_failure(suite: &Suite, tests: &[String], modules: &str, stop: &Stop) ->
     Ok(None)
 }
 
-/// Ends whatever comes from this process, by PID.
+/// Ends all descendants of this process, by PID.
 fn end_descendants() -> Result {
     loop {
         let children = children_of(std::process::id());
@@ -168,10 +168,10 @@ fn end_descendants() -> Result {
             return Ok(());
         }
         for child in children {
-            // It may have ended by itself.
+            // The process may have ended by itself.
             let _ = kill(Pid::from_raw(child.cast_signed()), Signal::SIGKILL);
         }
-        // Whichever ends: the first of a PID namespace waits until all others have been waited for.
+        // Waits for any child: the first process of a PID namespace waits until all others have been waited for.
         let _ = waitpid(None, None);
     }
 }

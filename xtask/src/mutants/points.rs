@@ -1,6 +1,6 @@
-//! Finds the mutants of a file: each place where a protection can be taken away, and what stands there then.
+//! Finds the mutants of a file: each place where a protection can be removed, and its replacement.
 //!
-//! A mutant that does not compile costs a moment and no more, so what would take types to know is tried.
+//! A mutant that does not compile costs only a moment, so types are not checked here.
 
 use crate::run::{Context, Result};
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,9 @@ pub struct Mutant {
     /// `src/creds.rs`
     pub file: String,
     pub line: usize,
-    /// What it is called: the function, what stood there, and what stands there now.
+    /// Its name: the function, the old code, and the new code.
     pub name: String,
-    /// Tells whether the function is still the one that was tried.
+    /// Shows whether the function has changed since the last try.
     pub around: u64,
     place: Range<usize>,
     instead: String,
@@ -29,13 +29,13 @@ impl Mutant {
         [&text[..self.place.start], &self.instead, &text[self.place.end..]].concat()
     }
 
-    /// File and name: what the list of exceptions and the state go by.
+    /// File and name, the key in the list of exceptions and in the state.
     pub fn key(&self) -> String {
         format!("{} {}", self.file, self.name)
     }
 }
 
-/// Ends the name of a mutant that does not care whether something fails.
+/// The end of the name of a mutant that ignores a failure.
 pub const IGNORED: &str = "may fail";
 
 /// Types whose constants are flags.
@@ -54,11 +54,11 @@ const FLAGS: [&str; 13] = [
     "PidfdFlags",
     "PipeFlags",
 ];
-/// Modules whose constants are numbers with flags in them.
+/// Modules whose constants are flags as numbers.
 const FLAG_NUMBERS: [&str; 2] = ["new", "scope"];
-/// Attributes of a mount, and those that each kind of mounts gets.
+/// The attributes of mounts.
 const ATTRIBUTES: [&str; 6] = ["Attributes", "VOLUME", "MAP", "INERT", "OWN_FILE", "DEVICE"];
-/// What takes the place of its counterpart.
+/// Pairs in which one replaces the other.
 const PAIRS: [(&str, &str); 6] = [
     ("DumpableBehavior::NotDumpable", "DumpableBehavior::Dumpable"),
     ("Reach::Tree", "Reach::One"),
@@ -67,9 +67,9 @@ const PAIRS: [(&str, &str); 6] = [
     ("Kind::File", "Kind::Directory"),
     ("Jobs::Own", "Jobs::Shared"),
 ];
-/// Methods that add something to what they are called on: without them it is not added.
+/// Methods that add something; the mutant leaves out the call.
 const ADDING: [&str; 4] = ["union", "difference", "and", "and_private"];
-/// Methods that answer yes or no by what they are given.
+/// Methods with a condition as the argument.
 const ASKING: [&str; 6] = ["is_some_and", "is_ok_and", "is_none_or", "all", "any", "contains"];
 
 /// The mutants of a file, from its first line to its last.
@@ -93,11 +93,11 @@ pub fn find(file: &str, text: &str) -> Result<Vec<Mutant>> {
     Ok(found)
 }
 
-/// The function that is being looked at.
+/// The present function.
 #[derive(Clone)]
 struct Function {
     around: u64,
-    /// It returns `Result<()>`, of whatever kind.
+    /// Whether it returns a `Result<()>`.
     is_fallible: bool,
 }
 
@@ -107,7 +107,7 @@ struct Finder<'t> {
     scope: Vec<String>,
     function: Option<Function>,
     found: Vec<Mutant>,
-    /// An array that is met is one of a table.
+    /// Whether an array is part of a table.
     in_table: bool,
 }
 
@@ -181,7 +181,7 @@ impl Finder<'_> {
         }
     }
 
-    /// A condition: what it guards happens never, or always.
+    /// A condition: it becomes always false, or always true.
     fn condition(&mut self, condition: &Expr, always: bool) {
         if !has_let(condition) {
             self.add(condition, "false");
@@ -191,7 +191,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Flags that are put together: each of them is left out.
+    /// Combined flags: each of them is left out.
     fn flags(&mut self, whole: &syn::ExprBinary) {
         let mut parts = Vec::new();
         flatten(whole, |op| matches!(op, BinOp::BitOr(_)), &mut parts);
@@ -209,7 +209,7 @@ impl Finder<'_> {
         }
     }
 
-    /// A mask of bits in digits of eight: each digit is left out.
+    /// A bit mask in octal digits: each digit is left out.
     fn mask(&mut self, digits: &Expr) -> bool {
         let text = self.text_of(digits).to_owned();
         let Some(octal) = text.strip_prefix("0o") else { return false };
@@ -229,7 +229,7 @@ impl Finder<'_> {
         }
     }
 
-    /// Looks at something in which an array is a table.
+    /// Visits a node in which arrays are tables.
     fn table(&mut self, node: &Expr) {
         let before = std::mem::replace(&mut self.in_table, true);
         self.visit_expr(node);
@@ -446,7 +446,7 @@ impl Finder<'_> {
     }
 }
 
-/// Parts of a chain of one operator.
+/// The operands of a chain of one operator.
 fn flatten<'e>(node: &'e syn::ExprBinary, is_it: fn(&BinOp) -> bool, parts: &mut Vec<&'e Expr>) {
     for side in [&*node.left, &*node.right] {
         match side {
@@ -478,7 +478,7 @@ fn is_error(node: &Expr) -> bool {
     matches!(node, Expr::Call(call) if matches!(&*call.func, Expr::Path(path) if path.path.is_ident("Err")))
 }
 
-/// Whether a block ends what it is in.
+/// Whether a block ends with a return or the like.
 fn leaves(block: &syn::Block) -> bool {
     match block.stmts.last() {
         Some(Stmt::Expr(last, _)) => {
@@ -488,7 +488,7 @@ fn leaves(block: &syn::Block) -> bool {
     }
 }
 
-/// Whether a condition has a `let` in it, which gives names to what follows.
+/// Whether a condition has a `let`, whose names are used later.
 fn has_let(condition: &Expr) -> bool {
     match condition {
         Expr::Let(_) => true,
@@ -504,7 +504,7 @@ fn is_for_tests(attributes: &[syn::Attribute]) -> bool {
     })
 }
 
-/// On one line, and not long.
+/// The text on one line, and shortened.
 fn short(text: &str) -> String {
     const LONGEST: usize = 100;
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");

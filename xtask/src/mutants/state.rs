@@ -1,4 +1,4 @@
-//! What is known of mutants from one run to the next.
+//! The results of mutants, kept between runs.
 
 use super::points::Mutant;
 use crate::run::{Context, Result};
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub enum Verdict {
     Killed,
     Survived,
-    /// It does not compile.
+    /// The mutant does not compile.
     Unviable,
 }
 
@@ -26,7 +26,7 @@ impl Verdict {
 
 pub struct Outcome {
     pub verdict: Verdict,
-    /// The test that noticed.
+    /// The test that failed.
     pub by: Option<String>,
 }
 
@@ -55,7 +55,7 @@ impl State {
         }
     }
 
-    /// What came of a mutant, if what is around it is what it was then.
+    /// The result of a mutant, if its function has not changed since.
     pub fn of(&self, mutant: &Mutant) -> Option<Outcome> {
         let known = self.0.get(&mutant.key())?;
         if known["around"].as_u64() != Some(mutant.around) {
@@ -67,7 +67,7 @@ impl State {
         Some(Outcome { verdict, by: known["by"].as_str().map(str::to_owned) })
     }
 
-    /// Notes it at once: a run may end at any time.
+    /// Stores a result at once, since a run may end at any time.
     pub fn note(&mut self, mutant: &Mutant, outcome: Outcome) -> Result {
         let value = json!({ "around": mutant.around, "verdict": outcome.verdict.word(), "by": outcome.by });
         self.0.insert(mutant.key(), value);

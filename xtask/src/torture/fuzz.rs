@@ -8,20 +8,20 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const HELP: &str = "\
-Feed each subject of fuzz/subjects with anything, and see that what must be true of it is.
+Give random input to each subject of fuzz/subjects, and check its invariants.
 
 Usage: cargo xtask torture fuzz [SUBJECT] [OPTION...]
 
-  SUBJECT         one only: a file of fuzz/subjects
-  --minutes N     for so long, all subjects in turns; 60 if nothing is said
+  SUBJECT         only this subject: a file of fuzz/subjects
+  --minutes N     for N minutes (default 60), all subjects in turns
   --input FILE    try this input of SUBJECT once
 
 What is tried begins with fuzz/seeds and what earlier runs have kept in fuzz/target/corpus. An input that fails is made
 small, and a line says how to repeat it. Once it is mended, the input becomes a seed, and with that a unit test.
 ";
 
-/// What libFuzzer needs to see of a run: marks that a stable rustc can make. Those of `cargo fuzz`, without a
-/// sanitizer, which would take an unstable one and finds nothing in safe code.
+/// The flags for the coverage that libFuzzer needs, which a stable rustc can make. They are those of `cargo fuzz`
+/// without a sanitizer, which needs an unstable rustc and finds nothing in safe code.
 const FLAGS: [&str; 8] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -33,11 +33,11 @@ const FLAGS: [&str; 8] = [
     "fuzzing",
 ];
 
-/// A slice of a subject. What is tried is not given back, as in the program itself, so it must not be long.
+/// The time slice of a subject. Its memory is never freed, as in the program itself, so the slice must be short.
 const SLICE: Duration = Duration::from_secs(10);
-/// More than any slice takes.
+/// More than any slice needs.
 const MOST_MEGABYTES: u32 = 4096;
-/// Tries of a subject on each change.
+/// The number of tries of a subject in `cargo xtask check`.
 const BRIEFLY: u32 = 10_000;
 
 pub fn main(mut args: pico_args::Arguments) -> Result {
@@ -64,7 +64,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     }
 }
 
-/// Each subject in turns, and from the start again, until the time is over.
+/// Runs all subjects in turns, again and again, until the time is over.
 fn at_length(dir: &Path, subjects: &[String], time: Duration) -> Result {
     let start = Instant::now();
     let slice = SLICE.min(time / subjects.len().try_into().unwrap_or(1)).as_secs().max(1);
@@ -81,7 +81,7 @@ fn at_length(dir: &Path, subjects: &[String], time: Duration) -> Result {
     }
 }
 
-/// The same inputs at each run: the seeds, and so many that are made of them.
+/// Runs the same inputs each time: the seeds, and a number of inputs made from them.
 pub fn briefly() -> Result {
     let dir = build()?;
     for subject in subjects()? {
@@ -103,7 +103,8 @@ fn subjects() -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Builds all of them, and says where they are. Naming the target keeps the marks away from what runs at build time.
+/// Builds all subjects, and returns their directory. With an explicit target the flags do not affect programs that
+/// run at build time.
 fn build() -> Result<PathBuf> {
     let host = host()?;
     let mut command = cargo("build");
@@ -113,7 +114,7 @@ fn build() -> Result<PathBuf> {
     Ok(root().join("fuzz/target").join(host).join("release"))
 }
 
-/// Runs libFuzzer on a subject. What it says is shown where it finds something.
+/// Runs libFuzzer on a subject. Its output is printed if it finds something.
 fn try_subject(dir: &Path, subject: &str, corpus: &Path, options: &[String]) -> Result {
     let found = root().join("fuzz/target/found");
     fs::create_dir_all(&found).context(found.display())?;
@@ -141,7 +142,7 @@ fn try_subject(dir: &Path, subject: &str, corpus: &Path, options: &[String]) -> 
     ))
 }
 
-/// Makes what was found as small as it gets in some seconds, where that works out.
+/// Tries to make the input smaller for some seconds.
 fn make_small(dir: &Path, subject: &str, artifact: &Path) {
     let small = artifact.with_extension("small");
     let _ = fs::remove_file(&small);

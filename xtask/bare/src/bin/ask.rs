@@ -1,6 +1,6 @@
-//! `ask CALL WORD...`: makes one system call and says what the kernel answers, in a guest that has no other program for
-//! it. A word is a number, `@TEXT` for a string, or `%HEX` for bytes, of which the address is passed. In guests alone:
-//! what is asked for is what is done.
+//! `ask CALL WORD...`: makes one system call and prints the kernel's answer, in a guest that has no other program for
+//! it. A word is a number, `@TEXT` for a string, or `%HEX` for bytes, which are passed by address. It is used in
+//! guests only, since it makes any system call.
 #![no_std]
 #![no_main]
 

@@ -1,18 +1,17 @@
-//! The floor under the cost of an instance: the indispensable system calls, and nothing around them.
+//! The floor under the cost of an instance: only the system calls that cannot be avoided.
 //!
-//! `floor ROOT LIST [-v SRC DST]... PROGRAM [ARG...]` runs PROGRAM in an instance like one of selfdock's, of the host
-//! image, without a check and without an error message. It is set-uid root in a throwaway prefix, for the user of the
-//! tests and the bench alone. ROOT and LIST are the prepared root directory and the list of an installation.
+//! `floor ROOT LIST [-v SRC DST]... PROGRAM [ARG...]` runs PROGRAM in an instance like selfdock's, without checks and
+//! without error messages. It is installed set-uid root in a throwaway prefix, for the user of the tests and the
+//! bench only. ROOT and LIST are the prepared root directory and the list of an installation.
 //!
-//! It has the same processes. The supervisor makes the PID namespace and starts both others: the keeper, which is
-//! PID 1, gets the orphans and dies with the supervisor, whereupon the kernel ends all that is left; and the program,
-//! in the other namespaces. The end of the program is the end of the keeper, which is waited for, so that nothing of
-//! the instance is there afterwards.
+//! It has the same processes. The supervisor makes the PID namespace and starts the two others. The keeper is PID 1,
+//! gets the orphans, and dies with the supervisor; then the kernel ends all that is left. The program runs in the
+//! other namespaces. When the program ends, the supervisor ends the keeper and waits for it, so nothing of the
+//! instance is left.
 //!
-//! What is cheaper here than in selfdock is what nothing must be known or verified for: paths are used as they are,
-//! privilege ends with one call, and the keeper's only with itself, both children share their parent's memory, and one
-//! attribute call does for both propagation and flags. Where the kernel has `open_tree_attr` (6.15), a copy and its
-//! flags are one call too.
+//! It saves what selfdock needs to know and to verify. Paths are used as they are. One call drops the privilege, and
+//! the keeper keeps its own. Both children share their parent's memory. One mount_setattr call sets propagation and
+//! flags. With `open_tree_attr` (Linux 6.15) a copy and its flags are also one call.
 #![no_std]
 #![no_main]
 
@@ -22,7 +21,7 @@ use core::sync::atomic::{AtomicI32, Ordering};
 
 bare::start!(main);
 
-/// As many volumes as the bench asks for.
+/// The most volumes that the bench uses.
 const MOST: usize = 128;
 
 const RDONLY: u64 = 1;
@@ -69,14 +68,14 @@ fn main(start: &Start) -> ! {
         }
         drop_privilege();
         must(nr::WAIT4, [program.unsigned_abs(), &raw mut status as usize, 0, 0, 0]);
-        // With the keeper ends whatever is left in the instance.
+        // The end of the keeper ends all that is left in the instance.
         must(nr::KILL, [keeper.unsigned_abs(), SIGKILL, 0, 0, 0]);
         must(nr::WAIT4, [keeper.unsigned_abs(), 0, 0, 0, 0]);
     }
     exit(if status & 0x7f == 0 { (status >> 8) as usize } else { 128 + (status & 0x7f) as usize })
 }
 
-/// The keeper: leaves orphans to the kernel, and does nothing until it is killed.
+/// The keeper: leaves orphans to the kernel, and waits until it is killed.
 extern "C" fn keep(supervisor: usize) -> ! {
     const PR_SET_PDEATHSIG: usize = 1;
     const SIGCHLD: usize = 17;
@@ -85,7 +84,7 @@ extern "C" fn keep(supervisor: usize) -> ! {
     // SAFETY: a word of the supervisor's frame, and a structure that outlives the call.
     unsafe {
         call(nr::PRCTL, [PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0]);
-        // An end before that told nobody; but the word is cleared before anybody is told.
+        // If the supervisor ended before, no signal comes, but the kernel clears the word before it tells anybody.
         if AtomicI32::from_ptr(supervisor as *mut i32).load(Ordering::Relaxed) == 0 {
             exit(0);
         }
@@ -165,7 +164,7 @@ fn tree(path: &CStr, recursive: usize, set: u64) -> usize {
     }
 }
 
-/// Takes from all of the host's tree the right to write, set-uid bits and devices.
+/// Makes the whole tree of the host read-only, without set-uid bits and devices.
 fn tighten_root() {
     let set = private(RDONLY | NOSUID | NODEV);
     let (place, size) = (&raw const set as usize, size_of::<Attributes>());
@@ -179,8 +178,8 @@ fn read(path: &CStr, text: &mut [u8]) -> usize {
     unsafe { must(nr::READ, [file, text.as_mut_ptr() as usize, text.len(), 0, 0]) }
 }
 
-/// Goes into the prepared root directory, and binds there what is on the list: paths with a NUL at the end of each, and
-/// links, which are there already, as two strings of which the first begins with `>`.
+/// Enters the prepared root directory, and binds the directories of the list: paths that each end with a NUL. Links
+/// are two strings, of which the first begins with `>`; they exist already.
 fn show(root: usize, list: &[u8]) {
     let old = open(c"/", O_DIRECTORY);
     // SAFETY: strings.
@@ -201,7 +200,7 @@ fn show(root: usize, list: &[u8]) {
     }
 }
 
-/// A new filesystem, in place by one call. The flags of mount(2) are those of `mount_attr`.
+/// Mounts a new file system with one call. The flags of mount(2) have the values of `mount_attr`.
 fn mount(kind: &CStr, place: &CStr, set: u64, options: &CStr) {
     // SAFETY: strings.
     unsafe { must(nr::MOUNT, [at(kind), at(place), at(kind), set as usize, at(options)]) };

@@ -1,4 +1,4 @@
-//! Says that it runs, by one byte on its output, and waits for its end.
+//! Writes one byte to its output when it runs, and waits for its end.
 #![no_std]
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! The smallest program there is: whatever it costs to start it is the cost of starting.
+//! The smallest program: its cost is the cost of starting a program.
 #![no_std]
 #![no_main]
 

@@ -1,19 +1,17 @@
-//! Starts programs in turns and times them, with next to nothing of its own: no libc, a few pages of memory, children
-//! by vfork. What it measured it says at the end, so that nobody is woken up meanwhile.
+//! Starts programs in turns and measures their times, with little cost of its own: no libc, a few pages of memory,
+//! children by vfork. It prints the results at the end, so that it wakes no reader meanwhile.
 //!
-//! `pace time ROUNDS MILLISECONDS CPU ROOT [% UID GID EVERY PROGRAM [ARG...]]...` starts each PROGRAM once a
-//! round, or once in EVERY rounds, until ROUNDS are done or the time is up. CPU is where all of it runs, ROOT
-//! what becomes the root filesystem before; `-` leaves either as it is. A line for each start: which program,
-//! in which round, when, for how long (both in nanoseconds), and how many page faults it took with all its
-//! processes.
+//! `pace time ROUNDS MILLISECONDS CPU ROOT [% UID GID EVERY PROGRAM [ARG...]]...` starts each PROGRAM once a round,
+//! or once in EVERY rounds, until ROUNDS are done or the time is over. It binds itself to CPU, and makes ROOT its
+//! root filesystem; `-` stands for neither. It prints a line for each start: the program, the round, the start time
+//! and the duration (both in nanoseconds), and the page faults of all its processes.
 //!
-//! `pace hold COUNT UID GID PROGRAM [ARG...]` starts COUNT programs, says `ready` and the PID of the first when as
-//! many bytes have come from them, and ends them when its input ends, with all that they started. It fails where
-//! something is left.
+//! `pace hold COUNT UID GID PROGRAM [ARG...]` starts COUNT programs. It prints `ready` and the PID of the first when
+//! each has written a byte, and ends them and all their children when its input ends. It fails if something is left.
 //!
-//! `pace stop ROOT UID GID PROGRAM [ARG...]` has its parent trace it, stops, and then becomes PROGRAM.
+//! `pace stop ROOT UID GID PROGRAM [ARG...]` lets its parent trace it, stops, and then executes PROGRAM.
 //!
-//! UID `0` stays root. Programs get no input, and only errors are shown.
+//! UID `0` stays root. Programs get no input, and only their errors are printed.
 #![no_std]
 #![no_main]
 
@@ -24,7 +22,7 @@ use core::ffi::CStr;
 bare::start!(main);
 
 const CLOEXEC: usize = 0x8_0000;
-/// Where what was standard output goes.
+/// The descriptor of the original standard output.
 const OUT: usize = 10;
 
 fn main(start: &Start) -> ! {
@@ -45,14 +43,14 @@ struct Job {
     /// Its arguments, closed by a null pointer.
     argv: *const *const u8,
     envp: *const *const u8,
-    /// What it gets as standard output.
+    /// Its standard output.
     out: usize,
-    /// It gets a process group of its own.
+    /// Whether it gets its own process group.
     apart: bool,
 }
 
 impl Job {
-    /// From the arguments: at `at` the ids, at `program` what to start.
+    /// Reads a job from the arguments: the ids at `at`, the program at `program`.
     fn new(start: &Start, at: usize, program: usize, out: usize) -> Self {
         start.arg(program);
         // SAFETY: it exists, as just seen.
@@ -102,7 +100,7 @@ fn fail(what: &[u8], number: usize) -> ! {
 
 // ---- time ----------------------------------------------------------------------------------
 
-/// What one start took.
+/// The measurement of one start.
 #[derive(Clone, Copy)]
 struct Sample {
     program: u32,
@@ -201,7 +199,7 @@ fn now() -> usize {
 
 // ---- hold ----------------------------------------------------------------------------------
 
-/// Seconds in which something must happen.
+/// The time limit for an event, in seconds.
 const PATIENCE: usize = 20;
 const MOST_HELD: usize = 1 << 14;
 
@@ -241,8 +239,8 @@ fn hold(start: &Start) -> ! {
     if all { exit(0) } else { fail(b"so many did not start", count) }
 }
 
-/// Ends all of them, and waits until nothing is left. Not every launcher takes its command along when it ends, but
-/// none here makes a process group of its own.
+/// Ends all of them, and waits until nothing is left. Some launchers do not end with their commands, but none here
+/// makes a process group of its own.
 fn end(held: &[u32]) {
     const SIGKILL: usize = 9;
     // `struct itimerval`: an interval and the time up to the first, in seconds and microseconds each.
@@ -261,7 +259,7 @@ fn end(held: &[u32]) {
     }
 }
 
-/// Reads until as many bytes have come, or none comes for a long while.
+/// Reads until this many bytes have come, or none has come for a long time.
 fn count_bytes(fd: usize, wanted: usize) -> usize {
     const POLLIN: u64 = 1;
     let mut seen = 0;
@@ -305,20 +303,20 @@ fn stop(start: &Start) -> ! {
 
 // ---- surroundings --------------------------------------------------------------------------
 
-/// A descriptor that swallows everything.
+/// A descriptor of /dev/null.
 fn silence() -> usize {
     const RDWR: usize = 2;
     open(c"/dev/null", RDWR | CLOEXEC)
 }
 
-/// Keeps standard output for this program itself, and gives what programs get instead.
+/// Keeps standard output for this program, and returns the one for the programs.
 fn set_out_aside() -> usize {
     // SAFETY: no pointers.
     unsafe { must(nr::DUP3, [1, OUT, CLOEXEC, 0, 0]) };
     silence()
 }
 
-/// Thousands of processes belong to one user here.
+/// Raises the limit of processes, since one user runs thousands here.
 fn no_limits() {
     const RLIMIT_NPROC: usize = 6;
     let limit = [usize::MAX; 2];
@@ -336,7 +334,7 @@ fn pin(wish: &CStr, cpu: usize) {
     unsafe { must(nr::SCHED_SETAFFINITY, [0, size_of_val(&set), set.as_ptr() as usize, 0, 0]) };
 }
 
-/// Makes a directory, on which something is mounted, the root in a mount namespace of this program's own.
+/// Makes a mount point the root directory, in a new mount namespace.
 fn change_root(root: &CStr) {
     const REC_PRIVATE: usize = 0x4000 | 1 << 18;
     const DETACH: usize = 2;
