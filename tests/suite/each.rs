@@ -219,12 +219,14 @@ fn waiting_for_output_takes_no_memory() {
     let mut batch = Dock::new(args!["each", "-j", "60", "--group", "sleep"]).spawn();
     let pid = batch.pid().to_string();
     let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
-    batch.write(&"4\n".repeat(60));
+    let waits =
+        || status_of(&pid, &["voluntary_ctxt_switches"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
+    batch.write(&"1000\n".repeat(60));
     wait_until("all have started", || crate::support::children(batch.pid()).len() == 60);
-    let before = memory();
-    batch.close();
-    std::thread::sleep(std::time::Duration::from_secs(3));
+    let (before, enough) = (memory(), waits() + 100);
+    wait_until("it has waited a hundred times", || waits() >= enough);
     let after = memory();
     assert!(after < before + 128, "{before} kB before, {after} kB after");
-    assert!(batch.wait().success());
+    batch.signal(Signal::SIGTERM);
+    batch.wait();
 }

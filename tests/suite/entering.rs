@@ -186,9 +186,12 @@ fn the_environment_is_changed_as_for_run() {
 #[rstest]
 fn the_status_is_the_commands(#[values(0, 7, 255)] code: i32) {
     let instance = instance([]);
-    enter([], instance.pid()).sh(format!("exit {code}")).output().exits(code);
-    enter([], instance.pid()).sh("kill -9 $$").output().dies_by(9);
-    enter([], instance.pid()).arg("nowhere").output().exits(127);
+    for script in [&format!("exit {code}"), "kill -9 $$"] {
+        let plain = Dock::program(args!["sh", "-c", script]);
+        enter([], instance.pid()).sh(script).output().ends_as(plain);
+    }
+    let plain = Dock::program(args!["env", "nowhere"]).output();
+    assert_eq!(enter([], instance.pid()).arg("nowhere").output().status, plain.status);
 }
 
 #[test]

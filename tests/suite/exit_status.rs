@@ -12,17 +12,18 @@ fn the_status_is_the_commands_own(
     #[values(0, 1, 2, 42, 125, 126, 127, 128, 143, 255)] code: i32,
     #[values(0, 2)] depth: usize,
 ) {
-    let ran = Dock::run(nested(depth, [])).sh(format!("exit {code}")).output().exits(code);
-    assert_eq!(ran.stderr, "");
+    let script = format!("exit {code}");
+    Dock::run(nested(depth, [])).sh(&script).output().ends_as(Dock::program(args!["sh", "-c", script]));
 }
 
 #[rstest]
-#[case::bare_name("no-such-command", 127, "(ENOENT)")]
-#[case::path("/no/such/command", 127, "(ENOENT)")]
-#[case::not_executable("/etc/passwd", 126, "(EACCES)")]
-#[case::directory("/etc", 126, "(EACCES)")]
-fn a_command_that_cannot_start(#[case] command: &str, #[case] code: i32, #[case] errno: &str) {
-    let ran = Dock::run(args![command]).output().exits(code);
+#[case::bare_name("no-such-command", "(ENOENT)")]
+#[case::path("/no/such/command", "(ENOENT)")]
+#[case::not_executable("/etc/passwd", "(EACCES)")]
+#[case::directory("/etc", "(EACCES)")]
+fn a_command_that_cannot_start_has_the_status_that_env_gives(#[case] command: &str, #[case] errno: &str) {
+    let ran = Dock::run(args![command]).output();
+    assert_eq!(ran.status, Dock::program(args!["env", command]).output().status);
     assert!(
         ran.stderr.starts_with("selfdock: ") && ran.stderr.contains(errno) && ran.stderr.contains(command)
     );
@@ -43,7 +44,7 @@ fn a_script_without_an_interpreter_says_so() {
 #[rstest]
 fn a_command_that_a_signal_ends_ends_selfdock_by_the_same(#[values(0, 2)] depth: usize) {
     let crash = nested(depth, args![bin("crash")]);
-    Dock::run(crash).output().dies_by(Signal::SIGSEGV as i32);
+    Dock::run(crash).output().ends_as(Dock::program(args![bin("crash")])).dies_by(Signal::SIGSEGV as i32);
 }
 
 #[rstest]
@@ -61,27 +62,35 @@ fn a_signal_to_selfdock_ends_the_command_as_if_it_were_sent_to_it(
     signal: Signal,
     #[values(0, 2)] depth: usize,
 ) {
-    let mut instance = Dock::run(nested(depth, args!["cat"])).spawn().that_repeats();
-    instance.signal(signal);
-    assert_eq!(instance.wait().signal(), Some(signal as i32));
+    let ended_by = |dock: Dock| {
+        let mut cat = dock.arg("cat").spawn().that_repeats();
+        cat.signal(signal);
+        cat.wait().signal()
+    };
+    assert_eq!(ended_by(Dock::run(nested(depth, []))), ended_by(Dock::program(args!["env"])));
 }
 
 #[rstest]
 fn a_command_may_handle_a_signal_to_selfdock(#[values(0, 2)] depth: usize) {
-    let run = Dock::run(nested(depth, []));
-    let mut instance = run.sh("trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done").spawn();
-    instance.line();
-    instance.signal(Signal::SIGTERM);
-    assert_eq!(instance.wait().code(), Some(7));
+    let script = "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done";
+    let run = Dock::run(nested(depth, [])).sh(script);
+    assert_eq!(after_a_signal(run), after_a_signal(Dock::program(args!["sh", "-c", script])));
 }
 
 #[test]
 fn an_ignored_signal_ends_nothing() {
-    let mut instance = Dock::run([]).sh("trap '' TERM; echo up; read line; exit 5").spawn();
-    instance.line();
-    instance.signal(Signal::SIGTERM);
-    instance.write("go\n");
-    assert_eq!(instance.wait().code(), Some(5));
+    let script = "trap '' TERM; echo up; read line; exit 5";
+    let run = Dock::run([]).sh(script);
+    assert_eq!(after_a_signal(run), after_a_signal(Dock::program(args!["sh", "-c", script])));
+}
+
+/// How a script ends that says when it can take a SIGTERM, and may wait for a line afterwards.
+fn after_a_signal(script: Dock) -> Option<i32> {
+    let mut script = script.spawn();
+    script.line();
+    script.signal(Signal::SIGTERM);
+    script.write("go\n");
+    script.wait().code()
 }
 
 #[test]

@@ -76,11 +76,15 @@ fn every_process_of_an_instance_is_the_caller_without_capabilities(#[case] depth
 #[test]
 fn files_made_in_a_volume_belong_to_the_caller() {
     let dir = scratch();
-    Dock::run(args!["-v", dir.path(), "/mnt"]).sh("umask 022; touch /mnt/file; mkdir /mnt/dir").ok();
-    let own = fs::metadata(dir.path()).unwrap();
-    for name in ["file", "dir"] {
-        let made = fs::metadata(dir.path().join(name)).unwrap();
-        assert_eq!((made.uid(), made.gid()), (own.uid(), own.gid()), "{name}");
+    let script = "umask 022; cd $1; touch file; mkdir dir; ln -s x link; mkfifo fifo";
+    Dock::run(args!["-v", dir.path(), "/mnt"]).sh(script).arg("sh").arg("/mnt").ok();
+    // The same is made by the same script without selfdock.
+    let other = scratch();
+    Dock::program(args!["sh", "-c", script, "sh", other.path()]).ok();
+    for name in ["file", "dir", "link", "fifo"] {
+        let of = |dir: &tempfile::TempDir| fs::symlink_metadata(dir.path().join(name)).unwrap();
+        let told = |made: fs::Metadata| (made.uid(), made.gid(), made.mode());
+        assert_eq!(told(of(&dir)), told(of(&other)), "{name}");
     }
 }
 

@@ -66,6 +66,14 @@ impl Ran {
         self
     }
 
+    /// It ended and printed as the same command does without selfdock.
+    pub fn ends_as(self, plain: Dock) -> Self {
+        let plain = plain.output();
+        let told = |ran: &Self| (ran.status, ran.stdout.clone(), ran.stderr.clone());
+        assert_eq!(told(&self), told(&plain), "with selfdock, and without");
+        self
+    }
+
     fn claim(&self) -> Assert {
         let (stdout, stderr) = (self.stdout.clone().into_bytes(), self.stderr.clone().into_bytes());
         Assert::new(Output { status: self.status, stdout, stderr })
