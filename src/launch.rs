@@ -29,6 +29,7 @@ pub fn main(start: &Start) -> ! {
     outcome::end(go(start))
 }
 
+/// Starts what is asked for, and ends this process with one line where that fails.
 fn go(start: &Start) -> End {
     // start
     let mut placeholders = Vec::new();

@@ -69,6 +69,7 @@ fn namespaces(job: &Job<'_>) -> u32 {
     new::MOUNT | new::IPC | new::UTS | new::CGROUP | network
 }
 
+/// Builds the instance, and ends this process with one line where that fails.
 fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     privileged.take_up(false).or_end();
     job.containment.begin(&privileged).or_end();

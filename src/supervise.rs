@@ -30,22 +30,31 @@ pub struct Watch<'a> {
     own_instance: bool,
     /// The command has or will have its own session.
     has_own_session: bool,
-    /// When to end the command, or later to kill it.
-    deadline: Option<Moment>,
-    /// The `--timeout` option. With a timeout the supervisor never stops.
-    timeout: Option<Timeout>,
+    /// With a deadline the supervisor never stops.
+    deadline: Deadline,
     /// Whether a report needs to know if a limit ended the command.
     counts: bool,
     /// The command was executed, as far as is known.
     started: bool,
     /// The limit of processor time may have ended the command.
     used_up: bool,
-    timed_out: bool,
-    killed: bool,
     /// The last signal to this process that could have ended the command.
     passed: Option<i32>,
     /// The stop signal for which SIGSTOP was sent instead.
     stop: i32,
+}
+
+/// What happens next because of the `--timeout` option, and when.
+#[derive(Clone, Copy)]
+enum Deadline {
+    /// There is no timeout.
+    None,
+    /// SIGTERM is sent to the command. The second time is the grace period.
+    Term(Moment, Moment),
+    /// All processes of the instance are killed.
+    Kill(Moment),
+    /// The supervisor stops waiting, since a debugger may hold the killed command.
+    Leave(Moment),
 }
 
 /// TSTP, TTIN, TTOU
@@ -65,13 +74,10 @@ impl<'a> Watch<'a> {
             witness,
             own_instance,
             has_own_session: jobs == Jobs::Own,
-            deadline: None,
-            timeout: None,
+            deadline: Deadline::None,
             counts: false,
             started: true,
             used_up: false,
-            timed_out: false,
-            killed: false,
             passed: None,
             stop: STOP,
         }
@@ -79,9 +85,8 @@ impl<'a> Watch<'a> {
 
     /// Ends the command after this time.
     pub fn for_at_most(self, timeout: Option<Timeout>) -> Result<Self> {
-        let Some(Timeout { time, .. }) = timeout else { return Ok(self) };
-        let deadline = Some(sys::now().or_fail("read the clock")?.plus(time));
-        Ok(Watch { deadline, timeout, ..self })
+        let Some(Timeout { time, grace }) = timeout else { return Ok(self) };
+        Ok(Watch { deadline: Deadline::Term(after(time)?, grace), ..self })
     }
 
     /// With `counts`, finds out whether a limit ended the command.
@@ -123,31 +128,33 @@ impl<'a> Watch<'a> {
     }
 
     fn time_left(&self) -> Result<Option<Moment>> {
-        let Some(deadline) = self.deadline else { return Ok(None) };
-        Ok(Some(deadline.minus(sys::now().or_fail("read the clock")?)))
+        match self.deadline {
+            Deadline::None => Ok(None),
+            Deadline::Term(at, _) | Deadline::Kill(at) | Deadline::Leave(at) => {
+                Ok(Some(at.minus(sys::now().or_fail("read the clock")?)))
+            }
+        }
     }
 
-    /// First sends SIGTERM to the command. After the grace period kills all processes of the instance. In the end it
-    /// stops waiting, since a debugger may hold the killed command.
+    /// Does what is due at the deadline, and sets the next one.
     fn time_is_up(&mut self) -> Result<Option<Outcome>> {
-        if self.killed {
-            return Ok(Some(self.outcome(End::Signal(KILL), Usage::default())));
-        }
-        let until = |time| sys::now().or_fail("read the clock").map(|now| Some(now.plus(time)));
-        if self.timed_out {
-            self.deadline = until(PATIENCE)?;
-            self.killed = true;
-            if self.own_instance {
-                self.witness.kill().or_fail("end the instance")?;
+        match self.deadline {
+            Deadline::None => {}
+            Deadline::Term(_, grace) => {
+                self.deadline = Deadline::Kill(after(grace)?);
+                self.send(TERM)?;
+                // A stopped command must be continued to handle SIGTERM.
+                self.send(CONT)?;
             }
-            self.send(KILL)?;
-            return Ok(None);
+            Deadline::Kill(_) => {
+                self.deadline = Deadline::Leave(after(PATIENCE)?);
+                if self.own_instance {
+                    self.witness.kill().or_fail("end the instance")?;
+                }
+                self.send(KILL)?;
+            }
+            Deadline::Leave(_) => return Ok(Some(self.outcome(End::Signal(KILL), Usage::default()))),
         }
-        self.deadline = until(self.timeout.map_or(PATIENCE, |timeout| timeout.grace))?;
-        self.timed_out = true;
-        self.send(TERM)?;
-        // A stopped command must be continued to handle SIGTERM.
-        self.send(CONT)?;
         Ok(None)
     }
 
@@ -179,9 +186,8 @@ impl<'a> Watch<'a> {
     fn outcome(&self, end: End, usage: Usage) -> Outcome {
         let (end, cause) = match end {
             // The same statuses as timeout(1).
-            _ if self.timed_out => {
-                (End::Exit(if self.killed { KILLED_IN_TIME } else { TIMED_OUT }), Cause::Timeout)
-            }
+            _ if matches!(self.deadline, Deadline::Kill(_)) => (End::Exit(TIMED_OUT), Cause::Timeout),
+            _ if matches!(self.deadline, Deadline::Leave(_)) => (End::Exit(KILLED_IN_TIME), Cause::Timeout),
             End::Signal(signal) if self.passed == Some(signal) => (end, Cause::Signal),
             // Sent at the soft limit of processor time, and SIGKILL at the hard limit. setrlimit(2)
             End::Signal(XCPU) => (end, Cause::Limit("cpu")),
@@ -209,7 +215,7 @@ impl<'a> Watch<'a> {
         let failed = "stop with the command";
         let wanted = core::mem::replace(&mut self.stop, STOP);
         let signal = if signal == STOP { wanted } else { signal };
-        if self.timeout.is_some() || !is_a_job() {
+        if !matches!(self.deadline, Deadline::None) || !is_a_job() {
             return Ok(());
         }
         // A stop would discard a pending SIGCONT.
@@ -249,7 +255,8 @@ impl<'a> Watch<'a> {
             self.passed = Some(signal);
         }
         // After the deadline the keeper is not asked, since it could be kept from answering.
-        if !self.timed_out && self.is_together() && self.witness.saw(signal, self.time_left()?) {
+        let is_past = matches!(self.deadline, Deadline::Kill(_) | Deadline::Leave(_));
+        if !is_past && self.is_together() && self.witness.saw(signal, self.time_left()?) {
             return Ok(());
         }
         let leads = self.has_own_session || leads_a_session(self.command);
@@ -284,6 +291,11 @@ impl<'a> Watch<'a> {
             Err(errno) => Err(Error::of("pass on a signal", errno)),
         }
     }
+}
+
+/// The moment that comes after this time.
+fn after(time: Moment) -> Result<Moment> {
+    Ok(sys::now().or_fail("read the clock")?.plus(time))
 }
 
 /// Takes a pending signal of this process. Returns whether it was pending.
