@@ -371,9 +371,9 @@ fn a_file_that_is_not_a_filter_program_is_refused(#[case] bytes: Vec<u8>) {
 
 #[rstest]
 #[case::missing("/no/such/filter", "ENOENT")]
-#[case::a_directory("/etc", "")]
-#[case::endless("/dev/zero", "")]
-#[case::nameless("", "")]
+#[case::a_directory("/etc", "EISDIR")]
+#[case::endless("/dev/zero", "EFBIG")]
+#[case::nameless("", "ENOENT")]
 fn a_filter_that_cannot_be_read_is_refused(#[case] file: &str, #[case] words: &str) {
     Dock::run(args!["--seccomp", file]).sh("echo ran").refused(words);
 }

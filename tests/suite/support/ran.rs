@@ -84,22 +84,28 @@ impl Ran {
         self
     }
 
-    /// selfdock refused: status 125, nothing on stdout, one printable line on stderr, in a short time.
+    /// selfdock refused, and its message has these words.
     pub fn refused(self, words: &str) -> Self {
+        let ran = self.refused_somehow();
+        assert!(!words.is_empty() && ran.stderr.contains(words), "the refusal does not say '{words}'");
+        ran
+    }
+
+    /// selfdock refused: status 125, nothing on stdout, one printable line on stderr, in a short time.
+    fn refused_somehow(self) -> Self {
         let ran = self.exits(125);
         assert_eq!(ran.stdout, "", "stdout of a refusal");
         assert!(ran.took < Duration::from_secs(5), "a refusal that took {:?}", ran.took);
         let line = ran.stderr.strip_suffix('\n').expect("a refusal is a line");
         assert!(line.starts_with("selfdock: "), "a refusal begins with the program's name");
         assert!(!line.chars().any(char::is_control), "a refusal is one printable line");
-        assert!(line.contains(words), "the refusal does not say '{words}'");
         ran
     }
 
     /// selfdock refused, or the command worked: for cases in which both are right.
     pub fn refused_or(self, check: impl FnOnce(&Self)) {
         if self.status.code() == Some(125) {
-            self.refused("");
+            self.refused_somehow();
         } else {
             check(&self);
         }
