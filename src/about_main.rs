@@ -6,6 +6,6 @@
 #[allow(unsafe_code)]
 mod start;
 
-fn program(start: &selfdock::sys::Start) -> ! {
+fn program(start: &selfdock::Start) -> ! {
     selfdock::about_main(start)
 }

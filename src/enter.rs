@@ -50,7 +50,7 @@ pub struct Join<'a> {
     /// The command to run.
     pub command: Command<'a>,
     /// A pidfd of the supervisor.
-    pub life: OwnedFd,
+    pub supervisor: OwnedFd,
     /// Opens when the supervisor has no privilege any more.
     pub gate: Gate,
     /// For a report: tells the supervisor what the joiner knows.
@@ -447,7 +447,7 @@ pub fn become_command(join: &Join<'_>, privileged: Privileged) -> u8 {
 }
 
 fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
-    die_with_supervisor(&join.life)?;
+    die_with_supervisor(&join.supervisor)?;
     sys::block_only(0).or_fail("unblock signals")?;
     join.jobs.separate()?;
     have_own_keys(join.target.filters.iter().any(|filter| matches!(filter, OurFilter::Default)))?;

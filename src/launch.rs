@@ -11,7 +11,7 @@ use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, on, sa
 use crate::handover::{self, Mode, NOT_FOUND_INSIDE};
 use crate::installation::{Installation, OwnFile, Shows, own_program};
 use crate::keeper::{Keeper, Shared};
-use crate::lifeline::{end_with_the_outer_supervisor, expect_end, own_life};
+use crate::lifeline::{end_with_the_outer_supervisor, expect_end, supervisor_pidfd};
 use crate::outcome::{self, Cause, End, Outcome};
 use crate::report::Report;
 use crate::sandbox::{self, Job};
@@ -346,7 +346,7 @@ fn start_joiner(
     let join = Join {
         target: enter::find_target(pid, caller, own.identity, request.own_group)?,
         command,
-        life: own_life()?,
+        supervisor: supervisor_pidfd()?,
         gate: enter::Gate::new()?,
         note,
         jobs: containment.jobs,

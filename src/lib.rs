@@ -107,9 +107,10 @@ mod files;
 mod error;
 mod text;
 #[allow(unsafe_code)]
-pub mod sys;
+mod sys;
 mod usage;
 
 pub use about::main as about_main;
 pub use error::{FAILED, panicked};
 pub use launch::main as launch_main;
+pub use sys::{Start, exit, start};

@@ -22,19 +22,19 @@ pub fn expect_end() -> Result<()> {
     sys::dispose(signal::CHLD, Disposition::Default).or_fail("reset SIGCHLD")
 }
 
-/// A pidfd of this process, which becomes ready when the process has ended.
-pub fn own_life() -> Result<OwnedFd> {
+/// A pidfd of this process, the supervisor, which becomes ready when it has ended.
+pub fn supervisor_pidfd() -> Result<OwnedFd> {
     pidfd_open(getpid(), PidfdFlags::empty()).or_fail("watch the supervisor")
 }
 
 /// Asks the kernel to kill this process when the supervisor ends. Later changes only drop capabilities, which keeps
 /// the signal; `prctl(2)`, `PR_SET_PDEATHSIG`. If the supervisor has ended already, no signal comes, so this is
 /// checked.
-pub fn die_with_supervisor(life: &OwnedFd) -> Result<()> {
+pub fn die_with_supervisor(supervisor: &OwnedFd) -> Result<()> {
     let failed = "tie the joiner to its supervisor";
     let signal = Some(Signal::KILL);
     set_parent_process_death_signal(signal).or_fail(failed)?;
-    if has_ended(life).or_fail(failed)? {
+    if has_ended(supervisor).or_fail(failed)? {
         return Err(Error::refused(failed, "it is gone"));
     }
     Ok(())

@@ -12,7 +12,7 @@ selfdock::enter_at!(entry);
 
 extern "C" fn entry(stack: *const usize, dynamic: *const usize, header: *const u8) -> ! {
     // SAFETY: called once, by `_start`, with what the kernel and the linker gave.
-    let start = unsafe { selfdock::sys::start(stack, dynamic, header) };
+    let start = unsafe { selfdock::start(stack, dynamic, header) };
     crate::program(&start)
 }
 
@@ -32,6 +32,6 @@ mod unwinding {
     // SAFETY: as above.
     #[unsafe(no_mangle)]
     extern "C" fn _Unwind_Resume() -> ! {
-        selfdock::sys::exit(selfdock::FAILED)
+        selfdock::exit(selfdock::FAILED)
     }
 }
