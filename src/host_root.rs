@@ -14,7 +14,7 @@ use crate::files::{self, Kind, make_entry};
 use crate::host::{EMPTY, Entry, Seen, Shown, entries, homes};
 use crate::installation::{Prepared, Shows};
 use crate::mount::{self, Detached};
-use crate::plan::{Mount, What, components};
+use crate::plan::{Mount, Source, components};
 use crate::stage::Stage;
 use crate::text::{Bytes, decimal};
 use core::ffi::CStr;
@@ -43,7 +43,7 @@ impl HostRoot {
         };
         let mut prepared = installation.copy(privileged, b"");
         if let Some(Prepared { tree, .. }) = &prepared {
-            let wanted = mounts.iter().filter(|mount| !matches!(mount.what, What::Mask { .. }));
+            let wanted = mounts.iter().filter(|mount| !matches!(mount.source, Source::Mask { .. }));
             // The mount point for the installed program is prepared, too.
             let program = program.filter(|path| *path != installation.program());
             let wanted = wanted.map(|mount| mount.dst).chain(program);

@@ -79,12 +79,12 @@ pub struct Mount<'a> {
     /// The mount point: absolute, without `.`, `..` or empty components.
     pub dst: Bytes,
     /// What is mounted there.
-    pub what: What<'a>,
+    pub source: Source<'a>,
 }
 
 /// The kind and source of a mount.
 #[derive(Debug, PartialEq, Eq)]
-pub enum What<'a> {
+pub enum Source<'a> {
     /// A file or directory of the caller's.
     Bind {
         /// Its path for the caller.
@@ -162,10 +162,13 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) ->
             if src.is_empty() {
                 return Err(E::refused(on("bind '' on {}", dst), "the source path is empty"));
             }
-            insert(&mut plan.mounts, Mount { dst: destination(dst)?, what: What::Bind { src, writable } })?;
+            insert(
+                &mut plan.mounts,
+                Mount { dst: destination(dst)?, source: Source::Bind { src, writable } },
+            )?;
         }
         Wish::Mask { path, optional } => {
-            insert(&mut plan.mounts, Mount { dst: destination(path)?, what: What::Mask { optional } })?;
+            insert(&mut plan.mounts, Mount { dst: destination(path)?, source: Source::Mask { optional } })?;
         }
         Wish::Device { path } => plan.devices.push(device(path)?),
         Wish::Tmpfs { options, dst } => {
@@ -179,7 +182,7 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) ->
                 }
                 plan.shm = tmpfs;
             } else {
-                insert(&mut plan.mounts, Mount { dst: destination(dst)?, what: What::Tmpfs(tmpfs) })?;
+                insert(&mut plan.mounts, Mount { dst: destination(dst)?, source: Source::Tmpfs(tmpfs) })?;
             }
         }
     }
@@ -190,7 +193,7 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) ->
 fn insert<'a, E: Fault>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result<(), E> {
     let order = |other: &Mount<'_>| components(other.dst).cmp(components(mount.dst));
     match mounts.binary_search_by(order) {
-        Ok(at) if mounts[at].what == mount.what => Ok(()),
+        Ok(at) if mounts[at].source == mount.source => Ok(()),
         Ok(_) => Err(E::refused(on("mount on {}", mount.dst), "two different mounts are requested there")),
         Err(at) => {
             mounts.insert(at, mount);
@@ -406,7 +409,7 @@ mod tests {
         with_plan(&["-H"], |plan| {
             assert_eq!(
                 plan.unwrap().mounts,
-                [Mount { dst: b"/w", what: What::Bind { src: b"/w", writable: true } }]
+                [Mount { dst: b"/w", source: Source::Bind { src: b"/w", writable: true } }]
             );
         });
     }

@@ -14,7 +14,7 @@ use crate::keeper::Shared;
 use crate::mount::{self, Detached, of_files};
 use crate::plan::{Plan, STEPS, Step, Tmpfs, components, is_in_shm};
 use crate::procfs::Hidden;
-use crate::sources::{Image, Opened, Source, Sources};
+use crate::sources::{Image, OpenSource, Opened, Sources};
 use crate::stage::Stage;
 use crate::sys::{self, Attributes, new};
 use crate::text::Bytes;
@@ -153,7 +153,7 @@ fn set_root(stage: &mut Stage, caller: &Owner<'_>, sources: &Sources, image: Ima
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }
     let program = sources.programs[0].iter().map(|program| program.0);
-    let mounts = sources.mounts.iter().filter(|mount| !matches!(mount.what, Source::Mask { .. }));
+    let mounts = sources.mounts.iter().filter(|mount| !matches!(mount.source, OpenSource::Mask { .. }));
     let names = |path| components(path).next();
     stage.prepare_root([&b"dev"[..], b"etc", b"proc", b"tmp"].into_iter())?;
     stage.prepare_root(program.filter_map(names))?;
@@ -170,19 +170,19 @@ fn mount_tmp_of_image(stage: &mut Stage) -> Result<()> {
 
 /// Makes the caller's mounts.
 fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
-    for Opened { dst, what } in mounts {
-        match what {
-            Source::Mask { optional } => {
+    for Opened { dst, source } in mounts {
+        match source {
+            OpenSource::Mask { optional } => {
                 if !stage.hide(dst)? && !optional {
                     let missing = Error::of(on("hide {}", dst), Errno::NOENT);
                     return Err(missing.hint("--mask-if-exists accepts a missing path"));
                 }
             }
-            Source::Tmpfs(options) => {
+            OpenSource::Tmpfs(options) => {
                 let target = wished_place(stage, dst, Kind::Directory)?;
                 stage.mount_tmpfs(dst, &options, target)?;
             }
-            Source::Bind { src, tree, kind } => {
+            OpenSource::Bind { src, tree, kind } => {
                 let target = wished_place(stage, dst, kind)?;
                 let attached =
                     tree.attach(stage.privileged(), &target).or_fail(both("bind {} on {}", src, dst));

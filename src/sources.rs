@@ -10,7 +10,7 @@ use crate::installation::{Shows, open_second};
 use crate::layers::Layer;
 use crate::mount::{Detached, find, make_private, of_files};
 use crate::names::{self, Names};
-use crate::plan::{Mount, Plan, Root, Tmpfs, What};
+use crate::plan::{Mount, Plan, Root, Source, Tmpfs};
 use crate::procfs::Hidden;
 use crate::sys::Attributes;
 use crate::text::Bytes;
@@ -33,11 +33,11 @@ pub struct Opened {
     /// Its mount point.
     pub dst: Bytes,
     /// What is mounted there.
-    pub what: Source,
+    pub source: OpenSource,
 }
 
-/// What is mounted on a mount point.
-pub enum Source {
+/// A source of the plan, opened.
+pub enum OpenSource {
     /// A file or directory of the caller's.
     Bind {
         /// Its path for the caller.
@@ -124,20 +124,20 @@ impl Sources {
 }
 
 fn open_mount(mount: &Mount<'static>, privileged: &Privileged) -> Result<Opened> {
-    let what = match mount.what {
-        What::Bind { src, writable } => {
+    let source = match mount.source {
+        Source::Bind { src, writable } => {
             let failed = both("bind {} on {}", src, mount.dst);
             let hint = "--keep-fd N passes a descriptor on";
             let to_open = both("open {} to bind it on {}", src, mount.dst);
             let fd = find(src, OFlags::empty()).or_fail(to_open).map_err(|e| e.hint_if(Errno::LOOP, hint))?;
             let kind = Kind::of(&fd).or_fail(failed)?;
             let tree = Detached::copy(privileged, &fd, b"", of_files(writable)).or_fail(failed)?;
-            Source::Bind { src, tree, kind }
+            OpenSource::Bind { src, tree, kind }
         }
-        What::Tmpfs(options) => Source::Tmpfs(options),
-        What::Mask { optional } => Source::Mask { optional },
+        Source::Tmpfs(options) => OpenSource::Tmpfs(options),
+        Source::Mask { optional } => OpenSource::Mask { optional },
     };
-    Ok(Opened { dst: mount.dst, what })
+    Ok(Opened { dst: mount.dst, source })
 }
 
 fn open_image(

@@ -5,7 +5,7 @@ use super::{Input, about, is_one_line};
 use crate::about::explain;
 use crate::cli::{self, Command, Request};
 use crate::error::Error;
-use crate::plan::{Mount, Plan, Tmpfs, What, is_in_shm, make};
+use crate::plan::{Mount, Plan, Source, Tmpfs, is_in_shm, make};
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -182,14 +182,14 @@ impl Expected {
 /// A mount of the plan as `--explain` should tell it.
 fn row(mount: &Mount<'_>) -> Row {
     let text = |bytes: &[u8]| format!("'{}'", bytes.escape_ascii());
-    let (kind, src, flags) = match &mount.what {
-        What::Bind { src, writable: true } => ("volume", text(src), "rw,nosuid,nodev".into()),
-        What::Bind { src, writable: false } => ("map", text(src), "ro,nosuid,nodev".into()),
-        What::Tmpfs(Tmpfs { size, inodes, mode }) => {
+    let (kind, src, flags) = match &mount.source {
+        Source::Bind { src, writable: true } => ("volume", text(src), "rw,nosuid,nodev".into()),
+        Source::Bind { src, writable: false } => ("map", text(src), "ro,nosuid,nodev".into()),
+        Source::Tmpfs(Tmpfs { size, inodes, mode }) => {
             ("tmpfs", "-".into(), format!("rw,nosuid,nodev,size={size},nr_inodes={inodes},mode={mode:o}"))
         }
-        What::Mask { optional: true } => ("mask-if-exists", "-".into(), "ro,nosuid,nodev,noexec".into()),
-        What::Mask { optional: false } => ("mask", "-".into(), "ro,nosuid,nodev,noexec".into()),
+        Source::Mask { optional: true } => ("mask-if-exists", "-".into(), "ro,nosuid,nodev,noexec".into()),
+        Source::Mask { optional: false } => ("mask", "-".into(), "ro,nosuid,nodev,noexec".into()),
     };
     [kind.into(), src, text(mount.dst), flags]
 }

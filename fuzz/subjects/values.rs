@@ -4,7 +4,7 @@ use super::is_one_line;
 use crate::cli::{Request, Timeout, Wish};
 use crate::error::Error;
 use crate::options::Id;
-use crate::plan::{Tmpfs, What, make};
+use crate::plan::{Source, Tmpfs, make};
 use core::str::from_utf8;
 
 /// The first byte says of which option.
@@ -32,7 +32,7 @@ pub fn check(data: &[u8]) {
             let made = make::<Error>(&request, None);
             let wanted = from_utf8(value).ok().and_then(tmpfs);
             match made {
-                Ok(plan) => assert_eq!(Some(&plan.mounts[0].what), wanted.map(What::Tmpfs).as_ref()),
+                Ok(plan) => assert_eq!(Some(&plan.mounts[0].source), wanted.map(Source::Tmpfs).as_ref()),
                 Err(error) => {
                     assert_eq!(wanted, None);
                     is_one_line(&error);

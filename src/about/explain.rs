@@ -10,7 +10,7 @@ use crate::host::{DEVICES, Entry, entries, homes};
 use crate::host_root;
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
-use crate::plan::{Mount, Plan, Root, STEPS, Step, Tmpfs, What, is_in_shm};
+use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, is_in_shm};
 use crate::sys::{self, Attributes, Moment};
 use crate::text::{decimal, join};
 use alloc::format;
@@ -52,8 +52,8 @@ fn row<const N: usize>(fields: [&str; N]) -> Row {
 /// A missing source is an error, as it is for `run`.
 fn are_there(plan: &Plan<'_>) -> Result<()> {
     let is_there = |path: &[u8]| files::identity_of(path).map(drop);
-    for Mount { dst, what } in &plan.mounts {
-        if let What::Bind { src, .. } = what {
+    for Mount { dst, source } in &plan.mounts {
+        if let Source::Bind { src, .. } = source {
             is_there(src).or_fail(both("open {} to bind it on {}", src, dst))?;
         }
     }
@@ -198,11 +198,11 @@ impl Told<'_> {
 
     fn mounts(&self, in_shm: bool) -> Vec<Row> {
         let of_step = self.plan.mounts.iter().filter(|mount| is_in_shm(mount.dst) == in_shm);
-        let told = |Mount { dst, what }: &Mount<'_>| match what {
-            What::Bind { src, .. } if self.copies.contains(src) => {
+        let told = |Mount { dst, source }: &Mount<'_>| match source {
+            Source::Bind { src, .. } if self.copies.contains(src) => {
                 row(["overlay", &quoted(src), &quoted(dst), &attributes(VOLUME)])
             }
-            what => told_of(&quoted(dst), what),
+            source => told_of(&quoted(dst), source),
         };
         of_step.map(told).collect()
     }
@@ -280,12 +280,12 @@ impl Told<'_> {
     }
 }
 
-fn told_of(dst: &str, what: &What<'_>) -> Row {
-    match what {
-        What::Bind { src, writable: true } => row(["volume", &quoted(src), dst, &attributes(VOLUME)]),
-        What::Bind { src, writable: false } => row(["map", &quoted(src), dst, &attributes(MAP)]),
-        What::Tmpfs(tmpfs) => row(["tmpfs", "-", dst, &options(tmpfs)]),
-        What::Mask { .. } => row(["mask", "-", dst, &attributes(INERT)]),
+fn told_of(dst: &str, source: &Source<'_>) -> Row {
+    match source {
+        Source::Bind { src, writable: true } => row(["volume", &quoted(src), dst, &attributes(VOLUME)]),
+        Source::Bind { src, writable: false } => row(["map", &quoted(src), dst, &attributes(MAP)]),
+        Source::Tmpfs(tmpfs) => row(["tmpfs", "-", dst, &options(tmpfs)]),
+        Source::Mask { .. } => row(["mask", "-", dst, &attributes(INERT)]),
     }
 }
 

@@ -3,32 +3,43 @@
 
 extern crate alloc;
 
-mod audit;
-mod bench;
-mod cargo;
-mod check;
-mod completions;
-mod docs;
-mod documents;
-mod elf;
-mod fixtures;
-mod imports;
+// The subcommands.
 mod install;
+mod uninstall;
 mod install_test;
 mod kernels;
-mod man;
 mod mutants;
-mod place;
-mod prefix;
-mod prepare;
-mod report;
-mod rules;
-mod run;
-mod source;
-mod stop;
-mod suite;
 mod torture;
-mod uninstall;
+mod audit;
+mod bench;
+mod check;
+mod docs;
+
+// The checks that are not cargo's.
+mod rules;
+mod imports;
+mod documents;
+mod elf;
+mod source;
+
+// The man page and the completions.
+mod man;
+mod completions;
+
+// Running the suite.
+mod suite;
+mod fixtures;
+mod report;
+mod stop;
+
+// Building and installing.
+mod cargo;
+mod place;
+mod prepare;
+mod prefix;
+
+// Used by all of them.
+mod run;
 
 /// The table of options of the trusted binary.
 #[path = "../../src/options.rs"]
