@@ -18,6 +18,15 @@ pub const TIMED_OUT: u8 = 124;
 /// `--timeout` had to kill the command.
 pub const KILLED_IN_TIME: u8 = 137;
 
+/// `each` has the statuses of xargs(1). This one: a command failed.
+pub const ONE_FAILED: u8 = 123;
+/// A command returned [`GIVES_UP`].
+pub const ONE_GAVE_UP: u8 = 124;
+/// The status that xargs(1) tells from other failures.
+pub const GIVES_UP: u8 = 255;
+/// A signal killed a command.
+pub const ONE_WAS_KILLED: u8 = 125;
+
 /// The result of everything that can fail in selfdock.
 pub type Result<T, E = Error> = core::result::Result<T, E>;
 

@@ -17,11 +17,20 @@ impl End {
     /// From a wait status; `None` for a process that only stopped.
     pub fn of(status: i32) -> Option<Self> {
         match status & 0x7f {
-            0 => Some(End::Exit(u8::try_from(status >> 8 & 0xff).unwrap_or(u8::MAX))),
+            0 => Some(End::Exit(u8::try_from(second_byte(status)).unwrap_or(u8::MAX))),
             STOPPED => None,
             signal => Some(End::Signal(signal)),
         }
     }
+}
+
+/// The signal that stopped a process, from what wait(2) gives.
+pub fn stopped_by(status: i32) -> i32 {
+    second_byte(status)
+}
+
+fn second_byte(status: i32) -> i32 {
+    status >> 8 & 0xff
 }
 
 /// Who ended it.
@@ -82,6 +91,6 @@ mod tests {
         assert_eq!(End::of(7 << 8), Some(End::Exit(7)));
         assert_eq!(End::of(15), Some(End::Signal(15)));
         assert_eq!(End::of(0x80 | 0xb), Some(End::Signal(11)));
-        assert_eq!(End::of(19 << 8 | 0x7f), None);
+        assert_eq!((End::of(19 << 8 | 0x7f), stopped_by(19 << 8 | 0x7f)), (None, 19));
     }
 }

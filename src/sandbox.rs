@@ -179,11 +179,11 @@ fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
                 }
             }
             OpenSource::Tmpfs(options) => {
-                let target = wished_place(stage, dst, Kind::Directory)?;
+                let target = stage.wished_place(dst, Kind::Directory)?;
                 stage.mount_tmpfs(dst, &options, target)?;
             }
             OpenSource::Bind { src, tree, kind } => {
-                let target = wished_place(stage, dst, kind)?;
+                let target = stage.wished_place(dst, kind)?;
                 let attached =
                     tree.attach(stage.privileged(), &target).or_fail(both("bind {} on {}", src, dst));
                 attached.map_err(|e| match kind {
@@ -194,11 +194,6 @@ fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn wished_place(stage: &mut Stage, path: &[u8], kind: Kind) -> Result<OwnedFd> {
-    let failed = on("mount on {}", path);
-    stage.wished_place(path, Some(kind), failed)?.ok_or_else(|| Error::of(failed, Errno::NOENT))
 }
 
 /// Mounts the instance's procfs. It comes last, since it covers the tmpfs that other mounts were copied from.

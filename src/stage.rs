@@ -258,7 +258,10 @@ impl Stage {
     /// Covers a directory or file of the instance by an empty, read-only one. Returns whether it exists.
     pub fn hide(&mut self, path: &[u8]) -> Result<bool> {
         let failed = on("hide {}", path);
-        let Some(target) = self.wished_place(path, None, failed)? else { return Ok(false) };
+        let target = match self.wish(path, failed)?.1 {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
+            found => found.or_fail(failed)?,
+        };
         let cover = match Kind::of(&target).or_fail(failed)? {
             Kind::Directory => self.copy_of_empty(failed)?,
             Kind::File => {
@@ -365,15 +368,19 @@ impl Stage {
         }
     }
 
-    /// Opens the mount point for a mount of the caller. It is made if it is missing and `kind` is given. Links are
-    /// followed. They must not lead into a file system of the instance, which would cover the mount later, or above
-    /// an earlier mount of the caller, which it would cover.
-    pub fn wished_place(
-        &mut self,
-        path: &[u8],
-        kind: Option<Kind>,
-        failed: Operation<'_>,
-    ) -> Result<Option<OwnedFd>> {
+    /// Opens the mount point for a mount of the caller. It is made if it is missing.
+    pub fn wished_place(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
+        let failed = on("mount on {}", path);
+        match self.wish(path, failed)? {
+            (place, Err(Errno::NOENT)) => self.make_mount_point(place, kind),
+            (_, found) => found.or_fail(failed),
+        }
+    }
+
+    /// Notes that the caller mounts or hides something at `path`. Gives the path without links, and opens it if it
+    /// exists. Links must not lead into a file system of the instance, which would cover the mount later, or above an
+    /// earlier mount of the caller, which it would cover.
+    fn wish(&mut self, path: &[u8], failed: Operation<'_>) -> Result<(Bytes, rustix::io::Result<OwnedFd>)> {
         let there = self.open_literally(path).ok();
         let place = if there.is_some() { join(&[path]) } else { self.follow(path).or_fail(failed)? };
         let is_of_instance = matches!(components(place).next(), Some(b"proc" | b"dev"));
@@ -387,12 +394,7 @@ impl Stage {
         }
         self.wished.push(place);
         // From here on no link is followed, since it could lead elsewhere now.
-        let found = there.map_or_else(|| self.open_literally(place), Ok);
-        match (found, kind) {
-            (Err(Errno::NOENT), Some(kind)) => self.make_mount_point(place, kind).map(Some),
-            (Err(Errno::NOENT | Errno::NOTDIR), None) => Ok(None),
-            (other, _) => other.or_fail(failed).map(Some),
-        }
+        Ok((place, there.map_or_else(|| self.open_literally(place), Ok)))
     }
 
     /// Opens a path of the instance that has no links in it.

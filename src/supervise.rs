@@ -10,7 +10,7 @@ use crate::cli::Timeout;
 use crate::containment::{Jobs, is_a_job};
 use crate::error::{Error, KILLED_IN_TIME, OrFail, Result, TIMED_OUT};
 use crate::keeper::Keeper;
-use crate::outcome::{Cause, End, Outcome};
+use crate::outcome::{Cause, End, Outcome, stopped_by};
 use crate::process::{Stock, field, is_stopped, status};
 use crate::sys::{
     self, ALL_SIGNALS, Disposition, Moment, set_of,
@@ -169,7 +169,7 @@ impl<'a> Watch<'a> {
             match sys::wait(whom) {
                 Ok(Some((pid, status, usage))) if pid == self.command => match End::of(status) {
                     Some(end) => return Ok(Some(self.outcome(end, usage))),
-                    None => self.stop_likewise(status >> 8 & 0xff)?,
+                    None => self.stop_likewise(stopped_by(status))?,
                 },
                 // `CLONE_PARENT` makes a process of the instance a child of the supervisor.
                 Ok(Some((pid, status, usage))) if End::of(status).is_some() => {

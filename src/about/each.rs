@@ -2,7 +2,10 @@
 //! makes each instance, as for `run`. This module reads the list and has no privilege.
 
 use super::front::Line;
-use crate::error::{Error, NOT_EXECUTABLE, NOT_FOUND, OrFail, Result, on, say};
+use crate::error::{
+    Error, GIVES_UP, NOT_EXECUTABLE, NOT_FOUND, ONE_FAILED, ONE_GAVE_UP, ONE_WAS_KILLED, OrFail, Result, on,
+    say,
+};
 use crate::handover::About;
 use crate::options::{Id, Verb};
 use crate::outcome::End;
@@ -179,8 +182,7 @@ struct Tally {
     started: u64,
     ended: u64,
     failed: u64,
-    /// The exit status, as xargs(1) has it: 0; 123 for a command that failed; 124 for one that returned 255; 125 for
-    /// one that a signal killed; 126 and 127 for one that could not be executed or found. The highest counts.
+    /// The exit status, as that of xargs(1). The highest counts.
     status: u8,
     /// No more commands are started.
     is_over: bool,
@@ -424,9 +426,9 @@ impl Tally {
             End::Exit(0) => 0,
             End::Exit(NOT_FOUND) => NOT_FOUND,
             End::Exit(NOT_EXECUTABLE) => NOT_EXECUTABLE,
-            End::Signal(_) => 125,
-            End::Exit(255) => 124,
-            End::Exit(_) => 123,
+            End::Signal(_) => ONE_WAS_KILLED,
+            End::Exit(GIVES_UP) => ONE_GAVE_UP,
+            End::Exit(_) => ONE_FAILED,
         };
         self.ended += 1;
         self.failed += u64::from(status != 0);
