@@ -10,13 +10,17 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Kind, each_entry, make_entry, open_entry};
 use crate::mount::{list, show_entry};
 use crate::sys::Attributes;
+use crate::text::bound;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// The most binds for the layers of a root filesystem.
-pub const MOST_BINDS: usize = 16384;
+bound! {
+    /// The most binds for the layers of a root filesystem.
+    pub MOST_BINDS = 16384,
+    TOO_MANY_BINDS = "at most ", " binds are possible; keep additions in separate directories"
+}
 
 /// A layer of a root filesystem.
 pub struct Layer {
@@ -26,9 +30,12 @@ pub struct Layer {
     pub attributes: Attributes,
 }
 
-/// The maximum depth of merged directories. Each level takes some hundred bytes of stack, and a descriptor for each
-/// layer.
-const DEEPEST: usize = 100;
+bound! {
+    /// The maximum depth of merged directories. Each level takes some hundred bytes of stack, and a descriptor for each
+    /// layer.
+    DEEPEST = 100,
+    TOO_DEEP = "the directories that they share are nested more than ", " deep"
+}
 
 /// Binds the entries of all layers in `into`. The first layer that has a name wins. At most `budget` binds are made.
 pub fn merge(
@@ -39,8 +46,7 @@ pub fn merge(
     depth: usize,
 ) -> Result<()> {
     if depth > DEEPEST {
-        let why = "the directories that they share are nested more than 100 deep";
-        return Err(Error::refused("lay root filesystems over each other", why));
+        return Err(Error::refused("lay root filesystems over each other", TOO_DEEP));
     }
     for (i, layer) in layers.iter().enumerate() {
         let names = list(privileged, layer.dir.as_fd(), "list a layer".into(), MOST_BINDS, &too_many)?;
@@ -79,7 +85,7 @@ pub fn merge(
 
 fn too_many() -> Error {
     Error::refused("lay root filesystems over each other", "they share too many directories")
-        .hint("at most 16384 binds are possible; keep additions in separate directories")
+        .hint(TOO_MANY_BINDS)
 }
 
 /// The layers whose directory of this name has entries, down to the first layer that has something else there. Empty

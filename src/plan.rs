@@ -2,7 +2,7 @@
 
 use crate::cli::{Request, Wish, scaled};
 use crate::error::{Fault, Result, both, on};
-use crate::text::{Bytes, number};
+use crate::text::{Bytes, bound, number};
 use alloc::vec::Vec;
 
 /// The plan of an instance.
@@ -115,11 +115,17 @@ pub struct Tmpfs {
 /// File systems in `/dev` that `--dev` cannot name: an instance has its own, never the host's.
 const NOT_DEVICES: &[&str] = &["pts", "shm", "mqueue", "hugepages", "fd"];
 
-/// The kernel allows about 100 000 mounts in a namespace. This limit bounds the time of a spawn.
-const MOST_MOUNTS: usize = 1024;
+bound! {
+    /// The kernel allows about 100 000 mounts in a namespace. This limit bounds the time of a spawn.
+    MOST_MOUNTS = 1024,
+    TOO_MANY_MOUNTS = "at most ", " are possible; bind a directory that holds the files"
+}
 
-/// More layers than anyone needs. Each name is looked up in each layer.
-const MOST_LAYERS: usize = 64;
+bound! {
+    /// More layers than anyone needs. Each name is looked up in each layer.
+    MOST_LAYERS = 64,
+    TOO_MANY_LAYERS = "at most ", " are possible"
+}
 
 /// Makes the plan. `cwd` is the caller's current directory.
 pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Result<Plan<'a>, E> {
@@ -132,8 +138,9 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
         [dir] if dir.starts_with(b"/") && components(dir).next().is_none() => Root::Host,
         [dir] => Root::Dir(dir),
         several if several.len() > MOST_LAYERS => {
-            return Err(E::refused("lay root filesystems over each other", "too many layers")
-                .hint("at most 64 are possible"));
+            return Err(
+                E::refused("lay root filesystems over each other", "too many layers").hint(TOO_MANY_LAYERS)
+            );
         }
         several => Root::Layers(several.to_vec()),
     };
@@ -142,8 +149,7 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
         Plan { root, writable, own_network, mounts: Vec::new(), devices: Vec::new(), shm: Tmpfs::DEFAULT };
     let mut own_shm = false;
     if request.mounts.len() > MOST_MOUNTS {
-        return Err(E::refused("plan mounts", "too many mounts")
-            .hint("at most 1024 are possible; bind a directory that holds the files"));
+        return Err(E::refused("plan mounts", "too many mounts").hint(TOO_MANY_MOUNTS));
     }
     for wish in &request.mounts {
         add(&mut plan, *wish, &mut own_shm)?;

@@ -12,14 +12,17 @@ use crate::layers::{Layer, MOST_BINDS};
 use crate::mount::{self, Detached, INERT, MAP, jail, list, make_private, show_entry};
 use crate::plan::{Tmpfs, components, is_in_shm};
 use crate::sys::{self, Attributes, Reach, Tighten};
-use crate::text::{Bytes, decimal, join};
+use crate::text::{Bytes, bound, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 
-/// The most entries of a directory that is covered in this way.
-const MOST_ENTRIES: usize = 4096;
+bound! {
+    /// The most entries of a directory that is covered in this way.
+    MOST_ENTRIES = 4096,
+    TOO_MANY_ENTRIES = "it has more than ", " entries"
+}
 
 /// The options of the tmpfs for a new root directory and for scratch files: it has room for names only.
 const SCRATCH: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
@@ -476,7 +479,7 @@ impl Stage {
     fn fill(&self, into: &OwnedFd, from: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         let too_many = || {
             let what = on("make a mount point in {}", path);
-            Error::refused(what, "it has more than 4096 entries").hint("make the mount point in the image")
+            Error::refused(what, TOO_MANY_ENTRIES).hint("make the mount point in the image")
         };
         for name in list(&self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
             match show_entry(&self.privileged, into, from, name, Attributes::NONE) {

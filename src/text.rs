@@ -10,6 +10,16 @@ use rustix::io::Errno;
 /// Bytes that live as long as the process.
 pub type Bytes = &'static [u8];
 
+/// Defines a number that bounds something, and the words that name the number to the user.
+macro_rules! bound {
+    ($(#[$doc:meta])* $visible:vis $name:ident = $number:literal, $words:ident = $before:literal, $after:literal) => {
+        $(#[$doc])*
+        $visible const $name: usize = $number;
+        const $words: &str = concat!($before, $number, $after);
+    };
+}
+pub(crate) use bound;
+
 /// Concatenates the parts.
 pub fn join(parts: &[&[u8]]) -> Bytes {
     // Allocates once: a growing vector would leave its old buffers behind.

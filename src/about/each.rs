@@ -13,7 +13,7 @@ use crate::sys::{
     self, Disposition, Moment, Pointers, SignalSet, set_of,
     signal::{CHLD, HUP, INT, PIPE, QUIT, TERM},
 };
-use crate::text::{Bytes, c_string, decimal, join, number};
+use crate::text::{Bytes, bound, c_string, decimal, join, number};
 use crate::{files, process, report};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
@@ -37,8 +37,11 @@ struct Batch<'a> {
     command: Vec<&'a [u8]>,
 }
 
-/// The largest number of commands at a time.
-const MOST_JOBS: usize = 4096;
+bound! {
+    /// The largest number of commands at a time.
+    MOST_JOBS = 4096,
+    NOT_JOBS = "not a number from 0 to ", ""
+}
 
 impl<'a> Batch<'a> {
     fn of(line: &Line<'a>) -> Result<Self> {
@@ -49,9 +52,8 @@ impl<'a> Batch<'a> {
                 Id::Jobs => {
                     let many = number(value, 10).and_then(|many| usize::try_from(many).ok());
                     let many = many.filter(|many| *many <= MOST_JOBS);
-                    batch.jobs = many.ok_or_else(|| {
-                        Error::refused(on("option --jobs {}", value), "not a number from 0 to 4096")
-                    })?;
+                    batch.jobs =
+                        many.ok_or_else(|| Error::refused(on("option --jobs {}", value), NOT_JOBS))?;
                 }
                 Id::Null => batch.nul = true,
                 Id::Group => batch.group = true,
