@@ -30,6 +30,11 @@ pub fn open_path(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: Resolve
     Err(Errno::AGAIN)
 }
 
+/// Whether a call failed because something ran out. This says nothing about the file.
+pub fn is_want(errno: Errno) -> bool {
+    matches!(errno, Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+}
+
 /// Reads the status of a file, without following a link. fstatat(2)
 pub fn lstat(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
     rustix::fs::statat(dir, c_string(path)?, AtFlags::SYMLINK_NOFOLLOW)

@@ -112,6 +112,7 @@ fn directories<'l>(
             match is_empty(privileged, &entry.1) {
                 Ok(true) => spare = spare.or(Some(entry)),
                 Ok(false) => filled.push(entry),
+                Err(error) if error.errno().is_some_and(files::is_want) => return Err(error),
                 // Its entries cannot be read, so it cannot be merged: it is bound alone, or ends the list.
                 Err(_) if filled.is_empty() => return Ok(alloc::vec![entry]),
                 Err(_) => break,

@@ -197,7 +197,7 @@ pub fn show_entry(
         Ok(FileType::Symlink) => {
             return files::make_link(files::link_target(from, name)?, into.as_fd(), name);
         }
-        Err(Errno::NOENT) => return Err(Errno::NOENT),
+        Err(errno) if errno == Errno::NOENT || files::is_want(errno) => return Err(errno),
         // The kernel refuses stat on the mount point of another user's FUSE. It is mostly a directory.
         Ok(FileType::Directory | FileType::Unknown) | Err(_) => Kind::Directory,
         Ok(_) => Kind::File,

@@ -67,7 +67,7 @@ fn is_made_either_way(line: &str) -> bool {
     is_mount && (is_own || (place.starts_with("/dev/") && line.contains(",noexec,")))
 }
 
-/// The lines that every portrait must have. A layer that cannot be listed is empty, which is no reason to refuse.
+/// The lines that every portrait must have. A layer that nobody may list is empty, which is no reason to refuse.
 fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
     let is_of_a_layer = |line: &str| is_layered && line.contains(" ro,nosuid,nodev,relatime ");
     let fixed = lines

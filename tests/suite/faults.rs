@@ -112,6 +112,37 @@ fn a_home_that_cannot_be_looked_up_prevents_the_run(
     assert_eq!((ran.stdout.as_str(), ran.status.code()), ("", Some(125)));
 }
 
+/// F3: fault injection. What cannot be listed for want of something is not taken for what nobody may list.
+#[rstest]
+fn layers_that_cannot_be_listed_for_want_of_something_refuse(
+    #[values("openat:error=EMFILE", "openat:error=ENFILE", "openat:error=ENOMEM", "statx:error=ENOMEM")]
+    fault: &str,
+) {
+    let (one, two) = (scratch(), scratch());
+    for (layer, name) in [(&one, "one"), (&two, "two")] {
+        fs::create_dir_all(layer.path().join("shared")).unwrap();
+        fs::create_dir_all(layer.path().join(name)).unwrap();
+        fs::write(layer.path().join("shared").join(name), "").unwrap();
+        fs::write(layer.path().join(name).join("f"), "").unwrap();
+    }
+    let layers = args!["--root", fixture("busybox"), "--root", one.path(), "--root", two.path()];
+    let words = args!["run", "/bin/busybox", "ls", "/shared", "/one", "/two"];
+    let words: Vec<OsString> = layers.into_iter().chain(words).collect();
+    let all = Dock::new(words.clone()).ok();
+    assert_eq!(all, "/one:\nf\n\n/shared:\none\ntwo\n\n/two:\nf");
+    let mut refused = 0;
+    for when in 1..=60 {
+        let inject = format!("inject={fault}:when={when}");
+        let ran = strace(args!["-b", "execve", "-e", inject, "-o", "/dev/null"], words.clone()).output();
+        if ran.stdout.is_empty() && ran.status.code() == Some(125) && ran.stderr.starts_with("selfdock: ") {
+            refused += 1;
+        } else {
+            assert_eq!(ran.stdout.trim(), all, "{fault}:when={when}: {}", ran.stderr);
+        }
+    }
+    assert!(refused > 3, "{refused}");
+}
+
 /// P6: staging path.
 #[test]
 fn no_path_is_opened_but_those_of_a_fixed_list() {
