@@ -96,7 +96,7 @@ impl HostRoot {
         }
         stage.let_go(old)?;
         for home in homes(self.list, decimal(caller.uid), caller.home) {
-            stage.hide_of(&home, caller.uid)?;
+            stage.hide_of(&home, self.list, caller.uid)?;
         }
         Ok(())
     }

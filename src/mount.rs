@@ -3,6 +3,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, on};
 use crate::files::{self, Kind, each_entry, make_entry};
+use crate::mountinfo;
 use crate::plan::Tmpfs;
 use crate::sys::{self, Attributes, Reach, Tighten};
 use crate::text::{Bytes, c_string, decimal, join, octal};
@@ -181,6 +182,22 @@ pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
     let stat = rustix::fs::statx(dir, c_string(name)?, at, StatxFlags::TYPE)?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+}
+
+/// Whether a file system is mounted on an entry of a directory that another program or machine serves, which need not
+/// answer. The kernel tells without asking it: it has no block device, and its type (from Linux 6.8 on) is none of
+/// those that the kernel serves alone. statx(2), statmount(2)
+pub fn may_be_silent(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
+    const LOCAL: &[u8] = b"btrfs,zfs,tmpfs,overlay,bcachefs";
+    let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    let wanted = StatxFlags::from_bits_retain(sys::Number::Unique as u32);
+    let Ok(stat) = c_string(name).and_then(|name| rustix::fs::statx(dir, name, at, wanted)) else {
+        return false;
+    };
+    let kind = || sys::told_of(stat.stx_mnt_id).ok()?.kind;
+    stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        && stat.stx_dev_major == 0
+        && !kind().is_some_and(|kind| mountinfo::has(LOCAL, &kind))
 }
 
 /// Adds an entry of `from` to a directory of ours: a link is copied, everything else is bound, with these attributes

@@ -277,14 +277,29 @@ impl Stage {
         cover.attach(&self.privileged, target).or_fail(failed).map(|_| true)
     }
 
-    /// Hides a directory of this owner, if it exists. A mount of the caller may cover it later.
-    pub fn hide_of(&mut self, path: &[u8], owner: u32) -> Result<()> {
+    /// Hides a directory of this owner, if it exists. A mount of the caller may cover it later. No lookup goes into a
+    /// file system that need not answer: if one is mounted in a place of the list, and the path leads into it, all of
+    /// it is hidden.
+    pub fn hide_of(&mut self, path: &[u8], list: &[u8], owner: u32) -> Result<()> {
         let failed = on("hide {}", path);
-        let target = match self.open(path, OFlags::empty()) {
-            Ok(target) => target,
-            Err(errno @ (Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
-                return Err(Error::of(failed, errno));
+        let mut silent: Bytes = b"";
+        let mut stop = |at: &[u8]| {
+            if !silent.is_empty() && lies_in(at, silent) {
+                return true;
             }
+            if mount::may_be_silent(self.root.as_fd(), &at[1..])
+                && !host::places(list).any(|place| place == at)
+            {
+                silent = join(&[at]);
+            }
+            false
+        };
+        let place = self.follow(path, &mut stop);
+        let is_silent = place == Err(Errno::XDEV);
+        let place = if is_silent { Ok(silent) } else { place };
+        let target = match place.and_then(|place| self.open_literally(place)) {
+            Ok(target) => target,
+            Err(errno) if files::is_want(errno) => return Err(Error::of(failed, errno)),
             // It does not exist, or nobody can reach it.
             Err(_) => return Ok(()),
         };
@@ -293,7 +308,7 @@ impl Stage {
         let at = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
         let stat = rustix::fs::statx(&target, c"", at, StatxFlags::UID | StatxFlags::TYPE);
         let is_dir = |mode: u16| FileType::from_raw_mode(mode.into()).is_dir();
-        if stat.map_or(true, |stat| stat.stx_uid == owner && is_dir(stat.stx_mode)) {
+        if is_silent || stat.map_or(true, |stat| stat.stx_uid == owner && is_dir(stat.stx_mode)) {
             self.copy_of_empty(failed)?.attach(&self.privileged, target).or_fail(failed)?;
         }
         Ok(())
@@ -341,7 +356,7 @@ impl Stage {
         match self.open(path, OFlags::empty()) {
             // If `path` is a dangling link, the mount point is made where it points to.
             Err(Errno::NOENT) => {
-                let place = self.follow(path).or_fail(on("find {} in the instance", path))?;
+                let place = self.follow(path, &mut |_| false).or_fail(on("find {} in the instance", path))?;
                 self.make_mount_point(place, kind)
             }
             other => other.or_fail(on("find {} in the instance", path)),
@@ -385,7 +400,11 @@ impl Stage {
     /// earlier mount of the caller, which it would cover.
     fn wish(&mut self, path: &[u8], failed: Operation<'_>) -> Result<(Bytes, rustix::io::Result<OwnedFd>)> {
         let there = self.open_literally(path).ok();
-        let place = if there.is_some() { join(&[path]) } else { self.follow(path).or_fail(failed)? };
+        let place = if there.is_some() {
+            join(&[path])
+        } else {
+            self.follow(path, &mut |_| false).or_fail(failed)?
+        };
         let is_of_instance = matches!(components(place).next(), Some(b"proc" | b"dev"));
         if is_of_instance && !(is_in_shm(path) && is_in_shm(place)) {
             let why = "a link leads into /proc or /dev";
@@ -406,15 +425,23 @@ impl Stage {
         files::open_path(self.root.as_fd(), path, OFlags::PATH, literal)
     }
 
-    /// Resolves the links of a path inside the root directory, as far as the path exists.
-    fn follow(&self, path: &[u8]) -> rustix::io::Result<Bytes> {
+    /// Resolves the links of a path inside the root directory, as far as the path exists. `stop` is called with each
+    /// place before a look at it, and can end this: `EXDEV`.
+    fn follow(&self, path: &[u8], stop: &mut dyn FnMut(&[u8]) -> bool) -> rustix::io::Result<Bytes> {
         let mut failed = Errno::LOOP;
-        let mut look = |place: &[u8]| match files::link_target(self.root.as_fd(), &place[1..]) {
-            Ok(target) => Seen::Link(target.to_vec()),
-            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Seen::Place,
-            Err(errno) => {
-                failed = errno;
-                Seen::Nothing
+        let mut look = |place: &[u8]| {
+            let target = if stop(place) {
+                Err(Errno::XDEV)
+            } else {
+                files::link_target(self.root.as_fd(), &place[1..])
+            };
+            match target {
+                Ok(target) => Seen::Link(target.to_vec()),
+                Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Seen::Place,
+                Err(errno) => {
+                    failed = errno;
+                    Seen::Nothing
+                }
             }
         };
         let place = host::follow(path, &mut look, &mut |_, _| {});

@@ -1,6 +1,6 @@
 //! host-image: An instance has only listed directories of the host's root filesystem, and no path leads to the rest.
 
-use crate::support::{CANARY, Dock, args, nested, on_a_host, on_a_host_over, scratch, selfdock};
+use crate::support::{CANARY, Dock, FILESYSTEMS, args, nested, on_a_host, on_a_host_over, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -305,26 +305,78 @@ fn a_home_in_a_visible_directory_is_hidden(#[case] variable: &str, #[case] run: 
 }
 
 /// V1. The kernel gives up the lookup of a path with `..` while anything is renamed. openat2(2), EAGAIN
-#[test]
-fn a_home_stays_hidden_while_others_rename() {
+#[rstest]
+#[case::run("me", "$SD run")]
+#[case::nested("me", "$SD run $SD run")]
+#[case::without_privilege("me", "$SD --unprivileged run")]
+#[case::with_a_new_mount_point("me", "$SD -m /usr /new/ly run")]
+#[case::build("me", "$SD --root / build")]
+#[case::of_root("", "$SD run")]
+#[case::of_root_nested("", "$SD run $SD run")]
+#[case::of_root_in_build("", "$SD --root / build")]
+fn a_home_stays_hidden_while_others_rename(#[case] who: &str, #[case] run: &str) {
     let (dir, stop) = (scratch(), AtomicBool::new(false));
     let (one, other) = (dir.path().join("one"), dir.path().join("other"));
     fs::write(&one, "").unwrap();
-    let changes = format!("mkdir -p opt/a opt/me; echo {CANARY} > opt/me/f; chown -R $ME opt/me");
+    // The home of root is the one on the list: what HOME says could be anything that root owns.
+    let changes = format!(
+        "mkdir -p opt/a opt/me; echo {CANARY} > opt/me/f
+         test -n '{who}' && chown -R $ME opt/me || printf '~0\\0%s\\0' $H >> .$PREFIX/lib/selfdock/root.list"
+    );
     let home = format!("/opt/{}me", "a/../".repeat(3));
-    let script =
-        "for _ in $(seq 100); do me env HOME=$H $SD run ls -A /opt/me || echo refused; done; echo ran";
+    let script = format!(
+        "for _ in $(seq 100); do {who} env HOME=$H {run} ls -A /opt/me || echo refused; done; echo ran"
+    );
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 fs::rename(&one, &other).and_then(|()| fs::rename(&other, &one)).unwrap();
             }
         });
-        let ran = std::panic::catch_unwind(|| on_a_host(&changes, script).env("H", &home).output());
+        let ran = std::panic::catch_unwind(|| on_a_host(&changes, &script).env("H", &home).output());
         stop.store(true, Ordering::Relaxed);
         let ran = ran.unwrap();
         assert_eq!(ran.stdout, "ran\n", "{}", ran.stderr);
     });
+}
+
+/// F4: hung or foreign mounts, links where directories are. A home in a file system that need not answer is not looked
+/// up. All that is mounted there is hidden.
+#[rstest]
+fn a_home_in_a_file_system_that_does_not_answer_holds_up_no_run(
+    #[values("hung/me", "hung/a/b", "link/me", "fine/../hung/me", "foreign/me", "dead/me")] home: &str,
+    #[values("run", "run $SD run", "--unprivileged run", "-t - /new run", "--root / build")] words: &str,
+) {
+    // The caller cannot access the other two, so nothing has to be hidden.
+    let list = "cd /opt/x; echo *; ls -A hung link foreign dead 2>/dev/null | xargs";
+    let script = format!(
+        "{FILESYSTEMS}
+         filesystems /opt/x
+         me timeout 10 env HOME=/opt/x/{home} $SD {words} true; echo $?
+         case {home} in hung* | link* | fine*) me timeout 10 env HOME=/opt/x/{home} $SD {words} sh -c '{list}' ;; esac
+         kill $servers 2>/dev/null; umount -l /opt/x/hung"
+    );
+    let ran = on_a_host("mkdir -p opt/x; ln -s hung opt/x/link", &script).output();
+    let is_seen = !home.starts_with("foreign") && !home.starts_with("dead");
+    let seen = if is_seen { "dead fine foreign hung link\nhung: link:\n" } else { "" };
+    assert_eq!(ran.stdout, format!("0\n{seen}"), "{}", ran.stderr);
+}
+
+/// V1. In a file system that the kernel serves alone, only the home is hidden. Linux tells that from 6.8 on.
+#[rstest]
+fn what_is_beside_a_home_on_a_mount_of_its_own_is_shown(#[values("run", "--unprivileged run")] words: &str) {
+    let changes = format!(
+        "mkdir -p opt/own; mount -t tmpfs own opt/own; mkdir opt/own/me opt/own/other; touch opt/own/other/f
+         echo {CANARY} > opt/own/me/f; chown $ME opt/own/me"
+    );
+    let script =
+        format!("me env HOME=/opt/own/me $SD {words} sh -c 'ls -A /opt/own/me /opt/own/other | xargs'");
+    let ran = on_a_host(&changes, &script).output();
+    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    let kernel = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    let expected = if kernel >= (6, 8) { "/opt/own/me: /opt/own/other: f\n" } else { "" };
+    assert_eq!(ran.stdout.replace('\n', ""), expected.replace('\n', ""), "{}", ran.stderr);
 }
 
 /// The directory of a program is not a home, and a directory of another user is not, either.

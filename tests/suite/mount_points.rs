@@ -1,6 +1,6 @@
 //! mount-points: A missing mount point appears beside the existing entries, and the image stays untouched.
 
-use crate::support::{Dock, args, fixture, on_a_host, selfdock};
+use crate::support::{Dock, FILESYSTEMS, args, fixture, on_a_host, selfdock};
 use crate::volumes::{marked, user_image};
 use rstest::rstest;
 use std::fs;
@@ -152,20 +152,6 @@ fn a_thousand_mounts_are_not_too_many() {
     assert_eq!(Dock::run(words).sh("ls /mnt | wc -l; ls /mnt/999 | wc -l").ok(), "1000\n5");
 }
 
-const MOUNT_FUSE: &str = include_str!("../programs/mount_fuse.py");
-
-/// Makes FUSE file systems: `$1/foreign`, which only root may access; `$1/hung`, which never answers; and `$1/dead`,
-/// whose server has ended.
-const FILESYSTEMS: &str = r#"
-    fuse() {
-        python3 -c "$MOUNT_FUSE" "$@" & servers="$servers $!"
-    }
-    filesystems() {
-        mkdir -p $1/foreign $1/hung $1/dead $1/fine; touch $1/fine/f
-        fuse $1/dead 0; dead=$!; fuse $1/foreign 0; fuse $1/hung $ME
-        until [ $(grep -c " $1/.* fuse " /proc/self/mountinfo) = 3 ]; do sleep 0.05; done; kill $dead
-    }"#;
-
 /// F4: hung or foreign mounts, links where directories are. File systems beside a requested mount point do not
 /// prevent or delay a run.
 #[rstest]
@@ -187,8 +173,38 @@ fn file_systems_beside_a_mount_point_do_not_matter(
          me timeout 10 $SD {words} sh -c 'ls {inside}/fine; test -e {inside}/new && echo made'; echo $?
          kill $servers 2>/dev/null; umount -l '{place}/hung'"
     );
-    let ran = on_a_host(changes, &script).env("MOUNT_FUSE", MOUNT_FUSE).output();
+    let ran = on_a_host(changes, &script).output();
     assert_eq!(ran.stdout, "f\nmade\n0\n", "{}", ran.stderr);
+}
+
+/// F4: hung or foreign mounts, links where directories are. None delays a run that did not request it, wherever it is.
+#[rstest]
+fn a_hung_file_system_in_every_directory_holds_up_no_run(
+    #[values("me", "")] who: &str,
+    #[values(
+        "run",
+        "--unprivileged run",
+        "run $SD run",
+        "-t - /new run",
+        "-t - /opt/new run",
+        "-t - /usr/bin/new run",
+        "-m /usr /mnt --mask /etc/hosts run",
+        "--root / build"
+    )]
+    words: &str,
+) {
+    let script = format!(
+        "{FILESYSTEMS}
+         filesystems /srv/x
+         for dir in / /*/ /usr/*/ /var/*/ /var/lib/*/; do
+             case $dir in /proc/ | /sys/ | /dev/) continue ;; esac
+             [ -L ${{dir%/}} ] || {{ mkdir ${{dir}}hung && mount --bind /srv/x/hung ${{dir}}hung; }} || echo failed
+         done
+         {who} timeout 10 $SD {words} echo ran; echo $?
+         kill $servers 2>/dev/null; umount -l /srv/x/hung"
+    );
+    let ran = on_a_host("mkdir -p srv/x", &script).output();
+    assert_eq!(ran.stdout, "ran\n0\n", "{}", ran.stderr);
 }
 
 /// F4: hung or foreign mounts, links where directories are. An entry that disappears while its directory is read was

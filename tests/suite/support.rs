@@ -18,7 +18,7 @@ pub use background::{
 };
 pub(crate) use dock::args;
 pub use dock::{Dock, instance, instance_of_root, nested};
-pub use host::{on_a_host, on_a_host_over};
+pub use host::{FILESYSTEMS, on_a_host, on_a_host_over};
 pub use job::{Job, Story};
 pub use place::{about, bin, copy_program, fixture, host_mounts, own_status, scratch, selfdock, status_of};
 pub use ran::Ran;

@@ -40,6 +40,7 @@ pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Dock {
     let prefix = selfdock.ancestors().nth(2).expect("a prefix").to_owned();
     Dock::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])
         .env("AT", fixture("host"))
+        .env("MOUNT_FUSE", MOUNT_FUSE)
         .env("OVER", over)
         .env("CHANGES", changes)
         .env("SCRIPT", script)
@@ -48,3 +49,18 @@ pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Dock {
         .env("ME", nix::unistd::getuid().to_string())
         .env("MY_GROUP", nix::unistd::getgid().to_string())
 }
+
+const MOUNT_FUSE: &str = include_str!("../../programs/mount_fuse.py");
+
+/// Functions for a script: `filesystems DIR` mounts file systems in user space on `DIR/foreign`, which only root may
+/// look at; `DIR/hung`, which never answers anybody; and `DIR/dead`, whose server has ended. `$servers` are their
+/// processes.
+pub const FILESYSTEMS: &str = r#"
+    fuse() {
+        python3 -c "$MOUNT_FUSE" "$@" & servers="$servers $!"
+    }
+    filesystems() {
+        mkdir -p $1/foreign $1/hung $1/dead $1/fine; touch $1/fine/f
+        fuse $1/dead ""; dead=$!; fuse $1/foreign ""; fuse $1/hung ,allow_other
+        until [ $(grep -c " $1/.* fuse " /proc/self/mountinfo) = 3 ]; do sleep 0.05; done; kill $dead
+    }"#;
