@@ -64,15 +64,15 @@ pub fn shed() -> Result<(Caller, Option<Privilege>)> {
             .hint("install it again with 'cargo xtask install'"));
     }
     let of_root = if caller.uid == 0 { CapabilitySet::SETFCAP } else { CapabilitySet::empty() };
-    let permitted = current()?.permitted & (KEPT | of_root);
     if uids.iter().any(|uid| *uid != caller.uid) {
         become_caller(caller)?;
     }
+    let permitted = current()?.permitted & (KEPT | of_root);
     // If file capabilities limit the set-uid bit, the sets have these values already.
     if !are(CapabilitySet::empty(), permitted)? {
         set(CapabilitySet::empty(), permitted)?;
     }
-    if permitted.contains(Need::default().capabilities(caller)) {
+    if permitted.contains(Need::default().capabilities(caller)) && (caller.uid != 0 || can_end_root()?) {
         // The kernel did this at exec, unless fs.suid_dumpable says otherwise.
         become_undumpable()?;
         Ok((caller, Some(Privilege { caller, permitted })))
@@ -98,13 +98,25 @@ pub fn can_map_root() -> bool {
     rustix::thread::capability_is_in_bounding_set(CapabilitySet::SETFCAP).unwrap_or(false)
 }
 
-/// Sets all four uids to the caller's, and keeps the permitted capabilities.
+/// Sets all four uids to the caller's, and keeps the permitted capabilities. A caller can have forbidden that
+/// (`SECBIT_KEEP_CAPS_LOCKED`): then none is permitted afterwards, as without the set-uid bit.
 fn become_caller(caller: Caller) -> Result<()> {
     let uid = rustix::process::Uid::from_raw(caller.uid);
-    rustix::thread::set_keep_capabilities(true).or_fail("keep capabilities")?;
+    let kept = match rustix::thread::set_keep_capabilities(true) {
+        Err(Errno::PERM) => false,
+        set => set.or_fail("keep capabilities").map(|()| true)?,
+    };
     rustix::thread::set_thread_res_uid(uid, uid, uid).or_fail("become the caller")?;
-    rustix::thread::set_keep_capabilities(false).or_fail("stop keeping capabilities")?;
+    if kept {
+        rustix::thread::set_keep_capabilities(false).or_fail("stop keeping capabilities")?;
+    }
     verify_ids(caller)
+}
+
+/// Whether [`Privileged::relinquish`] can end what root gets at exec: the caller can have locked it as it is.
+fn can_end_root() -> Result<bool> {
+    let noroot = CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED;
+    Ok(secure_bits()? & noroot != CapabilitiesSecureBits::NO_ROOT_LOCKED)
 }
 
 impl Privilege {

@@ -26,6 +26,24 @@ fn bounded(set: &str, selfdock: impl IntoIterator<Item = OsString>) -> Dock {
     Dock::under(as_root(launcher), selfdock)
 }
 
+/// A caller that has locked its securebits is not refused, and its command has no capability. capabilities(7)
+#[rstest]
+#[case::a_user("61234")]
+#[case::root("0")]
+fn no_securebits_refuse_a_run(#[case] uid: &str, #[values("", "--unprivileged")] mode: &str) {
+    const SCRIPT: &str = include_str!("../programs/with_securebits.py");
+    let words = format!("{mode} run grep -E ^Cap(Prm|Eff|Amb): /proc/self/status");
+    let words = words.split(' ').filter(|word| !word.is_empty()).map(OsString::from);
+    let uid = if uid == "0" { uid.to_owned() } else { nix::unistd::getuid().to_string() };
+    let launcher = as_root(args!["python3", "-c", SCRIPT, selfdock(), uid]);
+    let told = Dock::program(launcher.into_iter().chain(words)).ok();
+    let none = "0".repeat(16);
+    let all = (0..16).chain(32..48).filter(|bits| uid != "0" || mode.is_empty() || bits & 1 == 0);
+    let expected: Vec<String> =
+        all.map(|bits| format!("{bits}  CapPrm: {none} CapEff: {none} CapAmb: {none}")).collect();
+    assert_eq!(told, expected.join("\n"));
+}
+
 /// The calls that a filter can refuse without harm. keyctl(2), pivot_root(2), clone3(2), landlock_create_ruleset(2)
 #[rstest]
 #[case::keyrings("250,248,249")]
