@@ -10,11 +10,14 @@ use crate::sys::{self, Pointers};
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use rustix::fs::{Access, AtFlags, CWD};
+use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
 use rustix::io::Errno;
 
 /// The search path if the environment has no `PATH`.
 pub const DEFAULT_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
+
+/// The advice where no directory of `PATH` has the command.
+pub const NOT_IN_PATH: &str = "no directory of PATH in the instance has it";
 
 /// The command to execute.
 #[derive(Debug)]
@@ -122,7 +125,7 @@ impl<'a> Command<'a> {
         }
         match denied {
             Some(file) => Self::failure(file, Errno::ACCESS),
-            None => Error::of(on("run {}", name), Errno::NOENT).status(NOT_FOUND),
+            None => Error::of(on("run {}", name), Errno::NOENT).hint(NOT_IN_PATH).status(NOT_FOUND),
         }
     }
 
@@ -145,6 +148,9 @@ impl<'a> Command<'a> {
                 .hint("the file exists, but the interpreter that it names does not")
                 .status(NOT_EXECUTABLE),
             Errno::NOENT | Errno::NOTDIR => error.status(NOT_FOUND),
+            Errno::ACCESS if is_on_noexec(file) => {
+                error.hint("it lies on a mount that executes nothing (noexec)").status(NOT_EXECUTABLE)
+            }
             Errno::TOOBIG | Errno::NOMEM | Errno::AGAIN => error.status(FAILED),
             _ => error.status(NOT_EXECUTABLE),
         }
@@ -160,6 +166,10 @@ pub fn current_directory() -> Option<Bytes> {
 
 fn exists(file: &CStr) -> bool {
     rustix::fs::accessat(CWD, file, Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+fn is_on_noexec(file: &CStr) -> bool {
+    rustix::fs::statvfs(file).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::NOEXEC))
 }
 
 fn string<E: Fault>(bytes: &[u8]) -> Result<&'static CStr, E> {

@@ -157,7 +157,10 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
         return not_an_instance();
     }
     if !can_be_seen(&process, &pinned) {
-        return refuse("no process in it can be inspected; if it holds another instance, enter that one");
+        return refuse(
+            "no process in it can be inspected: it holds another instance (enter that one), or a program that is \
+             undumpable or not readable",
+        );
     }
     let target = examine(&process, here.depth, program, pinned, own_group).map_err(|e| e.about(failed))?;
     if has_ended(&target.process).or_fail(failed)? {

@@ -149,7 +149,10 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
 fn set_root(stage: &mut Stage, caller: &Owner<'_>, sources: &Sources, image: Image) -> Result<()> {
     match image {
         Image::Host(root) => return root.show(stage, caller),
-        Image::Tree(tree) => stage.change_root(tree)?,
+        Image::Tree(tree) => {
+            let closed = "the caller may not enter the root filesystem";
+            stage.change_root(tree).map_err(|e| e.hint_if(Errno::ACCESS, closed))?;
+        }
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }
     let program = sources.programs[0].iter().map(|program| program.0);

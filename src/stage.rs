@@ -24,6 +24,9 @@ bound! {
     TOO_MANY_ENTRIES = "it has more than ", " entries"
 }
 
+/// What to do if the entries of a directory cannot be shown beside a new one.
+const IN_THE_IMAGE: &str = "make the mount point in the image";
+
 /// The options of the tmpfs for a new root directory and for scratch files: it has room for names only.
 const SCRATCH: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
 
@@ -506,9 +509,10 @@ impl Stage {
     fn fill(&self, into: &OwnedFd, from: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
         let too_many = || {
             let what = on("make a mount point in {}", path);
-            Error::refused(what, TOO_MANY_ENTRIES).hint("make the mount point in the image")
+            Error::refused(what, TOO_MANY_ENTRIES).hint(IN_THE_IMAGE)
         };
-        for name in list(&self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many)? {
+        let names = list(&self.privileged, from, on("list {}", path), MOST_ENTRIES, &too_many);
+        for name in names.map_err(|e| e.hint_if(Errno::ACCESS, IN_THE_IMAGE))? {
             match show_entry(&self.privileged, into, from, name, Attributes::NONE) {
                 // The entry was removed meanwhile.
                 Err(Errno::NOENT) => {}

@@ -4,7 +4,7 @@ use super::foreign::{hint, shown};
 use super::front::{Line, is_program, program};
 use super::presets;
 use crate::cli::Command;
-use crate::command::variable;
+use crate::command::{NOT_IN_PATH, variable};
 use crate::error::{Error, NOT_FOUND, on};
 use crate::files;
 use crate::handover::About;
@@ -34,7 +34,7 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
     match advice {
         Some(advice) => error.hint(advice),
         None if name.contains(&b'/') => error,
-        None => error.hint("no directory of PATH in the instance has it"),
+        None => error.hint(NOT_IN_PATH),
     }
 }
 

@@ -195,6 +195,19 @@ fn the_status_is_the_commands(#[values(0, 7, 255)] code: i32) {
 }
 
 #[test]
+fn a_command_that_is_not_there_is_said_to_be_in_no_directory_of_path() {
+    let instance = instance([]);
+    let (joined, run) =
+        (enter([], instance.pid()).arg("no-such").output(), Dock::run(args!["no-such"]).output());
+    assert_eq!(joined.stderr, run.stderr);
+    assert!(
+        joined.stderr.ends_with("(ENOENT); no directory of PATH in the instance has it\n"),
+        "{}",
+        joined.stderr
+    );
+}
+
+#[test]
 fn a_signal_to_the_joiners_supervisor_reaches_it() {
     let instance = instance([]);
     let mut joiner = enter([], instance.pid()).arg("cat").spawn().that_repeats();

@@ -1,6 +1,6 @@
 //! errors: A refusal is one printable line that names operation, object and reason.
 
-use crate::support::{Dock, args, scratch, selfdock};
+use crate::support::{Dock, args, fixture, on_a_host, scratch, selfdock};
 use rstest::rstest;
 
 #[rstest]
@@ -137,3 +137,39 @@ fn a_descriptor_as_a_source_is_refused_with_a_hint() {
     let ran = Dock::program(args!["bash", "-c", script]).env("SELFDOCK", selfdock()).output().exits(125);
     assert!(ran.stderr.contains("--keep-fd"), "{}", ran.stderr);
 }
+
+/// A root filesystem that the caller may not enter, or not list where that is needed; and a program on a mount that is
+/// noexec, which says so itself.
+#[rstest]
+#[case::closed("chmod 700 srv/img", "--root /srv/img run", "the caller may not enter the root filesystem")]
+#[case::readable_alone(
+    "chmod 744 srv/img",
+    "--root /srv/img run",
+    "the caller may not enter the root filesystem"
+)]
+#[case::closed_and_unprivileged(
+    "chmod 700 srv/img",
+    "--root /srv/img --unprivileged run",
+    "the caller may not enter the root filesystem"
+)]
+#[case::in_a_closed_directory("chmod 700 srv", "--root /srv/img run", "use the root filesystem '/srv/img'")]
+#[case::not_to_be_listed(
+    "chmod 711 srv/img",
+    "--root /srv/img -t - /new run",
+    "make the mount point in the image"
+)]
+#[case::noexec(NOEXEC, "--root /srv/img run", "executes nothing (noexec)")]
+#[case::noexec_and_unprivileged(NOEXEC, "--root /srv/img --unprivileged run", "executes nothing (noexec)")]
+#[case::noexec_as_a_map(NOEXEC, "-m /srv/img/bin /bin run", "executes nothing (noexec)")]
+#[case::no_program("", "--root /srv/img -m /etc/passwd /bin/busybox run", "permission denied (EACCES)\n")]
+fn a_root_that_cannot_be_used_says_why(#[case] change: &str, #[case] words: &str, #[case] said: &str) {
+    let changes = format!(
+        "mkdir -p srv/img; (cd srv/img; mkdir bin dev etc proc tmp; cp {}/bin/busybox bin)
+         {change}",
+        fixture("busybox").display()
+    );
+    let ran = on_a_host(&changes, &format!("me $SD {words} /bin/busybox echo ran")).output();
+    assert!(ran.stdout.is_empty() && ran.stderr.contains(said), "{}{}", ran.stdout, ran.stderr);
+}
+
+const NOEXEC: &str = "mount --bind srv/img srv/img; mount -o remount,bind,noexec srv/img";

@@ -134,7 +134,8 @@ fn without_the_second_program_a_missing_command_is_reported_too() {
     copy_program(selfdock(), &copy);
     Dock::program(args!["chmod", "755", &copy]).ok();
     let ran = Dock::program(args![&copy, "run", "no-such-command"]).output().exits(127);
-    assert_eq!(ran.stderr, "selfdock: run 'no-such-command': no such file or directory (ENOENT)\n");
+    let why = "no such file or directory (ENOENT); no directory of PATH in the instance has it";
+    assert_eq!(ran.stderr, format!("selfdock: run 'no-such-command': {why}\n"));
 }
 
 /// The descriptor is closed in the supervisor by then, and the supervisor reports the reason.

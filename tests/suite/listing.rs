@@ -95,6 +95,32 @@ fn inside_only_inner_instances_are_listed() {
     assert_eq!(table.lines().count(), 1, "{table}");
 }
 
+/// An instance is listed even if its processes cannot be inspected: the program is not readable, or has made itself
+/// undumpable.
+#[rstest]
+#[case::not_readable("/srv/closed 9", "/srv/closed 9", false)]
+#[case::closed_by_itself("python3 -c \"$CLOSED\" undumpable", "undumpable", false)]
+#[case::beside_one_that_can_be_read("sh -c '/srv/closed 9; :'", "/srv/closed 9; :", true)]
+fn an_instance_that_cannot_be_read_is_listed(
+    #[case] command: &str,
+    #[case] shown: &str,
+    #[case] can_be_entered: bool,
+) {
+    const CLOSED: &str = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); time.sleep(9)";
+    let changes = "cp bin/sleep srv/closed; chmod 711 srv/closed";
+    let script = format!(
+        "setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups $SD -m /srv /srv run {command} & target=$!; sleep 1
+         me $SD ps | grep \"^ *$target \" | grep -c -F '{shown}'; me $SD enter $target echo entered; kill $target; wait"
+    );
+    let ran = on_a_host(changes, &script).env("CLOSED", CLOSED).output();
+    let (seen, said) = match can_be_entered {
+        true => ("1\nentered\n", ""),
+        false => ("1\n", "undumpable or not readable"),
+    };
+    assert_eq!(ran.stdout, seen, "{}", ran.stderr);
+    assert!(ran.stderr.contains(said), "{}", ran.stderr);
+}
+
 /// ps does not claim that there are no instances if it cannot see them.
 #[rstest]
 #[case::invisible("2")]
