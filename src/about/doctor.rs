@@ -260,14 +260,24 @@ fn surroundings() -> Vec<String> {
     if !matches!(&*label, "" | "unconfined" | "kernel") {
         note(&mut all, format!("a policy confines this process: {label} (AppArmor or SELinux)"));
     }
-    match process::read(b"/proc/self/cgroup").unwrap_or_default() {
-        [b'0', b':', b':', ..] => all.push("ok    control groups have version 2".into()),
-        b"" => note(&mut all, "no control groups are visible here".into()),
-        _ => {
-            note(&mut all, "control groups have version 1, and 'selfdock enter' cannot join them".into());
-        }
-    }
+    all.push(control_groups(process::read(b"/proc/self/cgroup").unwrap_or_default()));
     all
+}
+
+/// Tells the version of the control groups, by `/proc/PID/cgroup`. cgroups(7)
+fn control_groups(list: &[u8]) -> String {
+    let mut lines = list.split(|b| *b == b'\n').filter(|line| !line.is_empty()).peekable();
+    if lines.peek().is_none() {
+        return "note  no control groups are visible here".into();
+    }
+    let (second, first): (Vec<&[u8]>, Vec<&[u8]>) = lines.partition(|line| line.starts_with(b"0::"));
+    let versions = match (first.is_empty(), second.is_empty()) {
+        (true, _) => return "ok    control groups have version 2".into(),
+        (false, true) => "version 1",
+        (false, false) => "versions 1 and 2 side by side",
+    };
+    let advice = "'selfdock enter' cannot join another one; --own-cgroup stays in yours";
+    format!("note  control groups have {versions}: {advice}")
 }
 
 /// Whether this process has a filter of system calls.
@@ -362,4 +372,22 @@ fn status_of(pid: Pid) -> u8 {
     let status = rustix::process::waitpid(Some(pid), WaitOptions::empty());
     let code = status.ok().flatten().and_then(|(_, status)| status.exit_status());
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::control_groups;
+
+    #[test]
+    fn control_groups_are_told_by_their_versions() {
+        for (list, told) in [
+            ("0::/user.slice\n", "have version 2"),
+            ("9:name=systemd:/\n4:memory:/a\n0::/\n", "have versions 1 and 2"),
+            ("9:name=systemd:/\n4:memory:/a\n", "have version 1:"),
+            ("", "no control groups"),
+        ] {
+            let said = control_groups(list.as_bytes());
+            assert!(said.contains(told), "{list}: {said}");
+        }
+    }
 }
