@@ -21,7 +21,10 @@ struct Segment {
     kind: u32,
     flags: u32,
     offset: usize,
+    /// Where it is in memory.
+    address: usize,
     size: usize,
+    align: usize,
 }
 
 /// Fails with all faults of the program in `path`. At most `largest` bytes of it may be loaded. On aarch64 the
@@ -35,7 +38,8 @@ pub fn check(path: &Path, largest: usize) -> Result {
 
 fn faults(bytes: &[u8], largest: usize) -> Option<Vec<&'static str>> {
     let segments = segments(bytes)?;
-    let size = if number(bytes, 18, 2)? == AARCH64 {
+    let is_arm = number(bytes, 18, 2)? == AARCH64;
+    let size = if is_arm {
         segments.iter().filter(|s| s.kind == LOAD).map(|s| s.size).sum()
     } else {
         loaded_size(&segments)
@@ -50,8 +54,19 @@ fn faults(bytes: &[u8], largest: usize) -> Option<Vec<&'static str>> {
         (any(|s| s.kind == GNU_STACK && s.flags & EXECUTE != 0), "executable stack"),
         (!has(GNU_RELRO), "no RELRO"),
         (size > largest, "larger than allowed"),
+        (is_arm && !segments.iter().all(suits_large_pages), "not laid out for pages of 64 KiB"),
     ];
     Some(checks.into_iter().filter(|(fault, _)| *fault).map(|(_, name)| name).collect())
+}
+
+/// Whether a kernel with pages of 64 KiB can load a segment, and make it read-only up to its end.
+fn suits_large_pages(segment: &Segment) -> bool {
+    const LARGE: usize = 64 << 10;
+    match segment.kind {
+        LOAD => segment.align.is_multiple_of(LARGE) && segment.offset % LARGE == segment.address % LARGE,
+        GNU_RELRO => (segment.address + segment.size).is_multiple_of(LARGE),
+        _ => true,
+    }
 }
 
 /// Cuts off everything after the last loaded byte: section headers, which are for linkers and debuggers.
@@ -83,7 +98,9 @@ fn segments(bytes: &[u8]) -> Option<Vec<Segment>> {
                 kind: number(bytes, at, 4)? as u32,
                 flags: number(bytes, at + 4, 4)? as u32,
                 offset: number(bytes, at + 8, 8)? as usize,
+                address: number(bytes, at + 16, 8)? as usize,
                 size: number(bytes, at + 32, 8)? as usize,
+                align: number(bytes, at + 48, 8)? as usize,
             })
         })
         .collect()
@@ -130,5 +147,16 @@ mod tests {
     #[test]
     fn text_is_no_program() {
         assert!(faults(b"#!/bin/sh\nexit 0\n", LARGEST).is_none());
+    }
+
+    #[test]
+    fn segments_for_large_pages_are_known() {
+        let segment =
+            |kind, offset, address, size, align| Segment { kind, flags: 0, offset, address, size, align };
+        assert!(suits_large_pages(&segment(LOAD, 0x3_f460, 0x4_f460, 0xba0, 0x1_0000)));
+        assert!(!suits_large_pages(&segment(LOAD, 0x3_f460, 0x4_f460, 0xba0, 0x1000)));
+        assert!(!suits_large_pages(&segment(LOAD, 0x3_e460, 0x4_f460, 0xba0, 0x1_0000)));
+        assert!(suits_large_pages(&segment(GNU_RELRO, 0x3_f460, 0x4_f460, 0xba0, 1)));
+        assert!(!suits_large_pages(&segment(GNU_RELRO, 0x3_f460, 0x4_f460, 0xaa0, 1)));
     }
 }
