@@ -1,5 +1,7 @@
 //! Code that the tests share: starting selfdock, reading the results, and the oracle for refusals.
 
+use std::time::Duration;
+
 mod background;
 mod dock;
 mod host;
@@ -34,6 +36,12 @@ pub const CALLS: &str = include_str!("../programs/calls.py");
 /// A Python program that makes system calls by number, as words of a command line.
 pub fn python(program: &str) -> [std::ffi::OsString; 3] {
     args!["python3", "-c", format!("{CALLS}{program}")]
+}
+
+/// How long a test waits, which is longer on a machine that is emulated.
+pub fn patient(time: Duration) -> Duration {
+    let times = std::env::var("SELFDOCK_PATIENCE").ok().and_then(|times| times.parse().ok());
+    time * times.unwrap_or(1)
 }
 
 /// The directories that the tests may not search, for three different reasons.

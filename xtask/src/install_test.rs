@@ -29,6 +29,9 @@ The run ends with a table, property by property, and fails where a property has 
 test cannot run fails that test. ci/setup.sh installs what is needed.
 ";
 
+/// The variable that says how many times as long as elsewhere the tests wait: for machines that are emulated.
+const PATIENCE: &str = "SELFDOCK_PATIENCE";
+
 struct Options {
     filter: Option<String>,
     keep: bool,
@@ -60,6 +63,9 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let prefix = Prefix::new(options.keep)?;
     let home = home_of(user)?;
     let mut suite = set_up(&prefix.path, &built, user, home.path())?;
+    if let Some(times) = std::env::var_os(PATIENCE) {
+        suite.env.push((PATIENCE, times.into()));
+    }
     if options.long {
         suite.env.push(("SELFDOCK_LONG", "1".into()));
     }

@@ -2,6 +2,7 @@
 
 mod cpio;
 mod fetch;
+mod full;
 mod guest;
 mod qemu;
 mod smoke;
@@ -9,25 +10,31 @@ mod smoke;
 use crate::cargo::Target;
 use crate::run::{Context, Result, no_more, root, wants_help};
 use fetch::Fetched;
+use full::Guest;
 use guest::{Programs, ROOTS};
 use qemu::Outcome;
 use smoke::CHECKS;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 const HELP: &str = "\
 Boot other kernels in qemu, without acceleration, and check in each that selfdock does what it should: as a user with
 the set-uid program and with --unprivileged, and as root; where the root is the initramfs, and where it is mounted.
 
-Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--fetch]
+Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [--fetch]
+                            [--full [--only TEXT]]
 
   --kernel VERSION   this kernel, not all: 6.1, 6.12 or newest, which are those of Debian's bookworm, trixie and sid;
                      for aarch64 also newest-16k, which has pages of 16 KiB
   --arch ARCH        of this architecture, x86_64 or aarch64 (default: this machine's)
+  --image FILE       boot this kernel in the place of the first one; it needs all that Debian's have, and overlayfs
+                     built in
+  --full             run the whole suite in a guest with a disk; this takes root, and long without acceleration
+  --only TEXT        run only tests whose names contain TEXT
   --fetch            download newer packages; otherwise those in target/kernels are used
 
-Takes no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set up with. qemu is
-in qemu-system-x86 and qemu-system-arm, which ci/setup.sh installs.
+Otherwise this takes no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set
+up with. qemu is in qemu-system-x86 and qemu-system-arm, which ci/setup.sh installs.
 ";
 
 /// A kernel of Debian.
@@ -116,6 +123,9 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     }
     let arch: Option<String> = args.opt_value_from_str("--arch").context("--arch")?;
     let kernels: Vec<String> = args.values_from_str("--kernel").context("--kernel")?;
+    let image: Option<PathBuf> = args.opt_value_from_str("--image").context("--image")?;
+    let full = args.contains("--full");
+    let only: Option<String> = args.opt_value_from_str("--only").context("--only")?;
     let anew = args.contains("--fetch");
     no_more(args)?;
     let name = arch.unwrap_or_else(|| std::env::consts::ARCH.into());
@@ -131,12 +141,22 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     if let Some(missing) = arch.target.lacks() {
         return Err(format!("nothing can be built for {name}: {missing}"));
     }
+    let guest = match full {
+        true => Some(Guest::prepare(arch, only.unwrap_or_default(), anew)?),
+        false => None,
+    };
     let programs = Programs { selfdock: arch.target.release()?, bare: arch.target.bare()? };
     let mut failed = Vec::new();
-    for kernel in arch.kernels.iter().filter(is_wanted) {
+    // Whatever it is, it is booted once.
+    let most = if image.is_some() { 1 } else { usize::MAX };
+    for kernel in arch.kernels.iter().filter(is_wanted).take(most) {
         let dir = root().join("target/kernels").join(arch.debian).join(kernel.name);
         let faults = fetch::fetch(arch, kernel, &dir, anew)
-            .and_then(|fetched| boot(arch, &fetched, &programs, &dir))
+            .map(|fetched| fetched.with(image.as_deref()))
+            .and_then(|fetched| match &guest {
+                Some(guest) => guest.boot(arch, &fetched, &dir),
+                None => boot(arch, &fetched, &programs, &dir),
+            })
             .context(format_args!("kernel {}", kernel.name))
             .unwrap_or_else(|error| vec![error]);
         if !faults.is_empty() {
@@ -151,7 +171,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
 fn boot(arch: &Arch, fetched: &Fetched, programs: &Programs, dir: &Path) -> Result<Vec<String>> {
     let start = Instant::now();
     let archive = guest::archive(arch, fetched, programs)?;
-    let said = qemu::boot(arch, &fetched.kernel, &archive, dir)?;
+    let said = qemu::boot(arch, fetched, &archive, dir)?;
     let on = format!("Linux {} ({})", said.release, arch.target.0);
     let mut faults = Vec::new();
     for Outcome { number, at, printed } in &said.outcomes {

@@ -171,7 +171,7 @@ fn lines(output: ChildStdout) -> Receiver<String> {
 }
 
 /// Reads a line of libtest: `test NAME ... ok`.
-fn outcome(text: &str) -> Option<Outcome> {
+pub fn outcome(text: &str) -> Option<Outcome> {
     let (name, word) = text.strip_prefix("test ")?.rsplit_once(" ... ")?;
     let verdict = match word {
         "ok" => Verdict::Passed,

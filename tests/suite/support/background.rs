@@ -12,7 +12,9 @@ use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+pub(super) fn deadline() -> Duration {
+    super::patient(Duration::from_secs(10))
+}
 
 /// A started command. Killed when dropped.
 pub struct Background {
@@ -44,7 +46,7 @@ impl Background {
 
     /// The next line that it prints.
     pub fn line(&self) -> String {
-        self.lines.recv_timeout(DEADLINE).expect("the command prints a line in time")
+        self.lines.recv_timeout(deadline()).expect("the command prints a line in time")
     }
 
     /// The same, after it has echoed a line: it is `cat`, and has started.
@@ -99,7 +101,7 @@ impl Drop for Background {
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {
-        assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain until {what}");
+        assert!(start.elapsed() < deadline(), "waited in vain until {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -1,7 +1,7 @@
 //! A command as a shell starts it: a job, with everything that wait(2) reports of it.
 
 use super::background::{
-    DEADLINE, PROCESS_GROUP, SESSION, is_own, kill_all, left_of, status_set, tree, wait_until,
+    PROCESS_GROUP, SESSION, deadline, is_own, kill_all, left_of, status_set, tree, wait_until,
 };
 use super::dock::MARK;
 use super::terminal::open_terminal;
@@ -85,7 +85,7 @@ impl Job {
     pub fn prints_at_last(&mut self, text: &str, line: &str) {
         let start = Instant::now();
         while !self.output.as_mut().expect("its output is read").comes(Duration::from_millis(50)) {
-            assert!(start.elapsed() < DEADLINE, "waited {DEADLINE:?} in vain for '{text}': {:?}", self.seen);
+            assert!(start.elapsed() < deadline(), "waited in vain for '{text}': {:?}", self.seen);
             self.tell(line);
         }
         self.prints(text);
@@ -212,10 +212,10 @@ impl Lines {
                 let line: Vec<u8> = self.read.drain(..=end).collect();
                 return Some(String::from_utf8_lossy(&line[..end]).into_owned());
             }
-            let left = DEADLINE.saturating_sub(start.elapsed());
+            let left = deadline().saturating_sub(start.elapsed());
             let mut ready = [PollFd::new(self.from.as_fd(), PollFlags::POLLIN)];
             match poll(&mut ready, PollTimeout::try_from(left).expect("a short time")) {
-                Ok(0) => panic!("waited {DEADLINE:?} in vain for a line"),
+                Ok(0) => panic!("waited in vain for a line"),
                 Ok(_) => {}
                 Err(_) => continue,
             }

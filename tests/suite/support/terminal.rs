@@ -17,7 +17,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+fn deadline() -> Duration {
+    super::patient(Duration::from_secs(10))
+}
 
 /// The outer end of a pseudo-terminal, and the session that runs on it.
 pub struct Terminal {
@@ -66,7 +68,7 @@ impl Terminal {
 
     /// Waits until the terminal has shown `text`, and forgets all output up to there.
     pub fn expect(&mut self, text: &str) -> String {
-        let found = self.shows(text, DEADLINE);
+        let found = self.shows(text, deadline());
         found.unwrap_or_else(|| panic!("no '{text}' in time on the terminal:\n{}", self.shown))
     }
 
@@ -74,7 +76,7 @@ impl Terminal {
     /// named the job.
     pub fn press_until(&mut self, key: &str, text: &str) {
         let start = Instant::now();
-        while start.elapsed() < DEADLINE {
+        while start.elapsed() < deadline() {
             self.send(key);
             if self.shows(text, Duration::from_millis(500)).is_some() {
                 return;

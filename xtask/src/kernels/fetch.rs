@@ -16,14 +16,24 @@ pub struct Fetched {
     pub busybox: PathBuf,
     /// The module for `--overlay`, which Debian's kernels do not include; compressed from 6.12 on.
     pub overlayfs: PathBuf,
+    /// All modules, below a directory that is named by the kernel's release.
+    pub modules: PathBuf,
+}
+
+impl Fetched {
+    /// The same with another kernel, if there is one.
+    pub fn with(self, kernel: Option<&Path>) -> Self {
+        Self { kernel: kernel.map_or(self.kernel, Path::to_owned), ..self }
+    }
 }
 
 /// A kernel of a release of Debian, and its busybox: from `dir`, if they are there already, or from the mirror.
 pub fn fetch(arch: &Arch, kernel: &Kernel, dir: &Path, anew: bool) -> Result<Fetched> {
-    let [kernel_file, busybox, overlayfs] = ["vmlinuz", "busybox", "overlay.ko"].map(|name| dir.join(name));
-    let fetched = Fetched { kernel: kernel_file, busybox, overlayfs };
-    let is_there =
-        [&fetched.kernel, &fetched.busybox, &fetched.overlayfs].into_iter().all(|file| file.is_file());
+    let [kernel_file, busybox, overlayfs, modules] =
+        ["vmlinuz", "busybox", "overlay.ko", "modules"].map(|name| dir.join(name));
+    let fetched = Fetched { kernel: kernel_file, busybox, overlayfs, modules };
+    let all = [&fetched.kernel, &fetched.busybox, &fetched.overlayfs, &fetched.modules];
+    let is_there = all.into_iter().all(|file| file.exists());
     if is_there && !anew {
         return Ok(fetched);
     }
@@ -43,6 +53,10 @@ pub fn fetch(arch: &Arch, kernel: &Kernel, dir: &Path, anew: bool) -> Result<Fet
     keep(&apt.unpack("*/overlayfs/overlay.ko*")?, &fetched.overlayfs)?;
     // It is in /bin in releases before the merged /usr.
     keep(&apt.unpack("*bin/busybox")?, &fetched.busybox)?;
+    let modules = apt.unpack("*/modules/*")?;
+    let modules = modules.iter().flat_map(|file| file.ancestors()).find(|dir| dir.ends_with("modules"));
+    let modules = modules.ok_or("the packages hold no modules")?;
+    fs::rename(modules, &fetched.modules).context("keep the modules")?;
     fs::remove_dir_all(&apt.dir).context(apt.dir.display())?;
     Ok(fetched)
 }
@@ -71,7 +85,7 @@ impl Apt {
         let source = format!(
             "deb [arch={} signed-by={KEYRING} target=Packages] {} {release} main\n",
             arch.debian,
-            mirror()?
+            mirror()?.0
         );
         fs::write(dir.join("sources.list"), source).context("sources.list")?;
         let at = |name: &str| dir.join(name).display().to_string();
@@ -150,8 +164,8 @@ fn is_of_kernel(package: &str) -> bool {
     ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|start| package.starts_with(start))
 }
 
-/// The Debian mirror of this machine.
-fn mirror() -> Result<String> {
+/// The Debian mirror of this machine, and its release.
+pub fn mirror() -> Result<(String, String)> {
     let missing = "apt knows no mirror of Debian: its kernels can be fetched on a Debian only";
     let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
     let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).ok_or(missing)?;
@@ -164,5 +178,5 @@ fn mirror() -> Result<String> {
     let mirror = targets.lines().filter_map(|line| line.split_once(' ')).find(|(_, rest)| {
         is_debian && (*rest == format!("{name} main") || *rest == "stable main" || *rest == "sid main")
     });
-    Ok(mirror.ok_or(missing)?.0.to_owned())
+    Ok((mirror.ok_or(missing)?.0.to_owned(), name.to_owned()))
 }

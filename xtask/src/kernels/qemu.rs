@@ -1,6 +1,7 @@
 //! Boots a guest and reads its console.
 
 use crate::kernels::Arch;
+use crate::kernels::fetch::Fetched;
 use crate::kernels::guest::{ROOTS, Where};
 use crate::kernels::smoke::Mode;
 use crate::run::{Context, Result, line};
@@ -34,28 +35,40 @@ pub fn find(arch: &Arch) -> Result {
     asked.map(drop).map_err(|error| format!("{}: {error}; install {}", arch.qemu, arch.package))
 }
 
-pub fn boot(arch: &Arch, kernel: &Path, archive: &[u8], dir: &Path) -> Result<Said> {
+pub fn boot(arch: &Arch, fetched: &Fetched, archive: &[u8], dir: &Path) -> Result<Said> {
+    let machine = ["-m", "1024", "-net", "none"].map(str::to_owned);
+    understand(&run(arch, fetched, archive, dir, &machine, SILENCE)?, &dir.join("console"))
+}
+
+/// Boots a kernel with an initramfs, and `machine` on top of the usual. Returns what it printed.
+pub fn run(
+    arch: &Arch,
+    fetched: &Fetched,
+    archive: &[u8],
+    dir: &Path,
+    machine: &[String],
+    silence: Duration,
+) -> Result<Vec<String>> {
     let initramfs = dir.join("initramfs");
     fs::write(&initramfs, archive).context(initramfs.display())?;
     // The emulator ends with this program, however that ends.
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", arch.qemu]);
-    command.args(arch.machine).args(["-accel", "tcg,thread=multi", "-m", "1024", "-smp", "2"]);
-    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-net", "none"]);
-    command.args(["-serial", "stdio", "-kernel"]).arg(kernel).arg("-initrd").arg(initramfs);
+    command.args(arch.machine).args(["-accel", "tcg,thread=multi", "-smp", "2"]).args(machine);
+    command.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
+    command.args(["-serial", "stdio", "-kernel"]).arg(&fetched.kernel).arg("-initrd").arg(initramfs);
     // A panic ends the guest at once. Mitigations, which would slow down the emulator, are off.
     let words = format!("console={} quiet loglevel=3 panic=-1 mitigations=off", arch.console);
     command.arg("-append").arg(words).stdin(Stdio::null()).stdout(Stdio::piped());
     let mut child = command.spawn().context(line(&command))?;
-    let console = dir.join("console");
-    let lines = read(&mut child, &console);
+    let lines = read(&mut child, &dir.join("console"), silence);
     let _ = child.kill();
     child.wait().context("wait for qemu")?;
-    understand(&lines?, &console)
+    lines
 }
 
 /// The lines of the console up to the guest's end. They also go to a file, each with its time in seconds.
-fn read(child: &mut Child, console: &Path) -> Result<Vec<String>> {
+fn read(child: &mut Child, console: &Path, silence: Duration) -> Result<Vec<String>> {
     let output = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
     let mut file = fs::File::create(console).context(console.display())?;
     let (sender, receiver) = channel();
@@ -69,7 +82,7 @@ fn read(child: &mut Child, console: &Path) -> Result<Vec<String>> {
     let mut lines = Vec::new();
     let start = Instant::now();
     loop {
-        match receiver.recv_timeout(SILENCE) {
+        match receiver.recv_timeout(silence) {
             Ok(line) => {
                 writeln!(file, "{:6.1} {line}", start.elapsed().as_secs_f32()).context(console.display())?;
                 lines.push(line);

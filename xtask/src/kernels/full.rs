@@ -1,0 +1,244 @@
+//! The whole suite in a guest with a disk: a Debian as this machine's, with what ci/setup.sh installs, the project and
+//! what was built of it.
+
+use crate::cargo::{Built, build_release, build_tests};
+use crate::kernels::cpio::{Entry, Tree};
+use crate::kernels::fetch::{self, Fetched};
+use crate::kernels::{Arch, qemu};
+use crate::run::{Context, Result, is_root, output, root, run};
+use crate::suite::{self, Verdict};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// What is installed in the guest, as in CI.
+const SETUP: &str = include_str!("../../../ci/setup.sh");
+
+/// What the guest needs beyond that: modules, a network for mmdebstrap.
+const MORE: [&str; 3] = ["ca-certificates", "iproute2", "kmod"];
+
+/// Without acceleration a thing takes some twenty times as long as without the guest.
+const PATIENCE: &str = "20";
+
+/// For a guest that says nothing any more: fixtures take minutes.
+const SILENCE: Duration = Duration::from_secs(1800);
+
+/// What stands between the start of a kernel and its disk, where it is a module.
+const MODULES: [&str; 12] = [
+    "virtio",
+    "virtio_ring",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_blk",
+    "crc16",
+    "crc32c_generic",
+    "libcrc32c",
+    "mbcache",
+    "jbd2",
+    "ext4",
+];
+
+/// The first process in the initramfs.
+const INIT: &str = "\
+#!/usr/bin/busybox sh
+/usr/bin/busybox --install -s /usr/bin
+export PATH=/usr/bin
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+# In no order: what needs another comes in at the next pass.
+for pass in 1 2 3 4; do for module in /modules/*; do insmod $module 2>/dev/null; done; done
+tries=0
+until [ -b /dev/vda ] || [ $tries = 600 ]; do tries=$((tries + 1)); sleep 0.05; done
+mount -t ext4 /dev/vda /new
+for name in proc sys dev; do mount --move /$name /new/$name; done
+exec switch_root /new /sbin/guest
+";
+
+/// The first process on the disk. `@…@` are put in.
+const GUEST: &str = "\
+#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o ptmxmode=0666,gid=5,mode=620 devpts /dev/pts
+mount -t tmpfs shm /dev/shm
+mount -t tmpfs -o mode=755 run /run
+mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t securityfs security /sys/kernel/security
+exec >/dev/console 2>&1 </dev/null
+modprobe -a virtio_net fuse overlay
+ip link set lo up
+for name in /sys/class/net/*; do
+    [ \"$name\" = /sys/class/net/lo ] || ip link set \"${name##*/}\" up
+    [ \"$name\" = /sys/class/net/lo ] || ip addr add 10.0.2.15/24 dev \"${name##*/}\"
+done
+ip route add default via 10.0.2.2
+hostname guest
+echo \"@@ kernel $(uname -r)\"
+cd @PROJECT@
+CARGO_MANIFEST_DIR=@PROJECT@/xtask SELFDOCK_PATIENCE=@PATIENCE@ /usr/local/bin/xtask install-test \\
+    --as 61234:61234 --suite /usr/local/bin/suite --probe /usr/local/bin/probe @FILTER@
+echo \"@@ status $?\"
+sync
+echo o >/proc/sysrq-trigger
+sleep 60
+";
+
+/// Puts the project, what was built and the modules into the root filesystem, and makes a disk of it.
+const FILL: &str = "\
+mkdir -p \"$ROOT/$PROJECT\" \"$ROOT/usr/lib/modules\" \"$ROOT/$TOOLCHAIN\"
+chmod 1777 \"$ROOT/tmp\"
+git -C \"$PROJECT\" ls-files -z | tar -C \"$PROJECT\" --null -T - -c | tar -xC \"$ROOT/$PROJECT\"
+for dir in target/release xtask/bare/target/release; do
+    mkdir -p \"$ROOT/$PROJECT/$dir\"
+    find \"$PROJECT/$dir\" -maxdepth 1 -type f -exec cp -t \"$ROOT/$PROJECT/$dir\" {} +
+done
+cp \"$XTASK\" \"$ROOT/usr/local/bin/xtask\"
+cp \"$SUITE\" \"$ROOT/usr/local/bin/suite\"
+cp \"$PROBE\" \"$ROOT/usr/local/bin/probe\"
+strip \"$ROOT/usr/local/bin/xtask\" \"$ROOT/usr/local/bin/suite\"
+tar -C \"$TOOLCHAIN\" --exclude=./share -c . | tar -xC \"$ROOT/$TOOLCHAIN\"
+rm -rf \"$ROOT/usr/lib/modules\"
+cp -a \"$MODULES\" \"$ROOT/usr/lib/modules\"
+for dir in \"$ROOT\"/usr/lib/modules/*; do depmod -b \"$ROOT\" \"${dir##*/}\"; done
+printf '127.0.0.1 localhost guest\\n' > \"$ROOT/etc/hosts\"
+printf 'nameserver 10.0.2.3\\n' > \"$ROOT/etc/resolv.conf\"
+chmod 755 \"$ROOT/sbin/guest\"
+rm -f \"$DISK\"
+truncate -s 8G \"$DISK\"
+mke2fs -q -t ext4 -d \"$ROOT\" \"$DISK\"
+";
+
+/// What all guests have.
+pub struct Guest {
+    /// The root filesystem.
+    dir: PathBuf,
+    built: Built,
+    filter: String,
+}
+
+impl Guest {
+    /// Makes it, or takes the root filesystem of the last time.
+    pub fn prepare(arch: &Arch, filter: String, anew: bool) -> Result<Self> {
+        if !is_root() {
+            return Err("--full makes a root filesystem with files of root's: run it as root".into());
+        }
+        if !arch.target.is_here() {
+            return Err("--full takes what is built for this machine: it has no other --arch".into());
+        }
+        build_release()?;
+        let built = build_tests()?;
+        let dir = root().join("target/kernels").join(arch.debian).join("root");
+        if anew || !dir.join("sbin").exists() {
+            let (mirror, release) = fetch::mirror()?;
+            println!("kernels: making a Debian {release} in {}", dir.display());
+            run(Command::new("rm").arg("-rf").arg(&dir))?;
+            fs::create_dir_all(&dir).context(dir.display())?;
+            let mut make = Command::new("mmdebstrap");
+            make.args(["--quiet", "--mode=root", "--variant=minbase"]);
+            run(make.arg(format!("--include={}", packages().join(","))).arg(release).arg(&dir).arg(mirror))?;
+        }
+        Ok(Self { dir, built, filter })
+    }
+
+    /// Runs the suite on a kernel, and says what failed.
+    pub fn boot(&self, arch: &Arch, fetched: &Fetched, dir: &Path) -> Result<Vec<String>> {
+        let disk = dir.join("disk");
+        self.fill(fetched, &disk)?;
+        let start = Instant::now();
+        let machine = [
+            "-m".into(),
+            "4096".into(),
+            "-drive".into(),
+            format!("if=virtio,format=raw,cache=unsafe,file={}", disk.display()),
+            "-nic".into(),
+            "user,model=virtio-net-pci".into(),
+        ];
+        let lines = qemu::run(arch, fetched, &archive(fetched)?, dir, &machine, SILENCE)?;
+        fs::remove_file(&disk).context(disk.display())?;
+        let outcomes: Vec<suite::Outcome> = lines.iter().filter_map(|line| suite::outcome(line)).collect();
+        let is_failed = |outcome: &&suite::Outcome| outcome.verdict == Verdict::Failed;
+        let mut faults: Vec<String> =
+            outcomes.iter().filter(is_failed).map(|outcome| format!("  {}", outcome.test)).collect();
+        let release =
+            lines.iter().find_map(|line| line.split_once("@@ kernel ")).map_or("?", |(_, name)| name);
+        let (ended, failed) = (outcomes.len(), faults.len());
+        let minutes = start.elapsed().as_secs_f32() / 60.0;
+        println!("kernels: Linux {release}: {ended} tests of the suite, {failed} failed, {minutes:.0} min");
+        if !lines.iter().any(|line| line.contains("@@ status 0")) {
+            faults.push(format!("the suite did not pass: see {}", dir.join("console").display()));
+        }
+        Ok(faults)
+    }
+
+    fn fill(&self, fetched: &Fetched, disk: &Path) -> Result {
+        let project = root();
+        let guest = GUEST.replace("@PROJECT@", &project.to_string_lossy());
+        let guest = guest.replace("@PATIENCE@", PATIENCE).replace("@FILTER@", &self.filter);
+        let file = self.dir.join("sbin/guest");
+        fs::write(&file, guest).context(file.display())?;
+        let toolchain = Path::new(env!("CARGO")).ancestors().nth(2).ok_or("cargo is in no directory")?;
+        let xtask = std::env::current_exe().context("find the running program")?;
+        let mut fill = Command::new("sh");
+        fill.args(["-ec", FILL]).env("ROOT", &self.dir).env("PROJECT", &project).env("DISK", disk);
+        fill.env("TOOLCHAIN", toolchain).env("XTASK", xtask).env("MODULES", &fetched.modules);
+        run(fill.env("SUITE", &self.built.suite).env("PROBE", &self.built.probe))
+    }
+}
+
+/// The packages that ci/setup.sh names, but the emulator.
+fn packages() -> Vec<&'static str> {
+    let block = |start: &str| {
+        let lines = SETUP.lines().skip_while(move |line| !line.starts_with(start)).skip(1);
+        let lines = lines.take_while(|line| *line != ")");
+        lines
+            .flat_map(|line| line.split('#').next().unwrap_or_default().split_whitespace())
+            .collect::<Vec<_>>()
+    };
+    let programs = block("declare -A programs=(").into_iter();
+    let programs = programs.filter_map(|word| word.split_once('=').map(|(_, package)| package));
+    let all = block("packages=(").into_iter().chain(programs).chain(MORE);
+    all.filter(|package| !package.starts_with("qemu")).collect()
+}
+
+/// The initramfs, which brings the disk up.
+fn archive(fetched: &Fetched) -> Result<Vec<u8>> {
+    let mut tree = Tree::default();
+    for name in ["proc", "sys", "dev", "new", "modules"] {
+        tree.add(name, Entry::directory(0o755));
+    }
+    let busybox = fs::read(&fetched.busybox).context(fetched.busybox.display())?;
+    tree.add("usr/bin/busybox", Entry::file(0o755, busybox));
+    tree.add("init", Entry::file(0o755, INIT));
+    let files = output(Command::new("find").arg(&fetched.modules).args(["-name", "*.ko*"]))?;
+    for file in files.lines() {
+        let name = file.rsplit('/').next().unwrap_or_default().split('.').next().unwrap_or_default();
+        if MODULES.contains(&name) {
+            tree.add(&format!("modules/{name}"), Entry::file(0o644, module(file)?));
+        }
+    }
+    Ok(tree.archive())
+}
+
+/// A module as the kernel takes it: without compression.
+fn module(file: &str) -> Result<Vec<u8>> {
+    if !file.ends_with(".xz") {
+        return fs::read(file).context(file);
+    }
+    let done = Command::new("xz").args(["-dc", file]).output().context("xz")?;
+    if done.status.success() { Ok(done.stdout) } else { Err(format!("xz -dc {file}: {}", done.status)) }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_guest_has_what_ci_has_but_the_emulator() {
+        let packages = super::packages();
+        assert!(
+            ["busybox-static", "strace", "zsh", "fish", "maven", "kmod"].iter().all(|p| packages.contains(p))
+        );
+        assert!(!packages.iter().any(|package| package.starts_with("qemu") || package.contains(['#', '='])));
+    }
+}
