@@ -170,6 +170,15 @@ pub const CHECKS: &[Check] = &[
         cat v/f; selfdock changes $PWD/c",
         |_| "in\nM f",
     ),
+    check(
+        "a program beside what is shown",
+        ALL,
+        "$S run /hidden/busybox true; $S -m /hidden /hidden run /hidden/busybox echo there",
+        |_| {
+            "selfdock: run '/hidden/busybox': *(ENOENT); /hidden/busybox is not shown inside: \
+             -m /hidden /hidden shows it\nthere"
+        },
+    ),
     check("a missing mount point in /", ALL, "echo in >f; $S -v $PWD /a/b run sh -c 'cat /a/b/f; ls -d /usr'", |_| {
         "in\n/usr"
     }),
