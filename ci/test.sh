@@ -12,7 +12,7 @@ cargo xtask bench --gate
 if grep -q '^ID=debian' /etc/os-release; then
     cargo xtask kernels --kernel 6.1 --kernel 6.12
 else
-    echo "ci/test.sh: no other kernels here: they are Debian's, and come from the mirror that apt is set up with"
+    echo "ci/test.sh: other kernels are NOT tried here: they are Debian's, of which apt on this system has no mirror"
 fi
 # Four protections whose loss nothing noticed once, taken away one at a time; all are taken away on demand.
 cargo xtask mutants --file creds --file mount --limit 4 \
