@@ -89,8 +89,14 @@ fn rust_rules(name: &str, lines: &[Line], faults: &mut Vec<String>) {
         let at = format!("{name}:{}", index + 1);
         if !allowed {
             faults.push(format!("{at}: unsafe code belongs in {}", UNSAFE.join(" and ")));
-        } else if !is_justified(lines, index) {
+        } else if !is_said_above(lines, index, &["SAFETY:", "# Safety"]) {
             faults.push(format!("{at}: unsafe without a `SAFETY:` comment above it"));
+        }
+    }
+    let is_out_of_line = |line: &Line| line.code.contains("#[inline(never)]");
+    for (index, _) in lines.iter().enumerate().filter(|(_, line)| is_out_of_line(line)) {
+        if name.starts_with("src/") && !is_said_above(lines, index, &[" bytes"]) {
+            faults.push(format!("{name}:{}: out of line without a measurement in bytes above it", index + 1));
         }
     }
     let denies = lines.iter().any(|line| line.code.contains("#![deny(unsafe_code)]"));
@@ -99,9 +105,9 @@ fn rust_rules(name: &str, lines: &[Line], faults: &mut Vec<String>) {
     }
 }
 
-/// Whether the line itself, or the comment above its statement, says why it is sound.
-fn is_justified(lines: &[Line], index: usize) -> bool {
-    let says = |line: &Line| line.comment.contains("SAFETY:") || line.comment.contains("# Safety");
+/// Whether the comment in the line itself, or above its statement, has one of these words.
+fn is_said_above(lines: &[Line], index: usize, words: &[&str]) -> bool {
+    let says = |line: &Line| words.iter().any(|word| line.comment.contains(word));
     let above = lines[..index].iter().rev();
     let mut own = above.take_while(|line| !line.comment.is_empty() || continues(&line.code));
     says(&lines[index]) || own.any(says)
@@ -180,6 +186,16 @@ mod tests {
         assert_eq!(faults("src/sys/time.rs", "// SAFETY: because.\na();\nunsafe { y() };"), 1);
         assert_eq!(faults("src/plan.rs", "// SAFETY: because.\nunsafe { y() };"), 1);
         assert_eq!(faults("src/lib.rs", "mod plan;"), 1);
+    }
+
+    #[test]
+    fn what_is_kept_out_of_line_was_measured() {
+        assert_eq!(faults("src/plan.rs", "/// Plans.\n// 12 bytes less.\n#[inline(never)]\nfn f() {}"), 0);
+        assert_eq!(
+            faults("src/plan.rs", "// 12 bytes.\nfn f() {}\n/// Plans.\n#[inline(never)]\nfn g() {}"),
+            1
+        );
+        assert_eq!(faults("xtask/src/run.rs", "#[inline(never)]\nfn f() {}"), 0);
     }
 
     #[test]
