@@ -4,7 +4,7 @@ use crate::error::{Fault, OrFail, Result, on};
 use crate::sys;
 use crate::text::decimal;
 use alloc::vec::Vec;
-use rustix::fd::OwnedFd;
+use rustix::fd::{AsRawFd, OwnedFd};
 use rustix::io::Errno;
 
 /// Opens placeholders for closed standard descriptors. Otherwise a file that is opened later would get one of these
@@ -17,6 +17,11 @@ pub fn fill_standard_descriptors(placeholders: &mut Vec<OwnedFd>) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// The number of a descriptor that is open.
+pub fn number_of(fd: &impl AsRawFd) -> u32 {
+    fd.as_raw_fd().unsigned_abs()
 }
 
 /// A descriptor that needs no path, and can be neither read nor written.

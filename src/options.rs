@@ -87,6 +87,8 @@ pub enum Group {
     Process,
     /// Namespaces and privilege.
     Isolation,
+    /// Limits.
+    Limits,
     /// Options that stand for other options.
     Short,
     /// A batch.
@@ -100,6 +102,7 @@ pub const GROUPS: &[(Group, &str)] = &[
     (Group::Files, "Files"),
     (Group::Process, "Process"),
     (Group::Isolation, "Isolation"),
+    (Group::Limits, "Limits"),
     (Group::Short, "Short forms"),
     (Group::Batch, "Batch (each also takes the options of run)"),
     (Group::General, "General"),
@@ -159,6 +162,10 @@ pub enum Id {
     Pulse,
     SshAgent,
     Gpu,
+    OutputLimit,
+    Memory,
+    Pids,
+    Cpus,
 }
 
 /// How the shell completes a value.
@@ -249,8 +256,6 @@ pub const OPTIONS: &[Opt] = &[
           help: "start a new session, without the terminal", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Timeout, short: None, long: "timeout", values: &[("TIME[,GRACE]", Complete::Nothing)],
           help: "end CMD after TIME, like 1.5 or 10m", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
-    Opt { id: Id::Rlimit, short: None, long: "rlimit", values: &[("NAME=VALUE", Complete::Words(LIMITS))],
-          help: "lower a limit of setrlimit(2), like nofile=64", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Report, short: None, long: "report", values: &[("FILE|FD", Complete::File)],
           help: "when CMD has ended, write a report as JSON", group: Group::Process, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Net, short: Some('n'), long: "net", values: &[("none|host", Complete::Words(&["none", "host"]))],
@@ -269,6 +274,16 @@ pub const OPTIONS: &[Opt] = &[
           help: "enter: stay in the control group of the caller", group: Group::Isolation, verbs: ENTER, class: Plain },
     Opt { id: Id::Unprivileged, short: None, long: "unprivileged", values: &[],
           help: "use a user namespace, even if installed set-uid", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
+    Opt { id: Id::Rlimit, short: None, long: "rlimit", values: &[("NAME=VALUE", Complete::Words(LIMITS))],
+          help: "lower a limit of setrlimit(2), like nofile=64", group: Group::Limits, verbs: RUN | BUILD | ENTER, class: Plain },
+    Opt { id: Id::Memory, short: None, long: "memory", values: &[("SIZE", Complete::Nothing)],
+          help: "memory of all its processes together, like 512M", group: Group::Limits, verbs: RUN | BUILD, class: Front },
+    Opt { id: Id::Pids, short: None, long: "pids", values: &[("N", Complete::Nothing)],
+          help: "number of its processes and threads", group: Group::Limits, verbs: RUN | BUILD, class: Front },
+    Opt { id: Id::Cpus, short: None, long: "cpus", values: &[("N", Complete::Nothing)],
+          help: "processors for all of them, like 2 or 0.5", group: Group::Limits, verbs: RUN | BUILD, class: Front },
+    Opt { id: Id::OutputLimit, short: None, long: "output-limit", values: &[("SIZE", Complete::Nothing)],
+          help: "kill CMD when it has printed more than SIZE", group: Group::Limits, verbs: RUN | BUILD, class: Front },
     Opt { id: Id::Overlay, short: Some('o'), long: "overlay", values: &[SRC, DST],
           help: "copy of directory SRC; changes to it are discarded", group: Group::Short, verbs: RUN | BUILD, class: Front },
     Opt { id: Id::Changes, short: None, long: "changes", values: &[("DIR", Complete::Directory)],

@@ -156,7 +156,8 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
     }
     if request.here {
         let dir = cwd.ok_or_else(|| E::refused("option --here", "the current directory has no path here"))?;
-        add(&mut plan, Wish::Bind { src: dir, dst: dir, writable: true }, &mut own_shm)?;
+        add(&mut plan, Wish::Bind { src: dir, dst: dir, writable: true }, &mut own_shm)
+            .map_err(|fault: E| fault.hint("--here binds the current directory: start in another one"))?;
     }
     Ok(plan)
 }

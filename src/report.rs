@@ -1,23 +1,32 @@
 //! `--report`: how a command ended and what it used, as one JSON object. It is written completely or not at all.
 
+use crate::descriptors::number_of;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::outcome::{Cause, End, Outcome};
-use crate::sys::Moment;
+use crate::outcome::{self, Cause, End, Outcome};
+use crate::sys::{self, Moment, signal::KILL};
 use crate::text::{Bytes, c_string, decimal, digits, join, number};
 use crate::usage::Of;
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags};
 use rustix::io::Errno;
+use rustix::process::WaitOptions;
 
 /// The target of the report. It is opened with the caller's rights before the command starts.
 pub enum Report {
     /// An existing file that is not regular, or a descriptor of the caller's.
-    Open(OwnedFd),
+    ///
+    /// If a child of this process attends the instance, the descriptor is the first of three in a row. Then its
+    /// number is here, a multiple of four; otherwise 0. The other two become the command's standard output and error.
+    /// The child passes the report on, and its exit status says whether it could.
+    Open(OwnedFd, u32),
     /// A new file, which replaces an older one.
     File(File),
 }
+
+/// An exit status that is no errno: the command counts as killed, even if it ended by itself just before.
+pub const KILLED: i32 = 255;
 
 /// A file that selfdock made. The command can write to it, remove or replace it; at the end it is selfdock's file
 /// again.
@@ -35,16 +44,18 @@ impl Report {
     /// Opens the target. A number is a descriptor. A required report must have room.
     pub fn open(target: &[u8], required: bool) -> Result<Self> {
         let failed = on("report to {}", target);
-        if target.iter().all(u8::is_ascii_digit) {
-            let fd = number(target, 10).and_then(|fd| u32::try_from(fd).ok());
+        let first = target.strip_prefix(b"=");
+        if first.is_some() || target.iter().all(u8::is_ascii_digit) {
+            let fd = number(first.unwrap_or(target), 10).and_then(|fd| u32::try_from(fd).ok());
             let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor: the number is too large"))?;
-            let fd = crate::sys::duplicate(fd).or_fail(failed)?;
+            let first = if first.is_some() { fd & !3 } else { 0 };
+            let fd = sys::duplicate(fd).or_fail(failed)?;
             let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
             // A descriptor without a file type is selfdock's placeholder for one that the caller has closed.
             if FileType::from_raw_mode(stat.st_mode) == FileType::Unknown {
                 return Err(Error::of(failed, Errno::BADF));
             }
-            return Ok(Report::Open(fd));
+            return Ok(Report::Open(fd, first));
         }
         let (above, name) = match target.iter().rposition(|b| *b == b'/') {
             Some(at) => (&target[..=at], &target[at + 1..]),
@@ -63,7 +74,7 @@ impl Report {
                 if FileType::from_raw_mode(stat.st_mode).is_file() && !is_open {
                     rustix::fs::ftruncate(&fd, 0).or_fail(failed)?;
                 }
-                return Ok(Report::Open(fd));
+                return Ok(Report::Open(fd, 0));
             }
             Ok(_) => remove(&dir, name).or_fail(failed)?,
             Err(Errno::NOENT) => {}
@@ -78,28 +89,55 @@ impl Report {
 
     /// Whether somebody else reads while it is written, so that writing can block.
     pub fn is_read_meanwhile(&self) -> bool {
-        matches!(self, Report::Open(_))
+        matches!(self, Report::Open(..))
+    }
+
+    /// The first descriptor of an attendant; 0 if there is none.
+    pub fn attendant(&self) -> u32 {
+        match self {
+            Report::Open(_, first) => *first,
+            Report::File(_) => 0,
+        }
     }
 
     /// The descriptors that it needs.
     pub fn descriptors(&self) -> Vec<u32> {
-        let number = |fd: &OwnedFd| fd.as_raw_fd().unsigned_abs();
         match self {
-            Report::Open(fd) => alloc::vec![number(fd)],
-            Report::File(report) => report.open.iter().chain([&report.dir]).map(number).collect(),
+            Report::Open(fd, _) => alloc::vec![number_of(fd)],
+            Report::File(report) => report.open.iter().chain([&report.dir]).map(number_of).collect(),
         }
     }
 
     /// Writes the report, completely or not at all. `error` is why the command never ran.
     pub fn write(&self, outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Result<()> {
-        let text = json(outcome, wall, error);
+        self.put(json(outcome, wall, error))
+    }
+
+    /// Writes a text in the same way.
+    pub fn put(&self, text: &[u8]) -> Result<()> {
         match self {
-            Report::Open(fd) => files::write(fd.as_fd(), text).or_fail("write the report"),
+            Report::Open(fd, first) => {
+                let written = files::write(fd.as_fd(), text);
+                written.and_then(|()| answer(*first)).or_fail("write the report")
+            }
             Report::File(report) => {
                 let written = report.write(text).or_fail(on("write the report {}", report.name));
                 written.map_err(|e| e.hint_if(Errno::STALE, "another directory has replaced its directory"))
             }
         }
+    }
+}
+
+/// Waits for the end of the attendant, if there is one: it passes on the output and the report.
+fn answer(first: u32) -> rustix::io::Result<()> {
+    if first == 0 {
+        return Ok(());
+    }
+    match rustix::process::wait(WaitOptions::empty())?.and_then(|(_, status)| status.exit_status()) {
+        Some(0) => Ok(()),
+        Some(KILLED) => outcome::end(End::Signal(KILL)),
+        // It was killed: nobody reads.
+        errno => Err(errno.map_or(Errno::PIPE, Errno::from_raw_os_error)),
     }
 }
 
@@ -139,7 +177,8 @@ fn fill(file: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
     })
 }
 
-fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
+/// The text. Who attends an instance adds to it.
+pub fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
     let usage = &outcome.usage;
     let count = |number: i64| decimal(number.unsigned_abs());
     let seconds = |micros: i64| {
@@ -156,6 +195,22 @@ fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
         Cause::Timeout => b"\"timeout\"",
         Cause::Limit(name) => join(&[b"\"rlimit ", name.as_bytes(), b"\""]),
     };
+    // As isolate(1) has it, and two more.
+    let status = match (outcome.cause, outcome.end) {
+        _ if error.is_some() => b"XX",
+        (Cause::Timeout, _) => b"TO",
+        // That of processor time, and else of a file.
+        (Cause::Limit(name), _) => {
+            if name.len() == 3 {
+                b"TO"
+            } else {
+                b"OL"
+            }
+        }
+        (_, End::Signal(_)) => b"SG",
+        (_, End::Exit(0)) => b"OK",
+        _ => b"RE",
+    };
     let mut text: Bytes = b"{";
     let mut add = |name: &str, value: Bytes| {
         let comma: Bytes = if text.len() > 1 { b"," } else { b"" };
@@ -167,6 +222,7 @@ fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
     add("exit", exit);
     add("signal", signal);
     add("ended_by", by);
+    add("status", join(&[b"\"", status, b"\""]));
     add(
         "wall_seconds",
         seconds(wall.seconds.saturating_mul(1_000_000).saturating_add(wall.nanoseconds / 1000)),

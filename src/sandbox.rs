@@ -47,6 +47,8 @@ pub struct Job<'a> {
     pub no_nest: bool,
     /// Descriptors to pass on besides 0, 1 and 2.
     pub keep_fds: Vec<u32>,
+    /// If not 0: the two that follow are the command's standard output and error.
+    pub attendant: u32,
 }
 
 /// Builds the instance and becomes its command. Returns only on failure.
@@ -138,6 +140,10 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     drop(start);
     rustix::process::umask(umask);
     job.containment.filter(&privileged).or_end();
+    if job.attendant != 0 {
+        let given = sys::redirect(job.attendant | 1, 1).and(sys::redirect(job.attendant | 2, 2));
+        given.or_fail("give CMD its output").or_end();
+    }
     // drop
     close_descriptors(&job.keep_fds).or_end();
     privileged.relinquish().or_end();

@@ -2,6 +2,7 @@
 //! same. Which requests are refused, and what the others become, is said here a second time.
 
 use super::{Input, about, is_one_line};
+use crate::about::attend::Limits;
 use crate::about::explain;
 use crate::cli::{self, Command, Request};
 use crate::error::Error;
@@ -224,7 +225,7 @@ fn explanation(
     if request.here || wishes.iter().any(is_missing) || roots.contains(&"/none") {
         return;
     }
-    let rows = explain::rows(&about(), request, true, &[]);
+    let rows = explain::rows(&about(), request, true, &[], &Limits::default());
     let rows = rows.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     let told: Vec<Row> = rows
         .into_iter()

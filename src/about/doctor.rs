@@ -3,7 +3,7 @@
 
 use crate::containment::kernel_keeps_signals_inside;
 use crate::creds;
-use crate::descriptors::placeholder;
+use crate::descriptors::{number_of, placeholder};
 use crate::error::{FAILED, OrFail, Quoted, Result, say};
 use crate::files;
 use crate::filter;
@@ -94,7 +94,7 @@ impl Trial {
         let nowhere = placeholder().or_fail(failed)?;
         let (argv, envp) = (Pointers::new(words), Pointers::new(&about.environment));
         let child = sys::start_child(0, || {
-            if sys::redirect(&nowhere, 1).is_ok() && sys::redirect(&writer, 2).is_ok() {
+            if sys::redirect(number_of(&nowhere), 1).is_ok() && sys::redirect(number_of(&writer), 2).is_ok() {
                 let _ = sys::execve(about.program, &argv, &envp);
             }
             FAILED

@@ -2,6 +2,7 @@
 //! makes each instance, as for `run`. This module reads the list and has no privilege.
 
 use super::front::Line;
+use crate::descriptors::number_of;
 use crate::error::{
     Error, GIVES_UP, NOT_EXECUTABLE, NOT_FOUND, ONE_FAILED, ONE_GAVE_UP, ONE_WAS_KILLED, OrFail, Result, on,
     say,
@@ -18,7 +19,7 @@ use crate::{files, process, report};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, MemfdFlags, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -488,9 +489,9 @@ impl Job<'_> {
 
     fn prepare(&self) -> Result<Vec<&'static core::ffi::CStr>> {
         let nothing = files::open(CWD, b"/dev/null", OFlags::RDONLY).or_fail("open '/dev/null'")?;
-        sys::redirect(&nothing, 0).or_fail("redirect standard input")?;
+        sys::redirect(number_of(&nothing), 0).or_fail("redirect standard input")?;
         for (number, writer) in (1..).zip(self.writers) {
-            sys::redirect(writer, number).or_fail("store the output")?;
+            sys::redirect(number_of(writer), number).or_fail("store the output")?;
         }
         let mut words: Vec<&[u8]> = alloc::vec![b"selfdock"];
         words.extend(&self.batch.options);
@@ -527,7 +528,7 @@ impl Job<'_> {
         let file = files::open(dir.as_fd(), name, report::NEW).or_fail(failed)?;
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).or_fail(failed)?;
         // The descriptor stays open for selfdock, which closes it.
-        let fd = decimal(file.as_raw_fd().unsigned_abs());
+        let fd = decimal(number_of(&file));
         core::mem::forget(file);
         Ok(fd)
     }

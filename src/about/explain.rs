@@ -1,6 +1,7 @@
 //! `--explain`: prints the steps that `run` would take, a line for each, in order. It does nothing else and has no
 //! privilege. The order of the steps ([`STEPS`]) and the attributes of mounts are those that the command itself uses.
 
+use super::attend::Limits;
 use crate::cli::{EnvChange, Request};
 use crate::command::{self, Command};
 use crate::error::{OrFail, Quoted, Result, both, on};
@@ -23,12 +24,24 @@ pub type Row = Vec<String>;
 
 /// The text: aligned on a terminal, otherwise with tabs. The parts that every instance has are summarized in one
 /// line, unless `all` is set. Fields from the caller are quoted as in error messages.
-pub fn text(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -> Result<String> {
-    rows(about, request, all, copies).map(|rows| lines(&rows, sys::is_terminal(1)))
+pub fn text(
+    about: &About,
+    request: &Request<'_>,
+    all: bool,
+    copies: &[&[u8]],
+    limits: &Limits,
+) -> Result<String> {
+    rows(about, request, all, copies, limits).map(|rows| lines(&rows, sys::is_terminal(1)))
 }
 
 /// The text, as rows of fields.
-pub fn rows(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -> Result<Vec<Row>> {
+pub fn rows(
+    about: &About,
+    request: &Request<'_>,
+    all: bool,
+    copies: &[&[u8]],
+    limits: &Limits,
+) -> Result<Vec<Row>> {
     let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
     are_there(plan)?;
     let mode = if request.unprivileged { Mode::Unprivileged } else { about.mode };
@@ -38,6 +51,7 @@ pub fn rows(about: &About, request: &Request<'_>, all: bool, copies: &[&[u8]]) -
     for step in STEPS {
         rows.extend(told.step(step));
     }
+    rows.extend(limits.words().iter().map(|words| row(["limit all", words])));
     rows.extend(told.rest(command));
     if !all {
         rows.push(row(["more", "--explain=all also lists what every instance has"]));

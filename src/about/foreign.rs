@@ -63,10 +63,9 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--clearenv", "use '--clear-env'"),
     ("--nonewprivs --no-new-privs --security-opt", "use '--no-nest', or '--seccomp FILE' for a filter"),
     ("--seccomp-fd --add-seccomp-fd", "use '--seccomp FILE'"),
-    (
-        "--ulimit --memory --memory-swap --pids-limit --rlimit-as --rlimit-cpu",
-        "use '--rlimit NAME=VALUE', like as=1G",
-    ),
+    ("--ulimit --rlimit-as --rlimit-cpu", "use '--rlimit NAME=VALUE', like as=1G"),
+    ("--memory-swap", "not needed: with '--memory SIZE' nothing is swapped out"),
+    ("--pids-limit", "use '--pids N'"),
     ("--rlimit-nofile --rlimit-nproc --rlimit-fsize", "use '--rlimit NAME=VALUE', like nofile=64"),
     ("--shm-size", "use '-t size=1G /dev/shm'"),
     ("--size --perms", "use '-t size=1G,mode=700 DST'"),
@@ -82,8 +81,8 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("-p --publish --expose", "not needed: the network and its ports are the host's"),
     ("-u --user --uid --gid --userns --group-add", "a command always has your user and your groups"),
     (
-        "--cpus --cpu-shares --cpuset-cpus --cgroup-parent",
-        "start selfdock in a control group with systemd-run, or use taskset",
+        "--cpu-shares --cpuset-cpus --cgroup-parent",
+        "use '--cpus N', or start selfdock with systemd-run or taskset",
     ),
     ("--restart --pull --platform --link --ip --dns --add-host", "selfdock has nothing like it"),
     (

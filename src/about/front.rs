@@ -217,7 +217,7 @@ impl<'a> Line<'a> {
                     copies.push(said.values[0]);
                     options.extend(Said::new(Id::Vol, said.values));
                 }
-                Id::Changes => {}
+                Id::Changes | Id::OutputLimit | Id::Memory | Id::Pids | Id::Cpus => {}
                 _ => options.push(*said),
             }
         }
@@ -254,6 +254,15 @@ impl<'a> Line<'a> {
             {
                 let what = both("option --{=}: took {} as VALUE", opt.long.as_bytes(), last);
                 Err(Error::refused(what, "no CMD is left").hint("write -e NAME=VALUE as one word"))
+            }
+            Some(Said { opt, values: [name, _], .. })
+                if matches!(opt.id, Id::Pass | Id::UnsetEnv)
+                    && self.command.is_empty()
+                    && command::variable(&about.environment, name).is_none()
+                    && program(about, name).is_some() =>
+            {
+                let what = both("option --{=}: took {} as NAME", opt.long.as_bytes(), name);
+                Err(Error::refused(what, "no CMD is left"))
             }
             Some(Said { opt, .. }) if matches!(opt.id, Id::Bind | Id::BindRo) => {
                 let dir = self.command.first().filter(|word| word.starts_with(b"/"));

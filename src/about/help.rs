@@ -17,9 +17,9 @@ pub fn text() -> String {
         let left = format!("{} {}", verb.name, verb.usage);
         let _ = writeln!(out, "  {left:<27} {}", verb.help);
     }
-    options(&mut out, |opt| !matches!(opt.group, Group::Short | Group::Batch));
-    for (group, command) in [(Group::Short, "run"), (Group::Batch, "each")] {
-        names(&mut out, group, command);
+    options(&mut out, |opt| !matches!(opt.group, Group::Limits | Group::Short | Group::Batch));
+    for (groups, command) in [(&[Group::Limits, Group::Short][..], "run"), (&[Group::Batch], "each")] {
+        names(&mut out, groups, command);
     }
     out.push('\n');
     out.push('\n');
@@ -42,10 +42,10 @@ pub fn about(words: &[&[u8]]) -> Result<String> {
     Ok(out)
 }
 
-/// Lists only the names of the options of a group.
-fn names(out: &mut String, group: Group, command: &str) {
+/// Lists only the names of the options of some groups.
+fn names(out: &mut String, groups: &[Group], command: &str) {
     let mut line = format!("\nMore, see 'selfdock help {command}':");
-    for opt in OPTIONS.iter().filter(|opt| opt.group == group) {
+    for opt in OPTIONS.iter().filter(|opt| groups.contains(&opt.group)) {
         let name = format!(" --{}", opt.long);
         if line.len() + name.len() > 80 {
             out.push_str(&line);

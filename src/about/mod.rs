@@ -8,6 +8,8 @@ pub mod each;
 mod doctor;
 pub mod explain;
 mod help;
+pub mod attend;
+pub mod group;
 pub mod overlay;
 mod missing;
 mod ps;
@@ -16,6 +18,7 @@ pub mod front;
 pub mod profiles;
 mod foreign;
 
+use self::attend::{Attendant, Limits};
 use self::front::Line;
 use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
@@ -78,18 +81,37 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
         Command::Run(request) if line.has(Id::Explain) => {
             say(
                 sys::standard(1),
-                explain::text(about, &request, line.explains_all(), &line.with_copies().1)?.as_bytes(),
+                explain::text(
+                    about,
+                    &request,
+                    line.explains_all(),
+                    &line.with_copies().1,
+                    &Limits::of(line)?,
+                )?
+                .as_bytes(),
             );
             Ok(())
         }
         _ => {
-            let (plain, copies) = line.with_copies();
+            let limits = Limits::of(line)?;
+            let (mut plain, copies) = line.with_copies();
             if let Some(kept) = line.value(Id::Changes).filter(|_| copies.is_empty()) {
                 return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
                     .hint("add --overlay SRC DST"));
             }
+            // A report goes where it would go without a copy.
+            let attendant = if limits.any() { Some(Attendant::new(about, &plain, limits)?) } else { None };
             if !copies.is_empty() {
-                overlay::lay_over(about.caller, &copies, line.value(Id::Changes))?;
+                let laid = overlay::lay_over(about.caller, &copies, line.value(Id::Changes));
+                if let Err(error) = laid {
+                    if let Some(attendant) = attendant {
+                        attendant.give_up();
+                    }
+                    return Err(error);
+                }
+            }
+            if let Some(attendant) = attendant {
+                plain = attendant.start(plain)?;
             }
             Err(become_selfdock(about, &plain.words(verb), words))
         }

@@ -77,9 +77,17 @@ fn check_home(about: &About, line: &Line<'_>) -> Result<()> {
 /// Whether an option on the command line replaces one of a file, since it can be given only once.
 fn replaces(other: &Said<'_>, said: &Said<'_>) -> bool {
     match said.opt.id {
-        Id::Chdir | Id::Hostname | Id::Seccomp | Id::Report | Id::Timeout | Id::Net | Id::Home => {
-            other.opt.id == said.opt.id
-        }
+        Id::Chdir
+        | Id::Hostname
+        | Id::Seccomp
+        | Id::Report
+        | Id::Timeout
+        | Id::Net
+        | Id::Home
+        | Id::OutputLimit
+        | Id::Memory
+        | Id::Pids
+        | Id::Cpus => other.opt.id == said.opt.id,
         Id::Rlimit => other.opt.id == Id::Rlimit && is_of_one_limit(other.values[0], said.values[0]),
         _ => false,
     }

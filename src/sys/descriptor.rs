@@ -1,8 +1,8 @@
 //! Descriptors and the current directory.
 
-use super::{call, fd_arg, nr};
+use super::{call, nr};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::{Errno, Result};
 
 /// Closes every descriptor from `first` to `last`. `close_range(2)`.
@@ -38,10 +38,18 @@ pub fn duplicate(fd: u32) -> Result<OwnedFd> {
     }
 }
 
+/// Makes `wanted`, which is not open, a duplicate of `fd` that stays open at exec. fcntl(2), `F_DUPFD`
+pub fn duplicate_as(fd: u32, wanted: u32) -> Result<()> {
+    const F_DUPFD: usize = 0;
+    // SAFETY: two numbers; the new descriptor belongs to nobody else yet, and to nobody here.
+    let new = unsafe { call(nr::FCNTL, [fd as usize, F_DUPFD, wanted as usize, 0, 0, 0]) }?;
+    if new == wanted as usize { Ok(()) } else { Err(Errno::MFILE) }
+}
+
 /// Makes a standard descriptor a duplicate of `from`, which is not a standard one. dup3(2).
-pub fn redirect(from: impl AsFd, standard: u32) -> Result<()> {
+pub fn redirect(from: u32, standard: u32) -> Result<()> {
     // SAFETY: two numbers. Nothing owns the standard descriptors.
-    unsafe { call(nr::DUP3, [fd_arg(from.as_fd()), standard.min(2) as usize, 0, 0, 0, 0]) }.map(drop)
+    unsafe { call(nr::DUP3, [from as usize, standard.min(2) as usize, 0, 0, 0, 0]) }.map(drop)
 }
 
 /// The path of the current directory. getcwd(2).

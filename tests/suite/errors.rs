@@ -38,6 +38,8 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::a_named_volume(&["run", "-v", "data:/data", "sh"], "selfdock has no named volumes")]
 #[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "neither SRC:DST nor SRC:DST:ro")]
 #[case::a_command_that_was_swallowed(&["run", "-e", "NAME", "sh"], "took 'sh' as VALUE")]
+#[case::a_command_that_became_a_name(&["run", "--pass", "sh"], "took 'sh' as NAME")]
+#[case::here_in_the_root_directory(&["run", "--here", "true"], "--here binds the current directory")]
 #[case::help_for_nothing(&["help", "walk"], "command 'walk': unknown")]
 fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &str) {
     Dock::new(words.iter().map(Into::into)).refused(advice);

@@ -112,6 +112,10 @@ pub const PROPERTIES: &[Property] = &[
         "PID 1 is selfdock's keeper, and the command is an ordinary process with its supervisor's PID.",
     ),
     property("limits", "A command ends in time and within its limits, and its resource usage is reported."),
+    property(
+        "whole-instance",
+        "A limit of the whole instance holds for all its processes together, and the report tells what happened.",
+    ),
     property("short-forms", "A short form does the same as the options that it stands for."),
     property(
         "profiles",

@@ -170,9 +170,9 @@ impl Reader {
 #[case::postgresql("PostgreSQL", "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)")]
 #[case::judge(
     "A judge",
-    r#"mkdir tests; for n in 1 2 3 4; do echo $n > tests/$n.in; echo right > tests/$n.out; done
-       printf '#!/bin/sh\nread n\ncase $n in 1) echo right;; 2) echo no;; 3) sleep 1000;; 4) kill -SEGV $$;; esac\n' \
-           > solution
+    r#"mkdir tests; for n in 1 2 3 4 5 6; do echo $n > tests/$n.in; echo right > tests/$n.out; done
+       printf '#!/bin/sh\nread n\ncase $n in 1) echo right;; 2) echo no;; 3) sleep 1000;; 4) kill -SEGV $$;;
+               5) yes & exec yes;; 6) (trap "" TERM; sleep 1000) & exit 3;; esac\n' > solution
        chmod 755 solution
        # It says in the end that one is not right.
        judge() { command examples/judge "$@" || test $? -eq 1; }; alias examples/judge=judge"#
@@ -193,6 +193,7 @@ fn a_recipe_works(#[case] heading: &str, #[case] before: &str) {
     r#"mkdir ~/data ~/src; ln -s "$DEBIAN" ~/debian; echo 'all:' > Makefile
        echo '#!/bin/sh' > untrusted; chmod 755 untrusted"#
 )]
+#[case::limits("Limits of the whole instance", "")]
 #[case::judge("For CI and judges", "echo '#!/bin/sh' > solution; chmod 755 solution")]
 #[case::batch(
     "A batch",

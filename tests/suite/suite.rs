@@ -49,3 +49,4 @@ mod spawn_rate;
 mod terminal;
 mod unprivileged_mode;
 mod volumes;
+mod whole_instance;

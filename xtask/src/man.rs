@@ -139,12 +139,31 @@ fn about_option(id: Id) -> &'static str {
              When CMD has ended, selfdock writes one line to it, whatever CMD did to the file. Devices, FIFOs and\n\
              links are not replaced, but written to. The fields are version (1); started; error, which is selfdock's\n\
              message if CMD never ran; exit or signal; ended_by (command; signal, if one was sent to selfdock;\n\
-             timeout; rlimit cpu or rlimit fsize); wall_seconds. These fields count all processes of the instance:\n\
+             timeout; rlimit cpu or rlimit fsize; output; memory); status, like that of isolate (OK; RE: an exit\n\
+             status other than 0; SG: a signal; TO: out of time; OL: too much output, or a file too large; MO: out\n\
+             of memory; XX: CMD never ran); wall_seconds. These fields count all processes of the instance:\n\
              user_seconds, system_seconds, peak_memory_kib (of the largest process, in KiB), minor_faults,\n\
              major_faults, voluntary_switches and involuntary_switches. They do not count the building of the\n\
              instance, nor processes whose parent ignored SIGCHLD, since the kernel does not report those. With\n\
              enter, they do not count processes that CMD did not wait for. If the file stays empty, selfdock\n\
-             itself was killed, or was still opening the files that the command line names.\n"
+             itself was killed, or was still opening the files that the command line names. With \\-\\-output\\-limit\n\
+             there is output_bytes. With \\-\\-memory, \\-\\-pids or \\-\\-cpus there are group_peak_memory_kib,\n\
+             group_oom_kills, group_peak_pids, group_forks_refused, group_user_seconds, group_system_seconds and\n\
+             group_throttled_seconds, as far as the kernel counts them. They also count the processes of selfdock\n\
+             itself. With any of these four options the report is written even if selfdock was killed. FD may be =N:\n\
+             that is how the two programs of selfdock talk to each other.\n"
+        }
+        Id::Memory => {
+            "SIZE may end in k, M, G or T. It is the limit of a control group, without swap. At the limit the kernel\n\
+             kills a process of the instance. Your control group has to be delegated to you. If it is not, selfdock\n\
+             asks your systemd (by busctl) for a group that is, unless that lifted a limit of your own group.\n\
+             Otherwise it refuses to run CMD.\n"
+        }
+        Id::Pids => "The two processes of selfdock itself do not count. It needs what \\-\\-memory needs.\n",
+        Id::Cpus => "A number with up to two digits after the point. It needs what \\-\\-memory needs.\n",
+        Id::OutputLimit => {
+            "CMD has pipes as its standard output and error. selfdock passes on SIZE bytes of both together. The next\n\
+             byte kills CMD by SIGKILL, and selfdock ends in the same way.\n"
         }
         Id::OwnCgroup => {
             "Without this option CMD joins the control group of the instance. If the caller may not do that,\n\

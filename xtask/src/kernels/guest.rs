@@ -44,6 +44,7 @@ rm /tmp/module
 hostname guest
 mkdir -p /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+echo +memory +pids +cpu >/sys/fs/cgroup/cgroup.subtree_control
 for name in tmp dev/shm home/user; do echo outer >/$name/outer; done
 echo \"@@ kernel $(uname -r)\"
 sh /opt/checks/all
@@ -66,8 +67,9 @@ echo '@@ end'
 poweroff -f
 ";
 
-/// Runs the checks. The output of a check is printed when it has ended. It goes to a file, since a pipe would stay
-/// open as long as a process of an unfinished check is left.
+/// Runs the checks, each in a control group of its own, which belongs to the caller. The output of a check is printed
+/// when it has ended. It goes to a file, since a pipe would stay open as long as a process of an unfinished check is
+/// left.
 const ALL: &str = "\
 . /opt/checks/numbers
 export ASK=/opt/checks/ask BOX=/opt/checks/box LAYER=/opt/checks/layer
@@ -85,12 +87,12 @@ while read -r number who option; do
     chown $who /home/work
     cd /home/work
     echo \"@@ check $number $who $option\"
-    export S=\"selfdock $option\"
-    if [ $who = root ]; then
-        timeout 30 sh /opt/checks/$number >/run/out 2>&1
-    else
-        su $who -c \"timeout 30 sh /opt/checks/$number\" >/run/out 2>&1
-    fi
+    export S=\"selfdock $option\" GROUP=/sys/fs/cgroup/$number$who$option
+    [ ! -d $GROUP ] || GROUP=$GROUP.second
+    mkdir $GROUP
+    chown -R $who $GROUP
+    sh -c 'echo 0 >$0/cgroup.procs; exec su $1 -c \"timeout 30 sh $2\"' $GROUP $who /opt/checks/$number \\
+        >/run/out 2>&1
     status=$?
     cat /run/out
     echo

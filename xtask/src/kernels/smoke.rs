@@ -275,6 +275,124 @@ pub const CHECKS: &[Check] = &[
         "outer"
     }),
     check("control groups are not told by path", ALL, "$S run cat /proc/self/cgroup", |_| "0::/"),
+    // ---- limits of the whole instance
+    check(
+        "memory of one process",
+        ALL,
+        "$S --memory 32M --report 1 run dd if=/dev/zero of=/dev/null bs=100M count=1; echo $?",
+        |_| {
+            "{*\"signal\":9,\"ended_by\":\"memory\",\"status\":\"MO\",*\"group_oom_kills\":1,*}\nKilled\n137"
+        },
+    ),
+    check(
+        "memory of several processes together",
+        ALL,
+        "$S --memory 32M --report 1 run sh -c 'for i in 1 2 3 4 5 6 7 8; do
+            (dd if=/dev/zero bs=8M count=1 2>/dev/null | sleep 2) &
+        done; wait; exit 3' 2>/dev/null | sed 's/group_oom_kills\":0/no/'; $S --memory 32M run echo again",
+        |_| "{*\"exit\":3,*\"ended_by\":\"command\",\"status\":\"MO\",*\"group_oom_kills\":*}\nagain",
+    ),
+    check(
+        "memory so scarce that selfdock itself has none",
+        ALL,
+        "$S --memory 64k --report report run true; echo $?
+        until grep -o '\"status\":\"MO\"' report; do sleep 0.1; done",
+        |_| "*\n137\n\"status\":\"MO\"",
+    ),
+    check(
+        "processes",
+        ALL,
+        "$S --pids 8 --report 1 run sh -c 'for i in $(seq 20); do sleep 20 & done'",
+        |_| {
+            "sh: can't fork: Resource temporarily unavailable\n\
+             {*\"status\":\"RE\",*\"group_forks_refused\":*}\nstatus 2"
+        },
+    ),
+    check(
+        "a fork bomb",
+        ALL,
+        "$S --pids 32 --timeout 2,0 --report 1 run sh -c 'f() { f | f & f; }; f' 2>/dev/null
+        $S --pids 1 run echo well",
+        |_| "{*\"status\":*\"group_forks_refused\":*}\nwell",
+    ),
+    check(
+        "processors",
+        ALL,
+        "$S --cpus 0.2 --report 1 run sh -c 'i=0; while [ $i -lt 30000 ]; do i=$((i + 1)); done' |
+            grep -c 'group_throttled_seconds\":0.000000'",
+        |_| "0\nstatus 1",
+    ),
+    check(
+        "a group is gone with its instance",
+        USER,
+        "$S --memory 32M --pids 9 --cpus 1 run sh -c 'sleep 50 & true'; ls -d $GROUP/selfdock.*; cat /proc/self/cgroup",
+        |_| "*/selfdock.rest\n0::/*/selfdock.rest",
+    ),
+    check(
+        "a group is gone when the supervisor was killed",
+        USER,
+        "mkfifo up; $S --memory 32M --report report -v $PWD /mnt run sh -c 'echo >/mnt/up; sleep 50' & read x <up
+        kill -KILL $!; wait $!; echo $?; while ls -d $GROUP/selfdock.[0-9]* 2>/dev/null; do sleep 0.1; done >/dev/null
+        grep -o '\"signal\":9,\"ended_by\":\"signal\",\"status\":\"SG\"' report",
+        |_| "Killed\n137\n\"signal\":9,\"ended_by\":\"signal\",\"status\":\"SG\"",
+    ),
+    check(
+        "the group of a killed attendant is removed by the next run",
+        USER,
+        "mkfifo up end; $S --memory 32M -v $PWD /mnt run sh -c 'echo >/mnt/up; read x </mnt/end' & read x <up
+        kill -KILL $(pidof attendant); echo >end; wait $!; ls -d $GROUP/selfdock.[0-9]* | grep -c .
+        $S --memory 32M run true; ls -d $GROUP/selfdock.*",
+        |_| "1\n*/selfdock.rest",
+    ),
+    check(
+        "a limit cannot be lifted from inside",
+        USER,
+        "$S --memory 32M -v /sys/fs/cgroup /mnt run sh -c 'cat /proc/self/cgroup
+        unshare -Urm mount -t cgroup2 c /tmp; echo max >/mnt/memory.max'",
+        |_| "0::/\nmount: *\nsh: can't create /mnt/memory.max: Permission denied\nstatus 1",
+    ),
+    check("a batch in groups", ALL, "printf '1\\n2\\n3\\n' | $S each --memory 32M --pids 9 -j 2 echo | sort", |_| {
+        "1\n2\n3"
+    }),
+    check(
+        "an instance with limits is entered",
+        USER,
+        "mkfifo up end; $S --memory 32M -v $PWD /mnt run sh -c 'echo >/mnt/up; read x </mnt/end' & read x <up
+        selfdock enter $! sh -c 'cat /proc/$$/cgroup'; grep -h . $GROUP/selfdock.$!/in/cgroup.procs | grep -c .
+        echo >end; wait $!",
+        |_| "0::/\n3",
+    ),
+    check(
+        "limits that cannot be set",
+        ALL,
+        "$S run selfdock --memory 32M run echo never",
+        |_| "selfdock: limit the instance by control groups: no control groups *\nstatus 125",
+    ),
+    check(
+        "a group that systemd gives, in the place of which is a script",
+        &[Root],
+        "cd /sys/fs/cgroup; slice=user.slice/user-1000.slice
+        mkdir -p $slice/session-1.scope $slice/mine.scope
+        for dir in user.slice $slice; do echo +memory +pids +cpu >$dir/cgroup.subtree_control; done
+        chown -R user $slice/mine.scope $slice/cgroup.procs
+        $ASK $SETXATTR @$slice/mine.scope @user.delegate @1 1 0 >/dev/null
+        mkdir -p /run/bin; cd /run/bin; mine=/sys/fs/cgroup/$slice/mine.scope
+        printf '#!/bin/sh\nwhile [ $1 != au ]; do shift; done; echo $3 >%s/cgroup.procs' $mine >busctl; chmod 755 busctl
+        ask() { sh -c 'echo 0 >$0/cgroup.procs; PATH=$2:$PATH; exec su user -c \"$1\"' \
+            $mine/../session-1.scope \"selfdock --memory 32M --report 1 run cat /proc/self/cgroup\" $1; }
+        ask /run/bin; ask /none; echo 64M >$mine/../session-1.scope/memory.max; ask /run/bin; rm -r /run/bin",
+        |_| {
+            "0::/\n{*\"status\":\"OK\",*\"group_oom_kills\":0,*}\n\
+             selfdock: *'/user.slice/user-1000.slice/session-1.scope': is not delegated to you; *\n\
+             selfdock: ask systemd *session-1.scope': it would be without a limit that your own group has\nstatus *"
+        },
+    ),
+    check(
+        "what is printed",
+        ALL,
+        "$S --output-limit 10 --report report run yes 1234; echo $?; cat report",
+        |_| "1234\n1234\nKilled\n137\n{*\"ended_by\":\"output\",\"status\":\"OL\",*}",
+    ),
     // ---- /proc
     check(
         "/proc shows no more than the caller's",

@@ -1,0 +1,433 @@
+//! What limits a whole instance, and takes a process beside it: `--output-limit`, and control groups (`group`).
+//!
+//! That process is the *attendant*. The second program starts it before it becomes selfdock again. It is a child of
+//! the supervisor and has the caller's rights, but is in neither the instance nor the caller's session. It passes on
+//! what the command prints, up to a limit, and kills the command beyond. At the end it gets the report, adds what it
+//! knows, puts it where the caller wants it, and ends. The supervisor waits for that, and so ends when all is written
+//! and the groups are gone ([`Report::Open`]).
+
+use super::front::{Line, Said};
+use super::group::{self, Group};
+use crate::cli::scaled;
+use crate::descriptors::{close_descriptors, number_of, placeholder};
+use crate::error::{Error, OrFail, Result, on};
+use crate::files;
+use crate::handover::About;
+use crate::instance::Instance;
+use crate::options::Id;
+use crate::outcome::{Cause, End, Outcome};
+use crate::process::Process;
+use crate::report::{self, KILLED, Report};
+use crate::sys::{self, Moment, signal::KILL};
+use crate::text::{Bytes, decimal, join};
+use crate::usage::Usage;
+use alloc::string::String;
+use alloc::vec::Vec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes.
+    output: Option<u64>,
+    /// By control groups.
+    group: group::Limits,
+}
+
+impl Limits {
+    /// From a line; the last that is said of each counts.
+    pub fn of(line: &Line<'_>) -> Result<Self> {
+        let mut all = Limits::default();
+        for said in &line.options {
+            let value = said.values[0];
+            if said.opt.id == Id::OutputLimit {
+                let refused =
+                    || Error::refused(on("option --output-limit {}", value), "not an amount, like 64M");
+                all.output = Some(scaled(value).ok_or_else(refused)?);
+            }
+            all.group.add(said.opt.id, value)?;
+        }
+        Ok(all)
+    }
+
+    /// Whether there is one.
+    pub fn any(&self) -> bool {
+        *self != Limits::default()
+    }
+
+    /// In words, for `--explain`.
+    pub fn words(&self) -> Vec<String> {
+        let output = self.output.map(|bytes| alloc::format!("output={bytes}"));
+        output.into_iter().chain(self.group.words()).collect()
+    }
+}
+
+impl Attendant {
+    /// Makes all that it takes, for the instance that this process is about to become.
+    pub fn new(about: &About, line: &Line<'_>, limits: Limits) -> Result<Self> {
+        let required = line.has(Id::ReportRequired);
+        let report = line.value(Id::Report).map(|target| Report::open(target, required)).transpose()?;
+        let (from_report, to_report) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
+        let mut streams = [Stream::of(1), Stream::of(2)];
+        if limits.output.is_some() {
+            for stream in &mut streams {
+                let (from, to) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
+                (stream.from, stream.to) = (Some(from), Some(to));
+            }
+        }
+        Ok(Attendant {
+            program: files::identity_of(about.program.to_bytes()).ok(),
+            supervisor: getpid(),
+            life: pidfd_open(getpid(), PidfdFlags::empty()).or_fail(FAILED)?,
+            from_report,
+            to_report,
+            report,
+            streams,
+            limits,
+            nothing: placeholder().or_fail(FAILED)?,
+            is_told: false,
+            printed: 0,
+            left: limits.output.unwrap_or(0),
+            exceeded: false,
+            started: sys::now().or_fail("read the clock")?,
+            // Last, as it would be left.
+            group: if limits.group.any() { Some(group::make(about, &limits.group)?) } else { None },
+        })
+    }
+
+    /// There will be no instance.
+    pub fn give_up(mut self) {
+        if let Some(group) = self.group.take() {
+            group.end(self.supervisor);
+        }
+    }
+
+    /// Starts it, as a child of the supervisor that this process is about to be. Gives the line in plain options.
+    pub fn start(mut self, mut line: Line<'_>) -> Result<Line<'_>> {
+        let [out, err] = &self.streams;
+        let output = |stream: &Stream, standard| stream.to.as_ref().map_or(standard, number_of);
+        let first = in_a_row([number_of(&self.to_report), output(out, 1), output(err, 2)]).or_fail(FAILED)?;
+        sys::start_child(0, || self.attend().report()).or_fail(FAILED)?;
+        if let Err(error) = self.group.as_ref().map_or(Ok(()), Group::join) {
+            let end = End::Exit(error.exit_status());
+            let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
+            let text = report::json(&outcome, Moment::default(), Some(error.message()));
+            files::write(self.to_report.as_fd(), text).or_fail(FAILED)?;
+            return Err(error);
+        }
+        line.options.retain(|said| said.opt.id != Id::Report);
+        line.options.extend(Said::new(Id::Report, [join(&[b"=", decimal(first)]), b""]));
+        // What is closed at exec is closed there.
+        core::mem::forget(self);
+        Ok(line)
+    }
+}
+
+/// What a message is about.
+const FAILED: &str = "attend the instance";
+
+/// Gives these descriptors other numbers, one after the other, which stay open at exec: the first one is a multiple of
+/// four.
+fn in_a_row(from: [u32; 3]) -> rustix::io::Result<u32> {
+    const MOST: u32 = 1 << 16;
+    let is_free = |first: &u32| (0..3).all(|at| sys::is_open(first + at).is_err());
+    let first = (8..MOST).step_by(4).find(is_free).ok_or(Errno::MFILE)?;
+    for (at, from) in (0..).zip(from) {
+        sys::duplicate_as(from, first + at)?;
+    }
+    Ok(first)
+}
+
+/// What the command prints.
+struct Stream {
+    from: Option<OwnedFd>,
+    /// The other end, which is the command's.
+    to: Option<OwnedFd>,
+    /// Where it goes.
+    standard: i32,
+    /// What was read and has not gone yet: from here on.
+    held: Vec<u8>,
+    gone: usize,
+}
+
+/// How much is read at a time: what a pipe holds.
+const ROOM: usize = 64 << 10;
+
+impl Stream {
+    fn of(standard: i32) -> Self {
+        Stream { from: None, to: None, standard, held: Vec::new(), gone: 0 }
+    }
+
+    fn is_held(&self) -> bool {
+        self.gone < self.held.len()
+    }
+
+    fn is_over(&self) -> bool {
+        self.from.is_none() && !self.is_held()
+    }
+
+    /// Passes on a part of what is held, as much as whoever reads has room for.
+    fn write(&mut self) {
+        let end = self.held.len().min(self.gone + PIPE_BUF);
+        match rustix::io::write(sys::standard(self.standard), &self.held[self.gone..end]) {
+            Ok(count) => self.gone += count,
+            Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => {
+                // Nobody reads any more, or nothing can be written: the command is told by its own next write.
+                (self.from, self.gone) = (None, self.held.len());
+            }
+        }
+    }
+
+    /// Reads what there is. Gives how much.
+    fn read(&mut self) -> usize {
+        let Some(from) = &self.from else { return 0 };
+        self.held.clear();
+        self.gone = 0;
+        // Once: what grows leaves the smaller room behind, and what is cleared keeps its own.
+        self.held.reserve_exact(ROOM);
+        match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.held)) {
+            Ok(0) => self.from = None,
+            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Err(_) => self.from = None,
+        }
+        self.held.len()
+    }
+}
+
+/// The process, and all that it knows.
+pub struct Attendant {
+    /// selfdock's own file, as which root sees its processes.
+    program: Option<files::Identity>,
+    supervisor: Pid,
+    life: OwnedFd,
+    from_report: OwnedFd,
+    to_report: OwnedFd,
+    report: Option<Report>,
+    streams: [Stream; 2],
+    limits: Limits,
+    /// Never ready.
+    nothing: OwnedFd,
+    /// The report has come, or there is none.
+    is_told: bool,
+    /// How much was printed, and how much more may be.
+    printed: u64,
+    left: u64,
+    exceeded: bool,
+    group: Option<Group>,
+    started: Moment,
+}
+
+impl Attendant {
+    /// Its life. Returns only if it does not come to that.
+    fn attend(&mut self) -> Error {
+        if let Err(error) = self.settle() {
+            return error;
+        }
+        let mut text = Vec::with_capacity(ROOM);
+        let is_there = loop {
+            let [report, has_ended] = self.turn(None);
+            if report {
+                let read = rustix::io::read(&self.from_report, rustix::buffer::spare_capacity(&mut text));
+                if text.ends_with(b"\n") {
+                    break true;
+                }
+                if read == Ok(0) {
+                    break false;
+                }
+            } else if has_ended {
+                break false;
+            }
+        };
+        self.is_told = true;
+        // All that could print has ended: what it has printed can be read now, and there comes no more.
+        while !self.is_over() && self.progresses() {}
+        let text = if is_there { text.leak() } else { self.report_of_none() };
+        let answer = self.tell(text);
+        if !self.is_over() {
+            // Whoever reads may take as long as they like, and the supervisor is not to wait for that.
+            let rest = sys::start_child(0, || {
+                while !self.is_over() {
+                    self.turn(None);
+                }
+                0
+            });
+            let _ = rest;
+        }
+        sys::exit(answer)
+    }
+
+    /// Becomes a process that is in nobody's way.
+    fn settle(&self) -> Result<()> {
+        sys::block_only(sys::ALL_SIGNALS).or_fail(FAILED)?;
+        rustix::process::setsid().or_fail(FAILED)?;
+        rustix::thread::set_name(c"attendant").or_fail(FAILED)?;
+        for standard in 0..3 {
+            if standard == 0 || self.limits.output.is_none() {
+                sys::redirect(number_of(&self.nothing), standard).or_fail(FAILED)?;
+            }
+        }
+        let own = [&self.nothing, &self.life, &self.from_report];
+        let mut kept: Vec<u32> = own.into_iter().map(number_of).collect();
+        kept.extend(self.streams.iter().filter_map(|stream| stream.from.as_ref()).map(number_of));
+        kept.extend(self.report.iter().flat_map(Report::descriptors));
+        kept.extend(self.group.iter().flat_map(Group::descriptors));
+        close_descriptors(&kept)
+    }
+
+    fn is_over(&self) -> bool {
+        self.streams.iter().all(Stream::is_over)
+    }
+
+    /// Whether anything could be read or written without waiting.
+    fn progresses(&mut self) -> bool {
+        let before = self.streams.each_ref().map(|stream| (stream.from.is_some(), stream.gone));
+        self.turn(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        before != self.streams.each_ref().map(|stream| (stream.from.is_some(), stream.gone))
+    }
+
+    /// Waits until something can be read or written, and does so. Says whether the report can be read, and whether the
+    /// supervisor has ended.
+    fn turn(&mut self, limit: Option<&Timespec>) -> [bool; 2] {
+        let standard = [1, 2].map(sys::standard);
+        let wanted = |at: usize| {
+            let stream = &self.streams[at];
+            match &stream.from {
+                _ if stream.is_held() => PollFd::from_borrowed_fd(standard[at], PollFlags::OUT),
+                Some(from) => PollFd::new(from, PollFlags::IN),
+                None => PollFd::new(&self.nothing, PollFlags::IN),
+            }
+        };
+        let of_end = |fd| PollFd::new(if self.is_told { &self.nothing } else { fd }, PollFlags::IN);
+        let mut all = [wanted(0), wanted(1), of_end(&self.from_report), of_end(&self.life)];
+        if poll(&mut all, limit).is_err() {
+            return [false; 2];
+        }
+        let ready = all.map(|entry| !entry.revents().is_empty());
+        for at in [0, 1] {
+            if ready[at] && self.streams[at].is_held() {
+                self.streams[at].write();
+            } else if ready[at] {
+                let count = self.streams[at].read();
+                self.count(at, count);
+            }
+        }
+        [ready[2], ready[3]]
+    }
+
+    /// Counts what was read. Beyond the limit nothing is passed on, and the command is killed.
+    fn count(&mut self, at: usize, count: usize) {
+        let more = count as u64;
+        self.printed = self.printed.saturating_add(more);
+        if more > self.left {
+            self.streams[at].held.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+            self.exceeded = true;
+            for stream in &mut self.streams {
+                stream.from = None;
+            }
+            self.kill_command();
+        }
+        self.left = self.left.saturating_sub(more);
+    }
+
+    /// By a descriptor, as another process could have its PID by now: the supervisor is asked again whose it is.
+    fn kill_command(&self) {
+        let command = || Some(Instance::of(Process::read(self.supervisor)?, self.program)?.command.pid);
+        let pidfd = command().and_then(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)));
+        let killed = match pidfd {
+            Some((pid, pidfd)) if command() == Some(pid) => pidfd_send_signal(&pidfd, Signal::KILL).is_ok(),
+            _ => false,
+        };
+        if !killed {
+            // It is not there yet, or /proc tells nothing: all of it ends.
+            let _ = sys::kill(self.supervisor, KILL);
+        }
+    }
+
+    /// Where the supervisor was killed: what is known without it.
+    fn report_of_none(&self) -> Bytes {
+        let end = End::Signal(KILL);
+        let outcome = Outcome { end, cause: Cause::Signal, started: true, usage: Usage::default() };
+        let wall = sys::now().unwrap_or_default().minus(self.started);
+        report::json(&outcome, wall, None)
+    }
+
+    /// Puts the report where it is wanted. Gives the answer.
+    fn tell(&mut self, mut text: Bytes) -> u8 {
+        let used = self.group.take().map(|group| group.end(self.supervisor));
+        let out_of_memory = used.as_ref().is_some_and(|used| used.out_of_memory > 0);
+        if self.exceeded {
+            text = ended_by(text, "output", "OL");
+        } else if out_of_memory && !says(text, "status", "\"OK\"") && !says(text, "status", "\"TO\"") {
+            let by = if says(text, "signal", "9") { "memory" } else { "command" };
+            text = ended_by(text, by, "MO");
+        }
+        if self.limits.output.is_some() {
+            text = with(text, "output_bytes", decimal(self.printed));
+        }
+        for (name, value) in used.iter().flat_map(|used| &used.figures) {
+            text = with(text, name, value);
+        }
+        match self.report.as_ref().map_or(Ok(()), |report| report.put(text)) {
+            Err(error) => {
+                let errno = error.errno().unwrap_or(Errno::IO).raw_os_error();
+                u8::try_from(errno).unwrap_or(u8::MAX - 1)
+            }
+            Ok(()) if self.exceeded => u8::try_from(KILLED).unwrap_or(u8::MAX),
+            Ok(()) => 0,
+        }
+    }
+}
+
+/// Where a field of a report has its value. In a string every quote is escaped, so this is no part of one.
+fn place(text: &[u8], name: &str) -> Option<core::ops::Range<usize>> {
+    let key = join(&[b",\"", name.as_bytes(), b"\":"]);
+    let start = text.windows(key.len()).position(|part| part == key)? + key.len();
+    let end = text[start..].iter().position(|byte| matches!(byte, b',' | b'}'))?;
+    Some(start..start + end)
+}
+
+fn says(text: &[u8], name: &str, value: &str) -> bool {
+    place(text, name).is_some_and(|place| &text[place] == value.as_bytes())
+}
+
+/// The same text with another value of a field.
+fn put(text: Bytes, name: &str, value: &[u8]) -> Bytes {
+    let Some(place) = place(text, name) else { return text };
+    join(&[&text[..place.start], value, &text[place.end..]])
+}
+
+/// The same text with a field more.
+fn with(text: Bytes, name: &str, value: &[u8]) -> Bytes {
+    let open = text.strip_suffix(b"}\n").unwrap_or(text);
+    join(&[open, b",\"", name.as_bytes(), b"\":", value, b"}\n"])
+}
+
+/// A limit of the whole instance has killed the command.
+fn ended_by(text: Bytes, by: &str, status: &str) -> Bytes {
+    let quoted = |word: &str| join(&[b"\"", word.as_bytes(), b"\""]);
+    let text = if by == "output" { put(put(text, "exit", b"null"), "signal", b"9") } else { text };
+    put(put(text, "ended_by", quoted(by)), "status", quoted(status))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_is_changed_and_added_to() {
+        let text = b"{\"version\":1,\"error\":\"a,\\\"exit\\\":\",\"exit\":0,\"signal\":null,\
+                     \"ended_by\":\"command\",\"status\":\"OK\"}\n";
+        assert!(says(text, "status", "\"OK\"") && !says(text, "status", "\"RE\"") && !says(text, "no", "0"));
+        let changed = with(ended_by(text, "output", "OL"), "output_bytes", b"7");
+        let expected = b"{\"version\":1,\"error\":\"a,\\\"exit\\\":\",\"exit\":null,\"signal\":9,\
+                         \"ended_by\":\"output\",\"status\":\"OL\",\"output_bytes\":7}\n";
+        assert_eq!(changed, expected);
+        let killed = ended_by(text, "command", "MO");
+        assert!(says(killed, "exit", "0") && says(killed, "status", "\"MO\""));
+    }
+}

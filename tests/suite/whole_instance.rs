@@ -1,0 +1,268 @@
+//! whole-instance: A limit of the whole instance holds for all its processes together, and the report tells what
+//! happened.
+//!
+//! What takes control groups is checked where there are some: by `cargo xtask kernels`.
+
+use crate::faults::tries;
+use crate::support::{Dock, args, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+/// A field of a report, read by a real JSON reader.
+fn field(report: &str, name: &str) -> String {
+    let script = "import json, sys; x = json.load(sys.stdin)[sys.argv[1]]; print('null' if x is None else x)";
+    Dock::program(args!["python3", "-c", script, name]).stdin(report).ok()
+}
+
+/// `selfdock run` with a report, and what that says. The script's own standard error goes elsewhere.
+fn told(options: &[&str], script: &str) -> (std::process::ExitStatus, String, String) {
+    let dir = scratch();
+    let file = dir.path().join("report");
+    let words = args!["--report", &file].into_iter().chain(options.iter().map(Into::into));
+    let ran = Dock::run(words).sh(script).output();
+    (ran.status, ran.stdout, fs::read_to_string(&file).unwrap())
+}
+
+#[rstest]
+#[case::well("exit 0", &[], "OK")]
+#[case::failed("exit 3", &[], "RE")]
+#[case::killed("kill -SEGV $$", &[], "SG")]
+#[case::late("sleep 100", &["--timeout", "0.2"], "TO")]
+#[case::late_and_killed("trap '' TERM; while :; do sleep 0.1; done", &["--timeout", "0.2,0.1"], "TO")]
+#[case::out_of_processor_time("while :; do :; done", &["--rlimit", "cpu=1"], "TO")]
+#[case::a_file_that_grows("exec head -c 9999 /dev/zero >/tmp/x", &["--rlimit", "fsize=1k"], "OL")]
+#[case::printed_too_much("exec yes", &["--output-limit", "1k"], "OL")]
+#[case::never_started("", &["-m", "/usr", "/etc/passwd"], "XX")]
+fn the_report_has_a_status_as_isolate_has_it(
+    #[case] script: &str,
+    #[case] options: &[&str],
+    #[case] status: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let options: Vec<&str> = mode.split_whitespace().chain(options.iter().copied()).collect();
+    let (_, _, report) = told(&options, script);
+    assert_eq!(field(&report, "status"), status, "{report}");
+}
+
+/// The oracle is the same command with a pipe in the place of selfdock's.
+#[rstest]
+#[case::of_one("seq 1000")]
+#[case::of_both("for i in $(seq 300); do echo out $i; echo err $i >&2; done")]
+#[case::of_children_that_stay_a_while("seq 500 & (seq 600; seq 700 >&2) & wait")]
+#[case::of_an_orphan(
+    "(sleep 0.2; echo late) & mkfifo /tmp/f$$; (echo x >/tmp/f$$ &); cat /tmp/f$$; wait; rm /tmp/f$$"
+)]
+#[case::as_much_as_it_may("head -c 1048576 /dev/zero")]
+#[case::none("true")]
+fn what_is_within_the_limit_is_printed_as_without_it(
+    #[case] script: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let words = args!["--output-limit", "1M"].into_iter().chain(mode.split_whitespace().map(Into::into));
+    let (with, without) =
+        (Dock::run(words).sh(script).output(), Dock::program(args!["sh", "-c", script]).output());
+    let sorted = |text: &str| {
+        let mut lines: Vec<String> = text.lines().map(Into::into).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(with.status.code(), Some(0));
+    assert_eq!(sorted(&with.stdout), sorted(&without.stdout));
+    assert_eq!(sorted(&with.stderr), sorted(&without.stderr));
+}
+
+#[rstest]
+#[case::for_good("exec yes")]
+#[case::by_another("yes & sleep 1000")]
+#[case::on_both("yes & exec yes >&2")]
+#[case::and_ends_before_anybody_looks("head -c 4097 /dev/zero")]
+#[case::with_every_signal_ignored("trap '' INT TERM PIPE HUP; while :; do echo 0123456789; done 2>/dev/null")]
+#[case::by_a_nested_instance("$SELFDOCK run yes")]
+fn beyond_the_limit_nothing_is_printed_and_the_command_is_killed(
+    #[case] script: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let options: Vec<&str> = mode.split_whitespace().chain(["--output-limit", "4k"]).collect();
+    let dir = scratch();
+    let file = dir.path().join("report");
+    let words = args!["--report", &file].into_iter().chain(options.iter().map(Into::into));
+    let ran = Dock::run(words).sh(script).output();
+    let report = fs::read_to_string(&file).unwrap();
+    assert_eq!(ran.status.signal(), Some(9), "{report}");
+    assert_eq!(ran.stdout.len() + ran.stderr.len(), 4096, "{report}");
+    let seen = ["exit", "signal", "ended_by", "status"].map(|name| field(&report, name));
+    assert_eq!(seen, ["null", "9", "output", "OL"], "{report}");
+    assert!(field(&report, "output_bytes").parse::<u64>().unwrap() > 4096, "{report}");
+}
+
+/// It is there when selfdock ends, and not some time later.
+#[test]
+fn what_was_printed_to_a_file_is_there_at_the_end() {
+    let dir = scratch();
+    for _ in 0..20 {
+        let script = "$SELFDOCK run --output-limit 1M seq 20000 >out; tail -1 out";
+        assert_eq!(Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "20000");
+    }
+}
+
+/// Whoever reads slowly finds what a pipe would have held, and selfdock does not wait for them.
+#[test]
+fn a_slow_reader_does_not_hold_the_end_up_and_loses_nothing() {
+    let script = "mkfifo go; { $SELFDOCK run --timeout 1000 --output-limit 1M head -c 100000 /dev/zero; \
+                  echo $? >status; echo >go; } | { read x <go; wc -c; }; cat status";
+    let dir = scratch();
+    assert_eq!(Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "100000\n0");
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_command_as_without_the_limit() {
+    let script = "$SELFDOCK run --output-limit 1G yes | head -1; echo ${PIPESTATUS[0]}";
+    assert_eq!(Dock::program(args!["bash", "-c", script]).ok(), "y\n141");
+}
+
+#[test]
+fn a_message_of_selfdocks_is_no_output() {
+    let run = Dock::run(args!["--output-limit", "0", "no-such-command"]).output().exits(127);
+    assert!(run.stderr.contains("no directory of PATH"), "{}", run.stderr);
+    Dock::run(args!["--output-limit", "0", "-m", "/no/such", "/mnt", "true"]).refused("/no/such");
+}
+
+#[rstest]
+#[case::required("--report-required", 125)]
+#[case::not_required("--unprivileged", 0)]
+fn a_report_that_cannot_be_written_is_told(#[case] option: &str, #[case] status: i32) {
+    let run = Dock::run(args!["--output-limit", "1k", option, "--report", "/dev/full", "true"]).output();
+    assert!(run.exits(status).stderr.contains("write the report: no space left"));
+}
+
+/// What the supervisor has no time to say, the attendant does.
+#[test]
+fn a_killed_supervisor_is_reported() {
+    let dir = scratch();
+    let file = dir.path().join("report");
+    let mut run = Dock::run(args!["--output-limit", "1M", "--report", &file, "cat"]).spawn().that_repeats();
+    run.signal(nix::sys::signal::Signal::SIGKILL);
+    run.wait();
+    run.leaves_nothing();
+    let report = fs::read_to_string(&file).unwrap();
+    assert_eq!(["signal", "status"].map(|name| field(&report, name)), ["9", "SG"], "{report}");
+}
+
+#[test]
+fn the_attendant_is_no_part_of_the_instance() {
+    let script = "set -- /proc/[0-9]*; echo $#; ls -l /proc/self/fd | grep -c ' -> '; id -u";
+    let plain = Dock::run(args![]).sh(script).ok();
+    assert_eq!(Dock::run(args!["--output-limit", "1k"]).sh(script).ok(), plain);
+}
+
+#[test]
+fn each_line_of_a_batch_has_its_limit() {
+    let words = args!["each", "--output-limit", "10", "sh", "-c", "head -c $0 /dev/zero | tr '\\0' x"];
+    assert_eq!(Dock::new(words).stdin("3\n99\n5\n").output().exits(125).stdout.len(), 3 + 10 + 5);
+}
+
+#[test]
+fn explain_tells_of_limits() {
+    let limits = args!["--memory", "1M", "--pids", "7", "--cpus", "0.5", "--output-limit", "1k"];
+    let told = Dock::run(args!["--explain"].into_iter().chain(limits).chain(args!["true"])).ok();
+    for words in ["memory=1048576", "pids=7", "cpus=0.50", "output=1024"] {
+        assert!(told.contains(&format!("limit all\t{words}")), "{told}");
+    }
+}
+
+#[rstest]
+#[case("--output-limit", "x", "not an amount")]
+#[case("--output-limit", "", "not an amount")]
+#[case("--memory", "0", "not an amount")]
+#[case("--memory", "-1", "not an amount")]
+#[case("--pids", "1k", "not a number")]
+#[case("--pids", "0", "not a number")]
+#[case("--cpus", "1.234", "not a number")]
+#[case("--cpus", "0", "not a number")]
+fn what_is_no_limit_is_refused(#[case] option: &str, #[case] value: &str, #[case] why: &str) {
+    Dock::run(args![option, value, "true"]).refused(why);
+}
+
+/// An instance shows no control groups, so none can be had in it; and nothing is run without the limit.
+#[rstest]
+fn a_limit_that_cannot_be_is_refused(
+    #[values("--memory", "--pids", "--cpus")] option: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let words = [selfdock().into()].into_iter().chain(mode.split_whitespace().map(OsString::from));
+    let words = words.chain(args![option, "9", "run", "sh", "-c", "echo ran"]);
+    Dock::run(words).refused("no control groups of version 2");
+}
+
+/// What hostile programs do, how each may end, and with which options beside those for all.
+const HOSTILE: [(&str, &str, &[&str], &[&str]); 10] = [
+    ("a fork bomb", "f() { f | f & f; }; f", &["RE", "TO", "OL"], &[]),
+    (
+        "memory over eight processes",
+        "for i in 1 2 3 4 5 6 7 8; do (head -c 300m /dev/zero | tail -c 300m) & p=$!; done; wait $p",
+        &["RE", "TO"],
+        &[],
+    ),
+    ("disk", "cat /dev/zero > /tmp/1; cat /dev/zero > /tmp/2", &["RE"], &[]),
+    ("one large file", "exec cat /dev/zero > /tmp/1", &["OL"], &["--rlimit", "fsize=1M"]),
+    ("descriptors", "exec python3 -c 'f = [open(\"/dev/null\") for _ in range(9999)]'", &["RE"], &[]),
+    ("a flood of output", "yes & exec yes >&2", &["OL"], &[]),
+    ("a stop", "kill -STOP $$", &["TO"], &[]),
+    ("a signal to its group", "kill -KILL 0; sleep 1000", &["SG"], &[]),
+    (
+        "a daemon",
+        "(setsid sh -c 'trap \"\" TERM HUP; sleep 1000' </dev/null >/dev/null 2>&1 &) ; exit 0",
+        &["OK"],
+        &[],
+    ),
+    ("SIGTERM ignored", "trap '' TERM; while :; do :; done", &["TO"], &[]),
+];
+
+/// A judge without control groups: 20 runs, or 1000 with `install-test --long`.
+#[rstest]
+fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")] mode: &str) {
+    const LIMITS: [&str; 19] = [
+        "--net",
+        "none",
+        "--new-session",
+        "--no-userns",
+        "--timeout",
+        "1,0.2",
+        "--output-limit",
+        "64k",
+        "--rlimit",
+        "as=256M",
+        "--rlimit",
+        "nofile=64",
+        "--rlimit",
+        "core=0",
+        "--rlimit",
+        "cpu=5",
+        "-t",
+        "size=4M",
+        "/tmp",
+    ];
+    for round in 0..tries(1, 50) {
+        for (name, script, allowed, more) in HOSTILE {
+            let dir = scratch();
+            let file = dir.path().join("report");
+            let options = mode.split_whitespace().chain(LIMITS).chain(more.iter().copied());
+            let bomb = if name == "a fork bomb" { "200" } else { "2000" };
+            let words = args!["--report", &file, "--rlimit", format!("nproc={bomb}")];
+            let run = Dock::run(words.into_iter().chain(options.map(Into::into))).sh(script);
+            // That nothing is left is looked at after each run.
+            let ran = run.within(Duration::from_secs(60)).output();
+            let report = fs::read_to_string(&file).unwrap();
+            let status = field(&report, "status");
+            assert!(allowed.contains(&&*status), "{name}, round {round}: {report}");
+            assert!(ran.stdout.len() + ran.stderr.len() <= 64 << 10, "{name}");
+            // What the report says is what the caller sees.
+            let seen = ran.status.code().map_or_else(|| "null".into(), |code| code.to_string());
+            assert_eq!(field(&report, "exit"), seen, "{name}: {report}");
+            assert!(field(&report, "wall_seconds").parse::<f64>().unwrap() < 30.0, "{name}: {report}");
+        }
+    }
+}
