@@ -38,6 +38,12 @@ pub fn python(program: &str) -> [std::ffi::OsString; 3] {
     args!["python3", "-c", format!("{CALLS}{program}")]
 }
 
+/// Whether the kernel has Landlock's scopes, as Linux 6.12 and later (ABI 6). landlock_create_ruleset(2)
+pub fn has_scopes() -> bool {
+    let told = Dock::program(python("print(call(444, None, 0, 1))")).ok();
+    told.parse().is_ok_and(|version: u32| version >= 6)
+}
+
 /// How long a test waits, which is longer on a machine that is emulated.
 pub fn patient(time: Duration) -> Duration {
     let times = std::env::var("SELFDOCK_PATIENCE").ok().and_then(|times| times.parse().ok());
