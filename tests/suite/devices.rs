@@ -105,9 +105,9 @@ fn a_socket_in_dev_can_be_requested() {
          done; ln -s /var/sockets/{name} dev/log"
     );
     let script = format!(
-        "python3 -c 'import os, socket
+        "umask 0; python3 -c 'import socket
 s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(\"/var/sockets/{name}\")
-os.chmod(\"/var/sockets/{name}\", 0o666); s.settimeout(9); print(s.recv(99))' & sleep 0.5
+s.settimeout(9); print(s.recv(99))' & until [ -S /var/sockets/{name} ]; do sleep 0.05; done
          me $SD --dev /dev/log run logger -d -u /dev/log one; wait"
     );
     let ran = on_a_host(&changes, &script).output();

@@ -1,9 +1,12 @@
 //! first-process: PID 1 is selfdock's keeper, and the command is an ordinary process with its supervisor's PID.
 
-use crate::support::{Dock, args, fixture, is_alive, keeper_of, nested, python, selfdock, tree, wait_until};
+use crate::support::{
+    Dock, args, fixture, is_alive, keeper_of, nested, patient, python, selfdock, tree, wait_until,
+};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::ffi::OsString;
+use std::time::Duration;
 
 #[rstest]
 #[case::run(args![])]
@@ -160,6 +163,8 @@ fn a_traced_command_is_ended_in_time() {
     let script = "import time\nparent = os.getpid()\n\
         if not os.fork(): call(101, 0x4206, parent, 0, 0); time.sleep(1000)\n\
         time.sleep(1000)";
-    let ran = Dock::new(args!["--timeout", "0.3", "run"].into_iter().chain(python(script))).output();
+    let time = patient(Duration::from_millis(300)).as_secs_f32();
+    let ran =
+        Dock::new(args!["--timeout", format!("{time:.1}"), "run"].into_iter().chain(python(script))).output();
     ran.exits(137);
 }
