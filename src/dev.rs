@@ -115,7 +115,7 @@ fn usual_device(name: &'static str, number: u64, privileged: &Privileged) -> Res
     let path = join(&[b"/dev/", name.as_bytes()]);
     let failed = on("bind the device {}", path);
     let tree = Detached::copy(privileged, CWD, path, DEVICE).or_fail(failed)?;
-    let stat = rustix::fs::fstat(tree.0.as_fd()).or_fail(failed)?;
+    let stat = rustix::fs::fstat(tree.as_fd()).or_fail(failed)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != number {
         return Err(Error::refused(failed, "it is another device"));
     }

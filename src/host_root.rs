@@ -126,7 +126,7 @@ fn has_all<'n>(root: &Detached, paths: impl Iterator<Item = &'n [u8]>) -> Result
     let mut last: &[u8] = b"";
     for name in paths.filter_map(|path| components(path).next()) {
         if name != last {
-            match files::lstat(root.0.as_fd(), name) {
+            match files::lstat(root.as_fd(), name) {
                 Ok(_) => {}
                 Err(Errno::NOENT) => return Ok(false),
                 Err(errno) => return Err(Error::of(on("look up {} in the root directory", name), errno)),

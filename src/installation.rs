@@ -206,10 +206,10 @@ pub fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result
 /// else can write to it.
 pub fn own_mount(privileged: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix::io::Result<Detached> {
     let tree = Detached::copy(privileged, dir, path, OWN_FILE)?;
-    let stat = rustix::fs::fstat(&tree.0)?;
+    let stat = rustix::fs::fstat(tree.as_fd())?;
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
     if stat.st_uid != 0 || stat.st_mode & 0o022 != 0 || !is_file {
-        sys::tighten(&tree.0, Tighten::to(Attributes::NOSUID), Reach::Tree)?;
+        sys::tighten(tree.as_fd(), Tighten::to(Attributes::NOSUID), Reach::Tree)?;
     }
     Ok(tree)
 }

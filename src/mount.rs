@@ -16,7 +16,13 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveM
 
 /// A mount that is attached nowhere yet. Closing it ends it.
 #[derive(Debug)]
-pub struct Detached(pub OwnedFd);
+pub struct Detached(OwnedFd);
+
+impl AsFd for Detached {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
 
 /// Opens what the caller names, with the caller's rights, once. Magic links of `/proc` are not followed: they lead to
 /// files without a path. openat2(2).
