@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs what the checks and the suite need, beyond Rust's toolchain, on Debian and its kin.
+# Installs what the checks and the suite need besides the Rust toolchain, on Debian or a derivative.
 set -euo pipefail
 
 packages=(
@@ -8,15 +8,15 @@ packages=(
     git less python3 # real programs
     fakechroot     # with mmdebstrap, for the root filesystems of docs/recipes.md
     libcap2-bin    # setcap, for files with capabilities
-    man-db mandoc  # to see that the man page can be read
+    man-db mandoc  # to check the man page
     mmdebstrap     # a Debian root filesystem
     musl-tools umoci # root filesystems of other kinds
     procps util-linux strace
     qemu-system-x86 # other kernels
-    zsh fish       # to see that the completions load
+    zsh fish       # to check that the completions load
     xvfb x11-utils # a display for a recipe
 )
-# Programs of docs/recipes.md, each with its package: they can have come in another way.
+# Programs of docs/recipes.md with their packages. They may be installed in another way already.
 declare -A programs=(
     [curl]=curl [go]=golang-go [make]=make [mvn]=maven [npm]=npm [psql]=postgresql [ssh-agent]=openssh-client
 )

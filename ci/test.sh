@@ -1,20 +1,20 @@
 #!/bin/bash
-# All that decides whether a change may land. Run ci/setup.sh before.
+# Everything that decides whether a change may land. Run ci/setup.sh first.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 cargo xtask check
-# The isolation properties: one without a passing test fails.
+# The isolation properties. A property without a passing test fails.
 cargo xtask install-test --report "${REPORT:-target/properties.json}"
-# System calls, mounts and page faults of an instance: counts, which do not depend on the machine's mood.
+# Exact counts of an instance, which do not depend on the load: system calls, mounts and page faults.
 cargo xtask bench --gate
-# The oldest kernel that is promised, and the first that keeps signals inside; the rest of the list is for people.
+# The oldest supported kernel, and the first that keeps signals inside. The other kernels are tried by hand.
 if grep -q '^ID=debian' /etc/os-release; then
     cargo xtask kernels --kernel 6.1 --kernel 6.12
 else
     echo "ci/test.sh: other kernels are NOT tried here: they are Debian's, of which apt on this system has no mirror"
 fi
-# Four protections whose loss nothing noticed once, taken away one at a time; all are taken away on demand.
+# Removes four protections, one at a time, whose loss no test noticed once. `cargo xtask mutants` removes all.
 cargo xtask mutants --file creds --file mount --limit 4 \
     --name 'Privileged::relinquish: without `verify' \
     --name 'without `CapabilitiesSecureBits::NO_ROOT_LOCKED' \
