@@ -59,7 +59,7 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "run", usage: "[CMD [ARG...]]", bit: RUN, class: Plain,
            help: "run CMD (default: $SHELL) in a new instance" },
     Verb { name: "build", usage: "[CMD [ARG...]]", bit: BUILD, class: Plain,
-           help: "the same, with a writable root filesystem" },
+           help: "run CMD with a writable root filesystem" },
     Verb { name: "enter", usage: "PID [CMD [ARG...]]", bit: ENTER, class: Plain,
            help: "run CMD in the instance that PID belongs to" },
     Verb { name: "each", usage: "CMD [ARG...]", bit: EACH, class: Front,

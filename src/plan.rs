@@ -132,7 +132,7 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
     let root = match request.roots.as_slice() {
         [] if request.build => {
             return Err(E::refused("build", "no root filesystem is named")
-                .hint("name one with --root DIR; the host's is --root /"));
+                .hint("name one with --root DIR (the host's: --root /)"));
         }
         [] => Root::Host,
         [dir] if dir.starts_with(b"/") && components(dir).next().is_none() => Root::Host,

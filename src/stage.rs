@@ -39,7 +39,7 @@ pub struct Old {
 
 /// An instance under construction.
 pub struct Stage {
-    /// While there is a stage, nobody else has it.
+    /// The privilege, which only the stage holds while it exists.
     privileged: Privileged,
     /// The root directory of the instance.
     root: OwnedFd,
@@ -217,7 +217,7 @@ impl Stage {
         self.own(b"/tmp")
     }
 
-    /// The tmpfs of pieces, and what it takes to copy one: all else of the stage is borrowed meanwhile.
+    /// The scratch tmpfs, and the privilege to copy from it. They are borrowed together, apart from the other fields.
     fn scratch(&mut self) -> Result<(BorrowedFd<'_>, &Privileged)> {
         let scratch = match self.scratch.take() {
             Some(scratch) => scratch,
@@ -337,7 +337,7 @@ impl Stage {
         Ok((self.root, self.privileged))
     }
 
-    /// What the steps of building take.
+    /// The privilege for the steps of building.
     pub fn privileged(&self) -> &Privileged {
         &self.privileged
     }
