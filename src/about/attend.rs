@@ -93,6 +93,7 @@ impl Attendant {
             printed: 0,
             left: limits.output.unwrap_or(0),
             exceeded: false,
+            tries: 200,
             started: sys::now().or_fail("read the clock")?,
             // Last, as it would be left.
             group: if limits.group.any() { Some(group::make(about, &limits.group)?) } else { None },
@@ -153,6 +154,9 @@ struct Stream {
     held: Vec<u8>,
     gone: usize,
 }
+
+/// How long one waits for a command that is to be killed and is not there yet.
+const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// How much is read at a time: what a pipe holds.
 const ROOM: usize = 64 << 10;
@@ -218,6 +222,8 @@ pub struct Attendant {
     printed: u64,
     left: u64,
     exceeded: bool,
+    /// How often more the command is looked for, to be killed.
+    tries: u32,
     group: Option<Group>,
     started: Moment,
 }
@@ -230,7 +236,11 @@ impl Attendant {
         }
         let mut text = Vec::with_capacity(ROOM);
         let is_there = loop {
-            let [report, has_ended] = self.turn(None);
+            let is_to_be_killed = self.exceeded && self.tries > 0;
+            let [report, has_ended] = self.turn(is_to_be_killed.then_some(&MOMENT));
+            if is_to_be_killed && !report && !has_ended {
+                self.kill_command();
+            }
             if report {
                 let read = rustix::io::read(&self.from_report, rustix::buffer::spare_capacity(&mut text));
                 if text.ends_with(b"\n") {
@@ -325,25 +335,28 @@ impl Attendant {
         self.printed = self.printed.saturating_add(more);
         if more > self.left {
             self.streams[at].held.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+            // Before its pipes are closed, which can end it as well.
             self.exceeded = true;
+            self.kill_command();
             for stream in &mut self.streams {
                 stream.from = None;
             }
-            self.kill_command();
         }
         self.left = self.left.saturating_sub(more);
     }
 
-    /// By a descriptor, as another process could have its PID by now: the supervisor is asked again whose it is.
-    fn kill_command(&self) {
+    /// By a descriptor, as another process could have its PID by now: the supervisor is asked again whose it is. Where
+    /// there is no command, it has ended, and the report comes; or it is not there yet, and is killed later.
+    fn kill_command(&mut self) {
         let command = || Some(Instance::of(Process::read(self.supervisor)?, self.program)?.command.pid);
         let pidfd = command().and_then(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)));
         let killed = match pidfd {
             Some((pid, pidfd)) if command() == Some(pid) => pidfd_send_signal(&pidfd, Signal::KILL).is_ok(),
             _ => false,
         };
-        if !killed {
-            // It is not there yet, or /proc tells nothing: all of it ends.
+        self.tries = if killed { 0 } else { self.tries.saturating_sub(1) };
+        if !killed && self.tries == 0 {
+            // /proc tells nothing, so all of it ends.
             let _ = sys::kill(self.supervisor, KILL);
         }
     }

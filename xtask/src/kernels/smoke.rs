@@ -374,7 +374,7 @@ pub const CHECKS: &[Check] = &[
         "cd /sys/fs/cgroup; slice=user.slice/user-1000.slice
         mkdir -p $slice/session-1.scope $slice/mine.scope
         for dir in user.slice $slice; do echo +memory +pids +cpu >$dir/cgroup.subtree_control; done
-        chown -R user $slice/mine.scope $slice/cgroup.procs
+        chown -R user $slice/mine.scope $slice/cgroup.procs; echo max >$slice/session-1.scope/memory.max
         $ASK $SETXATTR @$slice/mine.scope @user.delegate @1 1 0 >/dev/null
         mkdir -p /run/bin; cd /run/bin; mine=/sys/fs/cgroup/$slice/mine.scope
         printf '#!/bin/sh\nwhile [ $1 != au ]; do shift; done; echo $3 >%s/cgroup.procs' $mine >busctl; chmod 755 busctl
@@ -384,7 +384,7 @@ pub const CHECKS: &[Check] = &[
         |_| {
             "0::/\n{*\"status\":\"OK\",*\"group_oom_kills\":0,*}\n\
              selfdock: *'/user.slice/user-1000.slice/session-1.scope': is not delegated to you; *\n\
-             selfdock: ask systemd *session-1.scope': it would be without a limit that your own group has\nstatus *"
+             selfdock: ask systemd *session-1.scope': it would be without a limit that your own group has"
         },
     ),
     check(
