@@ -207,8 +207,9 @@ impl Supervision {
             let wall = sys::now().or_fail("read the clock")?.minus(started);
             let none = (!outcome.started).then_some(&b"selfdock was ended before CMD was started"[..]);
             let write = || report.write(outcome, wall, error.or(none));
-            // A reader may take long; signals must be able to end the wait.
-            if report.is_read_meanwhile() { with_signals(self.signals, write)? } else { write() }
+            // A reader may take long; signals must be able to end the wait. Those of the write itself do not.
+            let signals = self.signals | sys::set_of(signal::PIPE) | sys::set_of(signal::XFSZ);
+            if report.is_read_meanwhile() { with_signals(signals, write)? } else { write() }
         };
         match self.report.as_ref().map_or(Ok(()), report) {
             Err(error) if self.required => return Err(error),

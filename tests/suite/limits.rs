@@ -1,6 +1,6 @@
 //! limits: A command ends in time and within its limits, and its resource usage is reported.
 
-use crate::support::{Dock, args, on_a_host, scratch, status_of};
+use crate::support::{Dock, args, on_a_host, scratch, selfdock, status_of};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -261,6 +261,19 @@ fn a_report_cannot_be_forged(#[case] script: &str) {
     let report = fs::read_to_string(&file).unwrap();
     assert!(!report.contains("forged") && report.lines().count() == 1, "{report}");
     assert_eq!(field(&report, "exit"), "7");
+}
+
+/// R1: report.
+#[test]
+fn a_report_that_nobody_reads_does_not_hide_how_a_command_ended() {
+    let script = "import os, subprocess, sys
+read, write = os.pipe()
+os.close(read)
+os.dup2(write, 3)
+ran = subprocess.run(sys.argv[1:], pass_fds=[3], stderr=subprocess.PIPE, text=True)
+print(ran.returncode, '(EPIPE)' in ran.stderr)";
+    let words = args!["python3", "-c", script, selfdock(), "--report", "3", "run", "sh", "-c", "exit 7"];
+    assert_eq!(Dock::program(words).ok(), "7 True");
 }
 
 /// R1: report.
