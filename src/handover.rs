@@ -2,7 +2,7 @@
 
 use crate::creds::Caller;
 use crate::error::{Error, OrFail, Result, on};
-use crate::installation::{own_program, second_program};
+use crate::installation::{Installation, own_program, second_program};
 use crate::sys::{self, Pointers, SignalSet, Start};
 use crate::text::c_string;
 use alloc::vec::Vec;
@@ -58,11 +58,13 @@ pub const NOT_FOUND_INSIDE: &CStr = c"not-found";
 /// Becomes the second program, with signals, descriptors and environment as the caller had them. All privilege has
 /// been given up before. `mode` is the name of a mode, `signals` the caller's signal mask. Returns only on failure.
 pub fn hand_over(start: &Start, mode: &'static CStr, signals: SignalSet) -> Result<Infallible> {
-    let Some(own) = own_program(None).map_err(|e| e.hint("is /proc mounted?"))? else {
+    let found = own_program(None).map_err(|e| e.hint("is /proc mounted?"))?.map(|own| own.path);
+    // An upgrade can have replaced the file; the new one is where this one was installed.
+    let Some(own) = found.or_else(|| Installation::of_this_program().map(Installation::program)) else {
         return Err(Error::refused("find selfdock's own file", "it is gone"));
     };
-    let second = c_string(second_program(own.path)?).or_fail("start")?;
-    let own = c_string(own.path).or_fail("start")?;
+    let second = c_string(second_program(own)?).or_fail("start")?;
+    let own = c_string(own).or_fail("start")?;
     let mut words = start.args();
     words.insert(1, own);
     words.insert(1, mode);

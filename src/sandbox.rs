@@ -234,8 +234,9 @@ fn show_programs(stage: &mut Stage, programs: [Option<(Bytes, Detached)>; 2], wr
         return Ok(());
     }
     match show_file(stage, path, tree) {
-        // A file of the image is in the way. Then selfdock is not available inside.
-        Err(error) if error.errno() == Some(Errno::NOTDIR) => return Ok(()),
+        // A file of the image is in the way, or an upgrade has replaced the file since it was opened, and the kernel
+        // mounts no file that has no name. Then selfdock is not available inside.
+        Err(error) if matches!(error.errno(), Some(Errno::NOTDIR | Errno::NOENT)) => return Ok(()),
         shown => shown?,
     }
     match second {
