@@ -434,6 +434,8 @@ impl Target {
 /// The joiner's side. Processes inside can see the joiner, so it stays undumpable until it executes the command.
 /// Returns only on failure, with an exit status.
 pub fn become_command(join: &Join<'_>, privileged: Privileged) -> u8 {
+    // In its own memory.
+    error::leave_it_to_the_supervisor(false);
     let joined = become_joiner(join, privileged);
     if let Some(note) = &join.note {
         note.add(&sys::usage(Whose::Own).unwrap_or_default().to_bytes());

@@ -3,8 +3,8 @@
 use crate::text::{Bytes, decimal, digits, join};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
+use core::{fmt, ptr};
 use rustix::io::Errno;
 
 /// selfdock failed, and the command did not run.
@@ -250,14 +250,12 @@ impl Error {
 
     /// Prints the message on standard error, in one write, and returns the exit status. A signal from this write
     /// (SIGPIPE, SIGXFSZ) does not change the status.
+    /// While an instance is built, its supervisor prints it when the others have ended.
     pub fn report(&self) -> u8 {
         let _ = crate::sys::block_only(crate::sys::ALL_SIGNALS);
-        if !first_to_report() {
-            return self.0.status;
+        if self.note() && !LATER.load(Ordering::Relaxed) {
+            say_what_is_left();
         }
-        let message = self.message();
-        TOLD.store(Box::leak(Box::new(message)), Ordering::Release);
-        say(crate::sys::standard(2), join(&[b"selfdock: ", message, b"\n"]));
         self.0.status
     }
 
@@ -267,8 +265,15 @@ impl Error {
         if self.0.status != NOT_FOUND || self.errno() != Some(Errno::NOENT) {
             return self.report();
         }
-        TOLD.store(Box::leak(Box::new(self.message())), Ordering::Release);
+        self.note();
         NOT_FOUND
+    }
+
+    /// Keeps the message, if it is the first. Several processes build an instance in one memory, and a failure in one
+    /// soon causes failures in the others. Only the first is printed.
+    fn note(&self) -> bool {
+        let message = Box::leak(Box::new(self.message()));
+        TOLD.compare_exchange(ptr::null_mut(), message, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Prints the message and ends the process.
@@ -301,11 +306,36 @@ impl Error {
 const POLICY: &str = "a policy (Landlock, AppArmor, SELinux) or a filter of system calls forbids it";
 
 /// The message of the first failure, from any process of selfdock that shares this memory.
-static TOLD: AtomicPtr<Bytes> = AtomicPtr::new(core::ptr::null_mut());
+static TOLD: AtomicPtr<Bytes> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether it was printed.
+static SHOWN: AtomicBool = AtomicBool::new(false);
 
 /// The message of the first failure, if there was one.
 pub fn told() -> Option<Bytes> {
     crate::sys::pointee(&TOLD)
+}
+
+/// The message, if it was not printed yet.
+pub fn left_to_say() -> Option<Bytes> {
+    if SHOWN.load(Ordering::Acquire) { None } else { told() }
+}
+
+/// Whether only the supervisor prints messages from here on, when the other processes have ended. A process that failed
+/// could be killed before it has written its line: the end of the keeper kills the command.
+pub fn leave_it_to_the_supervisor(yes: bool) {
+    LATER.store(yes, Ordering::Relaxed);
+}
+
+/// Whether only the supervisor prints messages.
+static LATER: AtomicBool = AtomicBool::new(false);
+
+/// Prints the message, if it was not printed yet.
+pub fn say_what_is_left() {
+    if let Some(message) = left_to_say() {
+        say(crate::sys::standard(2), join(&[b"selfdock: ", message, b"\n"]));
+        SHOWN.store(true, Ordering::Release);
+    }
 }
 
 impl fmt::Display for Error {
@@ -391,20 +421,6 @@ pub fn is_unprintable(c: char) -> bool {
     matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}')
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
-
-/// Several processes build an instance in one memory, and a failure in one soon causes failures in the others. Only
-/// the first is printed.
-fn first_to_report() -> bool {
-    !REPORTED.swap(true, Ordering::AcqRel)
-}
-
-/// The message, if it was not printed yet.
-pub fn left_to_say() -> Option<Bytes> {
-    if REPORTED.load(Ordering::Acquire) { None } else { told() }
-}
-
-/// Whether a message was printed.
-static REPORTED: AtomicBool = AtomicBool::new(false);
 
 /// An errno in words and by name.
 fn explained(errno: Errno) -> Bytes {

@@ -7,7 +7,7 @@ use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::descriptors::{close_descriptors, fill_standard_descriptors};
 use crate::enter::{self, Join};
-use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, on, say};
+use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, say};
 use crate::handover::{self, Mode, NOT_FOUND_INSIDE};
 use crate::installation::{Installation, OwnFile, Shows, own_program};
 use crate::keeper::{Keeper, Shared};
@@ -46,7 +46,7 @@ fn go(start: &Start) -> End {
     let Some(args) = args.leak().get(1..) else {
         Error::refused("start", "the list of arguments is empty").end()
     };
-    match cli::parse(args) {
+    let end = match cli::parse(args) {
         Ok(cli::Command::Version) => {
             say(sys::standard(1), cli::VERSION);
             Ok(End::Exit(0))
@@ -56,8 +56,10 @@ fn go(start: &Start) -> End {
             start_joiner(pid, &request, start, signals, caller, privilege)
         }
         Err(Unsaid) => hand_over(start, privilege, signals),
-    }
-    .or_end()
+    };
+    let end = end.unwrap_or_else(|error| End::Exit(error.report()));
+    error::say_what_is_left();
+    end
 }
 
 /// Becomes the second program, which reports errors of the command line.
@@ -107,10 +109,9 @@ fn start_instance(
         spawn_and_supervise(job, privileged, need, &supervision)
     });
     let end = supervision.tell_of_none(end)?;
-    if let Some(message) = error::left_to_say() {
+    if end == End::Exit(NOT_FOUND) && error::left_to_say().is_some() {
         // The second program prints the message, with advice.
         let _ = handover::hand_over(start, NOT_FOUND_INSIDE, signals);
-        return Err(Error::plain(on("{=}", message)).status(NOT_FOUND));
     }
     Ok(end)
 }
@@ -266,6 +267,7 @@ fn spawn_and_supervise(
     };
     let shared = Shared::new(supervision.counts())?;
     privileged.set_aside()?;
+    error::leave_it_to_the_supervisor(true);
     let keeper = Keeper::start(shared, privileged.for_child(), job.own_network, empty)?;
     let started = supervision.start()?;
     // PID 1 is the keeper's, so a supervisor with PID 1 cannot give the command its PID.
@@ -356,6 +358,7 @@ fn start_joiner(
     };
     join.target.join_group()?;
     expect_end()?;
+    error::leave_it_to_the_supervisor(true);
     let witness = Keeper::witness(Shared::new(false)?)?;
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {

@@ -1,6 +1,6 @@
 //! Ties the end of a process to the end of another one.
 
-use crate::error::{Error, OrFail, Result};
+use crate::error::{OrFail, Result};
 use crate::process::has_ended;
 use crate::sys::{self, Disposition, signal};
 use rustix::fd::OwnedFd;
@@ -29,13 +29,13 @@ pub fn supervisor_pidfd() -> Result<OwnedFd> {
 
 /// Asks the kernel to kill this process when the supervisor ends. Later changes only drop capabilities, which keeps
 /// the signal; `prctl(2)`, `PR_SET_PDEATHSIG`. If the supervisor has ended already, no signal comes, so this is
-/// checked.
+/// checked; the supervisor has then printed why, if it could.
 pub fn die_with_supervisor(supervisor: &OwnedFd) -> Result<()> {
     let failed = "tie the joiner to its supervisor";
     let signal = Some(Signal::KILL);
     set_parent_process_death_signal(signal).or_fail(failed)?;
     if has_ended(supervisor).or_fail(failed)? {
-        return Err(Error::refused(failed, "it is gone"));
+        sys::exit(crate::error::FAILED);
     }
     Ok(())
 }
