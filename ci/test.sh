@@ -6,6 +6,8 @@ cd "$(dirname "$0")/.."
 cargo xtask check
 # The isolation properties. A property without a passing test fails.
 cargo xtask install-test --report "${REPORT:-target/properties.json}"
+# What many instances leave. The suite has the short forms of the other kinds.
+cargo xtask torture load --spawns 3000 --alive 500
 # Exact counts of an instance, which do not depend on the load: system calls, mounts and page faults.
 cargo xtask bench --gate
 # The oldest supported kernel, and the first that keeps signals inside. The other kernels are tried by hand.

@@ -16,6 +16,8 @@ use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -101,6 +103,10 @@ fn portrait(outside: &[&str]) {
     println!("parent outside: {}", getppid() == Pid::from_raw(0));
     // An old root directory that is still there lies over the new one, and `..` leads to it.
     println!("nothing above the root: {}", mount_of("/..") == mount_of("/"));
+    if let Ok(name) = std::env::var("SELFDOCK_OUTSIDE") {
+        let address = SocketAddr::from_abstract_name(name).expect("an abstract socket");
+        println!("reaches an abstract socket outside: {}", UnixStream::connect_addr(&address).is_ok());
+    }
 }
 
 /// The number of the mount that a directory is on.

@@ -125,7 +125,11 @@ pub const PROPERTIES: &[Property] = &[
     property("explaining", "`--explain` and `doctor` say what would happen, and do nothing."),
     property(
         "faults",
-        "Whatever fails, lies, is replaced or is killed meanwhile, no right is gained and nothing is left.",
+        "Whatever fails, lies or is killed meanwhile, no right is gained and nothing is left.",
+    ),
+    property(
+        "races",
+        "Whatever is exchanged, reused or replaced meanwhile, nothing else is shown, entered or written.",
     ),
     // It runs alone, since it keeps all processors busy.
     measured(

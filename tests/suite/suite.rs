@@ -38,6 +38,7 @@ mod one_life;
 mod overlays;
 mod processes;
 mod profiles;
+mod races;
 mod read_only_root;
 mod real_programs;
 mod recipes;

@@ -3,7 +3,7 @@
 //!
 //! What takes control groups is checked where there are some: by `cargo xtask kernels`.
 
-use crate::faults::tries;
+use crate::races::rounds;
 use crate::support::{Dock, args, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
@@ -245,7 +245,7 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
         "size=4M",
         "/tmp",
     ];
-    for round in 0..tries(1, 50) {
+    for round in rounds(1) {
         for (name, script, allowed, more) in HOSTILE {
             let dir = scratch();
             let file = dir.path().join("report");

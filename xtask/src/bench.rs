@@ -6,6 +6,7 @@ mod gate;
 mod sections;
 mod counts;
 mod trace;
+mod names;
 mod memory;
 mod pace;
 mod docker;

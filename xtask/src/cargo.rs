@@ -1,6 +1,7 @@
 //! Builds with cargo.
 
-use crate::run::{Result, output, root, run};
+use crate::run::{Context, Result, output, root, run};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -96,6 +97,23 @@ fn rustc() -> std::ffi::OsString {
 pub struct Built {
     pub suite: PathBuf,
     pub probe: PathBuf,
+    pub torture: PathBuf,
+}
+
+impl Built {
+    /// As words of a command line, for who becomes root in between.
+    pub fn words(&self) -> [OsString; 6] {
+        let [suite, probe, torture] =
+            [&self.suite, &self.probe, &self.torture].map(|path| path.as_os_str().into());
+        ["--suite".into(), suite, "--probe".into(), probe, "--torture".into(), torture]
+    }
+
+    /// Takes these words.
+    pub fn take(args: &mut pico_args::Arguments) -> Result<Self> {
+        let path = |text: &OsStr| Ok::<_, String>(PathBuf::from(text));
+        let mut built = |name| args.value_from_os_str(name, path).context(name);
+        Ok(Built { suite: built("--suite")?, probe: built("--probe")?, torture: built("--torture")? })
+    }
 }
 
 /// Builds the tests as static programs, since they must run in a root filesystem without libraries. With an explicit
@@ -114,7 +132,7 @@ pub fn build_tests() -> Result<Built> {
             .map(|(_, path)| path)
             .ok_or_else(|| format!("cargo built no '{name}'"))
     };
-    Ok(Built { suite: find("suite")?, probe: find("probe")? })
+    Ok(Built { suite: find("suite")?, probe: find("probe")?, torture: find("torture")? })
 }
 
 /// Programs without a libc, for the bench. The suite uses two of them.

@@ -88,9 +88,11 @@ fn forbidden(dir: &Path, mode: u32, group: u32) -> Result {
 fn programs(dir: &Path, built: &Built, user: User) -> Result {
     make_dir(&dir.join("bin"), 0o755)?;
     copy(&built.probe, &dir.join("bin/probe"), 0o755)?;
+    copy(&built.torture, &dir.join("bin/torture"), 0o755)?;
     let bare = Bare::built();
     privileged(&bare.floor, &dir.join("bin/floor"), 0o4750, user)?;
     copy(&bare.nothing, &dir.join("bin/nothing"), 0o755)?;
+    copy(&bare.idle, &dir.join("bin/idle"), 0o755)?;
     for name in ["crash", "compat"] {
         let mut compile = Command::new("cc");
         compile.args(["-static", "-nostdlib", "-no-pie", "-o"]).arg(dir.join("bin").join(name));

@@ -16,12 +16,11 @@ use tempfile::TempDir;
 const HELP: &str = "\
 Install selfdock into a throwaway prefix and run the suite against it, as a user without privilege.
 
-Usage: cargo xtask install-test [FILTER] [--keep] [--report FILE] [--long]
+Usage: cargo xtask install-test [FILTER] [--keep] [--report FILE]
 
   FILTER          only tests whose name contains it: a property (hidden_files) or part of a test's name
   --keep          keep the prefix, and print its path
   --report FILE   write the table of properties as JSON, too
-  --long          try races and faults thousands of times, for hours
 
 Root installs the program and prepares files that the tests must not reach; the tests themselves run with no privilege:
 as you, or as uid 61234 where root starts the run, in both cases with the one supplementary group 61235.
@@ -35,7 +34,6 @@ const PATIENCE: &str = "SELFDOCK_PATIENCE";
 struct Options {
     filter: Option<String>,
     keep: bool,
-    long: bool,
     report: Option<PathBuf>,
     /// The programs that an ordinary user has built, and that user.
     built: Option<(Built, User)>,
@@ -66,9 +64,6 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     if let Some(times) = std::env::var_os(PATIENCE) {
         suite.env.push((PATIENCE, times.into()));
     }
-    if options.long {
-        suite.env.push(("SELFDOCK_LONG", "1".into()));
-    }
     let tests = suite.list(options.filter.as_deref())?;
     if tests.is_empty() {
         return Err("no test has such a name".into());
@@ -87,29 +82,23 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
 fn options(mut args: pico_args::Arguments) -> Result<Options> {
     let path = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
     let keep = args.contains("--keep");
-    let long = args.contains("--long");
     let report = args.opt_value_from_os_str("--report", path).context("--report")?;
     let report = report.map(std::path::absolute).transpose().context("--report")?;
     let built = match args.opt_value_from_fn("--as", User::parse).context("--as")? {
         None => None,
-        Some(user) => {
-            let mut built = |name| args.value_from_os_str(name, path).context(name);
-            Some((Built { suite: built("--suite")?, probe: built("--probe")? }, user))
-        }
+        Some(user) => Some((Built::take(&mut args)?, user)),
     };
     let filter = args.opt_free_from_str::<String>().context("FILTER")?;
     no_more(args)?;
-    Ok(Options { filter, keep, long, report, built })
+    Ok(Options { filter, keep, report, built })
 }
 
 /// Gives the built programs to root, who sets up the tests, runs them as the caller, and cleans up.
 fn as_root(built: &Built, options: &Options) -> Result {
     let mut command = again_as_root()?;
-    command.arg("install-test").args(options.keep.then_some("--keep")).args(options.long.then_some("--long"));
+    command.arg("install-test").args(options.keep.then_some("--keep"));
     command.arg("--as").arg(format!("{}:{}", nix::unistd::getuid(), nix::unistd::getgid()));
-    for (name, path) in [("--suite", &built.suite), ("--probe", &built.probe)] {
-        command.arg(name).arg(path);
-    }
+    command.args(built.words());
     if let Some(file) = &options.report {
         command.arg("--report").arg(file);
     }
@@ -131,6 +120,7 @@ pub fn set_up(prefix: &Path, built: &Built, user: User, home: &Path) -> Result<S
         ("SELFDOCK", prefix.join(PROGRAM)),
         ("SELFDOCK_FIXTURES", fixtures.dir),
         ("SELFDOCK_SCRATCH", fixtures.scratch),
+        ("SELFDOCK_USER", format!("{}:{}:{}", user.uid, user.gid, User::EXTRA_GROUP).into()),
         ("HOME", home.to_owned()),
     ];
     Ok(Suite { program: fixtures.suite, user, env })

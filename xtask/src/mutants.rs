@@ -47,7 +47,8 @@ survives.
 const FILES: &[(&str, &str)] = &[
     (
         "creds",
-        "identity root_as_caller nesting_is_monotone set_uid_inert unprivileged_mode entering handing_over faults",
+        "identity root_as_caller nesting_is_monotone set_uid_inert unprivileged_mode entering handing_over faults \
+        races",
     ),
     (
         "stage",
@@ -63,16 +64,17 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "sources",
-        "volumes devices hidden_files host_image any_image layers build unprivileged_mode handing_over faults",
+        "volumes devices hidden_files host_image any_image layers build unprivileged_mode handing_over faults \
+        races",
     ),
     ("host_root", "host_image mount_points hidden_files nesting_is_monotone unprivileged_mode faults"),
     (
         "sandbox",
         "set_uid_inert volumes processes ipc network host_image any_image mount_points build root_as_caller \
-        inherited_state environment nesting_is_monotone unprivileged_mode identity contained faults",
+        inherited_state environment nesting_is_monotone unprivileged_mode identity contained faults races",
     ),
     ("filter", "contained entering nesting_is_monotone"),
-    ("enter", "entering contained limits one_life"),
+    ("enter", "entering contained limits one_life races"),
     ("containment", "contained terminal first_process nesting_is_monotone faults"),
     (
         "procfs",
@@ -83,18 +85,18 @@ const FILES: &[(&str, &str)] = &[
         "exit_status limits inherited_state set_uid_inert network unprivileged_mode nesting_is_monotone entering \
         first_process contained nothing_left faults errors one_life",
     ),
-    ("keeper", "first_process processes network limits contained one_life nothing_left faults"),
-    ("handover", "handing_over help explaining listing faults"),
+    ("keeper", "first_process processes network limits contained one_life nothing_left faults races"),
+    ("handover", "handing_over help explaining listing faults races"),
     ("names", "any_image network host_image hidden_files"),
     ("limits", "limits entering"),
-    ("installation", "host_image set_uid_inert devices nesting_is_monotone hidden_files"),
+    ("installation", "host_image set_uid_inert devices nesting_is_monotone hidden_files races"),
     ("dev", "devices terminal ipc any_image unprivileged_mode"),
     ("layers", "layers any_image build"),
     ("instance", "entering listing"),
     ("mountinfo", "hidden_files entering"),
     ("process", "entering listing one_life"),
     ("descriptors", "inherited_state faults"),
-    ("lifeline", "one_life first_process contained"),
+    ("lifeline", "one_life first_process contained races"),
     (
         "sys",
         "identity read_only_root volumes set_uid_inert inherited_state contained network environment hidden_files \

@@ -66,6 +66,11 @@ impl Suite {
         Ok(outcomes)
     }
 
+    /// Runs the tests one after another.
+    pub fn one_by_one(&self, tests: Vec<String>, stop: &Stop) -> Result<Vec<Outcome>> {
+        self.pass(tests, "1", stop)
+    }
+
     /// Runs the tests in parallel until one fails, and returns its name. Mounts that they leave end with them.
     pub fn first_failure(&self, tests: &[String], stop: &Stop) -> Result<Option<String>> {
         const AT_MOST: Duration = Duration::from_secs(300);

@@ -82,7 +82,8 @@ hostname guest
 echo \"@@ kernel $(uname -r)\"
 cd @PROJECT@
 CARGO_MANIFEST_DIR=@PROJECT@/xtask SELFDOCK_PATIENCE=@PATIENCE@ /usr/local/bin/xtask install-test \\
-    --as 61234:61234 --suite /usr/local/bin/suite --probe /usr/local/bin/probe @FILTER@
+    --as 61234:61234 --suite /usr/local/bin/suite --probe /usr/local/bin/probe \\
+    --torture /usr/local/bin/torture @FILTER@
 echo \"@@ status $?\"
 sync
 echo o >/proc/sysrq-trigger
@@ -101,6 +102,7 @@ done
 cp \"$XTASK\" \"$ROOT/usr/local/bin/xtask\"
 cp \"$SUITE\" \"$ROOT/usr/local/bin/suite\"
 cp \"$PROBE\" \"$ROOT/usr/local/bin/probe\"
+cp \"$TORTURE\" \"$ROOT/usr/local/bin/torture\"
 strip \"$ROOT/usr/local/bin/xtask\" \"$ROOT/usr/local/bin/suite\"
 tar -C \"$TOOLCHAIN\" --exclude=./share -c . | tar -xC \"$ROOT/$TOOLCHAIN\"
 rm -rf \"$ROOT/usr/lib/modules\"
@@ -187,7 +189,8 @@ impl Guest {
         let mut fill = Command::new("sh");
         fill.args(["-ec", FILL]).env("ROOT", &self.dir).env("PROJECT", &project).env("DISK", disk);
         fill.env("TOOLCHAIN", toolchain).env("XTASK", xtask).env("MODULES", &fetched.modules);
-        run(fill.env("SUITE", &self.built.suite).env("PROBE", &self.built.probe))
+        fill.env("SUITE", &self.built.suite).env("PROBE", &self.built.probe);
+        run(fill.env("TORTURE", &self.built.torture))
     }
 }
 

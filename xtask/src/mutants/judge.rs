@@ -13,7 +13,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 /// All modules of the suite.
@@ -37,7 +37,7 @@ impl Judge {
             (again_as_root()?, User { uid, gid })
         };
         command.args(["mutants", "--judge", "--as", &format!("{}:{}", user.uid, user.gid)]);
-        command.arg("--suite").arg(&built.suite).arg("--probe").arg(&built.probe);
+        command.args(built.words());
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("start the judge")?;
         let questions = child.stdin.take();
@@ -99,10 +99,8 @@ const MARK: &str = "answer: ";
 
 /// The judge's side.
 pub fn main(mut args: pico_args::Arguments) -> Result {
-    let path = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
     let user = args.value_from_fn("--as", User::parse).context("--as")?;
-    let mut built = |name| args.value_from_os_str(name, path).context(name);
-    let built = Built { suite: built("--suite")?, probe: built("--probe")? };
+    let built = Built::take(&mut args)?;
     no_more(args)?;
     let stop = Stop::watch()?;
     own_mounts()?;

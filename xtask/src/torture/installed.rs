@@ -1,0 +1,134 @@
+//! `cargo xtask torture faults`, `races` and `load`: what takes an installed selfdock.
+
+use crate::cargo::{self, Built};
+use crate::install_test::{home_of, set_up};
+use crate::prefix::{Prefix, own_mounts};
+use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more, run, wants_help};
+use crate::stop::Stop;
+use crate::suite::{Suite, User, Verdict};
+use pico_args::Arguments;
+use std::ffi::OsString;
+use std::process::Command;
+
+const FAULTS: &str = "\
+Make each system call of selfdock fail, one at a time, and see that no right is gained and nothing is left.
+
+Usage: cargo xtask torture faults [OPTION...]
+
+  --mode MODE     only this way to start a command: run, older-kernel, mounts, image, layers, build, unprivileged,
+                  unprivileged-image, strict, no-filter, root, root-image, root-unprivileged, nested,
+                  nested-unprivileged, enter, enter-unprivileged, enter-strict, root-enter, each
+  --call NAME     only this system call: mount, capset
+  --with HOW      only this: an errno (ENOMEM), false-success, SIGKILL, SIGTERM, wait
+  --at PLACE      only there: PROCESS.EXECS:CALL:NTH. Process 0 is the supervisor, 1 the keeper, 2 the command.
+                  EXECS says how often it has become another program of selfdock's. NTH counts from 1.
+  --short         one errno for each call, as the suite does
+  --minutes N     end after N minutes, and say where to go on
+  --from N        leave the first N out: go on from there
+
+A tracer stops selfdock at each system call. At one of them the call is not made and gives an errno; or it gives 0,
+where it should have given a right up; or a signal comes; or its process waits until all others wait for it. Then the
+command has what it has without a fault, or selfdock has refused in one line. Nobody is alive afterwards, and the host's
+mounts, files and keys are as before. Each finding is printed as the command line that repeats it.
+";
+
+const RACES: &str = "\
+Run the suite's module `races`, each test for minutes: sources, places, links and reports that are exchanged, PIDs that
+are used again, targets that unshare, upgrades, and kills, all in the moment in which selfdock looks.
+
+Usage: cargo xtask torture races [FILTER] [--minutes N]
+
+  FILTER          only tests with this in their name
+  --minutes N     so many for all of them together (default 10)
+";
+
+const LOAD: &str = "\
+Start many instances, one after another on all CPUs and then many at once, and count what is left.
+
+Usage: cargo xtask torture load [OPTION...]
+
+  --spawns N      so many one after another (default 20000)
+  --minutes N     as many as fit into N minutes
+  --alive N       so many at once (default 5000): half of them are asked to end, and half are killed
+
+Counted before and after: processes, mounts, files, descriptors, keys, pages of tmpfs, open files, and the objects of
+the kernel by kind. Numbers of the whole machine may grow by less than a quarter of the instances: a leak is one or more
+for each. The last tenth may take three times as long as the first: what grows with each instance does so by more.
+";
+
+pub fn faults(args: Arguments) -> Result {
+    as_root("faults", FAULTS, args)
+}
+
+pub fn load(args: Arguments) -> Result {
+    as_root("load", LOAD, args)
+}
+
+/// Sets up a throwaway installation, and has a program of root's do it there.
+fn as_root(kind: &str, help: &str, args: Arguments) -> Result {
+    with_installation(kind, help, args, |suite, words, stop| {
+        let program = suite.program.with_file_name("fixtures/bin/torture");
+        let mut command = Command::new("setsid");
+        command.arg("--wait").arg(program).arg(kind).args(words).current_dir("/");
+        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.envs(suite.env.iter().map(|(name, value)| (name, value)));
+        let mut child = command.spawn().context("start it")?;
+        stop.guard(child.id());
+        let status = child.wait().context("wait for it")?;
+        if status.success() { Ok(()) } else { Err(format!("torture {kind}: {status}")) }
+    })
+}
+
+/// The tests of that module, one after another.
+pub fn races(args: Arguments) -> Result {
+    with_installation("races", RACES, args, |mut suite, words, stop| {
+        let mut args = Arguments::from_vec(words);
+        let minutes: f64 = args.opt_value_from_str("--minutes").context("--minutes")?.unwrap_or(10.0);
+        let filter = args.opt_free_from_str::<String>().context("FILTER")?;
+        no_more(args)?;
+        let mut tests = suite.list(Some("races::"))?;
+        tests.retain(|test| filter.as_ref().is_none_or(|filter| test.contains(filter.as_str())));
+        if tests.is_empty() {
+            return Err("no test has such a name".into());
+        }
+        let seconds = (minutes * 60.0 / tests.len() as f64).ceil();
+        suite.env.push(("SELFDOCK_RACE_SECONDS", seconds.to_string().into()));
+        let outcomes = suite.one_by_one(tests, stop)?;
+        let failed = outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Passed).count();
+        println!("torture: {} races, {seconds} s each, {failed} findings", outcomes.len());
+        if failed == 0 { Ok(()) } else { Err(format!("{failed} findings")) }
+    })
+}
+
+/// Builds, becomes root, installs, and does something with that.
+fn with_installation(
+    kind: &str,
+    help: &str,
+    mut args: Arguments,
+    act: impl FnOnce(Suite, Vec<OsString>, &Stop) -> Result,
+) -> Result {
+    if wants_help(&mut args, help) {
+        return Ok(());
+    }
+    let stop = Stop::watch()?;
+    let (built, user) = match args.opt_value_from_fn("--as", User::parse).context("--as")? {
+        Some(user) => (Built::take(&mut args)?, user),
+        None => {
+            can_become_root()?;
+            cargo::build_release()?;
+            let built = cargo::build_tests()?;
+            if !is_root() {
+                let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+                let mut command = again_as_root()?;
+                command.args(["torture", kind, "--as", &format!("{uid}:{gid}")]);
+                return run(command.args(built.words()).args(args.finish()));
+            }
+            (built, User::NOBODY)
+        }
+    };
+    own_mounts()?;
+    let prefix = Prefix::new(false)?;
+    let home = home_of(user)?;
+    let suite = set_up(&prefix.path, &built, user, home.path())?;
+    act(suite, args.finish(), &stop)
+}
