@@ -8,7 +8,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Options of Docker, bubblewrap, firejail and xargs that selfdock does not have, each with a hint.
+/// Options of Docker, bubblewrap, firejail, isolate and xargs that selfdock does not have, each with a hint.
 const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     // What selfdock does without an option.
     ("--rm --remove", "not needed: nothing is left of an instance when its command ends"),
@@ -84,6 +84,17 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
         "--cpu-shares --cpuset-cpus --cgroup-parent",
         "use '--cpus N', or start selfdock with systemd-run or taskset",
     ),
+    // Of isolate.
+    ("--cg --cg-mem", "use '--memory SIZE'"),
+    ("--mem", "use '--rlimit as=SIZE' for each process, or '--memory SIZE' for all together"),
+    ("--processes", "use '--pids N'"),
+    ("--fsize", "use '--rlimit fsize=SIZE', or '--output-limit SIZE' for what is printed"),
+    ("--time", "use '--rlimit cpu=N'"),
+    ("--wall-time --extra-time", "use '--timeout TIME[,GRACE]'"),
+    ("--meta -M", "use '--report FILE', which has a status like that of isolate"),
+    ("--quota", "use '-t size=SIZE,nr_inodes=N DST'"),
+    ("--full-env", "not needed: a command has your environment unless you use '--clear-env'"),
+    ("--box-id --run --cleanup", "not needed: each run is a new instance, and nothing is left of it"),
     ("--restart --pull --platform --link --ip --dns --add-host", "selfdock has nothing like it"),
     (
         "--symlink --file --bind-data --ro-bind-data --remount-ro",

@@ -29,6 +29,8 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::bubblewrap_network(&["--unshare-all", "run", "sh"], "--net none")]
 #[case::firejail(&["run", "--private=/tmp", "sh"], "an instance has no home by default")]
 #[case::firejail_list(&["--list"], "selfdock ps")]
+#[case::isolate(&["run", "--cg-mem=65536", "sh"], "use '--memory SIZE'")]
+#[case::isolate_meta(&["run", "--meta=file", "sh"], "use '--report FILE'")]
 #[case::xargs(&["each", "-P", "4", "sh"], "-j N")]
 #[case::nearly_an_option(&["run", "--hotsname", "x", "sh"], "did you mean --hostname?")]
 #[case::nearly_a_command(&["docotr"], "did you mean 'doctor'?")]
