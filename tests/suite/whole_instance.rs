@@ -221,7 +221,7 @@ const HOSTILE: [(&str, &str, &[&str], &[&str]); 10] = [
     ("SIGTERM ignored", "trap '' TERM; while :; do :; done", &["TO"], &[]),
 ];
 
-/// A judge without control groups: 20 runs, or 1000 with `install-test --long`.
+/// A judge without control groups: 20 runs, or as many as there is time for with `torture races`.
 #[rstest]
 fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")] mode: &str) {
     const LIMITS: [&str; 19] = [

@@ -33,8 +33,8 @@ mounts, files and keys are as before. Each finding is printed as the command lin
 ";
 
 const RACES: &str = "\
-Run the suite's module `races`, each test for minutes: sources, places, links and reports that are exchanged, PIDs that
-are used again, targets that unshare, upgrades, and kills, all in the moment in which selfdock looks.
+Run the suite's module `races` and its hostile programs, each test for minutes: sources, places, links and reports that
+are exchanged, PIDs that are used again, targets that unshare, upgrades, and kills, while selfdock looks.
 
 Usage: cargo xtask torture races [FILTER] [--minutes N]
 
@@ -79,6 +79,9 @@ fn as_root(kind: &str, help: &str, args: Arguments) -> Result {
     })
 }
 
+/// A test of another module that goes on in the same way.
+const HOSTILE: &str = "whole_instance::a_hostile_program";
+
 /// The tests of that module, one after another.
 pub fn races(args: Arguments) -> Result {
     with_installation("races", RACES, args, |mut suite, words, stop| {
@@ -86,7 +89,8 @@ pub fn races(args: Arguments) -> Result {
         let minutes: f64 = args.opt_value_from_str("--minutes").context("--minutes")?.unwrap_or(10.0);
         let filter = args.opt_free_from_str::<String>().context("FILTER")?;
         no_more(args)?;
-        let mut tests = suite.list(Some("races::"))?;
+        let mut tests = suite.list(None)?;
+        tests.retain(|test| test.starts_with("races::") || test.contains(HOSTILE));
         tests.retain(|test| filter.as_ref().is_none_or(|filter| test.contains(filter.as_str())));
         if tests.is_empty() {
             return Err("no test has such a name".into());
