@@ -272,7 +272,7 @@ impl Tmpfs {
     pub const DEFAULT: Tmpfs = Tmpfs { size: 64 << 20, inodes: 16384, mode: 0o1777 };
 
     /// Parses `size=1G,nr_inodes=10k,mode=1777`. `-` stands for no options.
-    fn parse<E: Fault>(options: &[u8]) -> Result<Self, E> {
+    pub fn parse<E: Fault>(options: &[u8]) -> Result<Self, E> {
         let mut out = Tmpfs::DEFAULT;
         if options == b"-" {
             return Ok(out);

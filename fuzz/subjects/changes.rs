@@ -69,9 +69,21 @@ fn walk(changed: &Path, origin: &Path, below: &str, all: &mut Vec<(String, char)
                 all.push((path.clone(), 'A'));
             }
             walk(&entry.path(), &before, &format!("{path}/"), all);
-        } else {
+        } else if !is_same(&entry.path(), &before) {
             all.push((path, if was_there { 'M' } else { 'A' }));
         }
+    }
+}
+
+/// A copy that nobody has changed: all files are empty, and have the same mode.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let kind = |path: &Path| path.symlink_metadata().map(|about| about.file_type()).ok();
+    match (kind(one), kind(other)) {
+        (Some(one_kind), Some(other_kind)) if one_kind.is_symlink() && other_kind.is_symlink() => {
+            fs::read_link(one).ok() == fs::read_link(other).ok()
+        }
+        (Some(one), Some(other)) => one.is_file() && other.is_file(),
+        _ => false,
     }
 }
 

@@ -2,7 +2,7 @@
 //! line the set-uid program understands. Words end in NUL; after two of them comes the text of each `@FILE`.
 
 use super::{about, is_one_line, shown};
-use crate::about::front::Line;
+use crate::about::front::{self, Line};
 use crate::about::{presets, profiles};
 use crate::cli::{self, Command};
 use crate::command;
@@ -74,7 +74,9 @@ fn goes_back_once(line: Line<'_>, words: &[&[u8]]) -> Result<()> {
     if line.has(Id::Explain) {
         return Ok(());
     }
-    let plain = line.with_copies().0.words(verb);
+    let (plain, around) = line.around()?;
+    let verb = if around.copies_root { front::by_name(b"build")? } else { verb };
+    let plain = plain.words(verb);
     let again = cli::parse(&plain);
     let (words, plain) = (shown(words.iter().copied()), shown(plain.iter().copied()));
     let again = again.unwrap_or_else(|_| panic!("{words:?} became {plain:?}, which is not understood"));

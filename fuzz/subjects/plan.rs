@@ -4,6 +4,7 @@
 use super::{Input, about, is_one_line};
 use crate::about::attend::Limits;
 use crate::about::explain;
+use crate::about::front::Around;
 use crate::cli::{self, Command, Request};
 use crate::error::Error;
 use crate::plan::{Mount, Plan, Source, Tmpfs, is_in_shm, make};
@@ -225,7 +226,7 @@ fn explanation(
     if request.here || wishes.iter().any(is_missing) || roots.contains(&"/none") {
         return;
     }
-    let rows = explain::rows(&about(), request, true, &[], &Limits::default());
+    let rows = explain::rows(&about(), request, true, &Around::default(), &Limits::default());
     let rows = rows.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     let told: Vec<Row> = rows
         .into_iter()

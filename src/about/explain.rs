@@ -2,6 +2,7 @@
 //! privilege. The order of the steps ([`STEPS`]) and the attributes of mounts are those that the command itself uses.
 
 use super::attend::Limits;
+use super::front::Around;
 use crate::cli::{EnvChange, Request};
 use crate::command::{self, Command};
 use crate::error::{OrFail, Quoted, Result, both, on};
@@ -28,10 +29,10 @@ pub fn text(
     about: &About,
     request: &Request<'_>,
     all: bool,
-    copies: &[&[u8]],
+    around: &Around<'_>,
     limits: &Limits,
 ) -> Result<String> {
-    rows(about, request, all, copies, limits).map(|rows| lines(&rows, sys::is_terminal(1)))
+    rows(about, request, all, around, limits).map(|rows| lines(&rows, sys::is_terminal(1)))
 }
 
 /// The text, as rows of fields.
@@ -39,13 +40,13 @@ pub fn rows(
     about: &About,
     request: &Request<'_>,
     all: bool,
-    copies: &[&[u8]],
+    around: &Around<'_>,
     limits: &Limits,
 ) -> Result<Vec<Row>> {
     let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
     are_there(plan)?;
-    let mode = if request.unprivileged { Mode::Unprivileged } else { about.mode };
-    let told = Told { about, request, plan, mode, all, copies };
+    let mode = if request.unprivileged || !around.is_nothing() { Mode::Unprivileged } else { about.mode };
+    let told = Told { about, request, plan, mode, all, around };
     let mut rows = told.who();
     rows.extend(told.root());
     for step in STEPS {
@@ -93,8 +94,8 @@ struct Told<'t> {
     plan: &'t Plan<'t>,
     mode: Mode,
     all: bool,
-    /// The sources of `--overlay`.
-    copies: &'t [&'t [u8]],
+    /// What is made around it.
+    around: &'t Around<'t>,
 }
 
 impl Told<'_> {
@@ -105,11 +106,10 @@ impl Told<'_> {
             namespaces += if made { name } else { "" };
         }
         let caller = self.about.caller;
-        Vec::from([
-            row(["mode", self.mode.text()]),
-            row(["ids", &format!("uid={} gid={}", caller.uid, caller.gid)]),
-            row(["namespaces", &namespaces]),
-        ])
+        let ids = format!("uid={} gid={}", caller.uid, caller.gid);
+        let mut rows = Vec::from([row(["mode", self.mode.text()]), row(["ids", &ids])]);
+        rows.push(row(["namespaces", &namespaces]));
+        rows
     }
 
     fn root(&self) -> Vec<Row> {
@@ -117,6 +117,7 @@ impl Told<'_> {
         let layer = |kind: &str, dir: &[u8], image: &str| row([kind, &quoted(dir), "'/'", image]);
         match &self.plan.root {
             Root::Host => self.host_image(&image),
+            Root::Dir(dir) if self.around.copies_root => Vec::from([layer("overlay", dir, &image)]),
             Root::Dir(dir) => Vec::from([layer("root", dir, &image)]),
             Root::Layers(dirs) => {
                 let below = attributes(MAP);
@@ -137,7 +138,8 @@ impl Told<'_> {
                 Entry::Place([path @ .., _]) => {
                     places.push(String::from_utf8_lossy(path).into_owned());
                     let path = quoted(path);
-                    rows.push(row(["show", &path, &path, image]));
+                    let kind = if self.around.copies_root { "overlay" } else { "show" };
+                    rows.push(row([kind, &path, &path, image]));
                 }
                 Entry::Link(at, to) => rows.push(row(["link", &quoted(to), &quoted(at), "-"])),
                 Entry::Place(_) | Entry::Open | Entry::Home(..) => {}
@@ -146,7 +148,8 @@ impl Told<'_> {
         if !self.all {
             let others = places.iter().filter(|place| place.starts_with("/var/")).count();
             places.retain(|place| !place.starts_with("/var/"));
-            let places = format!("the host's {}, and {others} directories of /var", places.join(" "));
+            let copies = if self.around.copies_root { "copies of " } else { "" };
+            let places = format!("{copies}the host's {}, and {others} directories of /var", places.join(" "));
             rows = Vec::from([row(["root", &places, "'/'", image])]);
         }
         let home = command::home(&self.about.environment).filter(|_| self.about.caller.uid != 0);
@@ -213,7 +216,7 @@ impl Told<'_> {
     fn mounts(&self, in_shm: bool) -> Vec<Row> {
         let of_step = self.plan.mounts.iter().filter(|mount| is_in_shm(mount.dst) == in_shm);
         let told = |Mount { dst, source }: &Mount<'_>| match source {
-            Source::Bind { src, .. } if self.copies.contains(src) => {
+            Source::Bind { src, .. } if self.around.copies.iter().any(|copy| copy.is_of(src)) => {
                 row(["overlay", &quoted(src), &quoted(dst), &attributes(VOLUME)])
             }
             source => told_of(&quoted(dst), source),

@@ -1,16 +1,17 @@
 //! The command line as users write it: all commands and options of the table, for both programs. Errors of the
 //! command line are reported here, since the set-uid program hands over what it does not understand.
 
-use super::foreign;
 use super::profiles::Lines;
+use super::{foreign, overlay};
 use crate::cli::{Command, Request, holds_both};
 use crate::command;
 use crate::error::{Error, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::options::{
-    ALIASES, CHANGES, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
+    ALIASES, BUILD, CHANGES, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
 };
+use crate::plan::components;
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -37,6 +38,24 @@ pub struct Said<'a> {
     pub values: [&'a [u8]; 2],
     /// Whether it comes from a file: then the command line can replace it.
     pub is_of_file: bool,
+}
+
+/// What is made around an instance by the second program, which holds nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Around<'a> {
+    /// Directories of which there is to be a copy.
+    pub copies: Vec<overlay::Copy<'a>>,
+    /// One of them is the image.
+    pub copies_root: bool,
+    /// Where what is written to the copy is kept.
+    pub changes: Option<&'a [u8]>,
+}
+
+impl Around<'_> {
+    /// Whether there is nothing that takes namespaces.
+    pub fn is_nothing(&self) -> bool {
+        self.copies.is_empty()
+    }
 }
 
 /// The maximum depth of files that include each other.
@@ -208,20 +227,53 @@ impl<'a> Line<'a> {
         Ok(verb)
     }
 
-    /// The line with a volume for each `--overlay`, and the sources of these.
-    pub fn with_copies(&self) -> (Line<'a>, Vec<&'a [u8]>) {
-        let (mut options, mut copies) = (Vec::new(), Vec::new());
-        for said in &self.options {
-            match said.opt.id {
-                Id::Overlay => {
-                    copies.push(said.values[0]);
-                    options.extend(Said::new(Id::Vol, said.values));
+    /// The line in plain options, and what the second program makes around the instance. A copy is a volume in it; a
+    /// copy of the image is the image, which can be written to.
+    pub fn around(&self) -> Result<(Line<'a>, Around<'a>)> {
+        let said = |id: Id| self.options.iter().filter(move |said| said.opt.id == id);
+        let mut around = Around { changes: self.value(Id::Changes), ..Around::default() };
+        let mut options = Vec::new();
+        for one in said(Id::Overlay) {
+            let [src, dst] = one.values;
+            let room = said(Id::Tmpfs).find(|room| is_same_place(room.values[1], dst));
+            let room = room.map_or(Ok(overlay::ROOM), |room| overlay::room(room.values[0]))?;
+            let mut source = overlay::Source::Dir(src);
+            if is_same_place(dst, b"/") {
+                source = self.image(src)?;
+                if core::mem::replace(&mut around.copies_root, true) {
+                    return Err(Error::refused(on("option --overlay {} /", src), "given twice"));
                 }
+                if !self.has(Id::Root) {
+                    options.extend(Said::new(Id::Root, [src, b""]));
+                }
+            }
+            around.copies.push(overlay::Copy { source, room });
+        }
+        let is_room = |place| said(Id::Overlay).any(|copy| is_same_place(copy.values[1], place));
+        for one in &self.options {
+            match one.opt.id {
+                Id::Overlay if is_same_place(one.values[1], b"/") => {}
+                Id::Overlay => options.extend(Said::new(Id::Vol, one.values)),
+                Id::Tmpfs if is_room(one.values[1]) => {}
                 Id::Changes | Id::OutputLimit | Id::Memory | Id::Pids | Id::Cpus => {}
-                _ => options.push(*said),
+                _ => options.push(*one),
             }
         }
-        (Line { options, command: self.command.clone(), ..*self }, copies)
+        Ok((Line { options, command: self.command.clone(), ..*self }, around))
+    }
+
+    /// What a copy of the image is of.
+    fn image(&self, src: &'a [u8]) -> Result<overlay::Source<'a>> {
+        let roots: Vec<&[u8]> =
+            self.options.iter().filter(|said| said.opt.id == Id::Root).map(|said| said.values[0]).collect();
+        match (is_same_place(src, b"/"), &*roots) {
+            (true, []) => Ok(overlay::Source::Host),
+            (true, [root]) if is_same_place(root, b"/") => Ok(overlay::Source::Host),
+            (true, _) => Ok(overlay::Source::Roots(roots)),
+            (false, []) => Ok(overlay::Source::Roots(Vec::from([src]))),
+            (false, _) => Err(Error::refused(on("option --overlay {} /", src), "--root names another image")
+                .hint("-o / / copies what --root names")),
+        }
     }
 
     /// The first value of an option.
@@ -298,10 +350,11 @@ impl<'a> Line<'a> {
     /// The request for the set-uid program, without the checks of the environment.
     pub fn request(&self, verb: &Verb) -> Result<Command<'a>> {
         let mut request = Request { command: self.command.clone(), ..Request::default() };
-        for Said { opt, values: [first, second], .. } in &self.with_copies().0.options {
+        let (plain, around) = self.around()?;
+        for Said { opt, values: [first, second], .. } in &plain.options {
             request.add::<Error>(opt.id, opt.long, first, second)?;
         }
-        request.of(verb.bit)
+        request.of(if around.copies_root { BUILD } else { verb.bit })
     }
 }
 
@@ -355,6 +408,11 @@ impl<'a> Said<'a> {
 pub fn knows(verb: &Verb, opt: &Opt) -> bool {
     let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
     opt.verbs == 0 || of_run || opt.verbs & verb.bit != 0
+}
+
+/// Whether two absolute paths are the same, as they are written.
+fn is_same_place(one: &[u8], other: &[u8]) -> bool {
+    one.starts_with(b"/") && other.starts_with(b"/") && components(one).eq(components(other))
 }
 
 /// Takes a directory that follows `--home`. It cannot be CMD, since a directory cannot be executed.

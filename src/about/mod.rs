@@ -8,18 +8,19 @@ pub mod each;
 mod doctor;
 pub mod explain;
 mod help;
+pub mod around;
 pub mod attend;
 pub mod group;
-pub mod overlay;
 mod missing;
 mod ps;
 pub mod presets;
 pub mod front;
+pub mod overlay;
 pub mod profiles;
 mod foreign;
 
 use self::attend::{Attendant, Limits};
-use self::front::Line;
+use self::front::{Around, Line};
 use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
 use crate::descriptors::fill_standard_descriptors;
@@ -79,43 +80,41 @@ fn go(start: &Start) -> Result<u8> {
 fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Result<()> {
     match line.check(verb, about)? {
         Command::Run(request) if line.has(Id::Explain) => {
-            say(
-                sys::standard(1),
-                explain::text(
-                    about,
-                    &request,
-                    line.explains_all(),
-                    &line.with_copies().1,
-                    &Limits::of(line)?,
-                )?
-                .as_bytes(),
-            );
+            let around = line.around()?.1;
+            let text = explain::text(about, &request, line.explains_all(), &around, &Limits::of(line)?)?;
+            say(sys::standard(1), text.as_bytes());
             Ok(())
         }
         _ => {
             let limits = Limits::of(line)?;
-            let (mut plain, copies) = line.with_copies();
-            if let Some(kept) = line.value(Id::Changes).filter(|_| copies.is_empty()) {
+            let (mut plain, around) = line.around()?;
+            if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
                 return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
                     .hint("add --overlay SRC DST"));
             }
             // A report goes where it would go without a copy.
             let attendant = if limits.any() { Some(Attendant::new(about, &plain, limits)?) } else { None };
-            if !copies.is_empty() {
-                let laid = overlay::lay_over(about.caller, &copies, line.value(Id::Changes));
-                if let Err(error) = laid {
-                    if let Some(attendant) = attendant {
-                        attendant.give_up();
-                    }
-                    return Err(error);
+            if let Err(error) = surround(about, &around, &mut plain) {
+                if let Some(attendant) = attendant {
+                    attendant.give_up();
                 }
+                return Err(error);
             }
             if let Some(attendant) = attendant {
                 plain = attendant.start(plain)?;
             }
+            let verb = if around.copies_root { front::by_name(b"build")? } else { verb };
             Err(become_selfdock(about, &plain.words(verb), words))
         }
     }
+}
+
+/// Makes what is to be around the instance, and says in `plain` where it is.
+fn surround<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Result<()> {
+    if !around.is_nothing() {
+        around::make(about, around, plain)?;
+    }
+    Ok(())
 }
 
 /// Becomes the set-uid program, with signals, descriptors and environment as the caller had them. The set-uid program

@@ -1,101 +1,400 @@
-//! `--overlay`: a writable copy of a directory, whose changes are discarded. The second program, which has no
-//! privilege, makes a user namespace and a mount namespace. There it mounts the kernel's overlay on the directory,
-//! and starts selfdock. So the overlay reads its layers with the caller's rights only, whatever the mode of selfdock.
-//! `user_namespaces(7)`; Documentation/filesystems/overlayfs.rst
+//! `--overlay`: a writable copy of a directory or of the whole image, whose changes are discarded. The second program,
+//! which has no privilege, makes a user namespace and a mount namespace (`around`). There it mounts the kernel's
+//! overlay on the directory, and starts selfdock. So the overlay reads its layers with the caller's rights only,
+//! whatever the mode of selfdock. `user_namespaces(7)`; Documentation/filesystems/overlayfs.rst
 //!
 //! The copy keeps the permissions of the directory, except for its top directory, which belongs to the caller. The
-//! caller cannot change files of other users: a copy would have to belong to them.
+//! caller cannot change files of other users: a copy would have to belong to them. In a copy of an image all
+//! directories belong to the caller, so that files can be replaced and removed. See [`own`].
 
-use crate::creds::{self, Caller, Need, Privileged};
+mod own;
+
+use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::mount::{Detached, VOLUME, make_private};
+use crate::handover::About;
+use crate::host::{EMPTY, Entry, entries, lies_in, places};
+use crate::host_root;
+use crate::installation::Installation;
+use crate::mount::{Detached, MAP, VOLUME};
+use crate::mountinfo;
 use crate::plan::Tmpfs;
-use crate::sys::{self, Attributes, new};
+use crate::process::read;
+use crate::sys;
 use crate::text::{Bytes, decimal, join};
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, AsRawFd, OwnedFd};
-use rustix::fs::{CWD, FileType, OFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 /// The tmpfs for changes that are not kept: large enough for a build.
-const ROOM: Tmpfs = Tmpfs { size: 1 << 30, inodes: 1 << 18, mode: 0o755 };
+pub const ROOM: Tmpfs = Tmpfs { size: 1 << 30, inodes: 1 << 18, mode: 0o755 };
+
+/// The same with these options. An image has many directories, whatever its files take.
+pub fn room(options: &[u8]) -> Result<Tmpfs> {
+    let room = Tmpfs::parse::<Error>(options)?;
+    let is_counted = options.split(|b| *b == b',').any(|option| option.starts_with(b"nr_inodes="));
+    Ok(Tmpfs { inodes: if is_counted { room.inodes } else { ROOM.inodes }, mode: ROOM.mode, ..room })
+}
 
 /// The entries of a directory of changes: the changed files, a link to the original, and the kernel's work directory.
 const CHANGED: &[u8] = b"changed";
 const ORIGIN: &[u8] = b"origin";
 const WORK: &[u8] = b"work";
 
-/// Mounts an overlay on each of these directories, in new namespaces of this process. Changes go to a tmpfs, or to
-/// the directory `changes`. Afterwards this process has no privilege.
-pub fn lay_over(caller: Caller, sources: &[&[u8]], changes: Option<&[u8]>) -> Result<()> {
-    if changes.is_some() && sources.len() > 1 {
+/// Where the copy of an image can be while it is made: directories that mostly are empty, and in no image.
+const PLACES: &[&[u8]] = &[b"/mnt", b"/srv", b"/media", b"/home", b"/boot"];
+
+/// The source of a copy.
+#[derive(Clone, Debug)]
+pub enum Source<'a> {
+    /// A directory.
+    Dir(&'a [u8]),
+    /// What an instance of the host image shows of the host.
+    Host,
+    /// Root filesystems, the later over the earlier.
+    Roots(Vec<&'a [u8]>),
+}
+
+/// A copy.
+#[derive(Clone, Debug)]
+pub struct Copy<'a> {
+    /// Of what.
+    pub source: Source<'a>,
+    /// Room for what is written, where it is not kept.
+    pub room: Tmpfs,
+}
+
+impl<'a> Copy<'a> {
+    /// Whether it is of this directory alone.
+    pub fn is_of(&self, src: &[u8]) -> bool {
+        matches!(self.source, Source::Dir(dir) if dir == src)
+    }
+
+    /// What layers it has, and what it is of.
+    fn dirs(&self) -> Vec<&'a [u8]> {
+        match &self.source {
+            Source::Dir(dir) => Vec::from([*dir]),
+            Source::Host => Vec::from([&b"/"[..]]),
+            Source::Roots(dirs) => dirs.clone(),
+        }
+    }
+}
+
+/// What can be told before anything is made; and a directory of changes is made.
+pub fn prepare(about: &About, copies: &[Copy<'_>], changes: Option<&[u8]>) -> Result<bool> {
+    if changes.is_some() && copies.len() > 1 {
         return Err(Error::refused("option --changes", "it keeps the changes of one --overlay only"));
     }
-    // Errors are reported before anything is made.
-    for source in sources {
-        open(source).or_fail(on("copy {}", source))?;
+    for dir in copies.iter().flat_map(Copy::dirs) {
+        open(dir).or_fail(on("copy {}", dir))?;
     }
-    if let Some(dir) = changes {
-        make_changes(dir, sources[0])?;
+    match (changes, copies) {
+        (Some(kept), [copy]) if lies_in_source(about, kept, copy) => {
+            Err(Error::refused(on("keep changes in {}", kept), "it lies in what is copied"))
+        }
+        (Some(kept), [copy]) => match copy.dirs().last() {
+            Some(dir) => make_changes(kept, dir),
+            None => Ok(true),
+        },
+        _ => Ok(true),
     }
-    creds::allow_to_map_root(caller)?;
-    let none = "user namespaces are disabled here; 'selfdock doctor' says why";
-    sys::unshare(new::USER | new::MOUNT)
-        .or_fail("make a user namespace for --overlay")
-        .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
-    let privileged = creds::own_user_namespace(caller, Need { overlay: true, ..Need::default() })?;
-    // A dumpable process can open its own descriptors in /proc. The capabilities count for the caller's own files
-    // only.
-    creds::become_dumpable()?;
-    make_private(Attributes::NONE)?;
-    for source in sources {
-        lay_over_one(&privileged, source, changes)?;
+}
+
+/// Whether a directory, which need not be there yet, would be copied into itself.
+fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
+    let name_at = dir.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
+    let above: &[u8] = if name_at == 0 { b"." } else { &dir[..name_at] };
+    let Some(dir) = whole_path(dir).or_else(|| whole_path(above)) else { return false };
+    match &copy.source {
+        Source::Host => places(list(about)).any(|place| lies_in(dir, place)),
+        _ => copy.dirs().into_iter().filter_map(whole_path).any(|source| lies_in(dir, source)),
     }
+}
+
+/// The path of a directory without links in it.
+fn whole_path(dir: &[u8]) -> Option<Bytes> {
+    let dir = open(dir).ok()?;
+    files::link_target(CWD, join(&[b"/proc/self/fd/", decimal(dir.as_raw_fd().unsigned_abs())])).ok()
+}
+
+/// What an instance of the host image shows.
+fn list(about: &About) -> Bytes {
+    Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
+}
+
+/// Lays the copies over what they are of, in namespaces of this process's own: each in its place, but for that of the
+/// host image, which is a root filesystem of its own. Gives its path.
+pub fn lay_over(
+    about: &About,
+    caller: Caller,
+    privileged: &Privileged,
+    copies: &[Copy<'_>],
+    changes: Option<(&[u8], bool)>,
+) -> Result<Option<Bytes>> {
+    let mut root = None;
+    let umask = rustix::process::umask(Mode::empty());
+    for copy in copies {
+        let mut layer = Layer { privileged, caller, room: None, works: 0, is_new: true };
+        if let Some((dir, is_new)) = changes {
+            layer.room = Some(open(dir).or_fail(on("keep changes in {}", dir))?);
+            layer.is_new = is_new;
+        }
+        match &copy.source {
+            Source::Host => root = Some(layer.host(about, copy, changes.map(|(dir, _)| dir))?),
+            _ => layer.lay(copy)?,
+        }
+    }
+    rustix::process::umask(umask);
     // The current directory is still the original one, below the overlay: enter the copy.
     if let Ok(path) = sys::getcwd() {
         let failed = "enter the copy";
         rustix::process::fchdir(open(&path).or_fail(failed)?).or_fail(failed)?;
     }
-    privileged.relinquish()
+    Ok(root)
 }
 
 fn open(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
     files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY)
 }
 
-/// Opens all layers in the new mount namespace, since the kernel takes no layers of another one.
-fn lay_over_one(privileged: &Privileged, source: &[u8], changes: Option<&[u8]>) -> Result<()> {
-    let failed = on("mount an overlay on {}", source);
-    let lower = open(source).or_fail(failed)?;
-    let room = match changes {
-        Some(dir) => open(dir).or_fail(failed)?,
-        None => {
-            let room = Detached::tmpfs(privileged, &ROOM)?.attach(privileged, &lower).or_fail(failed)?;
-            for name in [CHANGED, WORK] {
-                files::make_directory(room.as_fd(), name, 0o755).or_fail(failed)?;
-            }
-            room
-        }
-    };
-    let at = |fd: &OwnedFd, name: &[u8]| {
-        join(&[b"/proc/self/fd/", decimal(fd.as_raw_fd().unsigned_abs()), b"/", name])
-    };
-    let (lowerdir, upperdir, workdir) = (at(&lower, b"."), at(&room, CHANGED), at(&room, WORK));
-    let options =
-        [(c"lowerdir", lowerdir), (c"upperdir", upperdir), (c"workdir", workdir), (c"userxattr", b"")];
-    // A submount would have to be left out, and what it covers would become visible: the kernel refuses that.
-    let mounts = "something is mounted in it, or its file system cannot be a layer; use another directory";
-    let overlay = Detached::fresh(privileged, c"overlay", &options, VOLUME)
-        .map_err(|e| e.about(failed).hint_if(Errno::INVAL, mounts))?;
-    // The tmpfs is mounted on the directory; the overlay goes on top of it.
-    let place = if changes.is_some() { &lower } else { &room };
-    overlay.attach(privileged, place).or_fail(failed).map(drop)
+/// A copy in the making. Everything is opened in the mount namespace of its own: the kernel takes no layers from
+/// another.
+struct Layer<'l> {
+    privileged: &'l Privileged,
+    caller: Caller,
+    /// Where what is written goes.
+    room: Option<OwnedFd>,
+    /// How many overlays have their files there.
+    works: u32,
+    /// Nothing had been written to it before.
+    is_new: bool,
 }
 
-/// Makes a directory of changes, or checks that an existing one belongs to the same source.
-fn make_changes(dir: &[u8], source: &[u8]) -> Result<()> {
+impl Layer<'_> {
+    /// Over the last of its directories.
+    fn lay(mut self, copy: &Copy<'_>) -> Result<()> {
+        let dirs = copy.dirs();
+        let Some(source) = dirs.last() else { return Ok(()) };
+        let failed = on("mount an overlay on {}", source);
+        let mut layers = Vec::new();
+        for dir in &dirs {
+            layers.push(open(dir).or_fail(failed)?);
+        }
+        let place = open(source).or_fail(failed)?;
+        let is_kept = self.room.is_some();
+        if !is_kept {
+            self.room = Some(self.make_room(&place, &copy.room).or_fail(failed)?);
+        }
+        let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
+        let changed = files::open(room.as_fd(), CHANGED, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+        if matches!(copy.source, Source::Roots(_)) && self.is_new {
+            for layer in &layers {
+                if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
+                    own::take_over(layer, &changed, b"");
+                }
+            }
+        }
+        // Over the room, where that lies on the directory.
+        let target = if is_kept { &place } else { room };
+        let work = join(&[WORK, b"/0"]);
+        make(room, work).or_fail(failed)?;
+        let overlay = self.overlay(&layers, &changed, work);
+        overlay
+            .map_err(|errno| Error::of(failed, errno).hint_if(Errno::INVAL, MOUNTS))?
+            .attach(self.privileged, target)
+            .or_fail(failed)
+            .map(drop)
+    }
+
+    /// A tmpfs on a directory, and in it what an overlay wants.
+    fn make_room(&self, place: &OwnedFd, size: &Tmpfs) -> rustix::io::Result<OwnedFd> {
+        let room = Detached::tmpfs(self.privileged, size).map_err(|e| e.errno().unwrap_or(Errno::NOMEM))?;
+        let room = room.attach(self.privileged, place)?;
+        for name in [CHANGED, WORK] {
+            make(&room, name)?;
+        }
+        Ok(room)
+    }
+
+    /// An overlay of these layers, the later over the earlier. Its files are in the room.
+    fn overlay(&self, layers: &[OwnedFd], upper: &OwnedFd, work: &[u8]) -> rustix::io::Result<Detached> {
+        let room = self.room.as_ref().ok_or(Errno::NOENT)?;
+        let by_number = |fd: &OwnedFd| decimal(fd.as_raw_fd().unsigned_abs());
+        let at = |fd: &OwnedFd, name: &[u8]| join(&[b"/proc/self/fd/", by_number(fd), b"/", name]);
+        let mut lower: Bytes = b"";
+        for layer in layers.iter().rev() {
+            lower = join(&[lower, if lower.is_empty() { b"" } else { b":" }, at(layer, b".")]);
+        }
+        let (upper, work) = (at(upper, b"."), at(room, work));
+        let options = [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work), (c"userxattr", b"")];
+        Detached::fresh(self.privileged, c"overlay", &options, VOLUME)
+            .map_err(|error| error.errno().unwrap_or(Errno::INVAL))
+    }
+
+    /// A root filesystem with what an instance of the host image shows, each place as a copy. It shows no more: where
+    /// the host has something else there is an empty directory, or nothing.
+    fn host(mut self, about: &About, copy: &Copy<'_>, kept: Option<&[u8]>) -> Result<Bytes> {
+        let failed = "make a copy of the host image";
+        let path = match kept {
+            Some(dir) => dir,
+            None => {
+                let (path, place) = empty_place(about).ok_or_else(|| {
+                    Error::refused(failed, "no empty directory is there to make it in").hint("/mnt would do")
+                })?;
+                self.room = Some(self.make_room(&place, &copy.room).or_fail(failed)?);
+                path
+            }
+        };
+        let list = list(about);
+        let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
+        let root = files::open(room.as_fd(), CHANGED, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+        for entry in entries(list) {
+            match entry {
+                // The kernel's own files are shown as they are.
+                Entry::Place([b'/', b's', b'y', b's', b'/', ..]) => {}
+                Entry::Place([path @ .., _]) => self.show(&root, path)?,
+                Entry::Link(at, target) => {
+                    make_all(&root, files::parent(at)).or_fail(failed)?;
+                    // It is there from the last time.
+                    let _ = files::make_link(target, root.as_fd(), &at[1..]);
+                }
+                Entry::Place(_) | Entry::Open | Entry::Home(..) => {}
+            }
+        }
+        for name in EMPTY.iter().map(|name| name.as_bytes()) {
+            if files::lstat(CWD, join(&[b"/", name])).is_ok_and(|stat| is_directory(stat.st_mode)) {
+                make_all(&root, join(&[b"/", name])).or_fail(on("make the directory {}", name))?;
+            }
+        }
+        own::copy_resolver(&root, |root, dir| make_all(root, dir).map(drop));
+        if kept.is_none() {
+            // A mount point for selfdock itself, where it is in no place.
+            let own = about.program.to_bytes();
+            let _ =
+                make_all(&root, files::parent(own)).and_then(|_| files::make_file(root.as_fd(), &own[1..]));
+        }
+        Ok(join(&[path, b"/", CHANGED]))
+    }
+
+    /// Shows a copy of a directory of the host. Where something is mounted in it, the kernel makes no layer of it, as
+    /// what is covered would show: then its files are copied, and its directories each for itself.
+    fn show(&mut self, root: &OwnedFd, path: &[u8]) -> Result<()> {
+        let failed = on("show a copy of {}", path);
+        let rules = ResolveFlags::NO_SYMLINKS;
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        // It is gone, or the caller may not go there: it is then empty.
+        let Ok(lower) = files::open_path(CWD, path, flags, rules) else { return Ok(()) };
+        // It would be copied into itself.
+        let room = self.room.as_ref().and_then(|room| files::identity(room).ok());
+        if files::identity(&lower).ok() == room {
+            return Ok(());
+        }
+        let was_there = make_all(root, path).or_fail(failed)?;
+        let upper = files::open(root.as_fd(), &path[1..], flags).or_fail(failed)?;
+        if has_mounts(path) {
+            return self.show_parts(root, path, &lower, &upper, was_there);
+        }
+        self.works += 1;
+        let work = join(&[WORK, b"/", decimal(self.works)]);
+        if let Some(room) = &self.room {
+            make(room, work).or_fail(failed)?;
+        }
+        if !was_there {
+            own::take_over(&lower, &upper, join(&[path]));
+        }
+        let layers = [lower];
+        let tree = match self.overlay(&layers, &upper, work) {
+            // It is closed to the caller, and so empty here.
+            Err(Errno::ACCESS) => return Ok(()),
+            // A file system that makes no layer is shown as it is.
+            Err(Errno::INVAL) => {
+                Detached::copy(self.privileged, layers[0].as_fd(), b"", MAP).or_fail(failed)?
+            }
+            made => made.or_fail(failed)?,
+        };
+        tree.attach(self.privileged, &upper).or_fail(failed).map(drop)
+    }
+
+    fn show_parts(
+        &mut self,
+        root: &OwnedFd,
+        path: &[u8],
+        lower: &OwnedFd,
+        upper: &OwnedFd,
+        was_there: bool,
+    ) -> Result<()> {
+        let failed = on("show a copy of {}", path);
+        let mut names: Vec<Bytes> = Vec::new();
+        let listed = files::each_entry(lower.as_fd(), failed, &mut |name| {
+            names.push(join(&[name]));
+            Ok(())
+        });
+        if listed.is_err() {
+            return Ok(());
+        }
+        for name in names {
+            match files::kind(lower.as_fd(), name) {
+                Ok(FileType::Directory) => self.show(root, join(&[path, b"/", name]))?,
+                Ok(_) if !was_there => own::copy(lower, upper, name),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A submount would have to be left out, and what it covers would become visible: the kernel refuses that.
+const MOUNTS: &str =
+    "something is mounted in it, or its file system cannot be a layer; use another directory";
+
+/// Makes a directory. One that is there already is as good.
+fn make(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
+    match files::make_directory(dir.as_fd(), name, 0o755) {
+        Err(Errno::EXIST) => Ok(()),
+        made => made,
+    }
+}
+
+/// Makes a directory and those on the way to it, and says whether it was there.
+fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<bool> {
+    let ends = (1..path.len()).filter(|at| path[*at] == b'/').chain([path.len()]);
+    let mut was_there = true;
+    for end in ends.filter(|end| *end > 1) {
+        was_there = match files::make_directory(root.as_fd(), &path[1..end], 0o755) {
+            Ok(()) => false,
+            Err(Errno::EXIST) => true,
+            Err(errno) => return Err(errno),
+        };
+    }
+    Ok(was_there)
+}
+
+fn is_directory(mode: u32) -> bool {
+    FileType::from_raw_mode(mode).is_dir()
+}
+
+/// A directory that is empty for the caller, so that nobody misses what would be in it.
+pub fn empty_place(about: &About) -> Option<(Bytes, OwnedFd)> {
+    let own = Installation::around(about.program.to_bytes()).root(b"/mnt");
+    PLACES.iter().copied().chain([own]).find_map(|path| {
+        let place =
+            files::open_path(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()?;
+        let full = || Error::refused("look", "it is not empty");
+        let is_empty = files::each_entry(place.as_fd(), on("list {}", path), &mut |_| Err(full())).is_ok();
+        is_empty.then_some((path, place))
+    })
+}
+
+/// Whether something is mounted in a directory.
+fn has_mounts(path: &[u8]) -> bool {
+    let list = read(b"/proc/self/mountinfo").unwrap_or_default();
+    mountinfo::lines(list).any(|line| line.point != path && lies_in(line.point, path))
+}
+
+/// Makes a directory of changes, or checks that an existing one belongs to the same source. Says whether it is new.
+fn make_changes(dir: &[u8], source: &[u8]) -> Result<bool> {
     let failed = on("keep changes in {}", dir);
     let make = |dir: &[u8], name: &[u8]| match files::make_directory(CWD, join(&[dir, name]), 0o755) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -110,14 +409,15 @@ fn make_changes(dir: &[u8], source: &[u8]) -> Result<()> {
         _ => join(&[source]),
     };
     match files::make_link(origin, opened.as_fd(), ORIGIN) {
-        Ok(()) => Ok(()),
-        Err(Errno::EXIST) if files::link_target(opened.as_fd(), ORIGIN) == Ok(origin) => Ok(()),
+        Ok(()) => Ok(true),
+        Err(Errno::EXIST) if files::link_target(opened.as_fd(), ORIGIN) == Ok(origin) => Ok(false),
         Err(Errno::EXIST) => Err(Error::refused(failed, "it has the changes of another directory")),
         Err(errno) => Err(Error::of(failed, errno)),
     }
 }
 
-/// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted.
+/// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted, `?` for a directory
+/// that the caller cannot read.
 pub fn changes(dir: &[u8]) -> Result<String> {
     let failed = on("read the changes in {}", dir);
     let opened = open(dir).or_fail(failed)?;
@@ -142,9 +442,14 @@ impl List {
         let dir = join(&[CHANGED, below]);
         let failed = on("list {}", dir);
         let opened =
-            files::open(self.changed.as_fd(), dir, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW);
+            files::open(self.changed.as_fd(), dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW);
+        // Of a subordinate id, which is somebody else here.
+        if opened.as_ref().err() == Some(&Errno::ACCESS) && !below.is_empty() {
+            self.tell('?', below);
+            return Ok(());
+        }
         let mut names: Vec<Bytes> = Vec::new();
-        files::each_entry(opened.or_fail(failed)?.as_fd(), failed, &mut |name| {
+        files::each_of(opened.or_fail(failed)?.as_fd(), failed, &mut |name| {
             names.push(join(&[name]));
             Ok(())
         })?;
@@ -154,9 +459,14 @@ impl List {
             let kind = FileType::from_raw_mode(stat.st_mode);
             let before = self.origin.as_ref().map(|origin| files::lstat(origin.as_fd(), &path[1..]));
             let was_there = matches!(before, Some(Ok(_)));
+            if self.origin.as_ref().is_some_and(|origin| own::is_same(&self.changed, CHANGED, origin, path)) {
+                continue;
+            }
             // A whiteout is a device with the number 0.
             if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
-                self.tell('D', path);
+                if !self.origin.as_ref().is_some_and(|origin| own::is_closed(origin, &path[1..])) {
+                    self.tell('D', path);
+                }
                 continue;
             }
             if !kind.is_dir() || !was_there {

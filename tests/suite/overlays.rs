@@ -97,6 +97,114 @@ fn a_directory_with_a_mount_in_it_is_not_copied() {
     Dock::new(args!["-o", fixture(""), "/mnt/w", "run", "true"]).refused("something is mounted in it");
 }
 
+/// What is changed in a copy of the host image, and what can be seen of it there.
+const IN_IMAGE: &str = "touch /new /usr/bin/new /var/lib/new; rm /usr/bin/env; ls /usr/bin/env 2>/dev/null; \
+                        echo more >> /etc/hosts; tail -n 1 /etc/hosts; mkdir -p /var/lib/x/y; \
+                        ls /new /usr/bin/new; id -u";
+
+#[rstest]
+#[case::set_uid(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::nested(args!["run", selfdock()])]
+fn the_whole_image_can_be_written_to_and_is_as_before<const N: usize>(#[case] before: [OsString; N]) {
+    let (hosts, mounts) = (fs::read("/etc/hosts").unwrap(), host_mounts());
+    let words = before.into_iter().chain(args!["-o", "/", "/", "run", "sh", "-c", IN_IMAGE]);
+    let own = nix::unistd::getuid();
+    assert_eq!(Dock::new(words).ok(), format!("more\n/new\n/usr/bin/new\n{own}"));
+    assert_eq!((fs::read("/etc/hosts").unwrap(), host_mounts()), (hosts, mounts));
+    assert!(!std::path::Path::new("/usr/bin/new").exists() && std::path::Path::new("/usr/bin/env").exists());
+}
+
+/// Of what others than the caller have, nothing shows that an ordinary instance would not show.
+#[test]
+fn a_copy_of_the_image_shows_no_more_than_the_image() {
+    let script = "ls -A / /home /root /run /srv /mnt /media /boot /var /var/lib /var/log /var/cache /usr /etc 2>&1; \
+                  for f in /etc/shadow /etc/ssl/private/* /root/.bashrc /var/log/*; do cat $f 2>/dev/null; done; true";
+    let list = |words: &[OsString]| {
+        let seen = Dock::new(words.iter().cloned().chain(args!["run", "sh", "-c", script])).ok();
+        seen.lines().map(String::from).collect::<Vec<_>>()
+    };
+    let ordinary = list(&args![]);
+    for line in list(&args!["-o", "/", "/"]) {
+        assert!(ordinary.contains(&line), "{line:?} is not in {ordinary:#?}");
+    }
+}
+
+/// The kernel copies no file of somebody else's into the upper layer: it would have to belong to them.
+#[test]
+fn a_file_of_another_owner_can_be_replaced_and_not_changed() {
+    let script = "cd /usr/bin; LC_ALL=C; export LC_ALL; stat -c %U env; echo x >> env; mv env env2; ln env env3; \
+                  chmod 700 env; cp env env4 && mv -f env4 env && stat -c %u env; stat -c %u .; rm env && ls env";
+    let ran = Dock::new(args!["-o", "/", "/", "run", "sh", "-c", format!("({script}) 2>&1; true")]).ok();
+    let own = nix::unistd::getuid();
+    let said: Vec<&str> = ran.lines().collect();
+    for (at, what) in
+        ["nobody", "cannot create env", "Value too large", "ot permitted", "ot permitted"].iter().enumerate()
+    {
+        assert!(said[at].contains(what), "{at}: {ran}");
+    }
+    assert_eq!(&said[5..7], [own.to_string(), own.to_string()], "{ran}");
+    assert!(said[7].contains("No such file"), "{ran}");
+}
+
+#[test]
+fn changes_of_the_image_can_be_kept_and_told() {
+    let kept = TempDir::new_in(std::env::var_os("HOME").expect("a home")).expect("make a directory");
+    let place = kept.path().join("changes");
+    let run =
+        |script: &str| Dock::new(args!["--changes", place, "-o", "/", "/", "run", "sh", "-c", script]).ok();
+    run("echo more >> /etc/hosts; rm -r /usr/share/perl5; mkdir /new; touch /new/x");
+    // Other tests change what is in /opt meanwhile.
+    let changes = || {
+        let told = Dock::new(args!["changes", place]).ok();
+        told.lines().filter(|line| !line.contains(" opt/")).collect::<Vec<_>>().join("\n")
+    };
+    let told = "M etc/hosts\nA new\nA new/x\nD usr/share/perl5";
+    assert_eq!(changes(), told);
+    // What is gone stays so when it is gone on with.
+    assert_eq!(run("ls /new; ls /usr/share/perl5 2>&1 | grep -c No.such; rm /new/x"), "x\n1");
+    assert_eq!(changes(), "M etc/hosts\nA new\nD usr/share/perl5");
+}
+
+/// Also of a root filesystem of somebody else's, and of layers.
+#[test]
+fn a_root_filesystem_can_be_copied() {
+    let (image, layer) = (fixture("debian"), scratch());
+    fs::write(layer.path().join("layered"), "1").unwrap();
+    let script = "ls /layered; touch /bin/new /new && ls /new /bin/new; cat /etc/resolv.conf";
+    let before = fs::read_dir(image.join("bin")).unwrap().count();
+    let resolver = fs::read_to_string("/etc/resolv.conf").unwrap();
+    for words in [
+        &args!["--root", image, "--root", layer.path(), "-o", "/", "/", "run"][..],
+        &args!["--unprivileged", "-o", "/", "/", "--root", image, "--root", layer.path(), "run"],
+    ] {
+        let seen = Dock::new(words.iter().cloned()).sh(script).ok();
+        assert_eq!(seen, format!("/layered\n/bin/new\n/new\n{}", resolver.trim_end()));
+    }
+    let seen = Dock::new(args!["-o", image, "/", "run"]).sh("touch /bin/new && ls /bin/new").ok();
+    assert_eq!(seen, "/bin/new");
+    assert_eq!(fs::read_dir(image.join("bin")).unwrap().count(), before);
+    assert_eq!(fs::read_dir(layer.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_tmpfs_of_the_same_place_says_how_much_can_be_written() {
+    let dir = tree();
+    let script = "head -c 3M /dev/zero > big 2>/dev/null; stat -c %s big";
+    for (place, options) in [("/mnt/w", args!["-o", dir.path(), "/mnt/w"]), ("/", args!["-o", "/", "/"])] {
+        let words = options.into_iter().chain(args!["-t", "size=64M", place, "-C", place, "run"]);
+        assert_eq!(Dock::new(words).sh(script).ok(), (3 << 20).to_string());
+    }
+    let words = args!["-o", dir.path(), "/mnt/w", "-t", "size=1M", "/mnt/w", "-C", "/mnt/w", "run"];
+    assert_eq!(Dock::new(words).sh(script).ok(), (1 << 20).to_string());
+}
+
+#[test]
+fn in_a_copy_of_the_image_selfdock_works() {
+    let inner = args![selfdock(), "run", "sh", "-c", "touch /usr/bin/new 2>/dev/null || echo read-only"];
+    assert_eq!(Dock::new(args!["-o", "/", "/", "run"].into_iter().chain(inner)).ok(), "read-only");
+}
+
 #[test]
 fn overlays_work_nested() {
     let dir = tree();
@@ -112,6 +220,10 @@ fn overlays_work_nested() {
 #[case::closed(args!["-o", fixture("p"), "/mnt/w"], "permission denied")]
 #[case::two_to_keep(args!["-o", "/etc", "/mnt/a", "-o", "/usr", "/mnt/b", "--changes", "/tmp/x"], "of one --overlay")]
 #[case::nothing_to_keep(args!["--changes", "/tmp/x"], "there is no --overlay; add --overlay SRC DST")]
+#[case::into_its_source(args!["-o", "/etc", "/mnt/w", "--changes", "/etc/changes"], "it lies in what is copied")]
+#[case::into_itself(args!["-o", "/", "/", "--changes", "/opt/selfdock-changes"], "it lies in what is copied")]
+#[case::two_images(args!["-o", "/", "/", "-o", "/etc", "/"], "given twice")]
+#[case::two_names(args!["-o", "/etc", "/", "--root", "/usr"], "--root names another image; -o / / copies")]
 #[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]
 fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
     let is_run = words[0] != *"changes";

@@ -134,6 +134,7 @@ impl Reader {
 #[rstest]
 #[case::private_home("A private HOME", "")]
 #[case::hide("Hide one file more", "")]
+#[case::copy("Try it in a copy", "rm -r examples; touch run-tests; chmod 755 run-tests")]
 #[case::make("Make", r"printf 'all: a b\na b:\n\techo $@ > $@\n' > Makefile")]
 #[case::cargo(
     "Cargo",

@@ -179,6 +179,29 @@ pub const CHECKS: &[Check] = &[
              -m /hidden /hidden shows it\nthere"
         },
     ),
+    check(
+        "a copy of the image",
+        USER,
+        "$S -o / / run sh -c 'echo x >/etc/new; rm /etc/group; cat /etc/new; ls -d /etc/new /etc/group /new'
+        ls -d /etc/group /etc/new",
+        |_| {
+            "x\nls: /etc/group: No such file or directory\nls: /new: No such file or directory\n/etc/new\n\
+             ls: /etc/new: No such file or directory\n/etc/group\nstatus 1"
+        },
+    ),
+    check(
+        "a removed directory of a copy is made again",
+        USER,
+        "mkdir -p v/d; touch v/d/x; $S -o $PWD/v /mnt run sh -c 'rm -r /mnt/d; mkdir /mnt/d && ls -A /mnt /mnt/d'",
+        // An overlay notes in an attribute that nothing below is meant, and a tmpfs had none for users before.
+        |w| {
+            if w.kernel >= (6, 6) {
+                "/mnt:\nd\n\n/mnt/d:"
+            } else {
+                "rm: can't remove '/mnt/d': Input/output error\nmkdir: *: File exists\nstatus 1"
+            }
+        },
+    ),
     check("a missing mount point in /", ALL, "echo in >f; $S -v $PWD /a/b run sh -c 'cat /a/b/f; ls -d /usr'", |_| {
         "in\n/usr"
     }),

@@ -1,0 +1,89 @@
+//! What the second program makes around an instance, as the caller and with nothing: namespaces of its own, in which it
+//! starts selfdock. The instance is then in unprivileged mode, whatever selfdock is installed as.
+
+use super::front::{Around, Line, Said};
+use super::overlay::{self, Source};
+use crate::command::{current_directory, home};
+use crate::creds::{self, Need};
+use crate::error::{OrFail, Result};
+use crate::files;
+use crate::handover::About;
+use crate::host::{homes, lies_in, places};
+use crate::host_root;
+use crate::installation::Installation;
+use crate::mount::make_private;
+use crate::options::Id;
+use crate::sys::{self, Attributes, new};
+use crate::text::{Bytes, decimal, join};
+use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
+
+/// Makes all of it, and says in `plain` where it is. Nothing is held afterwards.
+pub fn make<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Result<()> {
+    // What is wrong is said before anything is made.
+    let is_new = overlay::prepare(about, &around.copies, around.changes)?;
+    creds::allow_to_map_root(about.caller)?;
+    let none = "user namespaces are disabled here; 'selfdock doctor' says why";
+    sys::unshare(new::USER | new::MOUNT)
+        .or_fail("make a user namespace")
+        .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
+    let privileged = creds::own_user_namespace(about.caller, Need { overlay: true, ..Need::default() })?;
+    // To reach its own descriptors by their names. What it holds counts for what is the caller's alone.
+    creds::become_dumpable()?;
+    make_private(Attributes::NONE)?;
+    let changes = around.changes.map(|dir| (dir, is_new));
+    let root = overlay::lay_over(about, about.caller, &privileged, &around.copies, changes)?;
+    show_root(about, around, root, plain);
+    privileged.relinquish()
+}
+
+/// The image is the copy of it.
+fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain: &mut Line<'a>) {
+    let say = |plain: &mut Line<'a>, id, values| plain.options.extend(Said::new(id, values));
+    let image = around.copies.iter().find_map(|copy| match &copy.source {
+        Source::Dir(_) => None,
+        Source::Host => host,
+        Source::Roots(roots) => roots.last().copied(),
+    });
+    let Some(image) = image else { return };
+    plain.options.retain(|said| said.opt.id != Id::Root);
+    say(plain, Id::Root, [image, b""]);
+    if host.is_none() {
+        return show_names(plain);
+    }
+    if files::identity_of(SYSTEM).is_ok() {
+        say(plain, Id::Map, [SYSTEM, SYSTEM]);
+    }
+    // What an instance of the host image hides.
+    let list = Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up);
+    let own = home(&about.environment).filter(|_| about.caller.uid != 0);
+    for home in homes(list, decimal(about.caller.uid), own) {
+        say(plain, Id::MaskIfExists, [join(&[&home]), b""]);
+    }
+    let is_chosen = plain.has(Id::Chdir) || plain.has(Id::Here);
+    let is_shown = |dir: &Bytes| places(list).any(|place| lies_in(dir, place));
+    if let Some(dir) = current_directory().filter(is_shown).filter(|_| !is_chosen) {
+        let inside = join(&[image, dir]);
+        if files::open(CWD, inside, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
+            say(plain, Id::Chdir, [dir, b""]);
+        }
+    }
+}
+
+const RESOLVER: &[u8] = b"/etc/resolv.conf";
+
+/// What tells of the machine.
+const SYSTEM: &[u8] = b"/sys/devices/system";
+
+/// Names resolve as outside, as in an image that is not to be written to.
+fn show_names(plain: &mut Line<'_>) {
+    if plain.value(Id::Net) == Some(b"none") {
+        return;
+    }
+    for path in [RESOLVER, b"/etc/hosts"] {
+        let is_said = plain.options.iter().any(|said| said.values[1] == path);
+        if !is_said && files::identity_of(path).is_ok() {
+            plain.options.extend(Said::new(Id::Map, [path, path]));
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Directories of the caller's over those of others, in what is laid over them. The kernel merges both, and what it
+//! shows belongs to the upper one's owner: so files can be made, replaced and removed there, as package managers do. A
+//! file itself is merged with nothing. Those that are known to be written to in place, or to get another name, are
+//! copied.
+
+use crate::files;
+use crate::host::lies_in;
+use crate::text::{Bytes, c_string, decimal, join};
+use core::mem::MaybeUninit;
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, accessat, mknodat};
+use rustix::io::{Errno, Result};
+
+/// Directories of which each file is copied: what package managers know, and how the system is set up.
+const WRITTEN: &[&[u8]] = &[
+    b"/etc",
+    b"/var/lib/dpkg",
+    b"/var/lib/rpm",
+    b"/usr/lib/sysimage/rpm",
+    b"/var/lib/pacman",
+    b"/lib/apk/db",
+];
+
+/// Where empty files are locks, mostly.
+const STATE: &[&[u8]] = &[b"/etc", b"/var", b"/lib/apk"];
+
+/// In the place of a path that does not count.
+const ELSEWHERE: &[u8] = b"?";
+
+/// Makes a directory for each of `from` that the caller can list, with its permissions. What the caller may not look
+/// into stays as closed as it is; what fails is left as it is, too. `path` is where it is in the image.
+pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) {
+    let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return };
+    let is_written = WRITTEN.contains(&path);
+    let is_state = is_written || STATE.iter().any(|dir| lies_in(path, dir));
+    let mut buffer = [MaybeUninit::uninit(); 8192];
+    let mut entries = RawDir::new(list.as_fd(), &mut buffer);
+    while let Some(Ok(entry)) = entries.next() {
+        let name = entry.file_name().to_bytes();
+        if name == b"." || name == b".." {
+            continue;
+        }
+        match entry.file_type() {
+            FileType::Directory => match directory(from, into, name) {
+                Ok((from, into)) => take_over(&from, &into, below(path, name)),
+                Err(Errno::ACCESS) if lies_in(path, b"/var") => take_away(into, name),
+                Err(_) => {}
+            },
+            FileType::RegularFile if is_written && is_closed(from, name) => take_away(into, name),
+            FileType::RegularFile if is_written => copy(from, into, name),
+            FileType::RegularFile if is_state => copy_if_empty(from, into, name),
+            _ => {}
+        }
+    }
+}
+
+/// A directory of a service, or a file of secrets, that is closed to the caller: in the copy it is gone, so that it can
+/// be made anew, or programs do without.
+fn take_away(into: &OwnedFd, name: &[u8]) {
+    let whiteout = |name| mknodat(into, name, FileType::CharacterDevice, Mode::empty(), 0);
+    // Else it stays closed.
+    let _ = c_string(name).and_then(whiteout);
+}
+
+/// Whether the caller may not read a file or directory, which is not an empty file.
+pub fn is_closed(dir: &OwnedFd, path: &[u8]) -> bool {
+    let may_read = |path| accessat(dir, path, Access::READ_OK, AtFlags::empty());
+    let is_empty = || files::lstat(dir.as_fd(), path).is_ok_and(|stat| stat.st_size == 0);
+    c_string(path).and_then(may_read) == Err(Errno::ACCESS) && !is_empty()
+}
+
+/// The path of an entry, where it counts. Memory is not given back, and elsewhere are most.
+fn below(path: Bytes, name: &[u8]) -> Bytes {
+    if path == ELSEWHERE {
+        return path;
+    }
+    let path = join(&[path, b"/", name]);
+    let counts = |dir: &&&[u8]| lies_in(dir, path) || lies_in(path, dir);
+    if WRITTEN.iter().chain(STATE).any(|dir| counts(&dir)) { path } else { ELSEWHERE }
+}
+
+fn directory(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<(OwnedFd, OwnedFd)> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+    let from = files::open(from.as_fd(), name, flags)?;
+    let mode = rustix::fs::fstat(&from)?.st_mode & 0o1777;
+    match files::make_directory(into.as_fd(), name, mode | 0o700) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let into = files::open(into.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
+    Ok((from, into))
+}
+
+/// Copies a file or a link, if the caller can read it.
+pub fn copy(from: &OwnedFd, into: &OwnedFd, name: &[u8]) {
+    // It is shown as it is, or not at all, where it cannot be copied.
+    let _ = match files::kind(from.as_fd(), name) {
+        Ok(FileType::Symlink) => files::link_target(from.as_fd(), name)
+            .and_then(|target| files::make_link(target, into.as_fd(), name)),
+        Ok(FileType::RegularFile) => copy_file(from, into, name),
+        other => other.map(drop),
+    };
+}
+
+fn copy_if_empty(from: &OwnedFd, into: &OwnedFd, name: &[u8]) {
+    if let Ok(stat) = files::lstat(from.as_fd(), name)
+        && stat.st_size == 0
+    {
+        let _ = new_file(into, name, &stat);
+    }
+}
+
+fn new_file(into: &OwnedFd, name: &[u8], stat: &Stat) -> Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+    let file = files::open(into.as_fd(), name, flags)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o777))?;
+    Ok(file)
+}
+
+fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
+    let stat = files::lstat(from.as_fd(), name)?;
+    let source = files::open(from.as_fd(), name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    let source = match source {
+        Err(_) if stat.st_size == 0 => return new_file(into, name, &stat).map(drop),
+        source => source?,
+    };
+    let file = new_file(into, name, &stat)?;
+    while rustix::fs::sendfile(&file, &source, None, 1 << 20)? > 0 {}
+    Ok(())
+}
+
+/// The configuration of the resolver, where that is a link into what is not shown.
+pub fn copy_resolver(root: &OwnedFd, make_all: impl Fn(&OwnedFd, &[u8]) -> Result<()>) {
+    let copy = || {
+        files::link_target(CWD, RESOLVER)?;
+        let file = files::open(CWD, RESOLVER, OFlags::PATH)?;
+        let path =
+            files::link_target(CWD, join(&[b"/proc/self/fd/", decimal(file.as_raw_fd().unsigned_abs())]))?;
+        make_all(root, files::parent(path))?;
+        let (from, into) = (files::parent(path), files::parent(&path[1..]));
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let (from, into) = (files::open(CWD, from, flags)?, files::open(root.as_fd(), into, flags)?);
+        copy_file(&from, &into, &path[files::parent(path).len() + 1..])
+    };
+    // There is none, or it shows already.
+    let _ = copy();
+}
+
+const RESOLVER: &[u8] = b"/etc/resolv.conf";
+
+/// Whether a file or link in a directory of changes is as it was: a copy that nobody has changed.
+pub fn is_same(changed: &OwnedFd, below: &[u8], origin: &OwnedFd, path: &[u8]) -> bool {
+    let here = join(&[below, path]);
+    let is_same = || -> Result<bool> {
+        let (new, old) = (files::lstat(changed.as_fd(), here)?, files::lstat(origin.as_fd(), &path[1..])?);
+        let is_alike = new.st_mode == old.st_mode && new.st_size == old.st_size;
+        match FileType::from_raw_mode(new.st_mode) {
+            FileType::Symlink if is_alike => {
+                Ok(files::link_target(changed.as_fd(), here)?
+                    == files::link_target(origin.as_fd(), &path[1..])?)
+            }
+            FileType::RegularFile if is_alike && new.st_size == 0 => Ok(true),
+            FileType::RegularFile if is_alike => has_same_content(
+                files::open(changed.as_fd(), here, OFlags::RDONLY)?.as_fd(),
+                files::open(origin.as_fd(), &path[1..], OFlags::RDONLY)?.as_fd(),
+            ),
+            _ => Ok(false),
+        }
+    };
+    is_same().unwrap_or(false)
+}
+
+fn has_same_content(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> Result<bool> {
+    let (mut first, mut second) = ([0; 4096], [0; 4096]);
+    loop {
+        let count = rustix::io::read(one, &mut first)?;
+        if count == 0 {
+            return Ok(true);
+        }
+        let mut got = 0;
+        while got < count {
+            match rustix::io::read(other, &mut second[got..count])? {
+                0 => return Ok(false),
+                more => got += more,
+            }
+        }
+        if first[..count] != second[..count] {
+            return Ok(false);
+        }
+    }
+}
