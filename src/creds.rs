@@ -196,6 +196,18 @@ pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
     Ok(Privileged { caller, held: wanted, in_own_namespace: true })
 }
 
+/// The same where [`--fake-root`](crate::about) has had ids mapped: this process is uid 0 there. Keeps what mapping
+/// them once more takes, too.
+pub fn root_of_user_namespace(need: Need) -> Result<Privileged> {
+    let caller = Caller { uid: 0, gid: 0 };
+    become_undumpable()?;
+    verify_ids(caller)?;
+    let to_map = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETFCAP;
+    let wanted = need.capabilities(caller) | to_map;
+    set(wanted, wanted)?;
+    Ok(Privileged { caller, held: wanted, in_own_namespace: true })
+}
+
 /// Called after entering the user namespace of an instance, where this process has every capability. Keeps what
 /// entering needs.
 pub fn joined_user_namespace(caller: Caller) -> Result<Privileged> {
@@ -321,7 +333,8 @@ fn current() -> Result<CapabilitySets> {
     rustix::thread::capabilities(None).or_fail("read capabilities")
 }
 
-fn verify_ids(caller: Caller) -> Result<()> {
+/// Sees that all four uids and gids are the caller's.
+pub fn verify_ids(caller: Caller) -> Result<()> {
     let ids = sys::all_ids().or_fail("read the ids")?;
     if ids != ([caller.uid; 4], [caller.gid; 4]) {
         let why = "the ids are not the caller's, or were mapped to others";

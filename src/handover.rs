@@ -55,6 +55,9 @@ pub struct About {
 /// Stands in place of a mode: an instance was built, but the command was not found in it.
 pub const NOT_FOUND_INSIDE: &CStr = c"not-found";
 
+/// The same: the second program is in an instance, and is to become root and the command.
+pub const FAKE_ROOT: &CStr = c"fake-root";
+
 /// Becomes the second program, with signals, descriptors and environment as the caller had them. All privilege has
 /// been given up before. `mode` is the name of a mode, `signals` the caller's signal mask. Returns only on failure.
 pub fn hand_over(start: &Start, mode: &'static CStr, signals: SignalSet) -> Result<Infallible> {

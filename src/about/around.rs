@@ -1,11 +1,13 @@
 //! What the second program makes around an instance, as the caller and with nothing: namespaces of its own, in which it
 //! starts selfdock. The instance is then in unprivileged mode, whatever selfdock is installed as.
 
+use super::fake_root::{self, Ids};
 use super::front::{Around, Line, Said};
+use super::outside::{self, Outside};
 use super::overlay::{self, Source};
 use crate::command::{current_directory, home};
-use crate::creds::{self, Need};
-use crate::error::{OrFail, Result};
+use crate::creds::{self, Caller, Need, Privileged};
+use crate::error::{Error, OrFail, Result};
 use crate::files;
 use crate::handover::About;
 use crate::host::{homes, lies_in, places};
@@ -15,26 +17,62 @@ use crate::mount::make_private;
 use crate::options::Id;
 use crate::sys::{self, Attributes, new};
 use crate::text::{Bytes, decimal, join};
+use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 /// Makes all of it, and says in `plain` where it is. Nothing is held afterwards.
 pub fn make<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Result<()> {
     // What is wrong is said before anything is made.
+    if around.fake_root && plain.has(Id::NoUserns) {
+        let why = "root is of a user namespace, which --no-userns forbids";
+        return Err(Error::refused("option --fake-root", why));
+    }
     let is_new = overlay::prepare(about, &around.copies, around.changes)?;
+    let pid = decimal(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
+    let ids = if around.fake_root { Some(fake_root::Ids::find(about)?) } else { None };
+    let (caller, privileged) = namespaces(about, ids.as_ref(), pid)?;
+    // To reach its own descriptors by their names. What it holds counts for what is the caller's alone.
+    creds::become_dumpable()?;
+    make_private(Attributes::NONE)?;
+    let changes = around.changes.map(|dir| (dir, is_new));
+    let root = overlay::lay_over(about, caller, &privileged, &around.copies, changes)?;
+    show_root(about, around, root, plain);
+    match ids {
+        None => privileged.relinquish(),
+        Some(ids) => {
+            Ids::put_before(about, ids.start_mapper()?, plain)?;
+            // What root of the namespace has comes back to selfdock at exec.
+            privileged.renounce()
+        }
+    }
+}
+
+/// A user namespace and what else there is to be, in which the caller is itself, or root.
+fn namespaces(about: &About, ids: Option<&Ids>, pid: Bytes) -> Result<(Caller, Privileged)> {
+    let mut commands = Vec::new();
+    if let Some(ids) = ids {
+        commands.extend(ids.commands(about.caller, pid));
+    }
+    let outside =
+        if commands.is_empty() { None } else { Some(outside::start(&commands, &about.environment)?) };
     creds::allow_to_map_root(about.caller)?;
     let none = "user namespaces are disabled here; 'selfdock doctor' says why";
     sys::unshare(new::USER | new::MOUNT)
         .or_fail("make a user namespace")
         .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
-    let privileged = creds::own_user_namespace(about.caller, Need { overlay: true, ..Need::default() })?;
-    // To reach its own descriptors by their names. What it holds counts for what is the caller's alone.
+    let need = Need { overlay: true, ..Need::default() };
+    // Its files in /proc belong to root otherwise.
     creds::become_dumpable()?;
-    make_private(Attributes::NONE)?;
-    let changes = around.changes.map(|dir| (dir, is_new));
-    let root = overlay::lay_over(about, about.caller, &privileged, &around.copies, changes)?;
-    show_root(about, around, root, plain);
-    privileged.relinquish()
+    if ids.is_none() {
+        let privileged = creds::own_user_namespace(about.caller, need)?;
+        // Whoever joins them from outside has to look at this process.
+        creds::become_dumpable()?;
+        outside.map_or(Ok(()), Outside::finish)?;
+        return Ok((about.caller, privileged));
+    }
+    outside.map_or(Ok(()), Outside::finish)?;
+    Ok((Caller { uid: 0, gid: 0 }, creds::root_of_user_namespace(need)?))
 }
 
 /// The image is the copy of it.

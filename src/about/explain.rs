@@ -107,7 +107,9 @@ impl Told<'_> {
         }
         let caller = self.about.caller;
         let ids = format!("uid={} gid={}", caller.uid, caller.gid);
-        let mut rows = Vec::from([row(["mode", self.mode.text()]), row(["ids", &ids])]);
+        let around = self.around;
+        let ids = if around.fake_root { "uid=0 gid=0, and your subordinate ids" } else { &ids };
+        let mut rows = Vec::from([row(["mode", self.mode.text()]), row(["ids", ids])]);
         rows.push(row(["namespaces", &namespaces]));
         rows
     }

@@ -79,7 +79,10 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     // What selfdock cannot do.
     ("--name", "an instance has no name, only a PID: see 'selfdock ps'"),
     ("-p --publish --expose", "not needed: the network and its ports are the host's"),
-    ("-u --user --uid --gid --userns --group-add", "a command always has your user and your groups"),
+    (
+        "-u --user --uid --gid --userns --group-add",
+        "a command always has your user and your groups, or is uid 0 for itself by '--fake-root'",
+    ),
     (
         "--cpu-shares --cpuset-cpus --cgroup-parent",
         "use '--cpus N', or start selfdock with systemd-run or taskset",

@@ -49,12 +49,14 @@ pub struct Around<'a> {
     pub copies_root: bool,
     /// Where what is written to the copy is kept.
     pub changes: Option<&'a [u8]>,
+    /// The command is uid 0, as far as it can tell.
+    pub fake_root: bool,
 }
 
 impl Around<'_> {
     /// Whether there is nothing that takes namespaces.
     pub fn is_nothing(&self) -> bool {
-        self.copies.is_empty()
+        self.copies.is_empty() && !self.fake_root
     }
 }
 
@@ -231,7 +233,11 @@ impl<'a> Line<'a> {
     /// copy of the image is the image, which can be written to.
     pub fn around(&self) -> Result<(Line<'a>, Around<'a>)> {
         let said = |id: Id| self.options.iter().filter(move |said| said.opt.id == id);
-        let mut around = Around { changes: self.value(Id::Changes), ..Around::default() };
+        let mut around = Around {
+            changes: self.value(Id::Changes),
+            fake_root: self.has(Id::FakeRoot),
+            ..Around::default()
+        };
         let mut options = Vec::new();
         for one in said(Id::Overlay) {
             let [src, dst] = one.values;
@@ -255,7 +261,9 @@ impl<'a> Line<'a> {
                 Id::Overlay if is_same_place(one.values[1], b"/") => {}
                 Id::Overlay => options.extend(Said::new(Id::Vol, one.values)),
                 Id::Tmpfs if is_room(one.values[1]) => {}
-                Id::Changes | Id::OutputLimit | Id::Memory | Id::Pids | Id::Cpus => {}
+                Id::Changes | Id::FakeRoot | Id::OutputLimit | Id::Memory | Id::Pids | Id::Cpus => {}
+                // The namespace that has the ids is one already.
+                Id::Unprivileged if around.fake_root => {}
                 _ => options.push(*one),
             }
         }

@@ -9,12 +9,14 @@ mod doctor;
 pub mod explain;
 mod help;
 pub mod around;
+mod fake_root;
 pub mod attend;
 pub mod group;
 mod missing;
 mod ps;
 pub mod presets;
 pub mod front;
+pub mod outside;
 pub mod overlay;
 pub mod profiles;
 mod foreign;
@@ -25,7 +27,7 @@ use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
 use crate::descriptors::fill_standard_descriptors;
 use crate::error::{Error, Result, on, say};
-use crate::handover::{About, Mode, NOT_FOUND_INSIDE};
+use crate::handover::{About, FAKE_ROOT, Mode, NOT_FOUND_INSIDE};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
@@ -48,9 +50,13 @@ fn go(start: &Start) -> Result<u8> {
     let args = start.args();
     let [_, mode, program, words @ ..] = &*args else { return Err(alone()) };
     let is_missing = *mode == NOT_FOUND_INSIDE;
-    let mode = if is_missing { Mode::Unprivileged } else { Mode::of(mode).ok_or_else(alone)? };
+    let is_inside = *mode == FAKE_ROOT;
+    let mode = if is_missing || is_inside { Mode::Unprivileged } else { Mode::of(mode).ok_or_else(alone)? };
     let about = About { caller, mode, program, name: args[0], environment: start.environment() };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
+    if is_inside {
+        return Err(fake_root::become_root(&about, &words));
+    }
     let line = Line::read(&words, &|name| profiles::read(&about, name))?;
     if is_missing {
         return Err(missing::why(&about, &line));

@@ -1,5 +1,6 @@
 //! recipes: The command lines in the documents do what the documents say.
 
+use crate::support::machine::Machine;
 use crate::support::{Dock, args, fixture, selfdock};
 use rstest::rstest;
 use std::fs;
@@ -217,6 +218,15 @@ fn a_recipe_that_takes_a_name_of_the_host_works(#[case] heading: &str, #[case] b
     let home = reader.home.path();
     let outer = args![selfdock(), "run", "-v", home, home, "-n", "none"];
     reader.follows(&part(RECIPES, heading), before, &outer);
+}
+
+/// They take subordinate ids.
+#[rstest]
+#[case::apt("Try apt install", "")]
+#[case::debian("A Debian with packages", "")]
+fn a_recipe_of_root_works(#[case] heading: &str, #[case] before: &str) {
+    let machine = Machine::new();
+    Reader::new().follows(&part(RECIPES, heading), before, &machine.launcher());
 }
 
 #[test]

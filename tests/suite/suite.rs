@@ -18,6 +18,7 @@ mod errors;
 mod exit_status;
 mod explaining;
 mod failing_calls;
+mod fake_root;
 mod faults;
 mod first_process;
 mod handing_over;

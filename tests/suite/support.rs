@@ -6,6 +6,7 @@ mod background;
 mod dock;
 mod host;
 mod job;
+pub mod machine;
 mod place;
 mod ran;
 mod terminal;

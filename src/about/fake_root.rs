@@ -1,0 +1,232 @@
+//! `--fake-root`: uid 0 and all other ids inside, which are the caller's and its subordinate ids outside. newuidmap(1)
+//! maps them in the user namespace that selfdock is started in. selfdock holds nothing in there in the end, as
+//! everywhere; so what it starts is this program, which makes a user namespace once more, in which it is root. The
+//! same ids are mapped in that by a process of the outer one.
+
+use super::front::{Line, Said, program};
+use super::outside::Job;
+use crate::cli::Request;
+use crate::command::{Command, variable};
+use crate::creds::{self, Caller};
+use crate::descriptors::close_descriptors;
+use crate::error::{Error, OrFail, Result, both, on};
+use crate::files;
+use crate::handover::{About, FAKE_ROOT};
+use crate::installation::second_program;
+use crate::options::Id;
+use crate::process::{Process, all, read};
+use crate::sys::{self, new};
+use crate::text::{Bytes, decimal, join, number};
+use alloc::vec::Vec;
+use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fs::{CWD, OFlags, StatVfsMountFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitOptions, waitpid};
+
+/// Subordinate ids of a caller.
+pub struct Ids {
+    uids: Range,
+    gids: Range,
+    helpers: [Bytes; 2],
+}
+
+#[derive(Clone, Copy)]
+struct Range {
+    first: Bytes,
+    count: Bytes,
+}
+
+const OPTION: &str = "option --fake-root";
+
+impl Ids {
+    /// Those that the system has for the caller, or what is missing.
+    pub fn find(about: &About) -> Result<Self> {
+        let mut helpers: [Bytes; 2] = [b"newuidmap", b"newgidmap"];
+        for helper in &mut helpers {
+            let path = program(about, helper).or_else(|| {
+                let usual = join(&[b"/usr/bin/", helper]);
+                files::identity_of(usual).is_ok().then_some(usual)
+            });
+            let missing = || {
+                Error::refused(both("{=}: find {}", OPTION.as_bytes(), helper), "no directory of PATH has it")
+                    .hint("your distribution has it as 'uidmap' or 'shadow-utils'")
+            };
+            *helper = path.ok_or_else(missing)?;
+        }
+        if rustix::thread::no_new_privs().unwrap_or(false) || is_inert(helpers[0]) {
+            return Err(Error::refused(OPTION, "no set-uid program works here, and newuidmap is one")
+                .hint("in an instance none does but selfdock"));
+        }
+        let uids = Range::of(about, b"/etc/subuid")?;
+        let gids = Range::of(about, b"/etc/subgid")?;
+        Ok(Ids { uids, gids, helpers })
+    }
+
+    /// The command lines that map them for a process.
+    pub fn commands(&self, caller: Caller, pid: Bytes) -> [Job; 2] {
+        let words = |helper: Bytes, own: u32, range: &Range| {
+            let words = Vec::from([helper, pid, b"0", decimal(own), b"1", b"1", range.first, range.count]);
+            Job { words, pid_option: None }
+        };
+        [words(self.helpers[0], caller.uid, &self.uids), words(self.helpers[1], caller.gid, &self.gids)]
+    }
+
+    /// Starts the process that maps the same ids again, in the namespace that the command makes. It holds what that
+    /// takes in the namespace of this one, and ends when it is done, or the instance has ended. It is nobody's child.
+    /// Gives the descriptors by which the command asks for it.
+    pub fn start_mapper(&self) -> Result<[OwnedFd; 2]> {
+        let failed = "start what maps ids";
+        let ((asked, ask), (answered, answer)) =
+            (rustix::pipe::pipe().or_fail(failed)?, rustix::pipe::pipe().or_fail(failed)?);
+        let supervisor = rustix::process::getpid();
+        let act = || {
+            let kept = [&asked, &answer].map(|fd| fd.as_raw_fd().unsigned_abs());
+            let act = || match close_descriptors(&kept).and_then(|()| self.map(supervisor, &asked, &answer)) {
+                Ok(()) => 0,
+                Err(error) => error.report(),
+            };
+            u8::from(sys::start_child(0, act).is_err())
+        };
+        let between = sys::start_child(0, act).or_fail(failed)?;
+        match waitpid(Some(between), WaitOptions::empty()) {
+            Ok(Some((_, status))) if status.exit_status() != Some(0) => Err(Error::of(failed, Errno::AGAIN)),
+            _ => Ok([ask, answered]),
+        }
+    }
+
+    fn map(&self, supervisor: Pid, asked: &OwnedFd, answer: &OwnedFd) -> Result<()> {
+        if rustix::io::read(asked, &mut [0u8; 1][..]) != Ok(1) {
+            return Ok(());
+        }
+        let pid = command_of(supervisor)?;
+        for (map, range) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
+            let path = join(&[b"/proc/", pid, b"/", map.as_bytes()]);
+            let failed = on("map ids in {}", path);
+            let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed)?;
+            // Each range of the outer namespace by itself. `map_id_range_down()`, kernel/user_namespace.c
+            files::write(file.as_fd(), join(&[b"0 0 1\n1 1 ", range.count, b"\n"])).or_fail(failed)?;
+        }
+        rustix::io::write(answer, b".").or_fail("answer the command").map(drop)
+    }
+
+    /// What the instance is to have, and to start in the place of the command.
+    pub fn put_before(about: &About, fds: [OwnedFd; 2], plain: &mut Line<'_>) -> Result<()> {
+        let second = second_program(about.program.to_bytes())?;
+        let numbers = fds.map(|fd| {
+            let number = decimal(fd.as_raw_fd().unsigned_abs());
+            // It is closed with this process, or by selfdock.
+            core::mem::forget(fd);
+            number
+        });
+        let mut say = |id, values| plain.options.extend(Said::new(id, values));
+        for fd in numbers {
+            say(Id::KeepFd, [fd, b""]);
+        }
+        say(Id::Map, [second, INSIDE]);
+        let path = variable(&about.environment, b"PATH").unwrap_or(b"/usr/bin:/bin");
+        let mut whole = path;
+        for dir in [&b"/usr/local/sbin"[..], b"/usr/sbin", b"/sbin"] {
+            if !path.split(|b| *b == b':').any(|other| other == dir) {
+                whole = join(&[whole, b":", dir]);
+            }
+        }
+        let is_chosen = plain.options.iter().any(|said| {
+            said.opt.id == Id::ClearEnv || (said.opt.id == Id::Env && said.values[0].starts_with(b"PATH"))
+        });
+        if whole.len() > path.len() && !is_chosen {
+            plain.options.extend(Said::new(Id::Env, [b"PATH", join(&[whole])]));
+        }
+        plain.command.splice(0..0, [INSIDE, FAKE_ROOT.to_bytes(), INSIDE, numbers[0], numbers[1]]);
+        Ok(())
+    }
+}
+
+/// Where the second program is in such an instance: in no image.
+const INSIDE: &[u8] = b"/dev/shm/selfdock-about";
+
+/// Whether set-uid bits do not count on a file.
+fn is_inert(path: &[u8]) -> bool {
+    let flags = files::open(CWD, path, OFlags::PATH).and_then(rustix::fs::fstatvfs);
+    flags.is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::NOSUID))
+}
+
+impl Range {
+    /// The first range of a file for the caller. subuid(5)
+    fn of(about: &About, path: &'static [u8]) -> Result<Self> {
+        let uid = decimal(about.caller.uid);
+        let passwd = read(b"/etc/passwd").unwrap_or_default();
+        let mut names: Vec<&[u8]> = Vec::from([uid]);
+        for line in passwd.split(|b| *b == b'\n') {
+            let mut fields = line.split(|b| *b == b':');
+            if let (Some(name), Some(_), Some(id)) = (fields.next(), fields.next(), fields.next())
+                && id == uid
+            {
+                names.push(name);
+            }
+        }
+        // Of a directory service; newuidmap asks it whether that is true.
+        names.extend(variable(&about.environment, b"USER"));
+        let text = read(path).unwrap_or_default();
+        for line in text.split(|b| *b == b'\n') {
+            let mut fields = line.split(|b| *b == b':');
+            if let (Some(name), Some(first), Some(count)) = (fields.next(), fields.next(), fields.next())
+                && names.contains(&name)
+                && number(first, 10).is_some()
+                && number(count, 10).is_some_and(|count| count > 0)
+            {
+                return Ok(Range { first: join(&[first]), count: join(&[count]) });
+            }
+        }
+        Err(Error::refused(both("{=}: look into {}", OPTION.as_bytes(), path), "it has no ids for you")
+            .hint("'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 YOU' as root"))
+    }
+}
+
+/// The command of the instance of a supervisor, as it is seen from outside: the child that is one PID namespace deeper
+/// and not its PID 1.
+fn command_of(supervisor: Pid) -> Result<Bytes> {
+    let gone = || Error::refused("find the command", "it is gone");
+    let own = Process::read(supervisor).ok_or_else(gone)?;
+    let children = own.children();
+    let found = if children.is_empty() { all()? } else { children };
+    let is_it = |process: &&Process| {
+        process.parent == Some(supervisor) && process.depth > own.depth && !process.first()
+    };
+    let found = found.iter().find(is_it).ok_or_else(gone)?;
+    Ok(decimal(found.pid.as_raw_nonzero().get().unsigned_abs()))
+}
+
+/// In the instance: becomes root of a user namespace, and then the command.
+pub fn become_root(about: &About, words: &[&[u8]]) -> Error {
+    let become_it = || {
+        let failed = "become root";
+        let [ask, answered, command @ ..] = words else {
+            return Err(Error::refused(failed, "no one is asked"));
+        };
+        let none = "user namespaces are not to be made in here";
+        sys::unshare(new::USER).or_fail(failed).map_err(|e| e.hint_if(Errno::PERM, none))?;
+        ask_for_ids(ask, answered)?;
+        creds::verify_ids(Caller { uid: 0, gid: 0 })?;
+        close_descriptors(&[])?;
+        let request = Request { command: command.to_vec(), ..Request::default() };
+        Command::check::<Error>(&request, &about.environment, None)
+    };
+    match become_it() {
+        Ok(command) => command.exec(),
+        Err(error) => error,
+    }
+}
+
+fn ask_for_ids(ask: &[u8], answered: &[u8]) -> Result<()> {
+    let failed = "map ids";
+    let open = |digits| {
+        let fd = number(digits, 10).and_then(|n| u32::try_from(n).ok()).ok_or(Errno::BADF);
+        fd.and_then(sys::duplicate).or_fail(failed)
+    };
+    let (ask, answered) = (open(ask)?, open(answered)?);
+    rustix::io::write(&ask, b".").or_fail(failed)?;
+    match rustix::io::read(&answered, &mut [0u8; 1][..]).or_fail(failed)? {
+        1 => Ok(()),
+        _ => Err(Error::refused(failed, "what maps them has failed")),
+    }
+}

@@ -1,0 +1,139 @@
+//! What has to be done to namespaces from outside, by set-uid helpers or with a network that they do not have: a
+//! process that is started before there are any, waits until there are, and starts the programs that do it. They are
+//! the caller's processes, as if started in a shell.
+
+use crate::descriptors::close_descriptors;
+use crate::error::{Error, OrFail, Result, on};
+use crate::files;
+use crate::sys::{self, Pointers};
+use crate::text::{Bytes, c_string, decimal, join, number};
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitOptions, getpid, pidfd_open, pidfd_send_signal, setsid, waitpid,
+};
+
+/// A program by its path, and its arguments.
+pub struct Job {
+    /// They.
+    pub words: Vec<Bytes>,
+    /// The program goes on in the background when it is ready, and is to end with the instance. This option and a file
+    /// have it write its PID.
+    pub pid_option: Option<Bytes>,
+}
+
+/// What works from outside.
+pub struct Outside {
+    pid: Pid,
+    /// Tells it that the namespaces are there.
+    go: OwnedFd,
+    /// What came of it: how many jobs have succeeded.
+    done: OwnedFd,
+    programs: Vec<Bytes>,
+}
+
+/// Starts it.
+pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
+    let failed = "start what works from outside";
+    let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).or_fail(failed);
+    let ((wait, go), (done, tell)) = (pipe()?, pipe()?);
+    let supervisor = getpid();
+    let number = go.as_raw_fd().unsigned_abs();
+    let act = || {
+        // Where this process's copy is left, its end would not be seen.
+        if sys::close_range(number, number).is_err() {
+            return 1;
+        }
+        let is_ready = matches!(rustix::io::read(&wait, &mut [0u8; 1][..]), Ok(1));
+        let mut count = 0;
+        while is_ready && jobs.get(usize::from(count)).is_some_and(|job| run(job, environment, supervisor)) {
+            count += 1;
+        }
+        u8::from(rustix::io::write(&tell, &[count]).is_err())
+    };
+    let pid = sys::start_child(0, act).or_fail(failed)?;
+    Ok(Outside { pid, go, done, programs: jobs.iter().map(|job| job.words[0]).collect() })
+}
+
+/// Runs a program to its end, or until it is ready. Says whether it succeeded.
+fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
+    let run = || {
+        let (told, tell) = rustix::pipe::pipe()?;
+        let number = tell.as_raw_fd().unsigned_abs();
+        let mut words = Vec::new();
+        for word in &job.words {
+            words.push(c_string(word)?);
+        }
+        if let Some(option) = job.pid_option {
+            let own = [option, join(&[b"/proc/self/fd/", decimal(number)])];
+            words.splice(1..1, [c_string(own[0])?, c_string(own[1])?]);
+        }
+        let act = || {
+            // What stays is to hold nothing of the caller's.
+            let keep: &[u32] = if job.pid_option.is_some() { &[number] } else { &[] };
+            if close_descriptors(keep).is_ok() {
+                sys::execve(words[0], &Pointers::new(&words), &Pointers::new(environment));
+            }
+            127
+        };
+        let pid = sys::start_child(0, act)?;
+        match waitpid(Some(pid), WaitOptions::empty()) {
+            // Or the caller has left no status to be had.
+            Ok(Some((_, status))) if status.exit_status() == Some(0) => {}
+            Err(Errno::CHILD) => {}
+            _ => return Err(Errno::CHILD),
+        }
+        drop(tell);
+        if job.pid_option.is_some() { watch(&told, supervisor) } else { Ok(()) }
+    };
+    run().is_ok()
+}
+
+/// Starts the process that ends a program when the instance has ended.
+fn watch(told: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
+    let mut digits = [0u8; 16];
+    let count = rustix::io::read(told, &mut digits)?;
+    let pid = number(digits[..count].trim_ascii(), 10).and_then(|pid| i32::try_from(pid).ok());
+    let pid = pid.and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let served = pidfd_open(supervisor, PidfdFlags::empty())?;
+    let serves = pidfd_open(pid, PidfdFlags::empty())?;
+    let act = || {
+        let kept = [&served, &serves].map(|fd| fd.as_raw_fd().unsigned_abs());
+        // No signal of the terminal's is meant for it, and it is to keep nothing open.
+        let apart = || {
+            setsid()?;
+            let nothing = files::open(CWD, b"/dev/null", OFlags::RDWR)?;
+            (0..3u32).try_for_each(|standard| sys::redirect(nothing.as_raw_fd().unsigned_abs(), standard))
+        };
+        if apart().is_err() || close_descriptors(&kept).is_err() {
+            return 1;
+        }
+        let mut either = [PollFd::new(&served, PollFlags::IN), PollFd::new(&serves, PollFlags::IN)];
+        while poll(&mut either, None) == Err(Errno::INTR) {}
+        u8::from(pidfd_send_signal(&serves, Signal::KILL).is_err())
+    };
+    sys::start_child(0, act).map(drop)
+}
+
+impl Outside {
+    /// Has it work, now that there are namespaces, and waits for it.
+    pub fn finish(self) -> Result<()> {
+        let failed = "wait for what works from outside";
+        rustix::io::write(&self.go, b".").or_fail(failed)?;
+        drop(self.go);
+        let mut count = [0u8; 1];
+        let told = rustix::io::read(&self.done, &mut count[..]).or_fail(failed)?;
+        // Its status has been told already.
+        let _ = waitpid(Some(self.pid), WaitOptions::empty());
+        match self.programs.get(usize::from(count[0])) {
+            None if told == 1 => Ok(()),
+            Some(program) => Err(Error::refused(on("run {} outside", program), "it failed")),
+            None => Err(Error::refused(failed, "it has ended")),
+        }
+    }
+}

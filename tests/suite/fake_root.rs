@@ -1,0 +1,97 @@
+//! fake-root: By subordinate ids a command is root for itself, and for nobody else.
+
+use crate::support::machine::{COUNT, FIRST, Machine};
+use crate::support::{args, fixture, scratch, selfdock};
+use rstest::rstest;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+#[rstest]
+#[case::set_uid(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::beside_another_process(args!["--output-limit", "1M"])]
+#[case::another_image(args!["--root", fixture("busybox")])]
+fn the_command_is_root_for_itself<const N: usize>(#[case] options: [OsString; N]) {
+    let machine = Machine::new();
+    let script = "id -u; id -g; touch /tmp/x; chown 5:7 /tmp/x; stat -c '%u %g' /tmp/x; \
+                  grep -c CapEff.*1ffffffffff /proc/self/status; \
+                  cat /proc/self/uid_map | while read a b c; do echo $a $b $c; done";
+    let seen = machine.dock(options.into_iter().chain(args!["--fake-root", "run", "sh", "-c", script])).ok();
+    assert_eq!(seen, format!("0\n0\n5 7\n1\n0 0 1\n1 1 {COUNT}"));
+}
+
+#[test]
+fn its_files_are_the_callers_and_those_of_subordinate_ids() {
+    let (machine, tree) = (Machine::new(), scratch());
+    let script = "touch own; touch other; chown 5:7 other; chmod 666 other";
+    let run = |script| {
+        machine.dock(args!["--fake-root", "run", "-v", tree.path(), "/mnt/v", "-C", "/mnt/v"]).sh(script).ok()
+    };
+    run(script);
+    let ids = |name: &str| fs::metadata(tree.path().join(name)).map(|meta| (meta.uid(), meta.gid())).unwrap();
+    assert_eq!(ids("own"), (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw()));
+    // Id 1 is the first.
+    assert_eq!(ids("other"), (FIRST + 4, FIRST + 6));
+    run("rm other");
+}
+
+/// Root of the host is nobody there: neither its files nor the instance's mounts are in reach.
+#[test]
+fn it_has_no_right_that_the_caller_lacks() {
+    let machine = Machine::new();
+    let script = "cat /etc/shadow; echo x >> /etc/passwd; touch /usr/x; mount -t tmpfs x /mnt; mknod /tmp/d c 1 3; \
+                  mount -o remount,rw /; chroot /usr/lib /nosuch; hostname x; umount /proc";
+    let ran = machine.dock(args!["--fake-root", "run", "sh", "-c", script]).output();
+    assert_eq!(ran.stdout, "", "{}", ran.stderr);
+    for line in ["/etc/shadow", "/etc/passwd", "/usr/x", "/mnt", "/tmp/d", "hostname", "/proc"] {
+        assert!(ran.stderr.contains(line), "{line} in {}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_status_and_a_signal_are_the_commands() {
+    let machine = Machine::new();
+    for (script, status) in [("exit 3", 3), ("nosuch", 127), ("/etc/passwd", 126)] {
+        machine.dock(args!["--fake-root", "run", "sh", "-c", script]).output().exits(status);
+    }
+    machine.dock(args!["--fake-root", "run", "nosuch"]).output().exits(127);
+    machine.dock(args!["--fake-root", "run", "sh", "-c", "kill -9 $$"]).output().dies_by(9);
+}
+
+/// As package managers do: files of other ids, in a copy of a tree that is somebody else's.
+#[test]
+fn in_a_copy_of_an_image_it_owns_all_directories() {
+    let machine = Machine::new();
+    for image in [args!["-o", "/", "/"], args!["-o", fixture("debian"), "/"]] {
+        let script = "mkdir /usr/tool && touch /usr/tool/x && chown 33:33 /usr/tool/x; \
+                      stat -c '%u %g' /usr/tool/x; \
+                      stat -c %u /bin/ /etc/";
+        let words = image.into_iter().chain(args!["--fake-root", "run", "sh", "-c", script]);
+        assert_eq!(machine.dock(words).ok(), "33 33\n0\n0");
+    }
+}
+
+#[test]
+fn nothing_of_it_is_left() {
+    let machine = Machine::new();
+    let seen =
+        machine.dock(args!["--fake-root", "run", "sh", "-c", "ls /proc/self/fd; ls -d /proc/[0-9]*"]).ok();
+    // 0, 1, 2 and that of ls; PID 1, and ls in the place of the shell.
+    assert_eq!(seen.lines().count(), 4 + 2, "{seen}");
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let machine = Machine::new();
+    let words = args!["--fake-root", "run", "true"];
+    fs::write(machine.dir.path().join("subuid"), "other:1:1\n").unwrap();
+    machine
+        .dock(words.clone())
+        .refused("look into '/etc/subuid': it has no ids for you; 'usermod --add-subuids");
+    machine.dock(args!["--fake-root", "--no-userns", "run", "true"]).refused("--no-userns");
+    // Inside no set-uid program works.
+    let inner = args!["run", selfdock()].into_iter().chain(words);
+    let machine = Machine::new();
+    machine.dock(inner).refused("no set-uid program works here");
+}

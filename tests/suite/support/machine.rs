@@ -1,0 +1,67 @@
+//! A machine of a test's own in which the user of the tests has what users mostly have.
+
+use super::{Dock, args, place};
+use place::{fixture, scratch};
+use std::ffi::OsString;
+use std::fs;
+use tempfile::TempDir;
+
+/// How many subordinate ids there are.
+pub const COUNT: u32 = 65536;
+/// The first of them.
+pub const FIRST: u32 = 700_000;
+
+/// A machine on which the user of the tests has subordinate ids: its files are mounted over those of this one.
+pub struct Machine {
+    pub dir: TempDir,
+}
+
+impl Machine {
+    pub fn new() -> Self {
+        let dir = scratch();
+        let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+        let passwd = fs::read_to_string("/etc/passwd").unwrap();
+        let others = passwd.lines().filter(|line| line.split(':').nth(2) != Some(&uid.to_string()));
+        let own = format!("tester:x:{uid}:{gid}::/:/bin/sh");
+        let passwd: Vec<&str> = others.chain([&*own]).collect();
+        fs::write(dir.path().join("passwd"), passwd.join("\n") + "\n").unwrap();
+        for name in ["subuid", "subgid"] {
+            fs::write(dir.path().join(name), format!("tester:{FIRST}:{COUNT}\n")).unwrap();
+        }
+        Self { dir }
+    }
+
+    /// The words that start a program on it, as the user of the tests.
+    pub fn launcher(&self) -> Vec<OsString> {
+        let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+        let script = r#"caller=$PATH; PATH=/usr/sbin:/usr/bin:/sbin:/bin
+        for f in passwd subuid subgid; do
+            test -e /etc/$f || { echo "install 'uidmap': there is no /etc/$f"; exit 1; }
+            mount --bind "$0/$f" /etc/$f || exit 1
+        done
+        # Where udev has not made it everyone's, as it does.
+        if test -c /dev/net/tun; then
+            test -c "$0/tun" || mknod -m 666 "$0/tun" c 10 200
+            mount --bind "$0/tun" /dev/net/tun
+        fi || exit 1
+        exec setpriv --reuid "$1" --regid "$2" --groups "$2" -- \
+            env PATH="$caller" /bin/sh -c 'cd "$0" && exec "$@"' "$3" "${@:4}""#;
+        let cwd = self.dir.path();
+        let ids = [uid.to_string(), gid.to_string()];
+        let words = args![
+            fixture("setuid/probe"),
+            "as-root",
+            "/usr/bin/unshare",
+            "--mount",
+            "/bin/bash",
+            "-c",
+            script
+        ];
+        words.into_iter().chain(args![self.dir.path(), ids[0], ids[1], cwd]).collect()
+    }
+
+    /// A command line of selfdock on it.
+    pub fn dock(&self, words: impl IntoIterator<Item = OsString>) -> Dock {
+        Dock::under(self.launcher(), words)
+    }
+}
