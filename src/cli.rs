@@ -384,7 +384,7 @@ fn network<E: Fault>(word: &[u8]) -> Result<bool, E> {
     match word {
         b"none" => Ok(true),
         b"host" => Ok(false),
-        _ => Err(E::refused(on("option --net {}", word), "neither 'none' nor 'host'")),
+        _ => Err(E::refused(on("option --net {}", word), "not 'none', 'host' or 'user'")),
     }
 }
 

@@ -2,8 +2,9 @@
 //! starts selfdock. The instance is then in unprivileged mode, whatever selfdock is installed as.
 
 use super::fake_root::{self, Ids};
-use super::front::{Around, Line, Said};
-use super::outside::{self, Outside};
+use super::front::{self, Around, Line, Said};
+use super::network::{self, Network};
+use super::outside::{self, Job, Outside};
 use super::overlay::{self, Source};
 use crate::command::{current_directory, home};
 use crate::creds::{self, Caller, Need, Privileged};
@@ -30,13 +31,23 @@ pub fn make<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Res
     }
     let is_new = overlay::prepare(about, &around.copies, around.changes)?;
     let pid = decimal(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
+    let find = |name: &[u8]| front::program(about, name);
+    let served = around.network.as_ref().map(|network| network.command(find, pid)).transpose()?;
     let ids = if around.fake_root { Some(fake_root::Ids::find(about)?) } else { None };
-    let (caller, privileged) = namespaces(about, ids.as_ref(), pid)?;
+    let (caller, privileged) = namespaces(about, ids.as_ref(), pid, served)?;
     // To reach its own descriptors by their names. What it holds counts for what is the caller's alone.
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
     let changes = around.changes.map(|dir| (dir, is_new));
     let root = overlay::lay_over(about, caller, &privileged, &around.copies, changes)?;
+    if around.network.is_some() {
+        network::open_all_ports();
+    }
+    if around.network.is_some()
+        && let Some(path) = Network::resolver(about, &privileged)?
+    {
+        plain.options.extend(Said::new(Id::Map, [path, RESOLVER]));
+    }
     show_root(about, around, root, plain);
     match ids {
         None => privileged.relinquish(),
@@ -49,19 +60,26 @@ pub fn make<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Res
 }
 
 /// A user namespace and what else there is to be, in which the caller is itself, or root.
-fn namespaces(about: &About, ids: Option<&Ids>, pid: Bytes) -> Result<(Caller, Privileged)> {
+fn namespaces(
+    about: &About,
+    ids: Option<&Ids>,
+    pid: Bytes,
+    served: Option<Job>,
+) -> Result<(Caller, Privileged)> {
+    let network = if served.is_some() { new::NETWORK } else { 0 };
     let mut commands = Vec::new();
     if let Some(ids) = ids {
         commands.extend(ids.commands(about.caller, pid));
     }
+    commands.extend(served);
     let outside =
         if commands.is_empty() { None } else { Some(outside::start(&commands, &about.environment)?) };
     creds::allow_to_map_root(about.caller)?;
     let none = "user namespaces are disabled here; 'selfdock doctor' says why";
-    sys::unshare(new::USER | new::MOUNT)
+    sys::unshare(new::USER | new::MOUNT | network)
         .or_fail("make a user namespace")
         .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
-    let need = Need { overlay: true, ..Need::default() };
+    let need = Need { overlay: true, network: network != 0, ..Need::default() };
     // Its files in /proc belong to root otherwise.
     creds::become_dumpable()?;
     if ids.is_none() {

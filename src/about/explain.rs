@@ -102,7 +102,8 @@ impl Told<'_> {
     fn who(&self) -> Vec<Row> {
         let mut namespaces = String::from("mount pid ipc uts cgroup");
         let unprivileged = self.mode == Mode::Unprivileged;
-        for (made, name) in [(self.request.own_network, " net"), (unprivileged, " user")] {
+        let own_network = self.request.own_network || self.around.network.is_some();
+        for (made, name) in [(own_network, " net"), (unprivileged, " user")] {
             namespaces += if made { name } else { "" };
         }
         let caller = self.about.caller;
@@ -111,6 +112,9 @@ impl Told<'_> {
         let ids = if around.fake_root { "uid=0 gid=0, and your subordinate ids" } else { &ids };
         let mut rows = Vec::from([row(["mode", self.mode.text()]), row(["ids", ids])]);
         rows.push(row(["namespaces", &namespaces]));
+        if around.network.is_some() {
+            rows.push(row(["network", "an interface of its own, by pasta"]));
+        }
         rows
     }
 

@@ -52,7 +52,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
         "an instance has no home by default; '--home' makes an empty one, '--home=DIR' uses DIR",
     ),
     ("--workdir -w --cwd --private-cwd", "use '-C DIR'"),
-    ("--network", "use '--net none' or '--net host'"),
+    ("--network", "use '--net none', '--net user' or '--net host'"),
     ("--chroot -R", "use '--root DIR'"),
     (
         "--overlay-src --tmp-overlay --ro-overlay",
@@ -78,7 +78,10 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("-d --detach --background", "selfdock has no daemon; use '&', setsid or systemd-run"),
     // What selfdock cannot do.
     ("--name", "an instance has no name, only a PID: see 'selfdock ps'"),
-    ("-p --publish --expose", "not needed: the network and its ports are the host's"),
+    (
+        "-p --publish --expose",
+        "not needed: the network and its ports are the host's, unless you use '--net user,tcp=8080:80'",
+    ),
     (
         "-u --user --uid --gid --userns --group-add",
         "a command always has your user and your groups, or is uid 0 for itself by '--fake-root'",

@@ -2,7 +2,7 @@
 //! command line are reported here, since the set-uid program hands over what it does not understand.
 
 use super::profiles::Lines;
-use super::{foreign, overlay};
+use super::{foreign, network::Network, overlay};
 use crate::cli::{Command, Request, holds_both};
 use crate::command;
 use crate::error::{Error, Result, both, on};
@@ -51,12 +51,14 @@ pub struct Around<'a> {
     pub changes: Option<&'a [u8]>,
     /// The command is uid 0, as far as it can tell.
     pub fake_root: bool,
+    /// `--net user`
+    pub network: Option<Network<'a>>,
 }
 
 impl Around<'_> {
     /// Whether there is nothing that takes namespaces.
     pub fn is_nothing(&self) -> bool {
-        self.copies.is_empty() && !self.fake_root
+        self.copies.is_empty() && !self.fake_root && self.network.is_none()
     }
 }
 
@@ -255,6 +257,11 @@ impl<'a> Line<'a> {
             }
             around.copies.push(overlay::Copy { source, room });
         }
+        // The last one counts.
+        if let Some(network) = said(Id::Net).next_back().and_then(|net| Network::parse(net.values[0])) {
+            around.network = Some(network?);
+        }
+        let is_user = |net: &[u8]| Network::parse(net).is_some();
         let is_room = |place| said(Id::Overlay).any(|copy| is_same_place(copy.values[1], place));
         for one in &self.options {
             match one.opt.id {
@@ -262,6 +269,7 @@ impl<'a> Line<'a> {
                 Id::Overlay => options.extend(Said::new(Id::Vol, one.values)),
                 Id::Tmpfs if is_room(one.values[1]) => {}
                 Id::Changes | Id::FakeRoot | Id::OutputLimit | Id::Memory | Id::Pids | Id::Cpus => {}
+                Id::Net if around.network.is_some() || is_user(one.values[0]) => {}
                 // The namespace that has the ids is one already.
                 Id::Unprivileged if around.fake_root => {}
                 _ => options.push(*one),
@@ -508,7 +516,7 @@ mod tests {
         assert!(refusal(&["run", "-C", "/a", "-C", "/b"]).contains("twice"));
         assert!(refusal(&["run", "-e", "=x"]).contains("not a name"));
         assert!(refusal(&["run", "--keep-fd", "4294967297"]).contains("number"));
-        assert!(refusal(&["run", "-n", "some"]).contains("neither"));
+        assert!(refusal(&["run", "-n", "some"]).contains("not 'none'"));
         assert!(refusal(&["--", "run"]).contains("no command"));
         assert!(refusal(&["enter"]).contains("no PID"));
         assert!(refusal(&["enter", "-v", "/a", "/b", "1"]).contains("not for this command"));

@@ -16,6 +16,7 @@ mod missing;
 mod ps;
 pub mod presets;
 pub mod front;
+pub mod network;
 pub mod outside;
 pub mod overlay;
 pub mod profiles;

@@ -105,7 +105,7 @@ fn each_command_has_its_report() {
 #[case::unknown(&["--nope", "true"], "'--nope'")]
 #[case::a_value_too_many(&["--halt=x", "true"], "'--halt=x': takes no value")]
 #[case::no_right(&["--report", "/usr", "true"], "(EACCES)")]
-#[case::wrong(&["--net", "some", "true"], "neither 'none' nor 'host'")]
+#[case::wrong(&["--net", "some", "true"], "not 'none', 'host' or 'user'")]
 #[case::explained(&["--explain", "true"], "use --explain with run")]
 #[case::no_directory(&["--report", "/no/such/dir", "true"], "(ENOENT)")]
 fn errors_are_reported_before_the_list_is_read(#[case] words: &[&str], #[case] why: &str) {

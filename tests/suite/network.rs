@@ -45,7 +45,7 @@ fn with_none_loopback_is_up() {
 
 #[rstest]
 fn another_network_is_refused(#[values("", "bridge", "None")] net: &str) {
-    Dock::run(args!["--net", net, "true"]).refused("neither 'none' nor 'host'");
+    Dock::run(args!["--net", net, "true"]).refused("not 'none', 'host' or 'user'");
 }
 
 #[test]

@@ -79,6 +79,10 @@ pub const PROPERTIES: &[Property] = &[
     property("environment", "A command gets the caller's environment with exactly the requested changes."),
     property("network", "With `--net none` there is a loopback interface and nothing else."),
     property(
+        "user-network",
+        "With `--net user` an instance reaches what it is to, by an interface that nothing inside can change.",
+    ),
+    property(
         "real-programs",
         "A shell, a compiler, an interpreter and a version control system work as outside.",
     ),

@@ -224,6 +224,7 @@ fn a_recipe_that_takes_a_name_of_the_host_works(#[case] heading: &str, #[case] b
 #[rstest]
 #[case::apt("Try apt install", "")]
 #[case::debian("A Debian with packages", "")]
+#[case::network("A network of its own", "")]
 fn a_recipe_of_root_works(#[case] heading: &str, #[case] before: &str) {
     let machine = Machine::new();
     Reader::new().follows(&part(RECIPES, heading), before, &machine.launcher());

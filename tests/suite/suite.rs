@@ -50,5 +50,6 @@ mod short_forms;
 mod spawn_rate;
 mod terminal;
 mod unprivileged_mode;
+mod user_network;
 mod volumes;
 mod whole_instance;

@@ -1,0 +1,101 @@
+//! user-network: With `--net user` an instance reaches what it is to, by an interface that nothing inside can change.
+
+use crate::support::machine::Machine;
+use crate::support::{Dock, args, fixture, selfdock, wait_until};
+use rstest::rstest;
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::{TcpListener, TcpStream};
+
+/// The interfaces, and in which network.
+const DEVICES: &str = "tail -n +3 /proc/net/dev | cut -d: -f1 | tr -d ' ' | wc -l";
+
+#[rstest]
+#[case::set_uid(args![])]
+#[case::unprivileged(args!["--unprivileged"])]
+#[case::of_root(args!["--fake-root"])]
+#[case::another_image(args!["--root", fixture("busybox")])]
+fn there_is_loopback_and_one_interface_which_nobody_inside_can_change<const N: usize>(
+    #[case] options: [OsString; N],
+) {
+    let machine = Machine::new();
+    let busybox = fixture("busybox").join("bin/busybox");
+    let change = "for way in '' 'unshare -r'; do for what in 'set lo down' 'set eth0 down' 'add x type dummy'; do \
+                  $way /mnt/busybox ip link $what 2>/dev/null && echo changed; done; done; true";
+    let words =
+        options.into_iter().chain(args!["--net", "user", "-m", busybox, "/mnt/busybox", "run", "sh", "-c"]);
+    let seen = machine.dock(words.chain(args![format!("{DEVICES}; {change}")])).ok();
+    assert_eq!(seen, "2");
+}
+
+#[test]
+fn the_hosts_loopback_is_out_of_reach() {
+    let (machine, listener) = (Machine::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = listener.local_addr().unwrap().port();
+    let gateway = "$(python3 -c 'import struct,socket; print([socket.inet_ntoa(bytes.fromhex(l.split()[2])[::-1]) \
+                   for l in open(\"/proc/net/route\") if l.split()[1] == \"00000000\"][0])')";
+    let connect = |address: &str| {
+        format!("timeout 2 bash -c 'exec 3<>/dev/tcp/'\"{address}\"'/{port}' 2>/dev/null && echo in reach")
+    };
+    let script = format!("{}; {}; true", connect("127.0.0.1"), connect(gateway));
+    assert_eq!(machine.dock(args!["--net", "user", "run", "bash", "-c", &script]).ok(), "");
+    assert_eq!(machine.dock(args!["--net", "user,loopback", "run", "bash", "-c", &script]).ok(), "in reach");
+}
+
+#[rstest]
+#[case::alone(args![])]
+#[case::of_root(args!["--fake-root"])]
+fn a_port_of_the_host_leads_inside_and_ends_with_the_instance<const N: usize>(
+    #[case] options: [OsString; N],
+) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = "import socket; s = socket.create_server(('', 80)); print('up', flush=True)\nwhile True: \
+                  c = s.accept()[0]; c.sendall(b'hello'); c.close()";
+    let words = args!["--net", format!("user,tcp={free}:80"), "run", "python3", "-c", server];
+    let machine = Machine::new();
+    let mut running = machine.dock(options.into_iter().chain(words)).spawn();
+    assert_eq!(running.line(), "up");
+    let mut said = String::new();
+    TcpStream::connect(("127.0.0.1", free)).unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "hello");
+    running.signal(nix::sys::signal::Signal::SIGKILL);
+    running.wait();
+    wait_until("nobody listens any more", || TcpStream::connect(("127.0.0.1", free)).is_err());
+}
+
+#[test]
+fn names_are_asked_for_where_they_can_be_answered() {
+    let machine = Machine::new();
+    let seen = machine.dock(args!["--net", "user", "run", "cat", "/etc/resolv.conf"]).ok();
+    let outside = std::fs::read_to_string("/etc/resolv.conf").unwrap();
+    let is_own = outside.lines().any(|line| line.starts_with("nameserver 127."));
+    assert_eq!(seen.contains("nameserver 169.254.1.1"), is_own, "{seen}");
+    assert_eq!(seen == outside.trim_end(), !is_own, "{seen}");
+}
+
+#[test]
+fn it_works_in_an_instance_and_holds_in_one() {
+    let machine = Machine::new();
+    let words =
+        args!["run", "--dev", "/dev/net/tun", selfdock(), "--net", "user", "run", "sh", "-c", DEVICES];
+    assert_eq!(machine.dock(words).ok(), "2");
+    let words = args!["--net", "user", "run", selfdock(), "run", "sh", "-c", DEVICES];
+    assert_eq!(machine.dock(words).ok(), "2");
+}
+
+#[rstest]
+#[case::no_port("user,tcp=x", "not user[,tcp=[ADDRESS/]OUTSIDE[:INSIDE]]")]
+#[case::no_word("user,", "not user[,")]
+fn what_is_not_understood_is_refused(#[case] net: &str, #[case] why: &str) {
+    Dock::new(args!["--net", net, "run", "true"]).refused(why);
+}
+
+#[test]
+fn what_is_missing_is_said() {
+    let machine = Machine::new();
+    let run = machine.dock(args!["--net", "user", "run", "true"]).env("PATH", "/usr/sbin:/nosuch");
+    run.refused("find 'pasta': no directory of PATH has it; your distribution has it as 'passt'");
+    // In an instance there is no such device unless it is shown.
+    let inner = args!["run", selfdock(), "--net", "user", "run", "true"];
+    machine.dock(inner).refused("open '/dev/net/tun': no such file");
+}
