@@ -11,6 +11,7 @@ packages=(
     man-db mandoc  # to check the man page
     mmdebstrap     # a Debian root filesystem
     musl-tools umoci # root filesystems of other kinds
+    passt uidmap   # a network, and subordinate ids
     procps util-linux strace
     qemu-system-x86 # other kernels
     zsh fish       # to check that the completions load

@@ -58,6 +58,9 @@ pub const NOT_FOUND_INSIDE: &CStr = c"not-found";
 /// The same: the second program is in an instance, and is to become root and the command.
 pub const FAKE_ROOT: &CStr = c"fake-root";
 
+/// The same: it is to lead a port to a proxy.
+pub const RELAY: &CStr = c"relay";
+
 /// Becomes the second program, with signals, descriptors and environment as the caller had them. All privilege has
 /// been given up before. `mode` is the name of a mode, `signals` the caller's signal mask. Returns only on failure.
 pub fn hand_over(start: &Start, mode: &'static CStr, signals: SignalSet) -> Result<Infallible> {

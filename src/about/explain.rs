@@ -115,6 +115,9 @@ impl Told<'_> {
         if around.network.is_some() {
             rows.push(row(["network", "an interface of its own, by pasta"]));
         }
+        if let Some(socket) = around.proxy {
+            rows.push(row(["proxy", &quoted(socket)]));
+        }
         rows
     }
 

@@ -142,7 +142,7 @@ impl Ids {
 }
 
 /// Where the second program is in such an instance: in no image.
-const INSIDE: &[u8] = b"/dev/shm/selfdock-about";
+pub const INSIDE: &[u8] = b"/dev/shm/selfdock-about";
 
 /// Whether set-uid bits do not count on a file.
 fn is_inert(path: &[u8]) -> bool {

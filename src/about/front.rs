@@ -53,6 +53,8 @@ pub struct Around<'a> {
     pub fake_root: bool,
     /// `--net user`
     pub network: Option<Network<'a>>,
+    /// The socket of a proxy.
+    pub proxy: Option<&'a [u8]>,
 }
 
 impl Around<'_> {
@@ -238,6 +240,7 @@ impl<'a> Line<'a> {
         let mut around = Around {
             changes: self.value(Id::Changes),
             fake_root: self.has(Id::FakeRoot),
+            proxy: self.value(Id::Proxy),
             ..Around::default()
         };
         let mut options = Vec::new();
@@ -268,7 +271,13 @@ impl<'a> Line<'a> {
                 Id::Overlay if is_same_place(one.values[1], b"/") => {}
                 Id::Overlay => options.extend(Said::new(Id::Vol, one.values)),
                 Id::Tmpfs if is_room(one.values[1]) => {}
-                Id::Changes | Id::FakeRoot | Id::OutputLimit | Id::Memory | Id::Pids | Id::Cpus => {}
+                Id::Changes
+                | Id::FakeRoot
+                | Id::Proxy
+                | Id::OutputLimit
+                | Id::Memory
+                | Id::Pids
+                | Id::Cpus => {}
                 Id::Net if around.network.is_some() || is_user(one.values[0]) => {}
                 // The namespace that has the ids is one already.
                 Id::Unprivileged if around.fake_root => {}

@@ -9,6 +9,7 @@ mod doctor;
 pub mod explain;
 mod help;
 pub mod around;
+mod proxy;
 mod fake_root;
 pub mod attend;
 pub mod group;
@@ -28,7 +29,7 @@ use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
 use crate::descriptors::fill_standard_descriptors;
 use crate::error::{Error, Result, on, say};
-use crate::handover::{About, FAKE_ROOT, Mode, NOT_FOUND_INSIDE};
+use crate::handover::{About, FAKE_ROOT, Mode, NOT_FOUND_INSIDE, RELAY};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
@@ -51,12 +52,14 @@ fn go(start: &Start) -> Result<u8> {
     let args = start.args();
     let [_, mode, program, words @ ..] = &*args else { return Err(alone()) };
     let is_missing = *mode == NOT_FOUND_INSIDE;
-    let is_inside = *mode == FAKE_ROOT;
+    let mode_word = mode;
+    let is_inside = *mode == FAKE_ROOT || *mode == RELAY;
     let mode = if is_missing || is_inside { Mode::Unprivileged } else { Mode::of(mode).ok_or_else(alone)? };
     let about = About { caller, mode, program, name: args[0], environment: start.environment() };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
     if is_inside {
-        return Err(fake_root::become_root(&about, &words));
+        let by = if *mode_word == FAKE_ROOT { fake_root::become_root } else { proxy::become_client };
+        return Err(by(&about, &words));
     }
     let line = Line::read(&words, &|name| profiles::read(&about, name))?;
     if is_missing {
@@ -121,7 +124,7 @@ fn surround<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Res
     if !around.is_nothing() {
         around::make(about, around, plain)?;
     }
-    Ok(())
+    around.proxy.map_or(Ok(()), |socket| proxy::put_before(about, socket, plain))
 }
 
 /// Becomes the set-uid program, with signals, descriptors and environment as the caller had them. The set-uid program

@@ -79,6 +79,10 @@ pub const PROPERTIES: &[Property] = &[
     property("environment", "A command gets the caller's environment with exactly the requested changes."),
     property("network", "With `--net none` there is a loopback interface and nothing else."),
     property(
+        "proxy",
+        "Without a network, programs reach by a proxy's socket what the proxy leads to, and nothing else.",
+    ),
+    property(
         "user-network",
         "With `--net user` an instance reaches what it is to, by an interface that nothing inside can change.",
     ),

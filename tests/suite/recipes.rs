@@ -15,10 +15,11 @@ const README: &str = include_str!("../../README.md");
 const SELF: &str = include_str!("recipes.rs");
 
 /// The scripts of `examples/`.
-const EXAMPLES: [(&str, &str); 3] = [
+const EXAMPLES: [(&str, &str); 4] = [
     ("judge", include_str!("../../examples/judge")),
     ("build", include_str!("../../examples/build")),
     ("service", include_str!("../../examples/service")),
+    ("proxy", include_str!("../../examples/proxy")),
 ];
 
 /// A recipe with these words is for a program that CI lacks.
@@ -180,6 +181,7 @@ impl Reader {
        judge() { command examples/judge "$@" || test $? -eq 1; }; alias examples/judge=judge"#
 )]
 #[case::xargs("Xargs", "")]
+#[case::proxy("Some domains and no others", "")]
 #[case::build("A build that cannot change its sources", "echo hello > hello.txt")]
 #[case::from_nothing("From nothing", "")]
 #[case::debian("A Debian", "")]

@@ -39,6 +39,7 @@ mod one_life;
 mod overlays;
 mod processes;
 mod profiles;
+mod proxy;
 mod races;
 mod read_only_root;
 mod real_programs;

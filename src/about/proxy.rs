@@ -1,0 +1,148 @@
+//! `--proxy`: an instance without a network, and a socket of the caller's that leads out of it. Programs want a port of
+//! a proxy, and not a socket: so this program is started in the place of the command, takes a port of the instance's
+//! loopback, leaves a process there that leads each connection to the socket, and becomes the command.
+
+use super::fake_root::INSIDE;
+use super::front::{Line, Said};
+use crate::cli::Request;
+use crate::command::Command;
+use crate::descriptors::close_descriptors;
+use crate::error::{Error, OrFail, Result, on};
+use crate::files;
+use crate::handover::{About, RELAY};
+use crate::installation::second_program;
+use crate::options::Id;
+use crate::sys::{self, Disposition, dispose, signal};
+use crate::text::c_string;
+use core::convert::Infallible;
+use core::net::{Ipv4Addr, SocketAddrV4};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::{CWD, FileType, OFlags};
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    shutdown, socket_with,
+};
+use rustix::process::{WaitOptions, setsid, waitpid};
+
+/// The port, which Squid has as well.
+const PORT: u16 = 3128;
+const URL: &[u8] = b"http://127.0.0.1:3128";
+
+/// Where the socket is in the instance: in no image.
+const SOCKET: &[u8] = b"/dev/shm/selfdock-proxy";
+
+/// Variables that programs find a proxy by. Most know the small letters; curl knows no others for HTTP.
+const VARIABLES: [&[u8]; 4] = [b"http_proxy", b"https_proxy", b"HTTP_PROXY", b"HTTPS_PROXY"];
+/// And what is reached without it.
+const DIRECT: [&[u8]; 2] = [b"no_proxy", b"NO_PROXY"];
+
+/// What the instance is to have, and to start in the place of the command.
+pub fn put_before<'a>(about: &About, socket: &'a [u8], plain: &mut Line<'a>) -> Result<()> {
+    let failed = on("option --proxy {}", socket);
+    if plain.options.iter().rfind(|said| said.opt.id == Id::Net).is_none_or(|net| net.values[0] != b"none") {
+        return Err(Error::refused(failed, "CMD could go past it").hint("say --net none as well"));
+    }
+    let stat = c_string(socket).and_then(rustix::fs::stat).or_fail(failed)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
+        return Err(Error::refused(failed, "it is no socket"));
+    }
+    let mut say = |id, values| plain.options.extend(Said::new(id, values));
+    say(Id::Map, [socket, SOCKET]);
+    say(Id::Map, [second_program(about.program.to_bytes())?, INSIDE]);
+    for name in VARIABLES {
+        say(Id::Env, [name, URL]);
+    }
+    for name in DIRECT {
+        say(Id::Env, [name, b"localhost,127.0.0.1,::1"]);
+    }
+    plain.command.splice(0..0, [INSIDE, RELAY.to_bytes(), INSIDE]);
+    Ok(())
+}
+
+/// In the instance: leaves the relay there, and becomes the command.
+pub fn become_client(about: &About, words: &[&[u8]]) -> Error {
+    let request = Request { command: words.to_vec(), ..Request::default() };
+    match start_relay().and_then(|()| Command::check::<Error>(&request, &about.environment, None)) {
+        Ok(command) => command.exec(),
+        Err(error) => error,
+    }
+}
+
+/// It is nobody's child, and ends with the instance.
+fn start_relay() -> Result<()> {
+    let failed = "take the port of the proxy";
+    let port = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
+    let port = port.or_fail(failed)?;
+    bind(&port, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT)).or_fail(failed)?;
+    listen(&port, 128).or_fail(failed)?;
+    let between =
+        sys::start_child(0, || u8::from(sys::start_child(0, || u8::from(relay(&port).is_err())).is_err()));
+    match waitpid(Some(between.or_fail("start the relay")?), WaitOptions::empty()) {
+        Ok(Some((_, status))) if status.exit_status() != Some(0) => {
+            Err(Error::of("start the relay", Errno::AGAIN))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Serves connections, each by a process, which the kernel forgets at its end. wait(2), `SIGCHLD`
+fn relay(port: &OwnedFd) -> Result<Infallible> {
+    let failed = "relay to the proxy";
+    // Nothing of the command's is kept open by it, nor meant for it.
+    setsid().or_fail(failed)?;
+    let nothing = files::open(CWD, b"/dev/null", OFlags::RDWR).or_fail(failed)?;
+    for standard in 0..3u32 {
+        sys::redirect(nothing.as_raw_fd().unsigned_abs(), standard).or_fail(failed)?;
+    }
+    close_descriptors(&[port.as_raw_fd().unsigned_abs()])?;
+    dispose(signal::CHLD, Disposition::Ignored).or_fail(failed)?;
+    dispose(signal::PIPE, Disposition::Ignored).or_fail(failed)?;
+    loop {
+        match accept_with(port, SocketFlags::CLOEXEC) {
+            // Where no process can be had the connection is closed.
+            Ok(client) => drop(sys::start_child(0, || u8::from(lead(&client).is_err()))),
+            Err(Errno::INTR | Errno::CONNABORTED | Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {}
+            Err(errno) => return Err(Error::of(failed, errno)),
+        }
+    }
+}
+
+/// Leads one to the socket, in both directions.
+fn lead(client: &OwnedFd) -> rustix::io::Result<()> {
+    let server = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    connect(&server, &SocketAddrUnix::new(SOCKET)?)?;
+    let both = [client.as_fd(), server.as_fd()];
+    let mut is_open = [true, true];
+    while is_open != [false, false] {
+        let wanted = |at: usize| if is_open[at] { PollFlags::IN } else { PollFlags::empty() };
+        let mut ready =
+            [PollFd::from_borrowed_fd(both[0], wanted(0)), PollFd::from_borrowed_fd(both[1], wanted(1))];
+        match poll(&mut ready, None) {
+            Err(Errno::INTR) => continue,
+            done => done?,
+        };
+        for at in 0..2 {
+            let seen = ready[at].revents();
+            if is_open[at] && !seen.is_empty() {
+                is_open[at] = pass(both[at], both[1 - at])?;
+            } else if seen.contains(PollFlags::ERR) {
+                return Err(Errno::CONNRESET);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Passes on what is there. Says whether more can come.
+fn pass(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    let mut buffer = [0u8; 16384];
+    let count = rustix::io::read(from, &mut buffer[..])?;
+    if count == 0 {
+        shutdown(to, Shutdown::Write)?;
+        return Ok(false);
+    }
+    files::write(to, &buffer[..count])?;
+    Ok(true)
+}
