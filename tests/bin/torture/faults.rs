@@ -60,6 +60,10 @@ const LOOKS: [&str; 3] = ["statx", "newfstatat", "fstat"];
 const READS_LINKS: &str = "readlinkat";
 const WANT: [Errno; 3] = [Errno::ENOMEM, Errno::EMFILE, Errno::EAGAIN];
 
+/// `PR_SET_KEEPCAPS`. A caller can have forbidden it; then the instance is one of unprivileged mode.
+const KEEP_CAPS: &str = "prctl-8";
+const IN_BOTH_MODES: [&str; 5] = ["Uid:", "CapPrm:", "CapEff:", "NoNewPrivs:", "Seccomp:"];
+
 /// Since when kernels have them: after Linux 6.6.
 const NEWER: [i64; 3] = [467, 457, 458];
 
@@ -372,6 +376,12 @@ impl Sweep {
         if inject.is_some_and(|(point, how)| LANDLOCK.contains(&point.call.as_str()) && how != How::Lies) {
             for lines in [&mut has, &mut should_have] {
                 lines.retain(|line| !line.starts_with("reaches an abstract socket"));
+            }
+        }
+        let forbidden = |how| matches!(how, How::Fails(Errno::EPERM) | How::Lies);
+        if inject.is_some_and(|(point, how)| point.call == KEEP_CAPS && forbidden(how)) {
+            for lines in [&mut has, &mut should_have] {
+                lines.retain(|line| IN_BOTH_MODES.iter().any(|name| line.starts_with(name)));
             }
         }
         if self.mode.lines > 1 && matches!(how, Some(How::Gets(_))) {
