@@ -104,7 +104,7 @@ fn start_instance(
             own_network: request.own_network,
             no_nest: request.no_nest,
             keep_fds: request.keep_fds.clone(),
-            attendant: supervision.report.as_ref().map_or(0, Report::attendant),
+            attended: supervision.report.as_ref().is_some_and(Report::is_attended),
         };
         spawn_and_supervise(job, privileged, need, &supervision)
     });

@@ -17,10 +17,9 @@ use rustix::process::WaitOptions;
 pub enum Report {
     /// An existing file that is not regular, or a descriptor of the caller's.
     ///
-    /// If a child of this process attends the instance, the descriptor is the first of three in a row. Then its
-    /// number is here, a multiple of four; otherwise 0. The other two become the command's standard output and error.
-    /// The child passes the report on, and its exit status says whether it could.
-    Open(OwnedFd, u32),
+    /// `true` if a child of this process attends the instance. It passes the report on, and its exit status says
+    /// whether it could.
+    Open(OwnedFd, bool),
     /// A new file, which replaces an older one.
     File(File),
 }
@@ -44,18 +43,17 @@ impl Report {
     /// Opens the target. A number is a descriptor. A required report must have room.
     pub fn open(target: &[u8], required: bool) -> Result<Self> {
         let failed = on("report to {}", target);
-        let first = target.strip_prefix(b"=");
-        if first.is_some() || target.iter().all(u8::is_ascii_digit) {
-            let fd = number(first.unwrap_or(target), 10).and_then(|fd| u32::try_from(fd).ok());
+        let of_attendant = target.strip_prefix(b"=");
+        if of_attendant.is_some() || target.iter().all(u8::is_ascii_digit) {
+            let fd = number(of_attendant.unwrap_or(target), 10).and_then(|fd| u32::try_from(fd).ok());
             let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor: the number is too large"))?;
-            let first = if first.is_some() { fd & !3 } else { 0 };
             let fd = sys::duplicate(fd).or_fail(failed)?;
             let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
             // A descriptor without a file type is selfdock's placeholder for one that the caller has closed.
             if FileType::from_raw_mode(stat.st_mode) == FileType::Unknown {
                 return Err(Error::of(failed, Errno::BADF));
             }
-            return Ok(Report::Open(fd, first));
+            return Ok(Report::Open(fd, of_attendant.is_some()));
         }
         let (above, name) = match target.iter().rposition(|b| *b == b'/') {
             Some(at) => (&target[..=at], &target[at + 1..]),
@@ -74,7 +72,7 @@ impl Report {
                 if FileType::from_raw_mode(stat.st_mode).is_file() && !is_open {
                     rustix::fs::ftruncate(&fd, 0).or_fail(failed)?;
                 }
-                return Ok(Report::Open(fd, 0));
+                return Ok(Report::Open(fd, false));
             }
             Ok(_) => remove(&dir, name).or_fail(failed)?,
             Err(Errno::NOENT) => {}
@@ -92,12 +90,9 @@ impl Report {
         matches!(self, Report::Open(..))
     }
 
-    /// The first descriptor of an attendant; 0 if there is none.
-    pub fn attendant(&self) -> u32 {
-        match self {
-            Report::Open(_, first) => *first,
-            Report::File(_) => 0,
-        }
+    /// Whether the instance has an attendant.
+    pub fn is_attended(&self) -> bool {
+        matches!(self, Report::Open(_, true))
     }
 
     /// The descriptors that it needs.
@@ -116,9 +111,9 @@ impl Report {
     /// Writes a text in the same way.
     pub fn put(&self, text: &[u8]) -> Result<()> {
         match self {
-            Report::Open(fd, first) => {
+            Report::Open(fd, attended) => {
                 let written = files::write(fd.as_fd(), text);
-                written.and_then(|()| answer(*first)).or_fail("write the report")
+                written.and_then(|()| if *attended { answer() } else { Ok(()) }).or_fail("write the report")
             }
             Report::File(report) => {
                 let written = report.write(text).or_fail(on("write the report {}", report.name));
@@ -128,11 +123,8 @@ impl Report {
     }
 }
 
-/// Waits for the end of the attendant, if there is one: it passes on the output and the report.
-fn answer(first: u32) -> rustix::io::Result<()> {
-    if first == 0 {
-        return Ok(());
-    }
+/// Waits for the end of the attendant: it passes on the output and the report.
+fn answer() -> rustix::io::Result<()> {
     match rustix::process::wait(WaitOptions::empty())?.and_then(|(_, status)| status.exit_status()) {
         Some(0) => Ok(()),
         Some(KILLED) => outcome::end(End::Signal(KILL)),

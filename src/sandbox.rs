@@ -47,8 +47,8 @@ pub struct Job<'a> {
     pub no_nest: bool,
     /// Descriptors to pass on besides 0, 1 and 2.
     pub keep_fds: Vec<u32>,
-    /// If not 0: the two that follow are the command's standard output and error.
-    pub attendant: u32,
+    /// The first two of them become the command's standard output and error.
+    pub attended: bool,
 }
 
 /// Builds the instance and becomes its command. Returns only on failure.
@@ -140,15 +140,23 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     drop(start);
     rustix::process::umask(umask);
     job.containment.filter(&privileged).or_end();
-    if job.attendant != 0 {
-        let given = sys::redirect(job.attendant | 1, 1).and(sys::redirect(job.attendant | 2, 2));
-        given.or_fail("give CMD its output").or_end();
+    let mut keep_fds = &*job.keep_fds;
+    if job.attended {
+        keep_fds = redirect_output(keep_fds).or_fail("give CMD its output").or_end();
     }
     // drop
-    close_descriptors(&job.keep_fds).or_end();
+    close_descriptors(keep_fds).or_end();
     privileged.relinquish().or_end();
     job.containment.finish(job.no_nest).or_end();
     job.command
+}
+
+/// Makes the first two of these descriptors, which are the caller's, standard output and error. Returns the others.
+fn redirect_output(fds: &[u32]) -> rustix::io::Result<&[u32]> {
+    let [output, error, others @ ..] = fds else { return Err(Errno::BADF) };
+    sys::redirect(*output, 1)?;
+    sys::redirect(*error, 2)?;
+    Ok(others)
 }
 
 /// Sets the root directory of the instance.

@@ -9,7 +9,7 @@
 use super::front::{Line, Said};
 use super::group::{self, Group};
 use crate::cli::scaled;
-use crate::descriptors::{close_descriptors, number_of, placeholder};
+use crate::descriptors::{check_descriptors, close_descriptors, number_of, placeholder};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::handover::About;
@@ -19,7 +19,7 @@ use crate::outcome::{Cause, End, Outcome};
 use crate::process::Process;
 use crate::report::{self, KILLED, Report};
 use crate::sys::{self, Moment, signal::KILL};
-use crate::text::{Bytes, decimal, join};
+use crate::text::{self, Bytes, decimal, join};
 use crate::usage::Usage;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -69,6 +69,11 @@ impl Limits {
 impl Attendant {
     /// Makes all that it takes, for the instance that this process is about to become.
     pub fn new(about: &About, line: &Line<'_>, limits: Limits) -> Result<Self> {
+        // Before one that is not open gets the number of one of these.
+        for said in line.options.iter().filter(|said| said.opt.id == Id::KeepFd) {
+            let fd = text::number(said.values[0], 10).and_then(|fd| u32::try_from(fd).ok());
+            check_descriptors::<Error>(fd.as_slice())?;
+        }
         let required = line.has(Id::ReportRequired);
         let report = line.value(Id::Report).map(|target| Report::open(target, required)).transpose()?;
         let (from_report, to_report) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
@@ -111,7 +116,7 @@ impl Attendant {
     pub fn start(mut self, mut line: Line<'_>) -> Result<Line<'_>> {
         let [out, err] = &self.streams;
         let output = |stream: &Stream, standard| stream.to.as_ref().map_or(standard, number_of);
-        let first = in_a_row([number_of(&self.to_report), output(out, 1), output(err, 2)]).or_fail(FAILED)?;
+        let given = [number_of(&self.to_report), output(out, 1), output(err, 2)].map(sys::duplicate_for_exec);
         sys::start_child(0, || self.attend().report()).or_fail(FAILED)?;
         if let Err(error) = self.group.as_ref().map_or(Ok(()), Group::join) {
             let end = End::Exit(error.exit_status());
@@ -121,7 +126,12 @@ impl Attendant {
             return Err(error);
         }
         line.options.retain(|said| said.opt.id != Id::Report);
-        line.options.extend(Said::new(Id::Report, [join(&[b"=", decimal(first)]), b""]));
+        let [report, out, err] = given;
+        let number = |fd: rustix::io::Result<u32>| Ok::<_, Error>(decimal(fd.or_fail(FAILED)?));
+        let report = Said::new(Id::Report, [join(&[b"=", number(report)?]), b""]);
+        let output = [number(out)?, number(err)?].map(|fd| Said::new(Id::KeepFd, [fd, b""]));
+        // They come before those of the caller.
+        line.options.splice(..0, output.into_iter().chain([report]).flatten());
         // What is closed at exec is closed there.
         core::mem::forget(self);
         Ok(line)
@@ -130,18 +140,6 @@ impl Attendant {
 
 /// What a message is about.
 const FAILED: &str = "attend the instance";
-
-/// Gives these descriptors other numbers, one after the other, which stay open at exec: the first one is a multiple of
-/// four.
-fn in_a_row(from: [u32; 3]) -> rustix::io::Result<u32> {
-    const MOST: u32 = 1 << 16;
-    let is_free = |first: &u32| (0..3).all(|at| sys::is_open(first + at).is_err());
-    let first = (8..MOST).step_by(4).find(is_free).ok_or(Errno::MFILE)?;
-    for (at, from) in (0..).zip(from) {
-        sys::duplicate_as(from, first + at)?;
-    }
-    Ok(first)
-}
 
 /// What the command prints.
 struct Stream {

@@ -38,12 +38,12 @@ pub fn duplicate(fd: u32) -> Result<OwnedFd> {
     }
 }
 
-/// Makes `wanted`, which is not open, a duplicate of `fd` that stays open at exec. fcntl(2), `F_DUPFD`
-pub fn duplicate_as(fd: u32, wanted: u32) -> Result<()> {
+/// Duplicates a descriptor so that it stays open at exec. Returns the number, from 3 on. fcntl(2), `F_DUPFD`
+pub fn duplicate_for_exec(fd: u32) -> Result<u32> {
     const F_DUPFD: usize = 0;
     // SAFETY: two numbers; the new descriptor belongs to nobody else yet, and to nobody here.
-    let new = unsafe { call(nr::FCNTL, [fd as usize, F_DUPFD, wanted as usize, 0, 0, 0]) }?;
-    if new == wanted as usize { Ok(()) } else { Err(Errno::MFILE) }
+    let new = unsafe { call(nr::FCNTL, [fd as usize, F_DUPFD, 3, 0, 0, 0]) }?;
+    u32::try_from(new).map_err(|_| Errno::MFILE)
 }
 
 /// Makes a standard descriptor a duplicate of `from`, which is not a standard one. dup3(2).

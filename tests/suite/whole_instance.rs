@@ -266,3 +266,19 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
         }
     }
 }
+
+/// The second program hands over two descriptors besides that of the report. A caller who says the same by hand and has
+/// none gives the command none of those that selfdock has opened outside.
+#[rstest]
+#[case::by_privilege("")]
+#[case::without_privilege("--unprivileged")]
+fn a_command_gets_no_descriptor_of_selfdocks_for_its_output(#[case] mode: &str) {
+    let script = format!(
+        "for n in 4 8 12; do eval \"exec $n>/dev/null\"; {} {mode} --report =$n run readlink /proc/self/fd/1 \
+         /proc/self/fd/2; echo $?; eval \"exec $n>&-\"; done",
+        selfdock().display()
+    );
+    let ran = Dock::program(args!["bash", "-c", script]).output();
+    assert_eq!(ran.stdout, "125\n125\n125\n", "{}", ran.stderr);
+    assert!(ran.stderr.contains("give CMD its output: file descriptor not open"), "{}", ran.stderr);
+}
