@@ -40,6 +40,15 @@ fn a_missing_file_appears() {
     assert_eq!(run.sh("cat /etc/new/file; test -f /etc/passwd && echo ' beside'").ok(), "here beside");
 }
 
+/// In a place of its own the directory is covered as any other is.
+#[test]
+fn a_mount_point_appears_in_a_copy_of_the_root_directory() {
+    let image = user_image();
+    let run = Dock::run(args!["--root", image.path(), "-m", image.path(), "/mnt", "-t", "-", "/mnt/new"]);
+    assert_eq!(run.sh("touch /mnt/new/x && ls /mnt/new && test -d /mnt/etc && test ! -e /new").ok(), "x");
+    assert!(!image.path().join("new").exists());
+}
+
 #[test]
 fn a_missing_tmpfs_appears() {
     let run = Dock::run(args!["-t", "size=8M", "/srv/scratch", "-t", "-", "/new"]);
