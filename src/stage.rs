@@ -191,8 +191,9 @@ impl Stage {
         let (device, _) = match rustix::process::fchdir(&target) {
             Ok(()) => {
                 mount::tmpfs_on(&self.privileged, c".", options).or_fail(failed)?;
-                // The new mount is visible by its path only, which was resolved a moment ago.
-                files::identity_of(path).or_fail(failed)?
+                // The new mount is visible by its path only, which was resolved a moment ago. For a mount of the
+                // caller's that is the place without links.
+                files::identity_of(self.wished.last().unwrap_or(&path)).or_fail(failed)?
             }
             // The caller may not enter this directory, but may mount on it.
             Err(_) => {

@@ -40,6 +40,14 @@ fn a_missing_file_appears() {
     assert_eq!(run.sh("cat /etc/new/file; test -f /etc/passwd && echo ' beside'").ok(), "here beside");
 }
 
+#[test]
+fn a_tmpfs_appears_where_a_link_means_that_passes_what_is_missing() {
+    let image = user_image();
+    symlink("none/../data", image.path().join("mnt/a")).unwrap();
+    let run = Dock::run(args!["--root", image.path(), "-t", "-", "/mnt/a", "-t", "-", "/mnt/data/below"]);
+    assert_eq!(run.sh("touch /mnt/data/below/x /mnt/data/y && ls /mnt/data").ok(), "below\ny");
+}
+
 /// In a place of its own the directory is covered as any other is.
 #[test]
 fn a_mount_point_appears_in_a_copy_of_the_root_directory() {
