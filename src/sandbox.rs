@@ -182,6 +182,10 @@ fn mount_tmp_of_image(stage: &mut Stage) -> Result<()> {
     if Kind::of(&target) != Ok(Kind::Directory) {
         return Err(Error::refused("mount on '/tmp'", "it is not a directory in the image"));
     }
+    // The command would not see a mount there, and nobody could join it.
+    if identity(&target) == identity(stage.root()) {
+        return Err(Error::refused("mount on '/tmp'", "in the image it leads to the root directory"));
+    }
     stage.mount_tmpfs(b"/tmp", &Tmpfs::DEFAULT, target)
 }
 

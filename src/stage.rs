@@ -409,9 +409,9 @@ impl Stage {
         } else {
             self.follow(path, &mut |_| false).or_fail(failed)?
         };
-        let is_of_instance = matches!(components(place).next(), Some(b"proc" | b"dev"));
+        let is_of_instance = matches!(components(place).next(), None | Some(b"proc" | b"dev"));
         if is_of_instance && !(is_in_shm(path) && is_in_shm(place)) {
-            let why = "a link leads into /proc or /dev";
+            let why = "a link leads to /, or into /proc or /dev";
             return Err(Error::refused(failed, why).hint("they are the instance's own"));
         }
         if self.wished.iter().any(|other| lies_in(other, place)) {

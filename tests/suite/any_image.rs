@@ -12,6 +12,15 @@ fn listing(dir: &Path) -> String {
     Dock::program(args!["find", dir, "-printf", "%p %y %s %m %T@ %l\n"]).output().stdout
 }
 
+/// A mount on the root directory would not be seen by the command, and would keep others from joining it.
+#[test]
+fn a_tmp_that_leads_to_the_root_directory_is_refused() {
+    let image = user_image();
+    fs::remove_dir_all(image.path().join("tmp")).unwrap();
+    symlink("/", image.path().join("tmp")).unwrap();
+    Dock::run(args!["--root", image.path(), "true"]).refused("leads to the root directory");
+}
+
 #[rstest]
 #[case::busybox("busybox", "busybox uname", "Linux")]
 #[case::debian("debian", "bash -c 'test -d /var/lib/dpkg && id -u'", "$ID")]

@@ -43,6 +43,16 @@ fn a_symlink_to_a_forbidden_directory_does_not_help(#[values("p", "p710", "p705"
     });
 }
 
+/// It is there, and cannot be hidden.
+#[test]
+fn a_link_to_the_root_directory_is_not_passed_over() {
+    let image = crate::volumes::user_image();
+    symlink("/", image.path().join("all")).unwrap();
+    for option in ["--mask", "--mask-if-exists"] {
+        Dock::run(args!["--root", image.path(), option, "/all", "true"]).refused("a link leads to /");
+    }
+}
+
 #[test]
 fn what_cannot_be_read_outside_cannot_be_read_inside() {
     for dir in FORBIDDEN {
