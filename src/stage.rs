@@ -53,8 +53,8 @@ pub struct Stage {
     covers: u32,
     /// The device numbers of file systems that selfdock made. Entries can be added to them if they are writable.
     own: Vec<u64>,
-    /// Mounts that stay writable until the end, so that entries can be added.
-    unfinished: Vec<OwnedFd>,
+    /// Mounts that stay writable until the end, so that entries can be added; and where they are.
+    unfinished: Vec<(OwnedFd, Bytes)>,
     /// The mount points of the caller so far, with links resolved.
     wished: Vec<Bytes>,
 }
@@ -171,7 +171,7 @@ impl Stage {
     pub fn begin_own_root(&mut self) -> Result<OwnedFd> {
         let root = self.cover_root(Detached::tmpfs(&self.privileged, &SCRATCH)?)?;
         self.own.push(identity(&root).or_fail("examine the root directory")?.0);
-        self.unfinished.push(duplicate(&root)?);
+        self.unfinished.push((duplicate(&root)?, b"/"));
         Ok(root)
     }
 
@@ -330,10 +330,11 @@ impl Stage {
 
     /// Ends the construction: makes selfdock's own directories read-only.
     pub fn finish(self) -> Result<(OwnedFd, Privileged)> {
-        let attributes = Tighten::to(MAP);
-        for fd in self.scratch.iter().chain(&self.unfinished) {
-            sys::tighten(fd, attributes, Reach::One)
-                .or_fail("make the instance's own directories read-only")?;
+        if let Some(scratch) = &self.scratch {
+            end_growth(scratch)?;
+        }
+        for (mount, _) in &self.unfinished {
+            end_growth(mount)?;
         }
         Ok((self.root, self.privileged))
     }
@@ -498,12 +499,18 @@ impl Stage {
     /// Covers a directory of the image by a new one, in which its entries are bound.
     fn cover_with_growing(&mut self, dir: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
         let failed = on("bind the entries of {}", path);
+        // Below this directory only copies will be visible. A copy of a writable mount would stay writable.
+        for (mount, place) in &self.unfinished {
+            if lies_in(place, path) {
+                end_growth(mount)?;
+            }
+        }
         let name = join(&[b"d", decimal(self.unfinished.len() as u64)]);
         make_entry(self.scratch()?.0, name, Kind::Directory).or_fail(failed)?;
         let cover = self.copy_of_scratch(name, Attributes::NONE)?;
         let cover = cover.attach(&self.privileged, dir).or_fail(failed)?;
         self.fill(&cover, dir.as_fd(), path)?;
-        self.unfinished.push(duplicate(&cover)?);
+        self.unfinished.push((duplicate(&cover)?, join(&[path])));
         Ok(cover)
     }
 
@@ -558,6 +565,12 @@ fn grow(mut dir: OwnedFd, names: &[&[u8]], kind: Kind) -> rustix::io::Result<()>
         }
     }
     Ok(())
+}
+
+/// Makes a mount of the instance's own read-only.
+fn end_growth(mount: &OwnedFd) -> Result<()> {
+    let failed = "make the instance's own directories read-only";
+    sys::tighten(mount, Tighten::to(MAP), Reach::One).or_fail(failed)
 }
 
 fn duplicate(fd: &OwnedFd) -> Result<OwnedFd> {

@@ -95,6 +95,33 @@ fn directories_made_for_an_instance_end_up_read_only(
     assert!(ran.stderr.contains(&format!("'{dir}/x': Read-only file system")), "{}", ran.stderr);
 }
 
+/// A directory with a new mount point, of which a copy is made: for a mount point above it, or in /dev, for a device.
+#[rstest]
+fn a_copy_of_a_directory_made_for_an_instance_ends_up_read_only(
+    #[values(true, false)] in_dev: bool,
+    #[values("host", "image")] root: &str,
+    #[values("--net=host", "--unprivileged")] mode: &str,
+) {
+    let dir = scratch();
+    let image = crate::volumes::user_image();
+    std::fs::create_dir_all(image.path().join("usr/bin")).unwrap();
+    let mut options = args![mode].to_vec();
+    if root == "image" {
+        options.extend(args!["--root", image.path()]);
+    }
+    let made = if in_dev {
+        options.extend(args!["-m", dir.path(), "/dev/shm/made", "-t", "-", "/dev/shm/made/new"]);
+        options.extend(args!["--dev", "/dev/fuse"]);
+        "/dev/shm/made"
+    } else {
+        options.extend(args!["-t", "-", "/usr/bin/new", "-m", dir.path(), "/usr/new"]);
+        "/usr/bin"
+    };
+    let script = format!("test -d {made}/new && ! touch {made}/x");
+    let ran = Dock::run(options).sh(script).output();
+    assert!(ran.status.success() && ran.stderr.contains("Read-only file system"), "{}", ran.stderr);
+}
+
 #[test]
 fn a_directory_of_the_caller_on_the_root_is_read_only() {
     let dir = scratch();
