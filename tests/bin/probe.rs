@@ -11,7 +11,7 @@ use nix::sys::stat::Mode;
 use nix::sys::timer::{Expiration, Timer, TimerSetTimeFlags};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::ClockId;
-use nix::unistd::{Pid, getpgrp, getppid, getsid, tcsetpgrp};
+use nix::unistd::{AccessFlags, Pid, access, getpgrp, getppid, getsid, tcsetpgrp};
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io::{IsTerminal, Read, Write};
@@ -32,6 +32,8 @@ fn main() {
         ["fds"] => print!("{}", fds()),
         ["fds-to", file] => fds_to(file),
         ["pty"] => pty(),
+        ["look"] => look(),
+        ["hold"] => hold(),
         ["queue", "make", name] => queue(name, MQ_OFlag::O_RDWR | MQ_OFlag::O_CREAT),
         ["queue", "open", name] => queue(name, MQ_OFlag::O_RDONLY),
         ["queue", "remove", name] => mq_unlink(*name).expect("mq_unlink"),
@@ -148,6 +150,56 @@ fn fds_to(file: &str) {
 fn pty() {
     let pty = nix::pty::openpty(None, None).expect("openpty");
     println!("{}", nix::unistd::ttyname(&pty.slave).expect("ttyname").display());
+}
+
+/// `look`: for each path on stdin, what is there and what this process may do with it. Of what is called a part of
+/// something only whether it can be read.
+fn look() {
+    for line in std::io::stdin().lines() {
+        let line = line.expect("read a line");
+        let part = line.strip_prefix("part of ");
+        let path = part.unwrap_or(&line);
+        println!("{path} {}", sight(path.as_ref(), part.is_some()));
+    }
+}
+
+fn sight(path: &std::path::Path, is_part: bool) -> String {
+    let yes = |is: bool| if is { "yes" } else { "no" };
+    let kind = match fs::symlink_metadata(path) {
+        Ok(about) => about.file_type(),
+        Err(error) => return format!("{:?}", Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+    };
+    if kind.is_symlink() {
+        return format!("link {}", fs::read_link(path).expect("read a link").display());
+    }
+    let told = |text: Option<String>| match text {
+        Some(text) if !is_part => format!("{text:?}"),
+        text => yes(text.is_some()).to_owned(),
+    };
+    if std::os::unix::fs::FileTypeExt::is_char_device(&kind) {
+        return "device".into();
+    }
+    if !kind.is_dir() {
+        let read = told(fs::read_to_string(path).ok());
+        let write = yes(fs::OpenOptions::new().write(true).open(path).is_ok());
+        let execute = yes(access(path, AccessFlags::X_OK).is_ok());
+        return format!("file read={read} write={write} execute={execute}");
+    }
+    let read = told(fs::read_dir(path).ok().map(|entries| {
+        let mut names: Vec<String> =
+            entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names.join(" ")
+    }));
+    let new = path.join(".new");
+    let write = fs::File::create_new(&new).and_then(|_| fs::remove_file(&new)).is_ok();
+    format!("dir read={read} write={}", yes(write))
+}
+
+/// `hold`: stays until stdin ends.
+fn hold() {
+    say("up");
+    read_line();
 }
 
 /// `queue make|open NAME`: a POSIX message queue.

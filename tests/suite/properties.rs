@@ -54,6 +54,10 @@ pub const PROPERTIES: &[Property] = &[
         "Changes to a copy leave its directory unchanged, and a copy permits no more than its directory.",
     ),
     property("fake-root", "By subordinate ids a command is root for itself, and for nobody else."),
+    property(
+        "model",
+        "To any depth, what can be seen, read, written and executed at each path is what a plain model says.",
+    ),
     property("nesting-is-monotone", "An inner instance has at most what the outer one has."),
     property("nothing-left", "When its first process ends, nothing of an instance is left."),
     property(

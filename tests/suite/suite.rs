@@ -31,6 +31,7 @@ mod ipc;
 mod layers;
 mod limits;
 mod listing;
+mod model;
 mod mount_points;
 mod nesting_is_monotone;
 mod network;

@@ -3,6 +3,7 @@
 use crate::properties::of_test;
 use crate::run::{Context, Result};
 use crate::stop::Stop;
+use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, Stdio};
@@ -157,9 +158,16 @@ impl Suite {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LANG", "C.UTF-8")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
+            .envs(for_the_model())
             .current_dir("/");
         command
     }
+}
+
+/// What the caller says of the cases of tests/suite/model.rs: how many minutes, or which one.
+fn for_the_model() -> impl Iterator<Item = (&'static str, OsString)> {
+    let names = ["SELFDOCK_MODEL_MINUTES", "SELFDOCK_MODEL_SEED"];
+    names.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 /// The lines that the suite prints, as they come.
