@@ -291,7 +291,7 @@ pub const OPTIONS: &[Opt] = &[
     Opt { id: Id::Changes, short: None, long: "changes", values: &[("DIR", Complete::Directory)],
           help: "keep the changes to the --overlay in DIR", group: Group::Short, verbs: RUN | BUILD, class: Front },
     Opt { id: Id::FakeRoot, short: None, long: "fake-root", values: &[],
-          help: "uid 0 inside, by subordinate ids; for package managers", group: Group::Short, verbs: RUN | BUILD, class: Front },
+          help: "uid 0 inside by subordinate ids, as apt needs it", group: Group::Short, verbs: RUN | BUILD, class: Front },
     Opt { id: Id::Proxy, short: None, long: "proxy", values: &[("SOCKET", Complete::File)],
           help: "with --net none: HTTP by a proxy on this socket", group: Group::Short, verbs: RUN | BUILD, class: Front },
     Opt { id: Id::MaskIfExists, short: None, long: "mask-if-exists", values: &[("PATH", Complete::File)],

@@ -325,7 +325,7 @@ fn a_home_stays_hidden_while_others_rename(#[case] who: &str, #[case] run: &str)
     );
     let home = format!("/opt/{}me", "a/../".repeat(3));
     let script = format!(
-        "for _ in $(seq 100); do {who} env HOME=$H {run} ls -A /opt/me || echo refused; done; echo ran"
+        "for _ in $(seq 40); do {who} env HOME=$H {run} ls -A /opt/me || echo refused; done; echo ran"
     );
     std::thread::scope(|scope| {
         scope.spawn(|| {

@@ -192,7 +192,7 @@ fn a_tmpfs_of_the_same_place_says_how_much_can_be_written() {
     let dir = tree();
     let script = "head -c 3M /dev/zero > big 2>/dev/null; stat -c %s big";
     for (place, options) in [("/mnt/w", args!["-o", dir.path(), "/mnt/w"]), ("/", args!["-o", "/", "/"])] {
-        let words = options.into_iter().chain(args!["-t", "size=64M", place, "-C", place, "run"]);
+        let words = options.into_iter().chain(args!["-t", "size=256M", place, "-C", place, "run"]);
         assert_eq!(Dock::new(words).sh(script).ok(), (3 << 20).to_string());
     }
     let words = args!["-o", dir.path(), "/mnt/w", "-t", "size=1M", "/mnt/w", "-C", "/mnt/w", "run"];
