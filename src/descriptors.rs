@@ -4,7 +4,8 @@ use crate::error::{Fault, OrFail, Result, on};
 use crate::sys;
 use crate::text::decimal;
 use alloc::vec::Vec;
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 /// Opens placeholders for closed standard descriptors. Otherwise a file that is opened later would get one of these
@@ -27,6 +28,11 @@ pub fn number_of(fd: &impl AsRawFd) -> u32 {
 /// A descriptor that needs no path, and can be neither read nor written.
 pub fn placeholder() -> rustix::io::Result<OwnedFd> {
     rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC)
+}
+
+/// Whether a descriptor may be a placeholder. It has no file type, as no other descriptor that programs read or write.
+pub fn is_placeholder(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown)
 }
 
 /// Checks that descriptors to keep are open, before selfdock opens any.

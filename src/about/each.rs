@@ -2,7 +2,7 @@
 //! makes each instance, as for `run`. This module reads the list and has no privilege.
 
 use super::front::Line;
-use crate::descriptors::number_of;
+use crate::descriptors::{is_placeholder, number_of};
 use crate::error::{
     Error, GIVES_UP, NOT_EXECUTABLE, NOT_FOUND, ONE_FAILED, ONE_GAVE_UP, ONE_WAS_KILLED, OrFail, Result, on,
     say,
@@ -201,6 +201,10 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
         return Err(Error::refused("each", "no command is given").hint("selfdock each CMD {} < LIST"));
     }
     line.check(verb, about)?;
+    // A placeholder never becomes ready.
+    if is_placeholder(sys::standard(0)) {
+        return Err(Error::of("read the list", Errno::BADF));
+    }
     let reports = batch.report.map(report_directory).transpose()?;
     sys::dispose(CHLD, Disposition::Default).or_fail("reset SIGCHLD")?;
     let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;

@@ -208,6 +208,13 @@ fn an_ignored_signal_does_not_end_the_batch() {
 }
 
 #[test]
+fn a_closed_list_is_an_error() {
+    let line = "exec $SELFDOCK each echo <&-";
+    let ran = Dock::program(args!["sh", "-c", line]).env("SELFDOCK", crate::support::selfdock()).output();
+    ran.refused("read the list: file descriptor not open (EBADF)");
+}
+
+#[test]
 fn help_and_version_are_those_of_selfdock() {
     assert_eq!(each("1\n2\n", &["--help", "x"]).ok(), Dock::new(args!["--help"]).ok());
     assert_eq!(each("", &["--version"]).ok(), Dock::new(args!["--version"]).ok());
