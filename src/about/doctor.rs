@@ -4,7 +4,7 @@
 use crate::containment::kernel_keeps_signals_inside;
 use crate::creds;
 use crate::descriptors::{number_of, placeholder};
-use crate::error::{FAILED, OrFail, Quoted, Result, say};
+use crate::error::{FAILED, OrFail, Quoted, Result};
 use crate::files;
 use crate::filter;
 use crate::handover::{About, Mode};
@@ -38,37 +38,36 @@ const DEEPEST: usize = 32;
 /// Runs all checks. Each line is printed as soon as it is known, since a check can kill this process.
 pub fn report(about: &About) -> Result<u8> {
     expect_end()?;
-    tell(&installation(about));
-    tell(&host_image(about));
-    tell(&kernel());
+    tell(&installation(about))?;
+    tell(&host_image(about))?;
+    tell(&kernel())?;
     for line in surroundings() {
-        tell(&line);
+        tell(&line)?;
     }
-    tell(containment());
-    tell(filters());
+    tell(containment())?;
+    tell(filters())?;
     let unprivileged = Trial::make(about, &[c"--unprivileged", c"run"])?;
-    tell(&unprivileged_mode(about, &unprivileged));
+    tell(&unprivileged_mode(about, &unprivileged))?;
     let run = Trial::make(about, &[c"run"])?;
     let mode = about.mode.text();
     if !run.works() {
-        tell(&format!("FAIL  run does not work in {mode} mode: {}{}", run.why(), cures(about)));
+        tell(&format!("FAIL  run does not work in {mode} mode: {}{}", run.why(), cures(about)))?;
         return Ok(1);
     }
     let levels = levels(about)?;
-    tell(&format!("ok    run works in {mode} mode; instances nest {levels} levels deep from here"));
+    tell(&format!("ok    run works in {mode} mode; instances nest {levels} levels deep from here"))?;
     // This needs a new root directory, which replaces the old one by pivot_root(2).
     let own_root = Trial::make(about, &[c"-t", c"-", c"/selfdock-doctor", c"run"])?;
     tell(&if own_root.works() {
         "ok    mount points can be made in the root directory".into()
     } else {
         format!("FAIL  no mount point can be made in the root directory: {}", own_root.why())
-    });
+    })?;
     Ok(u8::from(!own_root.works()))
 }
 
-fn tell(line: &str) {
-    say(sys::standard(1), line.as_bytes());
-    say(sys::standard(1), b"\n");
+fn tell(line: &str) -> Result<()> {
+    super::print(format!("{line}\n").as_bytes())
 }
 
 /// The result of starting selfdock.

@@ -27,13 +27,15 @@ use self::attend::{Attendant, Limits};
 use self::front::{Around, Line};
 use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
-use crate::descriptors::fill_standard_descriptors;
-use crate::error::{Error, Result, on, say};
+use crate::descriptors::{fill_standard_descriptors, is_placeholder};
+use crate::error::{Error, Result, on};
+use crate::files;
 use crate::handover::{About, FAKE_ROOT, Mode, NOT_FOUND_INSIDE, RELAY};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
 use alloc::vec::Vec;
+use rustix::io::Errno;
 
 /// The start of the program.
 pub fn main(start: &Start) -> ! {
@@ -67,23 +69,33 @@ fn go(start: &Start) -> Result<u8> {
     }
     if line.has(Id::Help) || line.has(Id::Version) {
         let text = help::text();
-        say(sys::standard(1), if line.has(Id::Help) { text.as_bytes() } else { cli::VERSION });
+        print(if line.has(Id::Help) { text.as_bytes() } else { cli::VERSION })?;
         return Ok(0);
     }
     let verb = line.verb()?;
     line.check_the_last(&about)?;
     let line = presets::expanded(line, &about)?;
     match verb.bit {
-        CHANGES => say(sys::standard(1), overlay::changes(line.command[0])?.as_bytes()),
+        CHANGES => print(overlay::changes(line.command[0])?.as_bytes())?,
         PS => ps::show(&about, line.has(Id::Json), line.has(Id::Watch))?,
         DOCTOR => return doctor::report(&about),
         EACH => return each::run(&about, &line, verb),
-        HELP => say(sys::standard(1), help::about(&line.command)?.as_bytes()),
-        PROFILES => say(sys::standard(1), profiles::list(&about).as_bytes()),
-        VERSION => say(sys::standard(1), cli::VERSION),
+        HELP => print(help::about(&line.command)?.as_bytes())?,
+        PROFILES => print(profiles::list(&about).as_bytes())?,
+        VERSION => print(cli::VERSION)?,
         _ => request(&about, &line, verb, &words)?,
     }
     Ok(0)
+}
+
+/// Writes what was asked for to standard output. Whoever asked has to know if it is not all there.
+fn print(text: &[u8]) -> Result<()> {
+    let out = sys::standard(1);
+    files::write(out, text).map_err(|errno| {
+        // A placeholder cannot be written.
+        let errno = if errno == Errno::INVAL && is_placeholder(out) { Errno::BADF } else { errno };
+        Error::of("write to standard output", errno)
+    })
 }
 
 /// Does a request that the set-uid program did not understand: explains it, or runs selfdock with plain options.
@@ -92,8 +104,7 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
         Command::Run(request) if line.has(Id::Explain) => {
             let around = line.around()?.1;
             let text = explain::text(about, &request, line.explains_all(), &around, &Limits::of(line)?)?;
-            say(sys::standard(1), text.as_bytes());
-            Ok(())
+            print(text.as_bytes())
         }
         _ => {
             let limits = Limits::of(line)?;

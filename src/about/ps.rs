@@ -61,7 +61,7 @@ pub fn show(about: &About, json: bool, watch: bool) -> Result<()> {
 
 fn show_once(about: &About, json: bool, before: &str) -> Result<()> {
     let text = format!("{before}{}", text(about, json)?);
-    files::write(sys::standard(1), text.as_bytes()).or_fail("write the list")
+    super::print(text.as_bytes())
 }
 
 /// The text: a table, or JSON.

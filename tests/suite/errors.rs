@@ -112,6 +112,35 @@ fn a_full_standard_error_is_no_crash() {
     Dock::program(args!["sh", "-c", script]).output().exits(125);
 }
 
+/// As it is for cat.
+#[rstest]
+fn output_that_cannot_be_written_is_an_error(
+    #[values(
+        "cat /etc/hostname",
+        "$SELFDOCK --help",
+        "$SELFDOCK help run",
+        "$SELFDOCK run --explain true",
+        "$SELFDOCK profiles",
+        "$SELFDOCK doctor",
+        "$SELFDOCK ps"
+    )]
+    command: &str,
+    #[values((">/dev/full", "ENOSPC", "No space left"), (">&-", "EBADF", "Bad file descriptor"))] output: (
+        &str,
+        &str,
+        &str,
+    ),
+) {
+    let (to, name, text) = output;
+    let run =
+        Dock::program(args!["sh", "-c", format!("{command} {to}")]).env("SELFDOCK", selfdock()).output();
+    if command.starts_with("cat") {
+        assert!(run.exits(1).stderr.contains(text));
+    } else {
+        run.refused("write to standard output: ").refused(name);
+    }
+}
+
 /// The nesting depth is not the only limit of namespaces.
 #[rstest]
 #[case("pid")]
