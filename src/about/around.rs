@@ -12,8 +12,6 @@ use crate::error::{Error, OrFail, Result};
 use crate::files;
 use crate::handover::About;
 use crate::host::{homes, lies_in, places};
-use crate::host_root;
-use crate::installation::Installation;
 use crate::mount::make_private;
 use crate::options::Id;
 use crate::sys::{self, Attributes, new};
@@ -49,6 +47,10 @@ pub fn make<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Res
         plain.options.extend(Said::new(Id::Map, [path, RESOLVER]));
     }
     show_root(about, around, root, plain);
+    // There selfdock is uid 0, and does not know whose homes they are.
+    if around.fake_root && !around.copies_root && !plain.has(Id::Root) {
+        hide_homes(about, plain);
+    }
     match ids {
         None => privileged.relinquish(),
         Some(ids) => {
@@ -110,18 +112,30 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
     if files::identity_of(SYSTEM).is_ok() {
         say(plain, Id::Map, [SYSTEM, SYSTEM]);
     }
-    // What an instance of the host image hides.
-    let list = Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up);
-    let own = home(&about.environment).filter(|_| about.caller.uid != 0);
-    for home in homes(list, decimal(about.caller.uid), own) {
-        say(plain, Id::MaskIfExists, [join(&[&home]), b""]);
-    }
+    hide_homes(about, plain);
+    let list = overlay::list(about);
     let is_chosen = plain.has(Id::Chdir) || plain.has(Id::Here);
     let is_shown = |dir: &Bytes| places(list).any(|place| lies_in(dir, place));
     if let Some(dir) = current_directory().filter(is_shown).filter(|_| !is_chosen) {
         let inside = join(&[image, dir]);
         if files::open(CWD, inside, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
             say(plain, Id::Chdir, [dir, b""]);
+        }
+    }
+}
+
+/// Hides what an instance of the host image hides: the caller's homes, except for what is asked for.
+fn hide_homes(about: &About, plain: &mut Line<'_>) {
+    let list = overlay::list(about);
+    let own = home(&about.environment).filter(|_| about.caller.uid != 0);
+    for home in homes(list, decimal(about.caller.uid), own) {
+        // selfdock takes no path with `..`. What is not there for the caller cannot be seen inside.
+        let Some(home) = overlay::whole_path(&home) else { continue };
+        let is_own =
+            files::lstat(CWD, home).is_ok_and(|stat| stat.st_uid == rustix::process::getuid().as_raw());
+        let is_in_place = places(list).any(|place| home != place && lies_in(home, place));
+        if is_own && is_in_place && !plain.mounts_on(home) {
+            plain.options.extend(Said::new(Id::MaskIfExists, [home, b""]));
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::profiles::Lines;
 use super::{foreign, network::Network, overlay};
 use crate::cli::{Command, Request, holds_both};
-use crate::command;
+use crate::command::{self, current_directory};
 use crate::error::{Error, Result, both, on};
 use crate::files;
 use crate::handover::About;
@@ -206,6 +206,16 @@ impl<'a> Line<'a> {
     /// Whether an option was given.
     pub fn has(&self, id: Id) -> bool {
         self.options.iter().any(|said| said.opt.id == id)
+    }
+
+    /// Whether there is to be a mount just there.
+    pub fn mounts_on(&self, place: &[u8]) -> bool {
+        self.options.iter().any(|said| match said.opt.id {
+            Id::Vol | Id::Map | Id::Tmpfs => is_same_place(said.values[1], place),
+            Id::Mask | Id::MaskIfExists => is_same_place(said.values[0], place),
+            Id::Here => current_directory().is_some_and(|dir| is_same_place(dir, place)),
+            _ => false,
+        })
     }
 
     /// The command. It is an error if the command does not take all options.

@@ -114,13 +114,13 @@ fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
 }
 
 /// The path of a directory without links in it.
-fn whole_path(dir: &[u8]) -> Option<Bytes> {
+pub fn whole_path(dir: &[u8]) -> Option<Bytes> {
     let dir = open(dir).ok()?;
     files::link_target(CWD, join(&[b"/proc/self/fd/", decimal(dir.as_raw_fd().unsigned_abs())])).ok()
 }
 
 /// What an instance of the host image shows.
-fn list(about: &About) -> Bytes {
+pub fn list(about: &About) -> Bytes {
     Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
 }
 

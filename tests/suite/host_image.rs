@@ -284,10 +284,18 @@ fn a_chroot_is_not_opened(
 #[case::nested("HOME=/opt/homes/me", "$SD run $SD run")]
 #[case::with_a_new_mount_point("HOME=/opt/homes/me", "$SD -m /usr /new/ly run")]
 #[case::without_privilege("HOME=/opt/homes/me", "$SD --unprivileged run")]
+#[case::as_root_of_a_namespace("HOME=/opt/homes/me", "$SD --fake-root run")]
+#[case::as_root_by_a_link("HOME=/opt/homes/link", "$SD --fake-root run")]
+#[case::in_a_copy("HOME=/opt/homes/me", "$SD -o / / run")]
+#[case::in_a_copy_with_a_step_back("HOME=/opt/homes/other/../me", "$SD -o / / run")]
+#[case::in_a_copy_as_root("HOME=/opt/homes/me", "$SD -o / / --fake-root run")]
 fn a_home_in_a_visible_directory_is_hidden(#[case] variable: &str, #[case] run: &str) {
     let changes = format!(
         "mkdir -p opt/homes/me/work opt/homes/other; echo {CANARY} | tee opt/homes/me/f opt/homes/me/work/f >/dev/null
          chown -R $ME opt/homes/me; touch opt/homes/other/f; ln -s me opt/homes/link
+         # For newuidmap.
+         echo tester:x:$ME:$MY_GROUP::/:/bin/sh >> etc/passwd
+         echo tester:700000:65536 | tee -a etc/subuid >> etc/subgid
          test '{variable}' != HOME=/ || set -- \"$ME\" /opt/homes/me
          test '{variable}' != HOME=/link/me || set -- @/link /opt/homes
          printf '~%s\\0%s\\0' \"${{1:-1}}\" \"${{2:-/opt/x}}\" >> .$PREFIX/lib/selfdock/root.list"
