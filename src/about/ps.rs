@@ -108,11 +108,12 @@ fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {
     }
 }
 
-/// The words of the command. Before the command is executed it shares selfdock's memory, and shows selfdock's words.
-/// Then they are taken from these.
+/// The words of the command. Before the command is executed it shares selfdock's memory, and shows selfdock's words;
+/// while it is executed it shows none. Then they are taken from selfdock's.
 fn command_line(supervisor: Pid, command: Pid) -> Vec<Bytes> {
     let (words, told) = (arguments(command), arguments(supervisor));
-    if words != told {
+    let is_told = words.iter().any(|word| !word.is_empty());
+    if is_told && words != told {
         return words;
     }
     match cli::parse(told.get(1..).unwrap_or_default()) {
