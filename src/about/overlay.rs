@@ -18,7 +18,7 @@ use crate::host_root;
 use crate::installation::Installation;
 use crate::mount::{Detached, MAP, VOLUME};
 use crate::mountinfo;
-use crate::plan::Tmpfs;
+use crate::plan::{Tmpfs, components};
 use crate::process::read;
 use crate::sys;
 use crate::text::{Bytes, decimal, join};
@@ -188,7 +188,7 @@ impl Layer<'_> {
             self.room = Some(self.make_room(&place, &copy.room).or_fail(failed)?);
         }
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
-        let changed = files::open(room.as_fd(), CHANGED, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+        let changed = below(room, CHANGED)?;
         if matches!(copy.source, Source::Roots(_)) && self.is_new {
             for layer in &layers {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
@@ -198,9 +198,7 @@ impl Layer<'_> {
         }
         // Over the room, where that lies on the directory.
         let target = if is_kept { &place } else { room };
-        let work = join(&[WORK, b"/0"]);
-        make(room, work).or_fail(failed)?;
-        let overlay = self.overlay(&layers, &changed, work);
+        let overlay = self.overlay(&layers, &changed, &self.work(room)?);
         overlay
             .map_err(|errno| Error::of(failed, errno).hint_if(Errno::INVAL, MOUNTS))?
             .attach(self.privileged, target)
@@ -218,16 +216,22 @@ impl Layer<'_> {
         Ok(room)
     }
 
-    /// An overlay of these layers, the later over the earlier. Its files are in the room.
-    fn overlay(&self, layers: &[OwnedFd], upper: &OwnedFd, work: &[u8]) -> rustix::io::Result<Detached> {
-        let room = self.room.as_ref().ok_or(Errno::NOENT)?;
+    /// The work directory of the next overlay.
+    fn work(&self, room: &OwnedFd) -> Result<OwnedFd> {
+        let (all, name) = (below(room, WORK)?, decimal(self.works));
+        make(&all, name).or_fail(KEEP)?;
+        below(&all, name)
+    }
+
+    /// An overlay of these layers, the later over the earlier. What is written goes to the directory `upper`.
+    fn overlay(&self, layers: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> rustix::io::Result<Detached> {
         let by_number = |fd: &OwnedFd| decimal(fd.as_raw_fd().unsigned_abs());
         let at = |fd: &OwnedFd, name: &[u8]| join(&[b"/proc/self/fd/", by_number(fd), b"/", name]);
         let mut lower: Bytes = b"";
         for layer in layers.iter().rev() {
             lower = join(&[lower, if lower.is_empty() { b"" } else { b":" }, at(layer, b".")]);
         }
-        let (upper, work) = (at(upper, b"."), at(room, work));
+        let (upper, work) = (at(upper, b"."), at(work, b"."));
         let options = [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work), (c"userxattr", b"")];
         Detached::fresh(self.privileged, c"overlay", &options, VOLUME)
             .map_err(|error| error.errno().unwrap_or(Errno::INVAL))
@@ -249,16 +253,18 @@ impl Layer<'_> {
         };
         let list = list(about);
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
-        let root = files::open(room.as_fd(), CHANGED, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+        let root = below(room, CHANGED)?;
         for entry in entries(list) {
             match entry {
                 // The kernel's own files are shown as they are.
                 Entry::Place([b'/', b's', b'y', b's', b'/', ..]) => {}
                 Entry::Place([path @ .., _]) => self.show(&root, path)?,
                 Entry::Link(at, target) => {
-                    make_all(&root, files::parent(at)).or_fail(failed)?;
-                    // It is there from the last time.
-                    let _ = files::make_link(target, root.as_fd(), &at[1..]);
+                    let name = &at[files::parent(at).len() + 1..];
+                    if let Some((dir, _)) = make_all(&root, files::parent(at)).or_fail(failed)? {
+                        // It is there from the last time.
+                        let _ = files::make_link(target, dir.as_fd(), name);
+                    }
                 }
                 Entry::Place(_) | Entry::Open | Entry::Home(..) => {}
             }
@@ -268,12 +274,13 @@ impl Layer<'_> {
                 make_all(&root, join(&[b"/", name])).or_fail(on("make the directory {}", name))?;
             }
         }
-        own::copy_resolver(&root, |root, dir| make_all(root, dir).map(drop));
+        own::copy_resolver(|dir| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP));
         if kept.is_none() {
             // A mount point for selfdock itself, where it is in no place.
             let own = about.program.to_bytes();
-            let _ =
-                make_all(&root, files::parent(own)).and_then(|_| files::make_file(root.as_fd(), &own[1..]));
+            if let Ok(Some((dir, _))) = make_all(&root, files::parent(own)) {
+                let _ = files::make_file(dir.as_fd(), &own[files::parent(own).len() + 1..]);
+            }
         }
         Ok(join(&[path, b"/", CHANGED]))
     }
@@ -291,21 +298,18 @@ impl Layer<'_> {
         if files::identity(&lower).ok() == room {
             return Ok(());
         }
-        let was_there = make_all(root, path).or_fail(failed)?;
-        let upper = files::open(root.as_fd(), &path[1..], flags).or_fail(failed)?;
+        let Some((upper, was_there)) = make_all(root, path).or_fail(failed)? else { return Ok(()) };
         if has_mounts(path) {
             return self.show_parts(root, path, &lower, &upper, was_there);
         }
         self.works += 1;
-        let work = join(&[WORK, b"/", decimal(self.works)]);
-        if let Some(room) = &self.room {
-            make(room, work).or_fail(failed)?;
-        }
+        let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
+        let work = self.work(room)?;
         if !was_there {
             own::take_over(&lower, &upper, join(&[path]));
         }
         let layers = [lower];
-        let tree = match self.overlay(&layers, &upper, work) {
+        let tree = match self.overlay(&layers, &upper, &work) {
             // It is closed to the caller, and so empty here.
             Err(Errno::ACCESS) => return Ok(()),
             // A file system that makes no layer is shown as it is.
@@ -357,18 +361,36 @@ fn make(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
     }
 }
 
-/// Makes a directory and those on the way to it, and says whether it was there.
-fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<bool> {
-    let ends = (1..path.len()).filter(|at| path[*at] == b'/').chain([path.len()]);
-    let mut was_there = true;
-    for end in ends.filter(|end| *end > 1) {
-        was_there = match files::make_directory(root.as_fd(), &path[1..end], 0o755) {
+const KEEP: &str = "keep changes";
+
+/// The rules for all that is opened in a directory of changes. A command has made what is in it: its links would lead
+/// to files of the caller's outside, which would then be written to.
+const LITERALLY: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
+
+/// Opens a directory that is an entry of another.
+fn below(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
+    let opened = files::open_path(dir.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, LITERALLY);
+    let failed = on("keep changes: open {}", name);
+    opened.or_fail(failed).map_err(|e| e.hint_if(Errno::LOOP, "a directory of changes has no links there"))
+}
+
+/// Makes a directory and those on the way to it, and says whether it was there. It is none where the copy has a link:
+/// the link is what there is then, as in every overlay.
+fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Option<(OwnedFd, bool)>> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let (mut dir, mut was_there) = (files::open_path(root.as_fd(), b".", flags, LITERALLY)?, true);
+    for name in components(path) {
+        was_there = match files::make_directory(dir.as_fd(), name, 0o755) {
             Ok(()) => false,
             Err(Errno::EXIST) => true,
             Err(errno) => return Err(errno),
         };
+        dir = match files::open_path(dir.as_fd(), name, flags, LITERALLY) {
+            Err(Errno::LOOP) => return Ok(None),
+            opened => opened?,
+        };
     }
-    Ok(was_there)
+    Ok(Some((dir, was_there)))
 }
 
 fn is_directory(mode: u32) -> bool {

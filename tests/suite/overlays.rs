@@ -166,6 +166,28 @@ fn changes_of_the_image_can_be_kept_and_told() {
     assert_eq!(changes(), "M etc/hosts\nA new\nD usr/share/perl5");
 }
 
+/// What a command made there is nothing that the next run follows outside.
+#[test]
+fn no_link_in_kept_changes_leads_outside() {
+    let (kept, victim) = (TempDir::new_in(std::env::var_os("HOME").expect("a home")).unwrap(), scratch());
+    let place = kept.path().join("changes");
+    let run = |script: &str| Dock::new(args!["--changes", place, "-o", "/", "/", "run", "sh", "-c", script]);
+    let away = victim.path().display();
+    run(&format!("mv /var /v; mkdir /var; ln -s {away} /var/lib; ln -s {away} /var/cache")).ok();
+    // The link is what there is in the copy.
+    assert_eq!(run("readlink /var/lib; ls -d /v/lib").ok(), format!("{away}\n/v/lib"));
+    assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 0);
+    for name in ["changed", "work"] {
+        let (dir, moved) = (place.join(name), place.join("moved"));
+        fs::rename(&dir, &moved).unwrap();
+        std::os::unix::fs::symlink(victim.path(), &dir).unwrap();
+        run("true").refused("a directory of changes has no links there");
+        fs::remove_file(&dir).unwrap();
+        fs::rename(&moved, &dir).unwrap();
+        assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 0);
+    }
+}
+
 /// Also of a root filesystem of somebody else's, and of layers.
 #[test]
 fn a_root_filesystem_can_be_copied() {

@@ -130,16 +130,15 @@ fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
 }
 
 /// The configuration of the resolver, where that is a link into what is not shown.
-pub fn copy_resolver(root: &OwnedFd, make_all: impl Fn(&OwnedFd, &[u8]) -> Result<()>) {
+/// `into` makes a directory of the copy.
+pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) {
     let copy = || {
         files::link_target(CWD, RESOLVER)?;
         let file = files::open(CWD, RESOLVER, OFlags::PATH)?;
         let path =
             files::link_target(CWD, join(&[b"/proc/self/fd/", decimal(file.as_raw_fd().unsigned_abs())]))?;
-        make_all(root, files::parent(path))?;
-        let (from, into) = (files::parent(path), files::parent(&path[1..]));
-        let flags = OFlags::PATH | OFlags::DIRECTORY;
-        let (from, into) = (files::open(CWD, from, flags)?, files::open(root.as_fd(), into, flags)?);
+        let into = into(files::parent(path))?;
+        let from = files::open(CWD, files::parent(path), OFlags::PATH | OFlags::DIRECTORY)?;
         copy_file(&from, &into, &path[files::parent(path).len() + 1..])
     };
     // There is none, or it shows already.
