@@ -154,8 +154,12 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
 /// Makes the first two of these descriptors, which are the caller's, standard output and error. Returns the others.
 fn redirect_output(fds: &[u32]) -> rustix::io::Result<&[u32]> {
     let [output, error, others @ ..] = fds else { return Err(Errno::BADF) };
-    sys::redirect(*output, 1)?;
-    sys::redirect(*error, 2)?;
+    for (from, standard) in [(*output, 1), (*error, 2)] {
+        // One that stays as it is may be selfdock's placeholder, which is closed at exec.
+        if from != standard {
+            sys::redirect(from, standard)?;
+        }
+    }
     Ok(others)
 }
 

@@ -25,6 +25,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FileType, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
@@ -79,7 +80,7 @@ impl Attendant {
         let (from_report, to_report) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
         let mut streams = [Stream::of(1), Stream::of(2)];
         if limits.output.is_some() {
-            for stream in &mut streams {
+            for stream in streams.iter_mut().filter(|stream| is_written(stream.standard)) {
                 let (from, to) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
                 (stream.from, stream.to) = (Some(from), Some(to));
             }
@@ -108,15 +109,17 @@ impl Attendant {
     /// There will be no instance.
     pub fn give_up(mut self) {
         if let Some(group) = self.group.take() {
-            group.end(self.supervisor);
+            group.end(Some(self.supervisor));
         }
     }
 
     /// Starts it, as a child of the supervisor that this process is about to be. Gives the line in plain options.
     pub fn start(mut self, mut line: Line<'_>) -> Result<Line<'_>> {
         let [out, err] = &self.streams;
-        let output = |stream: &Stream, standard| stream.to.as_ref().map_or(standard, number_of);
-        let given = [number_of(&self.to_report), output(out, 1), output(err, 2)].map(sys::duplicate_for_exec);
+        let output = |stream: &Stream, standard| {
+            stream.to.as_ref().map_or(Ok(standard), |to| sys::duplicate_for_exec(number_of(to)))
+        };
+        let given = [sys::duplicate_for_exec(number_of(&self.to_report)), output(out, 1), output(err, 2)];
         sys::start_child(0, || self.attend().report()).or_fail(FAILED)?;
         if let Err(error) = self.group.as_ref().map_or(Ok(()), Group::join) {
             let end = End::Exit(error.exit_status());
@@ -140,6 +143,16 @@ impl Attendant {
 
 /// What a message is about.
 const FAILED: &str = "attend the instance";
+
+/// Whether a standard descriptor can be written. One that the caller has closed is selfdock's placeholder here, which
+/// has no file type; the command is to find out by itself, as without a limit.
+fn is_written(standard: i32) -> bool {
+    let fd = sys::standard(standard);
+    let has_type = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) != FileType::Unknown;
+    let is_open_for_it =
+        |flags: OFlags| !(flags & OFlags::RWMODE).is_empty() && !flags.contains(OFlags::PATH);
+    rustix::fs::fstat(fd).is_ok_and(has_type) && rustix::fs::fcntl_getfl(fd).is_ok_and(is_open_for_it)
+}
 
 /// What the command prints.
 struct Stream {
@@ -185,19 +198,27 @@ impl Stream {
         }
     }
 
-    /// Reads what there is. Gives how much.
-    fn read(&mut self) -> usize {
+    /// Reads what there is, up to an amount, and holds it behind what is held. Gives how much.
+    fn read(&mut self, most: usize) -> usize {
         let Some(from) = &self.from else { return 0 };
-        self.held.clear();
-        self.gone = 0;
+        if !self.is_held() {
+            self.held.clear();
+            self.gone = 0;
+        }
         // Once: what grows leaves the smaller room behind, and what is cleared keeps its own.
-        self.held.reserve_exact(ROOM);
+        self.held.reserve_exact(most);
         match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.held)) {
             Ok(0) => self.from = None,
-            Ok(_) | Err(Errno::INTR | Errno::AGAIN) => {}
+            Ok(count) => return count,
+            Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => self.from = None,
         }
-        self.held.len()
+        0
+    }
+
+    /// How much can be read without waiting.
+    fn available(&self) -> u64 {
+        self.from.as_ref().and_then(|from| rustix::io::ioctl_fionread(from).ok()).unwrap_or(0)
     }
 }
 
@@ -252,21 +273,48 @@ impl Attendant {
             }
         };
         self.is_told = true;
-        // All that could print has ended: what it has printed can be read now, and there comes no more.
+        self.take_all();
         while !self.is_over() && self.progresses() {}
-        let text = if is_there { text.leak() } else { self.report_of_none() };
-        let answer = self.tell(text);
-        if !self.is_over() {
-            // Whoever reads may take as long as they like, and the supervisor is not to wait for that.
-            let rest = sys::start_child(0, || {
-                while !self.is_over() {
-                    self.turn(None);
-                }
-                0
-            });
-            let _ = rest;
-        }
+        let answer = self.tell(is_there.then_some(text.leak()));
+        // Whoever reads the report is to see its end.
+        self.report = None;
+        self.pass_on();
         sys::exit(answer)
+    }
+
+    /// All that could print has ended: what it has printed is in the pipes. It counts, whether or not somebody reads.
+    fn take_all(&mut self) {
+        for at in [0, 1] {
+            // What is beyond the limit need not be held.
+            let most = self.streams[at].available().min(self.left.saturating_add(1));
+            if let Some(most) = usize::try_from(most).ok().filter(|most| *most > 0) {
+                let count = self.streams[at].read(most);
+                self.count(at, count);
+            }
+        }
+    }
+
+    /// Passes on what is left. Whoever reads may take as long as they like, and the supervisor is not to wait for that,
+    /// if another process can do it. In a PID namespace that one could end with the supervisor, and lose the output.
+    fn pass_on(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        let mut rest = || {
+            while !self.is_over() {
+                self.turn(None);
+            }
+            0
+        };
+        if !is_in_first_pid_namespace() || sys::start_child(0, &mut rest).is_err() {
+            rest();
+        }
+    }
+
+    /// Whether the supervisor is there. As long as it has not been waited for, its PID is no other process's.
+    fn has_supervisor(&self) -> bool {
+        let mut life = [PollFd::new(&self.life, PollFlags::IN)];
+        poll(&mut life, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
     }
 
     /// Becomes a process that is in nobody's way.
@@ -320,7 +368,7 @@ impl Attendant {
             if ready[at] && self.streams[at].is_held() {
                 self.streams[at].write();
             } else if ready[at] {
-                let count = self.streams[at].read();
+                let count = self.streams[at].read(ROOM);
                 self.count(at, count);
             }
         }
@@ -332,7 +380,9 @@ impl Attendant {
         let more = count as u64;
         self.printed = self.printed.saturating_add(more);
         if more > self.left {
-            self.streams[at].held.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let beyond = usize::try_from(more - self.left).unwrap_or(usize::MAX);
+            let held = &mut self.streams[at].held;
+            held.truncate(held.len().saturating_sub(beyond));
             // Before its pipes are closed, which can end it as well.
             self.exceeded = true;
             self.kill_command();
@@ -344,33 +394,45 @@ impl Attendant {
     }
 
     /// By a descriptor, as another process could have its PID by now: the supervisor is asked again whose it is. Where
-    /// there is no command, it has ended, and the report comes; or it is not there yet, and is killed later.
+    /// there is no command, it has ended, and the report comes; or it is not there yet, and is killed later. What was
+    /// read of the supervisor was its own if it still lives; after it, there is nothing to kill.
     fn kill_command(&mut self) {
+        if self.is_told {
+            return;
+        }
         let command = || Some(Instance::of(Process::read(self.supervisor)?, self.program)?.command.pid);
         let pidfd = command().and_then(|pid| Some((pid, pidfd_open(pid, PidfdFlags::empty()).ok()?)));
         let killed = match pidfd {
-            Some((pid, pidfd)) if command() == Some(pid) => pidfd_send_signal(&pidfd, Signal::KILL).is_ok(),
+            Some((pid, pidfd)) if command() == Some(pid) && self.has_supervisor() => {
+                pidfd_send_signal(&pidfd, Signal::KILL).is_ok()
+            }
             _ => false,
         };
         self.tries = if killed { 0 } else { self.tries.saturating_sub(1) };
         if !killed && self.tries == 0 {
             // /proc tells nothing, so all of it ends.
-            let _ = sys::kill(self.supervisor, KILL);
+            let _ = pidfd_send_signal(&self.life, Signal::KILL);
         }
     }
 
-    /// Where the supervisor was killed: what is known without it.
-    fn report_of_none(&self) -> Bytes {
+    /// Where the supervisor has left no report: what is known without it. It was killed, if its command is known to
+    /// have run. Otherwise it has failed before it knew of a report, most likely.
+    fn report_of_none(&self, has_run: bool) -> Bytes {
         let end = End::Signal(KILL);
-        let outcome = Outcome { end, cause: Cause::Signal, started: true, usage: Usage::default() };
+        let outcome = Outcome { end, cause: Cause::Signal, started: has_run, usage: Usage::default() };
         let wall = sys::now().unwrap_or_default().minus(self.started);
-        report::json(&outcome, wall, None)
+        let why = &b"selfdock ended without a report"[..];
+        let text = report::json(&outcome, wall, (!has_run).then_some(why));
+        if has_run { text } else { put(put(text, "signal", b"null"), "ended_by", b"null") }
     }
 
     /// Puts the report where it is wanted. Gives the answer.
-    fn tell(&mut self, mut text: Bytes) -> u8 {
-        let used = self.group.take().map(|group| group.end(self.supervisor));
+    fn tell(&mut self, text: Option<Bytes>) -> u8 {
+        let supervisor = Some(self.supervisor).filter(|_| self.has_supervisor());
+        let used = self.group.take().map(|group| group.end(supervisor));
         let out_of_memory = used.as_ref().is_some_and(|used| used.out_of_memory > 0);
+        let has_run = self.printed > 0 || out_of_memory;
+        let mut text = text.unwrap_or_else(|| self.report_of_none(has_run));
         if self.exceeded {
             text = ended_by(text, "output", "OL");
         } else if out_of_memory && !says(text, "status", "\"OK\"") && !says(text, "status", "\"TO\"") {
@@ -392,6 +454,13 @@ impl Attendant {
             Ok(()) => 0,
         }
     }
+}
+
+/// Whether no other PID namespace is around this process's. The kernel gives the first one a fixed inode number.
+/// `PROC_PID_INIT_INO`
+fn is_in_first_pid_namespace() -> bool {
+    const FIRST: u64 = 0xEFFF_FFFC;
+    rustix::fs::stat(c"/proc/self/ns/pid").is_ok_and(|stat| stat.st_ino == FIRST)
 }
 
 /// Where a field of a report has its value. In a string every quote is escaped, so this is no part of one.

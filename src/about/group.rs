@@ -446,9 +446,12 @@ impl Group {
         [&self.above, &self.dir, &self.inside, &self.own].into_iter().map(number_of).collect()
     }
 
-    /// Ends it: nothing is in it any more but the supervisor, which goes back. Gives what was used.
-    pub fn end(self, supervisor: Pid) -> Used {
-        let _ = set(&self.own, PROCESSES, decimal(supervisor.as_raw_nonzero().get().unsigned_abs()));
+    /// Ends it: nothing is in it any more but the supervisor, if that is still there, which goes back. Gives what was
+    /// used.
+    pub fn end(self, supervisor: Option<Pid>) -> Used {
+        if let Some(pid) = supervisor {
+            let _ = set(&self.own, PROCESSES, decimal(pid.as_raw_nonzero().get().unsigned_abs()));
+        }
         let used = self.used();
         let _ = remove(&self.dir, INSIDE);
         let _ = remove(&self.above, self.name);

@@ -117,6 +117,66 @@ fn a_slow_reader_does_not_hold_the_end_up_and_loses_nothing() {
     assert_eq!(Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "100000\n0");
 }
 
+/// The oracle is the same command without the limit: it cannot write either.
+#[rstest]
+#[case::output("exec echo hi >&-")]
+#[case::errors("exec sh -c 'echo hi >&2' 2>&-")]
+#[case::both("exec sh -c 'echo hi || echo hi >&2' >&- 2>&-")]
+#[case::read_only("exec echo hi </dev/null >&0")]
+fn a_descriptor_that_cannot_be_written_is_the_commands_as_it_is(
+    #[case] script: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let script = |limit| script.replace("exec", &format!("exec $SELFDOCK run {mode} {limit}"));
+    let run =
+        |limit| Dock::program(args!["sh", "-c", script(limit)]).within(Duration::from_secs(20)).output();
+    let (with, without) = (run("--output-limit 1M"), run(""));
+    assert_eq!(with.status, without.status, "{}", with.stderr);
+    assert_ne!(with.status.code(), Some(0));
+}
+
+/// What nobody has read yet counts as well.
+#[test]
+fn what_waits_in_a_pipe_counts_before_the_end_is_told() {
+    let script = "mkfifo go; { $SELFDOCK run --output-limit 150000 --report report head -c 190000 /dev/zero; \
+                  echo $? >status; echo >go; } 2>/dev/null | { read x <go; wc -c; }; cat status";
+    let dir = scratch();
+    // What fits into two pipes and a buffer, and is beyond the limit: 64k go to the reader, 64k are held, 64k wait.
+    assert_eq!(Dock::program(args!["bash", "-c", script]).current_dir(dir.path()).ok(), "150000\n137");
+    let report = fs::read_to_string(dir.path().join("report")).unwrap();
+    assert_eq!(field(&report, "status"), "OL", "{report}");
+}
+
+/// Whoever reads the report up to its end does not wait for whoever reads the output.
+#[test]
+fn the_report_ends_though_output_is_left() {
+    let script = "mkfifo report read; { $SELFDOCK run --output-limit 1M --report report head -c 100000 /dev/zero; } | \
+                  { read x <read; wc -c; } & cat report >text; echo >read; wait; grep -c OK text";
+    let dir = scratch();
+    let run = Dock::program(args!["bash", "-c", script]).current_dir(dir.path());
+    assert_eq!(run.within(Duration::from_secs(20)).ok(), "100000\n1");
+}
+
+/// There no process outlives the first one, so selfdock waits for whoever reads.
+#[test]
+fn output_is_not_lost_where_the_surroundings_end() {
+    let script = "mkfifo go; $SELFDOCK run $SELFDOCK run --output-limit 1M head -c 100000 /dev/zero | \
+                  { (sleep 1; echo >go) & read x <go; wc -c; }";
+    let dir = scratch();
+    assert_eq!(Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "100000");
+}
+
+#[test]
+fn an_early_failure_is_told_as_one() {
+    let dir = scratch();
+    let file = dir.path().join("report");
+    let words = args!["--output-limit", "1M", "--report", &file, "--seccomp", "/no/such", "true"];
+    Dock::run(words).refused("/no/such");
+    let report = fs::read_to_string(&file).unwrap();
+    let seen = ["started", "exit", "signal", "status"].map(|name| field(&report, name));
+    assert_eq!(seen, ["False", "null", "null", "XX"], "{report}");
+}
+
 #[test]
 fn a_reader_that_goes_away_ends_the_command_as_without_the_limit() {
     let script = "$SELFDOCK run --output-limit 1G yes | head -1; echo ${PIPESTATUS[0]}";
