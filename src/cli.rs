@@ -307,7 +307,9 @@ fn timeout<E: Fault>(word: &[u8]) -> Result<Timeout, E> {
     time.filter(|time| *time != Moment::default())
         .zip(grace)
         .map(|(time, grace)| Timeout { time, grace })
-        .ok_or_else(|| E::refused(on("option --timeout {}", word), "not a time such as 1.5 or 10m"))
+        .ok_or_else(|| {
+            E::refused(on("option --timeout {}", word), "not a time of more than 0, such as 1.5 or 10m")
+        })
 }
 
 /// Parses seconds, minutes, hours or days, with a fraction: `1.5`, `10m`. The syntax is that of timeout(1).

@@ -71,6 +71,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--size --perms", "use '-t size=1G,mode=700 DST'"),
     ("--join", "use 'selfdock enter PID CMD'"),
     ("--list --tree", "use 'selfdock ps'"),
+    ("-a --all", "'selfdock ps' lists all instances: nothing is left of one that has ended"),
     ("--info-fd --json-status-fd", "use '--report FD', and 'selfdock ps --json'"),
     ("--entrypoint", "write the command after 'run'"),
     ("-P --max-procs", "use '-j N'"),
@@ -112,7 +113,8 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
 const COMMANDS_OF_OTHERS: &[(&str, &str)] = &[
     ("exec attach join", "use 'selfdock enter PID CMD'"),
     ("list top", "use 'selfdock ps'"),
-    ("stop rm", "use 'kill PID'; nothing is left of the instance"),
+    ("logs", "selfdock keeps no output: redirect that of 'selfdock run'"),
+    ("stop rm kill", "use 'kill PID'; nothing is left of the instance"),
     ("pull images push load", "selfdock has no image store; '--root DIR' uses any directory"),
     ("create start", "use 'selfdock run CMD'"),
 ];

@@ -335,6 +335,14 @@ impl<'a> Line<'a> {
     /// Refuses a line in which CMD was probably taken as a value of an option, or a value as CMD. Otherwise a shell
     /// would start instead of CMD.
     pub fn check_the_last(&self, about: &About) -> Result<()> {
+        for Said { opt, values: [_, dst], .. } in &self.options {
+            let has_dst = matches!(opt.id, Id::Vol | Id::Map | Id::Tmpfs | Id::Overlay);
+            if has_dst && !dst.starts_with(b"/") && program(about, dst).is_some() {
+                let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
+                let form = [b"write --", opt.long.as_bytes(), foreign::values(opt), b" CMD"];
+                return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
+            }
+        }
         match self.options.last() {
             Some(Said { opt, values: [_, last], .. })
                 if opt.id == Id::Env && self.last_is_value && program(about, last).is_some() =>

@@ -48,9 +48,13 @@ impl Limits {
     pub fn add(&mut self, id: Id, value: &[u8]) -> Result<()> {
         let positive = |number: Option<u64>| number.filter(|number| *number > 0);
         let (slot, taken, name, like) = match id {
-            Id::Memory => (&mut self.memory, scaled(value), "memory", "not an amount, like 512M"),
-            Id::Pids => (&mut self.pids, number(value, 10), "pids", "not a number, like 64"),
-            Id::Cpus => (&mut self.cpus, hundredths(value), "cpus", "not a number, like 2 or 0.5"),
+            Id::Memory => {
+                (&mut self.memory, scaled(value), "memory", "not an amount of more than 0, like 512M")
+            }
+            Id::Pids => (&mut self.pids, number(value, 10), "pids", "not a number of more than 0, like 64"),
+            Id::Cpus => {
+                (&mut self.cpus, hundredths(value), "cpus", "not a number of more than 0, like 2 or 0.5")
+            }
             _ => return Ok(()),
         };
         let refused = || Error::refused(both("option --{=} {}", name.as_bytes(), value), like);
@@ -72,12 +76,19 @@ impl Limits {
     }
 
     fn controllers(&self) -> impl Iterator<Item = &'static [u8]> {
-        let all: [(bool, &[u8]); 3] = [
-            (self.memory.is_some(), b"memory"),
-            (self.pids.is_some(), b"pids"),
-            (self.cpus.is_some(), b"cpu"),
+        self.wanted().map(|(_, controller)| controller)
+    }
+
+    /// The names of the options, and the controllers that they need.
+    fn wanted(&self) -> impl Iterator<Item = (&'static [u8], &'static [u8])> {
+        let all: [(bool, &[u8], &[u8]); 3] = [
+            (self.memory.is_some(), b"memory", b"memory"),
+            (self.pids.is_some(), b"pids", b"pids"),
+            (self.cpus.is_some(), b"cpus", b"cpu"),
         ];
-        all.into_iter().filter(|(is_wanted, _)| *is_wanted).map(|(_, name)| name)
+        all.into_iter()
+            .filter(|(is_wanted, ..)| *is_wanted)
+            .map(|(_, option, controller)| (option, controller))
     }
 }
 
@@ -175,9 +186,7 @@ fn set(dir: &OwnedFd, name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
 
 /// The group to split: that of this process, or the one above where it has been split. Where it cannot be, why.
 fn own_group(limits: &Limits) -> Result<(Bytes, OwnedFd)> {
-    let none = || {
-        Error::refused(FAILED, "no control groups of version 2 with controllers are in /sys/fs/cgroup here")
-    };
+    let none = || lacking(limits, b"", MOUNTED[0]);
     let path = own_path().ok_or_else(none)?;
     let dir = find(path).ok_or_else(none)?;
     let (path, dir) = match path.strip_suffix(REST).and_then(|above| above.strip_suffix(b"/")) {
@@ -189,14 +198,8 @@ fn own_group(limits: &Limits) -> Result<(Bytes, OwnedFd)> {
     };
     let refused = |why| Error::refused(both("{=}: the group {}", FAILED.as_bytes(), path), why);
     let available = content(&dir, CONTROLLERS).unwrap_or_default();
-    for name in limits.controllers() {
-        if words(available).next().is_none() {
-            return Err(none());
-        }
-        if !words(available).any(|other| other == name) {
-            let what = both("the control group {} has no controller {=}", path, name);
-            return Err(Error::plain(what).hint("it has to be in cgroup.controllers there"));
-        }
+    if limits.controllers().any(|name| words(available).all(|other| other != name)) {
+        return Err(lacking(limits, available, path));
     }
     let is_own = [&b"."[..], PROCESSES, ENABLED].iter().all(|name| {
         let flags = AtFlags::EACCESS;
@@ -207,6 +210,28 @@ fn own_group(limits: &Limits) -> Result<(Bytes, OwnedFd)> {
         return Err(refused("is not delegated to you").hint(how));
     }
     Ok((path, dir))
+}
+
+/// The error for a group without a controller that is needed.
+fn lacking(limits: &Limits, available: &[u8], path: &[u8]) -> Error {
+    let mut missing = limits.wanted().filter(|(_, name)| words(available).all(|other| other != *name));
+    let (option, name) = missing.next().unwrap_or((b"memory", b"memory"));
+    let what = both("option --{=}: find its controller in the control group {}", option, path);
+    if is_of_version_1(read(b"/proc/cgroups").unwrap_or_default(), name) {
+        Error::refused(what, "control groups of version 1 hold it on this machine")
+            .hint("after a boot with cgroup_no_v1=all version 2 has it")
+    } else {
+        Error::refused(what, "it is not in cgroup.controllers of version 2 there")
+    }
+}
+
+/// Whether a hierarchy of version 1 has a controller, by what /proc/cgroups says. The one of version 2 has the number 0.
+/// cgroups(7)
+fn is_of_version_1(list: &[u8], name: &[u8]) -> bool {
+    list.split(|byte| *byte == b'\n').any(|line| {
+        let mut fields = words(line);
+        fields.next() == Some(name) && fields.next().is_some_and(|hierarchy| hierarchy != b"0")
+    })
 }
 
 /// Whether the unit that a group belongs to is delegated, if it belongs to one: in all others systemd does as it likes.
@@ -489,6 +514,13 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_controller_of_version_1_is_known() {
+        let list = b"#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpuset\t3\t1\t1\nmemory\t4\t28\t1\npids\t0\t1\t1\n";
+        let held = [&b"memory"[..], b"pids", b"cpu", b"cpuset"].map(|name| is_of_version_1(list, name));
+        assert_eq!(held, [true, false, false, true]);
+    }
 
     #[test]
     fn processors_are_counted_in_hundredths() {

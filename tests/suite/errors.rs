@@ -24,6 +24,12 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::docker_daemon(&["run", "-d", "sh"], "selfdock has no daemon")]
 #[case::docker_ports(&["run", "-p", "80:80", "sh"], "its ports are the host's")]
 #[case::docker_exec(&["exec", "1", "sh"], "selfdock enter PID CMD")]
+#[case::docker_kill(&["kill", "x"], "use 'kill PID'")]
+#[case::docker_logs(&["logs", "x"], "selfdock keeps no output")]
+#[case::docker_all(&["ps", "-a"], "'selfdock ps' lists all instances")]
+#[case::no_time(&["run", "--timeout", "0", "true"], "more than 0")]
+#[case::no_memory(&["run", "--memory", "0", "true"], "more than 0")]
+#[case::no_processors(&["run", "--cpus", "0", "true"], "more than 0")]
 #[case::bubblewrap(&["run", "--ro-bind", "/usr", "/mnt", "sh"], "use '-m SRC DST'")]
 #[case::bubblewrap_with_a_value(&["run", "--setenv=A", "b", "sh"], "use '-e NAME VALUE'")]
 #[case::bubblewrap_network(&["--unshare-all", "run", "sh"], "--net none")]
@@ -41,6 +47,11 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "neither SRC:DST nor SRC:DST:ro")]
 #[case::a_command_that_was_swallowed(&["run", "-e", "NAME", "sh"], "took 'sh' as VALUE")]
 #[case::a_command_that_became_a_name(&["run", "--pass", "sh"], "took 'sh' as NAME")]
+#[case::a_command_that_became_a_destination(
+    &["run", "-v", "/etc", "ls"],
+    "option --vol: took 'ls' as DST: not an absolute path; write --vol SRC DST CMD"
+)]
+#[case::a_command_with_arguments_that_did(&["run", "-t", "size=1M", "ls", "/"], "--tmpfs: took 'ls' as DST")]
 #[case::here_in_the_root_directory(&["run", "--here", "true"], "--here binds the current directory")]
 #[case::help_for_nothing(&["help", "walk"], "command 'walk': unknown")]
 fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &str) {

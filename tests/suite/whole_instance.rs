@@ -254,7 +254,8 @@ fn a_limit_that_cannot_be_is_refused(
 ) {
     let words = [selfdock().into()].into_iter().chain(mode.split_whitespace().map(OsString::from));
     let words = words.chain(args![option, "9", "run", "sh", "-c", "echo ran"]);
-    Dock::run(words).refused("no control groups of version 2");
+    Dock::run(words)
+        .refused(&format!("option {option}: find its controller in the control group '/sys/fs/cgroup': "));
 }
 
 /// What hostile programs do, how each may end, and with which options beside those for all.
