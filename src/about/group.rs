@@ -225,7 +225,7 @@ fn lacking(limits: &Limits, available: &[u8], path: &[u8]) -> Error {
     }
 }
 
-/// Whether a hierarchy of version 1 has a controller, by what /proc/cgroups says. The one of version 2 has the number 0.
+/// Whether a hierarchy of version 1 has a controller, by what /proc/cgroups says. That of version 2 has the number 0.
 /// cgroups(7)
 fn is_of_version_1(list: &[u8], name: &[u8]) -> bool {
     list.split(|byte| *byte == b'\n').any(|line| {
