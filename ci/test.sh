@@ -19,6 +19,7 @@ fi
 # Removes four protections, one at a time, whose loss no test noticed once. `cargo xtask mutants` removes all.
 cargo xtask mutants --file creds --file mount --limit 4 \
     --name 'Privileged::relinquish: without `verify' \
-    --name 'without `CapabilitiesSecureBits::NO_ROOT_LOCKED' \
+    --name 'relinquish: `CapabilitiesSecureBits::NO_ROOT | '\
+'CapabilitiesSecureBits::NO_ROOT_LOCKED` without `CapabilitiesSecureBits::NO_ROOT_L' \
     --name 'secure_bits()? != wanted` is `false`' \
     --name 'INERT: '
