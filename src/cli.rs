@@ -277,7 +277,7 @@ fn process_id<E: Fault>(word: &[u8]) -> Result<u32, E> {
 }
 
 /// Parses a number that fits an int.
-fn small(digits: &[u8]) -> Option<u32> {
+pub fn small(digits: &[u8]) -> Option<u32> {
     whole(digits).and_then(|n| i32::try_from(n).ok()).map(i32::unsigned_abs)
 }
 

@@ -31,8 +31,8 @@ pub fn placeholder() -> rustix::io::Result<OwnedFd> {
 }
 
 /// Whether a descriptor may be a placeholder. It has no file type, as no other descriptor that programs read or write.
-pub fn is_placeholder(fd: BorrowedFd<'_>) -> bool {
-    rustix::fs::fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown)
+pub fn is_placeholder(fd: BorrowedFd<'_>) -> rustix::io::Result<bool> {
+    rustix::fs::fstat(fd).map(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Unknown)
 }
 
 /// Checks that descriptors to keep are open, before selfdock opens any.

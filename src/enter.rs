@@ -9,7 +9,7 @@
 use crate::command::Command;
 use crate::containment::{Jobs, have_own_keys};
 use crate::creds::{self, Caller, Privileged};
-use crate::descriptors::close_descriptors;
+use crate::descriptors::{close_descriptors, number_of};
 use crate::error::{self, Error, OrFail, Result, on};
 use crate::files::{self, Identity, identity};
 use crate::instance::Instance;
@@ -22,7 +22,7 @@ use crate::text::{Bytes, decimal, join};
 use crate::usage::{self, Usage};
 use crate::{cli, filter, limits, mountinfo};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -100,12 +100,12 @@ impl Note {
 
     /// The supervisor's end.
     pub fn reader(&self) -> u32 {
-        self.0.as_raw_fd().unsigned_abs()
+        number_of(&self.0)
     }
 
     /// The joiner's end.
     pub fn writer(&self) -> u32 {
-        self.1.as_raw_fd().unsigned_abs()
+        number_of(&self.1)
     }
 
     /// Adds text to the note. What does not fit into the pipe is dropped.

@@ -2,12 +2,22 @@
 //! the program small. There is one function that makes a string for the kernel.
 
 use crate::error::{Operation, OrFail};
-use crate::text::{Bytes, c_string, join};
+use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, StatxFlags};
 use rustix::io::{Errno, Result};
+
+/// The name of a descriptor of this process. proc(5), `/proc/PID/fd`
+pub fn name_of(fd: &impl AsRawFd) -> Bytes {
+    join(&[b"/proc/self/fd/", decimal(fd.as_raw_fd().unsigned_abs())])
+}
+
+/// The path of an open file, without links in it, as far as it is visible here.
+pub fn path_of(fd: &impl AsRawFd) -> Result<Bytes> {
+    link_target(CWD, name_of(fd))
+}
 
 /// Opens a file; the descriptor is closed at exec. openat(2)
 pub fn open(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags) -> Result<OwnedFd> {

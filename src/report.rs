@@ -1,6 +1,6 @@
 //! `--report`: how a command ended and what it used, as one JSON object. It is written completely or not at all.
 
-use crate::descriptors::number_of;
+use crate::descriptors::{is_placeholder, number_of};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::outcome::{self, Cause, End, Outcome};
@@ -48,9 +48,8 @@ impl Report {
             let fd = number(of_attendant.unwrap_or(target), 10).and_then(|fd| u32::try_from(fd).ok());
             let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor: the number is too large"))?;
             let fd = sys::duplicate(fd).or_fail(failed)?;
-            let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
-            // A descriptor without a file type is selfdock's placeholder for one that the caller has closed.
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Unknown {
+            // The caller has closed it.
+            if is_placeholder(fd.as_fd()).or_fail(failed)? {
                 return Err(Error::of(failed, Errno::BADF));
             }
             return Ok(Report::Open(fd, of_attendant.is_some()));

@@ -14,6 +14,7 @@ use crate::handover::About;
 use crate::host::{homes, lies_in, places};
 use crate::mount::make_private;
 use crate::options::Id;
+use crate::process::shown;
 use crate::sys::{self, Attributes, new};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
@@ -28,7 +29,7 @@ pub fn make<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Res
         return Err(Error::refused("option --fake-root", why));
     }
     let is_new = overlay::prepare(about, &around.copies, around.changes)?;
-    let pid = decimal(rustix::process::getpid().as_raw_nonzero().get().unsigned_abs());
+    let pid = shown(rustix::process::getpid());
     let find = |name: &[u8]| front::program(about, name);
     let served = around.network.as_ref().map(|network| network.command(find, pid)).transpose()?;
     let ids = if around.fake_root { Some(fake_root::Ids::find(about)?) } else { None };

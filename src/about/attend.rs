@@ -8,24 +8,24 @@
 
 use super::front::{Line, Said};
 use super::group::{self, Group};
-use crate::cli::scaled;
-use crate::descriptors::{check_descriptors, close_descriptors, number_of, placeholder};
+use crate::cli::{scaled, small};
+use crate::descriptors::{check_descriptors, close_descriptors, is_placeholder, number_of, placeholder};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::handover::About;
 use crate::instance::Instance;
 use crate::options::Id;
 use crate::outcome::{Cause, End, Outcome};
-use crate::process::Process;
+use crate::process::{Process, has_ended};
 use crate::report::{self, KILLED, Report};
 use crate::sys::{self, Moment, signal::KILL};
-use crate::text::{self, Bytes, decimal, join};
+use crate::text::{Bytes, decimal, join};
 use crate::usage::Usage;
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
@@ -72,8 +72,7 @@ impl Attendant {
     pub fn new(about: &About, line: &Line<'_>, limits: Limits) -> Result<Self> {
         // Before one that is not open gets the number of one of these.
         for said in line.options.iter().filter(|said| said.opt.id == Id::KeepFd) {
-            let fd = text::number(said.values[0], 10).and_then(|fd| u32::try_from(fd).ok());
-            check_descriptors::<Error>(fd.as_slice())?;
+            check_descriptors::<Error>(small(said.values[0]).as_slice())?;
         }
         let required = line.has(Id::ReportRequired);
         let report = line.value(Id::Report).map(|target| Report::open(target, required)).transpose()?;
@@ -144,14 +143,13 @@ impl Attendant {
 /// What a message is about.
 const FAILED: &str = "attend the instance";
 
-/// Whether a standard descriptor can be written. One that the caller has closed is selfdock's placeholder here, which
-/// has no file type; the command is to find out by itself, as without a limit.
+/// Whether a standard descriptor can be written. One that the caller has closed is a placeholder here; the
+/// command is to find out by itself, as without a limit.
 fn is_written(standard: i32) -> bool {
     let fd = sys::standard(standard);
-    let has_type = |stat: rustix::fs::Stat| FileType::from_raw_mode(stat.st_mode) != FileType::Unknown;
     let is_open_for_it =
         |flags: OFlags| !(flags & OFlags::RWMODE).is_empty() && !flags.contains(OFlags::PATH);
-    rustix::fs::fstat(fd).is_ok_and(has_type) && rustix::fs::fcntl_getfl(fd).is_ok_and(is_open_for_it)
+    is_placeholder(fd) == Ok(false) && rustix::fs::fcntl_getfl(fd).is_ok_and(is_open_for_it)
 }
 
 /// What the command prints.
@@ -313,8 +311,7 @@ impl Attendant {
 
     /// Whether the supervisor is there. As long as it has not been waited for, its PID is no other process's.
     fn has_supervisor(&self) -> bool {
-        let mut life = [PollFd::new(&self.life, PollFlags::IN)];
-        poll(&mut life, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })) == Ok(0)
+        has_ended(&self.life) == Ok(false)
     }
 
     /// Becomes a process that is in nobody's way.

@@ -21,7 +21,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt::Write as _;
-use rustix::fd::{AsFd, AsRawFd};
+use rustix::fd::AsFd;
 use rustix::fs::{CWD, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -122,7 +122,7 @@ impl Trial {
 fn levels(about: &About) -> Result<usize> {
     let failed = "try to nest";
     let (reader, writer) = pipe_with(PipeFlags::empty()).or_fail(failed)?;
-    let fd = c_string(decimal(writer.as_raw_fd().unsigned_abs())).or_fail(failed)?;
+    let fd = c_string(decimal(number_of(&writer))).or_fail(failed)?;
     let mut words = Vec::new();
     for _ in 0..=DEEPEST {
         words.extend([about.program, c"--report", fd, c"--keep-fd", fd, c"-C", c"/", c"run"]);

@@ -202,7 +202,7 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
     }
     line.check(verb, about)?;
     // A placeholder never becomes ready.
-    if is_placeholder(sys::standard(0)) {
+    if is_placeholder(sys::standard(0)) == Ok(true) {
         return Err(Error::of("read the list", Errno::BADF));
     }
     let reports = batch.report.map(report_directory).transpose()?;

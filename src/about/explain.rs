@@ -23,19 +23,12 @@ use core::fmt::Write as _;
 /// The fields of a line: the kind of step, and its objects.
 pub type Row = Vec<String>;
 
-/// The text: aligned on a terminal, otherwise with tabs. The parts that every instance has are summarized in one
-/// line, unless `all` is set. Fields from the caller are quoted as in error messages.
-pub fn text(
-    about: &About,
-    request: &Request<'_>,
-    all: bool,
-    around: &Around<'_>,
-    limits: &Limits,
-) -> Result<String> {
-    rows(about, request, all, around, limits).map(|rows| lines(&rows, sys::is_terminal(1)))
+/// The text: aligned on a terminal, otherwise with tabs. Fields from the caller are quoted as in error messages.
+pub fn text(rows: &[Row]) -> String {
+    lines(rows, sys::is_terminal(1))
 }
 
-/// The text, as rows of fields.
+/// The text, as rows of fields. The parts that every instance has are summarized in one row, unless `all` is set.
 pub fn rows(
     about: &About,
     request: &Request<'_>,

@@ -4,24 +4,24 @@
 //! same ids are mapped in that by a process of the outer one.
 
 use super::front::{Line, Said, program};
-use super::outside::Job;
-use crate::cli::Request;
+use super::outside::{Job, start_orphan};
+use crate::cli::{Request, small};
 use crate::command::{Command, variable};
 use crate::creds::{self, Caller};
-use crate::descriptors::close_descriptors;
+use crate::descriptors::{close_descriptors, number_of};
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::handover::{About, FAKE_ROOT};
 use crate::installation::second_program;
 use crate::options::Id;
-use crate::process::{Process, all, read};
+use crate::process::{Process, all, read, shown};
 use crate::sys::{self, new};
 use crate::text::{Bytes, decimal, join, number};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::Pid;
 
 /// Subordinate ids of a caller.
 pub struct Ids {
@@ -79,19 +79,14 @@ impl Ids {
         let ((asked, ask), (answered, answer)) =
             (rustix::pipe::pipe().or_fail(failed)?, rustix::pipe::pipe().or_fail(failed)?);
         let supervisor = rustix::process::getpid();
-        let act = || {
-            let kept = [&asked, &answer].map(|fd| fd.as_raw_fd().unsigned_abs());
-            let act = || match close_descriptors(&kept).and_then(|()| self.map(supervisor, &asked, &answer)) {
+        let kept = [&asked, &answer].map(number_of);
+        start_orphan(failed, || {
+            match close_descriptors(&kept).and_then(|()| self.map(supervisor, &asked, &answer)) {
                 Ok(()) => 0,
                 Err(error) => error.report(),
-            };
-            u8::from(sys::start_child(0, act).is_err())
-        };
-        let between = sys::start_child(0, act).or_fail(failed)?;
-        match waitpid(Some(between), WaitOptions::empty()) {
-            Ok(Some((_, status))) if status.exit_status() != Some(0) => Err(Error::of(failed, Errno::AGAIN)),
-            _ => Ok([ask, answered]),
-        }
+            }
+        })?;
+        Ok([ask, answered])
     }
 
     fn map(&self, supervisor: Pid, asked: &OwnedFd, answer: &OwnedFd) -> Result<()> {
@@ -113,7 +108,7 @@ impl Ids {
     pub fn put_before(about: &About, fds: [OwnedFd; 2], plain: &mut Line<'_>) -> Result<()> {
         let second = second_program(about.program.to_bytes())?;
         let numbers = fds.map(|fd| {
-            let number = decimal(fd.as_raw_fd().unsigned_abs());
+            let number = decimal(number_of(&fd));
             // It is closed with this process, or by selfdock.
             core::mem::forget(fd);
             number
@@ -193,7 +188,7 @@ fn command_of(supervisor: Pid) -> Result<Bytes> {
         process.parent == Some(supervisor) && process.depth > own.depth && !process.first()
     };
     let found = found.iter().find(is_it).ok_or_else(gone)?;
-    Ok(decimal(found.pid.as_raw_nonzero().get().unsigned_abs()))
+    Ok(shown(found.pid))
 }
 
 /// In the instance: becomes root of a user namespace, and then the command.
@@ -219,10 +214,7 @@ pub fn become_root(about: &About, words: &[&[u8]]) -> Error {
 
 fn ask_for_ids(ask: &[u8], answered: &[u8]) -> Result<()> {
     let failed = "map ids";
-    let open = |digits| {
-        let fd = number(digits, 10).and_then(|n| u32::try_from(n).ok()).ok_or(Errno::BADF);
-        fd.and_then(sys::duplicate).or_fail(failed)
-    };
+    let open = |digits| small(digits).ok_or(Errno::BADF).and_then(sys::duplicate).or_fail(failed);
     let (ask, answered) = (open(ask)?, open(answered)?);
     rustix::io::write(&ask, b".").or_fail(failed)?;
     match rustix::io::read(&answered, &mut [0u8; 1][..]).or_fail(failed)? {

@@ -18,7 +18,7 @@ use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::options::Id;
-use crate::process::{read, words};
+use crate::process::{read, shown, words};
 use crate::sys::{self, Moment, Pointers};
 use crate::text::{Bytes, c_string, decimal, join, number};
 use alloc::string::String;
@@ -164,7 +164,7 @@ fn own_path() -> Option<Bytes> {
 
 /// The directory of a group, if it is the one that this process is in.
 fn find(path: &[u8]) -> Option<OwnedFd> {
-    let own = decimal(getpid().as_raw_nonzero().get().unsigned_abs());
+    let own = shown(getpid());
     MOUNTED.iter().find_map(|mounted| {
         let dir = files::open(CWD, join(&[mounted, path]), OFlags::PATH | OFlags::DIRECTORY).ok()?;
         let listed = content(&dir, PROCESSES)?;
@@ -288,7 +288,7 @@ fn ask_systemd(about: &About) -> Result<bool> {
         }
         path = files::parent(path);
     }
-    let pid = decimal(getpid().as_raw_nonzero().get().unsigned_abs());
+    let pid = shown(getpid());
     let name = join(&[b"selfdock-", pid, b".scope"]);
     let call: [&[u8]; 20] = [
         b"busctl",
@@ -412,7 +412,7 @@ const TRIES: usize = 100;
 
 impl Group {
     fn new(above: OwnedFd, own: OwnedFd) -> Result<Self> {
-        let name = join(&[PREFIX, decimal(getpid().as_raw_nonzero().get().unsigned_abs())]);
+        let name = join(&[PREFIX, shown(getpid())]);
         let failed = on("make the control group {}", name);
         // One that is not locked yet can be taken for stale, and removed.
         for _ in 0..TRIES {
@@ -475,7 +475,7 @@ impl Group {
     /// used.
     pub fn end(self, supervisor: Option<Pid>) -> Used {
         if let Some(pid) = supervisor {
-            let _ = set(&self.own, PROCESSES, decimal(pid.as_raw_nonzero().get().unsigned_abs()));
+            let _ = set(&self.own, PROCESSES, shown(pid));
         }
         let used = self.used();
         let _ = remove(&self.dir, INSIDE);

@@ -52,15 +52,14 @@ fn go(start: &Start) -> Result<u8> {
     let (caller, privilege) = creds::shed()?;
     privilege.map_or(Ok(()), Privilege::hand_on)?;
     let args = start.args();
-    let [_, mode, program, words @ ..] = &*args else { return Err(alone()) };
-    let is_missing = *mode == NOT_FOUND_INSIDE;
-    let mode_word = mode;
-    let is_inside = *mode == FAKE_ROOT || *mode == RELAY;
-    let mode = if is_missing || is_inside { Mode::Unprivileged } else { Mode::of(mode).ok_or_else(alone)? };
+    let [_, why, program, words @ ..] = &*args else { return Err(alone()) };
+    let is_missing = *why == NOT_FOUND_INSIDE;
+    let is_inside = *why == FAKE_ROOT || *why == RELAY;
+    let mode = if is_missing || is_inside { Mode::Unprivileged } else { Mode::of(why).ok_or_else(alone)? };
     let about = About { caller, mode, program, name: args[0], environment: start.environment() };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
     if is_inside {
-        let by = if *mode_word == FAKE_ROOT { fake_root::become_root } else { proxy::become_client };
+        let by = if *why == FAKE_ROOT { fake_root::become_root } else { proxy::become_client };
         return Err(by(&about, &words));
     }
     let line = Line::read(&words, &|name| profiles::read(&about, name))?;
@@ -93,22 +92,23 @@ fn print(text: &[u8]) -> Result<()> {
     let out = sys::standard(1);
     files::write(out, text).map_err(|errno| {
         // A placeholder cannot be written.
-        let errno = if errno == Errno::INVAL && is_placeholder(out) { Errno::BADF } else { errno };
+        let errno =
+            if errno == Errno::INVAL && is_placeholder(out) == Ok(true) { Errno::BADF } else { errno };
         Error::of("write to standard output", errno)
     })
 }
 
 /// Does a request that the set-uid program did not understand: explains it, or runs selfdock with plain options.
 fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Result<()> {
-    match line.check(verb, about)? {
+    let command = line.check(verb, about)?;
+    let limits = Limits::of(line)?;
+    let (mut plain, around) = line.around()?;
+    match command {
         Command::Run(request) if line.has(Id::Explain) => {
-            let around = line.around()?.1;
-            let text = explain::text(about, &request, line.explains_all(), &around, &Limits::of(line)?)?;
-            print(text.as_bytes())
+            let rows = explain::rows(about, &request, line.explains_all(), &around, &limits)?;
+            print(explain::text(&rows).as_bytes())
         }
         _ => {
-            let limits = Limits::of(line)?;
-            let (mut plain, around) = line.around()?;
             if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
                 return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
                     .hint("add --overlay SRC DST"));

@@ -2,15 +2,15 @@
 //! process that is started before there are any, waits until there are, and starts the programs that do it. They are
 //! the caller's processes, as if started in a shell.
 
-use crate::descriptors::close_descriptors;
+use crate::descriptors::{close_descriptors, number_of};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::sys::{self, Pointers};
-use crate::text::{Bytes, c_string, decimal, join, number};
+use crate::text::{Bytes, c_string, number};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsRawFd, OwnedFd};
+use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -43,7 +43,7 @@ pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).or_fail(failed);
     let ((wait, go), (done, tell)) = (pipe()?, pipe()?);
     let supervisor = getpid();
-    let number = go.as_raw_fd().unsigned_abs();
+    let number = number_of(&go);
     let act = || {
         // Where this process's copy is left, its end would not be seen.
         if sys::close_range(number, number).is_err() {
@@ -64,13 +64,13 @@ pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
 fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
     let run = || {
         let (told, tell) = rustix::pipe::pipe()?;
-        let number = tell.as_raw_fd().unsigned_abs();
+        let number = number_of(&tell);
         let mut words = Vec::new();
         for word in &job.words {
             words.push(c_string(word)?);
         }
         if let Some(option) = job.pid_option {
-            let own = [option, join(&[b"/proc/self/fd/", decimal(number)])];
+            let own = [option, files::name_of(&tell)];
             words.splice(1..1, [c_string(own[0])?, c_string(own[1])?]);
         }
         let act = || {
@@ -103,14 +103,7 @@ fn watch(told: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
     let served = pidfd_open(supervisor, PidfdFlags::empty())?;
     let serves = pidfd_open(pid, PidfdFlags::empty())?;
     let act = || {
-        let kept = [&served, &serves].map(|fd| fd.as_raw_fd().unsigned_abs());
-        // No signal of the terminal's is meant for it, and it is to keep nothing open.
-        let apart = || {
-            setsid()?;
-            let nothing = files::open(CWD, b"/dev/null", OFlags::RDWR)?;
-            (0..3u32).try_for_each(|standard| sys::redirect(nothing.as_raw_fd().unsigned_abs(), standard))
-        };
-        if apart().is_err() || close_descriptors(&kept).is_err() {
+        if stand_apart(&[&served, &serves].map(number_of)).is_err() {
             return 1;
         }
         let mut either = [PollFd::new(&served, PollFlags::IN), PollFd::new(&serves, PollFlags::IN)];
@@ -118,6 +111,24 @@ fn watch(told: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
         u8::from(pidfd_send_signal(&serves, Signal::KILL).is_err())
     };
     sys::start_child(0, act).map(drop)
+}
+
+/// Starts a process that is nobody's child, so that nobody has to wait for it.
+pub fn start_orphan(failed: &'static str, act: impl FnOnce() -> u8) -> Result<()> {
+    let between = sys::start_child(0, || u8::from(sys::start_child(0, act).is_err()));
+    match waitpid(Some(between.or_fail(failed)?), WaitOptions::empty()) {
+        Ok(Some((_, status))) if status.exit_status() != Some(0) => Err(Error::of(failed, Errno::AGAIN)),
+        _ => Ok(()),
+    }
+}
+
+/// Becomes a process that no signal of a terminal is meant for, and that keeps nothing open but these descriptors.
+pub fn stand_apart(kept: &[u32]) -> Result<()> {
+    let failed = "leave the session";
+    setsid().or_fail(failed)?;
+    let nothing = files::open(CWD, b"/dev/null", OFlags::RDWR).or_fail(failed)?;
+    (0..3).try_for_each(|standard| sys::redirect(number_of(&nothing), standard)).or_fail(failed)?;
+    close_descriptors(kept)
 }
 
 impl Outside {

@@ -24,7 +24,7 @@ use crate::sys;
 use crate::text::{Bytes, decimal, join};
 use alloc::string::String;
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, AsRawFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
@@ -115,8 +115,7 @@ fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
 
 /// The path of a directory without links in it.
 pub fn whole_path(dir: &[u8]) -> Option<Bytes> {
-    let dir = open(dir).ok()?;
-    files::link_target(CWD, join(&[b"/proc/self/fd/", decimal(dir.as_raw_fd().unsigned_abs())])).ok()
+    files::path_of(&open(dir).ok()?).ok()
 }
 
 /// What an instance of the host image shows.
@@ -211,7 +210,7 @@ impl Layer<'_> {
         let room = Detached::tmpfs(self.privileged, size).map_err(|e| e.errno().unwrap_or(Errno::NOMEM))?;
         let room = room.attach(self.privileged, place)?;
         for name in [CHANGED, WORK] {
-            make(&room, name)?;
+            make(room.as_fd(), name)?;
         }
         Ok(room)
     }
@@ -219,19 +218,18 @@ impl Layer<'_> {
     /// The work directory of the next overlay.
     fn work(&self, room: &OwnedFd) -> Result<OwnedFd> {
         let (all, name) = (below(room, WORK)?, decimal(self.works));
-        make(&all, name).or_fail(KEEP)?;
+        make(all.as_fd(), name).or_fail(KEEP)?;
         below(&all, name)
     }
 
     /// An overlay of these layers, the later over the earlier. What is written goes to the directory `upper`.
     fn overlay(&self, layers: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> rustix::io::Result<Detached> {
-        let by_number = |fd: &OwnedFd| decimal(fd.as_raw_fd().unsigned_abs());
-        let at = |fd: &OwnedFd, name: &[u8]| join(&[b"/proc/self/fd/", by_number(fd), b"/", name]);
+        let at = |fd: &OwnedFd| join(&[files::name_of(fd), b"/."]);
         let mut lower: Bytes = b"";
         for layer in layers.iter().rev() {
-            lower = join(&[lower, if lower.is_empty() { b"" } else { b":" }, at(layer, b".")]);
+            lower = join(&[lower, if lower.is_empty() { b"" } else { b":" }, at(layer)]);
         }
-        let (upper, work) = (at(upper, b"."), at(work, b"."));
+        let (upper, work) = (at(upper), at(work));
         let options = [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work), (c"userxattr", b"")];
         Detached::fresh(self.privileged, c"overlay", &options, VOLUME)
             .map_err(|error| error.errno().unwrap_or(Errno::INVAL))
@@ -354,8 +352,8 @@ const MOUNTS: &str =
     "something is mounted in it, or its file system cannot be a layer; use another directory";
 
 /// Makes a directory. One that is there already is as good.
-fn make(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
-    match files::make_directory(dir.as_fd(), name, 0o755) {
+fn make(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
+    match files::make_directory(dir, name, 0o755) {
         Err(Errno::EXIST) => Ok(()),
         made => made,
     }
@@ -418,14 +416,11 @@ fn has_mounts(path: &[u8]) -> bool {
 /// Makes a directory of changes, or checks that an existing one belongs to the same source. Says whether it is new.
 fn make_changes(dir: &[u8], source: &[u8]) -> Result<bool> {
     let failed = on("keep changes in {}", dir);
-    let make = |dir: &[u8], name: &[u8]| match files::make_directory(CWD, join(&[dir, name]), 0o755) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(errno) => Err(Error::of(failed, errno)),
-    };
-    make(dir, b"")?;
-    make(dir, join(&[b"/", CHANGED]))?;
-    make(dir, join(&[b"/", WORK]))?;
+    make(CWD, dir).or_fail(failed)?;
     let opened = open(dir).or_fail(failed)?;
+    for name in [CHANGED, WORK] {
+        make(opened.as_fd(), name).or_fail(failed)?;
+    }
     let origin = match sys::getcwd() {
         Ok(cwd) if !source.starts_with(b"/") => join(&[&cwd, b"/", source]),
         _ => join(&[source]),

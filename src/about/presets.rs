@@ -8,9 +8,8 @@ use crate::files;
 use crate::handover::About;
 use crate::options::{Id, Opt};
 use crate::process::read;
-use crate::text::{Bytes, decimal, join};
+use crate::text::{Bytes, join};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, AsRawFd};
 use rustix::fs::{CWD, OFlags};
 
 /// The tmpfs for `--home`: enough for what programs write to a home while they run.
@@ -278,8 +277,7 @@ fn absolute(path: &[u8]) -> Result<Bytes> {
     }
     let failed = on("open {}", path);
     let file = files::open(CWD, path, OFlags::PATH).or_fail(failed)?;
-    let link = join(&[b"/proc/self/fd/", decimal(file.as_fd().as_raw_fd().unsigned_abs())]);
-    files::link_target(CWD, link).or_fail(failed)
+    files::path_of(&file).or_fail(failed)
 }
 
 /// Turns options for the environment into plain ones: patterns become names, and `--pass` removes names from them.

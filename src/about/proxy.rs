@@ -4,9 +4,10 @@
 
 use super::fake_root::INSIDE;
 use super::front::{Line, Said};
+use super::outside::{stand_apart, start_orphan};
 use crate::cli::Request;
 use crate::command::Command;
-use crate::descriptors::close_descriptors;
+use crate::descriptors::number_of;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::handover::{About, RELAY};
@@ -17,14 +18,13 @@ use crate::text::c_string;
 use core::convert::Infallible;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, OFlags};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, Shutdown, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
     shutdown, socket_with,
 };
-use rustix::process::{WaitOptions, setsid, waitpid};
 
 /// The port, which Squid has as well.
 const PORT: u16 = 3128;
@@ -77,26 +77,13 @@ fn start_relay() -> Result<()> {
     let port = port.or_fail(failed)?;
     bind(&port, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT)).or_fail(failed)?;
     listen(&port, 128).or_fail(failed)?;
-    let between =
-        sys::start_child(0, || u8::from(sys::start_child(0, || u8::from(relay(&port).is_err())).is_err()));
-    match waitpid(Some(between.or_fail("start the relay")?), WaitOptions::empty()) {
-        Ok(Some((_, status))) if status.exit_status() != Some(0) => {
-            Err(Error::of("start the relay", Errno::AGAIN))
-        }
-        _ => Ok(()),
-    }
+    start_orphan("start the relay", || u8::from(relay(&port).is_err()))
 }
 
 /// Serves connections, each by a process, which the kernel forgets at its end. wait(2), `SIGCHLD`
 fn relay(port: &OwnedFd) -> Result<Infallible> {
     let failed = "relay to the proxy";
-    // Nothing of the command's is kept open by it, nor meant for it.
-    setsid().or_fail(failed)?;
-    let nothing = files::open(CWD, b"/dev/null", OFlags::RDWR).or_fail(failed)?;
-    for standard in 0..3u32 {
-        sys::redirect(nothing.as_raw_fd().unsigned_abs(), standard).or_fail(failed)?;
-    }
-    close_descriptors(&[port.as_raw_fd().unsigned_abs()])?;
+    stand_apart(&[number_of(port)])?;
     dispose(signal::CHLD, Disposition::Ignored).or_fail(failed)?;
     dispose(signal::PIPE, Disposition::Ignored).or_fail(failed)?;
     loop {

@@ -5,9 +5,9 @@
 
 use crate::files;
 use crate::host::lies_in;
-use crate::text::{Bytes, c_string, decimal, join};
+use crate::text::{Bytes, c_string, join};
 use core::mem::MaybeUninit;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, accessat, mknodat};
 use rustix::io::{Errno, Result};
 
@@ -135,8 +135,7 @@ pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) {
     let copy = || {
         files::link_target(CWD, RESOLVER)?;
         let file = files::open(CWD, RESOLVER, OFlags::PATH)?;
-        let path =
-            files::link_target(CWD, join(&[b"/proc/self/fd/", decimal(file.as_raw_fd().unsigned_abs())]))?;
+        let path = files::path_of(&file)?;
         let into = into(files::parent(path))?;
         let from = files::open(CWD, files::parent(path), OFlags::PATH | OFlags::DIRECTORY)?;
         copy_file(&from, &into, &path[files::parent(path).len() + 1..])
