@@ -106,10 +106,14 @@ fn an_instance_that_cannot_be_read_is_listed(
     #[case] shown: &str,
     #[case] can_be_entered: bool,
 ) {
-    const CLOSED: &str = "import ctypes, time; ctypes.CDLL(None).prctl(4, 0, 0, 0, 0); time.sleep(9)";
+    // It takes the name when it is closed.
+    const CLOSED: &str = "import ctypes, time; libc = ctypes.CDLL(None); libc.prctl(4, 0, 0, 0, 0); \
+                          libc.prctl(15, b'closed', 0, 0, 0); time.sleep(9)";
     let changes = "cp bin/sleep srv/closed; chmod 711 srv/closed";
     let script = format!(
-        "setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups $SD -m /srv /srv run {command} & target=$!; sleep 1
+        "setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups $SD -m /srv /srv run {command} & target=$!
+         is_up() {{ for p in $target $(pgrep -P $target); do pgrep -xP $p closed && return; done; }} >&2
+         until is_up; do sleep 0.02; done
          me $SD ps | grep \"^ *$target \" | grep -c -F '{shown}'; me $SD enter $target echo entered; kill $target; wait"
     );
     let ran = on_a_host(changes, &script).env("CLOSED", CLOSED).output();
