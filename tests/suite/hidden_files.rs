@@ -5,6 +5,7 @@ use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 /// P1: unsearchable parents.
 #[rstest]
@@ -141,12 +142,12 @@ fn what_is_read_only_and_masked_stays_masked(
 #[test]
 fn the_canary_is_in_the_forbidden_files() {
     let words = args![fixture("setuid/probe"), "as-root", "grep", "-rlFs", CANARY, fixture("")];
-    let found = Dock::program(words).output().stdout;
+    let found = Dock::program(words).within(Duration::from_secs(300)).output().stdout;
     for dir in FORBIDDEN {
         assert!(found.lines().any(|file| file.contains(&format!("/{dir}/"))), "{dir}: {found}");
     }
-    let seen = Dock::run(args!["grep", "-rlFs", CANARY, fixture("")]).output().stdout;
-    assert_eq!(seen, "");
+    let seen = Dock::run(args!["grep", "-rlFs", CANARY, fixture("")]);
+    assert_eq!(seen.within(Duration::from_secs(300)).output().stdout, "");
 }
 
 #[test]

@@ -180,7 +180,7 @@ for line in open('/srv/own/out'):
     let changes =
         "mkdir -m 777 srv/own srv/own/a srv/own/b; echo a > srv/own/a/name; echo b > srv/own/b/name";
     let script = "unshare --pid --fork --mount-proc python3 -c \"$REUSE\"";
-    let limit = time().unwrap_or_default() + Duration::from_secs(120);
+    let limit = time().unwrap_or_default() + Duration::from_secs(300);
     let seen = on_a_host(changes, script).env("REUSE", REUSE).within(limit).ok();
     let (mut used, mut entered) = (0, 0);
     for line in seen.lines() {
@@ -261,7 +261,7 @@ fn an_upgrade_meanwhile_breaks_no_start() {
             me $SD run $SD run true || echo \"nested $?\"
         done
         kill $upgrades; wait; echo done";
-    let limit = time().unwrap_or_default() + Duration::from_secs(120);
+    let limit = time().unwrap_or_default() + Duration::from_secs(300);
     assert_eq!(on_a_host("", script).within(limit).ok(), "done");
 }
 

@@ -128,8 +128,7 @@ fn a_descriptor_that_cannot_be_written_is_the_commands_as_it_is(
     #[values("", "--unprivileged")] mode: &str,
 ) {
     let script = |limit| script.replace("exec", &format!("exec $SELFDOCK run {mode} {limit}"));
-    let run =
-        |limit| Dock::program(args!["sh", "-c", script(limit)]).within(Duration::from_secs(20)).output();
+    let run = |limit| Dock::program(args!["sh", "-c", script(limit)]).output();
     let (with, without) = (run("--output-limit 1M"), run(""));
     assert_eq!(with.status, without.status, "{}", with.stderr);
     assert_ne!(with.status.code(), Some(0));
@@ -157,7 +156,7 @@ fn the_report_ends_though_output_is_left() {
                   { read -t 5 x <&3; wc -c; } & cat report >text; echo >&3; wait; grep -c OK text";
     let dir = scratch();
     let run = Dock::program(args!["bash", "-c", script]).current_dir(dir.path());
-    assert_eq!(run.within(Duration::from_secs(20)).ok(), "100000\n1");
+    assert_eq!(run.ok(), "100000\n1");
 }
 
 /// There no process outlives the first one, so selfdock waits for whoever reads.

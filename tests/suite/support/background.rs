@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 pub(super) fn deadline() -> Duration {
-    super::patient(Duration::from_secs(10))
+    super::patient(Duration::from_secs(30))
 }
 
 /// A started command. Killed when dropped.

@@ -56,7 +56,7 @@ impl Dock {
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         // The process gets its own process group, as from a shell with job control.
         command.args(words).env(MARK, &mark).current_dir("/").process_group(0);
-        Self { command, mark, timeout: super::patient(Duration::from_secs(20)), stdin: None }
+        Self { command, mark, timeout: super::patient(Duration::from_secs(60)), stdin: None }
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {

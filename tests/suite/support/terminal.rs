@@ -18,7 +18,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 fn deadline() -> Duration {
-    super::patient(Duration::from_secs(10))
+    super::patient(Duration::from_secs(30))
 }
 
 /// The outer end of a pseudo-terminal, and the session that runs on it.
