@@ -6,6 +6,9 @@ use crate::suite::{Outcome, Verdict};
 use serde_json::{Value, json};
 use std::path::Path;
 
+/// So many lines of what a failed test printed stand after the table.
+const LINES_OF_A_FAILURE: usize = 25;
+
 struct Row<'a> {
     property: &'a Property,
     passed: usize,
@@ -38,7 +41,8 @@ impl Row<'_> {
     }
 }
 
-/// Prints the table and writes it to `file`. Fails unless every property has passed. If a filter chose the tests
+/// Prints the table and what failed tests said, and writes the table to `file`. Fails unless every property has
+/// passed. If a filter chose the tests
 /// (`partial`), only their properties count.
 pub fn report(outcomes: &[Outcome], partial: bool, file: Option<&Path>) -> Result {
     let rows: Vec<Row> = PROPERTIES
@@ -49,6 +53,11 @@ pub fn report(outcomes: &[Outcome], partial: bool, file: Option<&Path>) -> Resul
     println!("\n{:<22}{:>6}  result", "property", "tests");
     for row in &rows {
         println!("{:<22}{:>6}  {}", row.property.name, row.passed + row.faulty.len(), row.result());
+    }
+    // Once more at the end, where whoever reads a long log looks first.
+    for failed in outcomes.iter().filter(|outcome| !outcome.said.is_empty()) {
+        println!("\n{} failed:", failed.test);
+        failed.said.iter().take(LINES_OF_A_FAILURE).for_each(|line| println!("{line}"));
     }
     let homeless: Vec<&str> =
         outcomes.iter().map(|o| o.test.as_str()).filter(|test| of_test(test).is_none()).collect();

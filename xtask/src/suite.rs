@@ -46,6 +46,8 @@ pub enum Verdict {
 pub struct Outcome {
     pub test: String,
     pub verdict: Verdict,
+    /// The lines that it printed, if it failed.
+    pub said: Vec<String>,
 }
 
 impl Suite {
@@ -114,13 +116,21 @@ impl Suite {
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().context("start the suite")?;
         stop.guard(child.id());
-        let mut outcomes = Vec::new();
+        let mut outcomes: Vec<Outcome> = Vec::new();
+        let mut speaker: Option<usize> = None;
         let lines = lines(child.stdout.take().expect("stdout is a pipe"));
         loop {
             match lines.recv_timeout(Duration::from_millis(500)) {
                 Ok(text) => {
                     println!("{text}");
                     outcomes.extend(outcome(&text));
+                    if let Some(name) = heading(&text) {
+                        speaker = outcomes.iter().position(|outcome| outcome.test == name);
+                    } else if text == "failures:" {
+                        speaker = None;
+                    } else if let Some(index) = speaker {
+                        outcomes[index].said.push(text);
+                    }
                 }
                 Err(RecvTimeoutError::Disconnected) => break,
                 // The suite has ended, but a process that it started still holds the pipe.
@@ -129,7 +139,7 @@ impl Suite {
                 {
                     let test = "nothing_left::no_process_outlives_the_suite".to_owned();
                     println!("test {test} ... FAILED");
-                    outcomes.push(Outcome { test, verdict: Verdict::Failed });
+                    outcomes.push(Outcome { test, verdict: Verdict::Failed, said: Vec::new() });
                     break;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -139,7 +149,8 @@ impl Suite {
         stop.release();
         let silent: Vec<_> =
             tests.into_iter().filter(|test| outcomes.iter().all(|o| o.test != *test)).collect();
-        outcomes.extend(silent.into_iter().map(|test| Outcome { test, verdict: Verdict::Failed }));
+        let failed = |test| Outcome { test, verdict: Verdict::Failed, said: Vec::new() };
+        outcomes.extend(silent.into_iter().map(failed));
         Ok(outcomes)
     }
 
@@ -193,7 +204,12 @@ pub fn outcome(text: &str) -> Option<Outcome> {
         _ => return None,
     };
     let test = name.strip_suffix(" - should panic").unwrap_or(name).to_owned();
-    Some(Outcome { test, verdict })
+    Some(Outcome { test, verdict, said: Vec::new() })
+}
+
+/// Reads the line above what a failed test printed: `---- NAME stdout ----`.
+fn heading(text: &str) -> Option<&str> {
+    text.strip_prefix("---- ")?.strip_suffix(" stdout ----")
 }
 
 #[cfg(test)]
