@@ -47,7 +47,9 @@ done
 for program in "${!programs[@]}"; do
     PATH=/usr/bin:/bin type "$program" >/dev/null 2>&1 || missing+=("${programs[$program]}")
 done
+# A mirror that does not answer may be silent for 20 s.
+apt=(apt-get -q -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 -o Acquire::Retries=2)
 if [ "${#missing[@]}" -gt 0 ]; then
-    try "${sudo[@]}" apt-get update -q
-    try "${sudo[@]}" apt-get install -q -y --no-install-recommends "${missing[@]}"
+    try "${sudo[@]}" "${apt[@]}" update
+    try "${sudo[@]}" "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
 fi

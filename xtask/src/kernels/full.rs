@@ -138,12 +138,16 @@ impl Guest {
         let dir = root().join("target/kernels").join(arch.debian).join("root");
         if anew || !dir.join("sbin").exists() {
             let (mirror, release) = fetch::mirror()?;
-            println!("kernels: making a Debian {release} in {}", dir.display());
-            run(Command::new("rm").arg("-rf").arg(&dir))?;
-            fs::create_dir_all(&dir).context(dir.display())?;
+            println!("kernels: making a Debian {release} from {mirror} in {}", dir.display());
+            let new = dir.with_file_name("root.new");
+            run(Command::new("rm").arg("-rf").arg(&new))?;
+            fs::create_dir_all(&new).context(new.display())?;
             let mut make = Command::new("mmdebstrap");
             make.args(["--quiet", "--mode=root", "--variant=minbase"]);
-            run(make.arg(format!("--include={}", packages().join(","))).arg(release).arg(&dir).arg(mirror))?;
+            make.args(fetch::PATIENCE.iter().flat_map(|option| ["--aptopt", option]));
+            run(make.arg(format!("--include={}", packages().join(","))).arg(release).arg(&new).arg(mirror))?;
+            run(Command::new("rm").arg("-rf").arg(&dir))?;
+            fs::rename(&new, &dir).context(dir.display())?;
         }
         Ok(Self { dir, built, filter })
     }
