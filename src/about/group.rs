@@ -407,6 +407,9 @@ fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(dir, c_string(name)?, AtFlags::REMOVEDIR)
 }
 
+/// How often a group is looked at that still has processes: 10 s long.
+const ENDINGS: usize = 2000;
+
 /// How often a group is made that others remove.
 const TRIES: usize = 100;
 
@@ -477,8 +480,13 @@ impl Group {
         if let Some(pid) = supervisor {
             let _ = set(&self.own, PROCESSES, shown(pid));
         }
+        // Where the supervisor was killed, the kernel ends the instance meanwhile.
+        let mut tries = if supervisor.is_none() { ENDINGS } else { 0 };
+        while remove(&self.dir, INSIDE) == Err(Errno::BUSY) && tries > 0 {
+            tries -= 1;
+            let _ = poll(&mut [], Some(&MOMENT));
+        }
         let used = self.used();
-        let _ = remove(&self.dir, INSIDE);
         let _ = remove(&self.above, self.name);
         used
     }
