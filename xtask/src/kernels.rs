@@ -22,7 +22,7 @@ Boot other kernels in qemu, without acceleration, and check in each that selfdoc
 the set-uid program and with --unprivileged, and as root; where the root is the initramfs, and where it is mounted.
 
 Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [--fetch]
-                            [--full [--only TEXT]]
+                            [--full] [--only TEXT]
 
   --kernel VERSION   this kernel, not all: 6.1, 6.12 or newest, which are those of Debian's bookworm, trixie and sid;
                      for aarch64 also newest-16k, which has pages of 16 KiB
@@ -30,7 +30,7 @@ Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [-
   --image FILE       boot this kernel in the place of the first one; it needs all that Debian's have, and overlayfs
                      built in
   --full             run the whole suite in a guest with a disk; this takes root, and long without acceleration
-  --only TEXT        run only tests whose names contain TEXT
+  --only TEXT        only checks, or tests of the suite, whose names contain TEXT
   --fetch            download newer packages; otherwise those in target/kernels are used
 
 Otherwise this takes no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set
@@ -126,6 +126,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let image: Option<PathBuf> = args.opt_value_from_str("--image").context("--image")?;
     let full = args.contains("--full");
     let only: Option<String> = args.opt_value_from_str("--only").context("--only")?;
+    let only = only.unwrap_or_default();
     let anew = args.contains("--fetch");
     no_more(args)?;
     let name = arch.unwrap_or_else(|| std::env::consts::ARCH.into());
@@ -142,7 +143,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         return Err(format!("nothing can be built for {name}: {missing}"));
     }
     let guest = match full {
-        true => Some(Guest::prepare(arch, only.unwrap_or_default(), anew)?),
+        true => Some(Guest::prepare(arch, only.clone(), anew)?),
         false => None,
     };
     let programs = Programs { selfdock: arch.target.release()?, bare: arch.target.bare()? };
@@ -155,7 +156,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
             .map(|fetched| fetched.with(image.as_deref()))
             .and_then(|fetched| match &guest {
                 Some(guest) => guest.boot(arch, &fetched, &dir),
-                None => boot(arch, &fetched, &programs, &dir),
+                None => boot(arch, &fetched, &programs, &dir, &only),
             })
             .context(format_args!("kernel {}", kernel.name))
             .unwrap_or_else(|error| vec![error]);
@@ -168,9 +169,9 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
 }
 
 /// Boots one kernel, and compares the output of its checks with the expected one.
-fn boot(arch: &Arch, fetched: &Fetched, programs: &Programs, dir: &Path) -> Result<Vec<String>> {
+fn boot(arch: &Arch, fetched: &Fetched, programs: &Programs, dir: &Path, only: &str) -> Result<Vec<String>> {
     let start = Instant::now();
-    let archive = guest::archive(arch, fetched, programs)?;
+    let archive = guest::archive(arch, fetched, programs, only)?;
     let said = qemu::boot(arch, fetched, &archive, dir)?;
     let on = format!("Linux {} ({})", said.release, arch.target.0);
     let mut faults = Vec::new();
@@ -185,7 +186,8 @@ fn boot(arch: &Arch, fetched: &Fetched, programs: &Programs, dir: &Path) -> Resu
         }
     }
     let (ended, failed) = (said.outcomes.len(), faults.len());
-    let wanted = ROOTS.len() * CHECKS.iter().map(|check| check.modes.len()).sum::<usize>();
+    let checks = CHECKS.iter().filter(|check| check.name.contains(only));
+    let wanted = ROOTS.len() * checks.map(|check| check.modes.len()).sum::<usize>();
     if ended != wanted {
         faults.push(format!("{on}: {ended} of {wanted} checks ended; see {}", dir.join("console").display()));
     }

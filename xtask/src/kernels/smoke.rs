@@ -175,8 +175,8 @@ pub const CHECKS: &[Check] = &[
         ALL,
         "$S run /hidden/busybox true; $S -m /hidden /hidden run /hidden/busybox echo there",
         |_| {
-            "selfdock: run '/hidden/busybox': *(ENOENT); /hidden/busybox is not shown inside: \
-             -m /hidden /hidden shows it\nthere"
+            "selfdock: run '/hidden/busybox': *(ENOENT); /hidden/busybox exists only outside; \
+             add it with -m /hidden /hidden\nthere"
         },
     ),
     check(
@@ -356,7 +356,7 @@ pub const CHECKS: &[Check] = &[
         USER,
         "mkfifo up; $S --memory 32M --report report -v $PWD /mnt run sh -c 'echo >/mnt/up; sleep 50' & read x <up
         kill -KILL $!; wait $!; echo $?; while ls -d $GROUP/selfdock.[0-9]* 2>/dev/null; do sleep 0.1; done >/dev/null
-        grep -o '\"signal\":9,\"ended_by\":\"signal\",\"status\":\"SG\"' report",
+        until grep -o '\"signal\":9,\"ended_by\":\"signal\",\"status\":\"SG\"' report; do sleep 0.1; done",
         |_| "Killed\n137\n\"signal\":9,\"ended_by\":\"signal\",\"status\":\"SG\"",
     ),
     check(
@@ -389,17 +389,17 @@ pub const CHECKS: &[Check] = &[
         "limits that cannot be set",
         ALL,
         "$S run selfdock --memory 32M run echo never",
-        |_| "selfdock: limit the instance by control groups: no control groups *\nstatus 125",
+        |_| "selfdock: option --memory: find its controller *\nstatus 125",
     ),
     check(
         "a group that systemd gives, in the place of which is a script",
         &[Root],
         "cd /sys/fs/cgroup; slice=user.slice/user-1000.slice
-        mkdir -p $slice/session-1.scope $slice/mine.scope
+        mkdir -p $slice/session-1.scope $slice/mine$$.scope
         for dir in user.slice $slice; do echo +memory +pids +cpu >$dir/cgroup.subtree_control; done
-        chown -R user $slice/mine.scope $slice/cgroup.procs; echo max >$slice/session-1.scope/memory.max
-        $ASK $SETXATTR @$slice/mine.scope @user.delegate @1 1 0 >/dev/null
-        mkdir -p /run/bin; cd /run/bin; mine=/sys/fs/cgroup/$slice/mine.scope
+        chown -R user $slice/mine$$.scope $slice/cgroup.procs; echo max >$slice/session-1.scope/memory.max
+        $ASK $SETXATTR @$slice/mine$$.scope @user.delegate @1 1 0 >/dev/null
+        mkdir -p /run/bin; cd /run/bin; mine=/sys/fs/cgroup/$slice/mine$$.scope
         printf '#!/bin/sh\nwhile [ $1 != au ]; do shift; done; echo $3 >%s/cgroup.procs' $mine >busctl; chmod 755 busctl
         ask() { sh -c 'echo 0 >$0/cgroup.procs; PATH=$2:$PATH; exec su user -c \"$1\"' \
             $mine/../session-1.scope \"selfdock --memory 32M --report 1 run cat /proc/self/cgroup\" $1; }
