@@ -167,8 +167,9 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
         rustix::fs::fstat(&file).map(|stat| (path, file, stat))
     };
     let (path, file, stat) = look().or_fail(failed)?;
-    if !path.starts_with(b"/") || stat.st_nlink == 0 {
-        // The file was replaced by another version, or is outside the root directory.
+    if !path.starts_with(b"/") || stat.st_nlink == 0 || path.ends_with(b" (deleted)") {
+        // The file was replaced by another version, or is outside the root directory. It can have links all the same:
+        // dpkg keeps one meanwhile, and overlayfs counts those of the lower file. readlink of /proc/PID/exe, proc(5)
         return Ok(None);
     }
     let tree = match privileged {

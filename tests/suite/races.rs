@@ -207,9 +207,10 @@ print('up', flush=True)
 while True:
     child = os.fork()
     if child == 0:
-        time.sleep(random.random() / 100)
+        # From a tenth of a millisecond to a second: a joiner may be quick or slow.
+        time.sleep(10 ** random.uniform(-4, 0))
         libc.unshare(0x10000000 | 0x20000 | 0x4000000 | 0x8000000)
-        time.sleep(random.random() / 100)
+        time.sleep(10 ** random.uniform(-4, 0))
         os._exit(0)
     os.waitpid(child, 0)";
     let instance = Dock::run(args!["python3", "-c", UNSHARES]).spawn();
@@ -263,6 +264,18 @@ fn an_upgrade_meanwhile_breaks_no_start() {
         kill $upgrades; wait; echo done";
     let limit = time().unwrap_or_default() + Duration::from_secs(300);
     assert_eq!(on_a_host("", script).within(limit).ok(), "done");
+}
+
+/// dpkg keeps a link to the old file while it replaces it. On an overlay, a lower file keeps its count of links.
+#[rstest]
+#[case::with_a_link("ln $SD $SD.old")]
+#[case::on_an_overlay(":")]
+fn the_old_program_works_while_it_is_replaced(#[case] keep: &str) {
+    let script = "exec 9< $SD; cp -a $SD $SD.new; eval \"$KEEP\"; mv $SD.new $SD
+        for words in help doctor 'run true' '--unprivileged run true' \"run $SD --version\" '--explain run true'; do
+            me /proc/self/fd/9 $words > out 2>&1 || { echo \"$words: $?\"; cat out; }
+        done; echo done";
+    assert_eq!(on_a_host("", script).env("KEEP", keep).ok(), "done");
 }
 
 /// C3: ptrace window.

@@ -42,8 +42,7 @@ impl Row<'_> {
 }
 
 /// Prints the table and what failed tests said, and writes the table to `file`. Fails unless every property has
-/// passed. If a filter chose the tests
-/// (`partial`), only their properties count.
+/// passed. If a filter chose the tests (`partial`), only their properties count.
 pub fn report(outcomes: &[Outcome], partial: bool, file: Option<&Path>) -> Result {
     let rows: Vec<Row> = PROPERTIES
         .iter()
