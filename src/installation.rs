@@ -153,20 +153,9 @@ pub struct Program {
 }
 
 /// The running program, found through `/proc/self/exe` and not by a path, so that no other file can take its place
-/// and keep a set-uid bit inside.
+/// and keep a set-uid bit inside. Nothing if it is at no path any more.
 pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
-    let failed = "find selfdock's own file";
-    let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-    if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC {
-        return Err(Error::refused(failed, "/proc is not procfs"));
-    }
-    let look = || {
-        let path = files::link_target(proc.as_fd(), b"self/exe")?;
-        let file = files::open(proc.as_fd(), b"self/exe", OFlags::PATH)?;
-        rustix::fs::fstat(&file).map(|stat| (path, file, stat))
-    };
-    let (path, file, stat) = look().or_fail(failed)?;
+    let (path, file, stat) = own_file()?;
     if !path.starts_with(b"/") || stat.st_nlink == 0 || path.ends_with(b" (deleted)") {
         // The file was replaced by another version, or is outside the root directory. It can have links all the same:
         // dpkg keeps one meanwhile, and overlayfs counts those of the lower file. readlink of /proc/PID/exe, proc(5)
@@ -179,6 +168,27 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
         None => None,
     };
     Ok(Some(Program { path, identity: (stat.st_dev, stat.st_ino), tree }))
+}
+
+/// Which file the running program is, also when it is at no path any more.
+pub fn own_identity() -> Result<Identity> {
+    own_file().map(|(_, _, stat)| (stat.st_dev, stat.st_ino))
+}
+
+/// The file of the running program, with its path as `/proc` shows it.
+fn own_file() -> Result<(Bytes, OwnedFd, Stat)> {
+    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+    let failed = "find selfdock's own file";
+    let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+    if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC {
+        return Err(Error::refused(failed, "/proc is not procfs"));
+    }
+    let look = || {
+        let path = files::link_target(proc.as_fd(), b"self/exe")?;
+        let file = files::open(proc.as_fd(), b"self/exe", OFlags::PATH)?;
+        rustix::fs::fstat(&file).map(|stat| (path, file, stat))
+    };
+    look().or_fail(failed)
 }
 
 /// A mount of the program, to be bound inside. An installed program is the file at that path, which root put there.

@@ -9,7 +9,7 @@ use crate::descriptors::{close_descriptors, fill_standard_descriptors};
 use crate::enter::{self, Join};
 use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, say};
 use crate::handover::{self, Mode, NOT_FOUND_INSIDE};
-use crate::installation::{Installation, OwnFile, Shows, own_program};
+use crate::installation::{Installation, OwnFile, Shows, own_identity, own_program};
 use crate::keeper::{Keeper, Shared};
 use crate::lifeline::{end_with_the_outer_supervisor, expect_end, supervisor_pidfd};
 use crate::outcome::{self, Cause, End, Outcome};
@@ -343,12 +343,11 @@ fn start_joiner(
     check_stack(start)?;
     let (containment, supervision) = with_signals(signals, || open_files(request, signals))??;
     creds::become_undumpable()?;
-    let own = own_program(None)?.ok_or_else(|| Error::refused("find selfdock's own file", "it is gone"))?;
     let note = if supervision.counts() { Some(enter::Note::new()?) } else { None };
     let mut keep_fds = request.keep_fds.clone();
     keep_fds.extend(note.as_ref().map(enter::Note::writer));
     let join = Join {
-        target: enter::find_target(pid, caller, own.identity, request.own_group)?,
+        target: enter::find_target(pid, caller, own_identity()?, request.own_group)?,
         command,
         supervisor: supervisor_pidfd()?,
         gate: enter::Gate::new()?,

@@ -270,11 +270,18 @@ fn an_upgrade_meanwhile_breaks_no_start() {
 #[rstest]
 #[case::with_a_link("ln $SD $SD.old")]
 #[case::on_an_overlay(":")]
+#[case::without_a_link("cp -a $SD $SD.twice; mv $SD.twice $SD; exec 9< $SD")]
 fn the_old_program_works_while_it_is_replaced(#[case] keep: &str) {
-    let script = "exec 9< $SD; cp -a $SD $SD.new; eval \"$KEEP\"; mv $SD.new $SD
-        for words in help doctor 'run true' '--unprivileged run true' \"run $SD --version\" '--explain run true'; do
+    let script = "exec 9< $SD; cp -a $SD $SD.new; eval \"$KEEP\"
+        setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups -- $SD run sleep 100 & pid=$!
+        until me $SD enter $pid true 2> out; do :; done
+        mv $SD.new $SD
+        for words in help doctor 'run true' '--unprivileged run true' \"run $SD --version\" '--explain run true' \\
+            \"enter $pid true\"
+        do
             me /proc/self/fd/9 $words > out 2>&1 || { echo \"$words: $?\"; cat out; }
-        done; echo done";
+        done
+        kill $pid; wait; echo done";
     assert_eq!(on_a_host("", script).env("KEEP", keep).ok(), "done");
 }
 
