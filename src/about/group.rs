@@ -410,32 +410,35 @@ fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
 /// How often a group is looked at that still has processes: 10 s long.
 const ENDINGS: usize = 2000;
 
-/// How often a group is made that others remove.
-const TRIES: usize = 100;
+/// How often a group is made that others remove, or have left.
+const TRIES: u64 = 100;
 
 impl Group {
     fn new(above: OwnedFd, own: OwnedFd) -> Result<Self> {
-        let name = join(&[PREFIX, shown(getpid())]);
-        let failed = on("make the control group {}", name);
-        // One that is not locked yet can be taken for stale, and removed.
-        for _ in 0..TRIES {
+        let own_name = join(&[PREFIX, shown(getpid())]);
+        let failed = on("make the control group {}", own_name);
+        for again in 0..TRIES {
+            // One can be left of an instance that had this PID, with its limits and what it has counted. If it cannot
+            // be removed, there are processes in it.
+            let name = if again == 0 { own_name } else { join(&[own_name, b"-", decimal(again)]) };
             match files::make_directory(above.as_fd(), name, 0o755) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(Error::of(failed, errno)),
             }
+            // One that is not locked yet can be taken for stale, and removed.
             let Ok(dir) = files::open(above.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY) else {
                 continue;
             };
             rustix::fs::flock(&dir, FlockOperation::LockExclusive).or_fail(failed)?;
-            match files::make_directory(dir.as_fd(), INSIDE, 0o755) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(_) => continue,
+            if files::make_directory(dir.as_fd(), INSIDE, 0o755).is_err() {
+                continue;
             }
             let inside =
                 files::open(dir.as_fd(), INSIDE, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
             return Ok(Group { above, name, dir, inside, own });
         }
-        Err(Error::refused(failed, "it is removed again and again"))
+        Err(Error::refused(failed, "others remove it, or are in it"))
     }
 
     fn limit(&self, limits: &Limits) -> Result<()> {

@@ -368,6 +368,31 @@ pub const CHECKS: &[Check] = &[
         |_| "1\n*/selfdock.rest",
     ),
     check(
+        "a killed command leaves neither group nor limit",
+        USER,
+        "$S --memory 32M --report report run sh -c 'sleep 50 & kill -KILL $$'; echo $?; grep -c SG report
+        ls -d $GROUP/selfdock.[0-9]* 2>/dev/null; grep -h . $GROUP/memory.max $GROUP/selfdock.rest/memory.max",
+        |_| "Killed\n137\n1\nmax\nmax",
+    ),
+    check(
+        "nothing of a group is left for the next instance with its PID",
+        USER,
+        "$S --memory 32M --pids 9 run true; sleep 50 & there=$!
+        sh -c 'cd $0; mkdir selfdock.$$; echo 16k >selfdock.$$/memory.max; mkdir selfdock.$$/in
+            echo '$there' >selfdock.$$/in/cgroup.procs; cd /
+            exec '\"$S\"' --pids 9 --report 1 run cat /proc/self/cgroup' $GROUP
+        ls -d $GROUP/selfdock.[0-9]* | grep -c .; kill $there; wait $there
+        sh -c 'mkdir $0/selfdock.$$; exec '\"$S\"' --memory 32M run true' $GROUP; ls -d $GROUP/selfdock.*",
+        |_| "0::/\n{*\"status\":\"OK\",*}\n1\nTerminated\n*/selfdock.rest",
+    ),
+    check(
+        "a killed attendant is told, and nobody waits for it",
+        USER,
+        "mkfifo up end; $S --memory 32M --report report -v $PWD /mnt run sh -c 'echo >/mnt/up; read x </mnt/end' &
+        read x <up; kill -KILL $(pidof attendant); echo >end; wait $!; echo $?; $S --memory 32M run echo again",
+        |_| "selfdock: write the report: broken pipe (EPIPE)*\n0\nagain",
+    ),
+    check(
         "a limit cannot be lifted from inside",
         USER,
         "$S --memory 32M -v /sys/fs/cgroup /mnt run sh -c 'cat /proc/self/cgroup
