@@ -259,6 +259,15 @@ impl Error {
         self.0.status
     }
 
+    /// Like [`Error::report`], for a failure that the first one has not caused: both are printed.
+    pub fn report_as_well(&self) {
+        if told().is_some() {
+            say_error(self.message());
+        } else {
+            self.report();
+        }
+    }
+
     /// Like [`Error::report`], but prints nothing if the command was not found. The second program prints that, since
     /// it can search outside for the reason.
     pub fn report_unless_not_found(&self) -> u8 {
@@ -330,10 +339,15 @@ pub fn leave_it_to_the_supervisor(yes: bool) {
 /// Whether only the supervisor prints messages.
 static LATER: AtomicBool = AtomicBool::new(false);
 
+/// Prints a message of this program on standard error.
+pub fn say_error(message: &[u8]) {
+    say(crate::sys::standard(2), join(&[b"selfdock: ", message, b"\n"]));
+}
+
 /// Prints the message, if it was not printed yet.
 pub fn say_what_is_left() {
     if let Some(message) = left_to_say() {
-        say(crate::sys::standard(2), join(&[b"selfdock: ", message, b"\n"]));
+        say_error(message);
         SHOWN.store(true, Ordering::Release);
     }
 }

@@ -242,10 +242,13 @@ impl Keeper {
         sys::kill(self.pid, KILL)
     }
 
-    /// The usage of processes that neither the command nor its children waited for. Valid at the end.
-    pub fn others(&self) -> Usage {
+    /// The usage of processes that neither the command nor its children waited for. Valid at the end. `strays`: with
+    /// that of children of the supervisor.
+    pub fn others(&self, strays: bool) -> Usage {
         let mut all = self.shared.orphans.get();
-        all.add(&self.strays.get());
+        if strays {
+            all.add(&self.strays.get());
+        }
         all
     }
 

@@ -213,10 +213,13 @@ impl Supervision {
             if report.is_read_meanwhile() { with_signals(signals, write)? } else { write() }
         };
         match self.report.as_ref().map_or(Ok(()), report) {
-            Err(error) if self.required => return Err(error),
+            Err(error) if self.required => {
+                error.report_as_well();
+                return Err(error);
+            }
             told => {
                 if let Err(error) = ended.and(told) {
-                    error.report();
+                    error.report_as_well();
                 }
             }
         }
@@ -229,8 +232,11 @@ impl Supervision {
         if let Err(error) = &ended {
             let (end, why) = (End::Exit(error.exit_status()), Some(error.message()));
             let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
-            // The first failure is the one to report.
-            let _ = report.write(&outcome, Moment::default(), why);
+            // The first failure is said first.
+            error.report();
+            if let Err(second) = report.write(&outcome, Moment::default(), why) {
+                second.report_as_well();
+            }
         }
         ended
     }
@@ -265,6 +271,8 @@ fn spawn_and_supervise(
             creds::own_user_namespace(job.caller, need)?
         }
     };
+    // What the caller has started before is no part of the instance. If there is anything of it, no child counts.
+    let counts_strays = supervision.counts() && matches!(sys::wait(None), Err(Errno::CHILD));
     let shared = Shared::new(supervision.counts())?;
     privileged.set_aside()?;
     error::leave_it_to_the_supervisor(true);
@@ -300,7 +308,7 @@ fn spawn_and_supervise(
         return supervision.tell(&outcome, started, Ok(()), error::told());
     }
     outcome.usage.take_off(&shared.building.get());
-    outcome.usage.add(&keeper.others());
+    outcome.usage.add(&keeper.others(counts_strays));
     // If the command could not be executed, its process has reported why.
     supervision.tell(&outcome, started, kept.map(drop), error::told())
 }

@@ -366,6 +366,25 @@ fn where_there_is_no_room_for_a_report_the_status_is_the_commands() {
     assert_eq!(ran.stderr.matches("ENOSPC").count(), 2, "{}", ran.stderr);
 }
 
+/// Neither failure hides the other.
+#[rstest]
+#[case::no_command("--report /dev/full", "no-such-command", 127)]
+#[case::no_command_and_required("--report /dev/full --report-required", "no-such-command", 125)]
+#[case::no_program("--report /dev/full", "/etc/passwd", 126)]
+#[case::no_instance("--report /dev/full -m /no/such /mnt", "true", 125)]
+fn a_report_that_cannot_be_written_is_told_beside_why_there_is_no_command(
+    #[case] options: &str,
+    #[case] command: &str,
+    #[case] status: i32,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let words = mode.split(' ').chain(options.split(' ')).filter(|word| !word.is_empty());
+    let ran = Dock::run(words.map(Into::into)).arg(command).output().exits(status);
+    let about =
+        ["ENOSPC", "no-such-command", "/etc/passwd", "/no/such"].map(|word| ran.stderr.matches(word).count());
+    assert_eq!((about[0], about[1..].iter().sum(), ran.stderr.lines().count()), (1, 1, 2), "{}", ran.stderr);
+}
+
 /// Events that a command can cause as often as it likes take no memory of the supervisor.
 #[test]
 fn the_supervisor_of_a_report_does_not_grow() {
