@@ -122,9 +122,12 @@ impl Report {
     }
 }
 
-/// Waits for the end of the attendant: it passes on the output and the report.
+/// Waits for the end of the attendant: it passes on the output and the report. The caller can have other children; the
+/// attendant is the one that ends without a signal. wait(2), `__WCLONE`
 fn answer() -> rustix::io::Result<()> {
-    match rustix::process::wait(WaitOptions::empty())?.and_then(|(_, status)| status.exit_status()) {
+    const WCLONE: WaitOptions = WaitOptions::from_bits_retain(0x8000_0000);
+    let ended = rustix::process::wait(WCLONE).ok().flatten();
+    match ended.and_then(|(_, status)| status.exit_status()) {
         Some(0) => Ok(()),
         Some(KILLED) => outcome::end(End::Signal(KILL)),
         // It was killed: nobody reads.
@@ -229,7 +232,7 @@ pub fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
 }
 
 /// Escapes a message for a JSON string. All its bytes are printable.
-fn escaped(text: &[u8]) -> Bytes {
+pub fn escaped(text: &[u8]) -> Bytes {
     let mut all = Vec::with_capacity(text.len());
     for byte in text {
         if matches!(byte, b'"' | b'\\') {

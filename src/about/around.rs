@@ -1,6 +1,7 @@
 //! What the second program makes around an instance, as the caller and with nothing: namespaces of its own, in which it
 //! starts selfdock. The instance is then in unprivileged mode, whatever selfdock is installed as.
 
+use super::attend::Unstarted;
 use super::fake_root::{self, Ids};
 use super::front::{self, Around, Line, Said};
 use super::network::{self, Network};
@@ -22,7 +23,12 @@ use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 /// Makes all of it, and says in `plain` where it is. Nothing is held afterwards.
-pub fn make<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Result<()> {
+pub fn make<'a>(
+    about: &About,
+    around: &Around<'a>,
+    unstarted: Option<Unstarted<'_>>,
+    plain: &mut Line<'a>,
+) -> Result<()> {
     // What is wrong is said before anything is made.
     if around.fake_root && plain.has(Id::NoUserns) {
         let why = "root is of a user namespace, which --no-userns forbids";
@@ -55,7 +61,7 @@ pub fn make<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Res
     match ids {
         None => privileged.relinquish(),
         Some(ids) => {
-            Ids::put_before(about, ids.start_mapper()?, plain)?;
+            Ids::put_before(about, ids.start_mapper()?, unstarted, plain)?;
             // What root of the namespace has comes back to selfdock at exec.
             privileged.renounce()
         }

@@ -4,13 +4,16 @@
 //! the supervisor and has the caller's rights, but is in neither the instance nor the caller's session. It passes on
 //! what the command prints, up to a limit, and kills the command beyond. At the end it gets the report, adds what it
 //! knows, puts it where the caller wants it, and ends. The supervisor waits for that, and so ends when all is written
-//! and the groups are gone ([`Report::Open`]).
+//! and the groups are gone ([`Report::Open`]). It ends without a signal, so that nobody takes it for another child.
+//!
+//! It also tells what the supervisor cannot know: that what was started in the place of the command has not become the
+//! command ([`Unstarted`]).
 
 use super::front::{Line, Said};
 use super::group::{self, Group};
 use crate::cli::{scaled, small};
 use crate::descriptors::{check_descriptors, close_descriptors, is_placeholder, number_of, placeholder};
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Error, OrFail, Result, on, say_error};
 use crate::files;
 use crate::handover::About;
 use crate::instance::Instance;
@@ -69,7 +72,8 @@ impl Limits {
 
 impl Attendant {
     /// Makes all that it takes, for the instance that this process is about to become.
-    pub fn new(about: &About, line: &Line<'_>, limits: Limits) -> Result<Self> {
+    /// `stands_in`: the second program is started in the place of the command.
+    pub fn new(about: &About, line: &Line<'_>, limits: Limits, stands_in: bool) -> Result<Self> {
         // Before one that is not open gets the number of one of these.
         for said in line.options.iter().filter(|said| said.opt.id == Id::KeepFd) {
             check_descriptors::<Error>(small(said.values[0]).as_slice())?;
@@ -77,6 +81,11 @@ impl Attendant {
         let required = line.has(Id::ReportRequired);
         let report = line.value(Id::Report).map(|target| Report::open(target, required)).transpose()?;
         let (from_report, to_report) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
+        let unstarted = if stands_in {
+            Some(pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).or_fail(FAILED)?)
+        } else {
+            None
+        };
         let mut streams = [Stream::of(1), Stream::of(2)];
         if limits.output.is_some() {
             for stream in streams.iter_mut().filter(|stream| is_written(stream.standard)) {
@@ -90,6 +99,7 @@ impl Attendant {
             life: pidfd_open(getpid(), PidfdFlags::empty()).or_fail(FAILED)?,
             from_report,
             to_report,
+            unstarted,
             report,
             streams,
             limits,
@@ -103,6 +113,11 @@ impl Attendant {
             // Last, as it would be left.
             group: if limits.group.any() { Some(group::make(about, &limits.group)?) } else { None },
         })
+    }
+
+    /// Where what stands in the place of the command says why it has not become the command.
+    pub fn unstarted(&self) -> Option<Unstarted<'_>> {
+        self.unstarted.as_ref().map(|(_, write)| Unstarted(write))
     }
 
     /// There will be no instance.
@@ -119,7 +134,7 @@ impl Attendant {
             stream.to.as_ref().map_or(Ok(standard), |to| sys::duplicate_for_exec(number_of(to)))
         };
         let given = [sys::duplicate_for_exec(number_of(&self.to_report)), output(out, 1), output(err, 2)];
-        sys::start_child(0, || self.attend().report()).or_fail(FAILED)?;
+        sys::start_child_apart(|| self.attend().report()).or_fail(FAILED)?;
         if let Err(error) = self.group.as_ref().map_or(Ok(()), Group::join) {
             let end = End::Exit(error.exit_status());
             let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
@@ -137,6 +152,36 @@ impl Attendant {
         // What is closed at exec is closed there.
         core::mem::forget(self);
         Ok(line)
+    }
+}
+
+/// Where a program that stands in the place of the command leaves its message, for the attendant.
+#[derive(Clone, Copy)]
+pub struct Unstarted<'a>(&'a OwnedFd);
+
+impl Unstarted<'_> {
+    /// Has the instance keep it. Gives the word for the program, which is `-` where nobody attends.
+    pub fn word(this: Option<Self>, plain: &mut Line<'_>) -> Result<Bytes> {
+        let Some(Unstarted(write)) = this else { return Ok(b"-") };
+        let number = decimal(sys::duplicate_for_exec(number_of(write)).or_fail(FAILED)?);
+        plain.options.extend(Said::new(Id::KeepFd, [number, b""]));
+        Ok(number)
+    }
+
+    /// In that program: takes it out of the command's way.
+    pub fn take(word: &[u8]) -> Result<Option<OwnedFd>> {
+        let Some(number) = small(word) else { return Ok(None) };
+        let taken = sys::duplicate(number).or_fail(FAILED)?;
+        sys::close_range(number, number).or_fail(FAILED)?;
+        Ok(Some(taken))
+    }
+
+    /// There: leaves the message, or prints it, and ends.
+    pub fn end(fd: Option<&OwnedFd>, error: &Error) -> ! {
+        // Where the attendant was killed.
+        let _ = sys::block_only(sys::ALL_SIGNALS);
+        let left = fd.map(|fd| files::write(fd.as_fd(), error.message()));
+        sys::exit(if left == Some(Ok(())) { error.exit_status() } else { error.report() })
     }
 }
 
@@ -228,6 +273,8 @@ pub struct Attendant {
     life: OwnedFd,
     from_report: OwnedFd,
     to_report: OwnedFd,
+    /// Both ends of the pipe for [`Unstarted`].
+    unstarted: Option<(OwnedFd, OwnedFd)>,
     report: Option<Report>,
     streams: [Stream; 2],
     limits: Limits,
@@ -320,13 +367,15 @@ impl Attendant {
         rustix::process::setsid().or_fail(FAILED)?;
         rustix::thread::set_name(c"attendant").or_fail(FAILED)?;
         for standard in 0..3 {
-            if standard == 0 || self.limits.output.is_none() {
+            let speaks = standard == 2 && self.unstarted.is_some();
+            if standard == 0 || (self.limits.output.is_none() && !speaks) {
                 sys::redirect(number_of(&self.nothing), standard).or_fail(FAILED)?;
             }
         }
         let own = [&self.nothing, &self.life, &self.from_report];
         let mut kept: Vec<u32> = own.into_iter().map(number_of).collect();
         kept.extend(self.streams.iter().filter_map(|stream| stream.from.as_ref()).map(number_of));
+        kept.extend(self.unstarted.iter().map(|(read, _)| number_of(read)));
         kept.extend(self.report.iter().flat_map(Report::descriptors));
         kept.extend(self.group.iter().flat_map(Group::descriptors));
         close_descriptors(&kept)
@@ -412,6 +461,14 @@ impl Attendant {
         }
     }
 
+    /// What has been left there, now that nobody is alive who could leave anything.
+    fn why_unstarted(&self) -> Option<Bytes> {
+        let (read, _) = self.unstarted.as_ref()?;
+        let mut message = Vec::with_capacity(ROOM);
+        let count = rustix::io::read(read, rustix::buffer::spare_capacity(&mut message)).ok()?;
+        (count > 0).then(|| message.leak() as &[u8])
+    }
+
     /// Where the supervisor has left no report: what is known without it. It was killed, if its command is known to
     /// have run. Otherwise it has failed before it knew of a report, most likely.
     fn report_of_none(&self, has_run: bool) -> Bytes {
@@ -430,6 +487,12 @@ impl Attendant {
         let out_of_memory = used.as_ref().is_some_and(|used| used.out_of_memory > 0);
         let has_run = self.printed > 0 || out_of_memory;
         let mut text = text.unwrap_or_else(|| self.report_of_none(has_run));
+        if let Some(message) = self.why_unstarted() {
+            say_error(message);
+            text =
+                put(put(text, "started", b"false"), "error", join(&[b"\"", report::escaped(message), b"\""]));
+            text = put(text, "status", b"\"XX\"");
+        }
         if self.exceeded {
             text = ended_by(text, "output", "OL");
         } else if out_of_memory && !says(text, "status", "\"OK\"") && !says(text, "status", "\"TO\"") {

@@ -3,6 +3,7 @@
 //! everywhere; so what it starts is this program, which makes a user namespace once more, in which it is root. The
 //! same ids are mapped in that by a process of the outer one.
 
+use super::attend::Unstarted;
 use super::front::{Line, Said, program};
 use super::outside::{Job, start_orphan};
 use crate::cli::{Request, small};
@@ -18,6 +19,7 @@ use crate::process::{Process, all, read, shown};
 use crate::sys::{self, new};
 use crate::text::{Bytes, decimal, join, number};
 use alloc::vec::Vec;
+use core::convert::Infallible;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
@@ -105,7 +107,15 @@ impl Ids {
     }
 
     /// What the instance is to have, and to start in the place of the command.
-    pub fn put_before(about: &About, fds: [OwnedFd; 2], plain: &mut Line<'_>) -> Result<()> {
+    pub fn put_before(
+        about: &About,
+        fds: [OwnedFd; 2],
+        unstarted: Option<Unstarted<'_>>,
+        plain: &mut Line<'_>,
+    ) -> Result<()> {
+        let kept = plain.options.iter().filter(|said| said.opt.id == Id::KeepFd);
+        let kept = kept.fold(&b"-"[..], |all, said| join(&[all, b",", said.values[0]]));
+        let unstarted = Unstarted::word(unstarted, plain)?;
         let second = second_program(about.program.to_bytes())?;
         let numbers = fds.map(|fd| {
             let number = decimal(number_of(&fd));
@@ -131,7 +141,9 @@ impl Ids {
         if whole.len() > path.len() && !is_chosen {
             plain.options.extend(Said::new(Id::Env, [b"PATH", join(&[whole])]));
         }
-        plain.command.splice(0..0, [INSIDE, FAKE_ROOT.to_bytes(), INSIDE, numbers[0], numbers[1]]);
+        let [ask, answered] = numbers;
+        let words = [INSIDE, FAKE_ROOT.to_bytes(), INSIDE, ask, answered, kept, unstarted];
+        plain.command.splice(0..0, words);
         Ok(())
     }
 }
@@ -192,24 +204,27 @@ fn command_of(supervisor: Pid) -> Result<Bytes> {
 }
 
 /// In the instance: becomes root of a user namespace, and then the command.
-pub fn become_root(about: &About, words: &[&[u8]]) -> Error {
+pub fn become_root(about: &About, words: &[&[u8]]) -> Result<Infallible> {
+    let failed = "become root";
+    let [ask, answered, kept, unstarted, command @ ..] = words else {
+        return Err(Error::refused(failed, "no one is asked"));
+    };
+    let unstarted = Unstarted::take(unstarted)?;
     let become_it = || {
-        let failed = "become root";
-        let [ask, answered, command @ ..] = words else {
-            return Err(Error::refused(failed, "no one is asked"));
-        };
         let none = "user namespaces are not to be made in here";
         sys::unshare(new::USER).or_fail(failed).map_err(|e| e.hint_if(Errno::PERM, none))?;
         ask_for_ids(ask, answered)?;
         creds::verify_ids(Caller { uid: 0, gid: 0 })?;
-        close_descriptors(&[])?;
+        let kept = kept.split(|byte| *byte == b',').filter_map(small);
+        close_descriptors(&kept.chain(unstarted.iter().map(number_of)).collect::<Vec<u32>>())?;
         let request = Request { command: command.to_vec(), ..Request::default() };
         Command::check::<Error>(&request, &about.environment, None)
     };
-    match become_it() {
+    let error = match become_it() {
         Ok(command) => command.exec(),
         Err(error) => error,
-    }
+    };
+    Unstarted::end(unstarted.as_ref(), &error)
 }
 
 fn ask_for_ids(ask: &[u8], answered: &[u8]) -> Result<()> {

@@ -23,7 +23,7 @@ pub mod overlay;
 pub mod profiles;
 mod foreign;
 
-use self::attend::{Attendant, Limits};
+use self::attend::{Attendant, Limits, Unstarted};
 use self::front::{Around, Line};
 use crate::cli::{self, Command};
 use crate::creds::{self, Privilege};
@@ -60,7 +60,7 @@ fn go(start: &Start) -> Result<u8> {
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
     if is_inside {
         let by = if *why == FAKE_ROOT { fake_root::become_root } else { proxy::become_client };
-        return Err(by(&about, &words));
+        by(&about, &words)?;
     }
     let line = Line::read(&words, &|name| profiles::read(&about, name))?;
     if is_missing {
@@ -114,8 +114,12 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
                     .hint("add --overlay SRC DST"));
             }
             // A report goes where it would go without a copy.
-            let attendant = if limits.any() { Some(Attendant::new(about, &plain, limits)?) } else { None };
-            if let Err(error) = surround(about, &around, &mut plain) {
+            let stands_in = around.fake_root || around.proxy.is_some();
+            let is_attended = limits.any() || (stands_in && line.has(Id::Report));
+            let attendant =
+                is_attended.then(|| Attendant::new(about, &plain, limits, stands_in)).transpose()?;
+            let unstarted = attendant.as_ref().and_then(Attendant::unstarted);
+            if let Err(error) = surround(about, &around, unstarted, &mut plain) {
                 if let Some(attendant) = attendant {
                     attendant.give_up();
                 }
@@ -131,11 +135,16 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
 }
 
 /// Makes what is to be around the instance, and says in `plain` where it is.
-fn surround<'a>(about: &About, around: &Around<'a>, plain: &mut Line<'a>) -> Result<()> {
+fn surround<'a>(
+    about: &About,
+    around: &Around<'a>,
+    unstarted: Option<Unstarted<'_>>,
+    plain: &mut Line<'a>,
+) -> Result<()> {
     if !around.is_nothing() {
-        around::make(about, around, plain)?;
+        around::make(about, around, unstarted, plain)?;
     }
-    around.proxy.map_or(Ok(()), |socket| proxy::put_before(about, socket, plain))
+    around.proxy.map_or(Ok(()), |socket| proxy::put_before(about, socket, unstarted, plain))
 }
 
 /// Becomes the set-uid program, with signals, descriptors and environment as the caller had them. The set-uid program

@@ -2,6 +2,7 @@
 //! a proxy, and not a socket: so this program is started in the place of the command, takes a port of the instance's
 //! loopback, leaves a process there that leads each connection to the socket, and becomes the command.
 
+use super::attend::Unstarted;
 use super::fake_root::INSIDE;
 use super::front::{Line, Said};
 use super::outside::{stand_apart, start_orphan};
@@ -39,7 +40,12 @@ const VARIABLES: [&[u8]; 4] = [b"http_proxy", b"https_proxy", b"HTTP_PROXY", b"H
 const DIRECT: [&[u8]; 2] = [b"no_proxy", b"NO_PROXY"];
 
 /// What the instance is to have, and to start in the place of the command.
-pub fn put_before<'a>(about: &About, socket: &'a [u8], plain: &mut Line<'a>) -> Result<()> {
+pub fn put_before<'a>(
+    about: &About,
+    socket: &'a [u8],
+    unstarted: Option<Unstarted<'_>>,
+    plain: &mut Line<'a>,
+) -> Result<()> {
     let failed = on("option --proxy {}", socket);
     if plain.options.iter().rfind(|said| said.opt.id == Id::Net).is_none_or(|net| net.values[0] != b"none") {
         return Err(Error::refused(failed, "CMD could go past it").hint("say --net none as well"));
@@ -57,17 +63,22 @@ pub fn put_before<'a>(about: &About, socket: &'a [u8], plain: &mut Line<'a>) -> 
     for name in DIRECT {
         say(Id::Env, [name, b"localhost,127.0.0.1,::1"]);
     }
-    plain.command.splice(0..0, [INSIDE, RELAY.to_bytes(), INSIDE]);
+    let unstarted = Unstarted::word(unstarted, plain)?;
+    plain.command.splice(0..0, [INSIDE, RELAY.to_bytes(), INSIDE, unstarted]);
     Ok(())
 }
 
 /// In the instance: leaves the relay there, and becomes the command.
-pub fn become_client(about: &About, words: &[&[u8]]) -> Error {
-    let request = Request { command: words.to_vec(), ..Request::default() };
-    match start_relay().and_then(|()| Command::check::<Error>(&request, &about.environment, None)) {
+pub fn become_client(about: &About, words: &[&[u8]]) -> Result<Infallible> {
+    let [unstarted, command @ ..] = words else { return Err(Error::refused("start", "nobody is named")) };
+    let unstarted = Unstarted::take(unstarted)?;
+    let request = Request { command: command.to_vec(), ..Request::default() };
+    let error = match start_relay().and_then(|()| Command::check::<Error>(&request, &about.environment, None))
+    {
         Ok(command) => command.exec(),
         Err(error) => error,
-    }
+    };
+    Unstarted::end(unstarted.as_ref(), &error)
 }
 
 /// It is nobody's child, and ends with the instance.

@@ -31,8 +31,18 @@ extern "C" fn child<F: FnOnce() -> u8>(act: *const F) -> ! {
 /// Starts a process with a copy of this memory, in the new namespaces of `flags` ([`new`]). It runs `act`, and exits
 /// with its status. Returns the PID. clone(2)
 pub fn start_child<F: FnOnce() -> u8>(flags: u32, act: F) -> Result<Pid> {
+    start_copy(flags | signal::CHLD.unsigned_abs(), act)
+}
+
+/// Starts a process in the same way, at whose end its parent has no signal. Only those wait for it who ask for such a
+/// child. wait(2), `__WCLONE`
+pub fn start_child_apart<F: FnOnce() -> u8>(act: F) -> Result<Pid> {
+    start_copy(0, act)
+}
+
+fn start_copy<F: FnOnce() -> u8>(flags: u32, act: F) -> Result<Pid> {
     const VM_VFORK: u32 = 0x100 | 0x4000;
-    let flags = (flags & !VM_VFORK) | signal::CHLD.unsigned_abs();
+    let flags = flags & !VM_VFORK;
     let act = ManuallyDrop::new(act);
     // SAFETY: `child` does not return, and takes what `act` holds in a copy of this memory, in
     // which nobody else looks at it.

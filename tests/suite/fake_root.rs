@@ -1,7 +1,9 @@
 //! fake-root: By subordinate ids a command is root for itself, and for nobody else.
 
+use crate::proxy::Echo;
 use crate::support::machine::{COUNT, FIRST, Machine};
-use crate::support::{args, fixture, scratch, selfdock};
+use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::whole_instance::field;
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -57,6 +59,45 @@ fn a_status_and_a_signal_are_the_commands() {
     }
     machine.dock(args!["--fake-root", "run", "nosuch"]).output().exits(127);
     machine.dock(args!["--fake-root", "run", "sh", "-c", "kill -9 $$"]).output().dies_by(9);
+}
+
+#[test]
+fn a_kept_descriptor_is_the_commands() {
+    let machine = Machine::new();
+    let script = r#"exec 3</etc/hostname 9</etc/passwd
+        exec "$0" --fake-root --keep-fd 9 run sh -c 'head -c 4 <&9; cat <&3'"#;
+    let words = machine.launcher().into_iter().chain(args!["bash", "-c", script, selfdock()]);
+    let ran = Dock::program(words).output();
+    assert_eq!(ran.stdout, "root", "{}", ran.stderr);
+    assert!(ran.stderr.contains("3: Bad file descriptor"), "{}", ran.stderr);
+}
+
+/// The oracle is the same run without what stands in the place of the command for a moment.
+#[rstest]
+#[case::missing("nosuch")]
+#[case::a_missing_path("/no/such")]
+#[case::no_program("/etc/passwd")]
+#[case::well("true")]
+#[case::failed("false")]
+fn the_report_tells_whether_the_command_was_started(#[case] command: &str) {
+    let machine = Machine::new();
+    let (dir, echo) = (scratch(), Echo::new());
+    let run = |options: &[OsString]| {
+        let file = dir.path().join("report");
+        let words = options.iter().cloned().chain(args!["--report", &file, "run", command]);
+        let ran = machine.dock(words).output();
+        let report = fs::read_to_string(&file).unwrap();
+        let told = ["started", "exit", "signal", "ended_by", "status"].map(|name| field(&report, name));
+        (ran.status.code(), told, field(&report, "error") == "null", ran.stderr.lines().count())
+    };
+    let plain = run(&[]);
+    let proxy = args!["--net", "none", "--proxy", echo.socket];
+    let root = args!["--fake-root"];
+    assert_eq!(run(&root), plain);
+    assert_eq!(run(&proxy), plain);
+    assert_eq!(run(&[&proxy[..], &root].concat()), plain);
+    // What selfdock says is no output of the command.
+    assert_eq!(run(&[&args!["--output-limit", "0"][..], &proxy, &root].concat()), plain);
 }
 
 /// As package managers do: files of other ids, in a copy of a tree that is somebody else's.

@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// A proxy that answers each request with its first line.
-struct Echo {
+pub struct Echo {
     _dir: TempDir,
-    socket: PathBuf,
+    pub socket: PathBuf,
 }
 
 impl Echo {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let dir = scratch();
         let socket = dir.path().join("proxy");
         let listener = UnixListener::bind(&socket).unwrap();

@@ -12,7 +12,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
 /// A field of a report, read by a real JSON reader.
-fn field(report: &str, name: &str) -> String {
+pub fn field(report: &str, name: &str) -> String {
     let script = "import json, sys; x = json.load(sys.stdin)[sys.argv[1]]; print('null' if x is None else x)";
     Dock::program(args!["python3", "-c", script, name]).stdin(report).ok()
 }
@@ -162,10 +162,41 @@ fn the_report_ends_though_output_is_left() {
 /// There no process outlives the first one, so selfdock waits for whoever reads.
 #[test]
 fn output_is_not_lost_where_the_surroundings_end() {
-    let script = "mkfifo go; $SELFDOCK run $SELFDOCK run --output-limit 1M head -c 100000 /dev/zero | \
-                  { (sleep 1; echo >go) & read x <go; wc -c; }";
+    // If they ended before anybody reads, the reader would be told at once; there is nothing else to wait for.
+    let script = "mkfifo go; exec 3<>go; \
+                  { $SELFDOCK run $SELFDOCK run --output-limit 1M head -c 100000 /dev/zero; echo >&3; } | \
+                  { read -t 1 x <&3 && echo too early; wc -c; }";
     let dir = scratch();
-    assert_eq!(Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "100000");
+    assert_eq!(Dock::program(args!["bash", "-c", script]).current_dir(dir.path()).ok(), "100000");
+}
+
+/// A program that executes selfdock can have children, which are no part of the instance.
+#[rstest]
+fn another_child_of_the_caller_is_not_the_attendant(#[values("", "--unprivileged")] mode: &str) {
+    const PROGRAM: &str = include_str!("../programs/have_another_child.py");
+    let words = args!["python3", "-c", PROGRAM, selfdock()];
+    let ran = Dock::program(words.into_iter().chain(mode.split_whitespace().map(Into::into))).output();
+    assert_eq!(ran.stderr, "");
+    assert!(ran.stdout.starts_with("0 {") && ran.stdout.contains("\"status\":\"OK\""), "{}", ran.stdout);
+}
+
+/// What they use is not what the command uses.
+#[rstest]
+fn the_report_does_not_count_other_children_of_the_caller(
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("", "--output-limit 1k")] limit: &str,
+) {
+    // The command reads to the end of the other child.
+    let burn = "import time\nwhile time.process_time() < 1: pass";
+    let script = format!(
+        "mkfifo end; python3 -c '{burn}' >end & exec $SELFDOCK {mode} {limit} -m end /mnt/end --report report \
+         run cat /mnt/end"
+    );
+    let dir = scratch();
+    Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok();
+    let report = fs::read_to_string(dir.path().join("report")).unwrap();
+    let used = ["user_seconds", "system_seconds"].map(|name| field(&report, name).parse::<f64>().unwrap());
+    assert!(used.iter().sum::<f64>() < 0.5, "{report}");
 }
 
 #[test]
