@@ -10,7 +10,7 @@
 mod own;
 
 use crate::creds::{Caller, Privileged};
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Error, OrFail, Quoted, Result, is_unprintable, on};
 use crate::files;
 use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, lies_in, places};
@@ -496,7 +496,13 @@ impl List {
         Ok(())
     }
 
+    /// A command has chosen the names. One that would control the terminal, or look like another line, is quoted.
     fn tell(&mut self, what: char, path: &[u8]) {
-        self.lines.push(alloc::format!("{what} {}\n", String::from_utf8_lossy(&path[1..])));
+        let name = &path[1..];
+        let is_plain = |text: &&str| !text.starts_with('\'') && !text.chars().any(is_unprintable);
+        self.lines.push(match core::str::from_utf8(name).ok().filter(is_plain) {
+            Some(name) => alloc::format!("{what} {name}\n"),
+            None => alloc::format!("{what} {}\n", Quoted(name)),
+        });
     }
 }

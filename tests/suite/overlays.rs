@@ -1,6 +1,6 @@
 //! overlays: Changes to a copy leave its directory unchanged, and a copy permits no more than its directory.
 
-use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
+use crate::support::{Dock, args, fixture, host_mounts, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -78,6 +78,35 @@ fn changes_can_be_kept_and_listed() {
     let other = tree();
     let words = args!["--changes", place, "-o", other.path(), "/mnt/w", "run", "true"];
     Dock::new(words).refused("it has the changes of another directory");
+}
+
+/// A copy of an image is made in an empty directory. That of an installation is one, if nothing else is.
+#[test]
+fn a_copy_of_the_image_needs_an_empty_directory() {
+    let fill = "for d in mnt srv media home boot; do mkdir -p $d && mount -t tmpfs t $d && touch $d/x; done";
+    let script =
+        "mkdir /tmp/own && cp $SD ${SD%/bin/*}/lib/selfdock/selfdock-about /tmp/own && chmod 755 /tmp/own/*
+                  me /tmp/own/selfdock -o / / run echo never; exit $?";
+    on_a_host(fill, script).refused("no empty directory is there to make it in; /mnt would do");
+}
+
+/// A command has chosen them, and they go to the terminal.
+#[test]
+fn names_of_changes_cannot_pass_for_others() {
+    let (dir, kept) = (scratch(), scratch());
+    let place = kept.path().join("changes");
+    let script =
+        r#"cd /mnt/w; touch 'a b' "$(printf 'c\nD d')" "$(printf 'e\033[2J')" "$(printf 'f\377')" "'g'""#;
+    Dock::new(args!["--changes", place, "-o", dir.path(), "/mnt/w", "run", "sh", "-c", script]).ok();
+    let told = Dock::new(args!["changes", place]).ok();
+    assert_eq!(
+        told,
+        r"A '\'g\''
+A 'c\nD d'
+A 'e\u{1b}[2J'
+A 'f\xff'
+A a b"
+    );
 }
 
 #[test]

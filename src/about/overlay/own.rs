@@ -149,6 +149,8 @@ const RESOLVER: &[u8] = b"/etc/resolv.conf";
 /// Whether a file or link in a directory of changes is as it was: a copy that nobody has changed.
 pub fn is_same(changed: &OwnedFd, below: &[u8], origin: &OwnedFd, path: &[u8]) -> bool {
     let here = join(&[below, path]);
+    // A command that is still running can have put something else there.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let is_same = || -> Result<bool> {
         let (new, old) = (files::lstat(changed.as_fd(), here)?, files::lstat(origin.as_fd(), &path[1..])?);
         let is_alike = new.st_mode == old.st_mode && new.st_size == old.st_size;
@@ -159,8 +161,8 @@ pub fn is_same(changed: &OwnedFd, below: &[u8], origin: &OwnedFd, path: &[u8]) -
             }
             FileType::RegularFile if is_alike && new.st_size == 0 => Ok(true),
             FileType::RegularFile if is_alike => has_same_content(
-                files::open(changed.as_fd(), here, OFlags::RDONLY)?.as_fd(),
-                files::open(origin.as_fd(), &path[1..], OFlags::RDONLY)?.as_fd(),
+                files::open(changed.as_fd(), here, flags)?.as_fd(),
+                files::open(origin.as_fd(), &path[1..], flags)?.as_fd(),
             ),
             _ => Ok(false),
         }
