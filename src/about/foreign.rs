@@ -99,7 +99,10 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--time", "use '--rlimit cpu=N'"),
     ("--wall-time --extra-time", "use '--timeout TIME[,GRACE]'"),
     ("--meta -M", "use '--report FILE', which has a status like that of isolate"),
-    ("--quota", "use '-t size=SIZE,nr_inodes=N DST'"),
+    (
+        "--quota --files",
+        "use '-t size=SIZE,nr_inodes=N DST'; with '-o SRC DST' as well, DST is a copy of SRC with this room",
+    ),
     ("--full-env", "not needed: a command has your environment unless you use '--clear-env'"),
     ("--box-id --run --cleanup", "not needed: each run is a new instance, and nothing is left of it"),
     ("--restart --pull --platform --link --ip --dns --add-host", "selfdock has nothing like it"),

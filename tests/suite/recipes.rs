@@ -135,6 +135,9 @@ impl Reader {
 
 #[rstest]
 #[case::private_home("A private HOME", "")]
+#[case::same_place("The same place inside", "")]
+#[case::profile("Options that you use again", "")]
+#[case::secrets("Without your secrets", "")]
 #[case::hide("Hide one file more", "")]
 #[case::copy("Try it in a copy", "rm -r examples; touch run-tests; chmod 755 run-tests")]
 #[case::make("Make", r"printf 'all: a b\na b:\n\techo $@ > $@\n' > Makefile")]
@@ -180,6 +183,7 @@ impl Reader {
        # It says in the end that one is not right.
        judge() { command examples/judge "$@" || test $? -eq 1; }; alias examples/judge=judge"#
 )]
+#[case::room("A directory with a limit", "")]
 #[case::xargs("Xargs", "")]
 #[case::proxy("Some domains and no others", "")]
 #[case::build("A build that cannot change its sources", "echo hello > hello.txt")]
