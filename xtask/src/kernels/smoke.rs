@@ -436,6 +436,20 @@ pub const CHECKS: &[Check] = &[
         },
     ),
     check(
+        "systemd gives no group",
+        &[Root],
+        "cd /sys/fs/cgroup; scope=$PWD/user.slice/user-1000.slice/session-2.scope; mkdir -p $scope /run/none
+        for dir in user.slice user.slice/user-1000.slice; do echo +memory >$dir/cgroup.subtree_control; done
+        ask() { printf '#!/bin/sh\n%s\n' \"$1\" >/run/none/busctl; chmod 755 /run/none/busctl
+            sh -c 'echo 0 >$0/cgroup.procs; PATH=/run/none:$PATH; exec su user -c \"$1\"' $scope \
+                'selfdock --memory 32M run echo never'; }
+        cd /; ask 'echo no >&2; exit 1'; ask true",
+        |_| {
+            "no\nselfdock: ask systemd for a control group: busctl has failed, and said why\n\
+             selfdock: ask systemd for a control group: none has come in time\nstatus 125"
+        },
+    ),
+    check(
         "what is printed",
         ALL,
         "$S --output-limit 10 --report report run yes 1234; echo $?; cat report",
