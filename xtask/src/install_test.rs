@@ -6,7 +6,7 @@ use crate::host::PROGRAM;
 use crate::place::place;
 use crate::prefix::{Prefix, own_mounts};
 use crate::report::report;
-use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more, run, wants_help};
+use crate::run::{Context, Result, again_as_root, can_become_root, is_root, run, unexpected, wants_help};
 use crate::stop::Stop;
 use crate::suite::{Suite, User};
 use std::os::unix::fs::chown;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 const HELP: &str = "\
 Install selfdock into a throwaway prefix and run the suite against it, as a user without privilege.
 
-Usage: cargo xtask install-test [FILTER] [--keep] [--report FILE]
+Usage: cargo xtask install-test [FILTER...] [--keep] [--report FILE]
 
   FILTER          only tests whose name contains it: a property (hidden_files) or part of a test's name
   --keep          keep the prefix, and print its path
@@ -32,7 +32,7 @@ test cannot run fails that test. ci/setup.sh installs what is needed.
 const PATIENCE: &str = "SELFDOCK_PATIENCE";
 
 struct Options {
-    filter: Option<String>,
+    filters: Vec<String>,
     keep: bool,
     report: Option<PathBuf>,
     /// The programs that an ordinary user has built, and that user.
@@ -64,7 +64,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     if let Some(times) = std::env::var_os(PATIENCE) {
         suite.env.push((PATIENCE, times.into()));
     }
-    let tests = suite.list(options.filter.as_deref())?;
+    let tests = suite.list(&options.filters)?;
     if tests.is_empty() {
         return Err("no test has such a name".into());
     }
@@ -72,7 +72,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     if stop.requested() {
         return Err("interrupted".into());
     }
-    let result = report(&outcomes, options.filter.is_some(), options.report.as_deref());
+    let result = report(&outcomes, !options.filters.is_empty(), options.report.as_deref());
     if let Some(file) = &options.report {
         chown(file, Some(user.uid), Some(user.gid)).context(file.display())?;
     }
@@ -88,9 +88,12 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
         None => None,
         Some(user) => Some((Built::take(&mut args)?, user)),
     };
-    let filter = args.opt_free_from_str::<String>().context("FILTER")?;
-    no_more(args)?;
-    Ok(Options { filter, keep, report, built })
+    let words = args.finish();
+    if let Some(option) = words.iter().find(|word| word.to_string_lossy().starts_with('-')) {
+        return Err(unexpected(option));
+    }
+    let filters = words.into_iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    Ok(Options { filters, keep, report, built })
 }
 
 /// Gives the built programs to root, who sets up the tests, runs them as the caller, and cleans up.
@@ -102,7 +105,7 @@ fn as_root(built: &Built, options: &Options) -> Result {
     if let Some(file) = &options.report {
         command.arg("--report").arg(file);
     }
-    run(command.args(&options.filter))
+    run(command.args(&options.filters))
 }
 
 /// A home for the user, in a usual directory that instances do not contain.

@@ -22,7 +22,7 @@ Boot other kernels in qemu, without acceleration, and check in each that selfdoc
 the set-uid program and with --unprivileged, and as root; where the root is the initramfs, and where it is mounted.
 
 Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [--fetch]
-                            [--full] [--only TEXT]
+                            [--full] [--only TEXT...]
 
   --kernel VERSION   this kernel, not all: 6.1, 6.12 or newest, which are those of Debian's bookworm, trixie and sid;
                      for aarch64 also newest-16k, which has pages of 16 KiB
@@ -30,7 +30,8 @@ Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [-
   --image FILE       boot this kernel in the place of the first one; it needs all that Debian's have, and overlayfs
                      built in
   --full             run the whole suite in a guest with a disk; this takes root, and long without acceleration
-  --only TEXT        only checks, or tests of the suite, whose names contain TEXT
+  --only TEXT        only checks, or tests of the suite, whose names contain TEXT: of the suite, a property such as
+                     volumes:: is a part; the time that each part took is printed
   --fetch            download newer packages; otherwise those in target/kernels are used
 
 Otherwise this takes no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set
@@ -125,8 +126,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let kernels: Vec<String> = args.values_from_str("--kernel").context("--kernel")?;
     let image: Option<PathBuf> = args.opt_value_from_str("--image").context("--image")?;
     let full = args.contains("--full");
-    let only: Option<String> = args.opt_value_from_str("--only").context("--only")?;
-    let only = only.unwrap_or_default();
+    let only: Vec<String> = args.values_from_str("--only").context("--only")?;
     let anew = args.contains("--fetch");
     no_more(args)?;
     let name = arch.unwrap_or_else(|| std::env::consts::ARCH.into());
@@ -169,7 +169,13 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
 }
 
 /// Boots one kernel, and compares the output of its checks with the expected one.
-fn boot(arch: &Arch, fetched: &Fetched, programs: &Programs, dir: &Path, only: &str) -> Result<Vec<String>> {
+fn boot(
+    arch: &Arch,
+    fetched: &Fetched,
+    programs: &Programs,
+    dir: &Path,
+    only: &[String],
+) -> Result<Vec<String>> {
     let start = Instant::now();
     let archive = guest::archive(arch, fetched, programs, only)?;
     let said = qemu::boot(arch, fetched, &archive, dir)?;
@@ -186,7 +192,7 @@ fn boot(arch: &Arch, fetched: &Fetched, programs: &Programs, dir: &Path, only: &
         }
     }
     let (ended, failed) = (said.outcomes.len(), faults.len());
-    let checks = CHECKS.iter().filter(|check| check.name.contains(only));
+    let checks = CHECKS.iter().filter(|check| check.is_of(only));
     let wanted = ROOTS.len() * checks.map(|check| check.modes.len()).sum::<usize>();
     if ended != wanted {
         faults.push(format!("{on}: {ended} of {wanted} checks ended; see {}", dir.join("console").display()));

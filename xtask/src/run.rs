@@ -46,8 +46,13 @@ pub fn wants_help(args: &mut pico_args::Arguments, text: &str) -> bool {
 pub fn no_more(args: pico_args::Arguments) -> Result {
     match args.finish().first() {
         None => Ok(()),
-        Some(extra) => Err(format!("unexpected argument '{}'; see --help", extra.display())),
+        Some(extra) => Err(unexpected(extra)),
     }
+}
+
+/// The message for an argument that the subcommand does not know.
+pub fn unexpected(extra: &std::ffi::OsStr) -> String {
+    format!("unexpected argument '{}'; see --help", extra.display())
 }
 
 /// Runs a command to its end. It has our standard output.

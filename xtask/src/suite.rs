@@ -51,10 +51,10 @@ pub struct Outcome {
 }
 
 impl Suite {
-    /// The names of the tests that `filter` selects.
-    pub fn list(&self, filter: Option<&str>) -> Result<Vec<String>> {
+    /// The names of the tests that one of the filters selects; of all, if there is none.
+    pub fn list(&self, filters: &[String]) -> Result<Vec<String>> {
         let mut command = self.command();
-        command.args(["--list", "--format", "terse"]).args(filter);
+        command.args(["--list", "--format", "terse"]).args(filters);
         let listing = crate::run::output(&mut command)?;
         let names = listing.lines().filter_map(|line| line.strip_suffix(": test"));
         Ok(names.map(str::to_owned).collect())

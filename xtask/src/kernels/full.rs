@@ -83,7 +83,7 @@ echo \"@@ kernel $(uname -r)\"
 cd @PROJECT@
 CARGO_MANIFEST_DIR=@PROJECT@/xtask SELFDOCK_PATIENCE=@PATIENCE@ /usr/local/bin/xtask install-test \\
     --as 61234:61234 --suite /usr/local/bin/suite --probe /usr/local/bin/probe \\
-    --torture /usr/local/bin/torture @FILTER@
+    --torture /usr/local/bin/torture @FILTERS@
 echo \"@@ status $?\"
 sync
 echo o >/proc/sysrq-trigger
@@ -121,12 +121,12 @@ pub struct Guest {
     /// The root filesystem.
     dir: PathBuf,
     built: Built,
-    filter: String,
+    filters: Vec<String>,
 }
 
 impl Guest {
     /// Makes it, or takes the root filesystem of the last time.
-    pub fn prepare(arch: &Arch, filter: String, anew: bool) -> Result<Self> {
+    pub fn prepare(arch: &Arch, filters: Vec<String>, anew: bool) -> Result<Self> {
         if !is_root() {
             return Err("--full makes a root filesystem with files of root's: run it as root".into());
         }
@@ -149,7 +149,7 @@ impl Guest {
             run(Command::new("rm").arg("-rf").arg(&dir))?;
             fs::rename(&new, &dir).context(dir.display())?;
         }
-        Ok(Self { dir, built, filter })
+        Ok(Self { dir, built, filters })
     }
 
     /// Runs the suite on a kernel, and says what failed.
@@ -176,6 +176,8 @@ impl Guest {
         let (ended, failed) = (outcomes.len(), faults.len());
         let minutes = start.elapsed().as_secs_f32() / 60.0;
         println!("kernels: Linux {release}: {ended} tests of the suite, {failed} failed, {minutes:.0} min");
+        let console = dir.join("console");
+        print!("{}", table(&fs::read_to_string(&console).context(console.display())?));
         if !lines.iter().any(|line| line.contains("@@ status 0")) {
             faults.push(format!("the suite did not pass: see {}", dir.join("console").display()));
         }
@@ -185,7 +187,7 @@ impl Guest {
     fn fill(&self, fetched: &Fetched, disk: &Path) -> Result {
         let project = root();
         let guest = GUEST.replace("@PROJECT@", &project.to_string_lossy());
-        let guest = guest.replace("@PATIENCE@", PATIENCE).replace("@FILTER@", &self.filter);
+        let guest = guest.replace("@PATIENCE@", PATIENCE).replace("@FILTERS@", &self.filters.join(" "));
         let file = self.dir.join("sbin/guest");
         fs::write(&file, guest).context(file.display())?;
         let toolchain = Path::new(env!("CARGO")).ancestors().nth(2).ok_or("cargo is in no directory")?;
@@ -196,6 +198,35 @@ impl Guest {
         fill.env("SUITE", &self.built.suite).env("PROBE", &self.built.probe);
         run(fill.env("TORTURE", &self.built.torture))
     }
+}
+
+/// The parts of the suite, from a console whose lines begin with their times. Tests run in the order of their names,
+/// so a part took the time from the last test before it.
+fn table(console: &str) -> String {
+    let mut rows: Vec<(&str, usize, usize, f32)> = Vec::new();
+    let mut before = None;
+    for line in console.lines() {
+        let Some((time, text)) = line.trim_start().split_once(' ') else { continue };
+        let Ok(time) = time.parse::<f32>() else { continue };
+        if text.starts_with("running ") {
+            before = Some(time);
+        }
+        let Some(outcome) = suite::outcome(text) else { continue };
+        let part = text["test ".len()..].split("::").next().unwrap_or_default();
+        let at = rows.iter().position(|row| row.0 == part).unwrap_or(rows.len());
+        if at == rows.len() {
+            rows.push((part, 0, 0, 0.0));
+        }
+        rows[at].1 += 1;
+        rows[at].2 += usize::from(outcome.verdict == Verdict::Failed);
+        rows[at].3 += time - before.unwrap_or(time);
+        before = Some(time);
+    }
+    let line = |(part, tests, failed, time): &(&str, usize, usize, f32)| {
+        format!("{part:<22}{tests:>6}{failed:>8}{time:>8.0} s\n")
+    };
+    let head = format!("{:<22}{:>6}{:>8}{:>10}\n", "part", "tests", "failed", "time");
+    head + &rows.iter().map(line).collect::<String>()
 }
 
 /// The packages that ci/setup.sh names, but the emulator.
@@ -243,6 +274,16 @@ fn module(file: &str) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn the_time_of_each_part_is_counted() {
+        let console = "   1.0 @@ kernel 6.1\n  10.0 running 3 tests\n  12.5 test a::one ... ok\n  \
+                       14.0 test b::x ... FAILED\n  20.0 test a::two ... ok\n  21.0 test result: FAILED\n noise\n";
+        let table = super::table(console);
+        let rows: Vec<Vec<&str>> =
+            table.lines().skip(1).map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows, [["a", "2", "0", "8", "s"], ["b", "1", "1", "2", "s"]]);
+    }
+
     #[test]
     fn the_guest_has_what_ci_has_but_the_emulator() {
         let packages = super::packages();

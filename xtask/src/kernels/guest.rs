@@ -102,7 +102,7 @@ echo '@@ next root'
 ";
 
 /// `only` selects checks by their names.
-pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs, only: &str) -> Result<Vec<u8>> {
+pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs, only: &[String]) -> Result<Vec<u8>> {
     let mut tree = Tree::default();
     for (name, mode) in
         [("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("tmp", 0o1777), ("home/user", 0o700)]
@@ -141,10 +141,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).context(path.display())
 }
 
-fn checks(arch: &Arch, tree: &mut Tree, programs: &Programs, only: &str) -> Result {
+fn checks(arch: &Arch, tree: &mut Tree, programs: &Programs, only: &[String]) -> Result {
     let mut list = String::new();
     for (number, check) in CHECKS.iter().enumerate() {
-        if !check.name.contains(only) {
+        if !check.is_of(only) {
             continue;
         }
         tree.add(&format!("opt/checks/{number}"), Entry::file(0o644, check.script));

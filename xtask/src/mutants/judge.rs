@@ -107,7 +107,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let prefix = Prefix::new(false)?;
     let home = home_of(user)?;
     let suite = set_up(&prefix.path, &built, user, home.path())?;
-    let mut tests = suite.list(None)?;
+    let mut tests = suite.list(&[])?;
     // Processes that a mutant leaves become our children.
     set_child_subreaper(true).context("become the parent of orphans")?;
     println!("{MARK}");

@@ -89,7 +89,7 @@ pub fn races(args: Arguments) -> Result {
         let minutes: f64 = args.opt_value_from_str("--minutes").context("--minutes")?.unwrap_or(10.0);
         let filter = args.opt_free_from_str::<String>().context("FILTER")?;
         no_more(args)?;
-        let mut tests = suite.list(None)?;
+        let mut tests = suite.list(&[])?;
         tests.retain(|test| test.starts_with("races::") || test.contains(HOSTILE));
         tests.retain(|test| filter.as_ref().is_none_or(|filter| test.contains(filter.as_str())));
         if tests.is_empty() {
