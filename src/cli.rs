@@ -156,6 +156,12 @@ pub fn holds_both(id: Id, first: &[u8]) -> bool {
     id == Id::Env && first.contains(&b'=')
 }
 
+/// Whether a source may be a descriptor of the caller's: `/dev/fd/N`, `/dev/stdin`, `/proc/self/fd/N`. The second
+/// program reads its data.
+pub fn may_be_descriptor(src: &[u8]) -> bool {
+    src.first_chunk().is_some_and(|start| matches!(start, b"/dev/fd/" | b"/dev/std" | b"/proc/se"))
+}
+
 /// Whether a source may include the destination, in Docker's form.
 fn is_in_one_word(wish: &Wish<'_>) -> bool {
     matches!(wish, Wish::Bind { src, .. } if src.windows(2).any(|two| two == b":/"))
@@ -189,6 +195,9 @@ impl<'a> Request<'a> {
             if opt.id == Id::Env && rest.is_empty() {
                 return Err(Unsaid);
             }
+        }
+        if matches!(opt.id, Id::Vol | Id::Map) && may_be_descriptor(first) {
+            return Err(Unsaid);
         }
         self.add(opt.id, opt.long, first, second)?;
         Ok(opt.verbs)
@@ -459,6 +468,9 @@ mod tests {
             "run @file sh",
             "run -j 3 x",
             "run --net none --own-cgroup sh",
+            "run -m /dev/fd/3 /x sh",
+            "run -m /proc/self/fd/3 /x sh",
+            "run --map=/dev/stdin /x sh",
         ] {
             let words: Vec<&[u8]> = words.split_whitespace().map(str::as_bytes).collect();
             assert_eq!(parse(&words).map(drop), Err(Unsaid), "{words:?}");

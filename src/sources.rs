@@ -16,7 +16,6 @@ use crate::sys::Attributes;
 use crate::text::Bytes;
 use alloc::vec::Vec;
 use rustix::fs::OFlags;
-use rustix::io::Errno;
 
 /// The root filesystem, opened.
 pub enum Image {
@@ -127,9 +126,8 @@ fn open_mount(mount: &Mount<'static>, privileged: &Privileged) -> Result<Opened>
     let source = match mount.source {
         Source::Bind { src, writable } => {
             let failed = both("bind {} on {}", src, mount.dst);
-            let hint = "--keep-fd N passes a descriptor on";
             let to_open = both("open {} to bind it on {}", src, mount.dst);
-            let fd = find(src, OFlags::empty()).or_fail(to_open).map_err(|e| e.hint_if(Errno::LOOP, hint))?;
+            let fd = find(src, OFlags::empty()).or_fail(to_open)?;
             let kind = Kind::of(&fd).or_fail(failed)?;
             let tree = Detached::copy(privileged, &fd, b"", of_files(writable)).or_fail(failed)?;
             OpenSource::Bind { src, tree, kind }

@@ -2,6 +2,7 @@
 //! starts selfdock. The instance is then in unprivileged mode, whatever selfdock is installed as.
 
 use super::attend::Unstarted;
+use super::data;
 use super::fake_root::{self, Ids};
 use super::front::{self, Around, Line, Said};
 use super::network::{self, Network};
@@ -28,6 +29,7 @@ pub fn make<'a>(
     around: &Around<'a>,
     unstarted: Option<Unstarted<'_>>,
     plain: &mut Line<'a>,
+    data: data::Read,
 ) -> Result<()> {
     // What is wrong is said before anything is made.
     if around.fake_root && plain.has(Id::NoUserns) {
@@ -45,6 +47,7 @@ pub fn make<'a>(
     make_private(Attributes::NONE)?;
     let changes = around.changes.map(|dir| (dir, is_new));
     let root = overlay::lay_over(about, caller, &privileged, &around.copies, changes)?;
+    data.show(about, &privileged, plain)?;
     if around.network.is_some() {
         network::open_all_ports();
     }

@@ -1,6 +1,7 @@
 //! `each`: a batch, like xargs. Each line of standard input is run in an instance of its own. The set-uid program
 //! makes each instance, as for `run`. This module reads the list and has no privilege.
 
+use super::data;
 use super::front::Line;
 use crate::descriptors::{is_placeholder, number_of};
 use crate::error::{
@@ -196,11 +197,13 @@ struct Tally {
 
 /// Runs the batch and returns the exit status. An error in the options is reported once, before the list is read.
 pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
-    let batch = Batch::of(line)?;
-    if batch.command.is_empty() {
+    if line.command.is_empty() {
         return Err(Error::refused("each", "no command is given").hint("selfdock each CMD {} < LIST"));
     }
     line.check(verb, about)?;
+    let mut line = line.clone();
+    data::keep(&mut line)?;
+    let batch = Batch::of(&line)?;
     // A placeholder never becomes ready.
     if is_placeholder(sys::standard(0)) == Ok(true) {
         return Err(Error::of("read the list", Errno::BADF));

@@ -3,7 +3,7 @@
 
 use super::attend::Limits;
 use super::front::Around;
-use crate::cli::{EnvChange, Request};
+use crate::cli::{EnvChange, Request, may_be_descriptor};
 use crate::command::{self, Command};
 use crate::error::{OrFail, Quoted, Result, both, on};
 use crate::files;
@@ -302,6 +302,9 @@ impl Told<'_> {
 fn told_of(dst: &str, source: &Source<'_>) -> Row {
     match source {
         Source::Bind { src, writable: true } => row(["volume", &quoted(src), dst, &attributes(VOLUME)]),
+        Source::Bind { src, writable: false } if may_be_descriptor(src) => {
+            row(["data", &quoted(src), dst, &attributes(MAP)])
+        }
         Source::Bind { src, writable: false } => row(["map", &quoted(src), dst, &attributes(MAP)]),
         Source::Tmpfs(tmpfs) => row(["tmpfs", "-", dst, &options(tmpfs)]),
         Source::Mask { .. } => row(["mask", "-", dst, &attributes(INERT)]),

@@ -107,9 +107,10 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--box-id --run --cleanup", "not needed: each run is a new instance, and nothing is left of it"),
     ("--restart --pull --platform --link --ip --dns --add-host", "selfdock has nothing like it"),
     (
-        "--symlink --file --bind-data --ro-bind-data --remount-ro",
-        "put the file in a directory, and use '-m SRC DST'",
+        "--file --bind-data --ro-bind-data",
+        "use '-m /dev/fd/N DST' for the data of a descriptor, or '-m <(CMD) DST'",
     ),
+    ("--symlink --remount-ro", "put the file in a directory, and use '-m SRC DST'"),
 ];
 
 /// Commands of other programs, each with a hint.

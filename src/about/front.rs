@@ -3,7 +3,7 @@
 
 use super::profiles::Lines;
 use super::{foreign, network::Network, overlay};
-use crate::cli::{Command, Request, holds_both};
+use crate::cli::{Command, Request, holds_both, may_be_descriptor};
 use crate::command::{self, current_directory};
 use crate::error::{Error, Result, both, on};
 use crate::files;
@@ -55,12 +55,14 @@ pub struct Around<'a> {
     pub network: Option<Network<'a>>,
     /// The socket of a proxy.
     pub proxy: Option<&'a [u8]>,
+    /// Descriptors whose data is shown.
+    pub data: bool,
 }
 
 impl Around<'_> {
     /// Whether there is nothing that takes namespaces.
     pub fn is_nothing(&self) -> bool {
-        self.copies.is_empty() && !self.fake_root && self.network.is_none()
+        self.copies.is_empty() && !self.fake_root && self.network.is_none() && !self.data
     }
 }
 
@@ -251,6 +253,7 @@ impl<'a> Line<'a> {
             changes: self.value(Id::Changes),
             fake_root: self.has(Id::FakeRoot),
             proxy: self.value(Id::Proxy),
+            data: said(Id::Map).any(|map| may_be_descriptor(map.values[0])),
             ..Around::default()
         };
         let mut options = Vec::new();

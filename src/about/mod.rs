@@ -9,6 +9,7 @@ mod doctor;
 pub mod explain;
 mod help;
 pub mod around;
+mod data;
 mod proxy;
 mod fake_root;
 pub mod attend;
@@ -114,12 +115,13 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
                     .hint("add --overlay SRC DST"));
             }
             // A report goes where it would go without a copy.
+            let data = data::read(&plain)?;
             let stands_in = around.fake_root || around.proxy.is_some();
             let is_attended = limits.any() || (stands_in && line.has(Id::Report));
             let attendant =
                 is_attended.then(|| Attendant::new(about, &plain, limits, stands_in)).transpose()?;
             let unstarted = attendant.as_ref().and_then(Attendant::unstarted);
-            if let Err(error) = surround(about, &around, unstarted, &mut plain) {
+            if let Err(error) = surround(about, &around, unstarted, &mut plain, data) {
                 if let Some(attendant) = attendant {
                     attendant.give_up();
                 }
@@ -140,9 +142,10 @@ fn surround<'a>(
     around: &Around<'a>,
     unstarted: Option<Unstarted<'_>>,
     plain: &mut Line<'a>,
+    data: data::Read,
 ) -> Result<()> {
     if !around.is_nothing() {
-        around::make(about, around, unstarted, plain)?;
+        around::make(about, around, unstarted, plain, data)?;
     }
     around.proxy.map_or(Ok(()), |socket| proxy::put_before(about, socket, unstarted, plain))
 }

@@ -397,8 +397,13 @@ fn is_directory(mode: u32) -> bool {
 
 /// A directory that is empty for the caller, so that nobody misses what would be in it.
 pub fn empty_place(about: &About) -> Option<(Bytes, OwnedFd)> {
+    empty_places(about).next()
+}
+
+/// All such directories.
+pub fn empty_places(about: &About) -> impl Iterator<Item = (Bytes, OwnedFd)> {
     let own = Installation::around(about.program.to_bytes()).root(b"/mnt");
-    PLACES.iter().copied().chain([own]).find_map(|path| {
+    PLACES.iter().copied().chain([own]).filter_map(|path| {
         let place =
             files::open_path(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()?;
         let full = || Error::refused("look", "it is not empty");

@@ -175,13 +175,6 @@ fn a_policy_that_forbids_mounting_is_named_in_the_message() {
     assert!(ran.stderr.contains("(EPERM); a policy (Landlock"), "{}", ran.stderr);
 }
 
-#[test]
-fn a_descriptor_as_a_source_is_refused_with_a_hint() {
-    let script = "$SELFDOCK -m <(echo x) /mnt run true";
-    let ran = Dock::program(args!["bash", "-c", script]).env("SELFDOCK", selfdock()).output().exits(125);
-    assert!(ran.stderr.contains("--keep-fd"), "{}", ran.stderr);
-}
-
 /// A root filesystem that the caller may not enter, or not list where that is needed; and a program on a mount that is
 /// noexec, which says so itself.
 #[rstest]

@@ -93,7 +93,7 @@ fn a_magic_link_cannot_be_a_source(
         "/proc/1/exe",
         "/proc/self/cwd",
         "/proc/self/root",
-        "/proc/self/fd/0"
+        "/proc/thread-self/fd/0"
     )]
     link: &str,
     #[values("-m", "--root", "-C")] option: &str,

@@ -139,6 +139,7 @@ impl Reader {
 #[case::profile("Options that you use again", "")]
 #[case::secrets("Without your secrets", "")]
 #[case::hide("Hide one file more", "")]
+#[case::configuration("Another configuration file", "")]
 #[case::copy("Try it in a copy", "rm -r examples; touch run-tests; chmod 755 run-tests")]
 #[case::make("Make", r"printf 'all: a b\na b:\n\techo $@ > $@\n' > Makefile")]
 #[case::cargo(

@@ -1,6 +1,6 @@
 //! volumes: A volume is exactly the file or directory that the caller named, on the path that the caller named.
 
-use crate::support::{Dock, args, fixture, host_mounts, scratch, selfdock};
+use crate::support::{Dock, args, bin, fixture, host_mounts, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -199,6 +199,70 @@ fn a_volume_that_makes_no_sense_is_refused(#[case] options: &[&str], #[case] why
     let dir = marked("x");
     let name = dir.path().display().to_string();
     Dock::run(options.iter().map(|word| word.replace("DIR", &name).into())).refused(why);
+}
+
+/// A command line of bash, with selfdock, its mode and an image in variables.
+fn bash(script: &str, mode: &str) -> Dock {
+    let dock = Dock::program(args!["bash", "-c", script]).env("SD", selfdock()).env("MODE", mode);
+    dock.env("BOX", fixture("busybox")).env("PROBE", bin("probe"))
+}
+
+/// bash names a pipe by a path: `<(CMD)`. The kernel can mount neither that nor a file without a name.
+#[rstest]
+#[case::of_bash("$SD $MODE run -m <(echo data) /mnt/x cat /mnt/x")]
+#[case::by_another_path("$SD $MODE run -m /proc/self/fd/9 /mnt/x cat /mnt/x 9< <(echo data)")]
+#[case::standard_input("echo data | $SD $MODE run -m /dev/stdin /mnt/x cat /mnt/x")]
+#[case::a_file("f=$(mktemp); echo data >$f; $SD $MODE run -m /dev/fd/9 /mnt/x cat /mnt/x 9<$f; rm $f")]
+#[case::of_a_slow_writer("$SD $MODE run -m <(echo -n da; sleep 0.2; echo ta) /mnt/x cat /mnt/x")]
+#[case::on_a_file("$SD $MODE run -m <(echo data) /etc/passwd cat /etc/passwd")]
+#[case::in_shared_memory("$SD $MODE run -m <(echo data) /dev/shm/x cat /dev/shm/x")]
+#[case::in_an_image("$SD $MODE --root $BOX -m <(echo data) /etc/x run /bin/busybox cat /etc/x")]
+#[case::in_one_word("$SD $MODE run -v <(echo data):/mnt/x:ro cat /mnt/x")]
+#[case::of_two("$SD $MODE run -m <(printf da) /mnt/a -m <(echo ta) /mnt/b cat /mnt/a /mnt/b")]
+#[case::inside("$SD run bash -c \"$SD $MODE run -m <(echo data) /mnt/x cat /mnt/x\"")]
+#[case::handed_on("$SD $MODE run -m <(echo data) /mnt/x $SD run -m /mnt/x /mnt/y cat /mnt/y")]
+#[case::with_limits("$SD $MODE --output-limit 1k run -m <(echo data) /mnt/x cat /mnt/x")]
+#[case::beside_a_copy("$SD $MODE -o / / run -m <(echo data) /mnt/x cat /mnt/x")]
+#[case::in_a_batch(
+    "printf '1\n2\n' | $SD $MODE each -m <(printf da) /mnt/x sh -c 'cat /mnt/x' | sed s/dada/data/"
+)]
+fn the_data_of_a_descriptor_is_a_file(#[case] script: &str, #[values("", "--unprivileged")] mode: &str) {
+    assert_eq!(bash(script, mode).ok().trim_end(), "data");
+}
+
+#[rstest]
+fn a_file_with_data_is_read_only_and_leaves_nothing(#[values("", "--unprivileged")] mode: &str) {
+    let script = "$SD $MODE run -m <(echo data) /mnt/x sh -c 'echo x >/mnt/x; chmod 777 /mnt/x; rm -f /mnt/x; cat /mnt/x
+                  stat -c %a-%s /mnt/x; '$PROBE' fds | cut -d \" \" -f 1' 2>/dev/null";
+    assert_eq!(bash(script, mode).ok(), "data\n444-5\n0\n1\n2");
+    let script = "$SD $MODE run -m <(head -c 64M /dev/zero) /mnt/x stat -c %s /mnt/x";
+    assert_eq!(bash(script, mode).ok(), "67108864");
+}
+
+#[rstest]
+#[case::not_open(
+    "-m /dev/fd/9 /mnt/x 9>&-",
+    "read '/dev/fd/9' to show it on '/mnt/x': file descriptor not open (EBADF)"
+)]
+#[case::closed("-m /dev/stdin /mnt/x <&-", "(EBADF)")]
+#[case::no_number("-m /dev/fd/x /mnt/x", "(ENOENT)")]
+#[case::below("-m /dev/fd/9/etc /mnt/x 9</", "(ENOENT)")]
+#[case::a_directory("-m /dev/fd/9 /mnt/x 9</", "a directory is named by its own path")]
+#[case::for_writing("-m /dev/fd/9 /mnt/x 9>/dev/null", "(EBADF)")]
+#[case::too_much("-m <(head -c 64M /dev/zero; echo) /mnt/x", "it has more than 64 MiB")]
+#[case::a_volume("-v <(echo data) /mnt/x", "nothing is written back to a descriptor")]
+#[case::on_a_directory("-m <(echo data) /etc", "a file cannot be bound on a directory")]
+fn data_that_cannot_be_shown_is_refused(
+    #[case] words: &str,
+    #[case] why: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    bash(&format!("$SD $MODE {words} run true"), mode).refused(why);
+}
+
+#[test]
+fn a_batch_has_its_list_on_standard_input() {
+    bash("echo 1 | $SD each -m /dev/stdin /mnt/x true", "").refused("each reads its list there");
 }
 
 #[test]

@@ -88,6 +88,10 @@ fn about_command(bit: u16) -> &'static str {
 fn about_option(id: Id) -> &'static str {
     match id {
         Id::Vol => "SRC is a file or a directory. Everything that is mounted in it is bound, too.\n",
+        Id::Map => {
+            "If SRC is /dev/fd/N, /proc/self/fd/N or /dev/stdin, DST is a file with what can be read there, at most\n\
+             64 MiB. So bash's \\-m <(CMD) DST works. The file is on no disk. The instance is in unprivileged mode.\n"
+        }
         Id::Tmpfs => {
             "OPTS are size, nr_inodes and mode; numbers may end in k, M, G or T. By default a tmpfs has 64 MiB,\n\
              16384 files and mode 1777. DST may be /tmp or /dev/shm.\n"

@@ -1,0 +1,153 @@
+//! `-m /dev/fd/N DST`, as bash writes `-m <(CMD) DST`: a read-only file with the data of a descriptor.
+//!
+//! The kernel can mount neither a pipe nor a memfd, which are in no mount namespace (EINVAL), nor a file without a name
+//! (ENOENT). So the data is read here, as the caller, and written to a file of a tmpfs in a mount namespace around the
+//! instance (`around`). It is on no disk, and gone with the last process of the instance, however that ends.
+
+use super::front::{Line, Said};
+use super::overlay::empty_places;
+use crate::cli::{may_be_descriptor, small};
+use crate::command::current_directory;
+use crate::creds::Privileged;
+use crate::descriptors::is_placeholder;
+use crate::error::{Error, OrFail, Result, both};
+use crate::files;
+use crate::handover::About;
+use crate::host::lies_in;
+use crate::mount::Detached;
+use crate::options::Id;
+use crate::plan::Tmpfs;
+use crate::sys;
+use crate::text::{decimal, join};
+use alloc::vec::Vec;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
+use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags};
+use rustix::io::Errno;
+
+/// More is not read.
+const MOST: usize = 64 << 20;
+
+/// What was read, each with the place of its option in the line.
+#[derive(Default)]
+pub struct Read(Vec<(usize, Vec<u8>)>);
+
+/// Reads the data of all such options.
+pub fn read(line: &Line<'_>) -> Result<Read> {
+    let mut all = Vec::new();
+    for (at, said) in line.options.iter().enumerate() {
+        let [src, dst] = said.values;
+        if said.opt.id == Id::Vol && number(src).is_some() {
+            let why = "nothing is written back to a descriptor";
+            return Err(Error::refused(both("bind {} on {}", src, dst), why)
+                .hint("-m shows its data read-only; --keep-fd N passes it on"));
+        }
+        if matches!(said.opt.id, Id::Vol | Id::Map) && may_be_descriptor(src) {
+            all.push((at, data_of(src, dst)?));
+        }
+    }
+    Ok(Read(all))
+}
+
+/// The same for a batch: its instances can all read what is in memfds. It has its list on standard input.
+pub fn keep(line: &mut Line<'_>) -> Result<()> {
+    if line.options.iter().any(|said| said.opt.id == Id::Map && number(said.values[0]) == Some(0)) {
+        return Err(Error::refused("option --map '/dev/stdin'", "each reads its list there"));
+    }
+    for (at, text) in read(line)?.0 {
+        let failed = "keep the data of a descriptor";
+        let held = match rustix::fs::memfd_create(c"data", MemfdFlags::NOEXEC_SEAL) {
+            // Linux before 6.3 does not know the flag.
+            Err(Errno::INVAL) => rustix::fs::memfd_create(c"data", MemfdFlags::empty()),
+            made => made,
+        };
+        let held = held.or_fail(failed)?;
+        files::write(held.as_fd(), &text).or_fail(failed)?;
+        line.options[at].values[0] = files::name_of(&held);
+        // It stays open at exec.
+        let _ = held.into_raw_fd();
+    }
+    Ok(())
+}
+
+impl Read {
+    /// Writes it to files of a tmpfs in the mount namespace of this process, and says in `line` where.
+    pub fn show(self, about: &About, privileged: &Privileged, line: &mut Line<'_>) -> Result<()> {
+        if self.0.is_empty() {
+            return Ok(());
+        }
+        let failed = "make files with data of descriptors";
+        let is_free = |place: &[u8]| {
+            let is_source = |said: &&Said<'_>| matches!(said.opt.id, Id::Vol | Id::Map | Id::Root);
+            let sources = line.options.iter().filter(is_source).map(|said| said.values[0]);
+            let mut sources = sources.chain(current_directory()).filter(|src| src.starts_with(b"/"));
+            !sources.any(|src| lies_in(src, place) || lies_in(place, src))
+        };
+        let (path, place) = empty_places(about).find(|(path, _)| is_free(path)).ok_or_else(|| {
+            Error::refused(failed, "no empty directory is there to make them in").hint("/mnt would do")
+        })?;
+        // With a page more for each file.
+        let size: usize = self.0.iter().map(|(_, text)| text.len() + (8 << 10)).sum();
+        let room = Tmpfs { size: size as u64, inodes: self.0.len() as u64 + 8, mode: 0o755 };
+        let room = Detached::tmpfs(privileged, &room)?.attach(privileged, &place).or_fail(failed)?;
+        for (at, text) in self.0 {
+            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
+            let file = files::open(room.as_fd(), decimal(at as u64), flags).or_fail(failed)?;
+            files::write(file.as_fd(), &text).or_fail(failed)?;
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444)).or_fail(failed)?;
+            line.options[at].values[0] = join(&[path, b"/", decimal(at as u64)]);
+        }
+        Ok(())
+    }
+}
+
+/// The descriptor that a path names.
+fn number(path: &[u8]) -> Option<u32> {
+    if path == b"/dev/stdin" {
+        return Some(0);
+    }
+    small(path.strip_prefix(b"/dev/fd/").or_else(|| path.strip_prefix(b"/proc/self/fd/"))?)
+}
+
+fn data_of(src: &[u8], dst: &[u8]) -> Result<Vec<u8>> {
+    let Some(number) = number(src) else {
+        // As the set-uid program says it, which follows no such link.
+        let errno = if src.starts_with(b"/dev/") { Errno::NOENT } else { Errno::LOOP };
+        return Err(Error::of(both("open {} to bind it on {}", src, dst), errno));
+    };
+    let failed = both("read {} to show it on {}", src, dst);
+    all_of(number).or_fail(failed).map_err(|error| match error.errno() {
+        Some(Errno::FBIG) => Error::refused(failed, "it has more than 64 MiB").hint("put it into a file"),
+        _ => error.hint_if(Errno::ISDIR, "a directory is named by its own path"),
+    })
+}
+
+fn all_of(number: u32) -> rustix::io::Result<Vec<u8>> {
+    let from = sys::duplicate(number)?;
+    // The caller has closed it.
+    if is_placeholder(from.as_fd())? {
+        return Err(Errno::BADF);
+    }
+    let is_file = FileType::from_raw_mode(rustix::fs::fstat(&from)?.st_mode).is_file();
+    // From its start, as cat(1) reads /dev/fd/N.
+    match files::open(CWD, files::name_of(&from), OFlags::RDONLY) {
+        Ok(file) if is_file => rest_of(file.as_fd()),
+        _ => rest_of(from.as_fd()),
+    }
+}
+
+fn rest_of(from: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    loop {
+        text.reserve(64 << 10);
+        match rustix::io::read(from, rustix::buffer::spare_capacity(&mut text)) {
+            Ok(0) => return Ok(text),
+            Ok(_) if text.len() > MOST => return Err(Errno::FBIG),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                poll(&mut [PollFd::new(&from, PollFlags::IN)], None)?;
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+}
