@@ -137,7 +137,10 @@ impl Privilege {
     /// effect.
     pub fn hand_on(self) -> Result<()> {
         let own = self.caller.uid == 0 && rustix::thread::no_new_privs().unwrap_or(false);
-        set(CapabilitySet::empty(), if own { self.permitted } else { CapabilitySet::empty() })
+        set(
+            CapabilitySet::empty(),
+            if own { self.permitted } else { self.permitted & CapabilitySet::SETFCAP },
+        )
     }
 
     /// Gives up the privilege in favour of a new user namespace.

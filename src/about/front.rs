@@ -278,6 +278,7 @@ impl<'a> Line<'a> {
             around.network = Some(network?);
         }
         let is_user = |net: &[u8]| Network::parse(net).is_some();
+        let is_root = rustix::process::getuid().is_root();
         let is_room = |place| said(Id::Overlay).any(|copy| is_same_place(copy.values[1], place));
         for one in &self.options {
             match one.opt.id {
@@ -292,8 +293,8 @@ impl<'a> Line<'a> {
                 | Id::Pids
                 | Id::Cpus => {}
                 Id::Net if around.network.is_some() || is_user(one.values[0]) => {}
-                // The namespace that has the ids is one already.
-                Id::Unprivileged if around.fake_root => {}
+                // The namespace that has the ids is one already. In it root cannot be mapped once more.
+                Id::Unprivileged if around.fake_root || (is_root && !around.is_nothing()) => {}
                 _ => options.push(*one),
             }
         }

@@ -29,6 +29,25 @@ fn the_rights_of_root_are_locked_away<const N: usize>(#[case] words: [OsString; 
     assert_eq!(seen, "Securebits: noroot,noroot_locked");
 }
 
+/// The second program maps uid 0 for it, and inside root has no right of root.
+#[rstest]
+#[case::of_a_directory("-o $DIR /mnt")]
+#[case::of_the_image("-o / / -o $DIR /mnt")]
+#[case::beside_data("-o $DIR /mnt -m /dev/stdin /mnt/new")]
+fn root_has_a_copy_to_write_to(#[case] options: &str, #[values("", "--unprivileged")] mode: &str) {
+    const INSIDE: &str =
+        "cat /mnt/f; echo new >/mnt/f; cat /mnt/f; id -u; grep CapEff: /proc/self/status | cut -f 2
+                          setpriv --dump | grep Securebits";
+    let script = format!(
+        "DIR=$(mktemp -d); echo old >$DIR/f; touch $DIR/new
+         echo data | $SD {mode} {options} run sh -c \"$INSIDE\"; cat $DIR/f; rm -r $DIR"
+    );
+    let start = args![fixture("setuid/probe"), "as-root", "sh", "-c", script];
+    let seen = Dock::program(start).env("SD", selfdock()).env("INSIDE", INSIDE).output();
+    let expected = "old\nnew\n0\n0000000000000000\nSecurebits: noroot,noroot_locked\nold";
+    assert_eq!((seen.stdout.trim_end(), &*seen.stderr), (expected, ""));
+}
+
 /// K3: /proc/sys as root.
 #[test]
 fn every_setting_of_the_kernel_is_read_only() {
