@@ -44,6 +44,31 @@ fn no_securebits_refuse_a_run(#[case] uid: &str, #[values("", "--unprivileged")]
     assert_eq!(told, expected.join("\n"));
 }
 
+/// C1: capabilities, securebits. The kernel gives a new user namespace none. So a command has none in unprivileged
+/// mode, which is also that of a user who has locked KEEP_CAPS (32) without NO_SETUID_FIXUP (4): selfdock cannot keep
+/// its privilege then. Root inside has those that end its rights. user_namespaces(7)
+#[rstest]
+#[case::a_user("61234")]
+#[case::root("0")]
+fn a_command_has_the_callers_securebits(#[case] uid: &str, #[values("", "--unprivileged")] mode: &str) {
+    const SCRIPT: &str = include_str!("../programs/with_securebits.py");
+    const ASK: &str = "import ctypes; print(ctypes.CDLL(None).prctl(27))";
+    let is_root = uid == "0";
+    let uid = if is_root { uid.to_owned() } else { nix::unistd::getuid().to_string() };
+    let words = args![mode, "run", "python3", "-c", ASK].into_iter().filter(|word| !word.is_empty());
+    let launcher = as_root(args!["python3", "-c", SCRIPT, selfdock(), uid]);
+    let told = Dock::program(launcher.into_iter().chain(words)).ok();
+    let all = (0..16).chain(32..48).filter(|bits| !is_root || mode.is_empty() || bits & 1 == 0);
+    let inside = |bits: u32| match (is_root, mode.is_empty()) {
+        (true, true) if bits & 3 != 2 => bits | 3,
+        (true, _) => 3,
+        (false, true) if bits & 36 != 32 => bits,
+        (false, _) => 0,
+    };
+    let expected: Vec<String> = all.map(|bits| format!("{bits}  {}", inside(bits))).collect();
+    assert_eq!(told, expected.join("\n"));
+}
+
 /// The calls that a filter can refuse without harm. keyctl(2), pivot_root(2), clone3(2), landlock_create_ruleset(2)
 #[rstest]
 #[case::keyrings("250,248,249")]
