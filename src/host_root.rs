@@ -115,6 +115,8 @@ pub fn look_up() -> Bytes {
     let mut look = |path: &[u8]| match files::link_target(CWD, path) {
         Ok(target) => Seen::Link(target.to_vec()),
         Err(Errno::INVAL) => Seen::Place,
+        // Without memory nothing is known.
+        Err(errno) if files::is_want(errno) => Error::of(on("look up {}", path), errno).end(),
         Err(_) => Seen::Nothing,
     };
     Shown::of_host(&mut look).0.leak()

@@ -192,7 +192,8 @@ pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
 
 /// Whether a file system is mounted on an entry of a directory that another program or machine serves, which need not
 /// answer. The kernel tells without asking it: it has no block device, and its type (from Linux 6.8 on) is none of
-/// those that the kernel serves alone. statx(2), statmount(2)
+/// those that the kernel serves alone; or it is FUSE on a block device, which before Linux 6.8 counts as a disk.
+/// statx(2), statmount(2)
 pub fn may_be_silent(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
     const LOCAL: &[u8] = b"btrfs,zfs,tmpfs,overlay,bcachefs";
     let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
@@ -202,8 +203,12 @@ pub fn may_be_silent(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
     };
     let kind = || sys::told_of(stat.stx_mnt_id).ok()?.kind;
     stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
-        && stat.stx_dev_major == 0
-        && !kind().is_some_and(|kind| mountinfo::has(LOCAL, &kind))
+        && match (kind(), stat.stx_dev_major) {
+            (Some(kind), 0) => !mountinfo::has(LOCAL, &kind),
+            // FUSE on a block device.
+            (Some(kind), _) => kind == b"fuseblk",
+            (None, major) => major == 0,
+        }
 }
 
 /// Adds an entry of `from` to a directory of ours: a link is copied, everything else is bound, with these attributes

@@ -1,8 +1,9 @@
-"""mount_fuse.py PLACE [,allow_other]: mounts a file system in user space that never answers, and that only root may look
-at, or everybody. When this ends, it is dead."""
+"""mount_fuse.py PLACE [,allow_other] [DEVICE]: mounts a file system in user space that never answers, and that only root
+may look at, or everybody; of a block device, if one is named. When this ends, it is dead."""
 import ctypes, os, sys, time
-place, more = sys.argv[1:]
+place, more, *device = sys.argv[1:]
+kind, source = ("fuseblk", device[0]) if device else ("fuse", "fuse")
 fd = os.open("/dev/fuse", os.O_RDWR)
 options = f"fd={fd},rootmode=40000,user_id=0,group_id=0{more}"
-if ctypes.CDLL(None).mount(b"fuse", place.encode(), b"fuse", 6, options.encode()): sys.exit("no FUSE here")
+if ctypes.CDLL(None).mount(source.encode(), place.encode(), kind.encode(), 6, options.encode()): sys.exit("no FUSE here")
 time.sleep(30)

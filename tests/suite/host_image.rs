@@ -1,6 +1,8 @@
 //! host-image: An instance has only listed directories of the host's root filesystem, and no path leads to the rest.
 
-use crate::support::{CANARY, Dock, FILESYSTEMS, args, nested, on_a_host, on_a_host_over, scratch, selfdock};
+use crate::support::{
+    CANARY, Dock, FILESYSTEMS, args, fixture, nested, on_a_host, on_a_host_over, scratch, selfdock,
+};
 use rstest::rstest;
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,6 +96,33 @@ fn directories_off_the_list_are_invisible(
     let ran = on_a_host(&changes, &script).output();
     assert!(ran.stderr.contains("No such file"), "{}{}", ran.stdout, ran.stderr);
     assert_eq!(ran.stdout, "");
+}
+
+/// Nix and Guix have all programs in a store, and a link in /run to those of the system.
+#[rstest]
+#[case::nix("nix/store", "run", "/run/current-system", "sw")]
+#[case::guix("gnu/store", "var/guix/profiles", "/var/guix/profiles/system", "profile")]
+fn a_store_of_programs_is_shown(
+    #[case] store: &str,
+    #[case] above: &str,
+    #[case] system: &str,
+    #[case] profile: &str,
+    #[values(Made::Unprivileged, Made::WithoutInstallation, Made::Nested)] made: Made,
+) {
+    let (changes, run) = made.on_host();
+    let changes = format!(
+        "{changes}
+        mkdir -p {store}/1-box/bin {store}/2-profile {store}/3-system {above} run
+        cp \"$BOX/bin/busybox\" {store}/1-box/bin/busybox-told
+        ln -s /{store}/1-box/bin {store}/2-profile/bin
+        ln -s /{store}/2-profile {store}/3-system/{profile}
+        ln -s /{store}/3-system .{system}
+        [ -L run/current-system ] || ln -s {system} run/current-system
+        rm -f .$PREFIX/lib/selfdock/root.list"
+    );
+    let script = format!("me env PATH=/run/current-system/{profile}/bin:$PATH {run} busybox-told echo here");
+    let seen = on_a_host(&changes, &script).env("BOX", fixture("busybox")).output();
+    assert_eq!((&*seen.stdout, &*seen.stderr), ("here\n", ""));
 }
 
 /// Compares everything: kinds, permissions, links and mount flags.
@@ -368,6 +397,40 @@ fn a_home_in_a_file_system_that_does_not_answer_holds_up_no_run(
     let is_seen = !home.starts_with("foreign") && !home.starts_with("dead");
     let seen = if is_seen { "dead fine foreign hung link\nhung: link:\n" } else { "" };
     assert_eq!(ran.stdout, format!("0\n{seen}"), "{}", ran.stderr);
+}
+
+/// F4: hung or foreign mounts. FUSE of a block device need not answer either. Linux tells that from 6.8 on.
+#[rstest]
+fn a_home_on_a_disk_that_a_program_serves_holds_up_no_run(
+    #[values("run", "--unprivileged run", "--root / build")] words: &str,
+) {
+    let script = format!(
+        "{FILESYSTEMS}
+         mkdir -p /opt/x/disk; truncate -s 1M /opt/x/blocks; device=$(losetup -f --show /opt/x/blocks)
+         fuse /opt/x/disk ,allow_other,blksize=512 $device
+         until grep -q ' - fuseblk ' /proc/self/mountinfo; do sleep 0.05; done
+         me timeout 10 env HOME=/opt/x/disk/me $SD {words} sh -c 'ls -A /opt/x/disk; echo here'; echo $?
+         kill $servers; umount -l /opt/x/disk; losetup -d $device"
+    );
+    let ran = on_a_host("mkdir -p opt/x", &script).output();
+    assert_eq!(ran.stdout, "here\n0\n", "{}", ran.stderr);
+}
+
+/// F3: fault injection. What is shown is all that is listed, or there is an error.
+#[rstest]
+fn no_place_is_left_out_for_want_of_memory(#[values("", "--unprivileged")] mode: &str) {
+    let script = format!(
+        "run() {{ $SD {mode} run sh -c 'ls -d /* /var/* /var/*/* /run/* /sys/*/*'; }}
+         run >/tmp/whole 2>/dev/null; refused=0
+         for n in $(seq 1 3 60); do
+             strace -f -o /dev/null -e trace=readlinkat -e inject=readlinkat:error=ENOMEM:when=$n \
+                 $SD {mode} run sh -c 'ls -d /* /var/* /var/*/* /run/* /sys/*/*' >/tmp/part 2>/tmp/said
+             case $? in 125) refused=$((refused + 1)) ;; *) cmp /tmp/part /tmp/whole ;; esac
+         done
+         [ $refused -ge 10 ] && echo refused"
+    );
+    let ran = on_a_host("rm .$PREFIX/lib/selfdock/root.list", &script).output();
+    assert_eq!((&*ran.stdout, &*ran.stderr), ("refused\n", ""));
 }
 
 /// V1. In a file system that the kernel serves alone, only the home is hidden. Linux tells that from 6.8 on.
