@@ -3,6 +3,7 @@
 set -euo pipefail
 
 packages=(
+    btrfs-progs squashfs-tools # disks for root filesystems
     busybox-static # a root filesystem
     g++ gcc libc6-dev # the fuzzer's; static helpers, and a real program to build in an instance
     git less python3 # real programs

@@ -35,6 +35,50 @@ fn an_image_runs_and_is_left_as_it_was(#[case] image: &str, #[case] command: &st
     assert_eq!(listing(&image), before);
 }
 
+/// Root filesystems of other kinds, each on a disk of its own. All are read-only; `build` writes to a subvolume.
+#[rstest]
+#[case::a_subvolume("subvol=image", true)]
+#[case::below_the_subvolume_of_all("subvolid=5", true)]
+#[case::a_snapshot_that_is_read_only("subvol=snapshot", false)]
+#[case::a_compressed_image("", false)]
+fn a_root_filesystem_is_of_any_kind(
+    #[case] option: &str,
+    #[case] writable: bool,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    const DISK: &str = r#"
+        mkdir srv/disk srv/fs
+        mount -t tmpfs disk srv/disk
+        if [ "$OPTION" ]; then
+            truncate -s 128M srv/disk/disk
+            mkfs.btrfs -q srv/disk/disk >/dev/null 2>&1
+            mount -o loop srv/disk/disk srv/fs
+            btrfs -q subvolume create srv/fs/image
+            cp -a "$BOX/." srv/fs/image
+            mkdir -p srv/fs/image/mnt
+            chown -R "$ME" srv/fs/image
+            btrfs -q subvolume snapshot -r srv/fs/image srv/fs/snapshot
+            umount srv/fs
+            mount -o "loop,$OPTION" srv/disk/disk srv/fs
+        else
+            mksquashfs "$BOX" srv/disk/disk -quiet -no-progress >/dev/null
+            mount -o loop srv/disk/disk srv/fs
+        fi"#;
+    let root = if option == "subvolid=5" { "/srv/fs/image" } else { "/srv/fs" };
+    let run = |words: &str| {
+        let script = format!("me $SD {mode} --root {root} {words}");
+        on_a_host(DISK, &script).env("OPTION", option).env("BOX", fixture("busybox")).output()
+    };
+    let script = "'(echo x >/x) 2>/dev/null || echo closed; ls /usr/local/etc/new'";
+    let ran = run(&format!("-m /etc/hostname /usr/local/etc/new run /bin/busybox sh -c {script}"));
+    assert_eq!((&*ran.stdout, &*ran.stderr), ("closed\n/usr/local/etc/new\n", ""));
+    let layered = run(&format!("--root {root} run /bin/busybox echo layered"));
+    assert_eq!((&*layered.stdout, &*layered.stderr), ("layered\n", ""));
+    let built = run("build /bin/busybox sh -c '/bin/busybox touch /built && echo built'");
+    assert_eq!(built.stdout == "built\n", writable, "{} {}", built.stdout, built.stderr);
+    assert!(writable || built.stderr.contains("Read-only file system"), "{}", built.stderr);
+}
+
 #[test]
 fn an_image_with_another_c_library_runs() {
     assert_eq!(Dock::run(args!["--root", fixture("musl"), "/bin/hello"]).ok(), "from musl");
