@@ -17,9 +17,9 @@ else
     echo "ci/test.sh: other kernels are NOT tried here: they are Debian's, of which apt on this system has no mirror"
 fi
 # Removes four protections, one at a time, whose loss no test noticed once. `cargo xtask mutants` removes all.
-cargo xtask mutants --file creds --file mount --limit 4 \
-    --name 'Privileged::relinquish: without `verify' \
-    --name 'relinquish: `CapabilitiesSecureBits::NO_ROOT | '\
-'CapabilitiesSecureBits::NO_ROOT_LOCKED` without `CapabilitiesSecureBits::NO_ROOT_L' \
-    --name 'secure_bits()? != wanted` is `false`' \
-    --name 'INERT: '
+noroot='CapabilitiesSecureBits::NO_ROOT'
+cargo xtask mutants --again --file creds --file mount \
+    --name 'Privileged::relinquish: without `verify_ids' \
+    --name "Privileged::relinquish: \`$noroot | ${noroot}_LOCKED\` without \`${noroot}_LOCKED\`" \
+    --name 'Privileged::relinquish: `secure_bits()? != wanted` is `false`' \
+    --name 'INERT: `MAP.and(Attributes::NOEXEC)` without'

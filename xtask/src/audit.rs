@@ -28,7 +28,10 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     no_more(args)?;
     build_release()?;
     print!("{}", table(&figures()?));
-    println!("\nOf the mutants, in target/mutants: {}.", mutants::numbers()?);
+    println!("\nMutants, from ci/mutants.killed, ci/mutants.txt and target/mutants:");
+    for (file, numbers) in mutants::numbers()? {
+        println!("  {file:<24} {numbers}");
+    }
     Ok(())
 }
 

@@ -1,24 +1,26 @@
 //! `cargo xtask mutants`
 
+mod done;
 mod exceptions;
 mod judge;
 mod points;
 mod state;
+mod tree;
 
-use crate::cargo::{self, cargo};
+use crate::cargo;
+use crate::properties::PROPERTIES;
 use crate::run::{Context, Result, no_more, output, root, wants_help};
 use crate::stop::Stop;
+use done::Done;
 use exceptions::Exceptions;
 use judge::Judge;
-use nix::fcntl::{Flock, FlockArg};
 use points::Mutant;
 use state::{Outcome, State, Verdict};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Formatter};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::process::Command;
+use tree::{Built, Program, Tree};
 
 const HELP: &str = "\
 Remove the protections of the trusted program one at a time, and check that the suite notices.
@@ -31,15 +33,20 @@ Usage: cargo xtask mutants [OPTION...]
   --changed-since REV  only those on lines of the work tree that differ from REV
   --limit N            at most N untried ones, spread over all chosen ones
   --full               run the whole suite on each, not only the modules for its file
+  --quick              leave out those that ignore a failure, and modules that take long
   --survivors          only those that have survived before
-  --lock FILE          hold this lock, as flock(1) does, while a mutant is built and tried
+  --again              also those with a result
+  --write              write ci/mutants.killed from the results, and try none
 
 A mutant is a program with one change: a call left out, or its failure ignored; a condition that never or always holds;
-a flag, a capability, a namespace, an entry of a table left out. Each is built, installed into a throwaway prefix, and
-tried by the unit tests of its file and the modules of the suite that are about it, up to the first that fails. What is
-known of each is kept in target/mutants, so that a run goes on where another was ended; a function that is changed is
-tried again. ci/mutants.txt lists those that no behaviour can show, each with the reason. The run fails where another
-survives.
+a flag, a capability, a namespace, an entry of a table left out. Each is built and installed into a throwaway prefix.
+One whose program is the original's, byte by byte, is equal. The others are tried up to the first test that fails:
+first those that have killed its neighbours, then a few quick ones, the unit tests of its file, and the modules of the
+suite that are about it. The test must fail twice, and pass with the original. The next mutant is built meanwhile.
+
+What is known of each is kept in target/mutants, so that a run goes on where another was ended; a function that is
+changed is tried again. ci/mutants.killed names the functions of which nothing is left to try, also for others.
+ci/mutants.txt lists those that no behaviour can show, each with the reason. The run fails where another survives.
 ";
 
 /// The files with protections, the most important first, and the modules of the suite for each. For other files all
@@ -47,8 +54,8 @@ survives.
 const FILES: &[(&str, &str)] = &[
     (
         "creds",
-        "identity root_as_caller nesting_is_monotone set_uid_inert unprivileged_mode entering handing_over faults \
-        races",
+        "identity root_as_caller nesting_is_monotone set_uid_inert unprivileged_mode entering handing_over fake_root \
+        overlays restricted_callers faults races",
     ),
     (
         "stage",
@@ -111,8 +118,10 @@ struct Options {
     changed_since: Option<String>,
     limit: Option<usize>,
     full: bool,
+    quick: bool,
     survivors: bool,
-    lock: Option<PathBuf>,
+    again: bool,
+    write: bool,
 }
 
 pub fn main(mut args: pico_args::Arguments) -> Result {
@@ -123,33 +132,41 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         return judge::main(args);
     }
     let options = options(args)?;
-    let exceptions = Exceptions::read()?;
     let mut state = State::read()?;
-    let chosen = chosen(&options, &state)?;
+    let results = Results::read()?;
+    if options.write {
+        let all = all()?;
+        return done::write(&all, |mutant| {
+            results.of(mutant, &state).is_some_and(|known| known != Known::Alive)
+        });
+    }
+    let chosen = chosen(&options, &results, &state)?;
     if options.list {
         for mutant in &chosen {
-            let known = match exceptions.reason(mutant) {
-                Some(_) => "listed",
-                None => state.of(mutant).map_or("", |outcome| outcome.verdict.word()),
-            };
+            let known = results.of(mutant, &state).map_or("", Known::word);
             println!("{known:<9} {}:{} {}", mutant.file, mutant.line, mutant.name);
         }
         return Ok(());
     }
-    let untried = |mutant: &&Mutant| {
-        exceptions.reason(mutant).is_none() && (options.survivors || state.of(mutant).is_none())
+    let is_untried = |mutant: &&Mutant| match results.of(mutant, &state) {
+        None => true,
+        Some(Known::Alive) => options.survivors || options.again,
+        Some(Known::Listed) => false,
+        Some(_) => options.again,
     };
-    let mut to_try: Vec<Mutant> = spread(chosen.iter().filter(untried).cloned().collect(), options.limit);
+    let mut to_try: Vec<Mutant> = spread(chosen.iter().filter(is_untried).cloned().collect(), options.limit);
+    if options.quick {
+        to_try.retain(|mutant| !mutant.name.contains(points::IGNORED));
+    }
     // Mutants that remove a whole step come first, since they tell more.
     to_try.sort_by_key(|mutant| mutant.name.contains(points::IGNORED));
     if !to_try.is_empty() {
         try_all(&to_try, &options, &mut state)?;
     }
-    report(&chosen, &exceptions, &state)
+    report(&chosen, &results, &state)
 }
 
 fn options(mut args: pico_args::Arguments) -> Result<Options> {
-    let path = |text: &std::ffi::OsStr| Ok::<_, String>(PathBuf::from(text));
     let options = Options {
         list: args.contains("--list"),
         files: args.values_from_str("--file").context("--file")?,
@@ -157,8 +174,10 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
         changed_since: args.opt_value_from_str("--changed-since").context("--changed-since")?,
         limit: args.opt_value_from_str("--limit").context("--limit")?,
         full: args.contains("--full"),
+        quick: args.contains("--quick"),
         survivors: args.contains("--survivors"),
-        lock: args.opt_value_from_os_str("--lock", path).context("--lock")?,
+        again: args.contains("--again"),
+        write: args.contains("--write"),
     };
     no_more(args)?;
     Ok(options)
@@ -199,7 +218,7 @@ fn is_built_here(file: &str) -> bool {
     !file.contains("/arch/") || own.iter().any(|end| file.ends_with(end))
 }
 
-fn chosen(options: &Options, state: &State) -> Result<Vec<Mutant>> {
+fn chosen(options: &Options, results: &Results, state: &State) -> Result<Vec<Mutant>> {
     let mut chosen = all()?;
     let names = options.files.iter().map(|name| name.trim_start_matches("src/").trim_end_matches(".rs"));
     let names: Vec<&str> = names.collect();
@@ -207,6 +226,11 @@ fn chosen(options: &Options, state: &State) -> Result<Vec<Mutant>> {
         return Err(format!("--file '{unknown}': none of the files that count"));
     }
     chosen.retain(|mutant| names.is_empty() || names.contains(&module_of(&mutant.file)));
+    // A function that has another name now must not lose its mutants unnoticed.
+    let is_named = |text: &&String| chosen.iter().any(|mutant| mutant.name.contains(text.as_str()));
+    if let Some(unknown) = options.names.iter().find(|text| !is_named(text)) {
+        return Err(format!("--name '{unknown}': no mutant of these files has such a name"));
+    }
     if !options.names.is_empty() {
         chosen.retain(|mutant| options.names.iter().any(|text| mutant.name.contains(text.as_str())));
     }
@@ -215,7 +239,7 @@ fn chosen(options: &Options, state: &State) -> Result<Vec<Mutant>> {
         chosen.retain(|mutant| lines.contains(&(mutant.file.clone(), mutant.line)));
     }
     if options.survivors {
-        chosen.retain(|mutant| state.of(mutant).is_some_and(|outcome| outcome.verdict == Verdict::Survived));
+        chosen.retain(|mutant| results.of(mutant, state) == Some(Known::Alive));
     }
     Ok(chosen)
 }
@@ -254,74 +278,104 @@ fn changed_lines(rev: &str) -> Result<BTreeSet<(String, usize)>> {
 
 fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
     let stop = Stop::watch()?;
-    let tree = Tree::copy()?;
-    let lock = Lock(options.lock.clone());
-    let held = lock.hold()?;
     cargo::build_release()?;
     let built = cargo::build_tests()?;
-    let mut judge = Judge::start(&built)?;
-    drop(held);
-    let mut sane = BTreeSet::new();
+    let tree = Tree::copy("tree")?;
+    let original = tree.build("original")?.ok_or("the program does not compile as it is")?;
+    let known = BTreeMap::from([(original.hash, Outcome::of(Verdict::Equal))]);
+    let mut trial = Trial { judge: Judge::start(&built)?, original, unit: Tree::copy("unit")?, known };
+    let ahead = tree::build_ahead(tree, mutants.to_vec(), stop.clone());
     for (count, mutant) in mutants.iter().enumerate() {
-        lock.let_others();
-        let held = lock.hold()?;
+        let Ok(built) = ahead.recv() else { break };
+        let Built { program, seconds } = built?;
         if stop.requested() {
             break;
         }
-        let modules = modules_for(mutant, options.full);
-        // A suite that fails without a mutant would kill all of them.
-        for modules in [Some(modules), more_for(mutant)].into_iter().flatten() {
-            if sane.insert(modules) {
-                let program = tree.build().ok_or("the program does not compile as it is")?;
-                for test in judge.leave_out(&program, modules)? {
-                    println!("left out, as it fails without a mutant: {test}");
-                }
-            }
-        }
-        let outcome = tree.with(mutant, |tree| try_one(mutant, modules, tree, &mut judge))?;
-        drop(held);
+        let start = std::time::Instant::now();
+        let outcome = match program {
+            None => Outcome::of(Verdict::Unviable),
+            Some(program) => trial.of(mutant, &program, &selection(mutant, options, state))?,
+        };
         let (of, at) = (mutants.len(), format!("{}:{}", mutant.file, mutant.line));
         let by = outcome.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
-        println!("{}/{of} {at} {}: {}{by}", count + 1, mutant.name, outcome.verdict.word());
-        state.note(mutant, outcome)?;
+        let took = format!("{seconds:.1} s + {:.1} s", start.elapsed().as_secs_f32());
+        println!("{}/{of} {at} {}: {}{by} ({took})", count + 1, mutant.name, outcome.verdict.word());
+        state.note(mutant, &outcome)?;
     }
     Ok(())
+}
+
+/// What mutants are tried with.
+struct Trial {
+    judge: Judge,
+    original: Program,
+    unit: Tree,
+    /// The results by program: two mutants may have the same.
+    known: BTreeMap<u64, Outcome>,
+}
+
+impl Trial {
+    fn of(&mut self, mutant: &Mutant, program: &Program, selection: &[String; 2]) -> Result<Outcome> {
+        if let Some(known) = self.known.get(&program.hash) {
+            return Ok(known.clone());
+        }
+        let [quick, all] = selection;
+        let mut by = self.judge.first_failure(&program.path, &self.original.path, quick)?;
+        if by.is_none() {
+            by = self.unit.with(mutant, |tree| tree.unit_tests(&mutant.file))?;
+        }
+        if by.is_none() {
+            by = self.judge.first_failure(&program.path, &self.original.path, all)?;
+        }
+        let outcome = by.map_or(Outcome::of(Verdict::Survived), Outcome::killed);
+        self.known.insert(program.hash, outcome.clone());
+        Ok(outcome)
+    }
 }
 
 /// The modules that inject failures.
 const WHAT_FAILS: &str = "failing_calls faults";
 
-fn modules_for(mutant: &Mutant, full: bool) -> &'static str {
-    if full {
-        return judge::ALL;
-    }
+fn modules_for(mutant: &Mutant, options: &Options) -> String {
+    let full = options.full;
     // A mutant in error handling shows only if a call fails.
-    if mutant.name.contains(points::IGNORED) {
-        return WHAT_FAILS;
+    if mutant.name.contains(points::IGNORED) && !full {
+        return WHAT_FAILS.to_owned();
     }
-    let listed = FILES.iter().find(|(name, _)| *name == module_of(&mutant.file));
-    listed.map_or(judge::ALL, |(_, modules)| *modules)
+    let listed = FILES.iter().find(|(name, _)| *name == module_of(&mutant.file) && !full);
+    let mut modules = listed.map_or_else(all_modules, |(_, modules)| (*modules).to_owned());
+    // The failing call can be an earlier one, whose failure is lost: `made.or_fail("make it")` becomes `Ok(())`.
+    if mutant.name.contains("or_fail") && !full {
+        modules = format!("{modules} {WHAT_FAILS}");
+    }
+    if options.quick {
+        let quick = modules.split_whitespace().filter(|module| !LONG.contains(module));
+        modules = quick.collect::<Vec<_>>().join(" ");
+    }
+    modules
 }
 
-/// The failing call can be an earlier one, whose failure is lost: `made.or_fail("make it")` becomes `Ok(())`.
-fn more_for(mutant: &Mutant) -> Option<&'static str> {
-    (mutant.name.contains("or_fail") && !mutant.name.contains(points::IGNORED)).then_some(WHAT_FAILS)
+/// The modules that take long.
+const LONG: [&str; 4] = ["faults", "races", "failing_calls", "overlays"];
+
+/// The modules of the suite, those that cost much at the end.
+fn all_modules() -> String {
+    let (alone, others): (Vec<_>, Vec<_>) = PROPERTIES.iter().partition(|property| property.alone);
+    let names = others.iter().chain(&alone).map(|property| property.name.replace('-', "_"));
+    names.collect::<Vec<_>>().join(" ")
 }
 
-fn try_one(mutant: &Mutant, modules: &str, tree: &Tree, judge: &mut Judge) -> Result<Outcome> {
-    let Some(program) = tree.build() else { return Ok(Outcome::of(Verdict::Unviable)) };
-    if let Some(test) = tree.unit_tests(&mutant.file)? {
-        return Ok(Outcome::killed(test));
-    }
-    let mut test = judge.first_failure(&program, modules)?;
-    if let (None, Some(more)) = (&test, more_for(mutant)) {
-        test = judge.first_failure(&program, more)?;
-    }
-    Ok(test.map_or(Outcome::of(Verdict::Survived), Outcome::killed))
+/// What a mutant is tried with: in a moment, and then.
+fn selection(mutant: &Mutant, options: &Options, state: &State) -> [String; 2] {
+    let killers = state.killers(mutant).join(",");
+    [format!("{killers} {SMOKE}"), modules_for(mutant, options)]
 }
 
-fn report(chosen: &[Mutant], exceptions: &Exceptions, state: &State) -> Result {
-    let (numbers, alive) = count(chosen, exceptions, state);
+/// Quick tests of all modes. They kill most.
+const SMOKE: &str = "identity,network,ipc";
+
+fn report(chosen: &[Mutant], results: &Results, state: &State) -> Result {
+    let (numbers, alive) = count(chosen, results, state);
     println!("mutants: {numbers}");
     for mutant in &alive {
         println!("alive: {}:{} {}", mutant.file, mutant.line, mutant.name);
@@ -329,10 +383,65 @@ fn report(chosen: &[Mutant], exceptions: &Exceptions, state: &State) -> Result {
     if alive.is_empty() { Ok(()) } else { Err("a protection can be taken away unnoticed".into()) }
 }
 
+/// What is known of a mutant.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Known {
+    Killed,
+    Equal,
+    Unviable,
+    Alive,
+    /// In `ci/mutants.txt`.
+    Listed,
+    /// In `ci/mutants.killed`.
+    Done,
+}
+
+impl Known {
+    fn word(self) -> &'static str {
+        match self {
+            Known::Killed => Verdict::Killed.word(),
+            Known::Equal => Verdict::Equal.word(),
+            Known::Unviable => Verdict::Unviable.word(),
+            Known::Alive => Verdict::Survived.word(),
+            Known::Listed => "listed",
+            Known::Done => "done",
+        }
+    }
+}
+
+/// What the files of the repository say of mutants.
+struct Results {
+    exceptions: Exceptions,
+    done: BTreeSet<String>,
+}
+
+impl Results {
+    fn read() -> Result<Self> {
+        let (exceptions, all) = (Exceptions::read()?, all()?);
+        let done = Done::read()?.of(&all).into_iter().map(Mutant::key).collect();
+        Ok(Results { exceptions, done })
+    }
+
+    /// What is known, first of all from runs here.
+    fn of(&self, mutant: &Mutant, state: &State) -> Option<Known> {
+        if self.exceptions.reason(mutant).is_some() {
+            return Some(Known::Listed);
+        }
+        match state.of(mutant).map(|outcome| outcome.verdict) {
+            Some(Verdict::Killed) => Some(Known::Killed),
+            Some(Verdict::Equal) => Some(Known::Equal),
+            Some(Verdict::Unviable) => Some(Known::Unviable),
+            Some(Verdict::Survived) => Some(Known::Alive),
+            None => self.done.contains(&mutant.key()).then_some(Known::Done),
+        }
+    }
+}
+
 /// The results of some mutants.
 #[derive(Default)]
 pub struct Numbers {
     pub killed: usize,
+    pub equal: usize,
     pub listed: usize,
     pub alive: usize,
     pub untried: usize,
@@ -340,20 +449,20 @@ pub struct Numbers {
 
 impl Display for Numbers {
     fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
-        let Numbers { killed, listed, alive, untried } = self;
-        write!(f, "{killed} killed, {listed} listed, {alive} alive, {untried} untried")
+        let Numbers { killed, equal, listed, alive, untried } = self;
+        write!(f, "{killed} killed, {equal} equal, {listed} listed, {alive} alive, {untried} untried")
     }
 }
 
 /// Counts the results, and lists the survivors.
-fn count<'m>(mutants: &'m [Mutant], exceptions: &Exceptions, state: &State) -> (Numbers, Vec<&'m Mutant>) {
+fn count<'m>(mutants: &'m [Mutant], results: &Results, state: &State) -> (Numbers, Vec<&'m Mutant>) {
     let (mut numbers, mut alive) = (Numbers::default(), Vec::new());
     for mutant in mutants {
-        match state.of(mutant).map(|outcome| outcome.verdict) {
-            _ if exceptions.reason(mutant).is_some() => numbers.listed += 1,
-            Some(Verdict::Killed) => numbers.killed += 1,
-            Some(Verdict::Unviable) => {}
-            Some(Verdict::Survived) => alive.push(mutant),
+        match results.of(mutant, state) {
+            Some(Known::Killed | Known::Done) => numbers.killed += 1,
+            Some(Known::Equal | Known::Unviable) => numbers.equal += 1,
+            Some(Known::Listed) => numbers.listed += 1,
+            Some(Known::Alive) => alive.push(mutant),
             None => numbers.untried += 1,
         }
     }
@@ -361,9 +470,14 @@ fn count<'m>(mutants: &'m [Mutant], exceptions: &Exceptions, state: &State) -> (
     (numbers, alive)
 }
 
-/// The results of all mutants.
-pub fn numbers() -> Result<Numbers> {
-    Ok(count(&all()?, &Exceptions::read()?, &State::read()?).0)
+/// The results of all mutants, file by file, and of all together.
+pub fn numbers() -> Result<Vec<(String, Numbers)>> {
+    let (all, results, state) = (all()?, Results::read()?, State::read()?);
+    let of = |mutants: &[Mutant]| count(mutants, &results, &state).0;
+    let mut numbers: Vec<_> =
+        all.chunk_by(|a, b| a.file == b.file).map(|part| (part[0].file.clone(), of(part))).collect();
+    numbers.push(("all".into(), of(&all)));
+    Ok(numbers)
 }
 
 /// The number of mutants, and the number of exceptions.
@@ -379,99 +493,6 @@ pub fn check_exceptions() -> Result {
         Some(key) => Err(format!("{}: no such mutant: {key}", exceptions::FILE)),
         None => Ok(()),
     }
-}
-
-/// A lock that is shared with other users of the machine.
-struct Lock(Option<PathBuf>);
-
-impl Lock {
-    /// Waits in line for the lock: a process that unlocks and locks again at once would be faster than one that must
-    /// wake up.
-    fn let_others(&self) {
-        if self.0.is_some() {
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-
-    fn hold(&self) -> Result<Option<Flock<fs::File>>> {
-        let Some(path) = &self.0 else { return Ok(None) };
-        let file = fs::File::create(path).context(path.display())?;
-        Flock::lock(file, FlockArg::LockExclusive)
-            .map(Some)
-            .map_err(|(_, e)| format!("{}: {e}", path.display()))
-    }
-}
-
-/// A copy of the trusted workspace, in which the mutants are made.
-struct Tree {
-    dir: PathBuf,
-}
-
-/// The directory for mutants.
-fn dir() -> PathBuf {
-    root().join("target/mutants")
-}
-
-impl Tree {
-    fn copy() -> Result<Self> {
-        let tree = Tree { dir: dir().join("tree") };
-        let _ = fs::remove_dir_all(&tree.dir);
-        // rustc gets the flags of the checkout that contains the copy.
-        for name in ["Cargo.toml", "Cargo.lock", "build.rs", "link.ld", "src", ".cargo/xtask"] {
-            copy_all(&root().join(name), &tree.dir.join(name))?;
-        }
-        Ok(tree)
-    }
-
-    fn cargo(&self, subcommand: &str, target: &str) -> Command {
-        let mut command = cargo(subcommand);
-        command.current_dir(&self.dir).args(["--quiet", "--locked", "--target-dir"]).arg(dir().join(target));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    }
-
-    /// Builds the release program; `None` if it does not compile.
-    fn build(&self) -> Option<PathBuf> {
-        let built = self.cargo("build", "release").args(["--release", "--bin", "selfdock"]).status();
-        let program = dir().join("release/release/selfdock");
-        built.is_ok_and(|status| status.success()).then_some(program)
-    }
-
-    /// Runs the unit tests of a file. Returns a name if one fails.
-    fn unit_tests(&self, file: &str) -> Result<Option<String>> {
-        let text = fs::read_to_string(self.dir.join(file)).context(file)?;
-        if !text.contains("#[cfg(test)]") {
-            return Ok(None);
-        }
-        let module = file.trim_start_matches("src/").trim_end_matches(".rs").replace('/', "::");
-        let mut tests = self.cargo("test", "unit");
-        let done = tests.args(["--lib", "--", &format!("{module}::")]).status().context("cargo test")?;
-        Ok((!done.success()).then(|| format!("the unit tests of {module}")))
-    }
-
-    /// Runs a function while a mutant replaces its file.
-    fn with<T>(&self, mutant: &Mutant, act: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        let (path, original) = (self.dir.join(&mutant.file), root().join(&mutant.file));
-        let text = fs::read_to_string(&original).context(original.display())?;
-        fs::write(&path, mutant.apply(&text)).context(path.display())?;
-        let done = act(self);
-        fs::write(&path, text).context(path.display())?;
-        done
-    }
-}
-
-fn copy_all(from: &Path, to: &Path) -> Result {
-    if from.is_dir() {
-        fs::create_dir_all(to).context(to.display())?;
-        for entry in fs::read_dir(from).context(from.display())? {
-            let entry = entry.context(from.display())?;
-            copy_all(&entry.path(), &to.join(entry.file_name()))?;
-        }
-        return Ok(());
-    }
-    let dir = to.parent().expect("a file has a directory");
-    fs::create_dir_all(dir).context(dir.display())?;
-    fs::copy(from, to).context(from.display()).map(drop)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::run::{Context, Result};
 use crate::stop::Stop;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -20,6 +21,8 @@ pub struct User {
 impl User {
     /// The user of the tests, if root starts the run.
     pub const NOBODY: Self = Self { uid: 61234, gid: 61234 };
+    /// The user of the tests of mutants. A mutant may end all processes of its user, so nobody else is this one.
+    pub const OF_MUTANTS: Self = Self { uid: 61236, gid: 61236 };
     /// The one supplementary group.
     pub const EXTRA_GROUP: u32 = 61235;
 
@@ -74,15 +77,17 @@ impl Suite {
         self.pass(tests, "1", stop)
     }
 
-    /// Runs the tests in parallel until one fails, and returns its name. Mounts that they leave end with them.
-    pub fn first_failure(&self, tests: &[String], stop: &Stop) -> Result<Option<String>> {
-        const AT_MOST: Duration = Duration::from_secs(300);
+    /// Runs the tests in parallel until one fails, and returns its name. They have mount and PID namespaces of their
+    /// own: a mutant may leave mounts and processes, or signal whatever it sees.
+    pub fn first_failure(&self, tests: &[String], at_most: Duration, stop: &Stop) -> Result<Option<String>> {
         if tests.is_empty() || stop.requested() {
             return Ok(None);
         }
         let mut command = Command::new("unshare");
-        command.args(["--mount", "--propagation", "private", "sh", "-c"]);
-        command.arg("mount --make-rshared / && exec \"$@\"").arg("sh");
+        command.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-c"]);
+        let proc = "umount -l /proc && mount -t proc proc /proc";
+        // The shell stays as PID 1, and waits for orphans.
+        command.arg(format!("{proc} && mount --make-rshared / && \"$@\"; exit")).arg("sh").process_group(0);
         let suite = self.command();
         command.arg(suite.get_program()).args(suite.get_args()).current_dir("/");
         command.args(["--test-threads", "4", "--exact"]).args(tests);
@@ -97,7 +102,7 @@ impl Suite {
                 Ok(Some(Outcome { verdict: Verdict::Passed, .. })) => passed += 1,
                 Ok(Some(other)) => failed = Some(other.test),
                 Ok(None) => {}
-                Err(RecvTimeoutError::Timeout) if start.elapsed() < AT_MOST => {}
+                Err(RecvTimeoutError::Timeout) if start.elapsed() < at_most && !stop.requested() => {}
                 Err(_) => failed = Some("the suite, which does not come to its end".into()),
             }
         }

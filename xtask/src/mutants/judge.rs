@@ -11,13 +11,19 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// All modules of the suite.
 pub const ALL: &str = "";
+
+/// Which tests are run, in which order: words, each a module, a test's whole name, or several of them with commas in
+/// between. What one word names is run together.
+pub type Selection = str;
 
 /// The judging process, and the pipes to it.
 pub struct Judge {
@@ -31,7 +37,7 @@ impl Judge {
     pub fn start(built: &Built) -> Result<Self> {
         can_become_root()?;
         let (mut command, user) = if is_root() {
-            (Command::new(std::env::current_exe().context("find the running program")?), User::NOBODY)
+            (Command::new(std::env::current_exe().context("find the running program")?), User::OF_MUTANTS)
         } else {
             let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
             (again_as_root()?, User { uid, gid })
@@ -47,25 +53,16 @@ impl Judge {
         Ok(judge)
     }
 
-    /// The tests of these modules that fail without a mutant. They are skipped from then on.
-    pub fn leave_out(&mut self, program: &Path, modules: &'static str) -> Result<Vec<String>> {
-        let mut all = Vec::new();
-        while let Some(test) = self.first_failure(program, modules)? {
-            let questions = self.questions.as_mut().expect("open until dropped");
-            writeln!(questions, "{LEAVE_OUT}{test}").context("ask the judge")?;
-            self.answer()?;
-            all.push(test);
-            if all.len() > MOST_LEFT_OUT {
-                return Err(format!("the suite fails without a mutant: {}", all.join(", ")));
-            }
-        }
-        Ok(all)
-    }
-
-    /// The first failing test of these modules, with this program as selfdock.
-    pub fn first_failure(&mut self, program: &Path, modules: &str) -> Result<Option<String>> {
+    /// The first test that fails with this program as selfdock, and does not with the original.
+    pub fn first_failure(
+        &mut self,
+        program: &Path,
+        original: &Path,
+        selection: &Selection,
+    ) -> Result<Option<String>> {
         let questions = self.questions.as_mut().expect("open until dropped");
-        writeln!(questions, "{}\t{modules}", program.display()).context("ask the judge")?;
+        let (program, original) = (program.display(), original.display());
+        writeln!(questions, "{program}\t{original}\t{selection}").context("ask the judge")?;
         let answer = self.answer()?;
         Ok(Some(answer).filter(|test| !test.is_empty()))
     }
@@ -88,11 +85,8 @@ impl Drop for Judge {
     }
 }
 
-/// The beginning of a line that skips a test.
-const LEAVE_OUT: &str = "leave out ";
-
 /// The most tests that may fail without a mutant: those that measure, or that this machine cannot pass.
-const MOST_LEFT_OUT: usize = 3;
+const MOST_LEFT_OUT: usize = 20;
 
 /// Marks the answers among other output.
 const MARK: &str = "answer: ";
@@ -107,24 +101,26 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let prefix = Prefix::new(false)?;
     let home = home_of(user)?;
     let suite = set_up(&prefix.path, &built, user, home.path())?;
-    let mut tests = suite.list(&[])?;
+    let tests = suite.list(&[])?;
+    let mut court = Court {
+        suite,
+        prefix: prefix.path.clone(),
+        stop,
+        tests,
+        times: Times::new(),
+        sane: BTreeSet::new(),
+        left_out: 0,
+    };
     // Processes that a mutant leaves become our children.
     set_child_subreaper(true).context("become the parent of orphans")?;
     println!("{MARK}");
     for question in std::io::stdin().lines() {
         let question = question.context("read a question")?;
-        if let Some(name) = question.strip_prefix(LEAVE_OUT) {
-            tests.retain(|test| test != name);
-            println!("{MARK}");
-            continue;
-        }
-        let (program, modules) = question.split_once('\t').ok_or("not a question")?;
-        // The second one is for the tests of handing over.
-        for prefix in [prefix.path.clone(), prefix.path.join("fixtures/replaced")] {
-            place_program(Path::new(program), &prefix)?;
-        }
-        let failure = first_failure(&suite, &tests, modules, &stop)?;
-        if stop.requested() {
+        let [program, original, selection] = *question.split('\t').collect::<Vec<_>>() else {
+            return Err("not a question".into());
+        };
+        let failure = court.first_failure([program, original].map(Path::new), selection)?;
+        if court.stop.requested() {
             break;
         }
         println!("{MARK}{}", failure.unwrap_or_default());
@@ -132,30 +128,97 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     Ok(())
 }
 
-/// Runs module by module, in the given order.
-fn first_failure(suite: &Suite, tests: &[String], modules: &str, stop: &Stop) -> Result<Option<String>> {
-    let mut wanted: Vec<&str> = modules.split_whitespace().collect();
-    if modules == ALL {
-        wanted = tests.iter().filter_map(|test| test.split("::").next()).collect();
-        wanted.dedup();
+/// The longest that each part of the suite has taken.
+type Times = BTreeMap<Vec<String>, Duration>;
+
+/// What is run together. Each test is in the first part that names it, and in no other.
+fn parts(tests: &[String], selection: &Selection) -> Vec<Vec<String>> {
+    let module = |test: &str| test.split("::").next().unwrap_or_default().to_owned();
+    let mut words: Vec<String> = selection.split_whitespace().map(str::to_owned).collect();
+    if selection == ALL {
+        words = tests.iter().map(|test| module(test)).collect();
+        words.dedup();
     }
-    let run = |tests: &[String]| {
-        let failure = suite.first_failure(tests, stop);
+    let mut taken = BTreeSet::new();
+    let mut part = |word: &String| -> Vec<String> {
+        let names: BTreeSet<&str> = word.split(',').collect();
+        let is_named =
+            |test: &&String| names.contains(test.as_str()) || names.contains(module(test).as_str());
+        tests.iter().filter(is_named).filter(|test| taken.insert((*test).clone())).cloned().collect()
+    };
+    words.iter().map(&mut part).filter(|part| !part.is_empty()).collect()
+}
+
+/// The judge, and what it has learned.
+struct Court {
+    suite: Suite,
+    prefix: PathBuf,
+    stop: Stop,
+    /// Those that do not fail without a mutant, as far as is known.
+    tests: Vec<String>,
+    times: Times,
+    /// What has failed with a mutant, and has passed without.
+    sane: BTreeSet<Vec<String>>,
+    left_out: usize,
+}
+
+impl Court {
+    /// Runs part by part, in this order. A test counts that fails twice, since one that fails now and then proves
+    /// nothing, and that passes with the original.
+    fn first_failure(
+        &mut self,
+        [program, original]: [&Path; 2],
+        selection: &Selection,
+    ) -> Result<Option<String>> {
+        self.place(program)?;
+        for part in parts(&self.tests, selection) {
+            let mut tests = part.clone();
+            let start = Instant::now();
+            while let Some(test) = self.run(&tests, &part)? {
+                let hangs = !tests.contains(&test);
+                let failed = if hangs { tests.clone() } else { vec![test.clone()] };
+                if hangs || self.run(&failed, &part)?.is_some() {
+                    if self.stop.requested() || self.passes(&failed, &part, original)? {
+                        return Ok(Some(test));
+                    }
+                    self.place(program)?;
+                }
+                tests.retain(|other| !failed.contains(other));
+            }
+            let longest = self.times.entry(part).or_default();
+            *longest = start.elapsed().max(*longest);
+        }
+        Ok(None)
+    }
+
+    /// Whether tests pass without a mutant. If not, they are not run again.
+    fn passes(&mut self, tests: &[String], part: &[String], original: &Path) -> Result<bool> {
+        if self.sane.contains(tests) {
+            return Ok(true);
+        }
+        self.place(original)?;
+        if self.run(tests, part)?.is_none() {
+            return Ok(self.sane.insert(tests.to_vec()));
+        }
+        eprintln!("left out, as it fails without a mutant: {}", tests.join(", "));
+        self.tests.retain(|test| !tests.contains(test));
+        self.left_out += tests.len();
+        if self.left_out > MOST_LEFT_OUT { Err("the suite fails without a mutant".into()) } else { Ok(false) }
+    }
+
+    /// Makes this program the installed one. The second place is for the tests of handing over.
+    fn place(&self, program: &Path) -> Result {
+        place_program(program, &self.prefix)?;
+        place_program(program, &self.prefix.join("fixtures/replaced"))
+    }
+
+    /// Runs tests of a part. A mutant that hangs is not waited for longer than is needed to be sure.
+    fn run(&self, tests: &[String], part: &[String]) -> Result<Option<String>> {
+        let usual = self.times.get(part).map_or(Duration::from_secs(120), |time| *time * 4);
+        let failure = self.suite.first_failure(tests, Duration::from_secs(30) + usual, &self.stop);
         end_descendants()?;
         failure
-    };
-    for module in wanted {
-        let of_it = |test: &&String| test.split("::").next() == Some(module);
-        let mut tests: Vec<String> = tests.iter().filter(of_it).cloned().collect();
-        while let Some(test) = run(&tests)? {
-            // Runs it once more, alone: a test that fails now and then proves nothing.
-            if !tests.contains(&test) || run(std::slice::from_ref(&test))?.is_some() {
-                return Ok(Some(test));
-            }
-            tests.retain(|other| *other != test);
-        }
     }
-    Ok(None)
 }
 
 /// Ends all descendants of this process, by PID.
@@ -180,4 +243,18 @@ fn children_of(pid: u32) -> Vec<u32> {
     lists
         .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_test_is_run_once_and_in_the_order_of_the_selection() {
+        let tests = ["a::x", "a::y", "b::x", "b::y::z", "c::x"].map(str::to_owned);
+        let of = |selection| parts(&tests, selection).iter().map(|part| part.join(" ")).collect::<Vec<_>>();
+        assert_eq!(of("b"), ["b::x b::y::z"]);
+        assert_eq!(of("c::x,b::y::z nosuch b a"), ["b::y::z c::x", "b::x", "a::x a::y"]);
+        assert_eq!(of(ALL), ["a::x a::y", "b::x b::y::z", "c::x"]);
+    }
 }

@@ -24,9 +24,18 @@ pub struct Mutant {
 }
 
 impl Mutant {
-    /// The file with the change in it.
+    /// The file with the change in it. All else keeps its line, since panics tell it.
     pub fn apply(&self, text: &str) -> String {
-        [&text[..self.place.start], &self.instead, &text[self.place.end..]].concat()
+        let (before, was, after) =
+            (&text[..self.place.start], &text[self.place.clone()], &text[self.place.end..]);
+        let lines = |text: &str| text.matches('\n').count();
+        let missing = "\n".repeat(lines(was).saturating_sub(lines(&self.instead)));
+        [before, &self.instead, &missing, after].concat()
+    }
+
+    /// `Privileged::relinquish`
+    pub fn function(&self) -> &str {
+        self.name.split(": ").next().unwrap_or_default()
     }
 
     /// File and name, the key in the list of exceptions and in the state.
@@ -135,7 +144,7 @@ impl Finder<'_> {
             around: self
                 .function
                 .as_ref()
-                .map_or_else(|| hash(self.text_of(node)), |function| function.around),
+                .map_or_else(|| hash(self.text_of(node).as_bytes()), |function| function.around),
             place: span.byte_range(),
             instead: instead.into(),
         });
@@ -157,7 +166,7 @@ impl Finder<'_> {
             _ => &[],
         };
         let outer = self.function.take();
-        self.function = Some(Function { around: hash(self.text_of(block)), is_fallible });
+        self.function = Some(Function { around: hash(self.text_of(block).as_bytes()), is_fallible });
         self.scope.push(signature.ident.to_string());
         for body in instead.iter().filter(|_| !block.stmts.is_empty()) {
             self.add_as(block, *body, &format!("all of it is `{body}`"));
@@ -515,8 +524,8 @@ fn short(text: &str) -> String {
 }
 
 /// FNV-1a: the same in every build of this program.
-pub fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+pub fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
 }
 
 #[cfg(test)]
