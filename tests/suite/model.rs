@@ -19,7 +19,8 @@ const BRIEFLY: u64 = 300;
 /// How often a case that fails is made smaller.
 const MOST_STEPS: u32 = 400;
 
-/// `SELFDOCK_MODEL_SEED` is one case, `SELFDOCK_MODEL_MINUTES` as many as fit; else they are always the same.
+/// `cargo xtask torture model` sets `SELFDOCK_MODEL_SEED`: one case, or `SELFDOCK_MODEL_MINUTES`: as many as fit. Else
+/// they are always the same.
 #[test]
 fn random_instances_are_as_it_says() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
@@ -70,7 +71,7 @@ fn try_seed(seed: u64, tally: &mut Tally) {
         outcome.set(compare(&case).map_err(TestCaseError::fail)?);
         Ok(())
     });
-    let repeat = format!("repeat it as root: SELFDOCK_MODEL_SEED={seed} cargo xtask install-test model::");
+    let repeat = format!("repeat it: cargo xtask torture model --seed {seed}");
     match done {
         Ok(()) => match outcome.get() {
             Outcome::Compared => tally.compared += 1,

@@ -3,7 +3,6 @@
 use crate::properties::of_test;
 use crate::run::{Context, Result};
 use crate::stop::Stop;
-use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -174,16 +173,9 @@ impl Suite {
             .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
             .env("LANG", "C.UTF-8")
             .envs(self.env.iter().map(|(name, value)| (name, value)))
-            .envs(for_the_model())
             .current_dir("/");
         command
     }
-}
-
-/// What the caller says of the cases of tests/suite/model.rs: how many minutes, or which one.
-fn for_the_model() -> impl Iterator<Item = (&'static str, OsString)> {
-    let names = ["SELFDOCK_MODEL_MINUTES", "SELFDOCK_MODEL_SEED"];
-    names.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)))
 }
 
 /// The lines that the suite prints, as they come.

@@ -39,6 +39,11 @@ const KINDS: &[Kind] = &[
         main: installed::races,
     },
     Kind {
+        name: "model",
+        about: "compare random trees of instances with a plain model, path by path",
+        main: installed::model,
+    },
+    Kind {
         name: "load",
         about: "start many instances, one after another and at once, and count what is left",
         main: installed::load,

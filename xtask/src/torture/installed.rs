@@ -1,4 +1,4 @@
-//! `cargo xtask torture faults`, `races` and `load`: what takes an installed selfdock.
+//! `cargo xtask torture faults`, `races`, `model` and `load`: what takes an installed selfdock.
 
 use crate::cargo::{self, Built};
 use crate::install_test::{home_of, set_up};
@@ -40,6 +40,17 @@ Usage: cargo xtask torture races [FILTER] [--minutes N]
 
   FILTER          only tests with this in their name
   --minutes N     so many for all of them together (default 10)
+";
+
+const MODEL: &str = "\
+Run random trees of instances, and compare what each shows and permits with what a plain model says.
+
+Usage: cargo xtask torture model [--minutes N | --seed N]
+
+  --minutes N     as many cases as fit into N minutes (default 10), others each time
+  --seed N        only the case of this seed
+
+A case that differs is made smaller, and printed with its seed. The run ends there.
 ";
 
 const LOAD: &str = "\
@@ -101,6 +112,26 @@ pub fn races(args: Arguments) -> Result {
         let failed = outcomes.iter().filter(|outcome| outcome.verdict != Verdict::Passed).count();
         println!("torture: {} races, {seconds} s each, {failed} findings", outcomes.len());
         if failed == 0 { Ok(()) } else { Err(format!("{failed} findings")) }
+    })
+}
+
+/// The tests of that module, for as long as is said or with one case.
+pub fn model(args: Arguments) -> Result {
+    with_installation("model", MODEL, args, |mut suite, words, stop| {
+        let mut args = Arguments::from_vec(words);
+        let minutes: Option<u64> = args.opt_value_from_str("--minutes").context("--minutes")?;
+        let seed: Option<u64> = args.opt_value_from_str("--seed").context("--seed")?;
+        no_more(args)?;
+        suite.env.push(match (minutes, seed) {
+            (None, Some(seed)) => ("SELFDOCK_MODEL_SEED", seed.to_string().into()),
+            (minutes, None) => ("SELFDOCK_MODEL_MINUTES", minutes.unwrap_or(10).to_string().into()),
+            (Some(_), Some(_)) => return Err("--minutes and --seed exclude each other".into()),
+        });
+        let mut tests = suite.list(None)?;
+        tests.retain(|test| test.starts_with("model::"));
+        let outcomes = suite.one_by_one(tests, stop)?;
+        let differs = outcomes.iter().any(|outcome| outcome.verdict != Verdict::Passed);
+        if differs { Err("an instance is not as the model says".into()) } else { Ok(()) }
     })
 }
 
