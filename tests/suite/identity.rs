@@ -1,7 +1,8 @@
 //! identity: A command runs with the caller's user, groups and no capability, and owns what it makes.
 
 use crate::support::{
-    Dock, args, children, fixture, nested, on_a_host, own_status, scratch, status_of, wait_until,
+    Dock, args, children, copy_program, fixture, nested, on_a_host, own_status, scratch, selfdock, status_of,
+    wait_until,
 };
 use rstest::rstest;
 use std::fs;
@@ -20,6 +21,19 @@ const NONE: &str = "CapInh: 0000000000000000\nCapPrm: 0000000000000000\n\
 fn all_four_ids_and_the_groups_are_the_callers(#[case] depth: usize) {
     let inside = Dock::run(nested(depth, [])).probe(&IDS).ok();
     assert_eq!(inside, own_status(&IDS[1..]));
+}
+
+/// C2: incomplete drop. Only ids of the user are given up, so a group must not be gained.
+#[rstest]
+#[case::set_gid("2755")]
+#[case::set_uid_and_set_gid("6755")]
+fn a_program_that_is_installed_set_gid_refuses(#[case] mode: &str) {
+    let dir = scratch();
+    let copy = dir.path().join("selfdock");
+    copy_program(selfdock(), &copy);
+    let script = "chown 0:0 \"$1\" && chmod $0 \"$1\"";
+    Dock::program(args![fixture("setuid/probe"), "as-root", "sh", "-c", script, mode, &copy]).ok();
+    Dock::program(args![&copy, "run", "true"]).refused("start: the program is installed set-gid");
 }
 
 /// C1: capabilities, securebits.
