@@ -2,7 +2,7 @@
 
 use crate::error::{Fault, Operation, Result, Unsaid, both, on};
 use crate::options::{ALIASES, BUILD, ENTER, Id, LIMITS, SYNTAX, Syntax, WORDS};
-use crate::sys::Moment;
+use crate::sys::Duration;
 use crate::text;
 use alloc::vec::Vec;
 
@@ -28,7 +28,7 @@ pub struct Request<'a> {
     /// `--root`, once for each layer
     pub roots: Vec<&'a [u8]>,
     /// `-v -m -t --dev --mask --mask-if-exists`
-    pub mounts: Vec<Wish<'a>>,
+    pub mounts: Vec<MountRequest<'a>>,
     /// `--here`
     pub here: bool,
     /// `-C`
@@ -71,15 +71,15 @@ pub struct Request<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeout {
     /// The time until SIGTERM.
-    pub time: Moment,
+    pub time: Duration,
     /// The time from SIGTERM to SIGKILL.
-    pub grace: Moment,
+    pub grace: Duration,
 }
 
 /// A mount that the caller requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Wish<'a> {
+pub enum MountRequest<'a> {
     Bind { src: &'a [u8], dst: &'a [u8], writable: bool },
     Tmpfs { options: &'a [u8], dst: &'a [u8] },
     Device { path: &'a [u8] },
@@ -163,8 +163,8 @@ pub fn may_be_descriptor(src: &[u8]) -> bool {
 }
 
 /// Whether a source may include the destination, in Docker's form.
-fn is_in_one_word(wish: &Wish<'_>) -> bool {
-    matches!(wish, Wish::Bind { src, .. } if src.windows(2).any(|two| two == b":/"))
+fn is_in_one_word(wish: &MountRequest<'_>) -> bool {
+    matches!(wish, MountRequest::Bind { src, .. } if src.windows(2).any(|two| two == b":/"))
 }
 
 /// Whether a word is an option, or a profile.
@@ -223,26 +223,26 @@ impl<'a> Request<'a> {
 
     /// Takes a plain option with its values. `name` is its long name.
     pub fn add<E: Fault>(&mut self, id: Id, name: &str, first: &'a [u8], second: &'a [u8]) -> Result<(), E> {
-        let bind = |writable| Wish::Bind { src: first, dst: second, writable };
+        let bind = |writable| MountRequest::Bind { src: first, dst: second, writable };
         match id {
             Id::Root => self.roots.push(first),
             Id::Vol => self.mounts.push(bind(true)),
             Id::Map => self.mounts.push(bind(false)),
-            Id::Tmpfs => self.mounts.push(Wish::Tmpfs { options: first, dst: second }),
-            Id::Dev => self.mounts.push(Wish::Device { path: first }),
-            Id::Mask => self.mounts.push(Wish::Mask { path: first, optional: false }),
-            Id::MaskIfExists => self.mounts.push(Wish::Mask { path: first, optional: true }),
+            Id::Tmpfs => self.mounts.push(MountRequest::Tmpfs { options: first, dst: second }),
+            Id::Dev => self.mounts.push(MountRequest::Device { path: first }),
+            Id::Mask => self.mounts.push(MountRequest::Mask { path: first, optional: false }),
+            Id::MaskIfExists => self.mounts.push(MountRequest::Mask { path: first, optional: true }),
             Id::Here => self.here = true,
-            Id::Chdir => once(&mut self.chdir, name, first)?,
+            Id::Chdir => set_once(&mut self.chdir, name, first)?,
             Id::Env => self.env.push(assignment(first, second)?),
             Id::UnsetEnv => self.env.push(EnvChange::Unset(unset(first)?)),
             Id::ClearEnv => self.env.push(EnvChange::Clear),
             Id::KeepFd => self.keep_fds.push(number(name, first)?),
             Id::Net => self.own_network = network(first)?,
-            Id::Hostname => once(&mut self.hostname, name, hostname(first)?)?,
+            Id::Hostname => set_once(&mut self.hostname, name, hostname(first)?)?,
             Id::NoNest => self.no_nest = true,
             Id::Unprivileged => self.unprivileged = true,
-            Id::Seccomp => once(&mut self.seccomp, name, first)?,
+            Id::Seccomp => set_once(&mut self.seccomp, name, first)?,
             Id::NewSession => self.new_session = true,
             Id::Abstract => self.abstract_sockets = true,
             Id::NoUserns => self.no_user_namespaces = true,
@@ -250,7 +250,7 @@ impl<'a> Request<'a> {
             Id::Timeout => self.timeout = Some(timeout(first)?),
             Id::Rlimit => self.limits.push(limit(first)?),
             Id::ReportRequired => self.report_required = true,
-            Id::Report => once(&mut self.report, name, first)?,
+            Id::Report => set_once(&mut self.report, name, first)?,
             // The set-uid program has no other options.
             _ => {}
         }
@@ -263,14 +263,14 @@ fn by_long(name: &[u8]) -> Option<&'static Syntax> {
     SYNTAX.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id))
 }
 
-fn named(name: &str) -> Operation<'_> {
+fn option_named(name: &str) -> Operation<'_> {
     on("option --{=}", name.as_bytes())
 }
 
-fn once<'a, E: Fault>(slot: &mut Option<&'a [u8]>, name: &str, value: &'a [u8]) -> Result<(), E> {
+fn set_once<'a, E: Fault>(slot: &mut Option<&'a [u8]>, name: &str, value: &'a [u8]) -> Result<(), E> {
     match slot.replace(value) {
         None => Ok(()),
-        Some(_) => Err(E::refused(named(name), "given twice")),
+        Some(_) => Err(E::refused(option_named(name), "given twice")),
     }
 }
 
@@ -313,7 +313,7 @@ fn timeout<E: Fault>(word: &[u8]) -> Result<Timeout, E> {
         None => (word, &b"5"[..]),
     };
     let (time, grace) = (duration(time), duration(grace));
-    time.filter(|time| *time != Moment::default())
+    time.filter(|time| *time != Duration::default())
         .zip(grace)
         .map(|(time, grace)| Timeout { time, grace })
         .ok_or_else(|| {
@@ -322,7 +322,7 @@ fn timeout<E: Fault>(word: &[u8]) -> Result<Timeout, E> {
 }
 
 /// Parses seconds, minutes, hours or days, with a fraction: `1.5`, `10m`. The syntax is that of timeout(1).
-fn duration(word: &[u8]) -> Option<Moment> {
+fn duration(word: &[u8]) -> Option<Duration> {
     let (number, unit) = match word.split_last() {
         Some((b's', rest)) => (rest, 1),
         Some((b'm', rest)) => (rest, 60),
@@ -348,7 +348,7 @@ fn duration(word: &[u8]) -> Option<Moment> {
     let seconds = seconds.checked_mul(unit).map(|s| s + nanos / 1_000_000_000).filter(|s| *s <= 366 * 86400);
     let seconds = seconds.and_then(|s| i64::try_from(s).ok())?;
     let nanoseconds = i64::try_from(nanos % 1_000_000_000).ok()?;
-    Some(Moment { seconds, nanoseconds })
+    Some(Duration { seconds, nanoseconds })
 }
 
 /// Parses `nofile=64`, `as=1G`, `core=unlimited`.
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn options_stand_before_or_after_the_word_run() {
-        let wish = Wish::Bind { src: b"/a", dst: b"/b", writable: true };
+        let wish = MountRequest::Bind { src: b"/a", dst: b"/b", writable: true };
         assert_eq!(request(&[b"-v", b"/a", b"/b", b"run", b"sh"]).mounts, [wish]);
         assert_eq!(request(&[b"run", b"-v", b"/a", b"/b", b"sh"]).mounts, [wish]);
         assert_eq!(request(&[b"run", b"--vol=/a", b"/b", b"sh"]).mounts, [wish]);
@@ -481,7 +481,7 @@ mod tests {
 
     #[test]
     fn letters_stand_together() {
-        let wish = Wish::Bind { src: b"/a", dst: b"/b", writable: true };
+        let wish = MountRequest::Bind { src: b"/a", dst: b"/b", writable: true };
         let request = request(&[b"-Hv/a", b"/b", b"-nnone", b"run"]);
         assert!(request.here && request.own_network && request.mounts == [wish]);
     }

@@ -162,7 +162,7 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
              undumpable or not readable",
         );
     }
-    let target = examine(&process, here.depth, program, pinned, own_group).map_err(|e| e.about(failed))?;
+    let target = examine(&process, here.depth, program, pinned, own_group).map_err(|e| e.within(failed))?;
     if has_ended(&target.process).or_fail(failed)? {
         // The last reads may have been from another process with this PID.
         return refuse("it has ended");

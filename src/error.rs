@@ -228,7 +228,7 @@ impl Error {
 
     /// Prefixes the larger operation that this one is a part of.
     #[must_use]
-    pub fn about(mut self, whole: Operation<'_>) -> Self {
+    pub fn within(mut self, whole: Operation<'_>) -> Self {
         self.0.what = join(&[text(whole.template, [whole.object, b""]), b": ", self.0.what]);
         self
     }

@@ -28,11 +28,11 @@ impl Instance {
         }
         let children = supervisor.children();
         let inside = || children.iter().copied().filter(|child| child.depth == supervisor.depth + 1);
-        let keeper = inside().find(|child| child.first() && ours(child))?;
+        let keeper = inside().find(|child| child.is_pid1() && ours(child))?;
         // A supervisor that is PID 1 cannot give its PID to the command.
-        let named = |child: &Process| child.inner == supervisor.inner || supervisor.first();
+        let named = |child: &Process| child.inner == supervisor.inner || supervisor.is_pid1();
         // If a filter refused the choice of a PID, the command is the first other child.
-        let others = || inside().filter(|child| !child.first());
+        let others = || inside().filter(|child| !child.is_pid1());
         let command = others().find(named).or_else(|| others().next())?;
         Some(Instance { supervisor, keeper, command })
     }
@@ -49,7 +49,7 @@ impl Instance {
         }
         let own = namespace(process.pid)?;
         let all = &process::all().ok()?;
-        let keepers = all.iter().filter(|other| other.first() && other.depth == process.depth);
+        let keepers = all.iter().filter(|other| other.is_pid1() && other.depth == process.depth);
         let supervisors = keepers.filter_map(|keeper| keeper.parent.and_then(Process::read));
         supervisors
             .filter_map(|supervisor| Instance::of(supervisor, program))

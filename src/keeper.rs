@@ -15,7 +15,7 @@ use crate::error::{Error, OrFail, Result};
 use crate::outcome::End;
 use crate::process::is_stopped;
 use crate::sys::{
-    self, ALL_SIGNALS, Disposition, Moment, Stack, Whose, new, set_of,
+    self, ALL_SIGNALS, Disposition, Duration, Stack, Whose, namespace, set_of,
     signal::{self, CHLD, CONT, KILL},
 };
 use crate::text::{Bytes, c_string};
@@ -61,7 +61,7 @@ pub struct Shared {
 }
 
 /// A tenth of a second.
-const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 100_000_000 };
+const MOMENT: Duration = Duration { seconds: 0, nanoseconds: 100_000_000 };
 
 /// A gate that opens once, for processes that share a memory.
 #[derive(Default)]
@@ -136,13 +136,13 @@ impl Shared {
 const QUESTION: i32 = signal::LAST;
 
 /// How long to wait for an answer. It takes microseconds, unless somebody outside has stopped the keeper.
-const PATIENCE: Moment = Moment { seconds: 1, nanoseconds: 0 };
+const PATIENCE: Duration = Duration { seconds: 1, nanoseconds: 0 };
 
 /// When the keeper should have answered, if it is not stopped.
-const SOON: Moment = Moment { seconds: 0, nanoseconds: 2_000_000 };
+const SOON: Duration = Duration { seconds: 0, nanoseconds: 2_000_000 };
 
 /// How long to wait for the end of the instance. Only a process that the kernel cannot end takes longer.
-const LAST_PATIENCE: Moment = Moment { seconds: 2, nanoseconds: 0 };
+const LAST_PATIENCE: Duration = Duration { seconds: 2, nanoseconds: 0 };
 
 impl Keeper {
     /// Starts the keeper as the first process of the new PID namespace of this process. `empty` is an empty
@@ -174,7 +174,7 @@ impl Keeper {
     /// Whether a signal to the supervisor was sent to its whole process group. A group gets a signal from its newest
     /// process to its oldest (`hlist_add_head_rcu()` in `attach_pid()`, kernel/pid.c), so the keeper has it already.
     /// It is asked for at most `limit`.
-    pub fn saw(&self, signal: i32, limit: Option<Moment>) -> bool {
+    pub fn saw(&self, signal: i32, limit: Option<Duration>) -> bool {
         let continued = self.ask(limit);
         let seen = self.shared.seen.load(Ordering::Acquire);
         // The supervisor has got these signals by now, since a group is served under one lock.
@@ -200,7 +200,7 @@ impl Keeper {
 
     /// Waits until the keeper has noted all its signals so far. Returns whether the keeper was stopped and had to be
     /// continued.
-    fn ask(&self, limit: Option<Moment>) -> bool {
+    fn ask(&self, limit: Option<Duration>) -> bool {
         let before = self.shared.answers.load(Ordering::Acquire);
         let Ok(start) = sys::now() else { return false };
         if self.gone.get() || before == 0 || sys::queue(self.pid, QUESTION).is_err() {
@@ -209,14 +209,14 @@ impl Keeper {
         let limit = limit.filter(|limit| limit.seconds < PATIENCE.seconds).unwrap_or(PATIENCE);
         let mut stopped = false;
         while self.shared.answers.load(Ordering::Acquire) == before {
-            let waited = sys::now().map_or(limit, |now| now.minus(start));
+            let waited = sys::now().map_or(limit, |now| now.since(start));
             let left = limit.minus(waited);
-            if left == Moment::default() {
+            if left == Duration::default() {
                 break;
             }
             // This is checked only when it does not answer, since the check takes memory, and a command can change
             // the size of a terminal as often as it likes.
-            let soon = waited.minus(SOON) == Moment::default();
+            let soon = waited.minus(SOON) == Duration::default();
             stopped = stopped || (!soon && is_stopped(self.pid) && sys::kill(self.pid, CONT).is_ok());
             sys::sleep_while(&self.shared.answers, before, Some(if soon { SOON } else { left }));
         }
@@ -296,8 +296,8 @@ impl Keeper {
                 }
             }
             let now = sys::now().or_fail("read the clock")?;
-            left = limit.get_or_insert(now.plus(LAST_PATIENCE)).minus(now);
-            if left == Moment::default() {
+            left = limit.get_or_insert(now.plus(LAST_PATIENCE)).since(now);
+            if left == Duration::default() {
                 let _ = self.kill_at_once();
                 return Err(Error::refused(failed, "a process in it cannot end now").hint(
                     "the machine is busy, or a debugger, a stopped 'selfdock enter' or a device holds it",
@@ -339,7 +339,7 @@ impl Shared {
             if own_network {
                 // /proc/1/net shows the network of PID 1.
                 privileged.take_up(true)?;
-                sys::unshare(new::NETWORK).or_fail(failed)?;
+                sys::unshare(namespace::NETWORK).or_fail(failed)?;
             }
             if empty.and_then(|dir| chroot(c_string(dir).ok()?).ok()).is_none() {
                 // This directory is empty while no descriptor is open, and nothing is mounted below it.

@@ -16,7 +16,7 @@ use crate::outcome::{self, Cause, End, Outcome};
 use crate::report::Report;
 use crate::sandbox::{self, Job};
 use crate::supervise::Watch;
-use crate::sys::{self, Moment, SignalSet, Stack, Start, new, signal};
+use crate::sys::{self, Duration, Instant, SignalSet, Stack, Start, namespace, signal};
 use crate::text::Bytes;
 use crate::usage::Usage;
 use alloc::vec::Vec;
@@ -65,7 +65,9 @@ fn go(start: &Start) -> End {
 /// Becomes the second program, which reports errors of the command line.
 fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) -> Result<End> {
     let mode = if privilege.is_some() { Mode::SetUid } else { Mode::Unprivileged };
-    privilege.map_or(Ok(()), Privilege::hand_on)?;
+    if let Some(privilege) = privilege {
+        privilege.hand_on()?;
+    }
     handover::hand_over(start, mode.name(), signals).map(|never| match never {})
 }
 
@@ -189,8 +191,8 @@ impl Supervision {
     }
 
     /// The time of the start, if it is needed.
-    fn start(&self) -> Result<Moment> {
-        if self.counts() { sys::now().or_fail("read the clock") } else { Ok(Moment::default()) }
+    fn start(&self) -> Result<Instant> {
+        if self.counts() { sys::now().or_fail("read the clock") } else { Ok(Instant::default()) }
     }
 
     /// Writes the report, and reports what failed after the end of the command. The status is still the command's,
@@ -199,13 +201,13 @@ impl Supervision {
     fn tell(
         &self,
         outcome: &Outcome,
-        started: Moment,
+        started: Instant,
         ended: Result<()>,
         error: Option<Bytes>,
     ) -> Result<End> {
         self.told.set(true);
         let report = |report: &Report| {
-            let wall = sys::now().or_fail("read the clock")?.minus(started);
+            let wall = sys::now().or_fail("read the clock")?.since(started);
             let none = (!outcome.started).then_some(&b"selfdock was ended before CMD was started"[..]);
             let write = || report.write(outcome, wall, error.or(none));
             // A reader may take long; signals must be able to end the wait. Those of the write itself do not.
@@ -234,7 +236,7 @@ impl Supervision {
             let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
             // The first failure is said first.
             error.report();
-            if let Err(second) = report.write(&outcome, Moment::default(), why) {
+            if let Err(second) = report.write(&outcome, Duration::default(), why) {
                 second.report_as_well();
             }
         }
@@ -260,12 +262,14 @@ fn spawn_and_supervise(
     expect_end()?;
     let privileged = match privileged {
         Some(privileged) => {
-            sys::unshare(new::PID).or_fail("start the instance").map_err(|e| advice::of_start(e, false))?;
+            sys::unshare(namespace::PID)
+                .or_fail("start the instance")
+                .map_err(|e| advice::of_start(e, false))?;
             privileged
         }
         None => {
             creds::allow_to_map_root(job.caller)?;
-            sys::unshare(new::PID | new::USER)
+            sys::unshare(namespace::PID | namespace::USER)
                 .or_fail("start the instance")
                 .map_err(|e| advice::of_start(e, true))?;
             creds::own_user_namespace(job.caller, need)?

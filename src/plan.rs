@@ -1,6 +1,6 @@
 //! Turns a request into a plan: which mounts, in which order. Pure: no system calls.
 
-use crate::cli::{Request, Wish, scaled};
+use crate::cli::{MountRequest, Request, scaled};
 use crate::error::{Fault, Result, both, on};
 use crate::text::{Bytes, bound, number};
 use alloc::vec::Vec;
@@ -156,16 +156,16 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
     }
     if request.here {
         let dir = cwd.ok_or_else(|| E::refused("option --here", "the current directory has no path here"))?;
-        add(&mut plan, Wish::Bind { src: dir, dst: dir, writable: true }, &mut own_shm)
+        add(&mut plan, MountRequest::Bind { src: dir, dst: dir, writable: true }, &mut own_shm)
             .map_err(|fault: E| fault.hint("--here binds the current directory: start in another one"))?;
     }
     Ok(plan)
 }
 
 /// Adds a mount. `own_shm`: `/dev/shm` has been requested before.
-fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) -> Result<(), E> {
+fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: MountRequest<'a>, own_shm: &mut bool) -> Result<(), E> {
     match wish {
-        Wish::Bind { src, dst, writable } => {
+        MountRequest::Bind { src, dst, writable } => {
             if src.is_empty() {
                 return Err(E::refused(on("bind '' on {}", dst), "the source path is empty"));
             }
@@ -174,11 +174,11 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: Wish<'a>, own_shm: &mut bool) ->
                 Mount { dst: destination(dst)?, source: Source::Bind { src, writable } },
             )?;
         }
-        Wish::Mask { path, optional } => {
+        MountRequest::Mask { path, optional } => {
             insert(&mut plan.mounts, Mount { dst: destination(path)?, source: Source::Mask { optional } })?;
         }
-        Wish::Device { path } => plan.devices.push(device(path)?),
-        Wish::Tmpfs { options, dst } => {
+        MountRequest::Device { path } => plan.devices.push(device(path)?),
+        MountRequest::Tmpfs { options, dst } => {
             let tmpfs = Tmpfs::parse(options)?;
             if components(dst).eq(components(b"/dev/shm")) && dst.starts_with(b"/") {
                 if core::mem::replace(own_shm, true) && plan.shm != tmpfs {

@@ -51,7 +51,7 @@ impl Process {
     }
 
     /// Whether it is PID 1 of its namespace.
-    pub fn first(&self) -> bool {
+    pub fn is_pid1(&self) -> bool {
         self.inner == 1
     }
 
@@ -229,7 +229,7 @@ mod tests {
     fn a_status_is_read() {
         let pid = Pid::from_raw(812).unwrap();
         let found = Process::parse(pid, STATUS).unwrap();
-        assert_eq!((found.parent, found.depth, found.inner, found.first()), (Pid::from_raw(7), 2, 1, true));
+        assert_eq!((found.parent, found.depth, found.inner, found.is_pid1()), (Pid::from_raw(7), 2, 1, true));
         assert_eq!((found.ids, found.memory, found.ended), (Some((5, 6)), 640, false));
     }
 

@@ -4,7 +4,7 @@ use crate::descriptors::{is_placeholder, number_of};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::outcome::{self, Cause, End, Outcome};
-use crate::sys::{self, Moment, signal::KILL};
+use crate::sys::{self, Duration, signal::KILL};
 use crate::text::{Bytes, c_string, decimal, digits, join, number};
 use crate::usage::Of;
 use alloc::vec::Vec;
@@ -103,7 +103,7 @@ impl Report {
     }
 
     /// Writes the report, completely or not at all. `error` is why the command never ran.
-    pub fn write(&self, outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Result<()> {
+    pub fn write(&self, outcome: &Outcome, wall: Duration, error: Option<Bytes>) -> Result<()> {
         self.put(json(outcome, wall, error))
     }
 
@@ -172,7 +172,7 @@ fn fill(file: &OwnedFd, text: &[u8]) -> rustix::io::Result<()> {
 }
 
 /// The text. Who attends an instance adds to it.
-pub fn json(outcome: &Outcome, wall: Moment, error: Option<Bytes>) -> Bytes {
+pub fn json(outcome: &Outcome, wall: Duration, error: Option<Bytes>) -> Bytes {
     let usage = &outcome.usage;
     let count = |number: i64| decimal(number.unsigned_abs());
     let seconds = |micros: i64| {
@@ -252,7 +252,7 @@ mod tests {
     fn the_report_is_one_line_of_json() {
         let usage = Usage::new([1_000_005, 0, 0, 0, 0, 0, 7]);
         let outcome = Outcome { end: End::Signal(9), cause: Cause::Timeout, started: true, usage };
-        let text = json(&outcome, Moment { seconds: 2, nanoseconds: 345_678 }, None);
+        let text = json(&outcome, Duration { seconds: 2, nanoseconds: 345_678 }, None);
         let text = core::str::from_utf8(text).unwrap();
         let start =
             r#"{"version":1,"started":true,"error":null,"exit":null,"signal":9,"ended_by":"timeout","#;
@@ -260,7 +260,7 @@ mod tests {
         assert!(
             text.contains("\"user_seconds\":1.000005,") && text.ends_with("}\n") && text.lines().count() == 1
         );
-        let text = json(&outcome, Moment::default(), Some(b"run 'a\"b\\n': no"));
+        let text = json(&outcome, Duration::default(), Some(b"run 'a\"b\\n': no"));
         let start = br#"{"version":1,"started":false,"error":"run 'a\"b\\n': no","exit""#;
         assert!(text.starts_with(start));
     }

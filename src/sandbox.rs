@@ -16,7 +16,7 @@ use crate::plan::{Plan, STEPS, Step, Tmpfs, components, is_in_shm};
 use crate::procfs::Hidden;
 use crate::sources::{Image, OpenSource, Opened, Sources};
 use crate::stage::Stage;
-use crate::sys::{self, Attributes, new};
+use crate::sys::{self, Attributes, namespace};
 use crate::text::Bytes;
 use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
@@ -67,8 +67,8 @@ pub fn become_command(job: Job<'static>, privileged: Privileged, shared: &Shared
 }
 
 fn namespaces(job: &Job<'_>) -> u32 {
-    let network = if job.own_network { new::NETWORK } else { 0 };
-    new::MOUNT | new::IPC | new::UTS | new::CGROUP | network
+    let network = if job.own_network { namespace::NETWORK } else { 0 };
+    namespace::MOUNT | namespace::IPC | namespace::UTS | namespace::CGROUP | network
 }
 
 /// Builds the instance, and ends this process with one line where that fails.

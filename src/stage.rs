@@ -49,8 +49,9 @@ pub struct Stage {
     /// procfs covers it in the end. It is writable until then.
     scratch: Option<OwnedFd>,
     /// An empty read-only directory. Masks of directories are copies of it.
-    cover: Option<OwnedFd>,
-    covers: u32,
+    empty: Option<OwnedFd>,
+    /// How many masks of files there are so far. Each has a file of its own.
+    file_covers: u32,
     /// The device numbers of file systems that selfdock made. Entries can be added to them if they are writable.
     own: Vec<u64>,
     /// Mounts that stay writable until the end, so that entries can be added; and where they are.
@@ -70,8 +71,8 @@ impl Stage {
             root,
             in_image,
             scratch: None,
-            cover: None,
-            covers: 0,
+            empty: None,
+            file_covers: 0,
             own,
             unfinished,
             wished,
@@ -109,8 +110,8 @@ impl Stage {
     /// Unmounts the old root directory, if it was exchanged.
     pub fn let_go(&mut self, old: Old) -> Result<()> {
         let failed = "unmount the old root directory";
-        // The cover was in the old root directory.
-        self.cover = None;
+        // The empty directory was in the old root directory.
+        self.empty = None;
         if old.exchanged {
             rustix::process::fchdir(old.dir).or_fail(failed)?;
             rustix::mount::unmount(c".", rustix::mount::UnmountFlags::DETACH).or_fail(failed)?;
@@ -250,16 +251,16 @@ impl Stage {
 
     /// A copy of an empty read-only directory.
     fn copy_of_empty(&mut self, failed: Operation<'_>) -> Result<Detached> {
-        let cover = match self.cover.take() {
-            Some(cover) => cover,
+        let empty = match self.empty.take() {
+            Some(empty) => empty,
             None => {
                 let place = self.make_scratch(b"empty", Kind::Directory)?;
-                let cover = self.copy_of_scratch(b"empty", INERT)?;
-                cover.attach(&self.privileged, place).or_fail("make an empty directory")?
+                let empty = self.copy_of_scratch(b"empty", INERT)?;
+                empty.attach(&self.privileged, place).or_fail("make an empty directory")?
             }
         };
-        let cover = self.cover.insert(cover);
-        Detached::copy(&self.privileged, cover, b"", INERT).or_fail(failed)
+        let empty = self.empty.insert(empty);
+        Detached::copy(&self.privileged, empty, b"", INERT).or_fail(failed)
     }
 
     /// Covers a directory or file of the instance by an empty, read-only one. Returns whether it exists.
@@ -272,8 +273,8 @@ impl Stage {
         let cover = match Kind::of(&target).or_fail(failed)? {
             Kind::Directory => self.copy_of_empty(failed)?,
             Kind::File => {
-                let name = join(&[b"cover", decimal(self.covers)]);
-                self.covers += 1;
+                let name = join(&[b"cover", decimal(self.file_covers)]);
+                self.file_covers += 1;
                 self.make_scratch(name, Kind::File)?;
                 self.copy_of_scratch(name, INERT)?
             }

@@ -13,7 +13,7 @@ use crate::keeper::Keeper;
 use crate::outcome::{Cause, End, Outcome, stopped_by};
 use crate::process::{Stock, field, is_stopped, status};
 use crate::sys::{
-    self, ALL_SIGNALS, Disposition, Moment, set_of,
+    self, ALL_SIGNALS, Disposition, Duration, Instant, set_of,
     signal::{CHLD, CONT, KILL, STOP, TERM, TSTP, TTOU, URG, WINCH, XCPU, XFSZ},
 };
 use crate::text::number;
@@ -50,18 +50,18 @@ enum Deadline {
     /// There is no timeout.
     None,
     /// SIGTERM is sent to the command. The second time is the grace period.
-    Term(Moment, Moment),
+    Term(Instant, Duration),
     /// All processes of the instance are killed.
-    Kill(Moment),
+    Kill(Instant),
     /// The supervisor stops waiting, since a debugger may hold the killed command.
-    Leave(Moment),
+    Leave(Instant),
 }
 
 /// TSTP, TTIN, TTOU
 const OF_JOBS: core::ops::RangeInclusive<i32> = TSTP..=TTOU;
 
 /// How long to wait for a killed command.
-const PATIENCE: Moment = Moment { seconds: 5, nanoseconds: 0 };
+const PATIENCE: Duration = Duration { seconds: 5, nanoseconds: 0 };
 
 /// How many other children to wait for at a time, before signals are handled again.
 const STRAYS: usize = 16;
@@ -101,17 +101,17 @@ impl<'a> Watch<'a> {
         let mut set = ALL_SIGNALS;
         loop {
             let left = self.time_left()?;
-            if left == Some(Moment::default()) {
+            if left == Some(Duration::default()) {
                 match self.time_is_up()? {
                     Some(outcome) => return Ok(outcome),
                     None => continue,
                 }
             }
             let only_others = set != ALL_SIGNALS;
-            let limit = if only_others { Some(Moment::default()) } else { left };
+            let limit = if only_others { Some(Duration::default()) } else { left };
             match sys::wait_signal(core::mem::replace(&mut set, ALL_SIGNALS), limit) {
                 Ok(sys::Taken { signal: CHLD, code }) => {
-                    if let Some(outcome) = self.look()? {
+                    if let Some(outcome) = self.reap()? {
                         return Ok(outcome);
                     }
                     if code <= 0 {
@@ -127,11 +127,11 @@ impl<'a> Watch<'a> {
         }
     }
 
-    fn time_left(&self) -> Result<Option<Moment>> {
+    fn time_left(&self) -> Result<Option<Duration>> {
         match self.deadline {
             Deadline::None => Ok(None),
             Deadline::Term(at, _) | Deadline::Kill(at) | Deadline::Leave(at) => {
-                Ok(Some(at.minus(sys::now().or_fail("read the clock")?)))
+                Ok(Some(at.since(sys::now().or_fail("read the clock")?)))
             }
         }
     }
@@ -159,7 +159,7 @@ impl<'a> Watch<'a> {
     }
 
     /// Collects children. Returns the outcome of the command, or `None` while it lives.
-    fn look(&mut self) -> Result<Option<Outcome>> {
+    fn reap(&mut self) -> Result<Option<Outcome>> {
         if self.counts {
             // This works only until the command is waited for.
             self.take_stock();
@@ -293,14 +293,14 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// The moment that comes after this time.
-fn after(time: Moment) -> Result<Moment> {
-    Ok(sys::now().or_fail("read the clock")?.plus(time))
+/// The point in time that comes after this span.
+fn after(span: Duration) -> Result<Instant> {
+    Ok(sys::now().or_fail("read the clock")?.plus(span))
 }
 
 /// Takes a pending signal of this process. Returns whether it was pending.
 fn take_back(signal: i32) -> bool {
-    sys::wait_signal(set_of(signal), Some(Moment::default())).is_ok()
+    sys::wait_signal(set_of(signal), Some(Duration::default())).is_ok()
 }
 
 fn leads_a_session(pid: Pid) -> bool {

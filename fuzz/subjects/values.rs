@@ -1,7 +1,7 @@
 //! Values of options: times, limits, options of a tmpfs. What they mean is said here a second time, by std's numbers.
 
 use super::is_one_line;
-use crate::cli::{Request, Timeout, Wish};
+use crate::cli::{MountRequest, Request, Timeout};
 use crate::error::Error;
 use crate::options::Id;
 use crate::plan::{Source, Tmpfs, make};
@@ -28,7 +28,7 @@ pub fn check(data: &[u8]) {
             _ = taken.map_err(|error| is_one_line(&error));
         }
         _ => {
-            request.mounts.push(Wish::Tmpfs { options: value, dst: b"/x" });
+            request.mounts.push(MountRequest::Tmpfs { options: value, dst: b"/x" });
             let made = make::<Error>(&request, None);
             let wanted = from_utf8(value).ok().and_then(tmpfs);
             match made {

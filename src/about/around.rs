@@ -6,7 +6,7 @@ use super::data;
 use super::fake_root::{self, Ids};
 use super::front::{self, Around, Line, Said};
 use super::network::{self, Network};
-use super::outside::{self, Job, Outside};
+use super::outside::{self, Job};
 use super::overlay::{self, Source};
 use crate::command::{current_directory, home};
 use crate::creds::{self, Caller, Need, Privileged};
@@ -17,7 +17,7 @@ use crate::host::{homes, lies_in, places};
 use crate::mount::make_private;
 use crate::options::Id;
 use crate::process::shown;
-use crate::sys::{self, Attributes, new};
+use crate::sys::{self, Attributes, namespace};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
@@ -78,7 +78,7 @@ fn namespaces(
     pid: Bytes,
     served: Option<Job>,
 ) -> Result<(Caller, Privileged)> {
-    let network = if served.is_some() { new::NETWORK } else { 0 };
+    let network = if served.is_some() { namespace::NETWORK } else { 0 };
     let mut commands = Vec::new();
     if let Some(ids) = ids {
         commands.extend(ids.commands(about.caller, pid));
@@ -88,7 +88,7 @@ fn namespaces(
         if commands.is_empty() { None } else { Some(outside::start(&commands, &about.environment)?) };
     creds::allow_to_map_root(about.caller)?;
     let none = "user namespaces are disabled here; 'selfdock doctor' says why";
-    sys::unshare(new::USER | new::MOUNT | network)
+    sys::unshare(namespace::USER | namespace::MOUNT | network)
         .or_fail("make a user namespace")
         .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
     let need = Need { overlay: true, network: network != 0, ..Need::default() };
@@ -98,10 +98,14 @@ fn namespaces(
         let privileged = creds::own_user_namespace(about.caller, need)?;
         // Whoever joins them from outside has to look at this process.
         creds::become_dumpable()?;
-        outside.map_or(Ok(()), Outside::finish)?;
+        if let Some(outside) = outside {
+            outside.finish()?;
+        }
         return Ok((about.caller, privileged));
     }
-    outside.map_or(Ok(()), Outside::finish)?;
+    if let Some(outside) = outside {
+        outside.finish()?;
+    }
     Ok((Caller { uid: 0, gid: 0 }, creds::root_of_user_namespace(need)?))
 }
 

@@ -21,7 +21,7 @@ use crate::options::Id;
 use crate::outcome::{Cause, End, Outcome};
 use crate::process::{Process, has_ended};
 use crate::report::{self, KILLED, Report};
-use crate::sys::{self, Moment, signal::KILL};
+use crate::sys::{self, Duration, Instant, signal::KILL};
 use crate::text::{Bytes, decimal, join};
 use crate::usage::Usage;
 use alloc::string::String;
@@ -138,7 +138,7 @@ impl Attendant {
         if let Err(error) = self.group.as_ref().map_or(Ok(()), Group::join) {
             let end = End::Exit(error.exit_status());
             let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
-            let text = report::json(&outcome, Moment::default(), Some(error.message()));
+            let text = report::json(&outcome, Duration::default(), Some(error.message()));
             files::write(self.to_report.as_fd(), text).or_fail(FAILED)?;
             return Err(error);
         }
@@ -289,7 +289,7 @@ pub struct Attendant {
     /// How often more the command is looked for, to be killed.
     tries: u32,
     group: Option<Group>,
-    started: Moment,
+    started: Instant,
 }
 
 impl Attendant {
@@ -474,7 +474,7 @@ impl Attendant {
     fn report_of_none(&self, has_run: bool) -> Bytes {
         let end = End::Signal(KILL);
         let outcome = Outcome { end, cause: Cause::Signal, started: has_run, usage: Usage::default() };
-        let wall = sys::now().unwrap_or_default().minus(self.started);
+        let wall = sys::now().unwrap_or_default().since(self.started);
         let why = &b"selfdock ended without a report"[..];
         let text = report::json(&outcome, wall, (!has_run).then_some(why));
         if has_run { text } else { put(put(text, "signal", b"null"), "ended_by", b"null") }

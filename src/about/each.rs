@@ -12,7 +12,7 @@ use crate::handover::About;
 use crate::options::{Id, Verb};
 use crate::outcome::End;
 use crate::sys::{
-    self, Disposition, Moment, Pointers, SignalSet, set_of,
+    self, Disposition, Duration, Instant, Pointers, SignalSet, set_of,
     signal::{CHLD, HUP, INT, PIPE, QUIT, TERM},
 };
 use crate::text::{Bytes, bound, c_string, decimal, join, number};
@@ -192,7 +192,7 @@ struct Tally {
     is_over: bool,
     /// The signal that was sent to end the batch.
     signal: Option<i32>,
-    shown: Moment,
+    shown: Instant,
 }
 
 /// Runs the batch and returns the exit status. An error in the options is reported once, before the list is read.
@@ -258,7 +258,7 @@ fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
 }
 
 /// How long to wait for one event while another one is possible.
-const MOMENT: Moment = Moment { seconds: 0, nanoseconds: 20_000_000 };
+const MOMENT: Duration = Duration { seconds: 0, nanoseconds: 20_000_000 };
 
 /// Sets of signals: the caller's mask, the signals to wait for, and the signals to block meanwhile.
 #[derive(Clone, Copy)]
@@ -343,7 +343,7 @@ impl Work<'_> {
             if all_taken || self.list.is_over || self.tally.is_over { None } else { Some(MOMENT) };
         if self.batch.group {
             self.wait_for_output()?;
-            limit = Some(Moment::default());
+            limit = Some(Duration::default());
         }
         match sys::wait_signal(self.masks.awaited, limit) {
             Ok(taken) if taken.signal == CHLD => {}
@@ -449,9 +449,9 @@ impl Tally {
 
     /// Prints a line of progress a few times a second, if standard error is a terminal and standard output is not.
     fn progress(&mut self) -> Result<()> {
-        const PAUSE: Moment = Moment { seconds: 0, nanoseconds: 200_000_000 };
+        const PAUSE: Duration = Duration { seconds: 0, nanoseconds: 200_000_000 };
         let now = sys::now().or_fail("read the clock")?;
-        let is_time = now.minus(self.shown.plus(PAUSE)) != Moment::default();
+        let is_time = now.since(self.shown.plus(PAUSE)) != Duration::default();
         if is_time && sys::is_terminal(2) && !sys::is_terminal(1) {
             self.shown = now;
             let [ended, failed] = [self.ended, self.failed].map(decimal);
@@ -463,8 +463,8 @@ impl Tally {
     }
 
     fn clear(&mut self) {
-        if self.shown != Moment::default() {
-            self.shown = Moment::default();
+        if self.shown != Instant::default() {
+            self.shown = Instant::default();
             say(sys::standard(2), b"\r\x1b[K");
         }
     }

@@ -13,7 +13,7 @@ use crate::host_root;
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
 use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, is_in_shm};
-use crate::sys::{self, Attributes, Moment};
+use crate::sys::{self, Attributes, Duration};
 use crate::text::{decimal, join};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -286,7 +286,11 @@ impl Told<'_> {
         if let Some(timeout) = request.timeout {
             add(
                 "timeout",
-                format!("SIGTERM after {} s, SIGKILL {} s later", span(timeout.time), span(timeout.grace)),
+                format!(
+                    "SIGTERM after {} s, SIGKILL {} s later",
+                    seconds(timeout.time),
+                    seconds(timeout.grace)
+                ),
             );
         }
         if let Some(report) = request.report {
@@ -315,8 +319,8 @@ fn quoted(bytes: &[u8]) -> String {
     Quoted(bytes).to_string()
 }
 
-fn span(moment: Moment) -> String {
-    let text = format!("{}.{:09}", moment.seconds, moment.nanoseconds);
+fn seconds(span: Duration) -> String {
+    let text = format!("{}.{:09}", span.seconds, span.nanoseconds);
     text.trim_end_matches('0').trim_end_matches('.').into()
 }
 

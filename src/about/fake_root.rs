@@ -16,7 +16,7 @@ use crate::handover::{About, FAKE_ROOT};
 use crate::installation::second_program;
 use crate::options::Id;
 use crate::process::{Process, all, read, shown};
-use crate::sys::{self, new};
+use crate::sys::{self, namespace};
 use crate::text::{Bytes, decimal, join, number};
 use alloc::vec::Vec;
 use core::convert::Infallible;
@@ -197,7 +197,7 @@ fn command_of(supervisor: Pid) -> Result<Bytes> {
     let children = own.children();
     let found = if children.is_empty() { all()? } else { children };
     let is_it = |process: &&Process| {
-        process.parent == Some(supervisor) && process.depth > own.depth && !process.first()
+        process.parent == Some(supervisor) && process.depth > own.depth && !process.is_pid1()
     };
     let found = found.iter().find(is_it).ok_or_else(gone)?;
     Ok(shown(found.pid))
@@ -212,7 +212,7 @@ pub fn become_root(about: &About, words: &[&[u8]]) -> Result<Infallible> {
     let unstarted = Unstarted::take(unstarted)?;
     let become_it = || {
         let none = "user namespaces are not to be made in here";
-        sys::unshare(new::USER).or_fail(failed).map_err(|e| e.hint_if(Errno::PERM, none))?;
+        sys::unshare(namespace::USER).or_fail(failed).map_err(|e| e.hint_if(Errno::PERM, none))?;
         ask_for_ids(ask, answered)?;
         creds::verify_ids(Caller { uid: 0, gid: 0 })?;
         let kept = kept.split(|byte| *byte == b',').filter_map(small);

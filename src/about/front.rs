@@ -130,7 +130,7 @@ impl<'a> Line<'a> {
                     [b'@', name @ ..] if !name.is_empty() => self.take_file(name, files, depth - 1),
                     word => Err(Error::refused(on("{}", word), "not an option")),
                 }
-                .map_err(|error| error.about(on("{}", place)))?;
+                .map_err(|error| error.within(on("{}", place)))?;
             }
             self.last_is_value = false;
             self.options[start..].iter_mut().for_each(|said| said.is_of_file = true);

@@ -19,7 +19,7 @@ use crate::files;
 use crate::handover::About;
 use crate::options::Id;
 use crate::process::{read, shown, words};
-use crate::sys::{self, Moment, Pointers};
+use crate::sys::{self, Duration, Pointers};
 use crate::text::{Bytes, c_string, decimal, join, number};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -149,7 +149,7 @@ pub fn make(about: &About, limits: &Limits) -> Result<Group> {
         }
     };
     remove_stale(&dir);
-    split(&dir, limits).map_err(|error| error.about(on("in the control group {}", path)))?;
+    split(&dir, limits).map_err(|error| error.within(on("in the control group {}", path)))?;
     let own = own_path().and_then(find).ok_or_else(|| Error::refused(FAILED, "the own one is gone"))?;
     let group = Group::new(dir, own)?;
     group.limit(limits)?;
@@ -328,7 +328,7 @@ fn ask_systemd(about: &About) -> Result<bool> {
     // The answer comes before the scope is there.
     let until = sys::now().or_fail("read the clock")?.plus(PATIENCE);
     while own_path() == Some(before) {
-        if until.minus(sys::now().or_fail("read the clock")?) == Moment::default() {
+        if until.since(sys::now().or_fail("read the clock")?) == Duration::default() {
             return Err(Error::refused(failed, "none has come in time"));
         }
         let _ = poll(&mut [], Some(&MOMENT));
@@ -337,7 +337,7 @@ fn ask_systemd(about: &About) -> Result<bool> {
 }
 
 /// How long systemd may take, and how long one waits before looking again.
-const PATIENCE: Moment = Moment { seconds: 5, nanoseconds: 0 };
+const PATIENCE: Duration = Duration { seconds: 5, nanoseconds: 0 };
 const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
 /// Has a group give controllers to those in it. For that its processes go to one of their own.

@@ -27,7 +27,7 @@ mod foreign;
 use self::attend::{Attendant, Limits, Unstarted};
 use self::front::{Around, Line};
 use crate::cli::{self, Command};
-use crate::creds::{self, Privilege};
+use crate::creds;
 use crate::descriptors::{fill_standard_descriptors, is_placeholder};
 use crate::error::{Error, Result, on};
 use crate::files;
@@ -51,7 +51,9 @@ fn go(start: &Start) -> Result<u8> {
     fill_standard_descriptors(&mut placeholders)?;
     // Root's own capabilities are given up too, as in the set-uid program, so that all callers see the same.
     let (caller, privilege) = creds::shed()?;
-    privilege.map_or(Ok(()), Privilege::hand_on)?;
+    if let Some(privilege) = privilege {
+        privilege.hand_on()?;
+    }
     let args = start.args();
     let [_, why, program, words @ ..] = &*args else { return Err(alone()) };
     let is_missing = *why == NOT_FOUND_INSIDE;

@@ -151,7 +151,7 @@ impl<'a> Preset<'_, 'a> {
     /// Binds a file on the same path inside.
     fn show(&mut self, id: Id, path: &'a [u8]) -> Result<()> {
         let place =
-            absolute(path).map_err(|error| error.about(on("option --{=}", self.opt.long.as_bytes())))?;
+            absolute(path).map_err(|error| error.within(on("option --{=}", self.opt.long.as_bytes())))?;
         self.say(id, [path, place]);
         Ok(())
     }
@@ -160,7 +160,7 @@ impl<'a> Preset<'_, 'a> {
     fn show_socket(&mut self, path: &'a [u8]) -> Result<()> {
         files::identity_of(path)
             .or_fail(on("find {}", path))
-            .map_err(|error| error.about(on("option --{=}", self.opt.long.as_bytes())))?;
+            .map_err(|error| error.within(on("option --{=}", self.opt.long.as_bytes())))?;
         self.show(Id::Map, path)
     }
 

@@ -30,7 +30,7 @@ pub fn read(about: &About, name: &[u8]) -> Result<Lines> {
     let mut lines = Vec::new();
     for (number, line) in (1u32..).zip(text.split(|b| *b == b'\n')) {
         let place = join(&[path, b":", decimal(number)]);
-        let words = words(about, line).map_err(|error| error.about(on("{}", place)))?;
+        let words = words(about, line).map_err(|error| error.within(on("{}", place)))?;
         if !words.is_empty() {
             lines.push((place, &*words.leak()));
         }

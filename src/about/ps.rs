@@ -70,7 +70,7 @@ fn text(about: &About, json: bool) -> Result<String> {
     let all = process::all()?;
     let here = all.iter().map(|process| process.depth).min().unwrap_or(1);
     let mut found = Vec::new();
-    for keeper in all.iter().filter(|process| process.first() && process.depth > here && !process.ended) {
+    for keeper in all.iter().filter(|process| process.is_pid1() && process.depth > here && !process.ended) {
         let supervisor = keeper.parent.and_then(|pid| all.iter().copied().find(|process| process.pid == pid));
         let yours = |process: &Process| process.ids.is_some_and(|(owner, _)| owner == about.caller.uid);
         if let Some(instance) = supervisor.filter(yours).and_then(|process| Instance::of(process, program)) {

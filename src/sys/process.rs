@@ -1,6 +1,6 @@
 //! Processes: start, exec, end, and who waits for whom.
 
-use super::time::Moment;
+use super::time::Duration;
 use super::{NULL, arch, as_register, call, errno, nr, signal};
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -12,7 +12,7 @@ use rustix::process::Pid;
 
 /// Flags of clone(2) and unshare(2) that make namespaces.
 #[allow(missing_docs)]
-pub mod new {
+pub mod namespace {
     pub const MOUNT: u32 = 0x0002_0000;
     pub const CGROUP: u32 = 0x0200_0000;
     pub const UTS: u32 = 0x0400_0000;
@@ -28,8 +28,8 @@ extern "C" fn child<F: FnOnce() -> u8>(act: *const F) -> ! {
     exit(unsafe { act.read() }())
 }
 
-/// Starts a process with a copy of this memory, in the new namespaces of `flags` ([`new`]). It runs `act`, and exits
-/// with its status. Returns the PID. clone(2)
+/// Starts a process with a copy of this memory, in the new namespaces of `flags` ([`namespace`]). It runs `act`, and
+/// exits with its status. Returns the PID. clone(2)
 pub fn start_child<F: FnOnce() -> u8>(flags: u32, act: F) -> Result<Pid> {
     start_copy(flags | signal::CHLD.unsigned_abs(), act)
 }
@@ -124,7 +124,7 @@ pub fn start_beside<F: FnOnce() -> u8 + Send + 'static>(
     i32::try_from(out).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)
 }
 
-/// Makes new namespaces ([`new`]) for this process. A PID namespace is for its children. unshare(2)
+/// Makes new namespaces ([`namespace`]) for this process. A PID namespace is for its children. unshare(2)
 pub fn unshare(flags: u32) -> Result<()> {
     // SAFETY: a number. Only namespaces are asked for, nothing that memory rests on.
     unsafe { call(nr::UNSHARE, [flags as usize, 0, 0, 0, 0, 0]) }.map(drop)
@@ -141,7 +141,7 @@ pub fn clear_at_end(word: &'static AtomicU32) -> Result<()> {
 
 /// Sleeps while the word has this value, until it is woken, at most for `limit`. It may return early. futex(2),
 /// `FUTEX_WAIT`
-pub fn sleep_while(word: &AtomicU32, value: u32, limit: Option<Moment>) {
+pub fn sleep_while(word: &AtomicU32, value: u32, limit: Option<Duration>) {
     // Without `FUTEX_PRIVATE_FLAG`, since the kernel wakes without it when it clears a word.
     const WAIT: usize = 0;
     let limit = limit.as_ref().map_or(NULL, |t| ptr::from_ref(t) as usize);
@@ -296,7 +296,7 @@ mod tests {
         }
         let dropped = core::cell::Cell::new(0);
         let noisy = Noisy(&dropped);
-        let failed = start_child(new::MOUNT | CLONE_FS, move || {
+        let failed = start_child(namespace::MOUNT | CLONE_FS, move || {
             drop(noisy);
             0
         });

@@ -1,6 +1,6 @@
 //! Signals: those that selfdock knows by name, masks, waiting, sending. signal(7)
 
-use super::time::Moment;
+use super::time::Duration;
 use super::{NULL, as_register, call, nr};
 use core::ptr;
 use rustix::io::Result;
@@ -101,7 +101,7 @@ pub struct Taken {
 pub const QUEUED: i32 = -1;
 
 /// Waits for one of the signals of `set`, which must be blocked. `rt_sigtimedwait(2)`.
-pub fn wait_signal(set: SignalSet, timeout: Option<Moment>) -> Result<Taken> {
+pub fn wait_signal(set: SignalSet, timeout: Option<Duration>) -> Result<Taken> {
     // siginfo_t is 128 bytes: si_signo, si_errno, si_code.
     let mut info = [0i32; 32];
     let limit = timeout.as_ref().map_or(NULL, |t| ptr::from_ref(t) as usize);

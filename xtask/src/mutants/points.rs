@@ -64,7 +64,7 @@ const FLAGS: [&str; 13] = [
     "PipeFlags",
 ];
 /// Modules whose constants are flags as numbers.
-const FLAG_NUMBERS: [&str; 2] = ["new", "scope"];
+const FLAG_NUMBERS: [&str; 2] = ["namespace", "scope"];
 /// The attributes of mounts.
 const ATTRIBUTES: [&str; 6] = ["Attributes", "VOLUME", "MAP", "INERT", "OWN_FILE", "DEVICE"];
 /// Pairs in which one replaces the other.
