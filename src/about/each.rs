@@ -128,6 +128,14 @@ fn can_be_read() -> bool {
         .is_ok_and(|ready| ready > 0)
 }
 
+/// Whether nobody reads standard output or standard error any more.
+fn is_unread() -> bool {
+    let outputs = [1, 2].map(sys::standard);
+    let mut polled = outputs.each_ref().map(|output| PollFd::new(output, PollFlags::empty()));
+    let asked = poll(&mut polled, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    asked.is_ok() && polled.iter().any(|one| one.revents().intersects(PollFlags::ERR | PollFlags::HUP))
+}
+
 /// A slot for a running instance.
 #[derive(Default)]
 struct Slot {
@@ -394,6 +402,11 @@ impl Work<'_> {
             if let Some(outputs) = slot.outputs.take() {
                 self.tally.clear();
                 (1..).zip(&outputs).try_for_each(|(number, output)| output.show(number))?;
+            }
+            // xargs(1) starts no more either.
+            if end == End::Signal(PIPE) && is_unread() {
+                self.tally.signal.get_or_insert(PIPE);
+                self.tally.is_over = true;
             }
             self.tally.add(end, self.batch.halt)?;
         }

@@ -207,6 +207,25 @@ fn an_ignored_signal_does_not_end_the_batch() {
     assert!(batch.wait().success());
 }
 
+/// As xargs, and every other program of a pipeline.
+#[rstest]
+#[case::one_at_a_time("")]
+#[case::several("-j 3")]
+#[case::grouped("--group")]
+fn when_nobody_reads_no_more_commands_start(#[case] option: &str) {
+    let dir = scratch();
+    let line = format!(
+        "seq 400 | $SELFDOCK -H each {option} sh -c 'echo {{}} >> started; echo {{}}' | head -n 1
+         echo ${{PIPESTATUS[1]}}; wc -l < started"
+    );
+    let dock = Dock::program(args!["bash", "-c", line]).env("SELFDOCK", crate::support::selfdock());
+    let seen = dock.current_dir(dir.path()).ok();
+    let said: Vec<&str> = seen.lines().collect();
+    // 128 + SIGPIPE
+    assert_eq!(said[1], "141", "{seen}");
+    assert!(said[2].trim().parse::<u32>().unwrap() < 200, "{seen}");
+}
+
 #[test]
 fn a_closed_list_is_an_error() {
     let line = "exec $SELFDOCK each echo <&-";
