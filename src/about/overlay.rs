@@ -197,7 +197,11 @@ impl Layer<'_> {
         }
         // Over the room, where that lies on the directory.
         let target = if is_kept { &place } else { room };
-        let overlay = self.overlay(&layers, &changed, &self.work(room)?);
+        let work = self.work(room)?;
+        let overlay = self.overlay(&layers, &changed, &work);
+        if is_kept {
+            open_to_its_owner(&work);
+        }
         overlay
             .map_err(|errno| Error::of(failed, errno).hint_if(Errno::INVAL, MOUNTS))?
             .attach(self.privileged, target)
@@ -307,7 +311,9 @@ impl Layer<'_> {
             own::take_over(&lower, &upper, join(&[path]));
         }
         let layers = [lower];
-        let tree = match self.overlay(&layers, &upper, &work) {
+        let tree = self.overlay(&layers, &upper, &work);
+        open_to_its_owner(&work);
+        let tree = match tree {
             // It is closed to the caller, and so empty here.
             Err(Errno::ACCESS) => return Ok(()),
             // A file system that makes no layer is shown as it is.
@@ -370,6 +376,15 @@ fn below(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
     let opened = files::open_path(dir.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, LITERALLY);
     let failed = on("keep changes: open {}", name);
     opened.or_fail(failed).map_err(|e| e.hint_if(Errno::LOOP, "a directory of changes has no links there"))
+}
+
+/// The kernel makes a directory in the work directory of an overlay, which nobody may list: `rm -r` of the changes would
+/// fail. It only looks names up there, with rights of its own, so the mode means nothing to it.
+fn open_to_its_owner(work: &OwnedFd) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    if let Ok(made) = files::open_path(work.as_fd(), WORK, flags, LITERALLY) {
+        let _ = rustix::fs::chmodat(CWD, files::name_of(&made), Mode::RWXU, rustix::fs::AtFlags::empty());
+    }
 }
 
 /// Makes a directory and those on the way to it, and says whether it was there. It is none where the copy has a link:

@@ -78,6 +78,8 @@ fn changes_can_be_kept_and_listed() {
     let other = tree();
     let words = args!["--changes", place, "-o", other.path(), "/mnt/w", "run", "true"];
     Dock::new(words).refused("it has the changes of another directory");
+    // Nothing in it is closed to the caller.
+    Dock::program(args!["rm", "-r", place]).ok();
 }
 
 /// A copy of an image is made in an empty directory. That of an installation is one, if nothing else is.
@@ -193,6 +195,8 @@ fn changes_of_the_image_can_be_kept_and_told() {
     // What is gone stays so when it is gone on with.
     assert_eq!(run("ls /new; ls /usr/share/perl5 2>&1 | grep -c No.such; rm /new/x"), "x\n1");
     assert_eq!(changes(), "M etc/hosts\nA new\nD usr/share/perl5");
+    let closed = Dock::program(args!["find", place.join("work"), "!", "-perm", "-700"]).ok();
+    assert_eq!(closed, "");
 }
 
 /// What a command made there is nothing that the next run follows outside.
