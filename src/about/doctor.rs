@@ -1,6 +1,7 @@
 //! `selfdock doctor`: checks what works on this machine, and prints a line for each check. The exit status is 0 only
 //! if `run` works. It tests this by starting selfdock, as any user would.
 
+use super::group::{self, Limits};
 use crate::containment::kernel_keeps_signals_inside;
 use crate::creds;
 use crate::descriptors::{number_of, placeholder};
@@ -63,7 +64,53 @@ pub fn report(about: &About) -> Result<u8> {
     } else {
         format!("FAIL  no mount point can be made in the root directory: {}", own_root.why())
     })?;
+    if own_root.works() {
+        tell(&option(about, c"--fake-root", &[])?)?;
+        tell(&option(about, c"--net", &[c"user"])?)?;
+    }
+    for line in limits(about) {
+        tell(&line)?;
+    }
     Ok(u8::from(!own_root.works()))
+}
+
+/// Whether an option works that needs programs of others.
+fn option(about: &About, name: &'static CStr, values: &[&'static CStr]) -> Result<String> {
+    let words = [&[name], values].concat();
+    let said: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    let said = said.join(" ");
+    let trial = Trial::make(about, &[&words[..], &[c"run"]].concat())?;
+    if trial.works() {
+        return Ok(format!("ok    {said} works"));
+    }
+    // Programs that selfdock starts can have said something before.
+    let lines: Vec<&str> = trial.why().lines().collect();
+    let why = lines.join("; ").replace("selfdock: ", "").replace(&format!("option {said}: "), "");
+    Ok(format!("note  {said} does not work: {why}"))
+}
+
+/// Which limits of a whole instance can be set here, a line for all of which the same can be said.
+fn limits(about: &About) -> Vec<String> {
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (name, limits) in Limits::kinds() {
+        let verdict = match group::can_limit(about, &limits) {
+            Ok(true) => "can be used: your control group is yours to divide".into(),
+            Ok(false) => "can be used if your systemd gives selfdock a control group".into(),
+            Err(error) => {
+                let why = format!("{error}").replace(&format!("option {name}: "), "");
+                format!("cannot be used: {why}")
+            }
+        };
+        match all.last_mut().filter(|(_, last)| *last == verdict) {
+            Some((names, _)) => {
+                names.push_str(", ");
+                names.push_str(name);
+            }
+            None => all.push((name.into(), verdict)),
+        }
+    }
+    let mark = |verdict: &str| if verdict.starts_with("cannot") { "note " } else { "ok   " };
+    all.into_iter().map(|(names, verdict)| format!("{} {names} {verdict}", mark(&verdict))).collect()
 }
 
 fn tell(line: &str) -> Result<()> {

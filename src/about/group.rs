@@ -62,6 +62,16 @@ impl Limits {
         Ok(())
     }
 
+    /// One limit of each kind, with the option for it.
+    pub fn kinds() -> [(&'static str, Self); 3] {
+        let (none, one) = (Limits::default(), Some(1));
+        [
+            ("--memory", Limits { memory: one, ..none }),
+            ("--pids", Limits { pids: one, ..none }),
+            ("--cpus", Limits { cpus: one, ..none }),
+        ]
+    }
+
     /// Whether there is one.
     pub fn any(&self) -> bool {
         *self != Limits::default()
@@ -154,6 +164,26 @@ pub fn make(about: &About, limits: &Limits) -> Result<Group> {
     let group = Group::new(dir, own)?;
     group.limit(limits)?;
     Ok(group)
+}
+
+/// Whether these limits can be set here: in the caller's own group, or else in one for which the caller's systemd will
+/// be asked. Nothing is made.
+pub fn can_limit(about: &About, limits: &Limits) -> Result<bool> {
+    match own_group(limits) {
+        Ok(_) => Ok(true),
+        Err(error) if busctl(about, own_path().unwrap_or_default()).is_none() => Err(error),
+        Err(_) => Ok(false),
+    }
+}
+
+/// The program by which the caller's systemd is asked, if it can be asked for a process in this group.
+fn busctl(about: &About, path: &[u8]) -> Option<Bytes> {
+    program(about, b"busctl").filter(|_| path.starts_with(slice(about)))
+}
+
+/// The group in which systemd keeps a user's processes.
+fn slice(about: &About) -> Bytes {
+    join(&[b"/user.slice/user-", decimal(about.caller.uid), b".slice/"])
 }
 
 /// Where the caller's group is in the hierarchy. cgroups(7), `/proc/PID/cgroup`
@@ -271,12 +301,9 @@ const FILES_OF_LIMITS: [(&[u8], &[u8]); 5] = [
 fn ask_systemd(about: &About) -> Result<bool> {
     let failed = "ask systemd for a control group";
     let Some(before) = own_path() else { return Ok(false) };
-    let user = join(&[b"/user.slice/user-", decimal(about.caller.uid), b".slice/"]);
-    let (true, Some(busctl)) = (before.starts_with(user), program(about, b"busctl")) else {
-        return Ok(false);
-    };
+    let Some(busctl) = busctl(about, before) else { return Ok(false) };
     let mut path = before;
-    while path.len() >= user.len() {
+    while path.len() >= slice(about).len() {
         let dir =
             files::open(CWD, join(&[MOUNTED[0], path]), OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
         for (name, none) in FILES_OF_LIMITS {

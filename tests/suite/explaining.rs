@@ -1,5 +1,6 @@
 //! explaining: `--explain` and `doctor` say what would happen, and do nothing.
 
+use crate::support::machine::Machine;
 use crate::support::{Dock, about, args, fixture, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::collections::BTreeSet;
@@ -148,8 +149,9 @@ fn a_wrong_request_is_refused_when_it_is_explained_too() {
 #[test]
 fn the_doctor_says_that_all_is_well() {
     let seen = Dock::new(args!["doctor"]).ok();
-    // A test cannot know the control groups of the machine.
-    let is_well = |line: &str| line.starts_with("ok ") || line.starts_with("note  control groups");
+    // A test cannot know the control groups of the machine, nor what else is installed.
+    let of_others = ["note  control groups", "note  --"];
+    let is_well = |line: &str| line.starts_with("ok ") || of_others.iter().any(|note| line.starts_with(note));
     assert!(seen.lines().all(is_well), "{seen}");
     assert!(seen.contains("run works in set-uid mode; instances nest 32 levels deep"), "{seen}");
     let inside = Dock::run(args![selfdock(), "doctor"]).ok();
@@ -166,6 +168,24 @@ fn the_doctor_says_that_the_host_has_changed(#[case] change: &str, #[case] words
                    printf '/var/cache/fontconfig\\0' >> .$PREFIX/lib/selfdock/root.list";
     let seen = on_a_host(&format!("{prepare}; {change}"), "me $SD doctor | grep ^note").output().stdout;
     assert!(seen.contains(words) && seen.contains("cargo xtask install"), "{seen}");
+}
+
+#[test]
+fn the_doctor_says_which_options_need_more() {
+    let machine = Machine::new();
+    let seen = machine.dock(args!["doctor"]).ok();
+    assert!(seen.contains("ok    --fake-root works\nok    --net user works\n"), "{seen}");
+    for name in ["--memory", "--pids", "--cpus"] {
+        assert_eq!(seen.matches(name).count(), 1, "{seen}");
+    }
+    std::fs::write(machine.dir.path().join("subuid"), "other:1:1\n").unwrap();
+    let seen = machine.dock(args!["doctor"]).env("PATH", "/usr/sbin:/nosuch").ok();
+    for line in [
+        "note  --fake-root does not work: look into '/etc/subuid': it has no ids for you; 'usermod --add-subuids",
+        "note  --net user does not work: find 'pasta': no directory of PATH has it; your distribution has it as",
+    ] {
+        assert!(seen.contains(line), "{line} is not in {seen}");
+    }
 }
 
 #[test]
