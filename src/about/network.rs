@@ -14,6 +14,7 @@ use crate::text::{Bytes, join, number};
 use alloc::vec::Vec;
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
@@ -58,7 +59,10 @@ impl<'a> Network<'a> {
             Error::refused("option --net user: find 'pasta'", "no directory of PATH has it")
                 .hint("your distribution has it as 'passt'")
         })?;
-        files::open(CWD, TUN, OFlags::RDWR).map(drop).or_fail(on("option --net user: open {}", TUN))?;
+        files::open(CWD, TUN, OFlags::RDWR)
+            .or_fail(on("option --net user: open {}", TUN))
+            .map_err(|e| e.hint_if(Errno::NOENT, NO_TUN).hint_if(Errno::NODEV, NO_TUN))
+            .map_err(|e| e.hint_if(Errno::ACCESS, CLOSED_TUN))?;
         let mut words: Vec<Bytes> = Vec::from([pasta, b"--config-net", b"--quiet"]);
         for (option, ports) in [(b"-t", &self.tcp), (b"-u", &self.udp)] {
             for port in ports {
@@ -105,6 +109,9 @@ pub fn open_all_ports() {
 
 /// Where pasta gets an interface.
 const TUN: &[u8] = b"/dev/net/tun";
+const NO_TUN: &str = "'modprobe tun' as root makes it; in an instance, start the outer one with --dev /dev/net/tun; in a \
+                      container, with --device /dev/net/tun";
+const CLOSED_TUN: &str = "'chmod 666 /dev/net/tun' as root opens it to all users, as udev does";
 
 /// `[ADDRESS/]OUTSIDE[:INSIDE]`
 fn are_ports(word: &[u8]) -> bool {

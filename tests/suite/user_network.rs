@@ -97,5 +97,7 @@ fn what_is_missing_is_said() {
     run.refused("find 'pasta': no directory of PATH has it; your distribution has it as 'passt'");
     // In an instance there is no such device unless it is shown.
     let inner = args!["run", selfdock(), "--net", "user", "run", "true"];
-    machine.dock(inner).refused("open '/dev/net/tun': no such file");
+    machine
+        .dock(inner)
+        .refused("open '/dev/net/tun': no such file or directory (ENOENT); 'modprobe tun' as root");
 }
