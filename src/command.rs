@@ -101,7 +101,8 @@ impl<'a> Command<'a> {
             return error;
         }
         let name = self.words[0].to_bytes();
-        if name.iter().any(|b| *b == b'/') {
+        // An empty name is not searched for. execvp(3)
+        if name.is_empty() || name.contains(&b'/') {
             let errno = self.attempt(self.words[0], &argv, &envp);
             // The image may lack the caller's shell.
             if self.of_shell && errno == Errno::NOENT && !exists(self.words[0]) {

@@ -28,6 +28,9 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
     let error = Error::of(on("run {}", name), Errno::NOENT).status(NOT_FOUND);
     let advice = match swallowed(about, &line) {
         Some(advice) => Some(advice),
+        None if name.is_empty() => {
+            Some("the name of the command is empty; is a variable of a script not set?")
+        }
         None if name.contains(&b'/') => of_path(name),
         None => of_name(about, name),
     };

@@ -120,6 +120,18 @@ fn a_program_that_exists_only_outside_is_reported_so() {
     }
 }
 
+/// As of execvp(3), which does not search for an empty name.
+#[rstest]
+#[case::set_uid(args!["run"])]
+#[case::unprivileged(args!["--unprivileged", "run"])]
+#[case::nested(args!["run", selfdock(), "run"])]
+#[case::a_batch(args!["each"])]
+fn an_empty_name_is_no_command<const N: usize>(#[case] words: [OsString; N]) {
+    let ran = Dock::new(words).arg("").stdin("1\n").output().exits(127);
+    assert!(ran.stderr.contains("run '': no such file or directory (ENOENT)"), "{}", ran.stderr);
+    Dock::program(args!["env", ""]).output().exits(127);
+}
+
 #[test]
 fn a_command_that_was_taken_as_a_value_is_noticed() {
     let ran = Dock::run(args!["-e", "NAME", "echo", "no-such-command"]).output().exits(127);
