@@ -184,7 +184,8 @@ impl<'a> Request<'a> {
         let mut next = || rest.split_off_first().copied().ok_or(Unsaid);
         let (mut first, mut second): (&[u8], &[u8]) = (b"", b"");
         match value {
-            Some(_) if opt.values == 0 => return Err(Unsaid),
+            // A shell leaves `~` as it is in the middle of a word.
+            Some(value) if opt.values == 0 || value.first() == Some(&b'~') => return Err(Unsaid),
             Some(value) => first = value,
             None if opt.values > 0 => first = next()?,
             None => {}
@@ -199,12 +200,20 @@ impl<'a> Request<'a> {
         if matches!(opt.id, Id::Vol | Id::Map) && may_be_descriptor(first) {
             return Err(Unsaid);
         }
+        if opt.id == Id::UnsetEnv && rest.is_empty() && value.is_none() {
+            return Err(Unsaid);
+        }
         self.add(opt.id, opt.long, first, second)?;
         Ok(opt.verbs)
     }
 
     /// Completes the request for a command word. `enter` takes its PID from the words of the command.
     pub fn of<E: Fault>(mut self, verb: u16) -> Result<Command<'a>, E> {
+        if self.report_required && self.report.is_none() {
+            return Err(
+                E::refused("option --report-required", "there is no --report").hint("add --report FILE")
+            );
+        }
         if verb != ENTER {
             self.build = verb == BUILD;
             return Ok(Command::Run(self));

@@ -9,10 +9,11 @@ use crate::error::{Error, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::options::{
-    ALIASES, BUILD, CHANGES, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
+    ALIASES, BUILD, CHANGES, Complete, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
 };
 use crate::plan::components;
 use crate::text::{Bytes, c_string, join};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
@@ -145,6 +146,7 @@ impl<'a> Line<'a> {
             let name = parts.next().unwrap_or_default();
             let opt = by_long(name)?;
             let value = parts.next();
+            check_tilde(opt, value)?;
             if matches!(opt.id, Id::Vol | Id::Map) && name == opt.long.as_bytes() {
                 // Like the set-uid program: after the long name, SRC may have a colon in it.
                 let said = match (value, *rest) {
@@ -176,6 +178,7 @@ impl<'a> Line<'a> {
         while let [letter, after @ ..] = letters {
             let opt = by_short(word, *letter)?;
             let value = Some(after).filter(|after| !opt.values.is_empty() && !after.is_empty());
+            check_tilde(opt, value)?;
             letters = if value.is_some() { b"" } else { after };
             self.take(opt, value, rest)?;
         }
@@ -361,7 +364,8 @@ impl<'a> Line<'a> {
                     && program(about, name).is_some() =>
             {
                 let what = both("option --{=}: took {} as NAME", opt.long.as_bytes(), name);
-                Err(Error::refused(what, "no CMD is left"))
+                let form = [b"write --", opt.long.as_bytes(), foreign::values(opt), b" CMD"];
+                Err(Error::refused(what, "no CMD is left").hint(foreign::hint(&form)))
             }
             Some(Said { opt, .. }) if matches!(opt.id, Id::Bind | Id::BindRo) => {
                 let dir = self.command.first().filter(|word| word.starts_with(b"/"));
@@ -493,6 +497,21 @@ fn by_long(name: &[u8]) -> Result<&'static Opt> {
     found.ok_or_else(|| foreign::unknown_option(b"", join(&[b"--", name])))
 }
 
+/// Refuses `--home=~/x`: a shell replaces `~` only at the start of a word, and hands this on as it is.
+fn check_tilde(opt: &Opt, value: Option<&[u8]>) -> Result<()> {
+    let is_path = |(_, complete): &(&str, Complete)| matches!(complete, Complete::File | Complete::Directory);
+    let takes_path = opt.id == Id::Home || opt.values.first().is_some_and(is_path);
+    let Some(value @ [b'~', rest @ ..]) = value.filter(|_| takes_path) else { return Ok(()) };
+    if !matches!(rest, [] | [b'/', ..]) || files::lstat(CWD, value).is_ok() {
+        return Ok(());
+    }
+    let what = both("option --{=} {}", opt.long.as_bytes(), value);
+    let rest = if rest.is_empty() { String::new() } else { foreign::shown(rest) };
+    let form = [b"write --", opt.long.as_bytes(), b"=\"$HOME\"", rest.as_bytes()];
+    Err(Error::refused(what, "the shell has not replaced ~, which it does only at the start of a word")
+        .hint(foreign::hint(&form)))
+}
+
 /// The error for an option without all its values.
 fn wants(opt: &Opt, missing: usize) -> Error {
     let error = Error::plain(both("option --{=}: needs{=}", opt.long.as_bytes(), foreign::values(opt)));
@@ -523,7 +542,6 @@ mod tests {
     use crate::cli;
     use crate::options::{Class, SYNTAX, WORDS};
     use alloc::format;
-    use alloc::string::String;
 
     /// A reader of files that finds none.
     fn none(name: &[u8]) -> Result<Lines> {

@@ -47,6 +47,24 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "neither SRC:DST nor SRC:DST:ro")]
 #[case::a_command_that_was_swallowed(&["run", "-e", "NAME", "sh"], "took 'sh' as VALUE")]
 #[case::a_command_that_became_a_name(&["run", "--pass", "sh"], "took 'sh' as NAME")]
+#[case::a_command_that_became_another_name(
+    &["run", "-E", "sh"],
+    "option --unset-env: took 'sh' as NAME: no CMD is left; write --unset-env NAME CMD"
+)]
+#[case::a_home_of_the_shell(
+    &["run", "--home=~/x", "sh"],
+    "option --home '~/x': the shell has not replaced ~, which it does only at the start of a word; write \
+     --home=\"$HOME\"/x"
+)]
+#[case::a_root_of_the_shell(&["run", "--root=~/debian", "sh"], "write --root=\"$HOME\"/debian")]
+#[case::a_volume_of_the_shell(&["run", "--vol=~", "/mnt", "sh"], "write --vol=\"$HOME\"")]
+#[case::a_start_of_the_shell(&["run", "-C~/x", "sh"], "write --chdir=\"$HOME\"/x")]
+#[case::a_report_that_is_only_required(
+    &["run", "--report-required", "true"],
+    "option --report-required: there is no --report; add --report FILE"
+)]
+#[case::a_report_of_a_batch(&["each", "--report-required", "true"], "there is no --report")]
+#[case::a_report_that_is_not_there_to_enter(&["enter", "--report-required", "1"], "there is no --report")]
 #[case::a_command_that_became_a_destination(
     &["run", "-v", "/etc", "ls"],
     "option --vol: took 'ls' as DST: not an absolute path; write --vol SRC DST CMD"
@@ -56,6 +74,26 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::help_for_nothing(&["help", "walk"], "command 'walk': unknown")]
 fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &str) {
     Dock::new(words.iter().map(Into::into)).refused(advice);
+}
+
+/// A name that begins with `~` can be meant.
+#[test]
+fn a_tilde_that_is_a_name_is_taken_as_it_is() {
+    let dir = scratch();
+    std::fs::create_dir(dir.path().join("~")).unwrap();
+    std::fs::write(dir.path().join("~/x"), "1").unwrap();
+    for words in [&args!["-m", "~/x", "/mnt/x"][..], &args!["--map=~/x", "/mnt/x"]] {
+        let dock = Dock::run(words.iter().cloned().chain(args!["cat", "/mnt/x"]));
+        assert_eq!(dock.current_dir(dir.path()).ok(), "1");
+    }
+    Dock::run(args!["--report=~r", "true"]).current_dir(dir.path()).ok();
+    assert!(dir.path().join("~r").exists());
+}
+
+#[test]
+fn a_variable_can_be_removed_for_a_shell() {
+    let dock = Dock::run(args!["-E", "GONE"]).env("GONE", "1").env("SHELL", "/bin/sh");
+    assert_eq!(dock.stdin("echo ${GONE-is gone}").ok(), "is gone");
 }
 
 #[test]
@@ -178,16 +216,12 @@ fn a_policy_that_forbids_mounting_is_named_in_the_message() {
 /// A root filesystem that the caller may not enter, or not list where that is needed; and a program on a mount that is
 /// noexec, which says so itself.
 #[rstest]
-#[case::closed("chmod 700 srv/img", "--root /srv/img run", "the caller may not enter the root filesystem")]
-#[case::readable_alone(
-    "chmod 744 srv/img",
-    "--root /srv/img run",
-    "the caller may not enter the root filesystem"
-)]
+#[case::closed("chmod 700 srv/img", "--root /srv/img run", "use the root filesystem '/srv/img'")]
+#[case::readable_alone("chmod 744 srv/img", "--root /srv/img run", "the caller may not enter it")]
 #[case::closed_and_unprivileged(
     "chmod 700 srv/img",
     "--root /srv/img --unprivileged run",
-    "the caller may not enter the root filesystem"
+    "the caller may not enter it"
 )]
 #[case::in_a_closed_directory("chmod 700 srv", "--root /srv/img run", "use the root filesystem '/srv/img'")]
 #[case::not_to_be_listed(
