@@ -1,4 +1,4 @@
-//! What `selfdock changes` lists: all that differs between a directory and a changed copy, and nothing else.
+//! `selfdock changes` lists exactly the differences between a directory and a changed copy.
 
 use super::Input;
 use crate::about::overlay::changes;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 const NAMES: [&str; 4] = ["a", "b", "c d", "a-b"];
 
-/// Makes both, in a directory that is gone afterwards.
+/// Makes both in a directory that is removed afterwards.
 pub fn check(data: &[u8]) {
     let dir = Room::new();
     let (origin, changed) = (dir.0.join("of"), dir.0.join("changed"));
@@ -30,7 +30,7 @@ pub fn check(data: &[u8]) {
         let names: Vec<&str> = (0..=depth).map(|_| input.one_of(&NAMES)).collect();
         let top = if kind & 1 == 0 { &origin } else { &changed };
         let path = top.join(names.join("/"));
-        // What is in the way stays.
+        // An existing entry stays.
         if path.parent().is_some_and(|parent| fs::create_dir_all(parent).is_ok()) {
             make(kind, &path);
         }
@@ -49,7 +49,7 @@ fn make(kind: usize, path: &Path) {
         0 | 1 => drop(fs::File::create_new(path)),
         2 | 3 => drop(fs::create_dir(path)),
         4 | 5 => drop(symlink("a", path)),
-        // As an overlay says that something is gone.
+        // A whiteout, as an overlay marks a removed file.
         7 => drop(mknodat(CWD, path.as_os_str().as_bytes(), FileType::CharacterDevice, Mode::empty(), 0)),
         _ => drop(mknodat(CWD, path.as_os_str().as_bytes(), FileType::Fifo, Mode::empty(), 0)),
     }

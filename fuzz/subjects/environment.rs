@@ -1,4 +1,4 @@
-//! Changes to an environment: a name has the last value that was set, and what is removed is not there.
+//! Changes to an environment: a name has the value that was set last, and a removed name is missing.
 
 use super::{Input, is_one_line};
 use crate::cli::EnvChange;
@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 const NAMES: [&[u8]; 5] = [b"A", b"AB", b"B", b"A_B", b"HOME"];
 
-/// Entries of the caller's, then changes.
+/// The input has entries of the caller's environment, then changes.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let (mut caller, mut plain) = (Vec::new(), Vec::new());
@@ -34,7 +34,7 @@ pub fn check(data: &[u8]) {
         plain.retain(|(other, _)| *other != name);
         if kind > 2 {
             let value = input.word();
-            // Only a NUL makes it none.
+            // Only a NUL byte makes a value invalid.
             let value = if kind == 3 && value.len() > 3 { b"\0" } else { value };
             is_whole &= !value.contains(&0);
             changes.push(EnvChange::Set(name, value));

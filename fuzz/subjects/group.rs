@@ -1,11 +1,11 @@
-//! Control groups, as `/proc/PID/cgroup` lists them: one is joined only where all others are the same.
+//! Control groups in `/proc/PID/cgroup`: a process joins a group only if all its other groups are the same.
 
 use super::{Input, is_one_line};
 use crate::enter::group_to_join;
 use crate::text::join;
 use alloc::vec::Vec;
 
-/// Two lists.
+/// The input has two lists.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let theirs = join(&[input.word()]);

@@ -1,5 +1,6 @@
-//! A command line: what the set-uid program understands means the same to the second one, and what that one makes of a
-//! line the set-uid program understands. Words end in NUL; after two of them comes the text of each `@FILE`.
+//! A command line. If the set-uid program understands a line, it means the same to the second program. If the second
+//! program rewrites a line, the set-uid program understands the result. In the input, words end with NUL. Two NUL bytes
+//! end the line, and the text of each `@FILE` follows.
 
 use super::{about, is_one_line, shown};
 use crate::about::front::{self, Line};
@@ -12,10 +13,10 @@ use crate::text::{Bytes, join};
 use alloc::format;
 use alloc::vec::Vec;
 
-/// Short forms that ask for what runs on the machine.
+/// Short forms whose meaning depends on what runs on the machine.
 const OF_THE_MACHINE: [Id; 6] = [Id::X11, Id::Wayland, Id::Dbus, Id::Pulse, Id::SshAgent, Id::Gpu];
 
-/// Reads it in both ways.
+/// Parses the line in both programs.
 pub fn check(data: &[u8]) {
     let end = data.windows(2).position(|two| two == b"\0\0").unwrap_or(data.len());
     let text: Bytes = join(&[data.get(end + 2..).unwrap_or_default()]);
@@ -44,7 +45,7 @@ fn file(name: &[u8], text: &[u8]) -> Result<profiles::Lines> {
     Ok(lines)
 }
 
-/// What the set-uid program would do at once is what the second one would explain.
+/// The set-uid program would do what the second program explains.
 fn means_the_same(plain: &Command<'_>, read: &Result<Line<'_>>, words: &[&[u8]]) {
     let about = about();
     let Command::Run(request) = plain else { return };
@@ -58,7 +59,7 @@ fn means_the_same(plain: &Command<'_>, read: &Result<Line<'_>>, words: &[&[u8]])
     assert_eq!(format!("{plain:?}"), format!("{here:?}"), "{words:?}");
 }
 
-/// What is asked for in other words goes back to the set-uid program in words that it understands.
+/// The second program turns short forms into words that the set-uid program understands.
 fn goes_back_once(line: Line<'_>, words: &[&[u8]]) -> Result<()> {
     let about = about();
     if line.has(Id::Help) || line.has(Id::Version) {

@@ -1,4 +1,4 @@
-//! The list of `each`: its lines are the same however it comes in.
+//! The list of `each`: the lines do not depend on how the list is split into reads.
 
 use super::Input;
 use crate::about::each::List;
@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use rustix::fd::AsFd;
 use rustix::pipe::{PipeFlags, pipe_with};
 
-/// Parts of a list, each as long as a byte says. They come by a pipe, and are read as they come.
+/// The input has parts of a list, each with a byte for its length before it. They are written to a pipe one by one.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let nul = input.below(2) == 1;
@@ -33,7 +33,7 @@ pub fn check(data: &[u8]) {
     }
     let end = if nul { 0 } else { b'\n' };
     let mut wanted: Vec<Vec<u8>> = all.split(|byte| *byte == end).map(<[u8]>::to_vec).collect();
-    // What follows the last end is a line if there is anything.
+    // Text after the last line end is a line, too.
     if wanted.last().is_some_and(Vec::is_empty) {
         wanted.pop();
     }

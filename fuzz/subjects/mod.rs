@@ -1,9 +1,10 @@
-//! What is fed with anything: a file a subject, with what must be true whatever it is fed with. They are modules of the
-//! library where it is built for a fuzzer or for its own tests, and in no program that is installed.
+//! The subjects of the fuzzers. Each file is a subject: it gives any bytes to a parser, and checks what must hold for
+//! every input. The library has these modules only if it is built for a fuzzer or for its own tests. No installed
+//! program has them.
 //!
-//! Where a subject has a right answer, it is found a second time, in a plain way.
+//! If an input has a right answer, the subject finds it a second time, in a plain way.
 
-// To panic is what they are for.
+// A subject reports a fault by a panic.
 #![allow(clippy::missing_panics_doc)]
 
 use crate::creds::Caller;
@@ -25,7 +26,7 @@ pub mod quoted;
 pub mod status;
 pub mod values;
 
-/// A subject: its name, and what feeds it.
+/// A subject: its name, and the function that takes the input.
 pub type Subject = (&'static str, fn(&[u8]));
 
 /// All subjects.
@@ -44,11 +45,11 @@ pub const ALL: &[Subject] = &[
     ("values", values::check),
 ];
 
-/// Bytes that choices are made by. After their end each choice is the first.
+/// Bytes that decide choices. After the last byte every choice is the first one.
 pub struct Input<'d>(&'d [u8]);
 
 impl<'d> Input<'d> {
-    /// From the first byte on.
+    /// Begins with the first byte.
     pub fn new(data: &'d [u8]) -> Self {
         Input(data)
     }
@@ -58,22 +59,22 @@ impl<'d> Input<'d> {
         self.0.split_off_first().copied().unwrap_or(0)
     }
 
-    /// One of so many.
+    /// A number below this one.
     pub fn below(&mut self, many: usize) -> usize {
         usize::from(self.byte()) % many
     }
 
-    /// One of these.
+    /// One of these values.
     pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         all[self.below(all.len())]
     }
 
-    /// Whether all of them are taken.
+    /// Whether all bytes are used.
     pub fn is_over(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// All up to the next NUL.
+    /// The bytes up to the next NUL.
     pub fn word(&mut self) -> &'d [u8] {
         let end = self.0.iter().position(|byte| *byte == 0);
         let word = &self.0[..end.unwrap_or(self.0.len())];
@@ -81,17 +82,17 @@ impl<'d> Input<'d> {
         word
     }
 
-    /// All that is left.
+    /// The remaining bytes.
     pub fn rest(&mut self) -> &'d [u8] {
         core::mem::take(&mut self.0)
     }
 }
 
-/// The environment of whoever asks.
+/// The environment of the caller.
 pub const ENVIRONMENT: [&CStr; 6] =
     [c"HOME=/home/me", c"PATH=/usr/bin:/bin", c"SHELL=/bin/sh", c"A=one two", c"A_TOKEN=x", c"EMPTY="];
 
-/// Who asks.
+/// The caller.
 pub fn about() -> About {
     About {
         caller: Caller { uid: 1000, gid: 1000 },
@@ -102,13 +103,13 @@ pub fn about() -> About {
     }
 }
 
-/// A message is one line, and every character of it prints.
+/// Checks that a message is one line of printable characters.
 pub fn is_one_line(error: &Error) {
     let message = core::str::from_utf8(error.message()).expect("a message is text");
     assert!(!message.is_empty() && !message.chars().any(char::is_control), "{message:?}");
 }
 
-/// As a list, for messages.
+/// The words as a list, for messages.
 pub fn shown<'t>(parts: impl IntoIterator<Item = &'t [u8]>) -> Vec<alloc::string::String> {
     parts.into_iter().map(|part| part.escape_ascii().to_string()).collect()
 }

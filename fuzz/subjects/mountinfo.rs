@@ -1,5 +1,5 @@
-//! The kernel's list of mounts: each line that the kernel could have written is read as it was meant, whatever else
-//! stands in the list; and what lies in what is found, also where the list makes no sense.
+//! The kernel's list of mounts. Each line that the kernel could have written is parsed correctly, whatever other lines
+//! the list has. Which mount lies in which is found even if the list makes no sense.
 
 use super::Input;
 use crate::mountinfo::{is_below, lines};
@@ -7,7 +7,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// The first byte says which of both.
+/// The first byte chooses one of the two.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     match input.below(3) {
@@ -17,7 +17,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Fields by the blanks between them, and what is escaped by a search for it.
+/// Splits the fields at blanks, and finds escapes by a plain search.
 fn any_text(text: &[u8]) {
     let mut wanted = Vec::new();
     for line in text.split(|byte| *byte == b'\n') {
@@ -43,7 +43,7 @@ fn any_text(text: &[u8]) {
     }
 }
 
-/// As the kernel writes a path: `seq_path()`, `fs/seq_file.c`
+/// Escapes a path as the kernel does: `seq_path()`, `fs/seq_file.c`
 fn escaped(path: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     for byte in path {
@@ -78,7 +78,7 @@ fn as_it_was_meant(input: &mut Input<'_>) {
     }
 }
 
-/// Sixteen numbers at most, so that whoever goes up further goes in a circle.
+/// There are at most sixteen mounts, so a longer way up is a circle.
 fn below(input: &mut Input<'_>) {
     let other = input.byte() & 15;
     let mut parents: Vec<(u8, u8)> = Vec::new();
@@ -97,8 +97,8 @@ fn below(input: &mut Input<'_>) {
     }
 }
 
-/// Whether the way up comes by a mount. What goes in a circle is taken to lie in everything; what lies in itself is the
-/// first root file system, and lies in nothing else.
+/// Whether the way up from one mount passes another. A mount in a circle counts as lying in every mount. A mount that
+/// is its own parent is the first root file system, and lies in no other mount.
 fn is_in(parents: &[(u8, u8)], mut at: u8, other: u8) -> bool {
     for _ in 0..64 {
         if at == other {

@@ -1,4 +1,4 @@
-//! Files of names, of users and of groups: the line of an id, and what of a group is shown to an instance.
+//! Files of user and group names: the line of an id, and the part of a group's line that an instance gets.
 
 use super::Input;
 use crate::names::{line_of, own_part};
@@ -6,7 +6,7 @@ use crate::text::join;
 use alloc::format;
 use alloc::vec::Vec;
 
-/// A text, and an id in digits.
+/// The input has an id in digits, and a text.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let id = format!("{}", input.byte());
@@ -19,7 +19,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(own_part(b"/etc/passwd", line), line);
     let group = own_part(b"/etc/group", line);
     let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
-    // Its members are not the instance's business.
+    // The instance does not get the members.
     assert_eq!(group, [fields[..3].join(&b':'), b":".to_vec()].concat());
     assert_eq!(line_of(group, id.as_bytes()), Some(group));
 }

@@ -1,5 +1,5 @@
-//! A plan: mounts come after those that they lie in, none is out of place, nothing is lost, and `--explain` tells the
-//! same. Which requests are refused, and what the others become, is said here a second time.
+//! A plan. A mount comes after the mounts that it lies in, no mount is in a wrong place, none is lost, and `--explain`
+//! shows the same mounts. This file says a second time which requests are refused, and what the others become.
 
 use super::{Input, about, is_one_line};
 use crate::about::attend::Limits;
@@ -18,7 +18,7 @@ const NAMES: [&str; 14] =
 const SOURCES: [&str; 6] = ["/usr", "/", "/etc/passwd", "/none", "", "etc"];
 const DIRECTORY: &str = "/usr";
 
-/// What is asked for.
+/// A mount that the caller asks for.
 enum Wish {
     Bind { src: &'static str, dst: String, writable: bool },
     Tmpfs { options: &'static str, dst: String },
@@ -26,7 +26,7 @@ enum Wish {
     Device { path: String },
 }
 
-/// What should come of it: the mounts by the names on the way to them, which puts each after those it lies in.
+/// The expected plan: the mounts sorted by the names of their paths. So each comes after the mounts that it lies in.
 #[derive(Default)]
 struct Expected {
     mounts: BTreeMap<Vec<String>, Row>,
@@ -34,7 +34,7 @@ struct Expected {
     shm: Option<String>,
 }
 
-/// What a line of `--explain` says.
+/// A line of `--explain`.
 type Row = [String; 4];
 
 /// Makes a plan of a request.
@@ -113,7 +113,7 @@ fn names(path: &str) -> Option<Vec<String>> {
     (path.starts_with('/') && !names.iter().any(|name| name == "..")).then_some(names)
 }
 
-/// What options of a tmpfs mean to `--explain`.
+/// How `--explain` shows the options of a tmpfs.
 fn tmpfs(options: &str) -> Option<String> {
     let (size, mode) = match options {
         "-" => (64 << 20, "1777"),
@@ -125,7 +125,7 @@ fn tmpfs(options: &str) -> Option<String> {
 }
 
 impl Expected {
-    /// None where any is refused.
+    /// `None` if a mount is refused.
     fn of(wishes: &[Wish]) -> Option<Self> {
         let mut all = Expected::default();
         for wish in wishes {
@@ -181,7 +181,7 @@ impl Expected {
     }
 }
 
-/// A mount of the plan as `--explain` should tell it.
+/// A mount of the plan as `--explain` should show it.
 fn row(mount: &Mount<'_>) -> Row {
     let text = |bytes: &[u8]| format!("'{}'", bytes.escape_ascii());
     let (kind, src, flags) = match &mount.source {
@@ -208,7 +208,7 @@ fn compare(plan: &Plan<'_>, expected: &Expected, words: &[String]) {
     assert_eq!(devices, expected.devices, "{words:?}");
 }
 
-/// The rows of `--explain` are the plan's, those in `/dev/shm` after it; and what is not there is said.
+/// The rows of `--explain` are the mounts of the plan. Mounts in `/dev/shm` follow it. A missing source is reported.
 fn explanation(
     request: &Request<'_>,
     wishes: &[Wish],
@@ -217,12 +217,12 @@ fn explanation(
     words: &[String],
 ) {
     let is_missing = |wish: &Wish| match wish {
-        // It depends on where this runs.
+        // This depends on the machine.
         Wish::Bind { src, .. } => *src == "/none" || *src == "etc",
         Wish::Device { path } => names(path).is_none_or(|names| names[1..] != ["null"]),
         _ => false,
     };
-    // It knows the current directory by itself.
+    // explain looks up the current directory by itself.
     if request.here || wishes.iter().any(is_missing) || roots.contains(&"/none") {
         return;
     }

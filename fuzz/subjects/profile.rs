@@ -1,10 +1,11 @@
-//! A line of a file of options: any has words or a reason; and words that are quoted, in whatever way, are those words.
+//! A line of a file of options. Every line gives words or an error. Quoted words are parsed to the same words, however
+//! they are quoted.
 
 use super::{Input, about, is_one_line};
 use crate::about::profiles::words;
 use alloc::vec::Vec;
 
-/// The first byte says whether what follows is a line or words.
+/// The first byte says whether the rest is a line, or words.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     if input.below(2) == 0 {
@@ -29,7 +30,7 @@ pub fn check(data: &[u8]) {
     assert_eq!(words(&about(), &line).expect("quoted words"), wanted, "{}", line.escape_ascii());
 }
 
-/// As a shell takes it.
+/// Quotes a word for a shell.
 fn quoted(way: usize, word: &[u8]) -> Vec<u8> {
     match way {
         1 => {

@@ -1,11 +1,11 @@
-//! Names in messages: whatever bytes they have, they neither break a line nor drive a terminal, and two names are told
-//! apart.
+//! Names in messages. Whatever bytes a name has, it breaks no line and does not control the terminal. Two different
+//! names look different.
 
 use super::Input;
 use crate::error::Quoted;
 use alloc::string::ToString;
 
-/// Two names.
+/// The input has two names.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let (one, other) = (input.word(), input.rest());

@@ -1,4 +1,4 @@
-//! What `/proc` says of a process: its status, the fields after its name, its words.
+//! Files of `/proc` about a process: its status, the fields after its name, its arguments.
 
 use super::Input;
 use crate::process::{Process, after_name, field, split};
@@ -7,21 +7,21 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::process::Pid;
 
-/// The first byte says which.
+/// The first byte chooses the file.
 pub fn check(data: &[u8]) {
     let mut input = Input::new(data);
     let pid = Pid::from_raw(7).expect("a PID");
     match input.below(3) {
         0 => {
             let text = input.rest();
-            // What is there more than once counts where it stands first, as the kernel writes it first.
+            // Of several fields with one name the first counts, since the kernel writes its own first.
             if let Some(process) = Process::parse(pid, text) {
                 assert!(field(text, "NSpid:").is_some() && process.depth > 0 && process.pid == pid);
             }
         }
         1 => as_it_was_meant(&mut input, pid),
         _ => {
-            // The name of a process can be anything but longer.
+            // A name can have any bytes. The kernel's names are short; these can be longer.
             let name = input.rest();
             let stat = [b"12 (", name, b") S 1 2 3"].concat();
             assert_eq!(after_name(&stat), Some(&b" S 1 2 3"[..]));
@@ -41,7 +41,7 @@ fn as_it_was_meant(input: &mut Input<'_>, pid: Pid) {
     let gids: [u32; 4] = core::array::from_fn(|_| number(input) & 0xffff_ff81);
     let pids: Vec<u32> = (0..=input.below(4)).map(|_| u32::from(input.byte())).collect();
     let (state, parent, memory) = (input.one_of(b"RSDZXTI"), input.byte(), number(input));
-    // As the kernel does: what could break the line is escaped.
+    // The kernel escapes what could break the line.
     let name = input.rest().escape_ascii();
     let list = |numbers: &[u32]| numbers.iter().fold(String::new(), |text, one| format!("{text}\t{one}"));
     let text = format!(

@@ -1,4 +1,5 @@
-//! Values of options: times, limits, options of a tmpfs. What they mean is said here a second time, by std's numbers.
+//! Values of options: times, limits, options of a tmpfs. Their meaning is computed a second time, with the parsers of
+//! std.
 
 use super::is_one_line;
 use crate::cli::{MountRequest, Request, Timeout};
@@ -7,7 +8,7 @@ use crate::options::Id;
 use crate::plan::{Source, Tmpfs, make};
 use core::str::from_utf8;
 
-/// The first byte says of which option.
+/// The first byte chooses the option.
 pub fn check(data: &[u8]) {
     let [kind, value @ ..] = data else { return };
     let mut request = Request::default();
@@ -42,7 +43,7 @@ pub fn check(data: &[u8]) {
     }
 }
 
-/// Digits and nothing else.
+/// Parses digits and nothing else.
 fn digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
@@ -54,7 +55,7 @@ fn timeout(text: &str) -> Option<[i128; 2]> {
     (time > 0).then_some([time, grace])
 }
 
-/// Up to a year, as timeout(1) has it. What is less than a nanosecond does not count.
+/// Parses a time with a unit, like timeout(1), up to a year. Parts of a nanosecond are dropped.
 fn duration(text: &str) -> Option<i128> {
     let unit = match text.bytes().last() {
         Some(b'm') => 60,
@@ -89,7 +90,7 @@ fn amount(text: &str) -> Option<u64> {
     number.checked_mul(unit)?.try_into().ok()
 }
 
-/// The limits of setrlimit(2) that are known.
+/// The known limits of setrlimit(2).
 const LIMITS: [&str; 12] = [
     "as",
     "core",

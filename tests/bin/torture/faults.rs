@@ -1,4 +1,4 @@
-//! `torture faults`: every system call of selfdock fails, lies, waits or is the last, one at a time.
+//! `torture faults`: makes each system call of selfdock fail, lie, wait or be the last one, one call at a time.
 
 use crate::host::{files, keys_of, mounts};
 use crate::modes::{MODES, Mode};
@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-/// What a call may say that fails.
+/// The errors with which calls fail.
 const ERRORS: [Errno; 13] = [
     Errno::EPERM,
     Errno::ENOMEM,
@@ -40,34 +40,34 @@ const ERRORS: [Errno; 13] = [
 const NEVER_FAIL: [&str; 9] =
     ["exit", "exit_group", "umask", "getpid", "getppid", "getpgid", "getsid", "setfsuid", "setfsgid"];
 
-/// Calls that give rights up or close something off: what if they only say so?
+/// Calls that give up rights or close something off. They are also made to do nothing and report success.
 const GIVE_UP: [&str; 7] =
     ["setresuid", "setresgid", "setfsuid", "setfsgid", "capset", "keyctl", "landlock_create_ruleset"];
 
-/// The kernel's word is believed for these calls. To make it lie takes a filter of system calls. That takes
-/// `no_new_privs`, with which selfdock has no privilege, or the privilege itself. So nobody gains by a lie, and to ask
-/// again would be one more system call of every start. `PR_SET_SECCOMP` is 22, and `PR_SET_NO_NEW_PRIVS` is 38.
+/// selfdock does not check the success of these calls a second time. Only a filter of system calls could make the
+/// kernel lie. A filter requires privilege, or `no_new_privs`, with which selfdock has no privilege. So nobody gains by
+/// a lie, and a check would cost every start a system call. `PR_SET_SECCOMP` is 22, and `PR_SET_NO_NEW_PRIVS` is 38.
 const BELIEVED: [&str; 5] = ["prctl-22", "prctl-38", "seccomp", "mount_setattr", "landlock_restrict_self"];
 
-/// Where the kernel has no Landlock, or refuses it, there is no domain.
+/// If the kernel has no Landlock, or refuses it, there is no domain.
 const LANDLOCK: [&str; 2] = ["landlock_create_ruleset", "landlock_restrict_self"];
-/// A place that has gone, or has become a link, is not shown.
+/// A place that is gone, or has become a link, is not shown.
 const GONE: [Errno; 3] = [Errno::ENOENT, Errno::ELOOP, Errno::ENOTDIR];
 
-/// What cannot be looked at is not shown; but want of memory or descriptors ends the building. A link that cannot be
-/// read is not shown, whatever the reason.
+/// A place that cannot be looked at is not shown. If memory or descriptors have run out, building fails instead. A link
+/// that cannot be read is not shown, whatever the reason.
 const LOOKS: [&str; 3] = ["statx", "newfstatat", "fstat"];
 const READS_LINKS: &str = "readlinkat";
 const WANT: [Errno; 3] = [Errno::ENOMEM, Errno::EMFILE, Errno::EAGAIN];
 
-/// `PR_SET_KEEPCAPS`. A caller can have forbidden it; then the instance is one of unprivileged mode.
+/// `PR_SET_KEEPCAPS`. A caller can forbid it; then the instance is in unprivileged mode.
 const KEEP_CAPS: &str = "prctl-8";
 const IN_BOTH_MODES: [&str; 5] = ["Uid:", "CapPrm:", "CapEff:", "NoNewPrivs:", "Seccomp:"];
 
-/// Since when kernels have them: after Linux 6.6.
+/// Calls that came after Linux 6.6.
 const NEWER: [i64; 3] = [467, 457, 458];
 
-/// As often as a call of one process is tried, from its first on: where all is tried, and where little is.
+/// How many calls of one name and process are tried, from the first on: in a full run, and in a short one.
 const OFTEN: [usize; 2] = [100, 4];
 
 struct Options {
@@ -123,7 +123,7 @@ pub fn main(args: &[OsString]) -> Result {
     verdict(found, tried, start)
 }
 
-/// `inject PLACE HOW PROGRAM ARG...`: runs it as the tester, and does what it does.
+/// `inject PLACE HOW PROGRAM ARG...`: runs the program as the tester, with this injection, and ends as it ends.
 pub fn inject(args: &[OsString]) -> Result {
     let [at, how, words @ ..] = args else { return Err("inject PLACE HOW PROGRAM".to_owned()) };
     let point = Point::parse(&at.to_string_lossy()).ok_or("not a place")?;
@@ -144,7 +144,7 @@ pub fn inject(args: &[OsString]) -> Result {
     }
 }
 
-/// The programs that are traced.
+/// The programs to trace.
 fn ours() -> Result<Vec<PathBuf>> {
     let first = selfdock()?;
     let second = first.ancestors().nth(2).ok_or("no prefix")?.join("lib/selfdock/selfdock-about");
@@ -195,7 +195,7 @@ fn options(args: &[OsString]) -> Result<Options> {
     Ok(options)
 }
 
-/// An abstract socket outside, which nothing inside reaches.
+/// An abstract socket outside, which nothing inside may reach.
 struct Outside {
     name: String,
 }
@@ -205,13 +205,13 @@ impl Outside {
         let name = format!("selfdock-torture-{}", std::process::id());
         let address = SocketAddr::from_abstract_name(&name).context("an abstract socket")?;
         let listener = UnixListener::bind_addr(&address).context("listen outside")?;
-        // A connection that nobody takes holds the keyring of who made it.
+        // A connection that nobody accepts keeps the keyring of its maker.
         std::thread::spawn(move || listener.incoming().for_each(drop));
         Ok(Self { name })
     }
 }
 
-/// One way to start a command, and what it is like when nothing fails.
+/// A way to start a command, and its result when nothing fails.
 struct Sweep {
     mode: &'static Mode,
     words: Vec<OsString>,
@@ -225,7 +225,7 @@ struct Sweep {
     files: BTreeMap<PathBuf, [u64; 6]>,
     keys: u64,
     uid: u32,
-    /// As many lines are told that differ.
+    /// The most lines of difference that are shown.
     most: usize,
 }
 
@@ -248,7 +248,7 @@ impl Sweep {
             mode,
             words,
             env: vec![("SELFDOCK_OUTSIDE", outside.into())],
-            // `each` adds a line to a command; for the probe it is one more namespace that is not its own.
+            // `each` adds its line as an argument, which the probe takes for the name of a namespace.
             stdin: (0..mode.lines).map(|line| format!("{line}\n")).collect(),
             ours: ours()?,
             target,
@@ -292,7 +292,7 @@ impl Sweep {
         tracer::run(&run, inject)
     }
 
-    /// All that is to be tried here.
+    /// All injections to try in this mode.
     fn places(&self, options: &Options) -> Vec<(Point, How)> {
         if let Some(point) = &options.at {
             let hows = hows(&point.call, true, 0, false);
@@ -331,7 +331,7 @@ impl Sweep {
         }))
     }
 
-    /// What must be as before when all is over.
+    /// The state of the host that must be as before.
     fn end(mut self) -> Result<Option<String>> {
         if let Some(target) = self.target.take()
             && let Err(what) = target.end()
@@ -345,7 +345,7 @@ impl Sweep {
         if let Some(path) = now.keys().find(|path| !self.files.contains_key(*path)) {
             return Ok(Some(format!("{} is left", path.display())));
         }
-        // The kernel collects keys some time after their last use.
+        // The kernel frees keys some time after their last use.
         let start = Instant::now();
         while keys_of(self.uid)? > self.keys {
             if start.elapsed() > Duration::from_secs(20) {
@@ -356,7 +356,7 @@ impl Sweep {
         Ok(None)
     }
 
-    /// What is wrong with a run.
+    /// The faults of a run.
     fn fault(&self, ran: &Ran, inject: Option<(&Point, How)>) -> Option<String> {
         if let Some(who) = &ran.hung {
             return Some(format!("somebody is left alive: {who}"));
@@ -365,7 +365,7 @@ impl Sweep {
         let seen: Vec<&str> = ran.stdout.lines().collect();
         let should: Vec<&str> = self.portrait.iter().map(String::as_str).collect();
         let said: Vec<&str> = ran.stderr.lines().collect();
-        // A joiner has a memory of its own, and does not know that its supervisor fails at the same time.
+        // A joiner has its own memory, and does not know that its supervisor fails at the same time.
         let apart = self.mode.target.is_some() && inject.is_some_and(|(point, _)| point.process.is_none());
         let is_told =
             said.len() <= 1 + usize::from(apart) && said.iter().all(|line| line.starts_with("selfdock: "));
@@ -385,14 +385,14 @@ impl Sweep {
             }
         }
         if self.mode.lines > 1 && matches!(how, Some(How::Gets(_))) {
-            // A shell controls the job, or nobody: who has started it has just ended.
+            // The parent is a shell that controls jobs, or it has just ended.
             for lines in [&mut has, &mut should_have] {
                 lines.retain(|line| !line.starts_with("leads a session"));
             }
         }
         let is_success = matches!(ran.status, WaitStatus::Exited(_, 0));
         let is_refusal = match (ran.status, how) {
-            // The command may have told of itself by then, or be about to.
+            // By then the command may have printed its portrait, or may be about to.
             (WaitStatus::Exited(_, 125..=127), _) => !said.is_empty() || matches!(how, Some(How::Gets(_))),
             (WaitStatus::Signaled(_, signal, _), Some(How::Gets(sent))) => signal == sent,
             (WaitStatus::Exited(_, status), Some(How::Gets(sent))) => status == 128 + sent as i32,
@@ -409,7 +409,7 @@ impl Sweep {
     }
 }
 
-/// The calls that more than one process makes: they can fail in each of them at the same time.
+/// The calls that several processes make. They can fail in all of them at the same time.
 fn shared(calls: &[(Point, usize)]) -> Vec<(Point, usize)> {
     let mut all: BTreeMap<(usize, &str), Vec<usize>> = BTreeMap::new();
     for (point, count) in calls {
@@ -421,14 +421,14 @@ fn shared(calls: &[(Point, usize)]) -> Vec<(Point, usize)> {
     of_several.map(|((execs, call), counts)| (point(execs, call), most(counts))).collect()
 }
 
-/// Whether what is shown may be less then.
+/// Whether the instance may then show less.
 fn may_lack(point: &Point, how: How) -> bool {
     let How::Fails(errno) = how else { return false };
     let looks = LOOKS.contains(&point.call.as_str());
     GONE.contains(&errno) || point.call == READS_LINKS || looks && !WANT.contains(&errno)
 }
 
-/// What is tried with a call: all, or what takes a turn.
+/// What is tried with a call: everything, or one thing in turn.
 fn hows(call: &str, all: bool, turn: usize, usual: bool) -> Vec<How> {
     let mut hows = Vec::new();
     if !NEVER_FAIL.contains(&call) || !usual {
@@ -502,7 +502,7 @@ impl Target {
         if line == "up\n" { Ok(()) } else { Err(format!("the instance says '{line}'")) }
     }
 
-    /// It is alive, and ends.
+    /// Checks that the instance still lives, and ends it.
     fn end(mut self) -> Result {
         Self::ask(&mut self.child).context("the entered instance")?;
         self.child.stdin = None;
@@ -511,15 +511,15 @@ impl Target {
     }
 }
 
-/// What may be missing in a portrait that is made while something fails: what is a convenience only.
+/// The lines that may be missing in a portrait while something fails. They are only conveniences.
 fn is_convenience(line: &str) -> bool {
     let places = ["/etc/resolv.conf", "/etc/hosts", "/etc/passwd", "/etc/group", "/dev/console"];
     let is_one = places.iter().any(|place| line.split(' ').any(|word| word == *place));
     is_one || line.contains("/bin/selfdock ro,nosuid") || line.contains("/selfdock-about ")
 }
 
-/// A mount of what is made in another way where the installation cannot be used: the root directory, `/dev` and what
-/// grows in them. Then it can neither be written nor give privilege all the same.
+/// A mount that is made in another way if the installation cannot be used: the root directory, `/dev`, and what grows
+/// in them. Then, too, it must be read-only and give no privilege.
 fn is_made_either_way(line: &str) -> bool {
     let words: Vec<&str> = line.split(' ').collect();
     let place = words.get(1).copied().unwrap_or_default();
@@ -528,8 +528,8 @@ fn is_made_either_way(line: &str) -> bool {
     is_mount && (is_own || (place.starts_with("/dev/") && line.contains(",noexec,")))
 }
 
-/// What a portrait has to say in any case. A layer that cannot be listed shows nothing, and is no reason to refuse; nor
-/// is a place that is gone.
+/// The lines that a portrait must have in any case. A layer that cannot be listed is left out without a refusal. So is
+/// a place that is gone.
 fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
     let entries = [" ro,nosuid,nodev,relatime ", " rw,nosuid,nodev,relatime "];
     let is_entry = |line: &str| entries.iter().any(|flags| line.contains(flags));
@@ -541,7 +541,7 @@ fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
     fixed.map(|line| without_place_of_null(line)).collect()
 }
 
-/// A null device covers what is hidden. Whether it is that of the host or that of the installation makes no difference.
+/// A null device covers hidden files. It may be the host's or the installation's.
 fn without_place_of_null(line: &str) -> String {
     match line.split_once(' ') {
         Some((root, mount)) if root.ends_with("/null") && mount.starts_with("/proc/") => {

@@ -1,4 +1,4 @@
-//! What must be on the host after a run as it was before.
+//! The state of the host that a run must not change.
 
 use crate::{Context, Result, told};
 use nix::sys::signal::{Signal, kill};
@@ -8,7 +8,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The children of this process, those of other threads included.
+/// The children of this process, including those of other threads.
 pub fn children() -> Vec<i32> {
     children_of("self")
 }
@@ -19,7 +19,7 @@ fn children_of(pid: &str) -> Vec<i32> {
     lists.flat_map(|list| list.split_whitespace().flat_map(str::parse).collect::<Vec<i32>>()).collect()
 }
 
-/// Kills all that come from this process but one, and says who they were.
+/// Kills all descendants of this process except one, and returns a description of them.
 pub fn kill_descendants(but: Option<i32>) -> String {
     let mut all: Vec<i32> = children().into_iter().filter(|pid| Some(*pid) != but).collect();
     let mut next = 0;
@@ -46,8 +46,8 @@ pub fn mounts() -> Result<String> {
     fs::read_to_string("/proc/self/mountinfo").context("read the mounts")
 }
 
-/// Each file below the installation, the scratch directory and /tmp that is selfdock's: who may do what with it, and
-/// when it was changed.
+/// The owner, the mode and the time of change of each file of selfdock below the installation, the scratch directory
+/// and /tmp.
 pub fn files() -> Result<BTreeMap<PathBuf, [u64; 6]>> {
     let mut all = BTreeMap::new();
     let program = crate::selfdock()?;

@@ -1,4 +1,5 @@
-//! `torture load`: many instances, one after another and at once, and then nothing more than before.
+//! `torture load`: starts many instances, one after another and at once. Afterwards the host must hold no more than
+//! before.
 
 use crate::host::{children, files, kill_descendants, mounts};
 use crate::{Context, Result, Who, fixture, selfdock, start_as};
@@ -22,7 +23,7 @@ struct Options {
 pub fn main(args: &[OsString]) -> Result {
     let options = options(args)?;
     set_child_subreaper(true).context("become the parent of orphans")?;
-    // What the first instances load and cache stays.
+    // The kernel keeps what the first instances load and cache.
     spawn_many(200, None, &mut Vec::new())?;
     many_at_once(options.alive.min(50))?;
     let before = Counts::take()?;
@@ -64,7 +65,7 @@ fn options(args: &[OsString]) -> Result<Options> {
     Ok(options)
 }
 
-/// Each of these in turn. The last ones take long to start or to end, and so have few turns.
+/// The ways to start an instance, used in turns. The last ones take long to start or to end, and so come less often.
 fn kinds() -> Result<Vec<Vec<OsString>>> {
     let (selfdock, nothing) = (selfdock()?, fixture("bin/nothing")?);
     let image = fixture("musl")?;
@@ -90,8 +91,8 @@ fn kinds() -> Result<Vec<Vec<OsString>>> {
     Ok(kinds)
 }
 
-/// Starts instances and waits for each, on all CPUs, until there were so many or the time is up. Gives how many there
-/// were, and the median time of the plain ones in each tenth.
+/// Starts instances and waits for each, on all CPUs, until the number is reached or the time is up. Returns how many
+/// there were, and the median time of the plain ones in each tenth.
 fn spawn_many(count: usize, end: Option<Instant>, tenths: &mut Vec<f64>) -> Result<usize> {
     let (kinds, [uid, gid]) = (kinds()?, user()?);
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
@@ -141,15 +142,15 @@ fn user() -> Result<[u32; 2]> {
     ids.get(..2).and_then(|ids| ids.try_into().ok()).ok_or_else(|| format!("not UID:GID:GROUP: {user}"))
 }
 
-/// The last instances take no more than three times as long as the first: a machine that others use, too, varies by
-/// less, and what grows with each instance grows by more.
+/// The last instances may take at most three times as long as the first. A shared machine varies by less. A cost that
+/// grows with each instance grows by more.
 fn slower(tenths: &[f64]) -> Option<String> {
     let (first, last) = (tenths.first()?, tenths.last()?);
     (*last > 3.0 * first)
         .then(|| format!("an instance took {first:.0} µs first, and {last:.0} µs in the end"))
 }
 
-/// So many instances that live at the same time. Half of them are asked to end, and half are killed.
+/// Starts this number of instances at the same time. Half of them are asked to end, and half are killed.
 fn many_at_once(count: usize) -> Result {
     let words = [selfdock()?.into(), "run".into(), fixture("bin/idle")?.into_os_string()];
     let mut supervisors = Vec::new();
@@ -174,7 +175,7 @@ fn many_at_once(count: usize) -> Result {
     wait_for_all()
 }
 
-/// The processes that run the program which only waits.
+/// The processes of the program that only waits.
 fn idle_processes() -> Vec<i32> {
     let all = fs::read_dir("/proc").into_iter().flatten().flatten();
     let pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
@@ -182,7 +183,7 @@ fn idle_processes() -> Vec<i32> {
         .collect()
 }
 
-/// Waits for all children, those that were orphans included.
+/// Waits for all children, including adopted orphans.
 fn wait_for_all() -> Result {
     let start = Instant::now();
     loop {
@@ -197,16 +198,17 @@ fn wait_for_all() -> Result {
     }
 }
 
-/// What there is on the host.
+/// What the host holds.
 struct Counts {
     mounts: String,
     files: BTreeSet<std::path::PathBuf>,
     descriptors: usize,
-    /// Of the whole machine: objects of the kernel by kind, pages of shared memory, open files, keys of the user.
+    /// Counts of the whole machine: objects of the kernel by kind, pages of shared memory, open files, keys of the
+    /// user.
     numbers: BTreeMap<String, u64>,
 }
 
-/// Nobody else has them, but for a test of somebody who runs the suite at the same time.
+/// Only another run of the suite on this machine can have these at the same time.
 const KEYS: &str = "keys of the user";
 
 impl Counts {
@@ -219,14 +221,14 @@ impl Counts {
         })
     }
 
-    /// What is there now and was not before. Nothing of what this process can tell from others; and of what is counted
-    /// for the whole machine less than one for each fourth instance, beside 2000 for what others do and what the kernel
-    /// keeps for later use: a leak is one or more for each instance. What is freed later has a minute for that.
+    /// Describes what is there now and was not before. Of what belongs to this run, nothing may be left. A count of the
+    /// whole machine may grow by 2000, for other programs and for the kernel's caches, and by one for each fourth
+    /// instance: a leak would be one or more for each instance. What is freed late has a minute for that.
     fn what_is_more(&self, instances: usize) -> Result<Vec<String>> {
         let allowed = instances as u64 / 4 + 2000;
         let start = Instant::now();
         loop {
-            // What the kernel could free anyhow is no leak. drop_caches, 2: objects.
+            // Caches that the kernel can free are no leak. drop_caches, 2: objects.
             fs::write("/proc/sys/vm/drop_caches", "2").context("drop caches")?;
             let now = Self::take()?;
             let mut more = Vec::new();

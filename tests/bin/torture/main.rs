@@ -1,5 +1,5 @@
-//! What `cargo xtask torture` and the suite run as root: selfdock under a tracer, and under load. Static, so that what
-//! is started by it runs in any root filesystem.
+//! The program that `cargo xtask torture` and the suite run as root: it starts selfdock under a tracer, and under load.
+//! It is static, so that it runs in any root filesystem.
 #![forbid(unsafe_code)]
 
 mod faults;
@@ -19,7 +19,7 @@ use std::process::{Command, ExitCode};
 
 type Result<T = ()> = std::result::Result<T, String>;
 
-/// Names what failed, before the reason.
+/// Puts the name of the failed operation before the reason.
 trait Context<T> {
     fn context(self, what: impl Display) -> Result<T>;
 }
@@ -51,14 +51,14 @@ fn main() -> ExitCode {
     }
 }
 
-/// Who starts selfdock.
+/// The user who starts selfdock.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Who {
     Tester,
     Root,
 }
 
-/// Where things are, as those who start this say.
+/// The paths that the starter of this program names.
 fn told(name: &str) -> Result<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).ok_or_else(|| format!("{name} is not set"))
 }
@@ -71,7 +71,8 @@ fn fixture(name: &str) -> Result<PathBuf> {
     told("SELFDOCK_FIXTURES").map(|dir| dir.join(name))
 }
 
-/// A command line that `who` starts, as a shell with job control starts it; `how` is `traced` or `as`.
+/// A command line that `who` starts, in a process group of its own like a shell with job control. `how` is `traced` or
+/// `as`.
 fn start_as(how: &str, who: Who, words: &[OsString]) -> Result<Command> {
     let user = match who {
         Who::Tester => std::env::var("SELFDOCK_USER").context("SELFDOCK_USER")?,
@@ -83,8 +84,8 @@ fn start_as(how: &str, who: Who, words: &[OsString]) -> Result<Command> {
     Ok(command)
 }
 
-/// `traced|as UID:GID:GROUP PROGRAM ARG...`: becomes that user, and then the program. If it is to be traced, its parent
-/// is the tracer, from before it gives up what lets a tracer see set-uid programs start.
+/// `traced|as UID:GID:GROUP PROGRAM ARG...`: becomes this user, and then the program. With `traced` the parent becomes
+/// the tracer first, while this process is still root: only then a tracer can follow the start of a set-uid program.
 fn become_other(args: &[OsString], traced: bool) -> Result {
     use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
     let [user, program, args @ ..] = args else { return Err("traced USER PROGRAM".to_owned()) };

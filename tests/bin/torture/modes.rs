@@ -1,4 +1,4 @@
-//! The ways to start a command, each of which is tried with everything that can fail.
+//! The ways to start a command. Everything that can fail is made to fail in each of them.
 
 use crate::Who;
 
@@ -6,18 +6,18 @@ use crate::Who;
 pub struct Mode {
     pub name: &'static str,
     pub who: Who,
-    /// What stands before the command: `SELFDOCK`, `PID` of an instance, and a name of a fixture in braces stand for
-    /// what they say.
+    /// The words before the command. `SELFDOCK`, `PID` (of an instance) and the name of a fixture in braces are
+    /// replaced.
     pub words: &'static [&'static str],
-    /// How the instance that is entered was started.
+    /// The words that started the instance that is entered.
     pub target: Option<&'static [&'static str]>,
-    /// On a kernel without what came after Linux 6.6: `open_tree_attr`, `statmount`, `listmount`.
+    /// As on Linux 6.6, which lacks `open_tree_attr`, `statmount` and `listmount`.
     pub older: bool,
-    /// An entry of a layer that cannot be looked at is not shown, and is no reason to refuse.
+    /// An entry of a layer that cannot be looked at is left out. The run is not refused for it.
     pub layered: bool,
-    /// What is tried: these processes, from which program of theirs on.
+    /// The processes to try, each from one of its programs on.
     pub from: fn(process: usize, execs: usize) -> bool,
-    /// There are so many commands.
+    /// The number of commands.
     pub lines: usize,
 }
 
@@ -32,12 +32,12 @@ const PLAIN: Mode = Mode {
     lines: 1,
 };
 
-/// The supervisor, keeper and command of an instance in an instance. The outer one is as without an inner one.
+/// The supervisor, keeper and command of a nested instance. The outer instance is tried in another mode.
 fn inner(process: usize, execs: usize) -> bool {
     process > 2 || (process == 2 && execs > 0)
 }
 
-/// The second program, and what it starts is as without it.
+/// The second program only. What it starts is tried in other modes.
 fn first(process: usize, _: usize) -> bool {
     process == 0
 }

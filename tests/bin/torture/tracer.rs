@@ -1,5 +1,5 @@
-//! Runs a command line with one system call of one of its processes made to fail, to lie, to wait or to be the last.
-//! ptrace(2).
+//! Runs a command line under ptrace(2), and makes one system call of one of its processes fail, lie, wait, or be the
+//! last one.
 
 use crate::host::{children, kill_descendants};
 use crate::names::name;
@@ -20,12 +20,12 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A system call of a run: of which process, which call, and the how many-th of its kind.
+/// A system call of a run: its process, its name, and its number among the calls of that name.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Point {
-    /// In the order of births: 0 is the supervisor, 1 the keeper, 2 the command. None is each of them.
+    /// The process, in the order of starts: 0 is the supervisor, 1 the keeper, 2 the command. `None` means all of them.
     pub process: Option<usize>,
-    /// How often it has become another program of selfdock's.
+    /// How many times the process has executed another program of selfdock.
     pub execs: usize,
     pub call: String,
     pub nth: usize,
@@ -49,16 +49,16 @@ impl Point {
     }
 }
 
-/// What becomes of the call.
+/// What happens to the call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum How {
-    /// It is not made, and gives this.
+    /// The call is skipped, and fails with this errno.
     Fails(Errno),
-    /// It is not made, and gives 0.
+    /// The call is skipped, and returns 0.
     Lies,
-    /// Its process gets a signal before it.
+    /// The process gets a signal before the call.
     Gets(Signal),
-    /// Its process waits until all others wait for it or have ended.
+    /// The process waits until all others wait for it or have ended.
     Waits,
 }
 
@@ -87,45 +87,45 @@ impl Display for How {
     }
 }
 
-/// What to run.
+/// A run to make.
 pub struct Run<'a> {
     pub who: Who,
     pub words: &'a [OsString],
-    /// These calls are as on a kernel that does not have them.
+    /// These calls fail as on a kernel that lacks them.
     pub unknown: &'a [i64],
     pub env: &'a [(&'a str, OsString)],
     pub stdin: &'a str,
-    /// Programs that are traced. What becomes another is let go.
+    /// The programs to trace. A process that executes another program is released.
     pub ours: &'a [PathBuf],
-    /// A child of this process that has nothing to do with the run.
+    /// A child of this process that does not belong to the run.
     pub bystander: Option<i32>,
 }
 
-/// What came of it.
+/// The result of a run.
 pub struct Ran {
     pub status: WaitStatus,
     pub stdout: String,
     pub stderr: String,
-    /// The calls of each process: by it, by how often it has become another program, and by name.
+    /// The number of calls, by process, by the number of its programs so far, and by name.
     pub calls: BTreeMap<(usize, usize, String), usize>,
-    /// It did not come to its end, or left somebody.
+    /// The run did not end, or left processes.
     pub hung: Option<String>,
 }
 
-/// A process that is traced.
+/// A traced process.
 #[derive(Default)]
 struct Traced {
     number: usize,
     execs: usize,
     counts: BTreeMap<(i64, u64), usize>,
-    /// What a call that is not made gives.
+    /// The result of a skipped call.
     result: Option<i64>,
 }
 
-/// How long a run may take, and what it leaves after its end.
+/// How long a run may take, and how long its processes may live after its end.
 const AT_MOST: Duration = Duration::from_secs(20);
 const AFTERWARDS: Duration = Duration::from_secs(5);
-/// When all others seem to wait.
+/// After this time all other processes count as waiting.
 const QUIET: Duration = Duration::from_millis(8);
 const FIRST_PROGRAM: usize = 0;
 
@@ -140,15 +140,15 @@ struct Tracer<'a> {
     calls: BTreeMap<(usize, usize, String), usize>,
 }
 
-/// Runs it, with something injected or without.
+/// Runs a command line, with or without an injection.
 pub fn run(run: &Run<'_>, inject: Option<(&Point, How)>) -> Result<Ran> {
     let mut command = start_as("traced", run.who, run.words)?;
     command.envs(run.env.iter().map(|(name, value)| (name, value)));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // The thread that starts it is the one that traces it.
+    // Only the thread that starts a process can trace it.
     let mut child = command.spawn().context("start a traced process")?;
     if let Some(mut stdin) = child.stdin.take() {
-        // Who does not read to the end closes the pipe, which is not a mistake.
+        // A program that does not read to the end closes the pipe. That is no fault.
         let _ = std::io::Write::write_all(&mut stdin, run.stdin.as_bytes());
     }
     let first = Pid::from_raw(child.id().cast_signed());
@@ -187,13 +187,13 @@ pub fn run(run: &Run<'_>, inject: Option<(&Point, How)>) -> Result<Ran> {
 }
 
 impl Tracer<'_> {
-    /// To the end of the last of them.
+    /// Traces until the last process has ended.
     fn trace(&mut self, watchdog: &Watchdog) -> Result {
         loop {
             if self.end.is_some() && self.traced.is_empty() && self.others().is_empty() {
                 return Ok(());
             }
-            // The end of a process can come before the news of its birth, and then nothing more comes of it.
+            // The end of a process can be reported before its start. Then nothing more is reported.
             let wait = self.held.is_none() && self.end.is_none();
             let flags = WaitPidFlag::__WALL | if wait { WaitPidFlag::empty() } else { WaitPidFlag::WNOHANG };
             match waitpid(None, Some(flags)) {
@@ -205,14 +205,14 @@ impl Tracer<'_> {
                     self.take(status, watchdog);
                 }
                 Err(Errno::EINTR) => {}
-                // Whoever is alive has been let go, and is nobody's child of ours yet.
+                // The processes that still live were released, and are not children of this process yet.
                 Err(Errno::ECHILD) => self.nothing_new(),
                 Err(errno) => return Err(format!("wait for traced processes: {errno}")),
             }
         }
     }
 
-    /// The children of this process that have to do with the run.
+    /// The children of this process that belong to the run.
     fn others(&self) -> Vec<i32> {
         children().into_iter().filter(|pid| Some(*pid) != self.run.bystander).collect()
     }
@@ -241,14 +241,14 @@ impl Tracer<'_> {
             }
             WaitStatus::PtraceSyscall(_) => self.step(pid),
             WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) => self.became(pid),
-            // A birth. An error means that the parent was killed.
+            // A new process. An error means that the parent was killed.
             WaitStatus::PtraceEvent(..) => {
                 if let Ok(child) = ptrace::getevent(pid) {
                     self.meet(Pid::from_raw(child as i32));
                 }
                 go_on(pid, None);
             }
-            // The stop in which a new process begins. It may come before its parent's.
+            // The first stop of a new process. It may come before the report of its parent.
             WaitStatus::Stopped(_, Signal::SIGSTOP) => {
                 self.meet(pid);
                 go_on(pid, None);
@@ -266,10 +266,10 @@ impl Tracer<'_> {
         }
     }
 
-    /// It has become another program: what is not selfdock's is let go.
+    /// The process has executed another program. It is released if that is not selfdock's.
     fn became(&mut self, pid: Pid) {
         let program = fs::read_link(format!("/proc/{pid}/exe")).unwrap_or_default();
-        // Deep in an instance a path of it can be another's.
+        // In a nested instance the same path can be another file.
         let is_ours =
             self.run.ours.iter().any(|ours| program.ends_with(ours.strip_prefix("/").unwrap_or(ours)));
         if !is_ours {
@@ -286,7 +286,7 @@ impl Tracer<'_> {
         go_on(pid, None);
     }
 
-    /// A stop at the begin or the end of a system call. An error means that its process was killed.
+    /// Handles a stop at the start or the end of a system call. An error means that the process was killed.
     fn step(&mut self, pid: Pid) {
         let info = ptrace::syscall_info(pid).map(|info| info.op);
         let (Ok(op), Ok(mut registers)) = (info, ptrace::getregs(pid)) else { return go_on(pid, None) };
@@ -334,17 +334,17 @@ impl Tracer<'_> {
     }
 }
 
-/// The name of a call, and what prctl(2) is asked to do.
+/// The name of a call, with the operation for prctl(2).
 fn named(number: i64, first: u64) -> String {
     if number == libc::SYS_prctl { format!("prctl-{first}") } else { name(number).replace(' ', "-") }
 }
 
-/// It may have been killed meanwhile.
+/// Ignores the error if the process was killed meanwhile.
 fn go_on(pid: Pid, signal: Option<Signal>) {
     let _ = ptrace::syscall(pid, signal);
 }
 
-/// Ends what does not come to its end.
+/// Ends a run that takes too long.
 struct Watchdog {
     state: Arc<Mutex<State>>,
 }

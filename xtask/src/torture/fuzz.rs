@@ -16,12 +16,13 @@ Usage: cargo xtask torture fuzz [SUBJECT] [OPTION...]
   --minutes N     for N minutes (default 60), all subjects in turns
   --input FILE    try this input of SUBJECT once
 
-What is tried begins with fuzz/seeds and what earlier runs have kept in fuzz/target/corpus. An input that fails is made
-small, and a line says how to repeat it. Once it is mended, the input becomes a seed, and with that a unit test.
+A run begins with fuzz/seeds, and with the inputs that earlier runs have kept in fuzz/target/corpus. A failing input is
+made smaller, and a line says how to repeat it. When the fault is mended, add the input to fuzz/seeds: unit tests try it
+from then on.
 ";
 
-/// The flags for the coverage that libFuzzer needs, which a stable rustc can make. They are those of `cargo fuzz`
-/// without a sanitizer, which needs an unstable rustc and finds nothing in safe code.
+/// The flags for the coverage that libFuzzer needs. A stable rustc takes them. `cargo fuzz` uses the same flags and a
+/// sanitizer; that needs an unstable rustc, and finds nothing in safe code.
 const FLAGS: [&str; 8] = [
     "-Cpasses=sancov-module",
     "-Cllvm-args=-sanitizer-coverage-level=4",
@@ -35,7 +36,7 @@ const FLAGS: [&str; 8] = [
 
 /// The time slice of a subject. Its memory is never freed, as in the program itself, so the slice must be short.
 const SLICE: Duration = Duration::from_secs(10);
-/// More than any slice needs.
+/// A limit that no slice reaches.
 const MOST_MEGABYTES: u32 = 4096;
 /// The number of tries of a subject in `cargo xtask check`.
 const BRIEFLY: u32 = 10_000;
@@ -59,7 +60,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let dir = build()?;
     match input {
         Some(file) if only.is_some() => run(Command::new(dir.join(first)).arg(file)),
-        Some(_) => Err("of which SUBJECT is the input?".into()),
+        Some(_) => Err("--input needs SUBJECT".into()),
         None => at_length(&dir, &subjects, Duration::from_secs(minutes * 60)),
     }
 }

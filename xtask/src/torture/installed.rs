@@ -20,26 +20,27 @@ Usage: cargo xtask torture faults [OPTION...]
                   nested-unprivileged, enter, enter-unprivileged, enter-strict, root-enter, each
   --call NAME     only this system call: mount, capset
   --with HOW      only this: an errno (ENOMEM), false-success, SIGKILL, SIGTERM, wait
-  --at PLACE      only there: PROCESS.EXECS:CALL:NTH. Process 0 is the supervisor, 1 the keeper, 2 the command.
-                  EXECS says how often it has become another program of selfdock's. NTH counts from 1.
+  --at PLACE      only this call: PROCESS.EXECS:CALL:NTH. Process 0 is the supervisor, 1 the keeper, 2 the command.
+                  EXECS is the number of times that it has executed another program of selfdock. NTH counts from 1.
   --short         one errno for each call, as the suite does
-  --minutes N     end after N minutes, and say where to go on
-  --from N        leave the first N out: go on from there
+  --minutes N     end after N minutes, and print where to continue
+  --from N        leave out the first N: continue an earlier run
 
-A tracer stops selfdock at each system call. At one of them the call is not made and gives an errno; or it gives 0,
-where it should have given a right up; or a signal comes; or its process waits until all others wait for it. Then the
-command has what it has without a fault, or selfdock has refused in one line. Nobody is alive afterwards, and the host's
-mounts, files and keys are as before. Each finding is printed as the command line that repeats it.
+A tracer stops selfdock at each system call, and changes one of them in a run. The call is skipped and fails with an
+errno. Or it is skipped and reports success, although it should give up a right. Or a signal arrives. Or the process
+waits until all others wait for it. Afterwards the command must have the same instance as without a fault, or selfdock
+must have refused in one line. No process may be left, and the host's mounts, files and keys must be as before. For each
+fault the command line that repeats it is printed.
 ";
 
 const RACES: &str = "\
-Run the suite's module `races` and its hostile programs, each test for minutes: sources, places, links and reports that
-are exchanged, PIDs that are used again, targets that unshare, upgrades, and kills, while selfdock looks.
+Run the suite's module `races`, each test for minutes. Its hostile programs exchange sources, places, links and reports,
+reuse PIDs, unshare namespaces, upgrade selfdock, and kill processes, while selfdock uses them.
 
 Usage: cargo xtask torture races [FILTER] [--minutes N]
 
   FILTER          only tests with this in their name
-  --minutes N     so many for all of them together (default 10)
+  --minutes N     N minutes for all tests together (default 10)
 ";
 
 const MODEL: &str = "\
@@ -58,13 +59,14 @@ Start many instances, one after another on all CPUs and then many at once, and c
 
 Usage: cargo xtask torture load [OPTION...]
 
-  --spawns N      so many one after another (default 20000)
-  --minutes N     as many as fit into N minutes
-  --alive N       so many at once (default 5000): half of them are asked to end, and half are killed
+  --spawns N      N instances one after another (default 20000)
+  --minutes N     as many instances one after another as fit into N minutes
+  --alive N       N instances at once (default 5000): half of them are asked to end, and half are killed
 
 Counted before and after: processes, mounts, files, descriptors, keys, pages of tmpfs, open files, and the objects of
-the kernel by kind. Numbers of the whole machine may grow by less than a quarter of the instances: a leak is one or more
-for each. The last tenth may take three times as long as the first: what grows with each instance does so by more.
+the kernel by kind. Counts of the whole machine may grow by less than a quarter of the number of instances, since a leak
+would be one or more for each instance. The last tenth may take three times as long as the first, since a cost that
+grows with each instance would grow by more.
 ";
 
 pub fn faults(args: Arguments) -> Result {
@@ -75,7 +77,7 @@ pub fn load(args: Arguments) -> Result {
     as_root("load", LOAD, args)
 }
 
-/// Sets up a throwaway installation, and has a program of root's do it there.
+/// Sets up a throwaway installation, and runs the search there, in a program that root runs.
 fn as_root(kind: &str, help: &str, args: Arguments) -> Result {
     with_installation(kind, help, args, |suite, words, stop| {
         let program = suite.program.with_file_name("fixtures/bin/torture");
@@ -90,7 +92,7 @@ fn as_root(kind: &str, help: &str, args: Arguments) -> Result {
     })
 }
 
-/// A test of another module that goes on in the same way.
+/// A test of another module that also runs for as long as it is told.
 const HOSTILE: &str = "whole_instance::a_hostile_program";
 
 /// The tests of that module, one after another.
@@ -127,7 +129,7 @@ pub fn model(args: Arguments) -> Result {
             (minutes, None) => ("SELFDOCK_MODEL_MINUTES", minutes.unwrap_or(10).to_string().into()),
             (Some(_), Some(_)) => return Err("--minutes and --seed exclude each other".into()),
         });
-        let mut tests = suite.list(None)?;
+        let mut tests = suite.list(&[])?;
         tests.retain(|test| test.starts_with("model::"));
         let outcomes = suite.one_by_one(tests, stop)?;
         let differs = outcomes.iter().any(|outcome| outcome.verdict != Verdict::Passed);
