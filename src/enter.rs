@@ -425,7 +425,7 @@ impl Target {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             files::open_path(root.as_fd(), dir, flags, ResolveFlags::IN_ROOT).or_fail(failed)?
         } else {
-            rustix::io::fcntl_dupfd_cloexec(&self.cwd, 3).or_fail("open its current directory")?
+            files::duplicate(&self.cwd).or_fail("open its current directory")?
         };
         rustix::process::fchdir(&dir).or_fail(failed)
     }

@@ -9,6 +9,12 @@ use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, StatxFlags};
 use rustix::io::{Errno, Result};
 
+/// A copy of a descriptor, which is none of the standard ones and is closed at exec.
+pub fn duplicate(fd: &impl AsFd) -> Result<OwnedFd> {
+    const FIRST: i32 = 3;
+    rustix::io::fcntl_dupfd_cloexec(fd, FIRST)
+}
+
 /// The name of a descriptor of this process. proc(5), `/proc/PID/fd`
 pub fn name_of(fd: &impl AsRawFd) -> Bytes {
     join(&[b"/proc/self/fd/", decimal(fd.as_raw_fd().unsigned_abs())])

@@ -72,7 +72,7 @@ pub fn merge(
                     let target = open_entry(into, name).or_fail(failed)?;
                     let mut inner = Vec::with_capacity(several.len());
                     for (layer, dir) in several {
-                        let dir = rustix::io::fcntl_dupfd_cloexec(dir, 3).or_fail(failed)?;
+                        let dir = files::duplicate(dir).or_fail(failed)?;
                         inner.push(Layer { dir, attributes: layer.attributes });
                     }
                     merge(privileged, &target, &inner.iter().collect::<Vec<_>>(), budget, depth + 1)?;

@@ -575,5 +575,5 @@ fn end_growth(mount: &OwnedFd) -> Result<()> {
 }
 
 fn duplicate(fd: &OwnedFd) -> Result<OwnedFd> {
-    rustix::io::fcntl_dupfd_cloexec(fd, 3).or_fail("duplicate a descriptor")
+    files::duplicate(fd).or_fail("duplicate a descriptor")
 }

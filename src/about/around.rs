@@ -1,5 +1,6 @@
-//! What the second program makes around an instance, as the caller and with nothing: namespaces of its own, in which it
-//! starts selfdock. The instance is then in unprivileged mode, whatever selfdock is installed as.
+//! What the second program makes around an instance. It has the caller's rights and no privilege. It makes a user
+//! namespace and others, and starts selfdock in them. Such an instance is in unprivileged mode, even if selfdock is
+//! set-uid.
 
 use super::attend::Unstarted;
 use super::data;
@@ -33,7 +34,7 @@ pub fn make<'a>(
 ) -> Result<()> {
     // What is wrong is said before anything is made.
     if around.fake_root && plain.has(Id::NoUserns) {
-        let why = "root is of a user namespace, which --no-userns forbids";
+        let why = "it needs a user namespace, which --no-userns forbids";
         return Err(Error::refused("option --fake-root", why));
     }
     let is_new = overlay::prepare(about, &around.copies, around.changes)?;
@@ -42,7 +43,7 @@ pub fn make<'a>(
     let served = around.network.as_ref().map(|network| network.command(find, pid)).transpose()?;
     let ids = if around.fake_root { Some(fake_root::Ids::find(about)?) } else { None };
     let (caller, privileged) = namespaces(about, ids.as_ref(), pid, served)?;
-    // To reach its own descriptors by their names. What it holds counts for what is the caller's alone.
+    // A dumpable process can open /proc/self/fd. Its rights count only for what belongs to the caller.
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
     let changes = around.changes.map(|dir| (dir, is_new));
@@ -57,7 +58,7 @@ pub fn make<'a>(
         plain.options.extend(Said::new(Id::Map, [path, RESOLVER]));
     }
     show_root(about, around, root, plain);
-    // There selfdock is uid 0, and does not know whose homes they are.
+    // There selfdock is uid 0, and does not recognize the caller's homes.
     if around.fake_root && !around.copies_root && !plain.has(Id::Root) {
         hide_homes(about, plain);
     }
@@ -71,7 +72,7 @@ pub fn make<'a>(
     }
 }
 
-/// A user namespace and what else there is to be, in which the caller is itself, or root.
+/// Makes a user namespace and the others. In it the caller keeps its ids, or is root.
 fn namespaces(
     about: &About,
     ids: Option<&Ids>,
@@ -92,11 +93,11 @@ fn namespaces(
         .or_fail("make a user namespace")
         .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
     let need = Need { overlay: true, network: network != 0, ..Need::default() };
-    // Its files in /proc belong to root otherwise.
+    // Otherwise this process's files in /proc belong to root.
     creds::become_dumpable()?;
     if ids.is_none() {
         let privileged = creds::own_user_namespace(about.caller, need)?;
-        // Whoever joins them from outside has to look at this process.
+        // A helper that joins the namespaces from outside must be able to inspect this process.
         creds::become_dumpable()?;
         if let Some(outside) = outside {
             outside.finish()?;
@@ -109,7 +110,7 @@ fn namespaces(
     Ok((Caller { uid: 0, gid: 0 }, creds::root_of_user_namespace(need)?))
 }
 
-/// The image is the copy of it.
+/// Makes the copy of the image the root filesystem.
 fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain: &mut Line<'a>) {
     let say = |plain: &mut Line<'a>, id, values| plain.options.extend(Said::new(id, values));
     let image = around.copies.iter().find_map(|copy| match &copy.source {
@@ -138,12 +139,12 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
     }
 }
 
-/// Hides what an instance of the host image hides: the caller's homes, except for what is asked for.
+/// Hides the caller's homes, as an instance of the host image does, unless the caller mounts something there.
 fn hide_homes(about: &About, plain: &mut Line<'_>) {
     let list = overlay::list(about);
     let own = home(&about.environment).filter(|_| about.caller.uid != 0);
     for home in homes(list, decimal(about.caller.uid), own) {
-        // selfdock takes no path with `..`. What is not there for the caller cannot be seen inside.
+        // selfdock refuses a path with `..`. A home that the caller cannot find cannot be seen inside either.
         let Some(home) = overlay::whole_path(&home) else { continue };
         let is_own =
             files::lstat(CWD, home).is_ok_and(|stat| stat.st_uid == rustix::process::getuid().as_raw());
@@ -156,10 +157,10 @@ fn hide_homes(about: &About, plain: &mut Line<'_>) {
 
 const RESOLVER: &[u8] = b"/etc/resolv.conf";
 
-/// What tells of the machine.
+/// The description of the machine.
 const SYSTEM: &[u8] = b"/sys/devices/system";
 
-/// Names resolve as outside, as in an image that is not to be written to.
+/// Adds the host's resolv.conf and hosts, as for an image that is read-only.
 fn show_names(plain: &mut Line<'_>) {
     if plain.value(Id::Net) == Some(b"none") {
         return;

@@ -1,4 +1,4 @@
-//! What limits a whole instance, and takes a process beside it: `--output-limit`, and control groups (`group`).
+//! Limits of a whole instance that need a process beside it: `--output-limit`, and control groups (`group`).
 //!
 //! That process is the *attendant*. The second program starts it before it becomes selfdock again. It is a child of
 //! the supervisor and has the caller's rights, but is in neither the instance nor the caller's session. It passes on
@@ -33,17 +33,17 @@ use rustix::io::Errno;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
-/// What is asked for.
+/// The limits that the caller asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes.
+    /// The most bytes of output.
     output: Option<u64>,
-    /// By control groups.
+    /// The limits of control groups.
     group: group::Limits,
 }
 
 impl Limits {
-    /// From a line; the last that is said of each counts.
+    /// Reads the options of a line. Of several options of one kind the last counts.
     pub fn of(line: &Line<'_>) -> Result<Self> {
         let mut all = Limits::default();
         for said in &line.options {
@@ -58,7 +58,7 @@ impl Limits {
         Ok(all)
     }
 
-    /// Whether there is one.
+    /// Whether there is a limit.
     pub fn any(&self) -> bool {
         *self != Limits::default()
     }
@@ -110,7 +110,7 @@ impl Attendant {
             exceeded: false,
             tries: 200,
             started: sys::now().or_fail("read the clock")?,
-            // Last, as it would be left.
+            // The group comes last: if a later step failed, the group would be left over.
             group: if limits.group.any() { Some(group::make(about, &limits.group)?) } else { None },
         })
     }
@@ -127,7 +127,8 @@ impl Attendant {
         }
     }
 
-    /// Starts it, as a child of the supervisor that this process is about to be. Gives the line in plain options.
+    /// Starts the attendant, as a child of this process, which becomes the supervisor. Returns the line in plain
+    /// options.
     pub fn start(mut self, mut line: Line<'_>) -> Result<Line<'_>> {
         let [out, err] = &self.streams;
         let output = |stream: &Stream, standard| {
@@ -147,9 +148,9 @@ impl Attendant {
         let number = |fd: rustix::io::Result<u32>| Ok::<_, Error>(decimal(fd.or_fail(FAILED)?));
         let report = Said::new(Id::Report, [join(&[b"=", number(report)?]), b""]);
         let output = [number(out)?, number(err)?].map(|fd| Said::new(Id::KeepFd, [fd, b""]));
-        // They come before those of the caller.
+        // These options come before those of the caller.
         line.options.splice(..0, output.into_iter().chain([report]).flatten());
-        // What is closed at exec is closed there.
+        // The descriptors stay open until exec closes them.
         core::mem::forget(self);
         Ok(line)
     }
@@ -188,8 +189,8 @@ impl Unstarted<'_> {
 /// What a message is about.
 const FAILED: &str = "attend the instance";
 
-/// Whether a standard descriptor can be written. One that the caller has closed is a placeholder here; the
-/// command is to find out by itself, as without a limit.
+/// Whether a standard descriptor can be written. If the caller has closed a descriptor, it is a placeholder here. Then
+/// the command gets the error of its own write, as without a limit.
 fn is_written(standard: i32) -> bool {
     let fd = sys::standard(standard);
     let is_open_for_it =
@@ -197,22 +198,23 @@ fn is_written(standard: i32) -> bool {
     is_placeholder(fd) == Ok(false) && rustix::fs::fcntl_getfl(fd).is_ok_and(is_open_for_it)
 }
 
-/// What the command prints.
+/// Standard output or standard error of the command.
 struct Stream {
+    /// The end of the pipe that the attendant reads.
     from: Option<OwnedFd>,
-    /// The other end, which is the command's.
+    /// The end that the command writes to.
     to: Option<OwnedFd>,
-    /// Where it goes.
+    /// The standard descriptor to which the output goes.
     standard: i32,
-    /// What was read and has not gone yet: from here on.
+    /// Output that was read. The first `gone` bytes have been passed on.
     held: Vec<u8>,
     gone: usize,
 }
 
-/// How long one waits for a command that is to be killed and is not there yet.
+/// How long to wait before looking again for a command that must be killed and has not started yet.
 const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
-/// How much is read at a time: what a pipe holds.
+/// How much is read at a time: the size of a pipe.
 const ROOM: usize = 64 << 10;
 
 impl Stream {
@@ -228,27 +230,27 @@ impl Stream {
         self.from.is_none() && !self.is_held()
     }
 
-    /// Passes on a part of what is held, as much as whoever reads has room for.
+    /// Passes on a part of the held output, as much as the reader has room for.
     fn write(&mut self) {
         let end = self.held.len().min(self.gone + PIPE_BUF);
         match rustix::io::write(sys::standard(self.standard), &self.held[self.gone..end]) {
             Ok(count) => self.gone += count,
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(_) => {
-                // Nobody reads any more, or nothing can be written: the command is told by its own next write.
+                // The reader is gone, or the write failed. The pipe is closed, so the next write of the command fails.
                 (self.from, self.gone) = (None, self.held.len());
             }
         }
     }
 
-    /// Reads what there is, up to an amount, and holds it behind what is held. Gives how much.
+    /// Reads at most `most` bytes, and adds them to the held output. Returns how many.
     fn read(&mut self, most: usize) -> usize {
         let Some(from) = &self.from else { return 0 };
         if !self.is_held() {
             self.held.clear();
             self.gone = 0;
         }
-        // Once: what grows leaves the smaller room behind, and what is cleared keeps its own.
+        // The buffer is allocated once: a growing vector would leave its old buffers behind.
         self.held.reserve_exact(most);
         match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.held)) {
             Ok(0) => self.from = None,
@@ -265,11 +267,12 @@ impl Stream {
     }
 }
 
-/// The process, and all that it knows.
+/// The attendant, a process beside an instance.
 pub struct Attendant {
-    /// selfdock's own file, as which root sees its processes.
+    /// selfdock's own file, by which root recognizes processes of selfdock.
     program: Option<files::Identity>,
     supervisor: Pid,
+    /// A pidfd of the supervisor.
     life: OwnedFd,
     from_report: OwnedFd,
     to_report: OwnedFd,
@@ -278,22 +281,24 @@ pub struct Attendant {
     report: Option<Report>,
     streams: [Stream; 2],
     limits: Limits,
-    /// Never ready.
+    /// A descriptor that is never ready.
     nothing: OwnedFd,
-    /// The report has come, or there is none.
+    /// Whether the report has come, or will not come.
     is_told: bool,
-    /// How much was printed, and how much more may be.
+    /// How many bytes were printed.
     printed: u64,
+    /// How many more bytes are allowed.
     left: u64,
+    /// Whether the command has printed too much.
     exceeded: bool,
-    /// How often more the command is looked for, to be killed.
+    /// How many more times the command is looked for, to kill it.
     tries: u32,
     group: Option<Group>,
     started: Instant,
 }
 
 impl Attendant {
-    /// Its life. Returns only if it does not come to that.
+    /// The attendant's main loop. Returns only if it cannot begin.
     fn attend(&mut self) -> Error {
         if let Err(error) = self.settle() {
             return error;
@@ -321,16 +326,17 @@ impl Attendant {
         self.take_all();
         while !self.is_over() && self.progresses() {}
         let answer = self.tell(is_there.then_some(text.leak()));
-        // Whoever reads the report is to see its end.
+        // A reader of the report must see its end now, and not after the output.
         self.report = None;
         self.pass_on();
         sys::exit(answer)
     }
 
-    /// All that could print has ended: what it has printed is in the pipes. It counts, whether or not somebody reads.
+    /// Reads what is left in the pipes, when all processes of the instance have ended. This output counts, even if
+    /// nobody reads it.
     fn take_all(&mut self) {
         for at in [0, 1] {
-            // What is beyond the limit need not be held.
+            // Output beyond the limit need not be held.
             let most = self.streams[at].available().min(self.left.saturating_add(1));
             if let Some(most) = usize::try_from(most).ok().filter(|most| *most > 0) {
                 let count = self.streams[at].read(most);
@@ -339,8 +345,9 @@ impl Attendant {
         }
     }
 
-    /// Passes on what is left. Whoever reads may take as long as they like, and the supervisor is not to wait for that,
-    /// if another process can do it. In a PID namespace that one could end with the supervisor, and lose the output.
+    /// Passes on the rest of the output. The reader may take long, and the supervisor must not wait for that. So
+    /// another process does it. In a PID namespace the end of the supervisor could end that process too, and the output
+    /// would be lost; there the attendant itself goes on.
     fn pass_on(&mut self) {
         if self.is_over() {
             return;
@@ -356,12 +363,12 @@ impl Attendant {
         }
     }
 
-    /// Whether the supervisor is there. As long as it has not been waited for, its PID is no other process's.
+    /// Whether the supervisor lives. Until somebody has waited for it, no other process gets its PID.
     fn has_supervisor(&self) -> bool {
         has_ended(&self.life) == Ok(false)
     }
 
-    /// Becomes a process that is in nobody's way.
+    /// Blocks signals, leaves the session, and closes what the attendant does not need.
     fn settle(&self) -> Result<()> {
         sys::block_only(sys::ALL_SIGNALS).or_fail(FAILED)?;
         rustix::process::setsid().or_fail(FAILED)?;
@@ -385,15 +392,15 @@ impl Attendant {
         self.streams.iter().all(Stream::is_over)
     }
 
-    /// Whether anything could be read or written without waiting.
+    /// Reads and writes as much as possible without waiting. Returns whether that was anything.
     fn progresses(&mut self) -> bool {
         let before = self.streams.each_ref().map(|stream| (stream.from.is_some(), stream.gone));
         self.turn(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         before != self.streams.each_ref().map(|stream| (stream.from.is_some(), stream.gone))
     }
 
-    /// Waits until something can be read or written, and does so. Says whether the report can be read, and whether the
-    /// supervisor has ended.
+    /// Waits until something can be read or written, and does it. Returns whether the report can be read, and whether
+    /// the supervisor has ended.
     fn turn(&mut self, limit: Option<&Timespec>) -> [bool; 2] {
         let standard = [1, 2].map(sys::standard);
         let wanted = |at: usize| {
@@ -421,7 +428,7 @@ impl Attendant {
         [ready[2], ready[3]]
     }
 
-    /// Counts what was read. Beyond the limit nothing is passed on, and the command is killed.
+    /// Counts the bytes that were read. Beyond the limit nothing is passed on, and the command is killed.
     fn count(&mut self, at: usize, count: usize) {
         let more = count as u64;
         self.printed = self.printed.saturating_add(more);
@@ -429,7 +436,7 @@ impl Attendant {
             let beyond = usize::try_from(more - self.left).unwrap_or(usize::MAX);
             let held = &mut self.streams[at].held;
             held.truncate(held.len().saturating_sub(beyond));
-            // Before its pipes are closed, which can end it as well.
+            // The command is killed first: closing its pipes could end it in another way.
             self.exceeded = true;
             self.kill_command();
             for stream in &mut self.streams {
@@ -439,9 +446,9 @@ impl Attendant {
         self.left = self.left.saturating_sub(more);
     }
 
-    /// By a descriptor, as another process could have its PID by now: the supervisor is asked again whose it is. Where
-    /// there is no command, it has ended, and the report comes; or it is not there yet, and is killed later. What was
-    /// read of the supervisor was its own if it still lives; after it, there is nothing to kill.
+    /// Kills the command by a pidfd, since another process could have its PID by now. After the pidfd is open, `/proc`
+    /// must still name the same command, and the supervisor must still live. If there is no command, it has ended, and
+    /// the report comes; or it has not started yet, and is killed at the next try.
     fn kill_command(&mut self) {
         if self.is_told {
             return;
@@ -456,7 +463,7 @@ impl Attendant {
         };
         self.tries = if killed { 0 } else { self.tries.saturating_sub(1) };
         if !killed && self.tries == 0 {
-            // /proc tells nothing, so all of it ends.
+            // /proc does not name the command. So the supervisor is killed, and with it the whole instance.
             let _ = pidfd_send_signal(&self.life, Signal::KILL);
         }
     }
@@ -480,7 +487,8 @@ impl Attendant {
         if has_run { text } else { put(put(text, "signal", b"null"), "ended_by", b"null") }
     }
 
-    /// Puts the report where it is wanted. Gives the answer.
+    /// Writes the report to the caller's file. Returns the exit status of the attendant, which tells the result to the
+    /// supervisor.
     fn tell(&mut self, text: Option<Bytes>) -> u8 {
         let supervisor = Some(self.supervisor).filter(|_| self.has_supervisor());
         let used = self.group.take().map(|group| group.end(supervisor));
@@ -516,14 +524,14 @@ impl Attendant {
     }
 }
 
-/// Whether no other PID namespace is around this process's. The kernel gives the first one a fixed inode number.
+/// Whether this process is in the first PID namespace. The kernel gives that one a fixed inode number.
 /// `PROC_PID_INIT_INO`
 fn is_in_first_pid_namespace() -> bool {
     const FIRST: u64 = 0xEFFF_FFFC;
     rustix::fs::stat(c"/proc/self/ns/pid").is_ok_and(|stat| stat.st_ino == FIRST)
 }
 
-/// Where a field of a report has its value. In a string every quote is escaped, so this is no part of one.
+/// The position of a field's value in a report. In a string every quote is escaped, so no string contains the key.
 fn place(text: &[u8], name: &str) -> Option<core::ops::Range<usize>> {
     let key = join(&[b",\"", name.as_bytes(), b"\":"]);
     let start = text.windows(key.len()).position(|part| part == key)? + key.len();
@@ -535,19 +543,19 @@ fn says(text: &[u8], name: &str, value: &str) -> bool {
     place(text, name).is_some_and(|place| &text[place] == value.as_bytes())
 }
 
-/// The same text with another value of a field.
+/// Replaces the value of a field.
 fn put(text: Bytes, name: &str, value: &[u8]) -> Bytes {
     let Some(place) = place(text, name) else { return text };
     join(&[&text[..place.start], value, &text[place.end..]])
 }
 
-/// The same text with a field more.
+/// Adds a field.
 fn with(text: Bytes, name: &str, value: &[u8]) -> Bytes {
     let open = text.strip_suffix(b"}\n").unwrap_or(text);
     join(&[open, b",\"", name.as_bytes(), b"\":", value, b"}\n"])
 }
 
-/// A limit of the whole instance has killed the command.
+/// Writes into a report that a limit of the whole instance has ended the command.
 fn ended_by(text: Bytes, by: &str, status: &str) -> Bytes {
     let quoted = |word: &str| join(&[b"\"", word.as_bytes(), b"\""]);
     let text = if by == "output" { put(put(text, "exit", b"null"), "signal", b"9") } else { text };

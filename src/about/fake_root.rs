@@ -1,7 +1,7 @@
-//! `--fake-root`: uid 0 and all other ids inside, which are the caller's and its subordinate ids outside. newuidmap(1)
-//! maps them in the user namespace that selfdock is started in. selfdock holds nothing in there in the end, as
-//! everywhere; so what it starts is this program, which makes a user namespace once more, in which it is root. The
-//! same ids are mapped in that by a process of the outer one.
+//! `--fake-root`: inside, the command is uid 0 and can use other ids. Outside, uid 0 is the caller, and the other ids
+//! are the caller's subordinate ids. newuidmap(1) maps them in the user namespace in which selfdock is started. There
+//! selfdock gives up all privilege, as everywhere. So it starts this program in place of the command. This program
+//! makes a second user namespace, in which it is root. A process of the first one maps the same ids in the second one.
 
 use super::attend::Unstarted;
 use super::front::{Line, Said, program};
@@ -41,7 +41,7 @@ struct Range {
 const OPTION: &str = "option --fake-root";
 
 impl Ids {
-    /// Those that the system has for the caller, or what is missing.
+    /// Finds the helpers and the caller's subordinate ids. An error says what is missing.
     pub fn find(about: &About) -> Result<Self> {
         let mut helpers: [Bytes; 2] = [b"newuidmap", b"newgidmap"];
         for helper in &mut helpers {
@@ -64,7 +64,7 @@ impl Ids {
         Ok(Ids { uids, gids, helpers })
     }
 
-    /// The command lines that map them for a process.
+    /// The command lines that map the ids for a process.
     pub fn commands(&self, caller: Caller, pid: Bytes) -> [Job; 2] {
         let words = |helper: Bytes, own: u32, range: &Range| {
             let words = Vec::from([helper, pid, b"0", decimal(own), b"1", b"1", range.first, range.count]);
@@ -73,11 +73,11 @@ impl Ids {
         [words(self.helpers[0], caller.uid, &self.uids), words(self.helpers[1], caller.gid, &self.gids)]
     }
 
-    /// Starts the process that maps the same ids again, in the namespace that the command makes. It holds what that
-    /// takes in the namespace of this one, and ends when it is done, or the instance has ended. It is nobody's child.
-    /// Gives the descriptors by which the command asks for it.
+    /// Starts the process that maps the same ids in the namespace that the command makes. This process has the rights
+    /// for that in the namespace of this one. It is an orphan. It ends when it has mapped the ids, or when the instance
+    /// has ended. Returns the descriptors by which the command asks it.
     pub fn start_mapper(&self) -> Result<[OwnedFd; 2]> {
-        let failed = "start what maps ids";
+        let failed = "start the process that maps ids";
         let ((asked, ask), (answered, answer)) =
             (rustix::pipe::pipe().or_fail(failed)?, rustix::pipe::pipe().or_fail(failed)?);
         let supervisor = rustix::process::getpid();
@@ -100,7 +100,7 @@ impl Ids {
             let path = join(&[b"/proc/", pid, b"/", map.as_bytes()]);
             let failed = on("map ids in {}", path);
             let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed)?;
-            // Each range of the outer namespace by itself. `map_id_range_down()`, kernel/user_namespace.c
+            // A line must lie in one range of the outer namespace. `map_id_range_down()`, kernel/user_namespace.c
             files::write(file.as_fd(), join(&[b"0 0 1\n1 1 ", range.count, b"\n"])).or_fail(failed)?;
         }
         rustix::io::write(answer, b".").or_fail("answer the command").map(drop)
@@ -119,7 +119,7 @@ impl Ids {
         let second = second_program(about.program.to_bytes())?;
         let numbers = fds.map(|fd| {
             let number = decimal(number_of(&fd));
-            // It is closed with this process, or by selfdock.
+            // selfdock closes it, or the end of this process does.
             core::mem::forget(fd);
             number
         });
@@ -148,7 +148,7 @@ impl Ids {
     }
 }
 
-/// Where the second program is in such an instance: in no image.
+/// The path of the second program in such an instance. It is in no image.
 pub const INSIDE: &[u8] = b"/dev/shm/selfdock-about";
 
 /// Whether set-uid bits do not count on a file.
@@ -171,7 +171,7 @@ impl Range {
                 names.push(name);
             }
         }
-        // Of a directory service; newuidmap asks it whether that is true.
+        // A directory service may have the name. newuidmap checks it there.
         names.extend(variable(&about.environment, b"USER"));
         let text = read(path).unwrap_or_default();
         for line in text.split(|b| *b == b'\n') {
@@ -189,8 +189,8 @@ impl Range {
     }
 }
 
-/// The command of the instance of a supervisor, as it is seen from outside: the child that is one PID namespace deeper
-/// and not its PID 1.
+/// The PID of a supervisor's command, as seen from outside: the child that is one PID namespace deeper, and is not PID
+/// 1 there.
 fn command_of(supervisor: Pid) -> Result<Bytes> {
     let gone = || Error::refused("find the command", "it is gone");
     let own = Process::read(supervisor).ok_or_else(gone)?;
@@ -234,6 +234,6 @@ fn ask_for_ids(ask: &[u8], answered: &[u8]) -> Result<()> {
     rustix::io::write(&ask, b".").or_fail(failed)?;
     match rustix::io::read(&answered, &mut [0u8; 1][..]).or_fail(failed)? {
         1 => Ok(()),
-        _ => Err(Error::refused(failed, "what maps them has failed")),
+        _ => Err(Error::refused(failed, "the process that maps them has failed")),
     }
 }

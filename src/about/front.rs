@@ -41,16 +41,16 @@ pub struct Said<'a> {
     pub is_of_file: bool,
 }
 
-/// What is made around an instance by the second program, which holds nothing.
+/// What the second program makes around an instance, without privilege.
 #[derive(Clone, Debug, Default)]
 pub struct Around<'a> {
-    /// Directories of which there is to be a copy.
+    /// The directories to copy.
     pub copies: Vec<overlay::Copy<'a>>,
-    /// One of them is the image.
+    /// Whether one of the copies is the image.
     pub copies_root: bool,
-    /// Where what is written to the copy is kept.
+    /// The directory that keeps the changes of the copy.
     pub changes: Option<&'a [u8]>,
-    /// The command is uid 0, as far as it can tell.
+    /// `--fake-root`
     pub fake_root: bool,
     /// `--net user`
     pub network: Option<Network<'a>>,
@@ -61,7 +61,7 @@ pub struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// Whether there is nothing that takes namespaces.
+    /// Whether no namespaces are needed.
     pub fn is_nothing(&self) -> bool {
         self.copies.is_empty() && !self.fake_root && self.network.is_none() && !self.data
     }
@@ -213,7 +213,7 @@ impl<'a> Line<'a> {
         self.options.iter().any(|said| said.opt.id == id)
     }
 
-    /// Whether there is to be a mount just there.
+    /// Whether the caller mounts something on exactly this path.
     pub fn mounts_on(&self, place: &[u8]) -> bool {
         self.options.iter().any(|said| match said.opt.id {
             Id::Vol | Id::Map | Id::Tmpfs => is_same_place(said.values[1], place),
@@ -248,8 +248,8 @@ impl<'a> Line<'a> {
         Ok(verb)
     }
 
-    /// The line in plain options, and what the second program makes around the instance. A copy is a volume in it; a
-    /// copy of the image is the image, which can be written to.
+    /// The line in plain options, and what the second program makes around the instance. A copy of a directory becomes
+    /// a volume. A copy of the image becomes the root filesystem of a `build`.
     pub fn around(&self) -> Result<(Line<'a>, Around<'a>)> {
         let said = |id: Id| self.options.iter().filter(move |said| said.opt.id == id);
         let mut around = Around {

@@ -1,15 +1,14 @@
-//! Control groups, version 2: limits of the whole instance, set by the caller alone in a group that is the caller's.
-//! `cgroups(7)`, Documentation/admin-guide/cgroup-v2.rst
+//! Control groups of version 2: limits of the whole instance. They are set with the caller's own rights, in a group
+//! that belongs to the caller. `cgroups(7)`, Documentation/admin-guide/cgroup-v2.rst
 //!
-//! The group that the caller is in has to be delegated to the caller: by whoever made it, or by systemd, which is asked
-//! for one. Then it is split, since a group with controllers holds no processes itself:
+//! The caller's group must be delegated to the caller. Otherwise systemd is asked for a delegated group. The group is
+//! then split, since the kernel allows no processes in a group that has controllers for its subgroups:
 //!
-//! - `selfdock.rest` has all that was in it, and the attendant.
-//! - `selfdock.PID` has the limits. In it, `in` has supervisor, keeper and command. The instance's cgroup namespace
-//!   begins at `in`, where there is no limit that could be lifted.
+//! - `selfdock.rest` gets all processes of the group, and the attendant.
+//! - `selfdock.PID` has the limits. Its subgroup `in` holds supervisor, keeper and command. The instance's cgroup
+//!   namespace begins at `in`, which has no limit. So nothing inside can lift a limit.
 //!
-//! No process leaves the caller's own group. One that is left is removed by the next run: whoever uses it holds a lock
-//! on it.
+//! No process leaves the caller's own group. A group in use is locked. The next run removes groups that are left over.
 
 use super::front::program;
 use crate::cli::scaled;
@@ -29,14 +28,14 @@ use rustix::fs::{Access, AtFlags, CWD, FlockOperation, OFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, getpid, waitpid};
 
-/// What is asked for.
+/// The limits that the caller asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes.
+    /// The most bytes of memory.
     memory: Option<u64>,
-    /// Processes and threads.
+    /// The most processes and threads.
     pids: Option<u64>,
-    /// Hundredths of a processor.
+    /// The processor time, in hundredths of a processor.
     cpus: Option<u64>,
 }
 
@@ -44,7 +43,7 @@ pub struct Limits {
 const OWN: u64 = 2;
 
 impl Limits {
-    /// Takes an option, if it is one of these.
+    /// Takes an option, if it sets one of these limits.
     pub fn add(&mut self, id: Id, value: &[u8]) -> Result<()> {
         let positive = |number: Option<u64>| number.filter(|number| *number > 0);
         let (slot, taken, name, like) = match id {
@@ -72,7 +71,7 @@ impl Limits {
         ]
     }
 
-    /// Whether there is one.
+    /// Whether there is a limit.
     pub fn any(&self) -> bool {
         *self != Limits::default()
     }
@@ -102,7 +101,7 @@ impl Limits {
     }
 }
 
-/// A number with at most two digits after a dot, times a hundred.
+/// Parses a number with at most two digits after a dot. Returns a hundred times the number.
 fn hundredths(word: &[u8]) -> Option<u64> {
     let mut parts = word.splitn(2, |byte| *byte == b'.');
     let (whole, rest) = (parts.next()?, parts.next().unwrap_or(b"00"));
@@ -114,28 +113,28 @@ fn hundredths(word: &[u8]) -> Option<u64> {
     number(whole, 10)?.checked_mul(100)?.checked_add(rest)
 }
 
-/// A group of an instance.
+/// The group of an instance.
 pub struct Group {
-    /// That in which it lies.
+    /// The group above it.
     above: OwnedFd,
     name: Bytes,
-    /// Where the limits are. It is locked as long as it is used.
+    /// The group with the limits. It is locked as long as it is in use.
     dir: OwnedFd,
-    /// Where the processes are.
+    /// The subgroup with the processes.
     inside: OwnedFd,
-    /// Where this process was.
+    /// The group in which this process was before.
     own: OwnedFd,
 }
 
-/// What was used in a group.
+/// What the processes of a group have used.
 pub struct Used {
-    /// How often a process was killed since there was no memory.
+    /// How many processes were killed because memory had run out.
     pub out_of_memory: u64,
     /// Fields of the report.
     pub figures: Vec<(&'static str, Bytes)>,
 }
 
-/// Where control groups are, and how their names begin here.
+/// The directories where control groups of version 2 are mounted.
 const MOUNTED: [&[u8]; 2] = [b"/sys/fs/cgroup", b"/sys/fs/cgroup/unified"];
 const REST: &[u8] = b"selfdock.rest";
 const PREFIX: &[u8] = b"selfdock.";
@@ -144,10 +143,10 @@ const PROCESSES: &[u8] = b"cgroup.procs";
 const CONTROLLERS: &[u8] = b"cgroup.controllers";
 const ENABLED: &[u8] = b"cgroup.subtree_control";
 
-/// What a message is about.
+/// The operation in messages.
 const FAILED: &str = "limit the instance by control groups";
 
-/// Makes a group with these limits. This process is put into another one for that, as its own is split.
+/// Makes a group with these limits. This process is moved to a subgroup, since its own group is split.
 pub fn make(about: &About, limits: &Limits) -> Result<Group> {
     let (path, dir) = match own_group(limits) {
         Ok(found) => found,
@@ -160,7 +159,9 @@ pub fn make(about: &About, limits: &Limits) -> Result<Group> {
     };
     remove_stale(&dir);
     split(&dir, limits).map_err(|error| error.within(on("in the control group {}", path)))?;
-    let own = own_path().and_then(find).ok_or_else(|| Error::refused(FAILED, "the own one is gone"))?;
+    let own = own_path()
+        .and_then(find)
+        .ok_or_else(|| Error::refused(FAILED, "this process's own group is gone"))?;
     let group = Group::new(dir, own)?;
     group.limit(limits)?;
     Ok(group)
@@ -186,13 +187,13 @@ fn slice(about: &About) -> Bytes {
     join(&[b"/user.slice/user-", decimal(about.caller.uid), b".slice/"])
 }
 
-/// Where the caller's group is in the hierarchy. cgroups(7), `/proc/PID/cgroup`
+/// The path of the caller's group in the hierarchy. cgroups(7), `/proc/PID/cgroup`
 fn own_path() -> Option<Bytes> {
     let text = read(b"/proc/self/cgroup")?;
     text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))
 }
 
-/// The directory of a group, if it is the one that this process is in.
+/// Opens the directory of a group, if this process is in that group.
 fn find(path: &[u8]) -> Option<OwnedFd> {
     let own = shown(getpid());
     MOUNTED.iter().find_map(|mounted| {
@@ -202,19 +203,20 @@ fn find(path: &[u8]) -> Option<OwnedFd> {
     })
 }
 
-/// A file of a group.
+/// The text of a file of a group.
 fn content(dir: &OwnedFd, name: &[u8]) -> Option<Bytes> {
     let file = files::open(dir.as_fd(), name, OFlags::RDONLY).ok()?;
     files::read(file.as_fd(), 1024, 1 << 24).ok()
 }
 
-/// Writes to a file of a group, in one go.
+/// Writes to a file of a group, in one system call.
 fn set(dir: &OwnedFd, name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
     let file = files::open(dir.as_fd(), name, OFlags::WRONLY)?;
     rustix::io::write(&file, text).map(drop)
 }
 
-/// The group to split: that of this process, or the one above where it has been split. Where it cannot be, why.
+/// Finds the group to split: the group of this process, or the one above if that has been split already. An error says
+/// why the group cannot be split.
 fn own_group(limits: &Limits) -> Result<(Bytes, OwnedFd)> {
     let none = || lacking(limits, b"", MOUNTED[0]);
     let path = own_path().ok_or_else(none)?;
@@ -255,8 +257,8 @@ fn lacking(limits: &Limits, available: &[u8], path: &[u8]) -> Error {
     }
 }
 
-/// Whether a hierarchy of version 1 has a controller, by what /proc/cgroups says. That of version 2 has the number 0.
-/// cgroups(7)
+/// Whether a hierarchy of version 1 has a controller. `list` is the text of /proc/cgroups, where the hierarchy of
+/// version 2 has the number 0. cgroups(7)
 fn is_of_version_1(list: &[u8], name: &[u8]) -> bool {
     list.split(|byte| *byte == b'\n').any(|line| {
         let mut fields = words(line);
@@ -264,8 +266,8 @@ fn is_of_version_1(list: &[u8], name: &[u8]) -> bool {
     })
 }
 
-/// Whether the unit that a group belongs to is delegated, if it belongs to one: in all others systemd does as it likes.
-/// systemd.resource-control(5), `Delegate=`
+/// Whether systemd leaves a group alone: the group belongs to no unit, or to a delegated one. systemd may change the
+/// groups of all other units. systemd.resource-control(5), `Delegate=`
 fn is_left_by_systemd(path: &[u8]) -> bool {
     let kinds = [&b".scope"[..], b".service", b".slice"];
     let mut path = path;
@@ -275,7 +277,7 @@ fn is_left_by_systemd(path: &[u8]) -> bool {
         }
         path = files::parent(path);
     }
-    // What is in this one belongs to the user's own systemd.
+    // The groups below user@UID.service belong to the user's own systemd.
     if path[files::parent(path).len()..].starts_with(b"/user@") {
         return false;
     }
@@ -287,7 +289,7 @@ fn is_left_by_systemd(path: &[u8]) -> bool {
     is_delegated(c"user.delegate") || is_delegated(c"trusted.delegate")
 }
 
-/// Limits that a group can have, and what each file says where there is none.
+/// The files of a group's limits, each with its text if there is no limit.
 const FILES_OF_LIMITS: [(&[u8], &[u8]); 5] = [
     (b"memory.max", b"max"),
     (b"memory.high", b"max"),
@@ -296,8 +298,8 @@ const FILES_OF_LIMITS: [(&[u8], &[u8]); 5] = [
     (b"cpu.max", b"max 100000"),
 ];
 
-/// Asks the caller's systemd for a scope that is delegated, and waits until this process is in it. Says whether it is;
-/// not where a limit of the caller's own groups would not hold any more.
+/// Asks the caller's systemd for a delegated scope, and waits until this process is in it. Returns whether systemd
+/// could be asked. It is an error if a limit of the caller's own groups would no longer hold in the scope.
 fn ask_systemd(about: &About) -> Result<bool> {
     let failed = "ask systemd for a control group";
     let Some(before) = own_path() else { return Ok(false) };
@@ -309,7 +311,7 @@ fn ask_systemd(about: &About) -> Result<bool> {
         for (name, none) in FILES_OF_LIMITS {
             let text = content(&dir, name).unwrap_or(none);
             if text.strip_suffix(b"\n").unwrap_or(text) != none {
-                let why = "it would be without a limit that your own group has";
+                let why = "the new group would lack a limit that your own group has";
                 return Err(Error::refused(both("{=}: {}", failed.as_bytes(), path), why));
             }
         }
@@ -350,24 +352,24 @@ fn ask_systemd(about: &About) -> Result<bool> {
     });
     let ended = waitpid(Some(child.or_fail(failed)?), WaitOptions::empty()).or_fail(failed)?;
     if ended.and_then(|(_, status)| status.exit_status()) != Some(0) {
-        return Err(Error::refused(failed, "busctl has failed, and said why"));
+        return Err(Error::refused(failed, "busctl failed; its message is above"));
     }
-    // The answer comes before the scope is there.
+    // systemd answers before it has made the scope.
     let until = sys::now().or_fail("read the clock")?.plus(PATIENCE);
     while own_path() == Some(before) {
         if until.since(sys::now().or_fail("read the clock")?) == Duration::default() {
-            return Err(Error::refused(failed, "none has come in time"));
+            return Err(Error::refused(failed, "systemd made none within 5 seconds"));
         }
         let _ = poll(&mut [], Some(&MOMENT));
     }
     Ok(true)
 }
 
-/// How long systemd may take, and how long one waits before looking again.
+/// How long systemd may take, and how long to wait before looking again.
 const PATIENCE: Duration = Duration { seconds: 5, nanoseconds: 0 };
 const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
 
-/// Has a group give controllers to those in it. For that its processes go to one of their own.
+/// Enables controllers for the subgroups of a group. Its processes are moved to a subgroup first.
 fn split(dir: &OwnedFd, limits: &Limits) -> Result<()> {
     let enabled = content(dir, ENABLED).unwrap_or_default();
     let missing: Vec<&[u8]> =
@@ -393,7 +395,7 @@ fn split(dir: &OwnedFd, limits: &Limits) -> Result<()> {
     Ok(())
 }
 
-/// Moves all processes of one group to another. Those that are made meanwhile, too.
+/// Moves all processes of one group to another, including those that start meanwhile.
 fn move_all(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     const ROUNDS: usize = 100;
     for _ in 0..ROUNDS {
@@ -403,7 +405,7 @@ fn move_all(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
         }
         for pid in words(listed) {
             match set(to, PROCESSES, pid) {
-                // It has ended.
+                // ESRCH: the process has ended.
                 Ok(()) | Err(Errno::SRCH) => {}
                 Err(errno) => return Err(Error::of(on("move process {=}", pid), errno)),
             }
@@ -412,7 +414,7 @@ fn move_all(from: &OwnedFd, to: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Removes what is left of instances whose attendants were killed. A group with processes stays, by the kernel's rule.
+/// Removes the groups of instances whose attendants were killed. The kernel does not remove a group with processes.
 fn remove_stale(dir: &OwnedFd) {
     let mut names: Vec<Bytes> = Vec::new();
     let _ = files::each_entry(dir.as_fd(), FAILED.into(), &mut |name| {
@@ -434,7 +436,7 @@ fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
     rustix::fs::unlinkat(dir, c_string(name)?, AtFlags::REMOVEDIR)
 }
 
-/// How often a group is looked at that still has processes: 10 s long.
+/// How many times to look whether a group still has processes: for 10 s.
 const ENDINGS: usize = 2000;
 
 /// How often a group is made that others remove, or have left.
@@ -478,7 +480,7 @@ impl Group {
         };
         if let Some(memory) = limits.memory {
             put("memory.max", decimal(memory))?;
-            // What is said is all: nothing is put aside. There is no such file where there is no swap.
+            // The limit includes swap, so there is no swap. A kernel without swap does not have this file.
             match set(&self.dir, b"memory.swap.max", b"0") {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(errno) => return Err(Error::of("set memory.swap.max", errno)),
@@ -488,24 +490,24 @@ impl Group {
             put("pids.max", decimal(pids + OWN))?;
         }
         if let Some(cpus) = limits.cpus {
-            // Of each tenth of a second.
+            // Microseconds in each tenth of a second.
             put("cpu.max", join(&[decimal(cpus * 1000), b" 100000"]))?;
         }
         Ok(())
     }
 
-    /// Puts this process into it.
+    /// Moves this process into the group.
     pub fn join(&self) -> Result<()> {
         set(&self.inside, PROCESSES, b"0").or_fail(on("enter the control group {}", self.name))
     }
 
-    /// Its descriptors.
+    /// The open descriptors of the group.
     pub fn descriptors(&self) -> Vec<u32> {
         [&self.above, &self.dir, &self.inside, &self.own].into_iter().map(number_of).collect()
     }
 
-    /// Ends it: nothing is in it any more but the supervisor, if that is still there, which goes back. Gives what was
-    /// used.
+    /// Moves the supervisor back, if it still lives, and removes the group. Nothing else is in it any more. Returns
+    /// what was used.
     pub fn end(self, supervisor: Option<Pid>) -> Used {
         if let Some(pid) = supervisor {
             let _ = set(&self.own, PROCESSES, shown(pid));
@@ -525,7 +527,7 @@ impl Group {
         let figure = |file: &str| {
             content(&self.dir, file.as_bytes()).and_then(|text| number(text.trim_ascii_end(), 10))
         };
-        // Lines of a name and a number.
+        // In these files each line has a name and a number.
         let line = |file: &str, name: &str| {
             let text = content(&self.dir, file.as_bytes())?;
             let mut lines = text.split(|byte| *byte == b'\n');

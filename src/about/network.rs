@@ -1,5 +1,6 @@
-//! `--net user`: a network between none and the host's. It is a network namespace of the front's user namespace, with
-//! an interface that pasta(1) makes, and serves outside, as the caller. Nothing in the instance has a right over it.
+//! `--net user`: a network of its own that still reaches the outside. The network namespace belongs to the front's user
+//! namespace. pasta(1) makes an interface in it. pasta runs outside, as the caller, and passes packets on. Nothing in
+//! the instance has a right over this network.
 
 use super::outside::Job;
 use super::overlay::empty_place;
@@ -16,24 +17,24 @@ use rustix::fd::AsFd;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
-/// What is asked for.
+/// The value of `--net user`.
 #[derive(Clone, Debug, Default)]
 pub struct Network<'a> {
-    /// Ports from outside, as pasta takes them.
+    /// Ports of the host that lead inside, as pasta takes them.
     tcp: Vec<&'a [u8]>,
     udp: Vec<&'a [u8]>,
-    /// The host's loopback is reached by the address of the gateway.
+    /// Whether the address of the gateway leads to the host's loopback.
     loopback: bool,
 }
 
-/// Where names are asked for inside, if the host asks itself by its loopback.
+/// The name server inside, if the host's name server listens on the host's loopback.
 const RESOLVER: &[u8] = b"169.254.1.1";
 
-/// Room for a file.
+/// The tmpfs for resolv.conf.
 const ROOM: Tmpfs = Tmpfs { size: 1 << 20, inodes: 16, mode: 0o755 };
 
 impl<'a> Network<'a> {
-    /// Reads what follows `--net`, if it is this.
+    /// Parses the value of `--net`. `None` if it is not `user`.
     pub fn parse(value: &'a [u8]) -> Option<Result<Self>> {
         let rest = value.strip_prefix(b"user")?;
         if !rest.is_empty() && !rest.starts_with(b",") {
@@ -52,8 +53,7 @@ impl<'a> Network<'a> {
         Some(Ok(network))
     }
 
-    /// The command line of what serves the network of a process.
-    /// `find` looks for a program in `PATH`.
+    /// The command line of pasta for the network of a process. `find` looks for a program in `PATH`.
     pub fn command(&self, find: impl Fn(&[u8]) -> Option<Bytes>, pid: Bytes) -> Result<Job> {
         let pasta = find(b"pasta").ok_or_else(|| {
             Error::refused("option --net user: find 'pasta'", "no directory of PATH has it")
@@ -85,12 +85,12 @@ impl<'a> Network<'a> {
         Ok(Job { words, pid_option: Some(b"--pid") })
     }
 
-    /// A configuration of the resolver for the instance, where the host's names the host's loopback: its path.
+    /// Makes a resolv.conf for the instance, if the host's names a server on the loopback. Returns its path.
     pub fn resolver(about: &About, privileged: &Privileged) -> Result<Option<Bytes>> {
         let Some(text) = own_resolver() else { return Ok(None) };
         let failed = "make a configuration of the resolver";
         let full =
-            || Error::refused(failed, "no empty directory is there to make it in").hint("/mnt would do");
+            || Error::refused(failed, "there is no empty directory for it").hint("an empty /mnt is enough");
         let (path, place) = empty_place(about).ok_or_else(full)?;
         let room = Detached::tmpfs(privileged, &ROOM)?.attach(privileged, &place).or_fail(failed)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
@@ -100,17 +100,17 @@ impl<'a> Network<'a> {
     }
 }
 
-/// Lets every port be bound, for servers inside: in this network there is nobody to be kept from one. ip(7)
+/// Lets servers inside bind every port. No other user is in this network, so no port needs protection. ip(7)
 pub fn open_all_ports() {
     let file = files::open(CWD, b"/proc/sys/net/ipv4/ip_unprivileged_port_start", OFlags::WRONLY);
-    // Where that cannot be written to, those from 1024 on are left.
+    // If the write fails, only ports from 1024 on can be bound.
     let _ = file.and_then(|file| files::write(file.as_fd(), b"0"));
 }
 
-/// Where pasta gets an interface.
+/// The device by which pasta makes an interface.
 const TUN: &[u8] = b"/dev/net/tun";
-const NO_TUN: &str = "'modprobe tun' as root makes it; in an instance, start the outer one with --dev /dev/net/tun; in a \
-                      container, with --device /dev/net/tun";
+const NO_TUN: &str =
+    "'modprobe tun' as root makes it; in an instance or a container, give that one this device";
 const CLOSED_TUN: &str = "'chmod 666 /dev/net/tun' as root opens it to all users, as udev does";
 
 /// `[ADDRESS/]OUTSIDE[:INSIDE]`
@@ -124,7 +124,8 @@ fn are_ports(word: &[u8]) -> bool {
     ports.split(|b| *b == b':').count() <= 2 && ports.split(|b| *b == b':').all(is_port)
 }
 
-/// The host's configuration of the resolver with another server, where it names the loopback. resolv.conf(5)
+/// The host's resolv.conf with [`RESOLVER`] as the server. `None` if the host's names no server on the loopback.
+/// resolv.conf(5)
 fn own_resolver() -> Option<Bytes> {
     let text = read(b"/etc/resolv.conf")?;
     let is_server = |line: &&[u8]| line.starts_with(b"nameserver");

@@ -1,9 +1,9 @@
-//! What has to be done to namespaces from outside, by set-uid helpers or with a network that they do not have: a
-//! process that is started before there are any, waits until there are, and starts the programs that do it. They are
-//! the caller's processes, as if started in a shell.
+//! Programs that must work on namespaces from outside: set-uid helpers (newuidmap), and pasta, which needs the host's
+//! network. A helper process is started before the namespaces exist. It waits until they do, and then starts these
+//! programs. They are processes of the caller, as if started in a shell.
 
 use crate::descriptors::{close_descriptors, number_of};
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Error, NOT_FOUND, OrFail, Result, on};
 use crate::files;
 use crate::sys::{self, Pointers};
 use crate::text::{Bytes, c_string, number};
@@ -20,32 +20,32 @@ use rustix::process::{
 
 /// A program by its path, and its arguments.
 pub struct Job {
-    /// They.
+    /// The path and the arguments.
     pub words: Vec<Bytes>,
-    /// The program goes on in the background when it is ready, and is to end with the instance. This option and a file
-    /// have it write its PID.
+    /// Set if the program goes on in the background when it is ready, and must end with the instance. With this option
+    /// and a file the program writes its PID to the file.
     pub pid_option: Option<Bytes>,
 }
 
-/// What works from outside.
+/// The helper process outside.
 pub struct Outside {
     pid: Pid,
-    /// Tells it that the namespaces are there.
+    /// A pipe to the helper. A byte says that the namespaces exist.
     go: OwnedFd,
-    /// What came of it: how many jobs have succeeded.
+    /// A pipe from the helper. A byte says how many jobs have succeeded.
     done: OwnedFd,
     programs: Vec<Bytes>,
 }
 
-/// Starts it.
+/// Starts the helper process.
 pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
-    let failed = "start what works from outside";
+    let failed = "start a helper process outside";
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).or_fail(failed);
     let ((wait, go), (done, tell)) = (pipe()?, pipe()?);
     let supervisor = getpid();
     let number = number_of(&go);
     let act = || {
-        // Where this process's copy is left, its end would not be seen.
+        // The helper closes its own copy. Otherwise it would not notice the end of its parent.
         if sys::close_range(number, number).is_err() {
             return 1;
         }
@@ -60,7 +60,7 @@ pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
     Ok(Outside { pid, go, done, programs: jobs.iter().map(|job| job.words[0]).collect() })
 }
 
-/// Runs a program to its end, or until it is ready. Says whether it succeeded.
+/// Runs a program to its end, or until it is ready. Returns whether it succeeded.
 fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
     let run = || {
         let (told, tell) = rustix::pipe::pipe()?;
@@ -74,16 +74,16 @@ fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
             words.splice(1..1, [c_string(own[0])?, c_string(own[1])?]);
         }
         let act = || {
-            // What stays is to hold nothing of the caller's.
+            // A program that stays must not hold descriptors of the caller.
             let keep: &[u32] = if job.pid_option.is_some() { &[number] } else { &[] };
             if close_descriptors(keep).is_ok() {
                 sys::execve(words[0], &Pointers::new(&words), &Pointers::new(environment));
             }
-            127
+            NOT_FOUND
         };
         let pid = sys::start_child(0, act)?;
         match waitpid(Some(pid), WaitOptions::empty()) {
-            // Or the caller has left no status to be had.
+            // If the caller ignores SIGCHLD, there is no status.
             Ok(Some((_, status))) if status.exit_status() == Some(0) => {}
             Err(Errno::CHILD) => {}
             _ => return Err(Errno::CHILD),
@@ -94,7 +94,7 @@ fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
     run().is_ok()
 }
 
-/// Starts the process that ends a program when the instance has ended.
+/// Starts a process that kills a program when the instance has ended.
 fn watch(told: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
     let mut digits = [0u8; 16];
     let count = rustix::io::read(told, &mut digits)?;
@@ -113,7 +113,7 @@ fn watch(told: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
     sys::start_child(0, act).map(drop)
 }
 
-/// Starts a process that is nobody's child, so that nobody has to wait for it.
+/// Starts a process as an orphan, so that no process of selfdock has to wait for it.
 pub fn start_orphan(failed: &'static str, act: impl FnOnce() -> u8) -> Result<()> {
     let between = sys::start_child(0, || u8::from(sys::start_child(0, act).is_err()));
     match waitpid(Some(between.or_fail(failed)?), WaitOptions::empty()) {
@@ -122,7 +122,7 @@ pub fn start_orphan(failed: &'static str, act: impl FnOnce() -> u8) -> Result<()
     }
 }
 
-/// Becomes a process that no signal of a terminal is meant for, and that keeps nothing open but these descriptors.
+/// Leaves the session, so that no signal of the terminal arrives, and closes all descriptors except these.
 pub fn stand_apart(kept: &[u32]) -> Result<()> {
     let failed = "leave the session";
     setsid().or_fail(failed)?;
@@ -132,14 +132,14 @@ pub fn stand_apart(kept: &[u32]) -> Result<()> {
 }
 
 impl Outside {
-    /// Has it work, now that there are namespaces, and waits for it.
+    /// Tells the helper that the namespaces exist, and waits until it has run all jobs.
     pub fn finish(self) -> Result<()> {
-        let failed = "wait for what works from outside";
+        let failed = "wait for the helper process outside";
         rustix::io::write(&self.go, b".").or_fail(failed)?;
         drop(self.go);
         let mut count = [0u8; 1];
         let told = rustix::io::read(&self.done, &mut count[..]).or_fail(failed)?;
-        // Its status has been told already.
+        // The pipe has told the result already.
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
         match self.programs.get(usize::from(count[0])) {
             None if told == 1 => Ok(()),

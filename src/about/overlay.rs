@@ -31,7 +31,8 @@ use rustix::io::Errno;
 /// The tmpfs for changes that are not kept: large enough for a build.
 pub const ROOM: Tmpfs = Tmpfs { size: 1 << 30, inodes: 1 << 18, mode: 0o755 };
 
-/// The same with these options. An image has many directories, whatever its files take.
+/// This tmpfs with the caller's options. Without `nr_inodes` it keeps its own number of files, since an image has many
+/// directories even if its files are small.
 pub fn room(options: &[u8]) -> Result<Tmpfs> {
     let room = Tmpfs::parse::<Error>(options)?;
     let is_counted = options.split(|b| *b == b',').any(|option| option.starts_with(b"nr_inodes="));
@@ -43,7 +44,7 @@ const CHANGED: &[u8] = b"changed";
 const ORIGIN: &[u8] = b"origin";
 const WORK: &[u8] = b"work";
 
-/// Where the copy of an image can be while it is made: directories that mostly are empty, and in no image.
+/// Directories that can hold the copy of an image while it is made. They are usually empty, and not part of the image.
 const PLACES: &[&[u8]] = &[b"/mnt", b"/srv", b"/media", b"/home", b"/boot"];
 
 /// The source of a copy.
@@ -60,19 +61,19 @@ pub enum Source<'a> {
 /// A copy.
 #[derive(Clone, Debug)]
 pub struct Copy<'a> {
-    /// Of what.
+    /// What is copied.
     pub source: Source<'a>,
-    /// Room for what is written, where it is not kept.
+    /// The tmpfs for changes, if they are not kept.
     pub room: Tmpfs,
 }
 
 impl<'a> Copy<'a> {
-    /// Whether it is of this directory alone.
+    /// Whether this directory alone is copied.
     pub fn is_of(&self, src: &[u8]) -> bool {
         matches!(self.source, Source::Dir(dir) if dir == src)
     }
 
-    /// What layers it has, and what it is of.
+    /// The directories that are copied. A later one lies over the earlier ones.
     fn dirs(&self) -> Vec<&'a [u8]> {
         match &self.source {
             Source::Dir(dir) => Vec::from([*dir]),
@@ -82,7 +83,7 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// What can be told before anything is made; and a directory of changes is made.
+/// Checks the copies before anything is mounted, and makes the directory of changes. Returns whether that is new.
 pub fn prepare(about: &About, copies: &[Copy<'_>], changes: Option<&[u8]>) -> Result<bool> {
     if changes.is_some() && copies.len() > 1 {
         return Err(Error::refused("option --changes", "it keeps the changes of one --overlay only"));
@@ -102,7 +103,7 @@ pub fn prepare(about: &About, copies: &[Copy<'_>], changes: Option<&[u8]>) -> Re
     }
 }
 
-/// Whether a directory, which need not be there yet, would be copied into itself.
+/// Whether a directory lies in what is copied, and so would be copied into itself. The directory need not exist yet.
 fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
     let name_at = dir.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     let above: &[u8] = if name_at == 0 { b"." } else { &dir[..name_at] };
@@ -123,8 +124,8 @@ pub fn list(about: &About) -> Bytes {
     Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
 }
 
-/// Lays the copies over what they are of, in namespaces of this process's own: each in its place, but for that of the
-/// host image, which is a root filesystem of its own. Gives its path.
+/// Mounts the copies in the mount namespace of this process, each over its source. The copy of the host image is a root
+/// filesystem of its own. Returns the path of that one.
 pub fn lay_over(
     about: &About,
     caller: Caller,
@@ -158,21 +159,21 @@ fn open(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
     files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY)
 }
 
-/// A copy in the making. Everything is opened in the mount namespace of its own: the kernel takes no layers from
-/// another.
+/// A copy that is being made. Everything is opened in the new mount namespace, since the kernel takes no layers from
+/// another one.
 struct Layer<'l> {
     privileged: &'l Privileged,
     caller: Caller,
-    /// Where what is written goes.
+    /// The directory for changes.
     room: Option<OwnedFd>,
-    /// How many overlays have their files there.
+    /// How many overlays use this directory.
     works: u32,
-    /// Nothing had been written to it before.
+    /// Whether the directory had no changes before.
     is_new: bool,
 }
 
 impl Layer<'_> {
-    /// Over the last of its directories.
+    /// Mounts the copy over the last of its directories.
     fn lay(mut self, copy: &Copy<'_>) -> Result<()> {
         let dirs = copy.dirs();
         let Some(source) = dirs.last() else { return Ok(()) };
@@ -195,7 +196,7 @@ impl Layer<'_> {
                 }
             }
         }
-        // Over the room, where that lies on the directory.
+        // A room that is not kept is mounted on the directory. The overlay then goes over the room.
         let target = if is_kept { &place } else { room };
         let work = self.work(room)?;
         let overlay = self.overlay(&layers, &changed, &work);
@@ -209,7 +210,7 @@ impl Layer<'_> {
             .map(drop)
     }
 
-    /// A tmpfs on a directory, and in it what an overlay wants.
+    /// Mounts a tmpfs on a directory, and makes the directories of an overlay in it.
     fn make_room(&self, place: &OwnedFd, size: &Tmpfs) -> rustix::io::Result<OwnedFd> {
         let room = Detached::tmpfs(self.privileged, size).map_err(|e| e.errno().unwrap_or(Errno::NOMEM))?;
         let room = room.attach(self.privileged, place)?;
@@ -226,7 +227,7 @@ impl Layer<'_> {
         below(&all, name)
     }
 
-    /// An overlay of these layers, the later over the earlier. What is written goes to the directory `upper`.
+    /// Makes an overlay of these layers, the later over the earlier. Changes go to the directory `upper`.
     fn overlay(&self, layers: &[OwnedFd], upper: &OwnedFd, work: &OwnedFd) -> rustix::io::Result<Detached> {
         let at = |fd: &OwnedFd| join(&[files::name_of(fd), b"/."]);
         let mut lower: Bytes = b"";
@@ -239,15 +240,16 @@ impl Layer<'_> {
             .map_err(|error| error.errno().unwrap_or(Errno::INVAL))
     }
 
-    /// A root filesystem with what an instance of the host image shows, each place as a copy. It shows no more: where
-    /// the host has something else there is an empty directory, or nothing.
+    /// Makes a root filesystem with a copy of each place that an instance of the host image shows, and nothing else of
+    /// the host. Returns its path.
     fn host(mut self, about: &About, copy: &Copy<'_>, kept: Option<&[u8]>) -> Result<Bytes> {
         let failed = "make a copy of the host image";
         let path = match kept {
             Some(dir) => dir,
             None => {
                 let (path, place) = empty_place(about).ok_or_else(|| {
-                    Error::refused(failed, "no empty directory is there to make it in").hint("/mnt would do")
+                    Error::refused(failed, "there is no empty directory for it")
+                        .hint("an empty /mnt is enough")
                 })?;
                 self.room = Some(self.make_room(&place, &copy.room).or_fail(failed)?);
                 path
@@ -264,7 +266,7 @@ impl Layer<'_> {
                 Entry::Link(at, target) => {
                     let name = &at[files::parent(at).len() + 1..];
                     if let Some((dir, _)) = make_all(&root, files::parent(at)).or_fail(failed)? {
-                        // It is there from the last time.
+                        // The link can exist since the last run.
                         let _ = files::make_link(target, dir.as_fd(), name);
                     }
                 }
@@ -278,7 +280,7 @@ impl Layer<'_> {
         }
         own::copy_resolver(|dir| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP));
         if kept.is_none() {
-            // A mount point for selfdock itself, where it is in no place.
+            // A mount point for selfdock itself, if it lies in no place that is shown.
             let own = about.program.to_bytes();
             if let Ok(Some((dir, _))) = make_all(&root, files::parent(own)) {
                 let _ = files::make_file(dir.as_fd(), &own[files::parent(own).len() + 1..]);
@@ -287,15 +289,16 @@ impl Layer<'_> {
         Ok(join(&[path, b"/", CHANGED]))
     }
 
-    /// Shows a copy of a directory of the host. Where something is mounted in it, the kernel makes no layer of it, as
-    /// what is covered would show: then its files are copied, and its directories each for itself.
+    /// Shows a copy of a directory of the host. The kernel refuses a directory with submounts as a layer, since what
+    /// they cover would become visible. Such a directory is shown in parts: its files are copied, and each of its
+    /// directories gets an overlay of its own.
     fn show(&mut self, root: &OwnedFd, path: &[u8]) -> Result<()> {
         let failed = on("show a copy of {}", path);
         let rules = ResolveFlags::NO_SYMLINKS;
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        // It is gone, or the caller may not go there: it is then empty.
+        // The directory is gone, or the caller may not enter it. It is then left out.
         let Ok(lower) = files::open_path(CWD, path, flags, rules) else { return Ok(()) };
-        // It would be copied into itself.
+        // The directory of changes is not copied into itself.
         let room = self.room.as_ref().and_then(|room| files::identity(room).ok());
         if files::identity(&lower).ok() == room {
             return Ok(());
@@ -314,9 +317,9 @@ impl Layer<'_> {
         let tree = self.overlay(&layers, &upper, &work);
         open_to_its_owner(&work);
         let tree = match tree {
-            // It is closed to the caller, and so empty here.
+            // The directory is closed to the caller, and stays empty here.
             Err(Errno::ACCESS) => return Ok(()),
-            // A file system that makes no layer is shown as it is.
+            // A file system that cannot be a layer is shown unchanged.
             Err(Errno::INVAL) => {
                 Detached::copy(self.privileged, layers[0].as_fd(), b"", MAP).or_fail(failed)?
             }
@@ -357,7 +360,7 @@ impl Layer<'_> {
 const MOUNTS: &str =
     "something is mounted in it, or its file system cannot be a layer; use another directory";
 
-/// Makes a directory. One that is there already is as good.
+/// Makes a directory, unless it exists.
 fn make(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
     match files::make_directory(dir, name, 0o755) {
         Err(Errno::EXIST) => Ok(()),
@@ -367,19 +370,21 @@ fn make(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
 
 const KEEP: &str = "keep changes";
 
-/// The rules for all that is opened in a directory of changes. A command has made what is in it: its links would lead
-/// to files of the caller's outside, which would then be written to.
+/// The rules for opening files in a directory of changes. A command has made its content. A link in it could lead to
+/// files of the caller outside, which selfdock would then write to.
 const LITERALLY: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS);
 
 /// Opens a directory that is an entry of another.
 fn below(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
     let opened = files::open_path(dir.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, LITERALLY);
     let failed = on("keep changes: open {}", name);
-    opened.or_fail(failed).map_err(|e| e.hint_if(Errno::LOOP, "a directory of changes has no links there"))
+    opened
+        .or_fail(failed)
+        .map_err(|e| e.hint_if(Errno::LOOP, "selfdock follows no links in a directory of changes"))
 }
 
-/// The kernel makes a directory in the work directory of an overlay, which nobody may list: `rm -r` of the changes would
-/// fail. It only looks names up there, with rights of its own, so the mode means nothing to it.
+/// The kernel makes a directory in the work directory of an overlay, which nobody may list: `rm -r` of the changes
+/// would fail. It only looks names up there, with rights of its own, so the mode means nothing to it.
 fn open_to_its_owner(work: &OwnedFd) {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     if let Ok(made) = files::open_path(work.as_fd(), WORK, flags, LITERALLY) {
@@ -387,8 +392,8 @@ fn open_to_its_owner(work: &OwnedFd) {
     }
 }
 
-/// Makes a directory and those on the way to it, and says whether it was there. It is none where the copy has a link:
-/// the link is what there is then, as in every overlay.
+/// Makes a directory with its parents. Returns it, and whether it existed. Returns `None` if the copy has a link on the
+/// way: a command has put it there, and it stays.
 fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Option<(OwnedFd, bool)>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let (mut dir, mut was_there) = (files::open_path(root.as_fd(), b".", flags, LITERALLY)?, true);
@@ -410,7 +415,7 @@ fn is_directory(mode: u32) -> bool {
     FileType::from_raw_mode(mode).is_dir()
 }
 
-/// A directory that is empty for the caller, so that nobody misses what would be in it.
+/// Finds a directory that is empty for the caller, so that a mount on it hides nothing.
 pub fn empty_place(about: &About) -> Option<(Bytes, OwnedFd)> {
     empty_places(about).next()
 }
@@ -433,7 +438,7 @@ fn has_mounts(path: &[u8]) -> bool {
     mountinfo::lines(list).any(|line| line.point != path && lies_in(line.point, path))
 }
 
-/// Makes a directory of changes, or checks that an existing one belongs to the same source. Says whether it is new.
+/// Makes a directory of changes, or checks that an existing one belongs to the same source. Returns whether it is new.
 fn make_changes(dir: &[u8], source: &[u8]) -> Result<bool> {
     let failed = on("keep changes in {}", dir);
     make(CWD, dir).or_fail(failed)?;
@@ -480,7 +485,7 @@ impl List {
         let failed = on("list {}", dir);
         let opened =
             files::open(self.changed.as_fd(), dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW);
-        // Of a subordinate id, which is somebody else here.
+        // The directory belongs to a subordinate id, which is another user here.
         if opened.as_ref().err() == Some(&Errno::ACCESS) && !below.is_empty() {
             self.tell('?', below);
             return Ok(());

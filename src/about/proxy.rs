@@ -1,6 +1,6 @@
-//! `--proxy`: an instance without a network, and a socket of the caller's that leads out of it. Programs want a port of
-//! a proxy, and not a socket: so this program is started in the place of the command, takes a port of the instance's
-//! loopback, leaves a process there that leads each connection to the socket, and becomes the command.
+//! `--proxy`: an instance without a network, from which one Unix socket leads to a proxy. Programs know proxies by a
+//! TCP port, not by a socket. So this program is started in place of the command. It binds a port of the instance's
+//! loopback, starts a relay process that passes each connection on to the socket, and becomes the command.
 
 use super::attend::Unstarted;
 use super::fake_root::INSIDE;
@@ -27,16 +27,16 @@ use rustix::net::{
     shutdown, socket_with,
 };
 
-/// The port, which Squid has as well.
+/// The port. Squid uses the same one.
 const PORT: u16 = 3128;
 const URL: &[u8] = b"http://127.0.0.1:3128";
 
-/// Where the socket is in the instance: in no image.
+/// The path of the socket in the instance. It is in no image.
 const SOCKET: &[u8] = b"/dev/shm/selfdock-proxy";
 
-/// Variables that programs find a proxy by. Most know the small letters; curl knows no others for HTTP.
+/// The variables that name a proxy. Most programs read the names in small letters. curl reads no other for HTTP.
 const VARIABLES: [&[u8]; 4] = [b"http_proxy", b"https_proxy", b"HTTP_PROXY", b"HTTPS_PROXY"];
-/// And what is reached without it.
+/// The variables that name what is reached without the proxy.
 const DIRECT: [&[u8]; 2] = [b"no_proxy", b"NO_PROXY"];
 
 /// What the instance is to have, and to start in the place of the command.
@@ -48,11 +48,11 @@ pub fn put_before<'a>(
 ) -> Result<()> {
     let failed = on("option --proxy {}", socket);
     if plain.options.iter().rfind(|said| said.opt.id == Id::Net).is_none_or(|net| net.values[0] != b"none") {
-        return Err(Error::refused(failed, "CMD could go past it").hint("say --net none as well"));
+        return Err(Error::refused(failed, "CMD could reach the network without it").hint("add --net none"));
     }
     let stat = c_string(socket).and_then(rustix::fs::stat).or_fail(failed)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
-        return Err(Error::refused(failed, "it is no socket"));
+        return Err(Error::refused(failed, "it is not a socket"));
     }
     let mut say = |id, values| plain.options.extend(Said::new(id, values));
     say(Id::Map, [socket, SOCKET]);
@@ -81,7 +81,7 @@ pub fn become_client(about: &About, words: &[&[u8]]) -> Result<Infallible> {
     Unstarted::end(unstarted.as_ref(), &error)
 }
 
-/// It is nobody's child, and ends with the instance.
+/// Starts the relay as an orphan. It ends with the instance.
 fn start_relay() -> Result<()> {
     let failed = "take the port of the proxy";
     let port = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
@@ -91,7 +91,7 @@ fn start_relay() -> Result<()> {
     start_orphan("start the relay", || u8::from(relay(&port).is_err()))
 }
 
-/// Serves connections, each by a process, which the kernel forgets at its end. wait(2), `SIGCHLD`
+/// Serves each connection by a process. SIGCHLD is ignored, so nobody has to wait for these processes. wait(2)
 fn relay(port: &OwnedFd) -> Result<Infallible> {
     let failed = "relay to the proxy";
     stand_apart(&[number_of(port)])?;
@@ -99,7 +99,7 @@ fn relay(port: &OwnedFd) -> Result<Infallible> {
     dispose(signal::PIPE, Disposition::Ignored).or_fail(failed)?;
     loop {
         match accept_with(port, SocketFlags::CLOEXEC) {
-            // Where no process can be had the connection is closed.
+            // If no process can be started, the connection is closed.
             Ok(client) => drop(sys::start_child(0, || u8::from(lead(&client).is_err()))),
             Err(Errno::INTR | Errno::CONNABORTED | Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {}
             Err(errno) => return Err(Error::of(failed, errno)),
@@ -107,7 +107,7 @@ fn relay(port: &OwnedFd) -> Result<Infallible> {
     }
 }
 
-/// Leads one to the socket, in both directions.
+/// Passes on the data between a connection and the socket, in both directions.
 fn lead(client: &OwnedFd) -> rustix::io::Result<()> {
     let server = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     connect(&server, &SocketAddrUnix::new(SOCKET)?)?;
@@ -133,7 +133,7 @@ fn lead(client: &OwnedFd) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Passes on what is there. Says whether more can come.
+/// Passes on the data that can be read. Returns whether more can come.
 fn pass(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> rustix::io::Result<bool> {
     let mut buffer = [0u8; 16384];
     let count = rustix::io::read(from, &mut buffer[..])?;

@@ -89,7 +89,7 @@ fn a_copy_of_the_image_needs_an_empty_directory() {
     let script =
         "mkdir /tmp/own && cp $SD ${SD%/bin/*}/lib/selfdock/selfdock-about /tmp/own && chmod 755 /tmp/own/*
                   me /tmp/own/selfdock -o / / run echo never; exit $?";
-    on_a_host(fill, script).refused("no empty directory is there to make it in; /mnt would do");
+    on_a_host(fill, script).refused("there is no empty directory for it; an empty /mnt is enough");
 }
 
 /// A command has chosen them, and they go to the terminal.
@@ -214,7 +214,7 @@ fn no_link_in_kept_changes_leads_outside() {
         let (dir, moved) = (place.join(name), place.join("moved"));
         fs::rename(&dir, &moved).unwrap();
         std::os::unix::fs::symlink(victim.path(), &dir).unwrap();
-        run("true").refused("a directory of changes has no links there");
+        run("true").refused("selfdock follows no links in a directory of changes");
         fs::remove_file(&dir).unwrap();
         fs::rename(&moved, &dir).unwrap();
         assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 0);

@@ -102,8 +102,8 @@ fn a_connection_is_led_in_both_directions_to_its_end() {
 }
 
 #[rstest]
-#[case::a_network(args![], "CMD could go past it; say --net none as well")]
-#[case::the_hosts(args!["--net", "none", "--net", "host"], "CMD could go past it")]
+#[case::a_network(args![], "CMD could reach the network without it; add --net none")]
+#[case::the_hosts(args!["--net", "none", "--net", "host"], "CMD could reach the network without it")]
 fn with_another_network_it_is_refused<const N: usize>(#[case] options: [OsString; N], #[case] why: &str) {
     let echo = Echo::new();
     Dock::new(options.into_iter().chain(args!["--proxy", echo.socket, "run", "true"])).refused(why);
@@ -111,7 +111,7 @@ fn with_another_network_it_is_refused<const N: usize>(#[case] options: [OsString
 
 #[rstest]
 #[case::missing("/no/such", "no such file or directory (ENOENT)")]
-#[case::a_file("/etc/passwd", "it is no socket")]
+#[case::a_file("/etc/passwd", "it is not a socket")]
 fn what_is_no_socket_is_refused(#[case] socket: &str, #[case] why: &str) {
     Dock::new(args!["--net", "none", "--proxy", socket, "run", "true"]).refused(why);
 }

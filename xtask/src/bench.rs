@@ -46,10 +46,10 @@ Usage: cargo xtask bench [--section NAME]... [--quick] [--force] [--json FILE] [
   --gate          only what a change must not make worse: exact counts, and the rough ratio to the floor
   --accept        with --gate: write the present counts to ci/counts.json
 
-Programs are started in turns, A B C A B C, by a program that has next to nothing of its own; the table shows medians,
-with the tenth of the figures that are lower and the tenth that are higher cut off, and how many times selfdock's time
-each one takes, pair by pair. Root installs selfdock into a throwaway prefix; what is measured runs without privilege
-unless the list of contenders says otherwise. The floor is a program that makes only the indispensable system calls.
+A small program without a libc starts the contenders in turns, A B C A B C. The table shows medians, the percentiles p10
+and p90, and each time as a multiple of selfdock's, pair by pair. Root installs selfdock into a throwaway prefix. The
+contenders run without privilege, unless their list says otherwise. The floor is a program that makes only the system
+calls that cannot be avoided.
 ";
 
 /// The amount of measurement.

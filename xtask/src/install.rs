@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 pub const PREFIX: &str = "/usr/local";
 
 const HELP: &str = "\
-Build a release of selfdock and install it as PREFIX/bin/selfdock, root:root, mode 4755. What needs no privilege is a
-program of its own, PREFIX/lib/selfdock/selfdock-about, mode 755.
+Build a release of selfdock and install it as PREFIX/bin/selfdock, root:root, mode 4755. The second program, which needs
+no privilege, becomes PREFIX/lib/selfdock/selfdock-about, mode 755.
 
 Usage: cargo xtask install [--prefix DIR] [--group NAME] [--no-build]
 
@@ -18,7 +18,7 @@ Usage: cargo xtask install [--prefix DIR] [--group NAME] [--no-build]
   --group NAME   only members of this group can start selfdock: root:NAME, mode 4750
   --no-build     install what `cargo build --release` has built already
 
-The build runs as you; only the copy takes root and asks sudo for it. Afterwards the result is looked at: owner and
+The build runs as you. Only the copying needs root, by sudo. Afterwards the result is checked: owner and
 mode, a static program with nothing writable and executable, a mount that honours set-uid, and directories above it
 that only root can write to.
 ";

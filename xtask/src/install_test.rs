@@ -22,13 +22,13 @@ Usage: cargo xtask install-test [FILTER...] [--keep] [--report FILE]
   --keep          keep the prefix, and print its path
   --report FILE   write the table of properties as JSON, too
 
-Root installs the program and prepares files that the tests must not reach; the tests themselves run with no privilege:
-as you, or as uid 61234 where root starts the run, in both cases with the one supplementary group 61235.
-The run ends with a table, property by property, and fails where a property has no passing test. A machine on which a
-test cannot run fails that test. ci/setup.sh installs what is needed.
+Root installs the program and prepares files that the tests must not reach. The tests themselves run without privilege:
+as you, or as uid 61234 if root starts the run. They have one supplementary group, 61235.
+The run ends with a table of properties, and fails if a property has no passing test. If a machine cannot run a test,
+the test fails. ci/setup.sh installs what is needed.
 ";
 
-/// The variable that says how many times as long as elsewhere the tests wait: for machines that are emulated.
+/// The variable with the factor by which the tests wait longer, for emulated machines.
 const PATIENCE: &str = "SELFDOCK_PATIENCE";
 
 struct Options {

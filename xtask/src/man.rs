@@ -76,10 +76,14 @@ fn about_command(bit: u16) -> &'static str {
              has ended: first standard output, then standard error. The exit status is the highest of these: 0;\n\
              123 if a command failed or had a timeout; 124 if a command returned 255; 125 if a signal killed a\n\
              command; 126 if a command could not be executed; 127 if a command was not found. Without \\-\\-halt\n\
-             the other commands still run. If selfdock is killed by SIGKILL, running commands continue to their\n\
-             end.\n"
+             the other commands still run. When nobody reads the output any more and a command ends by SIGPIPE,\n\
+             no more commands start, and selfdock ends by SIGPIPE. If selfdock is killed by SIGKILL, running\n\
+             commands continue to their end.\n"
         }
-        DOCTOR => "The exit status is 0 if \\fBrun\\fR works.\n",
+        DOCTOR => {
+            "It also says whether \\-\\-fake\\-root, \\-\\-net user and the limits of a whole instance work, and what\n\
+             is missing. The exit status is 0 if \\fBrun\\fR works.\n"
+        }
         _ => "",
     }
 }
@@ -154,14 +158,14 @@ fn about_option(id: Id) -> &'static str {
              there is output_bytes. With \\-\\-memory, \\-\\-pids or \\-\\-cpus there are group_peak_memory_kib,\n\
              group_oom_kills, group_peak_pids, group_forks_refused, group_user_seconds, group_system_seconds and\n\
              group_throttled_seconds, as far as the kernel counts them. They also count the processes of selfdock\n\
-             itself. With any of these four options the report is written even if selfdock was killed. FD may be =N:\n\
-             that is how the two programs of selfdock talk to each other.\n"
+             itself. With any of these four options the report is written even if selfdock was killed. The form =N\n\
+             is for the programs of selfdock themselves.\n"
         }
         Id::Memory => {
             "SIZE may end in k, M, G or T. It is the limit of a control group, without swap. At the limit the kernel\n\
-             kills a process of the instance. Your control group has to be delegated to you. If it is not, selfdock\n\
-             asks your systemd (by busctl) for a group that is, unless that lifted a limit of your own group.\n\
-             Otherwise it refuses to run CMD.\n"
+             kills a process of the instance. Your control group must be delegated to you. If it is not, selfdock\n\
+             asks your systemd (by busctl) for a delegated group, unless a limit of your own group would no longer\n\
+             hold there. If there is no such group, selfdock refuses to run CMD.\n"
         }
         Id::Pids => "The two processes of selfdock itself do not count. It needs what \\-\\-memory needs.\n",
         Id::Cpus => "A number with up to two digits after the point. It needs what \\-\\-memory needs.\n",
@@ -174,8 +178,8 @@ fn about_option(id: Id) -> &'static str {
              enter fails.\n"
         }
         Id::ReportRequired => {
-            "The exit status is then 125. Without this option it is that of CMD, and a line on standard error says\n\
-             what went wrong.\n"
+            "It needs \\-\\-report. If writing fails, the exit status is 125. Without this option it is that of CMD,\n\
+             and a line on standard error says what went wrong.\n"
         }
         Id::NoNest => "With this option selfdock works inside in unprivileged mode only.\n",
         Id::Explain => {

@@ -1,7 +1,7 @@
-//! Directories of the caller's over those of others, in what is laid over them. The kernel merges both, and what it
-//! shows belongs to the upper one's owner: so files can be made, replaced and removed there, as package managers do. A
-//! file itself is merged with nothing. Those that are known to be written to in place, or to get another name, are
-//! copied.
+//! Directories in the upper layer of an overlay, which belong to the caller and lie over directories of other users.
+//! The kernel merges both, and the merged directory belongs to the owner of the upper one. So files can be made,
+//! replaced and removed there, as package managers do. Files are not merged. Files that package managers change in
+//! place or rename are copied.
 
 use crate::files;
 use crate::host::lies_in;
@@ -11,7 +11,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, accessat, mknodat};
 use rustix::io::{Errno, Result};
 
-/// Directories of which each file is copied: what package managers know, and how the system is set up.
+/// Directories whose files are all copied: the databases of package managers, and the configuration of the system.
 const WRITTEN: &[&[u8]] = &[
     b"/etc",
     b"/var/lib/dpkg",
@@ -21,14 +21,15 @@ const WRITTEN: &[&[u8]] = &[
     b"/lib/apk/db",
 ];
 
-/// Where empty files are locks, mostly.
+/// Directories where empty files are copied. Most of these files are locks.
 const STATE: &[&[u8]] = &[b"/etc", b"/var", b"/lib/apk"];
 
-/// In the place of a path that does not count.
+/// Stands for a path that is in none of these directories.
 const ELSEWHERE: &[u8] = b"?";
 
-/// Makes a directory for each of `from` that the caller can list, with its permissions. What the caller may not look
-/// into stays as closed as it is; what fails is left as it is, too. `path` is where it is in the image.
+/// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
+/// Directories that the caller may not list stay closed. Errors are ignored: that entry then stays as it was. `path` is
+/// the place of `from` in the image.
 pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) {
     let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return };
     let is_written = WRITTEN.contains(&path);
@@ -54,22 +55,23 @@ pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) {
     }
 }
 
-/// A directory of a service, or a file of secrets, that is closed to the caller: in the copy it is gone, so that it can
-/// be made anew, or programs do without.
+/// Removes an entry from the copy: a directory of a service or a file of secrets that is closed to the caller. Programs
+/// can then make a new one, or work without it.
 fn take_away(into: &OwnedFd, name: &[u8]) {
     let whiteout = |name| mknodat(into, name, FileType::CharacterDevice, Mode::empty(), 0);
-    // Else it stays closed.
+    // If that fails, the entry stays closed.
     let _ = c_string(name).and_then(whiteout);
 }
 
-/// Whether the caller may not read a file or directory, which is not an empty file.
+/// Whether the caller may not read a file or directory. An empty file does not count.
 pub fn is_closed(dir: &OwnedFd, path: &[u8]) -> bool {
     let may_read = |path| accessat(dir, path, Access::READ_OK, AtFlags::empty());
     let is_empty = || files::lstat(dir.as_fd(), path).is_ok_and(|stat| stat.st_size == 0);
     c_string(path).and_then(may_read) == Err(Errno::ACCESS) && !is_empty()
 }
 
-/// The path of an entry, where it counts. Memory is not given back, and elsewhere are most.
+/// The path of an entry, if it can lie in one of the directories above. Memory is never freed, and most entries lie
+/// elsewhere.
 fn below(path: Bytes, name: &[u8]) -> Bytes {
     if path == ELSEWHERE {
         return path;
@@ -93,7 +95,7 @@ fn directory(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<(OwnedFd, Ow
 
 /// Copies a file or a link, if the caller can read it.
 pub fn copy(from: &OwnedFd, into: &OwnedFd, name: &[u8]) {
-    // It is shown as it is, or not at all, where it cannot be copied.
+    // If the copy fails, the original shows, or nothing.
     let _ = match files::kind(from.as_fd(), name) {
         Ok(FileType::Symlink) => files::link_target(from.as_fd(), name)
             .and_then(|target| files::make_link(target, into.as_fd(), name)),
@@ -129,8 +131,7 @@ fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The configuration of the resolver, where that is a link into what is not shown.
-/// `into` makes a directory of the copy.
+/// Copies resolv.conf, if it is a link to a file that is not shown. `into` makes a directory in the copy.
 pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) {
     let copy = || {
         files::link_target(CWD, RESOLVER)?;
@@ -140,13 +141,13 @@ pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) {
         let from = files::open(CWD, files::parent(path), OFlags::PATH | OFlags::DIRECTORY)?;
         copy_file(&from, &into, &path[files::parent(path).len() + 1..])
     };
-    // There is none, or it shows already.
+    // On failure there is no such file, or it is shown already.
     let _ = copy();
 }
 
 const RESOLVER: &[u8] = b"/etc/resolv.conf";
 
-/// Whether a file or link in a directory of changes is as it was: a copy that nobody has changed.
+/// Whether a file or link in a directory of changes is an unchanged copy of the original.
 pub fn is_same(changed: &OwnedFd, below: &[u8], origin: &OwnedFd, path: &[u8]) -> bool {
     let here = join(&[below, path]);
     // A command that is still running can have put something else there.

@@ -440,7 +440,7 @@ pub const CHECKS: &[Check] = &[
         |_| {
             "0::/\n{*\"status\":\"OK\",*\"group_oom_kills\":0,*}\n\
              selfdock: *'/user.slice/user-1000.slice/session-1.scope': is not delegated to you; *\n\
-             selfdock: ask systemd *session-1.scope': it would be without a limit that your own group has"
+             selfdock: ask systemd *session-1.scope': the new group would lack a limit that your own group has"
         },
     ),
     check(
@@ -453,8 +453,8 @@ pub const CHECKS: &[Check] = &[
                 'selfdock --memory 32M run echo never'; }
         cd /; ask 'echo no >&2; exit 1'; ask true",
         |_| {
-            "no\nselfdock: ask systemd for a control group: busctl has failed, and said why\n\
-             selfdock: ask systemd for a control group: none has come in time\nstatus 125"
+            "no\nselfdock: ask systemd for a control group: busctl failed; its message is above\n\
+             selfdock: ask systemd for a control group: systemd made none within 5 seconds\nstatus 125"
         },
     ),
     check(
