@@ -149,7 +149,9 @@ impl Trial {
         drop(writer);
         let words = files::read(reader.as_fd(), 1024, MOST_WORDS).or_fail(failed)?;
         // The advice to run doctor is useless in doctor.
-        let words = String::from_utf8_lossy(words).replace(": 'selfdock doctor' says why", "");
+        let advice = "'selfdock doctor' says why";
+        let words = String::from_utf8_lossy(words).replace(&format!(": {advice}"), "");
+        let words = words.replace(&format!("; {advice}"), "");
         Ok(Trial { status: status_of(child), words: words.trim().into() })
     }
 

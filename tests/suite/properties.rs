@@ -88,7 +88,7 @@ pub const PROPERTIES: &[Property] = &[
     ),
     property(
         "user-network",
-        "With `--net user` an instance reaches what it is to, by an interface that nothing inside can change.",
+        "With `--net user` an instance reaches the outside, not the host's loopback, and cannot change that.",
     ),
     property(
         "real-programs",

@@ -1,4 +1,4 @@
-//! user-network: With `--net user` an instance reaches what it is to, by an interface that nothing inside can change.
+//! user-network: With `--net user` an instance reaches the outside, not the host's loopback, and cannot change that.
 
 use crate::support::machine::Machine;
 use crate::support::{Dock, args, fixture, selfdock, wait_until};
