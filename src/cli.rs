@@ -184,23 +184,24 @@ impl<'a> Request<'a> {
         let mut next = || rest.split_off_first().copied().ok_or(Unsaid);
         let (mut first, mut second): (&[u8], &[u8]) = (b"", b"");
         match value {
-            // A shell leaves `~` as it is in the middle of a word.
-            Some(value) if opt.values == 0 || value.first() == Some(&b'~') => return Err(Unsaid),
+            Some(_) if opt.values == 0 => return Err(Unsaid),
             Some(value) => first = value,
             None if opt.values > 0 => first = next()?,
             None => {}
         }
-        if opt.values > 1 && !holds_both(opt.id, first) {
+        let takes_two = opt.values > 1 && !holds_both(opt.id, first);
+        if takes_two {
             second = next()?;
+        }
+        let is_odd = match opt.id {
             // The last word of the line may have been meant as CMD.
-            if opt.id == Id::Env && rest.is_empty() {
-                return Err(Unsaid);
-            }
-        }
-        if matches!(opt.id, Id::Vol | Id::Map) && may_be_descriptor(first) {
-            return Err(Unsaid);
-        }
-        if opt.id == Id::UnsetEnv && rest.is_empty() && value.is_none() {
+            Id::Env => takes_two && rest.is_empty(),
+            Id::UnsetEnv => value.is_none() && rest.is_empty(),
+            Id::Vol | Id::Map => may_be_descriptor(first),
+            _ => false,
+        };
+        // A shell leaves `~` as it is in the middle of a word.
+        if is_odd || value.is_some() && first.first() == Some(&b'~') {
             return Err(Unsaid);
         }
         self.add(opt.id, opt.long, first, second)?;

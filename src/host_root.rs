@@ -116,7 +116,7 @@ pub fn look_up() -> Bytes {
         Ok(target) => Seen::Link(target.to_vec()),
         Err(Errno::INVAL) => Seen::Place,
         // Without memory nothing is known.
-        Err(errno) if files::is_want(errno) => Error::of(on("look up {}", path), errno).end(),
+        Err(errno) if files::is_want(errno) => Error::of("look up a directory of the host", errno).end(),
         Err(_) => Seen::Nothing,
     };
     Shown::of_host(&mut look).0.leak()

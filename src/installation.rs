@@ -155,10 +155,8 @@ pub struct Program {
 /// The running program, found through `/proc/self/exe` and not by a path, so that no other file can take its place
 /// and keep a set-uid bit inside. Nothing if it is at no path any more.
 pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
-    let (path, file, stat) = own_file()?;
-    if !path.starts_with(b"/") || stat.st_nlink == 0 || path.ends_with(b" (deleted)") {
-        // The file was replaced by another version, or is outside the root directory. It can have links all the same:
-        // dpkg keeps one meanwhile, and overlayfs counts those of the lower file. readlink of /proc/PID/exe, proc(5)
+    let (path, file, identity) = own_file()?;
+    if path.is_empty() {
         return Ok(None);
     }
     let tree = match privileged {
@@ -167,16 +165,17 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
         }
         None => None,
     };
-    Ok(Some(Program { path, identity: (stat.st_dev, stat.st_ino), tree }))
+    Ok(Some(Program { path, identity, tree }))
 }
 
 /// Which file the running program is, also when it is at no path any more.
 pub fn own_identity() -> Result<Identity> {
-    own_file().map(|(_, _, stat)| (stat.st_dev, stat.st_ino))
+    own_file().map(|(.., identity)| identity)
 }
 
-/// The file of the running program, with its path as `/proc` shows it.
-fn own_file() -> Result<(Bytes, OwnedFd, Stat)> {
+/// The file of the running program. Its path is empty if it was replaced by another version, or is outside the root
+/// directory.
+fn own_file() -> Result<(Bytes, OwnedFd, Identity)> {
     const PROC_SUPER_MAGIC: i64 = 0x9fa0;
     let failed = "find selfdock's own file";
     let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
@@ -186,7 +185,11 @@ fn own_file() -> Result<(Bytes, OwnedFd, Stat)> {
     let look = || {
         let path = files::link_target(proc.as_fd(), b"self/exe")?;
         let file = files::open(proc.as_fd(), b"self/exe", OFlags::PATH)?;
-        rustix::fs::fstat(&file).map(|stat| (path, file, stat))
+        let stat = rustix::fs::fstat(&file)?;
+        // A file that was replaced can have links: dpkg keeps one meanwhile, and overlayfs counts those of the lower
+        // file. readlink of /proc/PID/exe, proc(5)
+        let is_there = path.starts_with(b"/") && stat.st_nlink > 0 && !path.ends_with(b" (deleted)");
+        Ok((if is_there { path } else { b"" }, file, (stat.st_dev, stat.st_ino)))
     };
     look().or_fail(failed)
 }

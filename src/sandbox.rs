@@ -167,10 +167,9 @@ fn redirect_output(fds: &[u32]) -> rustix::io::Result<&[u32]> {
 fn set_root(stage: &mut Stage, caller: &Owner<'_>, sources: &Sources, image: Image) -> Result<()> {
     match image {
         Image::Host(root) => return root.show(stage, caller),
-        Image::Tree(tree, dir) => {
-            let failed = on("use the root filesystem {}", dir);
-            let closed = "the caller may not enter it";
-            stage.change_root(tree).map_err(|e| e.hint_if(Errno::ACCESS, closed).within(failed))?;
+        Image::Tree(tree) => {
+            let closed = "the caller may not enter the root filesystem";
+            stage.change_root(tree).map_err(|e| e.hint_if(Errno::ACCESS, closed))?;
         }
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }

@@ -21,8 +21,8 @@ use rustix::fs::OFlags;
 pub enum Image {
     /// The allowed part of the host's root filesystem.
     Host(HostRoot),
-    /// A copy of a directory tree, and the path of that.
-    Tree(Detached, Bytes),
+    /// A copy of a directory tree.
+    Tree(Detached),
     /// Directories that are layers of one root filesystem.
     Layers(Vec<Layer>),
 }
@@ -139,7 +139,7 @@ fn open_mount(mount: &Mount<'static>, privileged: &Privileged) -> Result<Opened>
 }
 
 fn open_image(
-    plan: &Plan<'static>,
+    plan: &Plan<'_>,
     from: Shows,
     program: Option<&[u8]>,
     privileged: &Privileged,
@@ -150,7 +150,7 @@ fn open_image(
         Root::Dir(dir) => {
             let failed = on("use the root filesystem {}", dir);
             let tree = Detached::copy(privileged, open(dir)?, b"", of_files(plan.writable));
-            Ok(Image::Tree(tree.or_fail(failed)?, dir))
+            Ok(Image::Tree(tree.or_fail(failed)?))
         }
         Root::Layers(dirs) => {
             let mut layers = Vec::with_capacity(dirs.len());

@@ -216,12 +216,16 @@ fn a_policy_that_forbids_mounting_is_named_in_the_message() {
 /// A root filesystem that the caller may not enter, or not list where that is needed; and a program on a mount that is
 /// noexec, which says so itself.
 #[rstest]
-#[case::closed("chmod 700 srv/img", "--root /srv/img run", "use the root filesystem '/srv/img'")]
-#[case::readable_alone("chmod 744 srv/img", "--root /srv/img run", "the caller may not enter it")]
+#[case::closed("chmod 700 srv/img", "--root /srv/img run", "the caller may not enter the root filesystem")]
+#[case::readable_alone(
+    "chmod 744 srv/img",
+    "--root /srv/img run",
+    "the caller may not enter the root filesystem"
+)]
 #[case::closed_and_unprivileged(
     "chmod 700 srv/img",
     "--root /srv/img --unprivileged run",
-    "the caller may not enter it"
+    "the caller may not enter the root filesystem"
 )]
 #[case::in_a_closed_directory("chmod 700 srv", "--root /srv/img run", "use the root filesystem '/srv/img'")]
 #[case::not_to_be_listed(
