@@ -159,7 +159,7 @@ pub fn holds_both(id: Id, first: &[u8]) -> bool {
 /// Whether a source may be a descriptor of the caller's: `/dev/fd/N`, `/dev/stdin`, `/proc/self/fd/N`. The second
 /// program reads its data.
 pub fn may_be_descriptor(src: &[u8]) -> bool {
-    src.first_chunk().is_some_and(|start| matches!(start, b"/dev/fd/" | b"/dev/std" | b"/proc/se"))
+    [&b"/dev/fd/"[..], b"/dev/std", b"/proc/self/fd/"].iter().any(|start| src.starts_with(start))
 }
 
 /// Whether a source may include the destination, in Docker's form.

@@ -14,11 +14,11 @@ use crate::error::{Error, OrFail, Result, both};
 use crate::files;
 use crate::handover::About;
 use crate::host::lies_in;
-use crate::mount::Detached;
+use crate::mount::{Detached, find};
 use crate::options::Id;
 use crate::plan::Tmpfs;
 use crate::sys;
-use crate::text::{decimal, join};
+use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
@@ -77,17 +77,21 @@ impl Read {
             return Ok(());
         }
         let failed = "make files with data of descriptors";
-        let is_free = |place: &[u8]| {
-            let is_source = |said: &&Said<'_>| matches!(said.opt.id, Id::Vol | Id::Map | Id::Root);
-            let sources = line.options.iter().filter(is_source).map(|said| said.values[0]);
-            let mut sources = sources.chain(current_directory()).filter(|src| src.starts_with(b"/"));
-            !sources.any(|src| lies_in(src, place) || lies_in(place, src))
+        // What an option names, wherever links lead to. A file that is yet to be made is in its directory.
+        let real = |path: &[u8]| -> Option<Bytes> {
+            let file = find(path, OFlags::empty()).or_else(|_| find(files::parent(path), OFlags::empty()));
+            files::path_of(&file.ok()?).ok()
         };
+        let names_outside =
+            |said: &&Said<'_>| matches!(said.opt.id, Id::Vol | Id::Map | Id::Root | Id::Report);
+        let named = line.options.iter().filter(names_outside).map(|said| said.values[0]);
+        let used: Vec<Bytes> = named.chain(current_directory()).filter_map(real).collect();
+        let is_free = |place: &[u8]| !used.iter().any(|path| lies_in(path, place) || lies_in(place, path));
         let (path, place) = empty_places(about).find(|(path, _)| is_free(path)).ok_or_else(|| {
             Error::refused(failed, "no empty directory is there to make them in").hint("/mnt would do")
         })?;
         // With a page more for each file.
-        let size: usize = self.0.iter().map(|(_, text)| text.len() + (8 << 10)).sum();
+        let size: usize = self.0.iter().map(|(_, text)| text.len() + (128 << 10)).sum();
         let room = Tmpfs { size: size as u64, inodes: self.0.len() as u64 + 8, mode: 0o755 };
         let room = Detached::tmpfs(privileged, &room)?.attach(privileged, &place).or_fail(failed)?;
         for (at, text) in self.0 {

@@ -215,12 +215,23 @@ fn set(dir: &OwnedFd, name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
     rustix::io::write(&file, text).map(drop)
 }
 
+/// Opens the directory of this process's group. Whoever splits the group meanwhile, as another instance of a batch,
+/// moves this process to the subgroup.
+fn own_directory() -> Option<(Bytes, OwnedFd)> {
+    let mut path = own_path()?;
+    loop {
+        if let Some(dir) = find(path) {
+            return Some((path, dir));
+        }
+        let now = own_path().filter(|now| *now != path)?;
+        path = now;
+    }
+}
+
 /// Finds the group to split: the group of this process, or the one above if that has been split already. An error says
 /// why the group cannot be split.
 fn own_group(limits: &Limits) -> Result<(Bytes, OwnedFd)> {
-    let none = || lacking(limits, b"", MOUNTED[0]);
-    let path = own_path().ok_or_else(none)?;
-    let dir = find(path).ok_or_else(none)?;
+    let (path, dir) = own_directory().ok_or_else(|| lacking(limits, b"", MOUNTED[0]))?;
     let (path, dir) = match path.strip_suffix(REST).and_then(|above| above.strip_suffix(b"/")) {
         Some(above) => {
             let dir = files::open(dir.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).or_fail(FAILED)?;

@@ -1,6 +1,6 @@
 //! volumes: A volume is exactly the file or directory that the caller named, on the path that the caller named.
 
-use crate::support::{Dock, args, bin, fixture, host_mounts, scratch, selfdock};
+use crate::support::{Dock, args, bin, fixture, host_mounts, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -214,6 +214,7 @@ fn bash(script: &str, mode: &str) -> Dock {
 #[case::standard_input("echo data | $SD $MODE run -m /dev/stdin /mnt/x cat /mnt/x")]
 #[case::a_file("f=$(mktemp); echo data >$f; $SD $MODE run -m /dev/fd/9 /mnt/x cat /mnt/x 9<$f; rm $f")]
 #[case::of_a_slow_writer("$SD $MODE run -m <(echo -n da; sleep 0.2; echo ta) /mnt/x cat /mnt/x")]
+#[case::no_descriptor("$SD $MODE run -m /proc/self/status /mnt/x grep -q Name: /mnt/x && echo data")]
 #[case::on_a_file("$SD $MODE run -m <(echo data) /etc/passwd cat /etc/passwd")]
 #[case::in_shared_memory("$SD $MODE run -m <(echo data) /dev/shm/x cat /dev/shm/x")]
 #[case::in_an_image("$SD $MODE --root $BOX -m <(echo data) /etc/x run /bin/busybox cat /etc/x")]
@@ -258,6 +259,17 @@ fn data_that_cannot_be_shown_is_refused(
     #[values("", "--unprivileged")] mode: &str,
 ) {
     bash(&format!("$SD $MODE {words} run true"), mode).refused(why);
+}
+
+/// The file is made in an empty directory of the host, which is hidden from selfdock then.
+#[rstest]
+#[case::a_volume("-v link /tmp/y", "sh -c 'echo >/tmp/y/f'")]
+#[case::a_report("--report link/f", "true")]
+#[case::a_report_by_another_path("--report /srv/../media/f", "true")]
+fn a_file_with_data_hides_nothing_that_is_named(#[case] options: &str, #[case] command: &str) {
+    let script =
+        format!("cd /srv; me $SD {options} -m /dev/fd/9 /tmp/x run {command} 9</etc/passwd; ls /media");
+    assert_eq!(on_a_host("touch mnt/full; chmod 777 media; ln -s /media srv/link", &script).ok(), "f");
 }
 
 #[test]

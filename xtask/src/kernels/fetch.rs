@@ -16,7 +16,7 @@ pub const PATIENCE: [&str; 3] =
     ["Acquire::http::Timeout=20", "Acquire::https::Timeout=20", "Acquire::Retries=2"];
 
 /// The time limit for one try of a download that goes on, but slowly.
-const AT_MOST: Duration = Duration::from_secs(600);
+const AT_MOST: Duration = Duration::from_secs(120);
 const TRIES: u32 = 3;
 
 /// The files for a guest.
