@@ -24,7 +24,8 @@ use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
-/// Makes all of it, and says in `plain` where it is. Nothing is held afterwards.
+/// Makes everything around the instance, and adds the options for it to `plain`. Afterwards this process has given up
+/// its rights in the namespaces.
 pub fn make<'a>(
     about: &About,
     around: &Around<'a>,
@@ -32,7 +33,7 @@ pub fn make<'a>(
     plain: &mut Line<'a>,
     data: data::Read,
 ) -> Result<()> {
-    // What is wrong is said before anything is made.
+    // Errors are reported before anything is made.
     if around.fake_root && plain.has(Id::NoUserns) {
         let why = "it needs a user namespace, which --no-userns forbids";
         return Err(Error::refused("option --fake-root", why));
@@ -58,7 +59,7 @@ pub fn make<'a>(
         plain.options.extend(Said::new(Id::Map, [path, RESOLVER]));
     }
     show_root(about, around, root, plain);
-    // There selfdock is uid 0, and does not recognize the caller's homes.
+    // With --fake-root selfdock is started as uid 0. Then it does not recognize the caller's homes.
     if around.fake_root && !around.copies_root && !plain.has(Id::Root) {
         hide_homes(about, plain);
     }
@@ -66,13 +67,13 @@ pub fn make<'a>(
         None => privileged.relinquish(),
         Some(ids) => {
             Ids::put_before(about, ids.start_mapper()?, unstarted, plain)?;
-            // What root of the namespace has comes back to selfdock at exec.
+            // At exec, selfdock gets the rights of the namespace's root again, and gives them up itself.
             privileged.renounce()
         }
     }
 }
 
-/// Makes a user namespace and the others. In it the caller keeps its ids, or is root.
+/// Makes the namespaces. In the user namespace the caller keeps its ids, or is root.
 fn namespaces(
     about: &About,
     ids: Option<&Ids>,

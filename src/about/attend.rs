@@ -2,12 +2,13 @@
 //!
 //! That process is the *attendant*. The second program starts it before it becomes selfdock again. It is a child of
 //! the supervisor and has the caller's rights, but is in neither the instance nor the caller's session. It passes on
-//! what the command prints, up to a limit, and kills the command beyond. At the end it gets the report, adds what it
-//! knows, puts it where the caller wants it, and ends. The supervisor waits for that, and so ends when all is written
-//! and the groups are gone ([`Report::Open`]). It ends without a signal, so that nobody takes it for another child.
+//! what the command prints, up to a limit, and kills the command at the next byte. At the end the attendant gets the
+//! report, adds its own figures, writes the report to the caller's file, and ends. The supervisor waits for the
+//! attendant. So the supervisor ends when all is written and the groups are removed ([`Report::Open`]). The end of the
+//! attendant sends no signal to its parent, so no program takes the attendant for another child.
 //!
-//! It also tells what the supervisor cannot know: that what was started in the place of the command has not become the
-//! command ([`Unstarted`]).
+//! Some instances start the second program in place of the command. The supervisor cannot know whether that program
+//! has become the command. The attendant knows, and reports it ([`Unstarted`]).
 
 use super::front::{Line, Said};
 use super::group::{self, Group};
@@ -71,10 +72,10 @@ impl Limits {
 }
 
 impl Attendant {
-    /// Makes all that it takes, for the instance that this process is about to become.
-    /// `stands_in`: the second program is started in the place of the command.
+    /// Makes pipes and groups for the instance whose supervisor this process becomes. `stands_in` says that the
+    /// instance starts the second program in place of the command.
     pub fn new(about: &About, line: &Line<'_>, limits: Limits, stands_in: bool) -> Result<Self> {
-        // Before one that is not open gets the number of one of these.
+        // This must come first: a new descriptor could get the number of one that is not open.
         for said in line.options.iter().filter(|said| said.opt.id == Id::KeepFd) {
             check_descriptors::<Error>(small(said.values[0]).as_slice())?;
         }
@@ -115,12 +116,12 @@ impl Attendant {
         })
     }
 
-    /// Where what stands in the place of the command says why it has not become the command.
+    /// The pipe for the message of a second program that could not become the command.
     pub fn unstarted(&self) -> Option<Unstarted<'_>> {
         self.unstarted.as_ref().map(|(_, write)| Unstarted(write))
     }
 
-    /// There will be no instance.
+    /// Removes the group again, since no instance is started.
     pub fn give_up(mut self) {
         if let Some(group) = self.group.take() {
             group.end(Some(self.supervisor));
@@ -156,12 +157,14 @@ impl Attendant {
     }
 }
 
-/// Where a program that stands in the place of the command leaves its message, for the attendant.
+/// A pipe from the second program, which was started in place of the command, to the attendant. It gets the message of
+/// an error. If it stays empty, the second program has become the command.
 #[derive(Clone, Copy)]
 pub struct Unstarted<'a>(&'a OwnedFd);
 
 impl Unstarted<'_> {
-    /// Has the instance keep it. Gives the word for the program, which is `-` where nobody attends.
+    /// Keeps the pipe open in the instance. Returns the argument that tells the second program its number: `-` if there
+    /// is no attendant.
     pub fn word(this: Option<Self>, plain: &mut Line<'_>) -> Result<Bytes> {
         let Some(Unstarted(write)) = this else { return Ok(b"-") };
         let number = decimal(sys::duplicate_for_exec(number_of(write)).or_fail(FAILED)?);
@@ -169,7 +172,7 @@ impl Unstarted<'_> {
         Ok(number)
     }
 
-    /// In that program: takes it out of the command's way.
+    /// In the second program: takes the pipe by its number, and closes it at that number. The command does not get it.
     pub fn take(word: &[u8]) -> Result<Option<OwnedFd>> {
         let Some(number) = small(word) else { return Ok(None) };
         let taken = sys::duplicate(number).or_fail(FAILED)?;
@@ -177,16 +180,16 @@ impl Unstarted<'_> {
         Ok(Some(taken))
     }
 
-    /// There: leaves the message, or prints it, and ends.
+    /// In the second program: writes the message to the pipe, or prints it if there is none, and exits.
     pub fn end(fd: Option<&OwnedFd>, error: &Error) -> ! {
-        // Where the attendant was killed.
+        // Without a reader, as after the attendant was killed, the write must fail and not raise SIGPIPE.
         let _ = sys::block_only(sys::ALL_SIGNALS);
         let left = fd.map(|fd| files::write(fd.as_fd(), error.message()));
         sys::exit(if left == Some(Ok(())) { error.exit_status() } else { error.report() })
     }
 }
 
-/// What a message is about.
+/// The operation in messages.
 const FAILED: &str = "attend the instance";
 
 /// Whether a standard descriptor can be written. If the caller has closed a descriptor, it is a placeholder here. Then
@@ -468,7 +471,8 @@ impl Attendant {
         }
     }
 
-    /// What has been left there, now that nobody is alive who could leave anything.
+    /// The message of a second program that could not become the command. All processes of the instance have ended, so
+    /// no other message comes.
     fn why_unstarted(&self) -> Option<Bytes> {
         let (read, _) = self.unstarted.as_ref()?;
         let mut message = Vec::with_capacity(ROOM);
@@ -476,8 +480,8 @@ impl Attendant {
         (count > 0).then(|| message.leak() as &[u8])
     }
 
-    /// Where the supervisor has left no report: what is known without it. It was killed, if its command is known to
-    /// have run. Otherwise it has failed before it knew of a report, most likely.
+    /// Makes a report if the supervisor has left none. If the command has run, the supervisor was killed. Otherwise the
+    /// supervisor most likely failed before it had read the option.
     fn report_of_none(&self, has_run: bool) -> Bytes {
         let end = End::Signal(KILL);
         let outcome = Outcome { end, cause: Cause::Signal, started: has_run, usage: Usage::default() };

@@ -1,8 +1,9 @@
 //! `-m /dev/fd/N DST`, as bash writes `-m <(CMD) DST`: a read-only file with the data of a descriptor.
 //!
-//! The kernel can mount neither a pipe nor a memfd, which are in no mount namespace (EINVAL), nor a file without a name
-//! (ENOENT). So the data is read here, as the caller, and written to a file of a tmpfs in a mount namespace around the
-//! instance (`around`). It is on no disk, and gone with the last process of the instance, however that ends.
+//! The kernel cannot bind such a descriptor: a pipe and a memfd are in no mount namespace (EINVAL), and a deleted file
+//! has no name (ENOENT). So this module reads the data, with the caller's rights, and writes it to a file in a tmpfs.
+//! The tmpfs is in a mount namespace around the instance (`around`). So the data is on no disk. The kernel frees it
+//! when the last process of the instance has ended.
 
 use super::front::{Line, Said};
 use super::overlay::empty_places;
@@ -25,10 +26,10 @@ use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-/// More is not read.
+/// The most bytes of one file.
 const MOST: usize = 64 << 20;
 
-/// What was read, each with the place of its option in the line.
+/// The data that was read, each with the index of its option in the line.
 #[derive(Default)]
 pub struct Read(Vec<(usize, Vec<u8>)>);
 
@@ -49,10 +50,11 @@ pub fn read(line: &Line<'_>) -> Result<Read> {
     Ok(Read(all))
 }
 
-/// The same for a batch: its instances can all read what is in memfds. It has its list on standard input.
+/// Reads the data for a batch, and keeps it in memfds, so that each instance can read it again. Standard input is not
+/// available: it has the list.
 pub fn keep(line: &mut Line<'_>) -> Result<()> {
     if line.options.iter().any(|said| said.opt.id == Id::Map && number(said.values[0]) == Some(0)) {
-        return Err(Error::refused("option --map '/dev/stdin'", "each reads its list there"));
+        return Err(Error::refused("option --map '/dev/stdin'", "'selfdock each' reads its list there"));
     }
     for (at, text) in read(line)?.0 {
         let failed = "keep the data of a descriptor";
@@ -64,20 +66,20 @@ pub fn keep(line: &mut Line<'_>) -> Result<()> {
         let held = held.or_fail(failed)?;
         files::write(held.as_fd(), &text).or_fail(failed)?;
         line.options[at].values[0] = files::name_of(&held);
-        // It stays open at exec.
+        // The memfd must stay open at exec.
         let _ = held.into_raw_fd();
     }
     Ok(())
 }
 
 impl Read {
-    /// Writes it to files of a tmpfs in the mount namespace of this process, and says in `line` where.
+    /// Writes the data to files of a tmpfs in the mount namespace of this process, and puts their paths into `line`.
     pub fn show(self, about: &About, privileged: &Privileged, line: &mut Line<'_>) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }
         let failed = "make files with data of descriptors";
-        // What an option names, wherever links lead to. A file that is yet to be made is in its directory.
+        // The path without links that an option names. If there is no such file yet, the path of its directory.
         let real = |path: &[u8]| -> Option<Bytes> {
             let file = find(path, OFlags::empty()).or_else(|_| find(files::parent(path), OFlags::empty()));
             files::path_of(&file.ok()?).ok()
@@ -88,9 +90,9 @@ impl Read {
         let used: Vec<Bytes> = named.chain(current_directory()).filter_map(real).collect();
         let is_free = |place: &[u8]| !used.iter().any(|path| lies_in(path, place) || lies_in(place, path));
         let (path, place) = empty_places(about).find(|(path, _)| is_free(path)).ok_or_else(|| {
-            Error::refused(failed, "no empty directory is there to make them in").hint("/mnt would do")
+            Error::refused(failed, "there is no empty directory for them").hint("an empty /mnt is enough")
         })?;
-        // With a page more for each file.
+        // A file takes whole pages, of at most 64 KiB. The rest is for the tmpfs itself.
         let size: usize = self.0.iter().map(|(_, text)| text.len() + (128 << 10)).sum();
         let room = Tmpfs { size: size as u64, inodes: self.0.len() as u64 + 8, mode: 0o755 };
         let room = Detached::tmpfs(privileged, &room)?.attach(privileged, &place).or_fail(failed)?;
@@ -115,7 +117,7 @@ fn number(path: &[u8]) -> Option<u32> {
 
 fn data_of(src: &[u8], dst: &[u8]) -> Result<Vec<u8>> {
     let Some(number) = number(src) else {
-        // As the set-uid program says it, which follows no such link.
+        // The set-uid program does not follow such a link, and has the same error.
         let errno = if src.starts_with(b"/dev/") { Errno::NOENT } else { Errno::LOOP };
         return Err(Error::of(both("open {} to bind it on {}", src, dst), errno));
     };
@@ -128,12 +130,12 @@ fn data_of(src: &[u8], dst: &[u8]) -> Result<Vec<u8>> {
 
 fn all_of(number: u32) -> rustix::io::Result<Vec<u8>> {
     let from = sys::duplicate(number)?;
-    // The caller has closed it.
+    // A placeholder stands for a descriptor that the caller has closed.
     if is_placeholder(from.as_fd())? {
         return Err(Errno::BADF);
     }
     let is_file = FileType::from_raw_mode(rustix::fs::fstat(&from)?.st_mode).is_file();
-    // From its start, as cat(1) reads /dev/fd/N.
+    // A regular file is read from its start, as cat(1) reads /dev/fd/N.
     match files::open(CWD, files::name_of(&from), OFlags::RDONLY) {
         Ok(file) if is_file => rest_of(file.as_fd()),
         _ => rest_of(from.as_fd()),

@@ -106,7 +106,9 @@ impl Ids {
         rustix::io::write(answer, b".").or_fail("answer the command").map(drop)
     }
 
-    /// What the instance is to have, and to start in the place of the command.
+    /// Adds the second program and its descriptors to the instance, and puts the second program before the command. The
+    /// command gets the descriptors of `--keep-fd` only, so the second program is told their numbers: it closes all
+    /// others.
     pub fn put_before(
         about: &About,
         fds: [OwnedFd; 2],
@@ -207,11 +209,11 @@ fn command_of(supervisor: Pid) -> Result<Bytes> {
 pub fn become_root(about: &About, words: &[&[u8]]) -> Result<Infallible> {
     let failed = "become root";
     let [ask, answered, kept, unstarted, command @ ..] = words else {
-        return Err(Error::refused(failed, "no one is asked"));
+        return Err(Error::refused(failed, "arguments are missing"));
     };
     let unstarted = Unstarted::take(unstarted)?;
     let become_it = || {
-        let none = "user namespaces are not to be made in here";
+        let none = "user namespaces are disabled in this instance";
         sys::unshare(namespace::USER).or_fail(failed).map_err(|e| e.hint_if(Errno::PERM, none))?;
         ask_for_ids(ask, answered)?;
         creds::verify_ids(Caller { uid: 0, gid: 0 })?;

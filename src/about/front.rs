@@ -56,7 +56,7 @@ pub struct Around<'a> {
     pub network: Option<Network<'a>>,
     /// The socket of a proxy.
     pub proxy: Option<&'a [u8]>,
-    /// Descriptors whose data is shown.
+    /// Whether the data of a descriptor is shown.
     pub data: bool,
 }
 
@@ -296,7 +296,8 @@ impl<'a> Line<'a> {
                 | Id::Pids
                 | Id::Cpus => {}
                 Id::Net if around.network.is_some() || is_user(one.values[0]) => {}
-                // The namespace that has the ids is one already. In it root cannot be mapped once more.
+                // selfdock is started in a user namespace already, so it needs no privilege. With --fake-root and for
+                // root as the caller, it could not map the caller's ids a second time.
                 Id::Unprivileged if around.fake_root || (is_root && !around.is_nothing()) => {}
                 _ => options.push(*one),
             }

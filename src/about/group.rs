@@ -215,8 +215,8 @@ fn set(dir: &OwnedFd, name: &[u8], text: &[u8]) -> rustix::io::Result<()> {
     rustix::io::write(&file, text).map(drop)
 }
 
-/// Opens the directory of this process's group. Whoever splits the group meanwhile, as another instance of a batch,
-/// moves this process to the subgroup.
+/// Opens the directory of this process's group, and returns its path. If another run of selfdock splits the group
+/// meanwhile, it moves this process to a subgroup. Then this function looks again.
 fn own_directory() -> Option<(Bytes, OwnedFd)> {
     let mut path = own_path()?;
     loop {
@@ -450,7 +450,7 @@ fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
 /// How many times to look whether a group still has processes: for 10 s.
 const ENDINGS: usize = 2000;
 
-/// How often a group is made that others remove, or have left.
+/// How many names to try, and how many times to make a group that another run removes.
 const TRIES: u64 = 100;
 
 impl Group {
@@ -458,15 +458,15 @@ impl Group {
         let own_name = join(&[PREFIX, shown(getpid())]);
         let failed = on("make the control group {}", own_name);
         for again in 0..TRIES {
-            // One can be left of an instance that had this PID, with its limits and what it has counted. If it cannot
-            // be removed, there are processes in it.
+            // An earlier instance whose supervisor had this PID can have left its group. Such a group has limits and
+            // counts already, so it is not used again. `remove_stale` cannot remove it while processes are in it.
             let name = if again == 0 { own_name } else { join(&[own_name, b"-", decimal(again)]) };
             match files::make_directory(above.as_fd(), name, 0o755) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(Error::of(failed, errno)),
             }
-            // One that is not locked yet can be taken for stale, and removed.
+            // Before the group is locked, another run can take it for a stale one and remove it.
             let Ok(dir) = files::open(above.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY) else {
                 continue;
             };
@@ -478,7 +478,7 @@ impl Group {
                 files::open(dir.as_fd(), INSIDE, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
             return Ok(Group { above, name, dir, inside, own });
         }
-        Err(Error::refused(failed, "others remove it, or are in it"))
+        Err(Error::refused(failed, "other runs of selfdock remove it again and again, or use its name"))
     }
 
     fn limit(&self, limits: &Limits) -> Result<()> {

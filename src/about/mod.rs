@@ -90,7 +90,7 @@ fn go(start: &Start) -> Result<u8> {
     Ok(0)
 }
 
-/// Writes what was asked for to standard output. Whoever asked has to know if it is not all there.
+/// Writes text to standard output. It is an error if not all of it could be written.
 fn print(text: &[u8]) -> Result<()> {
     let out = sys::standard(1);
     files::write(out, text).map_err(|errno| {
@@ -116,7 +116,7 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
                 return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
                     .hint("add --overlay SRC DST"));
             }
-            // A report goes where it would go without a copy.
+            // Data and report are opened before the copies are made, so that their paths do not lead into a copy.
             let data = data::read(&plain)?;
             let stands_in = around.fake_root || around.proxy.is_some();
             let is_attended = limits.any() || (stands_in && line.has(Id::Report));
@@ -138,7 +138,7 @@ fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Resu
     }
 }
 
-/// Makes what is to be around the instance, and says in `plain` where it is.
+/// Makes namespaces, copies and the like around the instance, and adds the options for them to `plain`.
 fn surround<'a>(
     about: &About,
     around: &Around<'a>,

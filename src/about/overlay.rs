@@ -420,7 +420,7 @@ pub fn empty_place(about: &About) -> Option<(Bytes, OwnedFd)> {
     empty_places(about).next()
 }
 
-/// All such directories.
+/// Finds all directories that are empty for the caller.
 pub fn empty_places(about: &About) -> impl Iterator<Item = (Bytes, OwnedFd)> {
     let own = Installation::around(about.program.to_bytes()).root(b"/mnt");
     PLACES.iter().copied().chain([own]).filter_map(|path| {
@@ -521,7 +521,8 @@ impl List {
         Ok(())
     }
 
-    /// A command has chosen the names. One that would control the terminal, or look like another line, is quoted.
+    /// Adds a line. A command has chosen the name. It is quoted if it has characters that control the terminal, or if
+    /// it would look like a quoted name.
     fn tell(&mut self, what: char, path: &[u8]) {
         let name = &path[1..];
         let is_plain = |text: &&str| !text.starts_with('\'') && !text.chars().any(is_unprintable);

@@ -1,6 +1,6 @@
-//! `--proxy`: an instance without a network, from which one Unix socket leads to a proxy. Programs know proxies by a
-//! TCP port, not by a socket. So this program is started in place of the command. It binds a port of the instance's
-//! loopback, starts a relay process that passes each connection on to the socket, and becomes the command.
+//! `--proxy`: an instance without a network, from which one Unix socket leads to a proxy. Programs reach proxies by a
+//! TCP port, not by a socket. So the second program is started in place of the command. It binds a port of the
+//! instance's loopback, starts a relay process that passes each connection on to the socket, and becomes the command.
 
 use super::attend::Unstarted;
 use super::fake_root::INSIDE;
@@ -39,7 +39,7 @@ const VARIABLES: [&[u8]; 4] = [b"http_proxy", b"https_proxy", b"HTTP_PROXY", b"H
 /// The variables that name what is reached without the proxy.
 const DIRECT: [&[u8]; 2] = [b"no_proxy", b"NO_PROXY"];
 
-/// What the instance is to have, and to start in the place of the command.
+/// Adds the socket and the second program to the instance, and puts the second program before the command.
 pub fn put_before<'a>(
     about: &About,
     socket: &'a [u8],
@@ -68,9 +68,11 @@ pub fn put_before<'a>(
     Ok(())
 }
 
-/// In the instance: leaves the relay there, and becomes the command.
+/// In the instance: starts the relay, and becomes the command.
 pub fn become_client(about: &About, words: &[&[u8]]) -> Result<Infallible> {
-    let [unstarted, command @ ..] = words else { return Err(Error::refused("start", "nobody is named")) };
+    let [unstarted, command @ ..] = words else {
+        return Err(Error::refused("start", "arguments are missing"));
+    };
     let unstarted = Unstarted::take(unstarted)?;
     let request = Request { command: command.to_vec(), ..Request::default() };
     let error = match start_relay().and_then(|()| Command::check::<Error>(&request, &about.environment, None))

@@ -274,7 +274,7 @@ fn a_file_with_data_hides_nothing_that_is_named(#[case] options: &str, #[case] c
 
 #[test]
 fn a_batch_has_its_list_on_standard_input() {
-    bash("echo 1 | $SD each -m /dev/stdin /mnt/x true", "").refused("each reads its list there");
+    bash("echo 1 | $SD each -m /dev/stdin /mnt/x true", "").refused("'selfdock each' reads its list there");
 }
 
 #[test]
