@@ -14,7 +14,9 @@ use full::Guest;
 use guest::{Programs, ROOTS};
 use qemu::Outcome;
 use smoke::CHECKS;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 const HELP: &str = "\
@@ -147,20 +149,30 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         false => None,
     };
     let programs = Programs { selfdock: arch.target.release()?, bare: arch.target.bare()? };
-    let mut failed = Vec::new();
     // Whatever it is, it is booted once.
     let most = if image.is_some() { 1 } else { usize::MAX };
-    for kernel in arch.kernels.iter().filter(is_wanted).take(most) {
+    let kernels: Vec<&Kernel> = arch.kernels.iter().filter(is_wanted).take(most).collect();
+    let try_one = |kernel: &Kernel| {
         let dir = root().join("target/kernels").join(arch.debian).join(kernel.name);
-        let faults = fetch::fetch(arch, kernel, &dir, anew)
+        fetch::fetch(arch, kernel, &dir, anew)
             .map(|fetched| fetched.with(image.as_deref()))
             .and_then(|fetched| match &guest {
                 Some(guest) => guest.boot(arch, &fetched, &dir),
                 None => boot(arch, &fetched, &programs, &dir, &only),
             })
             .context(format_args!("kernel {}", kernel.name))
-            .unwrap_or_else(|error| vec![error]);
-        if !faults.is_empty() {
+            .unwrap_or_else(|error| vec![error])
+    };
+    // The checks of a guest run one after the other, so a guest keeps little more than one CPU busy. The suite keeps two.
+    let cpus = available_parallelism().map_or(1, NonZero::get);
+    let at_once = if full { 1 } else { cpus };
+    let mut failed = Vec::new();
+    for some in kernels.chunks(at_once) {
+        let faults: Vec<Vec<String>> = std::thread::scope(|scope| {
+            let guests: Vec<_> = some.iter().map(|kernel| scope.spawn(|| try_one(kernel))).collect();
+            guests.into_iter().map(|guest| guest.join().expect("no guest panics")).collect()
+        });
+        for (kernel, faults) in some.iter().zip(faults).filter(|(_, faults)| !faults.is_empty()) {
             println!("{}", faults.join("\n"));
             failed.push(kernel.name);
         }
