@@ -5,6 +5,7 @@ mod exceptions;
 mod judge;
 mod points;
 mod state;
+mod together;
 mod tree;
 
 use crate::cargo;
@@ -20,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Formatter};
 use std::fs;
 use std::process::Command;
-use tree::{Built, Program, Tree};
+use tree::{Built, Programs, Tree};
 
 const HELP: &str = "\
 Remove the protections of the trusted program one at a time, and check that the suite notices.
@@ -35,12 +36,13 @@ Usage: cargo xtask mutants [OPTION...]
   --full               run the whole suite on each, not only the modules for its file
   --quick              leave out those that ignore a failure, and modules that take long
   --survivors          only those that have survived before
+  --together           those that have survived before, many at once: for modules that take long
   --again              also those with a result
   --write              write ci/mutants.killed from the results, and try none
 
 A mutant is a program with one change: a call left out, or its failure ignored; a condition that never or always holds;
 a flag, a capability, a namespace, an entry of a table left out. Each is built and installed into a throwaway prefix.
-One whose program is the original's, byte by byte, is equal. The others are tried up to the first test that fails:
+One whose programs are the original's, byte by byte, is equal. The others are tried up to the first test that fails:
 first those that have killed its neighbours, then a few quick ones, the unit tests of its file, and the modules of the
 suite that are about it. The test must fail twice, and pass with the original. The next mutant is built meanwhile.
 
@@ -120,6 +122,7 @@ struct Options {
     full: bool,
     quick: bool,
     survivors: bool,
+    together: bool,
     again: bool,
     write: bool,
 }
@@ -150,7 +153,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     }
     let is_untried = |mutant: &&Mutant| match results.of(mutant, &state) {
         None => true,
-        Some(Known::Alive) => options.survivors || options.again,
+        Some(Known::Alive) => options.survivors || options.together || options.again,
         Some(Known::Listed) => false,
         Some(_) => options.again,
     };
@@ -176,6 +179,7 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
         full: args.contains("--full"),
         quick: args.contains("--quick"),
         survivors: args.contains("--survivors"),
+        together: args.contains("--together"),
         again: args.contains("--again"),
         write: args.contains("--write"),
     };
@@ -238,7 +242,7 @@ fn chosen(options: &Options, results: &Results, state: &State) -> Result<Vec<Mut
         let lines = changed_lines(rev)?;
         chosen.retain(|mutant| lines.contains(&(mutant.file.clone(), mutant.line)));
     }
-    if options.survivors {
+    if options.survivors || options.together {
         chosen.retain(|mutant| results.of(mutant, state) == Some(Known::Alive));
     }
     Ok(chosen)
@@ -278,23 +282,37 @@ fn changed_lines(rev: &str) -> Result<BTreeSet<(String, usize)>> {
 
 fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
     let stop = Stop::watch()?;
+    let _alone = tree::alone()?;
     cargo::build_release()?;
     let built = cargo::build_tests()?;
     let tree = Tree::copy("tree")?;
-    let original = tree.build("original")?.ok_or("the program does not compile as it is")?;
+    let cannot = "the program does not compile as it is";
+    let first = tree.build("original")?.ok_or(cannot)?;
+    let original = tree.build_both("original")?.ok_or(cannot)?;
+    let longest = if options.quick { QUICK } else { f32::INFINITY };
     let known = BTreeMap::from([(original.hash, Outcome::of(Verdict::Equal))]);
-    let mut trial = Trial { judge: Judge::start(&built)?, original, unit: Tree::copy("unit")?, known };
-    let ahead = tree::build_ahead(tree, mutants.to_vec(), stop.clone());
+    let mut trial = Trial {
+        judge: Judge::start(&built)?,
+        original,
+        unit: Tree::copy("unit")?,
+        known,
+        sane: BTreeSet::new(),
+        longest,
+    };
+    if options.together {
+        return together::try_all(&mut trial, &tree, mutants, options, state, &stop);
+    }
+    let ahead = tree::build_ahead(tree, first.hash, mutants.to_vec(), stop.clone());
     for (count, mutant) in mutants.iter().enumerate() {
         let Ok(built) = ahead.recv() else { break };
-        let Built { program, seconds } = built?;
+        let Built { programs, seconds } = built?;
         if stop.requested() {
             break;
         }
         let start = std::time::Instant::now();
-        let outcome = match program {
+        let outcome = match programs {
             None => Outcome::of(Verdict::Unviable),
-            Some(program) => trial.of(mutant, &program, &selection(mutant, options, state))?,
+            Some(programs) => trial.of(mutant, &programs, &selection(mutant, options, state))?,
         };
         let (of, at) = (mutants.len(), format!("{}:{}", mutant.file, mutant.line));
         let by = outcome.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
@@ -308,28 +326,43 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
 /// What mutants are tried with.
 struct Trial {
     judge: Judge,
-    original: Program,
+    original: Programs,
     unit: Tree,
-    /// The results by program: two mutants may have the same.
+    /// The results by programs: two mutants may have the same.
     known: BTreeMap<u64, Outcome>,
+    /// The files whose unit tests pass without a mutant.
+    sane: BTreeSet<String>,
+    /// How many seconds a test may take, except one that has killed a neighbour.
+    longest: f32,
 }
 
 impl Trial {
-    fn of(&mut self, mutant: &Mutant, program: &Program, selection: &[String; 2]) -> Result<Outcome> {
-        if let Some(known) = self.known.get(&program.hash) {
+    fn of(&mut self, mutant: &Mutant, programs: &Programs, selection: &[String; 2]) -> Result<Outcome> {
+        if let Some(known) = self.known.get(&programs.hash) {
             return Ok(known.clone());
         }
         let [quick, all] = selection;
-        let mut by = self.judge.first_failure(&program.path, &self.original.path, quick)?;
+        let mut by = self.judge.first_failure(&programs.dir, &self.original.dir, quick, f32::INFINITY)?;
         if by.is_none() {
-            by = self.unit.with(mutant, |tree| tree.unit_tests(&mutant.file))?;
+            by = self.failed_unit_tests(mutant)?;
         }
         if by.is_none() {
-            by = self.judge.first_failure(&program.path, &self.original.path, all)?;
+            by = self.judge.first_failure(&programs.dir, &self.original.dir, all, self.longest)?;
         }
         let outcome = by.map_or(Outcome::of(Verdict::Survived), Outcome::killed);
-        self.known.insert(program.hash, outcome.clone());
+        self.known.insert(programs.hash, outcome.clone());
         Ok(outcome)
+    }
+
+    fn failed_unit_tests(&mut self, mutant: &Mutant) -> Result<Option<String>> {
+        let failed = self.unit.with(&[mutant], |tree| tree.unit_tests(&mutant.file))?;
+        if let Some(tests) = &failed
+            && self.sane.insert(mutant.file.clone())
+            && self.unit.unit_tests(&mutant.file)?.is_some()
+        {
+            return Err(format!("{tests} fail without a mutant"));
+        }
+        Ok(failed)
     }
 }
 
@@ -355,8 +388,22 @@ fn modules_for(mutant: &Mutant, options: &Options) -> String {
     modules
 }
 
+/// How many seconds a quick test takes at most, of those that are known.
+const QUICK: f32 = 0.5;
+
 /// The modules that take long.
-const LONG: [&str; 4] = ["faults", "races", "failing_calls", "overlays"];
+const LONG: [&str; 10] = [
+    "faults",
+    "races",
+    "failing_calls",
+    "overlays",
+    "fake_root",
+    "hidden_files",
+    "host_image",
+    "contained",
+    "restricted_callers",
+    "one_life",
+];
 
 /// The modules of the suite, those that cost much at the end.
 fn all_modules() -> String {

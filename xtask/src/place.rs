@@ -101,6 +101,11 @@ pub fn place(prefix: &Path, group: Option<Gid>) -> Result {
     Ok(())
 }
 
+/// Replaces the second program.
+pub fn place_about(program: &Path, prefix: &Path) -> Result {
+    replace(&Source::File(program.to_owned()), &prefix.join(ABOUT), 0o755, Gid::from_raw(0))
+}
+
 /// Replaces the installed selfdock by another program. It may have any size.
 pub fn place_program(program: &Path, prefix: &Path) -> Result {
     let source = Source::Bytes(with_prefix(program, prefix)?);

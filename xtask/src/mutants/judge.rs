@@ -2,7 +2,7 @@
 
 use crate::cargo::Built;
 use crate::install_test::{home_of, set_up};
-use crate::place::place_program;
+use crate::place::{place_about, place_program};
 use crate::prefix::{Prefix, own_mounts};
 use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more};
 use crate::stop::Stop;
@@ -16,7 +16,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// All modules of the suite.
 pub const ALL: &str = "";
@@ -53,16 +53,18 @@ impl Judge {
         Ok(judge)
     }
 
-    /// The first test that fails with this program as selfdock, and does not with the original.
+    /// The first test that fails with the programs of this directory, and does not with the originals. Tests that have
+    /// taken longer than so many seconds are left out.
     pub fn first_failure(
         &mut self,
-        program: &Path,
+        programs: &Path,
         original: &Path,
         selection: &Selection,
+        longest: f32,
     ) -> Result<Option<String>> {
         let questions = self.questions.as_mut().expect("open until dropped");
-        let (program, original) = (program.display(), original.display());
-        writeln!(questions, "{program}\t{original}\t{selection}").context("ask the judge")?;
+        let (programs, original) = (programs.display(), original.display());
+        writeln!(questions, "{programs}\t{original}\t{longest}\t{selection}").context("ask the judge")?;
         let answer = self.answer()?;
         Ok(Some(answer).filter(|test| !test.is_empty()))
     }
@@ -88,6 +90,9 @@ impl Drop for Judge {
 /// The most tests that may fail without a mutant: those that measure, or that this machine cannot pass.
 const MOST_LEFT_OUT: usize = 20;
 
+/// How long no test may end. A mutant that hangs is waited for so long.
+const LONGEST_WAIT: Duration = Duration::from_secs(200);
+
 /// Marks the answers among other output.
 const MARK: &str = "answer: ";
 
@@ -107,7 +112,8 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         prefix: prefix.path.clone(),
         stop,
         tests,
-        times: Times::new(),
+        seconds: read_seconds(),
+        longest: f32::INFINITY,
         sane: BTreeSet::new(),
         left_out: 0,
     };
@@ -116,20 +122,29 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     println!("{MARK}");
     for question in std::io::stdin().lines() {
         let question = question.context("read a question")?;
-        let [program, original, selection] = *question.split('\t').collect::<Vec<_>>() else {
+        let [programs, original, longest, selection] = *question.split('\t').collect::<Vec<_>>() else {
             return Err("not a question".into());
         };
-        let failure = court.first_failure([program, original].map(Path::new), selection)?;
+        court.longest = longest.parse().context(longest)?;
+        let failure = court.first_failure([programs, original].map(Path::new), selection)?;
         if court.stop.requested() {
             break;
         }
         println!("{MARK}{}", failure.unwrap_or_default());
     }
-    Ok(())
+    let seconds = serde_json::to_string(&court.seconds).context("seconds")?;
+    fs::write(seconds_file(), seconds).context(seconds_file().display())
 }
 
-/// The longest that each part of the suite has taken.
-type Times = BTreeMap<Vec<String>, Duration>;
+/// Keeps how long each test has taken, for the next run.
+fn seconds_file() -> PathBuf {
+    super::tree::dir().join("seconds.json")
+}
+
+fn read_seconds() -> BTreeMap<String, f32> {
+    let text = fs::read_to_string(seconds_file()).unwrap_or_default();
+    serde_json::from_str(&text).unwrap_or_default()
+}
 
 /// What is run together. Each test is in the first part that names it, and in no other.
 fn parts(tests: &[String], selection: &Selection) -> Vec<Vec<String>> {
@@ -156,7 +171,10 @@ struct Court {
     stop: Stop,
     /// Those that do not fail without a mutant, as far as is known.
     tests: Vec<String>,
-    times: Times,
+    /// How long each test has taken.
+    seconds: BTreeMap<String, f32>,
+    /// How long a test may take.
+    longest: f32,
     /// What has failed with a mutant, and has passed without.
     sane: BTreeSet<Vec<String>>,
     left_out: usize,
@@ -167,37 +185,35 @@ impl Court {
     /// nothing, and that passes with the original.
     fn first_failure(
         &mut self,
-        [program, original]: [&Path; 2],
+        [programs, original]: [&Path; 2],
         selection: &Selection,
     ) -> Result<Option<String>> {
-        self.place(program)?;
+        self.place(programs, original)?;
         for part in parts(&self.tests, selection) {
-            let mut tests = part.clone();
-            let start = Instant::now();
-            while let Some(test) = self.run(&tests, &part)? {
+            let is_short = |test: &&String| self.seconds.get(*test).is_none_or(|took| *took <= self.longest);
+            let mut tests: Vec<String> = part.iter().filter(is_short).cloned().collect();
+            while let Some(test) = self.run(&mut tests)? {
                 let hangs = !tests.contains(&test);
                 let failed = if hangs { tests.clone() } else { vec![test.clone()] };
-                if hangs || self.run(&failed, &part)?.is_some() {
-                    if self.stop.requested() || self.passes(&failed, &part, original)? {
+                if hangs || self.run(&mut failed.clone())?.is_some() {
+                    if self.stop.requested() || self.passes(&failed, original)? {
                         return Ok(Some(test));
                     }
-                    self.place(program)?;
+                    self.place(programs, original)?;
                 }
                 tests.retain(|other| !failed.contains(other));
             }
-            let longest = self.times.entry(part).or_default();
-            *longest = start.elapsed().max(*longest);
         }
         Ok(None)
     }
 
     /// Whether tests pass without a mutant. If not, they are not run again.
-    fn passes(&mut self, tests: &[String], part: &[String], original: &Path) -> Result<bool> {
+    fn passes(&mut self, tests: &[String], original: &Path) -> Result<bool> {
         if self.sane.contains(tests) {
             return Ok(true);
         }
-        self.place(original)?;
-        if self.run(tests, part)?.is_none() {
+        self.place(original, original)?;
+        if self.run(&mut tests.to_vec())?.is_none() {
             return Ok(self.sane.insert(tests.to_vec()));
         }
         eprintln!("left out, as it fails without a mutant: {}", tests.join(", "));
@@ -206,16 +222,19 @@ impl Court {
         if self.left_out > MOST_LEFT_OUT { Err("the suite fails without a mutant".into()) } else { Ok(false) }
     }
 
-    /// Makes this program the installed one. The second place is for the tests of handing over.
-    fn place(&self, program: &Path) -> Result {
-        place_program(program, &self.prefix)?;
-        place_program(program, &self.prefix.join("fixtures/replaced"))
+    /// Makes these programs the installed ones. The second place is for the tests of handing over.
+    fn place(&self, programs: &Path, original: &Path) -> Result {
+        let first = programs.join("selfdock");
+        let second =
+            [programs, original].map(|dir| dir.join("selfdock-about")).into_iter().find(|path| path.exists());
+        place_about(&second.ok_or("there is no second program")?, &self.prefix)?;
+        place_program(&first, &self.prefix)?;
+        place_program(&first, &self.prefix.join("fixtures/replaced"))
     }
 
-    /// Runs tests of a part. A mutant that hangs is not waited for longer than is needed to be sure.
-    fn run(&self, tests: &[String], part: &[String]) -> Result<Option<String>> {
-        let usual = self.times.get(part).map_or(Duration::from_secs(120), |time| *time * 4);
-        let failure = self.suite.first_failure(tests, Duration::from_secs(30) + usual, &self.stop);
+    /// Runs these tests, until one fails, and takes those that pass off the list.
+    fn run(&mut self, tests: &mut Vec<String>) -> Result<Option<String>> {
+        let failure = self.suite.first_failure(tests, LONGEST_WAIT, &self.stop, &mut self.seconds);
         end_descendants()?;
         failure
     }

@@ -33,6 +33,11 @@ impl Mutant {
         [before, &self.instead, &missing, after].concat()
     }
 
+    /// Whether both changes can be made at once.
+    pub fn is_apart_from(&self, other: &Self) -> bool {
+        self.file != other.file || self.place.end <= other.place.start || other.place.end <= self.place.start
+    }
+
     /// `Privileged::relinquish`
     pub fn function(&self) -> &str {
         self.name.split(": ").next().unwrap_or_default()
@@ -42,6 +47,18 @@ impl Mutant {
     pub fn key(&self) -> String {
         format!("{} {}", self.file, self.name)
     }
+}
+
+/// A file with several changes. Of changes of one place the first is made.
+pub fn apply(mutants: &[&Mutant], text: &str) -> String {
+    let mut chosen: Vec<&Mutant> = Vec::new();
+    for mutant in mutants {
+        if chosen.iter().all(|other| mutant.is_apart_from(other)) {
+            chosen.push(mutant);
+        }
+    }
+    chosen.sort_by_key(|mutant| mutant.place.start);
+    chosen.iter().rev().fold(text.to_owned(), |text, mutant| mutant.apply(&text))
 }
 
 /// The end of the name of a mutant that ignores a failure.
@@ -78,14 +95,24 @@ const PAIRS: [(&str, &str); 6] = [
 ];
 /// Methods that add something; the mutant leaves out the call.
 const ADDING: [&str; 4] = ["union", "difference", "and", "and_private"];
+/// Flags of which no mutant is made. `RDONLY` is zero. What is closed at exec is closed a second time: before a command
+/// is executed, selfdock closes all descriptors that the command is not to have, and that call has mutants of its own.
+const NEVER: [&str; 2] = ["CLOEXEC", "OFlags::RDONLY"];
 /// Methods with a condition as the argument.
 const ASKING: [&str; 6] = ["is_some_and", "is_ok_and", "is_none_or", "all", "any", "contains"];
 
 /// The mutants of a file, from its first line to its last.
 pub fn find(file: &str, text: &str) -> Result<Vec<Mutant>> {
     let parsed = syn::parse_file(text).context(file)?;
-    let mut finder =
-        Finder { file, text, scope: Vec::new(), function: None, found: Vec::new(), in_table: false };
+    let mut finder = Finder {
+        file,
+        text,
+        scope: Vec::new(),
+        function: None,
+        found: Vec::new(),
+        in_table: false,
+        whole: None,
+    };
     finder.visit_file(&parsed);
     let mut found = finder.found;
     let mut texts = BTreeSet::new();
@@ -118,6 +145,8 @@ struct Finder<'t> {
     found: Vec<Mutant>,
     /// Whether an array is part of a table.
     in_table: bool,
+    /// The condition that has become false and true.
+    whole: Option<Range<usize>>,
 }
 
 impl Finder<'_> {
@@ -195,6 +224,7 @@ impl Finder<'_> {
         if !has_let(condition) {
             self.add(condition, "false");
             if always {
+                self.whole = Some(condition.span().byte_range());
                 self.add(condition, "true");
             }
         }
@@ -205,7 +235,8 @@ impl Finder<'_> {
         let mut parts = Vec::new();
         flatten(whole, |op| matches!(op, BinOp::BitOr(_)), &mut parts);
         for at in 0..parts.len() {
-            if matches!(parts[at], Expr::Path(path) if is_constant(path)) {
+            let text = self.text_of(parts[at]);
+            if matches!(parts[at], Expr::Path(path) if is_constant(path)) && !is_never(text) {
                 let others = parts.iter().enumerate().filter(|(other, _)| *other != at);
                 let others: Vec<&str> = others.map(|(_, part)| self.text_of(*part)).collect();
                 let change =
@@ -379,6 +410,10 @@ impl<'ast> Visit<'ast> for Finder<'_> {
             }
             _ => return visit::visit_expr_binary(self, node),
         };
+        // If it is a whole condition, it has become false and true already.
+        if self.whole.take().is_some_and(|whole| whole == node.span().byte_range()) {
+            return visit::visit_expr_binary(self, node);
+        }
         let turned = format!("{} {other} {}", self.text_of(&node.left), self.text_of(&node.right));
         self.add(node, turned);
         visit::visit_expr_binary(self, node);
@@ -389,6 +424,10 @@ impl<'ast> Visit<'ast> for Finder<'_> {
         if ADDING.contains(&&*method) {
             let bare = self.text_of(&node.receiver).to_owned();
             self.add_as(node, bare, &format!("`{}` without the last `{method}`", short(self.text_of(node))));
+            // Nothing instead of what is added is the same.
+            if matches!(node.args.first(), Some(Expr::Path(path)) if is_constant(path)) {
+                return self.table(&node.receiver);
+            }
         }
         if ASKING.contains(&&*method) {
             self.add(node, "true");
@@ -414,7 +453,7 @@ impl<'ast> Visit<'ast> for Finder<'_> {
     fn visit_expr_path(&mut self, node: &'ast syn::ExprPath) {
         let names: Vec<String> = node.path.segments.iter().map(|part| part.ident.to_string()).collect();
         let (first, last) = (names[names.len().saturating_sub(2)].as_str(), names[names.len() - 1].as_str());
-        if is_constant(node) {
+        if is_constant(node) && !is_never(self.text_of(node)) {
             if FLAGS.contains(&first) && names.len() > 1 {
                 self.add(node, format!("{first}::empty()"));
             } else if FLAG_NUMBERS.contains(&first) {
@@ -487,6 +526,10 @@ fn is_error(node: &Expr) -> bool {
     matches!(node, Expr::Call(call) if matches!(&*call.func, Expr::Path(path) if path.path.is_ident("Err")))
 }
 
+fn is_never(flag: &str) -> bool {
+    NEVER.iter().any(|never| flag.ends_with(never))
+}
+
 /// Whether a block ends with a return or the like.
 fn leaves(block: &syn::Block) -> bool {
     match block.stmts.last() {
@@ -551,7 +594,17 @@ mod tests {
         assert_eq!(of("if a || b || c { return d; } e").len(), 4);
         assert!(of("if a || b { return c; } d").contains(&"if false || b { return c; } d".to_owned()));
         assert!(of("if a == b { return c; } d").contains(&"if a != b { return c; } d".to_owned()));
+        let both = ["if false { c() } d", "if true { c() } d"];
+        assert_eq!(of("if a == b { c() } d"), both.map(str::to_owned));
         assert_eq!(of("if let a = b { return c; } d"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn several_changes_are_made_at_once_if_they_are_apart() {
+        let text = "fn f() -> u8 { a(X::ONE | Y::TWO); b()?; c }";
+        let all = find("x.rs", text).unwrap();
+        let all: Vec<&Mutant> = all.iter().collect();
+        assert_eq!(apply(&all, text), "fn f() -> u8 {  let _ = b(); c }");
     }
 
     #[test]
@@ -559,6 +612,12 @@ mod tests {
         assert_eq!(of("a(X::ONE | Y::TWO | z)"), ["a((Y::TWO | z))", "a((X::ONE | z))"]);
         assert_eq!(of("a(OFlags::PATH)"), ["a(OFlags::empty())"]);
         assert_eq!(of("a.union(b)"), ["a"]);
+        assert_eq!(
+            of("a(OFlags::PATH.union(OFlags::DIRECTORY))"),
+            ["a(OFlags::PATH)", "a(OFlags::empty().union(OFlags::DIRECTORY))"]
+        );
+        assert_eq!(of("a(OFlags::PATH | OFlags::CLOEXEC)"), ["a((OFlags::CLOEXEC))"]);
+        assert_eq!(of("a(OFlags::RDONLY)"), [] as [&str; 0]);
         assert_eq!(of("a & 0o022"), ["a & 0o002", "a & 0o020"]);
     }
 

@@ -1,10 +1,12 @@
 //! Copies of the trusted workspace, in which the mutants are made and built.
 
-use super::points::{Mutant, hash};
+use super::points::{self, Mutant, hash};
 use crate::cargo::{cargo, host};
 use crate::elf;
 use crate::run::{Context, Result, root};
 use crate::stop::Stop;
+use nix::fcntl::{Flock, FlockArg};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,17 +18,18 @@ pub struct Tree {
     dir: PathBuf,
 }
 
-/// A program that has been built.
-pub struct Program {
-    pub path: PathBuf,
-    /// Of what is loaded of it.
+/// Programs that have been built.
+pub struct Programs {
+    /// It contains `selfdock`, and `selfdock-about` if that has been built, too.
+    pub dir: PathBuf,
+    /// Of what is loaded of both.
     pub hash: u64,
 }
 
 /// What came of building a mutant.
 pub struct Built {
     /// `None` if it does not compile.
-    pub program: Option<Program>,
+    pub programs: Option<Programs>,
     pub seconds: f32,
 }
 
@@ -35,16 +38,33 @@ pub fn dir() -> PathBuf {
     root().join("target/mutants")
 }
 
-/// Builds these mutants in their order, and each while the one before it is tried.
-pub fn build_ahead(tree: Tree, mutants: Vec<Mutant>, stop: Stop) -> Receiver<Result<Built>> {
+/// Waits for nobody: two runs in one checkout would build in the same directories.
+pub fn alone() -> Result<Flock<fs::File>> {
+    fs::create_dir_all(dir()).context(dir().display())?;
+    let path = dir().join("lock");
+    let file = fs::File::create(&path).context(path.display())?;
+    let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    lock.map_err(|_| {
+        "mutants are being tried in this checkout already; try others in a copy of it".to_owned()
+    })
+}
+
+/// Builds these mutants in their order, and each while the one before it is tried. `original` is the set-uid program
+/// without a mutant.
+pub fn build_ahead(tree: Tree, original: u64, mutants: Vec<Mutant>, stop: Stop) -> Receiver<Result<Built>> {
     let (send, built) = sync_channel(0);
     std::thread::spawn(move || {
         for (count, mutant) in mutants.iter().enumerate() {
             let start = Instant::now();
             // The one before is being tried, and this one waits.
             let place = if count % 2 == 0 { "even" } else { "odd" };
-            let program = tree.with(mutant, |tree| tree.build(place));
-            let built = program.map(|program| Built { program, seconds: start.elapsed().as_secs_f32() });
+            let programs = tree.with(&[mutant], |tree| {
+                let programs = tree.build(place)?;
+                let is_other = programs.as_ref().is_none_or(|programs| programs.hash != original);
+                // The change may be in what only the second program uses.
+                if is_other { Ok(programs) } else { tree.build_both(place) }
+            });
+            let built = programs.map(|programs| Built { programs, seconds: start.elapsed().as_secs_f32() });
             if stop.requested() || send.send(built).is_err() {
                 break;
             }
@@ -58,7 +78,16 @@ impl Tree {
         let tree = Tree { name, dir: dir().join(name) };
         let _ = fs::remove_dir_all(&tree.dir);
         // rustc gets the flags of the checkout that contains the copy.
-        for name in ["Cargo.toml", "Cargo.lock", "build.rs", "link.ld", "src", ".cargo/xtask"] {
+        for name in [
+            "Cargo.toml",
+            "Cargo.lock",
+            "build.rs",
+            "link.ld",
+            "src",
+            "fuzz/subjects",
+            "fuzz/seeds",
+            ".cargo/xtask",
+        ] {
             copy_all(&root().join(name), &tree.dir.join(name))?;
         }
         Ok(tree)
@@ -72,15 +101,35 @@ impl Tree {
         command
     }
 
-    /// Builds the set-uid program, and keeps it by this name; `None` if it does not compile. It is built to be built
-    /// again soon: only what has changed, and not all of it at once at the end. This takes a twelfth of the time.
-    pub fn build(&self, place: &str) -> Result<Option<Program>> {
+    /// Builds the set-uid program in this directory; `None` if it does not compile.
+    pub fn build(&self, place: &str) -> Result<Option<Programs>> {
+        let place = dir().join(place);
+        let _ = fs::remove_dir_all(&place);
+        fs::create_dir_all(&place).context(place.display())?;
+        let hash = self.build_one("selfdock", &place)?;
+        Ok(hash.map(|hash| Programs { dir: place, hash }))
+    }
+
+    /// The same for both programs.
+    pub fn build_both(&self, place: &str) -> Result<Option<Programs>> {
+        let Some(first) = self.build(place)? else { return Ok(None) };
+        let second = self.build_one("selfdock-about", &first.dir)?;
+        Ok(second
+            .map(|second| Programs { hash: hash(format!("{} {second}", first.hash).as_bytes()), ..first }))
+    }
+
+    /// Builds a program, and returns its hash. It is built to be built again soon: only what has changed, and not all
+    /// of it at once at the end. This takes a twelfth of the time.
+    fn build_one(&self, name: &str, place: &Path) -> Result<Option<u64>> {
         // Without the last step nobody relocates calls before the program does it itself, so none may need it. And what
         // `alloc` has for unwinding is still there, unused.
-        let flags =
-            ["-Cllvm-args=-inline-threshold=0", "-Zplt=yes", "-Clink-arg=-Wl,--defsym=rust_eh_personality=0"];
+        let flags = [
+            "-Cllvm-args=-inline-threshold=0",
+            "-Zplt=yes",
+            "-Clink-arg=-Wl,--defsym=rust_eh_personality=0,--defsym=_Unwind_Resume=0",
+        ];
         let mut command = self.cargo("build");
-        command.args(["--release", "--bin", "selfdock", "--target", &host()?]);
+        command.args(["--release", "--bin", name, "--target", &host()?]);
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         // For `-Z`.
         command.env("RUSTC_BOOTSTRAP", "1");
@@ -92,13 +141,12 @@ impl Tree {
         if !command.status().context("cargo build")?.success() {
             return Ok(None);
         }
-        let built = dir().join("built").join(self.name).join(host()?).join("release/selfdock");
-        let (made, path) = (built, dir().join(place));
-        let _ = fs::remove_file(&path);
+        let made = dir().join("built").join(self.name).join(host()?).join("release").join(name);
+        let path = place.join(name);
         fs::copy(&made, &path).context(made.display())?;
         let mut bytes = fs::read(&path).context(path.display())?;
         elf::keep_what_is_loaded(&mut bytes).ok_or("the program is no ELF file")?;
-        Ok(Some(Program { path, hash: hash(&bytes) }))
+        Ok(Some(hash(&bytes)))
     }
 
     /// Runs the unit tests of a file. Returns a name if one fails.
@@ -112,13 +160,23 @@ impl Tree {
         Ok((!done.context("cargo test")?.success()).then(|| format!("the unit tests of {module}")))
     }
 
-    /// Runs a function while a mutant replaces its file. The checkout may change meanwhile, the copy does not.
-    pub fn with<T>(&self, mutant: &Mutant, act: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
-        let path = self.dir.join(&mutant.file);
-        let text = fs::read_to_string(&path).context(path.display())?;
-        fs::write(&path, mutant.apply(&text)).context(path.display())?;
+    /// Runs a function while mutants replace their files. The checkout may change meanwhile, the copy does not. Of
+    /// mutants of one place the first is taken.
+    pub fn with<T>(&self, mutants: &[&Mutant], act: impl FnOnce(&Self) -> Result<T>) -> Result<T> {
+        let files: BTreeSet<&str> = mutants.iter().map(|mutant| mutant.file.as_str()).collect();
+        let mut originals = Vec::new();
+        for file in files {
+            let path = self.dir.join(file);
+            let text = fs::read_to_string(&path).context(path.display())?;
+            let of_file: Vec<&Mutant> =
+                mutants.iter().copied().filter(|mutant| mutant.file == file).collect();
+            fs::write(&path, points::apply(&of_file, &text)).context(path.display())?;
+            originals.push((path, text));
+        }
         let done = act(self);
-        fs::write(&path, text).context(path.display())?;
+        for (path, text) in originals {
+            fs::write(&path, text).context(path.display())?;
+        }
         done
     }
 }
