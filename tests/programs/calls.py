@@ -1,5 +1,5 @@
-"""What stands before other programs: `call`, for the system calls that Python has no function for. It gives 0 or more,
-or the name of the error."""
+"""Stands before other programs: `call` makes system calls for which Python has no function. It returns the result, or
+the name of the error."""
 import ctypes, errno, os, resource, signal, socket, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
 libc.syscall.restype = ctypes.c_long

@@ -1,4 +1,4 @@
-"""change_directories.py DIR...: makes, renames and removes files in directories, for ever."""
+"""change_directories.py DIR...: makes, renames and removes files in directories, without end."""
 import os, sys
 while True:
     for dir in sys.argv[1:]:

@@ -1,4 +1,4 @@
-"""Says how many SIGINT came, a moment after the first."""
+"""Prints how many SIGINT came, a moment after the first."""
 import signal, time
 n = 0
 def f(*a):

@@ -1,5 +1,5 @@
-"""For each mount of this namespace that listmount(2) tells of, and those with numbers before: how many there are, and of
-how many statmount(2) tells."""
+"""Prints how many mounts listmount(2) lists in this namespace, and how many statmount(2) describes, of these and of the
+63 ids below each."""
 import ctypes, struct
 c = ctypes.CDLL(None, use_errno=True)
 room = ctypes.create_string_buffer(8 * 512)

@@ -1,5 +1,5 @@
-"""fill_with_instances.py SELFDOCK [OPTION...]: starts instances until none more fits, deep ones first, says what became
-of each, and keeps them until a line is read."""
+"""fill_with_instances.py SELFDOCK [OPTION...]: starts instances until no more can be started, the deep ones first.
+Prints the result of each, and keeps them until it reads a line."""
 import subprocess, sys
 level = [*sys.argv[1:], 'run']
 kids = []

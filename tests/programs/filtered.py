@@ -1,5 +1,5 @@
-"""filtered.py [-n] ACTION=NUMBER,... UID GID PROGRAM...: as root, puts a filter of system calls in place, becomes a user,
-and then PROGRAM. ACTION is an errno, or `kill`. -n: with no_new_privs."""
+"""filtered.py [-n] ACTION=NUMBER,... UID GID PROGRAM...: as root, installs a filter of system calls, becomes a user,
+and executes PROGRAM. ACTION is an errno, or `kill`. -n: with no_new_privs."""
 import ctypes
 import os
 import struct

@@ -1,5 +1,5 @@
-"""mount_fuse.py PLACE [,allow_other] [DEVICE]: mounts a file system in user space that never answers, and that only root
-may look at, or everybody; of a block device, if one is named. When this ends, it is dead."""
+"""mount_fuse.py PLACE [,allow_other] [DEVICE]: mounts a FUSE file system that never answers. Only root may look at it,
+or everybody. With DEVICE it is that of a block device. When this program ends, the file system is dead."""
 import ctypes, os, sys, time
 place, more, *device = sys.argv[1:]
 kind, source = ("fuseblk", device[0]) if device else ("fuse", "fuse")

@@ -1,5 +1,5 @@
-"""older_kernel.py PROGRAM...: runs a program as on a kernel without open_tree_attr, statmount and listmount: a filter of
-system calls gives ENOSYS for them."""
+"""older_kernel.py PROGRAM...: runs a program as on a kernel without open_tree_attr, statmount and listmount. A filter
+of system calls returns ENOSYS for them."""
 import ctypes, os, struct, sys
 program = [(0x20, 0, 0, 0), (0x15, 2, 0, 467), (0x15, 1, 0, 457), (0x15, 0, 1, 458),
            (6, 0, 0, 0x50026), (6, 0, 0, 0x7fff0000)]

@@ -1,4 +1,4 @@
-# After calls.py. What the filter refuses, and two calls that it does not: each by its name, and what is answered.
+# After calls.py. Makes the calls that the filter refuses, and two that it allows. Prints the name and result of each.
 calls = {
     'add_key': lambda: call(248, None, None, None, 0, 0),
     'request_key': lambda: call(249, None, None, None, 0),

@@ -1,5 +1,5 @@
-"""serve_socket.py SOCKET: says a word to whoever connects, and stays as long as its standard input. `@` begins the name
-of an abstract socket."""
+"""serve_socket.py SOCKET: answers each connection with a word, until its standard input ends. A name that begins with
+`@` is that of an abstract socket."""
 import os, socket, sys, threading
 s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1].replace('@', chr(0))); s.listen()
 print('up', flush=True)

@@ -1,4 +1,4 @@
-# After calls.py. What a tracer would do with PID 1, and what is answered: ptrace(2), process_vm_readv(2), kcmp(2),
+# After calls.py. Tries to trace PID 1, and prints the results: ptrace(2), process_vm_readv(2), kcmp(2),
 # pidfd_getfd(2), setns(2).
 print('attach', call(101, 16, 1, 0, 0))
 print('seize', call(101, 0x4206, 1, 0, 0))

@@ -1,5 +1,5 @@
-"""type_into_terminal.py REQUEST: asks the terminal to take a key as typed, by this request of ioctl(2), and says what is
-answered."""
+"""type_into_terminal.py REQUEST: asks the terminal by this request of ioctl(2) to take a key as typed. Prints the
+result."""
 import ctypes, errno, sys
 libc = ctypes.CDLL(None, use_errno=True)
 request = ctypes.c_ulong(eval(sys.argv[1]))

@@ -1,4 +1,4 @@
-# After calls.py. What is the command's own: inside, a session or group that is led by somebody outside has the number 0.
+# After calls.py. Prints what is the command's own. Inside, a session or group whose leader is outside has the number 0.
 print('session', os.getsid(0) != 0)
 print('group', os.getpgrp() != 0)
 try: os.open('/dev/tty', os.O_RDWR); print('terminal')

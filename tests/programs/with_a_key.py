@@ -1,6 +1,6 @@
-"""with_a_key.py SELFDOCK CALLS SCRIPT: has a session keyring of its own, with a key `ticket` in it, and does what SCRIPT
-says after calls.py, CALLS. There `run(OPTIONS, PROGRAM)` gives what a program prints inside, and sys.argv[1] is the
-number of the key, inside as well."""
+"""with_a_key.py SELFDOCK CALLS SCRIPT: makes a session keyring with a key `ticket`, and executes SCRIPT after calls.py,
+CALLS. In SCRIPT, `run(OPTIONS, PROGRAM)` returns what a program prints inside. sys.argv[1] is the number of the key,
+also inside."""
 import subprocess, sys
 selfdock, calls, script = sys.argv[1:]
 exec(calls)

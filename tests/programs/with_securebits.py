@@ -1,5 +1,5 @@
-"""with_securebits.py PROGRAM UID WORDS...: runs it for each combination of SECBIT_NOROOT and SECBIT_NO_SETUID_FIXUP with
-their locks, and SECBIT_KEEP_CAPS_LOCKED. Prints the bits, and what it has printed."""
+"""with_securebits.py PROGRAM UID WORDS...: runs PROGRAM with each combination of SECBIT_NOROOT and
+SECBIT_NO_SETUID_FIXUP with their locks, and SECBIT_KEEP_CAPS_LOCKED. Prints the bits and the output of PROGRAM."""
 import ctypes, os, subprocess, sys
 program, uid, *words = sys.argv[1:]
 libc = ctypes.CDLL(None)

@@ -106,10 +106,7 @@ fn an_instance_outlives_an_upgrade() {
 #[case::while_it_is_examined("prlimit64:delay_enter=100000", "it has changed its namespaces in the meantime")]
 #[case::before_its_namespaces_are_joined("setns:delay_enter=400000", "")]
 fn a_target_that_changes_its_namespaces_is_not_followed(#[case] delay: &str, #[case] refusal: &str) {
-    const GO: &str = "import ctypes, os, time
-open('/mnt/go').read()
-print('unshared', ctypes.CDLL(None).unshare(0x10020000), flush=True)
-time.sleep(20)";
+    const GO: &str = include_str!("../programs/unshare_when_told.py");
     let changes = "mkdir -m 777 srv/own; mkfifo -m 666 srv/own/go";
     // strace runs as root, so that the set-uid bit counts.
     let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"

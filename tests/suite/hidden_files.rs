@@ -379,21 +379,21 @@ fn a_link_that_is_exchanged_meanwhile_leads_nowhere_else(
 /// K1: fake /proc. The owner of an image can rename its /proc, so the paths of mounts can change at any time.
 #[test]
 fn a_proc_that_is_renamed_meanwhile_uncovers_nothing() {
-    let script = "mkdir -p /srv/own/img/img $PREFIX; chown -R $ME /srv/own; cd /srv/own
-        setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups python3 -c 'import os, time
-while not os.path.exists(\"/srv/own/go\"): time.sleep(0.01)
-for i in range(1000000): os.rename(\"img/proc\", \"img/procX\"); os.rename(\"img/procX\", \"img/proc\")' 2>/dev/null &
+    let script = r#"mkdir -p /srv/own/img/img $PREFIX; chown -R $ME /srv/own; cd /srv/own
+        setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups python3 -c "$RENAME" 2>/dev/null &
         me $SD run --root img -m /usr /usr -m $PREFIX $PREFIX -m /srv/own/inner /img -v /srv/own /tmp sh -c '
             touch /tmp/go
             for i in $(seq 60); do
-                $SELFDOCK run --root /img -m /usr /usr -m $PREFIX $PREFIX \\
-                    sh -c \"cat /proc/version /proc/keys; echo ran\"
+                $SELFDOCK run --root /img -m /usr /usr -m $PREFIX $PREFIX \
+                    sh -c "cat /proc/version /proc/keys; echo ran"
             done 2>/dev/null'
-        kill $!";
+        kill $!"#;
     let masks = "for name in version keys cpuinfo meminfo vmstat zoneinfo; do mount --bind /dev/null proc/$name; done";
     let inner = "(cd srv/own; mkdir -p inner; cp -a img/. inner; rmdir img/p2)";
     let changes = format!("{RACE}\n{masks}\n{inner}\nmkdir -p srv/own/img$PREFIX srv/own/inner$PREFIX");
-    let ran = on_a_host(&changes, script).env("SELFDOCK", crate::support::selfdock()).output();
+    let rename = include_str!("../programs/rename_proc.py");
+    let on_host = on_a_host(&changes, script).env("RENAME", rename);
+    let ran = on_host.env("SELFDOCK", crate::support::selfdock()).output();
     assert!(ran.stdout.lines().all(|line| line == "ran"), "{}", ran.stdout);
     assert!(ran.stdout.lines().count() > 5, "{}", ran.stderr);
 }

@@ -147,22 +147,12 @@ fn the_root_directory_is_the_same_however_it_is_made(
 /// M10: chroot only. The ways in which an attacker inside could reach what is below the root directory.
 #[rstest]
 #[case::by_the_parent_of_the_root("cd ../../../..; cat canary /../canary")]
-#[case::by_a_chroot_within(
-    r#"unshare -Ur python3 -c '
-import os
-os.chdir("/"); root = os.open("/", os.O_RDONLY); os.chroot("/usr"); os.fchdir(root)
-for _ in range(50): os.chdir("..")
-print(os.listdir(".")); print(open("canary").read())'"#
-)]
+#[case::by_a_chroot_within(concat!("unshare -Ur python3 -c '", include_str!("../programs/chroot_within.py"), "'"))]
 #[case::by_unmounting(
     "unshare -Urm sh -c 'umount -l /; cat /canary; umount -l /usr; cat /usr/canary /canary'"
 )]
 #[case::by_unmounting_again_and_again(
-    r#"unshare -Urm python3 -c '
-import ctypes
-c = ctypes.CDLL(None)
-for _ in range(9): c.umount2(b"/", 2); c.umount2(b"/", 8)
-print(open("/canary").read())'"#
+    concat!("unshare -Urm python3 -c '", include_str!("../programs/unmount_root.py"), "'")
 )]
 #[case::by_another_root(
     "unshare -Urm sh -c 'mount -t tmpfs t /tmp; cd /tmp; mkdir old; pivot_root . old; cat old/canary

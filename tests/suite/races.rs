@@ -132,56 +132,13 @@ fn a_report_whose_directory_is_exchanged_meanwhile_is_whole_or_not_there() {
 /// E4: check and use. A PID is another instance's, a process's that is none, or nobody's, from one moment to the next.
 #[test]
 fn a_pid_that_is_used_again_meanwhile_enters_one_instance_and_no_other() {
-    const REUSE: &str = r#"
-import os, random, signal, subprocess, time
-SD, UID, GID, PID = os.environ['SD'], int(os.environ['ME']), int(os.environ['MY_GROUP']), 3000
-rounds, seconds = 150, os.environ.get('SELFDOCK_RACE_SECONDS')
-def me():
-    os.setgroups([]); os.setresgid(GID, GID, GID); os.setresuid(UID, UID, UID)
-def start(words, caller):
-    with open('/proc/sys/kernel/ns_last_pid', 'w') as file: file.write(str(PID - 1))
-    child = os.fork()
-    if child == 0:
-        try:
-            if caller: me()
-            null = os.open('/dev/null', os.O_RDWR)
-            for fd in 0, 1, 2: os.dup2(null, fd)
-            os.execv(words[0], words)
-        finally: os._exit(99)
-    return child
-# It says who is entered, over and over again.
-ENTER = '''
-import subprocess, sys
-while True:
-    words = [sys.argv[1], 'enter', '--own-cgroup', sys.argv[2], 'sh', '-c', 'echo $(hostname) $(cat /mnt/name)']
-    ran = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    print(ran.returncode, ran.stdout.strip(), ran.stderr.count(chr(10)), ran.stderr.strip(), sep='|', flush=True)
-'''
-out = open('/srv/own/out', 'w')
-enter = subprocess.Popen(['python3', '-c', ENTER, SD, str(PID)], stdout=out, preexec_fn=me)
-begin, done, hits = time.time(), 0, 0
-while (time.time() - begin < float(seconds)) if seconds else (done < rounds):
-    done += 1
-    name = 'ab'[done % 2]
-    words = [SD, 'run', '--hostname', name, '-m', '/srv/own/' + name, '/mnt', 'sleep', '100']
-    if done % 5 == 0: words = ['/bin/sleep', '100']
-    child = start(words, done % 7 != 0)
-    hits += child == PID
-    time.sleep(random.random() / 40)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-enter.kill(); enter.wait()
-print('used', hits)
-for line in open('/srv/own/out'):
-    words = line.rstrip('\n').split('|')
-    # The last one may be cut short.
-    if len(words) == 4: print('entered', *words, sep='|')
-"#;
+    const REUSE: &str = include_str!("../programs/use_pid_again.py");
+    const ENTER: &str = include_str!("../programs/enter_again.py");
     let changes =
         "mkdir -m 777 srv/own srv/own/a srv/own/b; echo a > srv/own/a/name; echo b > srv/own/b/name";
     let script = "unshare --pid --fork --mount-proc python3 -c \"$REUSE\"";
     let limit = time().unwrap_or_default() + Duration::from_secs(300);
-    let seen = on_a_host(changes, script).env("REUSE", REUSE).within(limit).ok();
+    let seen = on_a_host(changes, script).env("REUSE", REUSE).env("ENTER", ENTER).within(limit).ok();
     let (mut used, mut entered) = (0, 0);
     for line in seen.lines() {
         let words: Vec<&str> = line.split('|').collect();
@@ -200,19 +157,7 @@ for line in open('/srv/own/out'):
 /// E4: check and use. A process of an instance that moves into namespaces of its own just then.
 #[test]
 fn a_process_that_unshares_meanwhile_is_entered_whole_or_not_at_all() {
-    const UNSHARES: &str = "
-import ctypes, os, random, time
-libc = ctypes.CDLL(None)
-print('up', flush=True)
-while True:
-    child = os.fork()
-    if child == 0:
-        # From a tenth of a millisecond to a second: a joiner may be quick or slow.
-        time.sleep(10 ** random.uniform(-4, 0))
-        libc.unshare(0x10000000 | 0x20000 | 0x4000000 | 0x8000000)
-        time.sleep(10 ** random.uniform(-4, 0))
-        os._exit(0)
-    os.waitpid(child, 0)";
+    const UNSHARES: &str = include_str!("../programs/unshare_meanwhile.py");
     let instance = Dock::run(args!["python3", "-c", UNSHARES]).spawn();
     assert_eq!(instance.line(), "up");
     let command = command_of(instance.pid());

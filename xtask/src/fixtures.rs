@@ -57,18 +57,7 @@ fn replaced(prefix: &Path) -> Result {
     let before = umask(Mode::from_bits_truncate(0o022));
     place(prefix, None)?;
     umask(before);
-    // It is not a shell script, since a shell has its own signals and descriptors.
-    let script = "\
-#!/usr/bin/env python3
-import os, sys
-print(open('/proc/self/status').read())
-for fd in map(str, range(256)):
-    link = '/proc/self/fd/' + fd
-    if os.path.lexists(link): print('fd', fd, os.readlink(link))
-for word in sys.argv[1:]: print('word', word)
-for name in os.environ: print('variable', name)
-";
-    write(&prefix.join(ABOUT), script, 0o755)
+    write(&prefix.join(ABOUT), include_str!("../../tests/programs/tell_start.py"), 0o755)
 }
 
 /// A directory that the tests may not search, with files in it that everyone could read.
