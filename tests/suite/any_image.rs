@@ -1,6 +1,6 @@
 //! any-image: Any directory with a root filesystem can be the root, and is never written to.
 
-use crate::support::{Dock, args, fixture, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, on_a_host, scratch, selfdock};
 use crate::volumes::user_image;
 use rstest::rstest;
 use std::fs;
@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// All names, kinds, sizes and times below a directory.
 fn listing(dir: &Path) -> String {
-    Dock::program(args!["find", dir, "-printf", "%p %y %s %m %T@ %l\n"]).output().stdout
+    Cmd::program(args!["find", dir, "-printf", "%p %y %s %m %T@ %l\n"]).output().stdout
 }
 
 /// A mount on the root directory would not be seen by the command, and would keep others from joining it.
@@ -18,7 +18,7 @@ fn a_tmp_that_leads_to_the_root_directory_is_refused() {
     let image = user_image();
     fs::remove_dir_all(image.path().join("tmp")).unwrap();
     symlink("/", image.path().join("tmp")).unwrap();
-    Dock::run(args!["--root", image.path(), "true"]).refused("leads to the root directory");
+    Cmd::run(args!["--root", image.path(), "true"]).refused("leads to the root directory");
 }
 
 #[rstest]
@@ -29,8 +29,8 @@ fn an_image_runs_and_is_left_as_it_was(#[case] image: &str, #[case] command: &st
     let image = fixture(image);
     let says = says.replace("$ID", &nix::unistd::getuid().to_string());
     let before = listing(&image);
-    assert_eq!(Dock::run(args!["--root", &image]).sh(command).ok(), says);
-    let inner = Dock::run(args!["--root", &image, selfdock(), "run"]).sh(command).ok();
+    assert_eq!(Cmd::run(args!["--root", &image]).sh(command).ok(), says);
+    let inner = Cmd::run(args!["--root", &image, selfdock(), "run"]).sh(command).ok();
     assert_eq!(inner, says, "nested");
     assert_eq!(listing(&image), before);
 }
@@ -81,7 +81,7 @@ fn a_root_filesystem_is_of_any_kind(
 
 #[test]
 fn an_image_with_another_c_library_runs() {
-    assert_eq!(Dock::run(args!["--root", fixture("musl"), "/bin/hello"]).ok(), "from musl");
+    assert_eq!(Cmd::run(args!["--root", fixture("musl"), "/bin/hello"]).ok(), "from musl");
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn an_image_without_dev_proc_and_tmp_gets_them() {
     crate::support::copy_program(fixture("busybox/bin/busybox"), image.path().join("bin/busybox"));
     symlink("busybox", image.path().join("bin/sh")).unwrap();
     let script = "busybox test -c /dev/null && busybox test -d /proc/1 && busybox touch /tmp/x && echo all";
-    assert_eq!(Dock::run(args!["--root", image.path()]).sh(script).ok(), "all");
+    assert_eq!(Cmd::run(args!["--root", image.path()]).sh(script).ok(), "all");
     let names: Vec<_> = fs::read_dir(image.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["bin"], "the image was written to");
 }
@@ -110,7 +110,7 @@ fn a_link_of_an_image_never_leads_out(
     let volume = scratch();
     fs::write(volume.path().join("marker"), "here").unwrap();
     let outside = listing(Path::new("/etc"));
-    let run = Dock::run(args!["--root", image.path(), "-v", volume.path(), "/mnt/v"]);
+    let run = Cmd::run(args!["--root", image.path(), "-v", volume.path(), "/mnt/v"]);
     let ran = run.sh("cat /mnt/v/marker; ls -d /etc/shadow /proc/1/exe /tmp").output();
     ran.refused_or(|ran| {
         assert!(!ran.stdout.contains("/etc/shadow"), "{}", ran.stdout);
@@ -122,7 +122,7 @@ fn a_link_of_an_image_never_leads_out(
 fn names_resolve_as_on_the_host() {
     let read = |options: &[&str]| {
         let image = fixture("busybox");
-        let run = Dock::run(args!["--root", &image].into_iter().chain(options.iter().map(Into::into)));
+        let run = Cmd::run(args!["--root", &image].into_iter().chain(options.iter().map(Into::into)));
         run.sh("cat /etc/resolv.conf /etc/hosts 2>/dev/null").output().stdout
     };
     let hosts = fs::read_to_string("/etc/hosts").unwrap();
@@ -137,8 +137,8 @@ fn the_caller_has_a_name_and_the_images_own_names_stay() {
     fs::write(image.path().join("etc/passwd"), "root:x:0:0::/root:/bin/sh\ndaemon:x:1:1::/:/bin/false")
         .unwrap();
     fs::write(image.path().join("etc/group"), "root:x:0:\n").unwrap();
-    let seen = Dock::run(args!["--root", image.path()]).sh("id -un; id -gn; cat /etc/passwd /etc/group").ok();
-    let name = |option: &str| Dock::program(args!["id", option]).ok();
+    let seen = Cmd::run(args!["--root", image.path()]).sh("id -un; id -gn; cat /etc/passwd /etc/group").ok();
+    let name = |option: &str| Cmd::program(args!["id", option]).ok();
     let (user, group) = (name("-un"), name("-gn"));
     assert!(seen.starts_with(&format!("{user}\n{group}\nroot:")), "{seen}");
     assert!(seen.contains(&format!("\ndaemon:x:1:1::/:/bin/false\n{user}:")), "{seen}");
@@ -153,7 +153,7 @@ fn a_name_that_the_image_has_is_not_added_twice() {
     let image = user_image();
     let uid = nix::unistd::getuid();
     fs::write(image.path().join("etc/passwd"), format!("own:x:{uid}:0::/:/bin/sh\n")).unwrap();
-    let seen = Dock::run(args!["--root", image.path()]).sh("cat /etc/passwd").ok();
+    let seen = Cmd::run(args!["--root", image.path()]).sh("cat /etc/passwd").ok();
     assert_eq!(seen, format!("own:x:{uid}:0::/:/bin/sh"));
 }
 
@@ -161,7 +161,7 @@ fn a_name_that_the_image_has_is_not_added_twice() {
 fn the_time_zone_of_an_image_is_left_alone() {
     let image = user_image();
     fs::write(image.path().join("etc/localtime"), "own").unwrap();
-    assert_eq!(Dock::run(args!["--root", image.path()]).sh("cat /etc/localtime").ok(), "own");
+    assert_eq!(Cmd::run(args!["--root", image.path()]).sh("cat /etc/localtime").ok(), "own");
 }
 
 /// P8: confused deputy. Everyone can open `/proc/iomem`, but it shows more to a process with `CAP_SYS_ADMIN` in
@@ -173,11 +173,11 @@ fn an_images_passwd_file_reveals_no_more_than_the_caller_may_read(#[case] name: 
     let image = user_image();
     fs::write(image.path().join("etc").join(name), "").unwrap();
     let file = format!("/img/etc/{name}");
-    let own = Dock::program(args!["cat", "/proc/iomem"]).ok();
+    let own = Cmd::program(args!["cat", "/proc/iomem"]).ok();
     assert!(own.contains("Kernel code"), "{own}");
     let outer = args!["-v", image.path(), "/img", "-m", "/proc/iomem", file, selfdock()];
     let inner = args!["--root", "/img", "run", "cat", format!("/etc/{name}")];
-    assert_eq!(Dock::run(outer.into_iter().chain(inner)).ok(), own);
+    assert_eq!(Cmd::run(outer.into_iter().chain(inner)).ok(), own);
 }
 
 /// Names are optional: an image without a place for them, or with something unusual there, keeps what it has.

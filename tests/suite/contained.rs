@@ -1,7 +1,7 @@
 //! contained: Nothing inside reaches the outside by signals, keys, sockets, priorities or process limits.
 
 use crate::support::{
-    CALLS, Dock, Setting, Story, Way, args, bin, fixture, has_scopes, is_alive, nested, patient, python,
+    CALLS, Cmd, Setting, Transcript, Way, args, bin, fixture, has_scopes, is_alive, nested, patient, python,
     scratch, selfdock, tree, wait_until,
 };
 use nix::sys::signal::Signal;
@@ -22,10 +22,10 @@ fn calling(start: &str) -> [OsString; 4] {
 }
 
 /// Runs a calling script, as a job.
-fn calls(setting: Setting, start: &str, command: &[OsString]) -> Story {
+fn calls(setting: Setting, start: &str, command: &[OsString]) -> Transcript {
     let sd = selfdock().display().to_string();
     let words = [&calling(&start.replace("SD", &sd))[..], command].concat();
-    Way::Plain.start(setting).job(&words).story()
+    Way::Plain.start(setting).job(&words).transcript()
 }
 
 const WAYS: [&str; 4] = ["SD run", "SD run SD run", "SD --unprivileged run", "SD run SD --unprivileged run"];
@@ -39,27 +39,27 @@ const WAYS: [&str; 4] = ["SD run", "SD run SD run", "SD --unprivileged run", "SD
 #[case::kill_the_parent("os.getppid() and os.kill(os.getppid(), 9); os.kill(os.getpid(), 9)")]
 #[case::hang_up_the_group("os.kill(0, 1)")]
 fn a_signal_to_everyone_does_not_reach_the_caller(
-    #[case] deed: &str,
+    #[case] action: &str,
     #[values(0, 1, 2, 3)] way: usize,
     #[values(Setting::Bare, Setting::Terminal)] setting: Setting,
 ) {
-    let story =
-        calls(setting, WAYS[way], &python(&format!("libc.prctl(1, 0, 0, 0, 0)\n{deed}\ntime.sleep(1000)")));
-    let number = if deed.contains(", 1)") { 1 } else { 9 };
+    let transcript =
+        calls(setting, WAYS[way], &python(&format!("libc.prctl(1, 0, 0, 0, 0)\n{action}\ntime.sleep(1000)")));
+    let number = if action.contains(", 1)") { 1 } else { 9 };
     // A group that shares a terminal is only kept apart by Landlock: docs/where-it-runs.md.
-    if matches!(setting, Setting::Terminal) && !deed.contains("getppid") && !has_scopes() {
-        assert_ne!(story.events, ["exited 0"], "{story:?}");
+    if matches!(setting, Setting::Terminal) && !action.contains("getppid") && !has_scopes() {
+        assert_ne!(transcript.events, ["exited 0"], "{transcript:?}");
         return;
     }
-    assert_eq!(story.events, ["exited 0"], "{story:?}");
-    assert_eq!(story.output.last().unwrap(), &format!("alive after {}", 128 + number), "{story:?}");
+    assert_eq!(transcript.events, ["exited 0"], "{transcript:?}");
+    assert_eq!(transcript.output.last().unwrap(), &format!("alive after {}", 128 + number), "{transcript:?}");
 }
 
 /// The control: without selfdock the signal reaches the caller, so the test above can fail.
 #[test]
 fn without_selfdock_a_signal_to_the_group_reaches_the_caller() {
-    let story = calls(Setting::Bare, "env", &python("os.kill(0, 9)"));
-    assert_eq!(story, Story { events: vec!["signaled 9".into()], output: Vec::new() });
+    let transcript = calls(Setting::Bare, "env", &python("os.kill(0, 9)"));
+    assert_eq!(transcript, Transcript { events: vec!["signaled 9".into()], output: Vec::new() });
 }
 
 #[rstest]
@@ -72,14 +72,14 @@ fn without_selfdock_a_signal_to_the_group_reaches_the_caller() {
     "os.setpgid(0, 0) if os.getpid() != os.getsid(0) else 0\nos.kill(0, signal.SIGTTIN)"
 )]
 fn a_stop_does_not_delay_the_deadline(
-    #[case] deed: &str,
+    #[case] action: &str,
     #[values(0, 1, 2)] way: usize,
     #[values(Setting::Bare, Setting::Terminal)] setting: Setting,
 ) {
     let start = WAYS[way].replacen("SD", "SD --timeout 0.4", 1);
-    let story = calls(setting, &start, &python(&format!("{deed}\ntime.sleep(1000)")));
-    assert_eq!(story.events, ["exited 0"], "{story:?}");
-    assert_eq!(story.output, ["alive after 124"]);
+    let transcript = calls(setting, &start, &python(&format!("{action}\ntime.sleep(1000)")));
+    assert_eq!(transcript.events, ["exited 0"], "{transcript:?}");
+    assert_eq!(transcript.output, ["alive after 124"]);
 }
 
 #[rstest]
@@ -92,7 +92,7 @@ fn a_command_that_clears_its_death_signal_still_ends_with_its_supervisor<const N
     #[case] depth: usize,
 ) {
     let inner = nested(depth, args![bin("probe"), "outlive"]);
-    let mut instance = Dock::run(options.into_iter().chain(inner)).spawn();
+    let mut instance = Cmd::run(options.into_iter().chain(inner)).spawn();
     assert_eq!(instance.line(), "up");
     let all = tree(instance.pid());
     assert_eq!(all.len(), 3 + 2 * depth, "{all:?}");
@@ -109,21 +109,23 @@ fn a_command_that_clears_its_death_signal_still_ends_with_its_supervisor<const N
 /// Afterwards the calling script has its old priorities.
 #[rstest]
 fn a_priority_of_a_process_group_stays_inside(#[values(0, 1, 2, 3)] way: usize) {
-    let deeds = python("call(141, 1, 0, 19); call(251, 2, 0, 3 << 13)");
+    let actions = python("call(141, 1, 0, 19); call(251, 2, 0, 3 << 13)");
     let sd = selfdock().display().to_string();
     let state = "echo $(nice) $(ionice -p $$)";
     let script = format!("{state}; {} \"$@\"; {state}", WAYS[way].replace("SD", &sd));
-    let story =
-        Way::Plain.start(Setting::Bare).job(&[&args!["sh", "-c", script, "sh"][..], &deeds].concat()).story();
-    assert_eq!(story.output[0], story.output[1], "{story:?}");
-    assert!(story.output[0].starts_with("0 "), "{story:?}");
+    let transcript = Way::Plain
+        .start(Setting::Bare)
+        .job(&[&args!["sh", "-c", script, "sh"][..], &actions].concat())
+        .transcript();
+    assert_eq!(transcript.output[0], transcript.output[1], "{transcript:?}");
+    assert!(transcript.output[0].starts_with("0 "), "{transcript:?}");
 }
 
 /// The control: without selfdock the group is changed.
 #[test]
 fn without_selfdock_a_group_can_be_made_slow() {
     let words = [&args!["sh", "-c", "\"$@\"; nice", "sh"][..], &python("call(141, 1, 0, 19)")].concat();
-    assert_eq!(Way::Plain.start(Setting::Bare).job(&words).story().output, ["19"]);
+    assert_eq!(Way::Plain.start(Setting::Bare).job(&words).transcript().output, ["19"]);
 }
 
 /// Whether the command has its own process group and session.
@@ -158,10 +160,10 @@ fn without_a_terminal_no_process_outside_is_in_the_commands_group(
 /// This is a job of a shell that controls jobs without a terminal: the session is the shell's.
 #[test]
 fn a_job_without_a_terminal_has_a_group_of_its_own() {
-    let story = Way::Run.start(Setting::Bare).job(&python(OWNS)).story();
-    assert_eq!(story.output, ["session False", "group True", "ENXIO"]);
-    let story = Way::NewSession.start(Setting::Bare).job(&python(OWNS)).story();
-    assert_eq!(story.output, ["session True", "group True", "ENXIO"]);
+    let transcript = Way::Run.start(Setting::Bare).job(&python(OWNS)).transcript();
+    assert_eq!(transcript.output, ["session False", "group True", "ENXIO"]);
+    let transcript = Way::NewSession.start(Setting::Bare).job(&python(OWNS)).transcript();
+    assert_eq!(transcript.output, ["session True", "group True", "ENXIO"]);
 }
 
 // Keys.
@@ -169,7 +171,7 @@ fn a_job_without_a_terminal_has_a_group_of_its_own() {
 /// Runs a Python script outside that makes a session keyring and starts instances: `with_a_key.py`.
 fn with_a_key(script: &str) -> String {
     const WITH_A_KEY: &str = include_str!("../programs/with_a_key.py");
-    Dock::program(args!["python3", "-c", WITH_A_KEY, selfdock(), CALLS, script]).ok()
+    Cmd::program(args!["python3", "-c", WITH_A_KEY, selfdock(), CALLS, script]).ok()
 }
 
 const READ_KEY: &str = include_str!("../programs/read_key.py");
@@ -227,15 +229,15 @@ fn abstract_sockets_of_the_host_are_reachable_only_on_request(
     let words = options.chain(args!["run"]).chain(python(&connect));
     // Without Landlock's scopes they are the network's: docs/where-it-runs.md.
     let result = if result == "EPERM" && !has_scopes() { "connected" } else { result };
-    assert_eq!(Dock::new(words).ok(), result);
-    assert_eq!(Dock::program(python(&connect)).ok(), "connected");
+    assert_eq!(Cmd::new(words).ok(), result);
+    assert_eq!(Cmd::program(python(&connect)).ok(), "connected");
 }
 
 #[test]
 fn abstract_sockets_of_an_instance_work_inside() {
     let script = "a = socket.socket(socket.AF_UNIX); a.bind('\\0inside'); a.listen()\n\
                   b = socket.socket(socket.AF_UNIX); b.connect('\\0inside'); print('connected')";
-    assert_eq!(Dock::run(python(script)).ok(), "connected");
+    assert_eq!(Cmd::run(python(script)).ok(), "connected");
 }
 
 // System calls.
@@ -268,14 +270,14 @@ unix True";
 #[case::not_lifted_by_an_inner_one(args!["run", selfdock(), "--seccomp", "none", "run"])]
 #[case::image(args!["--root", "/", "run"])]
 fn calls_without_use_in_an_instance_are_refused<const N: usize>(#[case] words: [OsString; N]) {
-    assert_eq!(Dock::new(words.into_iter().chain(python(REFUSED))).ok(), REFUSALS);
+    assert_eq!(Cmd::new(words.into_iter().chain(python(REFUSED))).ok(), REFUSALS);
 }
 
 #[test]
 fn a_joiner_has_the_same_filter() {
     let instance = crate::support::instance([]);
     let enter = args!["enter", instance.pid().to_string()];
-    assert_eq!(Dock::new(enter.into_iter().chain(python(REFUSED))).ok(), REFUSALS);
+    assert_eq!(Cmd::new(enter.into_iter().chain(python(REFUSED))).ok(), REFUSALS);
 }
 
 #[rstest]
@@ -283,9 +285,9 @@ fn a_joiner_has_the_same_filter() {
 #[case::unprivileged(args!["--seccomp", "none", "--unprivileged", "run"])]
 #[case::nested(args!["--seccomp", "none", "run", selfdock(), "--seccomp", "none", "run"])]
 fn without_the_filter_these_calls_work_as_outside<const N: usize>(#[case] words: [OsString; N]) {
-    let outside = Dock::program(python(REFUSED)).ok();
+    let outside = Cmd::program(python(REFUSED)).ok();
     assert!(!outside.contains("add_key ENOSYS"), "this kernel has no keys: {outside}");
-    let inside = Dock::new(words.into_iter().chain(python(REFUSED))).ok();
+    let inside = Cmd::new(words.into_iter().chain(python(REFUSED))).ok();
     // The number of a keyring differs each time.
     let answers = |text: &str| {
         let line = |line: &str| {
@@ -307,15 +309,15 @@ fn without_the_filter_these_calls_work_as_outside<const N: usize>(#[case] words:
 #[case::io_uring_setup(425, 38)]
 fn a_call_of_a_32_bit_program_is_refused_too(#[case] number: u32, #[case] errno: i32) {
     let words = args![bin("compat"), number.to_string()];
-    let outside = Dock::program(words.clone()).output();
+    let outside = Cmd::program(words.clone()).output();
     if outside.status.code().is_none() {
         // This kernel runs no 32-bit programs, so there are none inside.
-        assert!(Dock::run(words).output().status.code().is_none());
+        assert!(Cmd::run(words).output().status.code().is_none());
         return;
     }
     // EPERM may also be the kernel's own answer.
     assert!(errno == 1 || outside.status.code() != Some(errno), "it is refused without selfdock");
-    Dock::run(words).output().exits(errno);
+    Cmd::run(words).output().exits(errno);
 }
 
 /// A program for `--seccomp`: getppid fails with EXDEV. Each instruction is code, two jumps, and a value. seccomp(2)
@@ -349,10 +351,10 @@ fn a_filter_of_the_callers_is_in_force<const N: usize>(#[case] options: [OsStrin
     let script = "print(call(110), call(248, None, None, None, 0, 0), call(39) > 0)\n\
                   for line in open('/proc/self/status'):\n \
                   if line.startswith('NoNewPrivs'): print(line.split()[1])";
-    let run = Dock::run(options.into_iter().chain(args!["--seccomp", &file]).chain(python(script)));
+    let run = Cmd::run(options.into_iter().chain(args!["--seccomp", &file]).chain(python(script)));
     // selfdock's own filter is in force, too.
     assert_eq!(run.ok(), "EXDEV ENOSYS True\n1");
-    assert_eq!(Dock::run(python("print(call(110))")).ok(), "0", "without it");
+    assert_eq!(Cmd::run(python("print(call(110))")).ok(), "0", "without it");
 }
 
 #[rstest]
@@ -365,7 +367,7 @@ fn a_filter_of_the_callers_is_in_force<const N: usize>(#[case] options: [OsStrin
 #[case::text(b"#!/bin/sh\nexit 0".to_vec())]
 fn a_file_that_is_not_a_filter_program_is_refused(#[case] bytes: Vec<u8>) {
     let (_dir, file) = filter_file(&bytes);
-    Dock::run(args!["--seccomp", &file]).sh("echo ran").refused("filter");
+    Cmd::run(args!["--seccomp", &file]).sh("echo ran").refused("filter");
 }
 
 #[rstest]
@@ -374,7 +376,7 @@ fn a_file_that_is_not_a_filter_program_is_refused(#[case] bytes: Vec<u8>) {
 #[case::endless("/dev/zero", "EFBIG")]
 #[case::nameless("", "ENOENT")]
 fn a_filter_that_cannot_be_read_is_refused(#[case] file: &str, #[case] words: &str) {
-    Dock::run(args!["--seccomp", file]).sh("echo ran").refused(words);
+    Cmd::run(args!["--seccomp", file]).sh("echo ran").refused(words);
 }
 
 /// Like any other file that is read for a command.
@@ -383,7 +385,7 @@ fn reading_a_filter_that_blocks_can_be_interrupted() {
     let dir = scratch();
     let pipe = dir.path().join("filter");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut run = Dock::run(args!["--seccomp", &pipe, "true"]).spawn();
+    let mut run = Cmd::run(args!["--seccomp", &pipe, "true"]).spawn();
     run.signal(Signal::SIGTERM);
     run.wait();
     run.leaves_nothing();
@@ -392,7 +394,7 @@ fn reading_a_filter_that_blocks_can_be_interrupted() {
 /// selfdock does not read a file that the caller may not read.
 #[test]
 fn a_filter_that_the_caller_may_not_read_is_refused() {
-    Dock::run(args!["--seccomp", fixture("p/pub/canary")]).sh("echo ran").refused("EACCES");
+    Cmd::run(args!["--seccomp", fixture("p/pub/canary")]).sh("echo ran").refused("EACCES");
 }
 
 // User namespaces.
@@ -407,7 +409,7 @@ fn a_filter_that_the_caller_may_not_read_is_refused() {
 #[case::unprivileged_by_default(args!["--unprivileged", "run"], true)]
 fn user_namespaces_can_be_forbidden<const N: usize>(#[case] words: [OsString; N], #[case] works: bool) {
     let make = include_str!("../programs/make_user_namespaces.py");
-    let seen = Dock::new(words.into_iter().chain(python(make))).ok();
+    let seen = Cmd::new(words.into_iter().chain(python(make))).ok();
     assert_eq!(seen, if works { "True\nTrue\nTrue" } else { "False\nFalse\nFalse" });
 }
 
@@ -415,10 +417,10 @@ fn user_namespaces_can_be_forbidden<const N: usize>(#[case] words: [OsString; N]
 fn without_user_namespaces_instances_nest_and_threads_start() {
     let inner = args!["--no-userns", "run", selfdock(), "run", selfdock(), "run"];
     let script = "import threading; t = threading.Thread(target=lambda: print('in')); t.start(); t.join()";
-    assert_eq!(Dock::new(inner.into_iter().chain(args!["python3", "-c", script])).ok(), "in");
-    let ran = Dock::run(args!["--no-userns", "unshare", "-Ur", "true"]).output();
+    assert_eq!(Cmd::new(inner.into_iter().chain(args!["python3", "-c", script])).ok(), "in");
+    let ran = Cmd::run(args!["--no-userns", "unshare", "-Ur", "true"]).output();
     assert!(!ran.status.success() && ran.stderr.contains("unshare"), "{}", ran.stderr);
-    Dock::run(args!["unshare", "-Ur", "true"]).ok();
+    Cmd::run(args!["unshare", "-Ur", "true"]).ok();
 }
 
 // Namespaces.
@@ -430,13 +432,13 @@ fn without_user_namespaces_instances_nest_and_threads_start() {
 fn an_instance_has_its_own_namespaces_except_the_network<const N: usize>(#[case] options: [OsString; N]) {
     let read = |name: &str| format!("readlink /proc/self/ns/{name}; ");
     let script: String = ["mnt", "pid", "ipc", "uts", "cgroup", "net"].into_iter().map(read).collect();
-    let outside = Dock::program(args!["sh", "-c", &script]).ok();
-    let inside = Dock::run(options).sh(&script).ok();
+    let outside = Cmd::program(args!["sh", "-c", &script]).ok();
+    let inside = Cmd::run(options).sh(&script).ok();
     for (outer, inner) in outside.lines().zip(inside.lines()) {
         assert_eq!(outer == inner, outer.starts_with("net"), "{outer} outside, {inner} inside");
     }
     let nested =
-        Dock::run(args!["sh", "-c", format!("{script} {} run sh -c '{script}'", selfdock().display())]).ok();
+        Cmd::run(args!["sh", "-c", format!("{script} {} run sh -c '{script}'", selfdock().display())]).ok();
     let lines: Vec<&str> = nested.lines().collect();
     assert!(lines[..5].iter().zip(&lines[6..11]).all(|(outer, inner)| outer != inner), "{nested}");
 }
@@ -447,7 +449,7 @@ fn an_instance_has_its_own_namespaces_except_the_network<const N: usize>(#[case]
 fn the_names_of_the_hosts_control_groups_are_invisible_inside<const N: usize>(
     #[case] options: [OsString; N],
 ) {
-    let groups = Dock::run(options).arg("cat").arg("/proc/self/cgroup").ok();
+    let groups = Cmd::run(options).arg("cat").arg("/proc/self/cgroup").ok();
     assert!(groups.lines().all(|line| line.ends_with(":/")), "{groups}");
 }
 
@@ -481,11 +483,11 @@ fn the_callers_limit_of_processes_applies(#[case] outer: &[&str], #[case] inner:
     const FILL: &str = include_str!("../programs/fill_with_instances.py");
     let user = ["--reuid", LIMITED, "--regid", LIMITED, "--clear-groups", "env", "-C", "/"];
     let start = args![fixture("setuid/probe"), "as-root", "setpriv"].into_iter().chain(user.map(Into::into));
-    let dock = args![selfdock()].into_iter().chain(outer.iter().map(OsString::from));
+    let cmd = args![selfdock()].into_iter().chain(outer.iter().map(OsString::from));
     let words =
-        start.chain(dock).chain(args!["--rlimit", "nproc=12", "run", "python3", "-c", FILL, selfdock()]);
+        start.chain(cmd).chain(args!["--rlimit", "nproc=12", "run", "python3", "-c", FILL, selfdock()]);
     let words = words.chain(inner.iter().map(OsString::from));
-    let mut run = Dock::program(words).spawn();
+    let mut run = Cmd::program(words).spawn();
     let mut lines = vec![run.line()];
     while lines.last().is_some_and(|line| line != "end") {
         lines.push(run.line());

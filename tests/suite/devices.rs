@@ -1,6 +1,6 @@
 //! devices: An instance has a minimal /dev, and device nodes anywhere else do not work.
 
-use crate::support::{Dock, args, bin, fixture, on_a_host, scratch};
+use crate::support::{Cmd, args, bin, fixture, on_a_host, scratch};
 use rstest::rstest;
 use std::ffi::OsString;
 
@@ -15,11 +15,11 @@ fn a_planted_device_node_does_not_work<const N: usize>(
     #[case] options: [OsString; N],
     #[case] node: impl Into<OsString>,
 ) {
-    let control = Dock::program(args![bin("probe"), "open", fixture("devices/null")]);
+    let control = Cmd::program(args![bin("probe"), "open", fixture("devices/null")]);
     assert_eq!(control.ok(), "opened");
     let inside = N > 0 && options[0] == "--root";
     let probe = if inside { "/home/probe".into() } else { bin("probe") };
-    let ran = Dock::run(options).arg(probe).arg("open").arg(node.into()).output();
+    let ran = Cmd::run(options).arg(probe).arg("open").arg(node.into()).output();
     ran.refused_or(|ran| assert_eq!(ran.ok(), "EACCES"));
 }
 
@@ -41,7 +41,7 @@ fn another_device_in_place_of_a_usual_one_is_refused(#[case] other: &str) {
 #[case::host_image(args![])]
 #[case::foreign_image(args!["--root", fixture("busybox")])]
 fn dev_is_minimal<const N: usize>(#[case] options: [OsString; N]) {
-    let listing = Dock::run(options).arg("ls").arg("-A").arg("/dev").ok();
+    let listing = Cmd::run(options).arg("ls").arg("-A").arg("/dev").ok();
     let usual = "console fd full null ptmx pts random shm stderr stdin stdout tty urandom zero";
     assert_eq!(listing.split_whitespace().collect::<Vec<_>>().join(" "), usual);
 }
@@ -50,21 +50,21 @@ fn dev_is_minimal<const N: usize>(#[case] options: [OsString; N]) {
 fn the_usual_devices_work() {
     let script = "echo x > /dev/null && head -c 4 /dev/zero | wc -c && head -c 8 /dev/urandom | wc -c \
                   && cat /dev/null && echo by-fd > /dev/stdout; cat /etc/hostname /etc/passwd > /dev/full";
-    let ran = Dock::run([]).sh(script).output();
+    let ran = Cmd::run([]).sh(script).output();
     assert_eq!(ran.stdout, "4\n8\nby-fd\n");
     assert!(ran.stderr.contains("No space left"));
 }
 
 #[test]
 fn dev_cannot_be_changed() {
-    let ran = Dock::run([]).sh("touch /dev/x || rm /dev/null || mknod /tmp/n c 1 3").output();
+    let ran = Cmd::run([]).sh("touch /dev/x || rm /dev/null || mknod /tmp/n c 1 3").output();
     assert!(!ran.status.success());
 }
 
 #[rstest]
 fn dev_cannot_be_a_destination(#[values("/dev", "/dev/null", "/dev/pts", "/dev/new")] dst: &str) {
     let dir = scratch();
-    Dock::run(args!["-v", dir.path(), dst, "true"]).refused("the instance's own");
+    Cmd::run(args!["-v", dir.path(), dst, "true"]).refused("the instance's own");
 }
 
 /// M7: devpts.
@@ -72,18 +72,18 @@ fn dev_cannot_be_a_destination(#[values("/dev", "/dev/null", "/dev/pts", "/dev/n
 fn terminals_are_the_instances_own() {
     let outside = nix::pty::openpty(None, None).unwrap();
     assert!(nix::unistd::ttyname(&outside.slave).unwrap().exists());
-    assert_eq!(Dock::run([]).sh("ls /dev/pts").ok(), "ptmx");
-    assert_eq!(Dock::run([]).probe(&["pty"]).ok(), "/dev/pts/0");
+    assert_eq!(Cmd::run([]).sh("ls /dev/pts").ok(), "ptmx");
+    assert_eq!(Cmd::run([]).probe(&["pty"]).ok(), "/dev/pts/0");
 }
 
 #[test]
 fn a_requested_device_is_there() {
     let fuse = std::path::Path::new("/dev/fuse");
     let device = if fuse.exists() { "/dev/fuse" } else { "/dev/kmsg" };
-    let listing = Dock::run(args!["--dev", device, "ls", "-A", "/dev"]).ok();
+    let listing = Cmd::run(args!["--dev", device, "ls", "-A", "/dev"]).ok();
     assert!(listing.lines().any(|name| device.ends_with(name)), "{listing}");
-    let inside = Dock::run(args!["--dev", device, "stat", "-c", "%t:%T %a", device]).ok();
-    assert_eq!(inside, Dock::program(args!["stat", "-c", "%t:%T %a", device]).ok());
+    let inside = Cmd::run(args!["--dev", device, "stat", "-c", "%t:%T %a", device]).ok();
+    assert_eq!(inside, Cmd::program(args!["stat", "-c", "%t:%T %a", device]).ok());
 }
 
 #[rstest]
@@ -91,7 +91,7 @@ fn a_requested_device_is_there() {
 #[case::by_a_step_back("/dev/../etc/passwd", "contains '..'")]
 #[case::absent("/dev/no-such", "(ENOENT)")]
 fn only_what_is_in_dev_is_a_device(#[case] path: &str, #[case] why: &str) {
-    Dock::run(args!["--dev", path, "true"]).refused(why);
+    Cmd::run(args!["--dev", path, "true"]).refused(why);
 }
 
 /// Like /dev/log, which is a socket or a link to one.

@@ -1,13 +1,13 @@
 //! each: Each line of a list is a command in an instance of its own, and the status is that of xargs.
 
-use crate::support::{Dock, args, scratch, status_of, wait_until};
+use crate::support::{Cmd, args, scratch, status_of, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
 
 /// `selfdock each ...`, with a list on standard input.
-fn each(list: &str, words: &[&str]) -> Dock {
-    Dock::new(args!["each"].into_iter().chain(words.iter().map(Into::into))).stdin(list)
+fn each(list: &str, words: &[&str]) -> Cmd {
+    Cmd::new(args!["each"].into_iter().chain(words.iter().map(Into::into))).stdin(list)
 }
 
 #[rstest]
@@ -41,7 +41,7 @@ fn each_takes_the_options_of_run(#[case] before: &[&str], #[case] after: &[&str]
     let script =
         "df -m --output=size /mnt | tail -1; echo $A; ls /sys/class/net 2>/dev/null; wc -l < /proc/net/dev";
     let words: Vec<&str> = [before, &["each"], after, &["sh", "-c", script]].concat();
-    let seen = Dock::new(words.iter().map(Into::into)).stdin("1\n").ok();
+    let seen = Cmd::new(words.iter().map(Into::into)).stdin("1\n").ok();
     let words: Vec<&str> = seen.split_whitespace().collect();
     assert_eq!(words, ["8", "b", "3"], "{seen}");
 }
@@ -68,7 +68,7 @@ fn the_status_is_that_of_xargs(#[case] script: &str, #[case] status: i32) {
     each("1\n2\n3\n", &["sh", "-c", &script, "{}"]).output().exits(status);
     let xargs = args!["xargs", "-I", "{}", "sh", "-c", &script, "{}"];
     // xargs ends when a command is killed.
-    let ran = Dock::program(xargs).stdin("1\n2\n3\n").output();
+    let ran = Cmd::program(xargs).stdin("1\n2\n3\n").output();
     assert_eq!(ran.status.code(), Some(status));
 }
 
@@ -131,7 +131,7 @@ fn a_signal_ends_the_whole_batch(#[values(Signal::SIGTERM, Signal::SIGINT)] sign
 /// Lines that have been run are forgotten, however long the list is.
 #[test]
 fn a_long_list_needs_no_more_memory() {
-    let mut batch = Dock::new(args!["each", "echo"]).spawn();
+    let mut batch = Cmd::new(args!["each", "echo"]).spawn();
     let pid = batch.pid().to_string();
     let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
     let mut work = |count: usize| {
@@ -191,14 +191,14 @@ fn after_an_error_nothing_is_left(
     let line = line.replace("echo x; sleep", "sleep");
     let line = if output.is_empty() { line } else { line.replace("exit 0", "exec echo x") };
     // `output` checks that no processes are left.
-    let ran = Dock::program(args!["bash", "-c", line]).env("SELFDOCK", crate::support::selfdock()).output();
+    let ran = Cmd::program(args!["bash", "-c", line]).env("SELFDOCK", crate::support::selfdock()).output();
     assert!(ran.stderr.contains(why), "{}", ran.stderr);
 }
 
 #[test]
 fn an_ignored_signal_does_not_end_the_batch() {
     let ignoring = args!["env", "--ignore-signal=HUP,INT"];
-    let mut batch = Dock::under(ignoring, args!["each", "sleep"]).spawn();
+    let mut batch = Cmd::under(ignoring, args!["each", "sleep"]).spawn();
     batch.write("0.5\n0\n");
     wait_until("one has started", || crate::support::children(batch.pid()).len() == 1);
     batch.signal(Signal::SIGHUP);
@@ -218,8 +218,8 @@ fn when_nobody_reads_no_more_commands_start(#[case] option: &str) {
         "seq 400 | $SELFDOCK -H each {option} sh -c 'echo {{}} >> started; echo {{}}' | head -n 1
          echo ${{PIPESTATUS[1]}}; wc -l < started"
     );
-    let dock = Dock::program(args!["bash", "-c", line]).env("SELFDOCK", crate::support::selfdock());
-    let seen = dock.current_dir(dir.path()).ok();
+    let cmd = Cmd::program(args!["bash", "-c", line]).env("SELFDOCK", crate::support::selfdock());
+    let seen = cmd.current_dir(dir.path()).ok();
     let said: Vec<&str> = seen.lines().collect();
     // 128 + SIGPIPE
     assert_eq!(said[1], "141", "{seen}");
@@ -229,20 +229,20 @@ fn when_nobody_reads_no_more_commands_start(#[case] option: &str) {
 #[test]
 fn a_closed_list_is_an_error() {
     let line = "exec $SELFDOCK each echo <&-";
-    let ran = Dock::program(args!["sh", "-c", line]).env("SELFDOCK", crate::support::selfdock()).output();
+    let ran = Cmd::program(args!["sh", "-c", line]).env("SELFDOCK", crate::support::selfdock()).output();
     ran.refused("read the list: file descriptor not open (EBADF)");
 }
 
 #[test]
 fn help_and_version_are_those_of_selfdock() {
-    assert_eq!(each("1\n2\n", &["--help", "x"]).ok(), Dock::new(args!["--help"]).ok());
-    assert_eq!(each("", &["--version"]).ok(), Dock::new(args!["--version"]).ok());
+    assert_eq!(each("1\n2\n", &["--help", "x"]).ok(), Cmd::new(args!["--help"]).ok());
+    assert_eq!(each("", &["--version"]).ok(), Cmd::new(args!["--version"]).ok());
 }
 
 /// However long the commands run.
 #[test]
 fn waiting_for_output_takes_no_memory() {
-    let mut batch = Dock::new(args!["each", "-j", "60", "--group", "sleep"]).spawn();
+    let mut batch = Cmd::new(args!["each", "-j", "60", "--group", "sleep"]).spawn();
     let pid = batch.pid().to_string();
     let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
     let waits =

@@ -1,15 +1,15 @@
 //! entering: A command can join only the caller's instances, and gets no more rights than they have.
 
 use crate::support::{
-    Dock, args, children, command_of, fixture, instance, instance_of_root, keeper_of, nested, on_a_host,
+    Cmd, args, children, command_of, fixture, instance, instance_of_root, keeper_of, nested, on_a_host,
     selfdock,
 };
 use rstest::rstest;
 use std::ffi::OsString;
 
 /// `selfdock enter OPTIONS PID`; the command follows.
-fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Dock {
-    Dock::new(args!["enter"].into_iter().chain(options).chain(args![pid.to_string()]))
+fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Cmd {
+    Cmd::new(args!["enter"].into_iter().chain(options).chain(args![pid.to_string()]))
 }
 
 #[rstest]
@@ -46,9 +46,9 @@ fn options_stand_before_and_after_the_pid() {
         args!["-e", "A=b", "enter", &pid, "-C", "/usr", "--"].to_vec(),
     ] {
         let script = "echo $A; pwd; echo $0";
-        assert_eq!(Dock::new(words).sh(script).arg("-C").ok(), "b\n/usr\n-C");
+        assert_eq!(Cmd::new(words).sh(script).arg("-C").ok(), "b\n/usr\n-C");
     }
-    Dock::new(args!["enter", &pid, "--root", "/", "true"]).refused("not for this command");
+    Cmd::new(args!["enter", &pid, "--root", "/", "true"]).refused("not for this command");
 }
 
 #[test]
@@ -76,15 +76,15 @@ fn the_root_and_the_directory_are_the_targets() {
 fn the_joiner_has_no_more_than_the_limits_of_its_target() {
     let instance = instance(args!["--rlimit", "nofile=20", "--rlimit", "core=0"]);
     let script = "ulimit -Sn; ulimit -Hn; ulimit -Sc; ulimit -Hc; ulimit -Hf";
-    let shell = |dock: Dock| dock.arg("bash").arg("-c").arg(script).ok();
+    let shell = |cmd: Cmd| cmd.arg("bash").arg("-c").arg(script).ok();
     assert_eq!(shell(enter([], instance.pid())), "20\n20\n0\n0\nunlimited");
     // The joiner's own limits may be lower, and stay so, also the soft ones.
     let soft = args!["sh", "-c", "ulimit -S -n 19; exec \"$0\" \"$@\""];
     let words = args!["enter", instance.pid().to_string(), "sh", "-c", "ulimit -S -n; ulimit -H -n"];
-    assert_eq!(Dock::under(soft, words).ok(), "19\n20");
+    assert_eq!(Cmd::under(soft, words).ok(), "19\n20");
     let lower = args!["sh", "-c", "ulimit -n 18; exec \"$0\" \"$@\""];
     let words = args!["enter", instance.pid().to_string(), "sh", "-c", "ulimit -n"];
-    assert_eq!(Dock::under(lower, words).ok(), "18");
+    assert_eq!(Cmd::under(lower, words).ok(), "18");
     assert_eq!(enter(args!["--rlimit", "nofile=15"], instance.pid()).sh("ulimit -n").ok(), "15");
     enter(args!["--rlimit", "nofile=21"], instance.pid()).sh("true").refused("EPERM");
 }
@@ -184,10 +184,10 @@ fn the_environment_is_changed_as_for_run() {
 fn the_status_is_the_commands(#[values(0, 7, 255)] code: i32) {
     let instance = instance([]);
     for script in [&format!("exit {code}"), "kill -9 $$"] {
-        let plain = Dock::program(args!["sh", "-c", script]);
+        let plain = Cmd::program(args!["sh", "-c", script]);
         enter([], instance.pid()).sh(script).output().ends_as(plain);
     }
-    let plain = Dock::program(args!["env", "nowhere"]).output();
+    let plain = Cmd::program(args!["env", "nowhere"]).output();
     assert_eq!(enter([], instance.pid()).arg("nowhere").output().status, plain.status);
 }
 
@@ -195,7 +195,7 @@ fn the_status_is_the_commands(#[values(0, 7, 255)] code: i32) {
 fn a_command_that_is_not_there_is_said_to_be_in_no_directory_of_path() {
     let instance = instance([]);
     let (joined, run) =
-        (enter([], instance.pid()).arg("no-such").output(), Dock::run(args!["no-such"]).output());
+        (enter([], instance.pid()).arg("no-such").output(), Cmd::run(args!["no-such"]).output());
     assert_eq!(joined.stderr, run.stderr);
     assert!(
         joined.stderr.ends_with("(ENOENT); no directory of PATH in the instance has it\n"),
@@ -234,22 +234,22 @@ fn an_inner_instance_can_be_entered_from_outside_and_from_inside() {
     enter([], instance.pid()).arg("true").refused("enter that");
     let script = "$SD run sleep 1000 & p=$!; until [ $($SD enter $p cat /proc/$p/comm 2>/dev/null)_ = sleep_ ]; \
                   do sleep 0.01; done; kill $p; echo entered";
-    assert_eq!(Dock::run([]).env("SD", selfdock()).sh(script).ok(), "entered");
+    assert_eq!(Cmd::run([]).env("SD", selfdock()).sh(script).ok(), "entered");
 }
 
 /// E1: fake instance.
 #[test]
 fn a_process_that_is_in_no_instance_is_refused() {
-    let shell = Dock::program(args!["unshare", "-Urmpf", "--mount-proc", "cat"]).spawn().that_repeats();
+    let shell = Cmd::program(args!["unshare", "-Urmpf", "--mount-proc", "cat"]).spawn().that_repeats();
     for pid in [shell.pid(), children(shell.pid())[0], std::process::id().cast_signed()] {
         enter([], pid).arg("true").refused("not an instance");
     }
     for pid in ["0", "-1", "4294967297", "x", ""] {
-        Dock::new(args!["enter", "--", pid, "true"]).refused("PID");
+        Cmd::new(args!["enter", "--", pid, "true"]).refused("PID");
     }
-    Dock::new(args!["enter", "1", "true"]).refused("not an instance");
-    Dock::new(args!["enter", "2147483647", "true"]).refused("no such process");
-    Dock::new(args!["enter"]).refused("PID");
+    Cmd::new(args!["enter", "1", "true"]).refused("not an instance");
+    Cmd::new(args!["enter", "2147483647", "true"]).refused("no such process");
+    Cmd::new(args!["enter"]).refused("PID");
 }
 
 /// E1: fake instance.
@@ -280,7 +280,7 @@ fn a_hostile_instance_gets_no_handle_from_a_joiner() {
                    for f in $p/fd/* $p/root/home/* $p/cwd/../home/*; do \
                    case $f in $p/fd/[3-9]*) [ -e $f ] && echo got $f $(readlink $f);; esac; \
                    done; done; done 2>/dev/null";
-    let mut instance = Dock::run(args!["sh", "-c", format!("echo up; {hostile}")]).spawn();
+    let mut instance = Cmd::run(args!["sh", "-c", format!("echo up; {hostile}")]).spawn();
     assert_eq!(instance.line(), "up");
     for _ in 0..40 {
         enter([], instance.pid()).arg(fixture("bin/nothing")).ok();

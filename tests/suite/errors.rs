@@ -1,6 +1,6 @@
 //! errors: A refusal is one printable line that names operation, object and reason.
 
-use crate::support::{Dock, args, fixture, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, on_a_host, scratch, selfdock};
 use rstest::rstest;
 
 #[rstest]
@@ -14,7 +14,7 @@ use rstest::rstest;
 #[case::absent_root(&["run", "--root", "/no/such/root", "true"], "'/no/such/root'")]
 #[case::root_is_a_file(&["run", "--root", "/etc/passwd", "true"], "'/etc/passwd'")]
 fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] object: &str) {
-    Dock::new(words.iter().map(Into::into)).refused(object);
+    Cmd::new(words.iter().map(Into::into)).refused(object);
 }
 
 /// Options of other programs are answered with selfdock's own.
@@ -73,7 +73,7 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::here_in_the_root_directory(&["run", "--here", "true"], "--here binds the current directory")]
 #[case::help_for_nothing(&["help", "walk"], "command 'walk': unknown")]
 fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &str) {
-    Dock::new(words.iter().map(Into::into)).refused(advice);
+    Cmd::new(words.iter().map(Into::into)).refused(advice);
 }
 
 /// A name that begins with `~` can be meant.
@@ -83,23 +83,23 @@ fn a_tilde_that_is_a_name_is_taken_as_it_is() {
     std::fs::create_dir(dir.path().join("~")).unwrap();
     std::fs::write(dir.path().join("~/x"), "1").unwrap();
     for words in [&args!["-m", "~/x", "/mnt/x"][..], &args!["--map=~/x", "/mnt/x"]] {
-        let dock = Dock::run(words.iter().cloned().chain(args!["cat", "/mnt/x"]));
-        assert_eq!(dock.current_dir(dir.path()).ok(), "1");
+        let cmd = Cmd::run(words.iter().cloned().chain(args!["cat", "/mnt/x"]));
+        assert_eq!(cmd.current_dir(dir.path()).ok(), "1");
     }
-    Dock::run(args!["--report=~r", "true"]).current_dir(dir.path()).ok();
+    Cmd::run(args!["--report=~r", "true"]).current_dir(dir.path()).ok();
     assert!(dir.path().join("~r").exists());
 }
 
 #[test]
 fn a_variable_can_be_removed_for_a_shell() {
-    let dock = Dock::run(args!["-E", "GONE"]).env("GONE", "1").env("SHELL", "/bin/sh");
-    assert_eq!(dock.stdin("echo ${GONE-is gone}").ok(), "is gone");
+    let cmd = Cmd::run(args!["-E", "GONE"]).env("GONE", "1").env("SHELL", "/bin/sh");
+    assert_eq!(cmd.stdin("echo ${GONE-is gone}").ok(), "is gone");
 }
 
 #[test]
 fn a_message_says_which_of_two_paths_is_wrong() {
-    Dock::run(args!["-v", "/no/such", "/mnt", "true"]).refused("open '/no/such' to bind it on '/mnt'");
-    Dock::run(args!["-v", "/etc", "mnt", "true"]).refused("mount on 'mnt': not an absolute path");
+    Cmd::run(args!["-v", "/no/such", "/mnt", "true"]).refused("open '/no/such' to bind it on '/mnt'");
+    Cmd::run(args!["-v", "/etc", "mnt", "true"]).refused("mount on 'mnt': not an absolute path");
 }
 
 #[test]
@@ -107,9 +107,9 @@ fn a_script_that_starts_itself_again_and_again_is_refused_with_a_hint() {
     let dir = scratch();
     let script = dir.path().join("script");
     std::fs::write(&script, "#!/usr/bin/env -S selfdock run -H\n").unwrap();
-    Dock::program(args!["chmod", "755", &script]).ok();
+    Cmd::program(args!["chmod", "755", &script]).ok();
     let path = format!("{}:/usr/bin:/bin", selfdock().parent().unwrap().display());
-    let ran = Dock::program(args![&script]).current_dir(dir.path()).env("PATH", path).output().exits(125);
+    let ran = Cmd::program(args![&script]).current_dir(dir.path()).env("PATH", path).output().exits(125);
     assert!(ran.stderr.contains("must name an interpreter"), "{}", ran.stderr);
 }
 
@@ -120,7 +120,7 @@ fn a_script_that_starts_itself_again_and_again_is_refused_with_a_hint() {
 #[case::start(&["-C", "/no/such"])]
 #[case::device(&["--dev", "/dev/no-such"])]
 fn a_message_names_object_and_errno(#[case] options: &[&str]) {
-    let ran = Dock::run(options.iter().map(Into::into).chain(args!["true"])).refused("(ENOENT)");
+    let ran = Cmd::run(options.iter().map(Into::into).chain(args!["true"])).refused("(ENOENT)");
     assert!(ran.stderr.contains("'/no/such'") || ran.stderr.contains("'/dev/no-such'"), "{}", ran.stderr);
     assert!(ran.stderr.contains(": no such file or directory (ENOENT)"), "{}", ran.stderr);
 }
@@ -131,26 +131,26 @@ fn control_characters_are_escaped(
     #[values("\x1b[31mred", "two\nlines", "bell\x07", "tab\t", "\u{9b}31m", "del\x7f")] name: &str,
 ) {
     // `refused` checks that the message is one printable line.
-    Dock::run(args!["-v", format!("/{name}"), "/mnt", "true"]).refused("(ENOENT)");
-    Dock::run(args![format!("--{name}")]).refused("unknown");
-    Dock::new(args![name]).refused("unknown");
-    Dock::run(args!["-v", "/etc", name, "true"]).refused("not an absolute path");
-    let ran = Dock::run(args![format!("/no-such-{name}")]).output().exits(127);
+    Cmd::run(args!["-v", format!("/{name}"), "/mnt", "true"]).refused("(ENOENT)");
+    Cmd::run(args![format!("--{name}")]).refused("unknown");
+    Cmd::new(args![name]).refused("unknown");
+    Cmd::run(args!["-v", "/etc", name, "true"]).refused("not an absolute path");
+    let ran = Cmd::run(args![format!("/no-such-{name}")]).output().exits(127);
     assert!(!ran.stderr.trim_end_matches('\n').chars().any(char::is_control), "{:?}", ran.stderr);
 }
 
 #[test]
 fn a_very_long_path_is_an_error_and_not_a_crash() {
     let long = format!("/{}", "x".repeat(5000));
-    Dock::run(args!["-v", &long, "/mnt", "true"]).refused("(ENAMETOOLONG)");
-    Dock::run(args!["-v", "/etc", &long, "true"]).refused("(ENAMETOOLONG)");
+    Cmd::run(args!["-v", &long, "/mnt", "true"]).refused("(ENAMETOOLONG)");
+    Cmd::run(args!["-v", "/etc", &long, "true"]).refused("(ENAMETOOLONG)");
 }
 
 #[test]
 fn very_many_options_are_an_error_or_work() {
     let dir = scratch();
     let volumes = (0..3000).flat_map(|n| args!["-m", dir.path(), format!("/mnt/{n}")]);
-    Dock::run(volumes.chain(args!["true"])).output().refused_or(|ran| {
+    Cmd::run(volumes.chain(args!["true"])).output().refused_or(|ran| {
         ran.ok();
     });
 }
@@ -158,7 +158,7 @@ fn very_many_options_are_an_error_or_work() {
 #[test]
 fn a_full_standard_error_is_no_crash() {
     let script = format!("{} run -v /no/such /mnt true 2>/dev/full", crate::support::selfdock().display());
-    Dock::program(args!["sh", "-c", script]).output().exits(125);
+    Cmd::program(args!["sh", "-c", script]).output().exits(125);
 }
 
 /// As it is for cat.
@@ -181,8 +181,7 @@ fn output_that_cannot_be_written_is_an_error(
     ),
 ) {
     let (to, name, text) = output;
-    let run =
-        Dock::program(args!["sh", "-c", format!("{command} {to}")]).env("SELFDOCK", selfdock()).output();
+    let run = Cmd::program(args!["sh", "-c", format!("{command} {to}")]).env("SELFDOCK", selfdock()).output();
     if command.starts_with("cat") {
         assert!(run.exits(1).stderr.contains(text));
     } else {
@@ -197,8 +196,7 @@ fn output_that_cannot_be_written_is_an_error(
 #[case("ipc")]
 fn a_limit_of_namespaces_is_named(#[case] kind: &str) {
     let script = format!("echo 0 > /proc/sys/user/max_{kind}_namespaces; exec $SELFDOCK run true");
-    let ran =
-        Dock::program(args!["unshare", "-Urm", "sh", "-c", script]).env("SELFDOCK", selfdock()).output();
+    let ran = Cmd::program(args!["unshare", "-Urm", "sh", "-c", script]).env("SELFDOCK", selfdock()).output();
     let ran = ran.exits(125);
     assert!(ran.stderr.contains(&format!("max_{kind}_namespaces")), "{}", ran.stderr);
 }
@@ -209,7 +207,7 @@ fn a_policy_that_forbids_mounting_is_named_in_the_message() {
     const LANDLOCKED: &str = include_str!("../programs/landlocked.py");
     // Root in its own user namespace can do this without no_new_privs.
     let words = args!["unshare", "-Ur", "python3", "-c", LANDLOCKED, selfdock(), "run", "true"];
-    let ran = Dock::program(words).output().exits(125);
+    let ran = Cmd::program(words).output().exits(125);
     assert!(ran.stderr.contains("(EPERM); a policy (Landlock"), "{}", ran.stderr);
 }
 

@@ -1,6 +1,6 @@
 //! exit-status: The exit status is the command's, or 125, 126 or 127 if the command did not run.
 
-use crate::support::{Dock, args, bin, copy_program, nested, scratch, selfdock};
+use crate::support::{Cmd, args, bin, copy_program, nested, scratch, selfdock};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -13,7 +13,7 @@ fn the_status_is_the_commands_own(
     #[values(0, 2)] depth: usize,
 ) {
     let script = format!("exit {code}");
-    Dock::run(nested(depth, [])).sh(&script).output().ends_as(Dock::program(args!["sh", "-c", script]));
+    Cmd::run(nested(depth, [])).sh(&script).output().ends_as(Cmd::program(args!["sh", "-c", script]));
 }
 
 #[rstest]
@@ -22,8 +22,8 @@ fn the_status_is_the_commands_own(
 #[case::not_executable("/etc/passwd", "(EACCES)")]
 #[case::directory("/etc", "(EACCES)")]
 fn a_command_that_cannot_start_has_the_status_that_env_gives(#[case] command: &str, #[case] errno: &str) {
-    let ran = Dock::run(args![command]).output();
-    assert_eq!(ran.status, Dock::program(args!["env", command]).output().status);
+    let ran = Cmd::run(args![command]).output();
+    assert_eq!(ran.status, Cmd::program(args!["env", command]).output().status);
     assert!(
         ran.stderr.starts_with("selfdock: ") && ran.stderr.contains(errno) && ran.stderr.contains(command)
     );
@@ -35,8 +35,8 @@ fn a_script_without_an_interpreter_says_so() {
     let dir = scratch();
     let script = dir.path().join("script");
     fs::write(&script, "#!/no/such/interpreter\n").unwrap();
-    Dock::program(args!["chmod", "755", &script]).ok();
-    let ran = Dock::run(args![&script]).output();
+    Cmd::program(args!["chmod", "755", &script]).ok();
+    let ran = Cmd::run(args![&script]).output();
     assert!(matches!(ran.status.code(), Some(126 | 127)), "{}", ran.status);
     assert!(ran.stderr.contains("interpreter"), "{}", ran.stderr);
 }
@@ -44,7 +44,7 @@ fn a_script_without_an_interpreter_says_so() {
 #[rstest]
 fn a_command_that_a_signal_ends_ends_selfdock_by_the_same(#[values(0, 2)] depth: usize) {
     let crash = nested(depth, args![bin("crash")]);
-    Dock::run(crash).output().ends_as(Dock::program(args![bin("crash")])).dies_by(Signal::SIGSEGV as i32);
+    Cmd::run(crash).output().ends_as(Cmd::program(args![bin("crash")])).dies_by(Signal::SIGSEGV as i32);
 }
 
 #[rstest]
@@ -62,30 +62,30 @@ fn a_signal_to_selfdock_ends_the_command_as_if_it_were_sent_to_it(
     signal: Signal,
     #[values(0, 2)] depth: usize,
 ) {
-    let ended_by = |dock: Dock| {
-        let mut cat = dock.arg("cat").spawn().that_repeats();
+    let ended_by = |cmd: Cmd| {
+        let mut cat = cmd.arg("cat").spawn().that_repeats();
         cat.signal(signal);
         cat.wait().signal()
     };
-    assert_eq!(ended_by(Dock::run(nested(depth, []))), ended_by(Dock::program(args!["env"])));
+    assert_eq!(ended_by(Cmd::run(nested(depth, []))), ended_by(Cmd::program(args!["env"])));
 }
 
 #[rstest]
 fn a_command_may_handle_a_signal_to_selfdock(#[values(0, 2)] depth: usize) {
     let script = "trap 'exit 7' TERM; echo up; while :; do sleep 0.01; done";
-    let run = Dock::run(nested(depth, [])).sh(script);
-    assert_eq!(after_a_signal(run), after_a_signal(Dock::program(args!["sh", "-c", script])));
+    let run = Cmd::run(nested(depth, [])).sh(script);
+    assert_eq!(after_a_signal(run), after_a_signal(Cmd::program(args!["sh", "-c", script])));
 }
 
 #[test]
 fn an_ignored_signal_ends_nothing() {
     let script = "trap '' TERM; echo up; read line; exit 5";
-    let run = Dock::run([]).sh(script);
-    assert_eq!(after_a_signal(run), after_a_signal(Dock::program(args!["sh", "-c", script])));
+    let run = Cmd::run([]).sh(script);
+    assert_eq!(after_a_signal(run), after_a_signal(Cmd::program(args!["sh", "-c", script])));
 }
 
 /// How a script ends that says when it can take a SIGTERM, and may wait for a line afterwards.
-fn after_a_signal(script: Dock) -> Option<i32> {
+fn after_a_signal(script: Cmd) -> Option<i32> {
     let mut script = script.spawn();
     script.line();
     script.signal(Signal::SIGTERM);
@@ -95,7 +95,7 @@ fn after_a_signal(script: Dock) -> Option<i32> {
 
 #[test]
 fn a_program_that_exists_only_outside_is_reported_so() {
-    let ran = Dock::run([]).current_dir("/tmp").arg("./program").output().exits(127);
+    let ran = Cmd::run([]).current_dir("/tmp").arg("./program").output().exits(127);
     assert!(ran.stderr.contains("it does not exist outside either"), "{}", ran.stderr);
     let dir = scratch();
     let program = dir.path().join("my-program");
@@ -106,7 +106,7 @@ fn a_program_that_exists_only_outside_is_reported_so() {
         let hide = args!["-t", "-", dir.path()].into_iter().chain(nested(depth, []));
         let command = |words: &[OsString]| {
             let words = hide.clone().chain(words.iter().cloned());
-            Dock::run(words).current_dir(dir.path()).env("PATH", dir.path()).output().exits(127).stderr
+            Cmd::run(words).current_dir(dir.path()).env("PATH", dir.path()).output().exits(127).stderr
         };
         let said = [command(&args![&program]), command(&args!["my-program"])];
         // An inner selfdock sees only what its instance has.
@@ -127,14 +127,14 @@ fn a_program_that_exists_only_outside_is_reported_so() {
 #[case::nested(args!["run", selfdock(), "run"])]
 #[case::a_batch(args!["each"])]
 fn an_empty_name_is_no_command<const N: usize>(#[case] words: [OsString; N]) {
-    let ran = Dock::new(words).arg("").stdin("1\n").output().exits(127);
+    let ran = Cmd::new(words).arg("").stdin("1\n").output().exits(127);
     assert!(ran.stderr.contains("run '': no such file or directory (ENOENT)"), "{}", ran.stderr);
-    Dock::program(args!["env", ""]).output().exits(127);
+    Cmd::program(args!["env", ""]).output().exits(127);
 }
 
 #[test]
 fn a_command_that_was_taken_as_a_value_is_noticed() {
-    let ran = Dock::run(args!["-e", "NAME", "echo", "no-such-command"]).output().exits(127);
+    let ran = Cmd::run(args!["-e", "NAME", "echo", "no-such-command"]).output().exits(127);
     assert!(ran.stderr.contains("-e took echo as VALUE"), "{}", ran.stderr);
 }
 
@@ -144,8 +144,8 @@ fn without_the_second_program_a_missing_command_is_reported_too() {
     let dir = scratch();
     let copy = dir.path().join("selfdock");
     copy_program(selfdock(), &copy);
-    Dock::program(args!["chmod", "755", &copy]).ok();
-    let ran = Dock::program(args![&copy, "run", "no-such-command"]).output().exits(127);
+    Cmd::program(args!["chmod", "755", &copy]).ok();
+    let ran = Cmd::program(args![&copy, "run", "no-such-command"]).output().exits(127);
     let why = "no such file or directory (ENOENT); no directory of PATH in the instance has it";
     assert_eq!(ran.stderr, format!("selfdock: run 'no-such-command': {why}\n"));
 }
@@ -155,6 +155,6 @@ fn without_the_second_program_a_missing_command_is_reported_too() {
 fn a_descriptor_that_is_kept_does_not_change_the_status() {
     let script = "exec 3< /etc/passwd; $SD --keep-fd 3 run no-such-command";
     let ran =
-        Dock::program(args!["bash", "-c", script]).env("SD", crate::support::selfdock()).output().exits(127);
+        Cmd::program(args!["bash", "-c", script]).env("SD", crate::support::selfdock()).output().exits(127);
     assert!(ran.stderr.contains("run 'no-such-command'"), "{}", ran.stderr);
 }

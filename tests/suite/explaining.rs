@@ -1,14 +1,14 @@
 //! explaining: `--explain` and `doctor` say what would happen, and do nothing.
 
 use crate::support::machine::Machine;
-use crate::support::{Dock, about, args, fixture, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, about, args, fixture, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::collections::BTreeSet;
 
 #[test]
 fn the_plan_is_printed_and_nothing_is_done() {
     let dir = scratch();
-    let run = Dock::run(args![
+    let run = Cmd::run(args![
         "--explain=all",
         "-v",
         dir.path(),
@@ -47,14 +47,14 @@ fn the_plan_is_printed_and_nothing_is_done() {
 
 #[test]
 fn the_plan_lists_exactly_what_is_visible_of_the_host() {
-    let plan = Dock::run(args!["--explain=all", "true"]).ok();
+    let plan = Cmd::run(args!["--explain=all", "true"]).ok();
     let of_plan = |kind: &'static str| -> Vec<&str> {
         let lines = plan.lines().filter(move |line| line.split('\t').next() == Some(kind));
         lines.filter_map(|line| line.split('\'').nth(3)).collect()
     };
     let (shown, links) = (of_plan("show"), of_plan("link"));
     assert!(shown.contains(&"/usr") && shown.contains(&"/etc"), "{plan}");
-    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
+    let table = Cmd::run(args!["cat", "/proc/self/mountinfo"]).ok();
     let mounted: Vec<&str> = table.lines().filter_map(|line| line.split(' ').nth(4)).collect();
     for place in &shown {
         assert!(mounted.contains(place), "{place} of the plan is not mounted: {table}");
@@ -65,7 +65,7 @@ fn the_plan_lists_exactly_what_is_visible_of_the_host() {
         assert!(own.contains(&place) || shown.iter().any(lies_in), "{place} is not in the plan: {plan}");
     }
     let test = links.iter().map(|link| format!("test -L {link} && ")).collect::<String>() + "echo all";
-    assert_eq!(Dock::run([]).sh(test).ok(), "all");
+    assert_eq!(Cmd::run([]).sh(test).ok(), "all");
 }
 
 /// The plan is what is done: each mount of an instance is in the plan, with its attributes, and each mount of the
@@ -83,7 +83,7 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         let known = ["ro", "rw", "nosuid", "nodev", "noexec"];
         text.split(',').filter(|word| known.contains(word)).map(String::from).collect::<BTreeSet<_>>()
     };
-    let plan = Dock::new(options.clone().into_iter().chain(args!["--explain=all", "run", "true"])).ok();
+    let plan = Cmd::new(options.clone().into_iter().chain(args!["--explain=all", "run", "true"])).ok();
     let kinds =
         ["show", "hide", "tmpfs", "volume", "map", "mask", "devpts", "proc", "program", "names", "dev"];
     let rows: Vec<(&str, &str, _)> = plan
@@ -92,7 +92,7 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         .filter(|row| row.len() == 4 && row[0] != "link" && row[0] != "command")
         .map(|row| (row[0], row[2].trim_matches('\''), attributes(row[3])))
         .collect();
-    let table = Dock::new(options.into_iter().chain(args!["run", "/bin/cat", "/proc/self/mountinfo"])).ok();
+    let table = Cmd::new(options.into_iter().chain(args!["run", "/bin/cat", "/proc/self/mountinfo"])).ok();
     let mounted: Vec<(&str, _)> = table
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>())
@@ -118,7 +118,7 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
 fn the_plan_lists_settings_of_the_command_and_summarizes_the_rest() {
     let options =
         args!["--explain", "--timeout", "10,2", "--rlimit", "nofile=64", "--report", "/tmp/r", "-e", "A=b c"];
-    let plan = Dock::run(options).sh("true").ok();
+    let plan = Cmd::run(options).sh("true").ok();
     for line in [
         "timeout\tSIGTERM after 10 s, SIGKILL 2 s later",
         "limit\tnofile=64",
@@ -138,23 +138,23 @@ fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
     #[case] options: [std::ffi::OsString; N],
     #[case] words: &str,
 ) {
-    Dock::new(options.into_iter().chain(args!["--explain", "run", "true"])).refused(words);
+    Cmd::new(options.into_iter().chain(args!["--explain", "run", "true"])).refused(words);
 }
 
 #[test]
 fn a_wrong_request_is_refused_when_it_is_explained_too() {
-    Dock::run(args!["--explain", "-v", "/a", "/proc/x", "true"]).refused("/proc");
+    Cmd::run(args!["--explain", "-v", "/a", "/proc/x", "true"]).refused("/proc");
 }
 
 #[test]
 fn the_doctor_says_that_all_is_well() {
-    let seen = Dock::new(args!["doctor"]).ok();
+    let seen = Cmd::new(args!["doctor"]).ok();
     // A test cannot know the control groups of the machine, nor what else is installed.
     let of_others = ["note  control groups", "note  --"];
     let is_well = |line: &str| line.starts_with("ok ") || of_others.iter().any(|note| line.starts_with(note));
     assert!(seen.lines().all(is_well), "{seen}");
     assert!(seen.contains("run works in set-uid mode; instances nest 32 levels deep"), "{seen}");
-    let inside = Dock::run(args![selfdock(), "doctor"]).ok();
+    let inside = Cmd::run(args![selfdock(), "doctor"]).ok();
     assert!(inside.contains("nest 31 levels deep"), "{inside}");
 }
 
@@ -173,13 +173,13 @@ fn the_doctor_says_that_the_host_has_changed(#[case] change: &str, #[case] words
 #[test]
 fn the_doctor_says_which_options_need_more() {
     let machine = Machine::new();
-    let seen = machine.dock(args!["doctor"]).ok();
+    let seen = machine.cmd(args!["doctor"]).ok();
     assert!(seen.contains("ok    --fake-root works\nok    --net user works\n"), "{seen}");
     for name in ["--memory", "--pids", "--cpus"] {
         assert_eq!(seen.matches(name).count(), 1, "{seen}");
     }
     std::fs::write(machine.dir.path().join("subuid"), "other:1:1\n").unwrap();
-    let seen = machine.dock(args!["doctor"]).env("PATH", "/usr/sbin:/nosuch").ok();
+    let seen = machine.cmd(args!["doctor"]).env("PATH", "/usr/sbin:/nosuch").ok();
     for line in [
         "note  --fake-root does not work: look into '/etc/subuid': it has no ids for you; 'usermod --add-subuids",
         "note  --net user does not work: find 'pasta': no directory of PATH has it; your distribution has it as",
@@ -190,7 +190,7 @@ fn the_doctor_says_which_options_need_more() {
 
 #[test]
 fn the_doctor_says_why_privilege_is_missing() {
-    let seen = Dock::under(args!["setpriv", "--no-new-privs"], args!["doctor"]).ok();
+    let seen = Cmd::under(args!["setpriv", "--no-new-privs"], args!["doctor"]).ok();
     assert!(
         seen.contains("no_new_privs is set") && seen.contains("run works in unprivileged mode"),
         "{seen}"
@@ -198,9 +198,9 @@ fn the_doctor_says_why_privilege_is_missing() {
     let dir = scratch();
     let copy = dir.path().join("selfdock");
     crate::support::copy_program(selfdock(), &copy);
-    Dock::program(args!["chmod", "755", &copy]).ok();
+    Cmd::program(args!["chmod", "755", &copy]).ok();
     crate::support::copy_program(about(), dir.path().join("selfdock-about"));
-    assert!(Dock::program(args![&copy, "doctor"]).ok().contains("not set-uid"), "not said");
+    assert!(Cmd::program(args![&copy, "doctor"]).ok().contains("not set-uid"), "not said");
 }
 
 #[test]
@@ -210,6 +210,6 @@ fn the_doctor_fails_where_nothing_works() {
                   os.execv('/selfdock', ['selfdock', 'doctor'])";
     let image = fixture("busybox");
     let ran =
-        Dock::program(args![fixture("setuid/probe"), "as-root", "python3", "-c", script, &image]).output();
+        Cmd::program(args![fixture("setuid/probe"), "as-root", "python3", "-c", script, &image]).output();
     assert!(!ran.status.success());
 }

@@ -1,13 +1,13 @@
 //! failing-calls: Whichever system call fails, a command gets exactly its instance, or is not started.
 
-use crate::support::{Dock, args, bin, fixture};
+use crate::support::{Cmd, args, bin, fixture};
 use rstest::rstest;
 use std::time::Duration;
 
 /// `torture` of root, which traces: set-uid bits do not count for a tracer without privilege.
-fn torture(words: impl IntoIterator<Item = std::ffi::OsString>) -> Dock {
+fn torture(words: impl IntoIterator<Item = std::ffi::OsString>) -> Cmd {
     let start = args![fixture("setuid/probe"), "as-root", bin("torture")];
-    Dock::program(start.into_iter().chain(words)).within(Duration::from_secs(300))
+    Cmd::program(start.into_iter().chain(words)).within(Duration::from_secs(300))
 }
 
 /// F3: fault injection. A command is started with exactly what it has when nothing fails, or not at all; and nothing is

@@ -2,7 +2,7 @@
 
 use crate::proxy::Echo;
 use crate::support::machine::{COUNT, FIRST, Machine};
-use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, scratch, selfdock};
 use crate::whole_instance::field;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -19,7 +19,7 @@ fn the_command_is_root_for_itself<const N: usize>(#[case] options: [OsString; N]
     let script = "id -u; id -g; touch /tmp/x; chown 5:7 /tmp/x; stat -c '%u %g' /tmp/x; \
                   grep -c CapEff.*1ffffffffff /proc/self/status; \
                   cat /proc/self/uid_map | while read a b c; do echo $a $b $c; done";
-    let seen = machine.dock(options.into_iter().chain(args!["--fake-root", "run", "sh", "-c", script])).ok();
+    let seen = machine.cmd(options.into_iter().chain(args!["--fake-root", "run", "sh", "-c", script])).ok();
     assert_eq!(seen, format!("0\n0\n5 7\n1\n0 0 1\n1 1 {COUNT}"));
 }
 
@@ -28,7 +28,7 @@ fn its_files_are_the_callers_and_those_of_subordinate_ids() {
     let (machine, tree) = (Machine::new(), scratch());
     let script = "touch own; touch other; chown 5:7 other; chmod 666 other";
     let run = |script| {
-        machine.dock(args!["--fake-root", "run", "-v", tree.path(), "/mnt/v", "-C", "/mnt/v"]).sh(script).ok()
+        machine.cmd(args!["--fake-root", "run", "-v", tree.path(), "/mnt/v", "-C", "/mnt/v"]).sh(script).ok()
     };
     run(script);
     let ids = |name: &str| fs::metadata(tree.path().join(name)).map(|meta| (meta.uid(), meta.gid())).unwrap();
@@ -44,7 +44,7 @@ fn it_has_no_right_that_the_caller_lacks() {
     let machine = Machine::new();
     let script = "cat /etc/shadow; echo x >> /etc/passwd; touch /usr/x; mount -t tmpfs x /mnt; mknod /tmp/d c 1 3; \
                   mount -o remount,rw /; chroot /usr/lib /nosuch; hostname x; umount /proc";
-    let ran = machine.dock(args!["--fake-root", "run", "sh", "-c", script]).output();
+    let ran = machine.cmd(args!["--fake-root", "run", "sh", "-c", script]).output();
     assert_eq!(ran.stdout, "", "{}", ran.stderr);
     for line in ["/etc/shadow", "/etc/passwd", "/usr/x", "/mnt", "/tmp/d", "hostname", "/proc"] {
         assert!(ran.stderr.contains(line), "{line} in {}", ran.stderr);
@@ -55,10 +55,10 @@ fn it_has_no_right_that_the_caller_lacks() {
 fn a_status_and_a_signal_are_the_commands() {
     let machine = Machine::new();
     for (script, status) in [("exit 3", 3), ("nosuch", 127), ("/etc/passwd", 126)] {
-        machine.dock(args!["--fake-root", "run", "sh", "-c", script]).output().exits(status);
+        machine.cmd(args!["--fake-root", "run", "sh", "-c", script]).output().exits(status);
     }
-    machine.dock(args!["--fake-root", "run", "nosuch"]).output().exits(127);
-    machine.dock(args!["--fake-root", "run", "sh", "-c", "kill -9 $$"]).output().dies_by(9);
+    machine.cmd(args!["--fake-root", "run", "nosuch"]).output().exits(127);
+    machine.cmd(args!["--fake-root", "run", "sh", "-c", "kill -9 $$"]).output().dies_by(9);
 }
 
 #[test]
@@ -67,7 +67,7 @@ fn a_kept_descriptor_is_the_commands() {
     let script = r#"exec 3</etc/hostname 9</etc/passwd
         exec "$0" --fake-root --keep-fd 9 run sh -c 'head -c 4 <&9; cat <&3'"#;
     let words = machine.launcher().into_iter().chain(args!["bash", "-c", script, selfdock()]);
-    let ran = Dock::program(words).output();
+    let ran = Cmd::program(words).output();
     assert_eq!(ran.stdout, "root", "{}", ran.stderr);
     assert!(ran.stderr.contains("3: Bad file descriptor"), "{}", ran.stderr);
 }
@@ -85,7 +85,7 @@ fn the_report_tells_whether_the_command_was_started(#[case] command: &str) {
     let run = |options: &[OsString]| {
         let file = dir.path().join("report");
         let words = options.iter().cloned().chain(args!["--report", &file, "run", command]);
-        let ran = machine.dock(words).output();
+        let ran = machine.cmd(words).output();
         let report = fs::read_to_string(&file).unwrap();
         let told = ["started", "exit", "signal", "ended_by", "status"].map(|name| field(&report, name));
         (ran.status.code(), told, field(&report, "error") == "null", ran.stderr.lines().count())
@@ -109,7 +109,7 @@ fn in_a_copy_of_an_image_it_owns_all_directories() {
                       stat -c '%u %g' /usr/tool/x; \
                       stat -c %u /bin/ /etc/";
         let words = image.into_iter().chain(args!["--fake-root", "run", "sh", "-c", script]);
-        assert_eq!(machine.dock(words).ok(), "33 33\n0\n0");
+        assert_eq!(machine.cmd(words).ok(), "33 33\n0\n0");
     }
 }
 
@@ -117,7 +117,7 @@ fn in_a_copy_of_an_image_it_owns_all_directories() {
 fn nothing_of_it_is_left() {
     let machine = Machine::new();
     let seen =
-        machine.dock(args!["--fake-root", "run", "sh", "-c", "ls /proc/self/fd; ls -d /proc/[0-9]*"]).ok();
+        machine.cmd(args!["--fake-root", "run", "sh", "-c", "ls /proc/self/fd; ls -d /proc/[0-9]*"]).ok();
     // 0, 1, 2 and that of ls; PID 1, and ls in the place of the shell.
     assert_eq!(seen.lines().count(), 4 + 2, "{seen}");
 }
@@ -128,11 +128,11 @@ fn what_is_missing_is_said() {
     let words = args!["--fake-root", "run", "true"];
     fs::write(machine.dir.path().join("subuid"), "other:1:1\n").unwrap();
     machine
-        .dock(words.clone())
+        .cmd(words.clone())
         .refused("look into '/etc/subuid': it has no ids for you; 'usermod --add-subuids");
-    machine.dock(args!["--fake-root", "--no-userns", "run", "true"]).refused("--no-userns");
+    machine.cmd(args!["--fake-root", "--no-userns", "run", "true"]).refused("--no-userns");
     // Inside no set-uid program works.
     let inner = args!["run", selfdock()].into_iter().chain(words);
     let machine = Machine::new();
-    machine.dock(inner).refused("no set-uid program works here");
+    machine.cmd(inner).refused("no set-uid program works here");
 }

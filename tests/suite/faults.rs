@@ -1,7 +1,7 @@
 //! faults: Whatever fails, lies or is killed meanwhile, no right is gained and nothing is left.
 
 use crate::support::{
-    Dock, args, bin, children, fixture, host_mounts, is_alive, scratch, selfdock, wait_until,
+    Cmd, args, bin, children, fixture, host_mounts, is_alive, scratch, selfdock, wait_until,
 };
 use crate::volumes::user_image;
 use nix::sys::signal::{SigSet, Signal};
@@ -15,7 +15,7 @@ use std::time::Instant;
 
 /// strace runs as root, since set-uid bits do not count under an unprivileged tracer. The program runs as the user of
 /// the tests.
-fn strace(options: impl IntoIterator<Item = OsString>, words: impl IntoIterator<Item = OsString>) -> Dock {
+fn strace(options: impl IntoIterator<Item = OsString>, words: impl IntoIterator<Item = OsString>) -> Cmd {
     strace_under([], options, selfdock(), words)
 }
 
@@ -25,7 +25,7 @@ fn strace_under(
     options: impl IntoIterator<Item = OsString>,
     program: impl Into<OsString>,
     words: impl IntoIterator<Item = OsString>,
-) -> Dock {
+) -> Cmd {
     let options = args!["-u", "tester"].into_iter().chain(options);
     strace_as_root(wrapper, options, [program.into()].into_iter().chain(words))
 }
@@ -35,10 +35,10 @@ pub fn strace_as_root(
     wrapper: impl IntoIterator<Item = OsString>,
     options: impl IntoIterator<Item = OsString>,
     words: impl IntoIterator<Item = OsString>,
-) -> Dock {
+) -> Cmd {
     let start = args![fixture("setuid/probe"), "as-root"].into_iter().chain(wrapper);
     let strace = args!["strace", "-f", "-qq"].into_iter().chain(options);
-    Dock::program(start.chain(strace).chain(words))
+    Cmd::program(start.chain(strace).chain(words))
 }
 
 /// Simulates a kernel without open_tree_attr, statmount and listmount, which came with Linux 6.15 and 6.8. Many
@@ -119,7 +119,7 @@ fn layers_that_cannot_be_listed_for_want_of_something_refuse(
     let layers = args!["--root", fixture("busybox"), "--root", one.path(), "--root", two.path()];
     let words = args!["run", "/bin/busybox", "ls", "/shared", "/one", "/two"];
     let words: Vec<OsString> = layers.into_iter().chain(words).collect();
-    let all = Dock::new(words.clone()).ok();
+    let all = Cmd::new(words.clone()).ok();
     assert_eq!(all, "/one:\nf\n\n/shared:\none\ntwo\n\n/two:\nf");
     let mut refused = 0;
     for when in 1..=60 {
@@ -206,9 +206,9 @@ fn nothing_is_open_when_the_ids_are_given_up() {
 fn a_device_of_an_image_that_is_a_link_covers_nothing() {
     let image = user_image();
     symlink("/proc/sys", image.path().join("dev/null")).unwrap();
-    let seen = Dock::run(args!["--root", image.path()]).sh("ls -d /proc/sys/kernel; echo x > /dev/null").ok();
+    let seen = Cmd::run(args!["--root", image.path()]).sh("ls -d /proc/sys/kernel; echo x > /dev/null").ok();
     assert_eq!(seen, "/proc/sys/kernel");
-    Dock::run(args!["--root", image.path(), "--mask", "/dev/null", "true"]).refused("own");
+    Cmd::run(args!["--root", image.path(), "--mask", "/dev/null", "true"]).refused("own");
 }
 
 /// F3: fault injection. C2.
@@ -314,7 +314,7 @@ fn a_signal_ends_what_is_still_being_built() {
     }
     let slow = |options: &[&str]| {
         let maps = dirs.iter().flat_map(|dir| args!["-m", "/etc/hostname", dir.path().join("new")]);
-        Dock::run(options.iter().map(Into::into).chain(maps).chain(args!["true"]))
+        Cmd::run(options.iter().map(Into::into).chain(maps).chain(args!["true"]))
     };
     let takes = || {
         let start = Instant::now();

@@ -1,7 +1,7 @@
 //! first-process: PID 1 is selfdock's keeper, and the command is an ordinary process with its supervisor's PID.
 
 use crate::support::{
-    Dock, args, fixture, is_alive, keeper_of, nested, patient, python, selfdock, tree, wait_until,
+    Cmd, args, fixture, is_alive, keeper_of, nested, patient, python, selfdock, tree, wait_until,
 };
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[case::unprivileged(args!["--unprivileged"])]
 #[case::in_an_image(args!["--root", fixture("busybox")])]
 fn pid_1_is_selfdocks_own<const N: usize>(#[case] words: [OsString; N]) {
-    let seen = Dock::run(words).sh("cat /proc/1/comm; grep -E '^(PPid|State)' /proc/1/status").ok();
+    let seen = Cmd::run(words).sh("cat /proc/1/comm; grep -E '^(PPid|State)' /proc/1/status").ok();
     assert_eq!(seen.replace('\t', " "), "keeper\nState: S (sleeping)\nPPid: 0");
 }
 
@@ -23,14 +23,14 @@ fn no_zombie_remains(#[values(0, 1)] depth: usize) {
     let script = "(sleep 0 & exec true) ; (sh -c 'sleep 0.05 &') ; n=0; \
                   while ps -o stat= -A | grep -q Z && [ $n -lt 200 ]; do n=$((n + 1)); sleep 0.02; done; \
                   ps -o stat= -A | grep -c Z";
-    assert_eq!(Dock::run(nested(depth, [])).sh(script).output().stdout, "0\n");
+    assert_eq!(Cmd::run(nested(depth, [])).sh(script).output().stdout, "0\n");
 }
 
 /// An orphan becomes a child of the keeper. A command that waits for its own children does not see it.
 #[test]
 fn the_keeper_is_the_parent_of_orphans() {
     let script = "(sh -c 'until grep -q PPid:.1$ /proc/$$/status; do :; done; echo parent 1' &) ; read x";
-    let mut instance = Dock::run([]).sh(script).spawn();
+    let mut instance = Cmd::run([]).sh(script).spawn();
     assert_eq!(instance.line(), "parent 1");
     instance.write("end\n");
     instance.wait();
@@ -47,7 +47,7 @@ fn the_keeper_is_the_parent_of_orphans() {
 fn no_signal_from_inside_reaches_the_keeper<const N: usize>(#[case] words: [OsString; N]) {
     let script =
         "for n in $(seq 1 64); do kill -$n 1 2>/dev/null; done; grep State /proc/1/status; echo up; read x";
-    let mut instance = Dock::run(words).arg("bash").arg("-c").arg(script).spawn();
+    let mut instance = Cmd::run(words).arg("bash").arg("-c").arg(script).spawn();
     assert_eq!(instance.line(), "State:\tS (sleeping)");
     assert_eq!(instance.line(), "up");
     assert!(tree(instance.pid()).iter().all(|pid| is_alive(*pid)));
@@ -67,10 +67,10 @@ const TRACE: &str = include_str!("../programs/trace_pid_1.py");
 #[case::in_a_user_namespace(args![selfdock(), "run", "unshare", "-Ur"])]
 #[case::as_root(args![fixture("setuid/probe"), "as-root", selfdock(), "run"])]
 fn the_keeper_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
-    let seen = Dock::program(words.into_iter().chain(python(TRACE))).ok();
+    let seen = Cmd::program(words.into_iter().chain(python(TRACE))).ok();
     for line in seen.lines() {
-        let (deed, result) = line.split_once(' ').unwrap();
-        assert_eq!(result, "EPERM", "{deed}: {seen}");
+        let (action, result) = line.split_once(' ').unwrap();
+        assert_eq!(result, "EPERM", "{action}: {seen}");
     }
     assert_eq!(seen.lines().count(), 7);
 }
@@ -90,14 +90,14 @@ fn the_keeper_reveals_nothing<const N: usize>(#[case] words: [OsString; N]) {
                   ns/mnt task/1/mem; do head -c 1 $f 2>/dev/null | grep -q . && echo shown $f; done; \
                   for f in mem loginuid uid_map; do (echo 0 > $f) 2>/dev/null && echo wrote $f; done; \
                   ls fd fdinfo map_files | grep -v ':$' | grep .; cat mounts mountinfo mountstats; echo end";
-    let seen = Dock::program(words.into_iter().chain(args!["bash", "-c", script])).output();
+    let seen = Cmd::program(words.into_iter().chain(args!["bash", "-c", script])).output();
     assert_eq!(seen.stdout, "end\n");
 }
 
 /// I5: signals, umask.
 #[rstest]
 fn the_keeper_ends_with_a_killed_supervisor(#[values(0, 2)] depth: usize) {
-    let mut instance = Dock::run(nested(depth, args!["cat"])).spawn().that_repeats();
+    let mut instance = Cmd::run(nested(depth, args!["cat"])).spawn().that_repeats();
     let all = tree(instance.pid());
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();
@@ -114,14 +114,14 @@ fn the_command_has_the_pid_that_selfdock_has(#[case] options: &[&str]) {
         if !options.contains(&"build") {
             words.push("run".into());
         }
-        let outer = Dock::program(args![
+        let outer = Cmd::program(args![
             "sh",
             "-c",
             format!("echo $$; {script} sh -c 'echo $$ $PPID'"),
             "sh",
             selfdock()
         ]);
-        let seen = words.iter().fold(outer, |dock, word| dock.arg(word)).env("SELFDOCK", selfdock()).ok();
+        let seen = words.iter().fold(outer, |cmd, word| cmd.arg(word)).env("SELFDOCK", selfdock()).ok();
         let (outside, inside) = seen.split_once('\n').unwrap();
         assert_eq!(inside, format!("{outside} 0"));
     }
@@ -131,7 +131,7 @@ fn the_command_has_the_pid_that_selfdock_has(#[case] options: &[&str]) {
 #[test]
 fn where_selfdock_itself_is_pid_1_the_command_has_another() {
     let own = args!["unshare", "-Urpf", "--mount-proc", "--kill-child"];
-    let seen = Dock::program(own.into_iter().chain(args![selfdock(), "run", "sh", "-c", "echo $$"])).ok();
+    let seen = Cmd::program(own.into_iter().chain(args![selfdock(), "run", "sh", "-c", "echo $$"])).ok();
     assert_eq!(seen, "2");
 }
 
@@ -139,13 +139,13 @@ fn where_selfdock_itself_is_pid_1_the_command_has_another() {
 fn the_keeper_shows_only_the_network_of_the_instance(#[values(&[][..], &["--unprivileged"])] mode: &[&str]) {
     let script = "tail -n +3 /proc/1/net/dev | cut -d : -f 1 | tr -d ' '; tail -n +2 /proc/1/net/unix";
     let options = args!["--net", "none", "run"].into_iter().chain(mode.iter().map(Into::into));
-    assert_eq!(Dock::new(options).sh(script).ok(), "lo");
+    assert_eq!(Cmd::new(options).sh(script).ok(), "lo");
 }
 
 /// Somebody outside can stop the keeper. It still exists then.
 #[test]
 fn a_keeper_that_was_stopped_still_ends_everything() {
-    let mut instance = Dock::run([]).sh("sleep 1000 >/dev/null & echo up; read line; exit 4").spawn();
+    let mut instance = Cmd::run([]).sh("sleep 1000 >/dev/null & echo up; read line; exit 4").spawn();
     instance.line();
     let keeper = nix::unistd::Pid::from_raw(keeper_of(instance.pid()));
     for signal in [Signal::SIGSTOP, Signal::SIGCONT] {
@@ -165,6 +165,6 @@ fn a_traced_command_is_ended_in_time() {
         time.sleep(1000)";
     let time = patient(Duration::from_millis(300)).as_secs_f32();
     let ran =
-        Dock::new(args!["--timeout", format!("{time:.1}"), "run"].into_iter().chain(python(script))).output();
+        Cmd::new(args!["--timeout", format!("{time:.1}"), "run"].into_iter().chain(python(script))).output();
     ran.exits(137);
 }

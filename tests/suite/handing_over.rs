@@ -1,6 +1,6 @@
 //! handing-over: Everything that needs no privilege is done by a program that has none.
 
-use crate::support::{Dock, about, args, copy_program, fixture, own_status, scratch, selfdock};
+use crate::support::{Cmd, about, args, copy_program, fixture, own_status, scratch, selfdock};
 use crate::volumes::user_image;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -36,7 +36,7 @@ fn the_second_program_has_no_privilege_at_all(
 ) {
     let launcher = args![fixture("filecap/setpriv")].into_iter().chain(caller.iter().map(Into::into));
     let words: Vec<OsString> = words.iter().map(Into::into).collect();
-    let told = Dock::program(launcher.chain([replaced()]).chain(words.clone())).ok();
+    let told = Cmd::program(launcher.chain([replaced()]).chain(words.clone())).ok();
     assert!(told.contains(NONE), "{told}");
     assert_eq!(line(&told, "CapAmb:"), ["0000000000000000"]);
     for name in ["Uid", "Gid", "Groups", "NoNewPrivs", "CapBnd"] {
@@ -55,7 +55,7 @@ fn the_second_program_has_no_privilege_at_all(
 #[test]
 fn signals_descriptors_and_environment_are_as_the_caller_had_them() {
     let script = "exec env --block-signal=USR1 -i A=1 SELFDOCK_TEST_RUN=$SELFDOCK_TEST_RUN $0 ps 9</etc 2>&-";
-    let told = Dock::program(args!["bash", "-c", script, replaced()]).ok();
+    let told = Cmd::program(args!["bash", "-c", script, replaced()]).ok();
     let mask = |word: &str| u64::from_str_radix(word, 16).unwrap();
     let ours = mask(own_status(&["SigBlk"]).split(' ').next_back().unwrap());
     assert_eq!(mask(line(&told, "SigBlk:")[0]), ours | 1 << 9);
@@ -73,13 +73,13 @@ fn a_rewritten_command_line_runs_as_the_plain_one(#[values(&[][..], &["--unprivi
     let seen = |words: &[&str]| {
         let program = args!["bash", "-c", script, "sh", selfdock()];
         let words = [how, words, &["--keep-fd", "9", "run", "sh", "-c", look]].concat();
-        Dock::program(program.into_iter().chain(words.iter().map(Into::into))).ok()
+        Cmd::program(program.into_iter().chain(words.iter().map(Into::into))).ok()
     };
     let plain = seen(&["-m", "/etc", "/mnt"]);
     assert!(plain.contains("\nA=1\n") && plain.contains("\n9\n"), "{plain}");
     assert!(plain.contains("SigIgn:\t0000000000000800"), "{plain}");
     assert_eq!(seen(&["-v", "/etc:/mnt:ro"]), plain);
-    assert_eq!(Dock::run(args!["-v", "/etc:/mnt", "sh", "-c", "exit 7"]).output().exits(7).stderr, "");
+    assert_eq!(Cmd::run(args!["-v", "/etc:/mnt", "sh", "-c", "exit 7"]).output().exits(7).stderr, "");
 }
 
 /// C7: unprivileged features in the set-uid program.
@@ -87,8 +87,8 @@ fn a_rewritten_command_line_runs_as_the_plain_one(#[values(&[][..], &["--unprivi
 fn the_second_program_is_installed_without_privilege() {
     let meta = fs::metadata(about()).unwrap();
     assert_eq!((meta.uid(), meta.gid(), meta.mode() & 0o7777), (0, 0, 0o755));
-    assert_eq!(Dock::program(args!["getcap", about()]).ok(), "");
-    let control = Dock::program(args!["getcap", selfdock()]).ok();
+    assert_eq!(Cmd::program(args!["getcap", about()]).ok(), "");
+    let control = Cmd::program(args!["getcap", selfdock()]).ok();
     assert!(control.contains("cap_sys_admin"), "{control}");
 }
 
@@ -98,24 +98,24 @@ fn a_missing_second_program_is_reported_with_a_remedy() {
     let copy = dir.path().join("selfdock");
     copy_program(selfdock(), &copy);
     fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-    let ran = Dock::program(args![&copy, "--help"]).refused("selfdock-about");
+    let ran = Cmd::program(args![&copy, "--help"]).refused("selfdock-about");
     assert!(
         ran.stderr.contains("cargo xtask install") && ran.stderr.contains("usage: selfdock"),
         "{}",
         ran.stderr
     );
     // Everything else works without it.
-    assert!(Dock::program(args![&copy, "--version"]).ok().starts_with("selfdock "));
-    Dock::program(args![&copy, "walk"]).refused("usage: selfdock run CMD");
+    assert!(Cmd::program(args![&copy, "--version"]).ok().starts_with("selfdock "));
+    Cmd::program(args![&copy, "walk"]).refused("usage: selfdock run CMD");
     copy_program(about(), dir.path().join("selfdock-about"));
-    assert!(Dock::program(args![&copy, "--help"]).ok().contains("Usage"));
+    assert!(Cmd::program(args![&copy, "--help"]).ok().contains("Usage"));
 }
 
 #[test]
 fn the_message_asks_for_proc_if_it_is_missing() {
     let start = args![fixture("setuid/probe"), "as-root", "unshare", "--mount", "sh", "-c"];
     let script = args!["umount -l /proc; exec \"$0\" doctor", selfdock()];
-    Dock::program(start.into_iter().chain(script)).refused("is /proc mounted?");
+    Cmd::program(start.into_iter().chain(script)).refused("is /proc mounted?");
 }
 
 /// C7: unprivileged features in the set-uid program.
@@ -125,7 +125,7 @@ fn a_second_program_of_somebody_else_is_not_started() {
     let place = image.path().join(about().strip_prefix("/").unwrap());
     fs::create_dir_all(place.parent().unwrap()).unwrap();
     copy_program(about(), &place);
-    Dock::run(args!["--root", image.path(), selfdock(), "--help"]).refused("trusted");
+    Cmd::run(args!["--root", image.path(), selfdock(), "--help"]).refused("trusted");
     let dir = scratch();
     let (copy, open) = (dir.path().join("selfdock"), dir.path().join("selfdock-about"));
     copy_program(selfdock(), &copy);
@@ -133,19 +133,19 @@ fn a_second_program_of_somebody_else_is_not_started() {
     for (program, mode) in [(&copy, 0o755), (&open, 0o777)] {
         fs::set_permissions(program, fs::Permissions::from_mode(mode)).unwrap();
     }
-    Dock::program(args![&copy, "--help"]).refused("trusted");
+    Cmd::program(args![&copy, "--help"]).refused("trusted");
 }
 
 #[test]
 fn the_second_program_works_in_an_instance_too() {
-    assert!(Dock::run(args![selfdock(), "run", selfdock(), "--help"]).ok().contains("Usage"));
+    assert!(Cmd::run(args![selfdock(), "run", selfdock(), "--help"]).ok().contains("Usage"));
 }
 
 #[test]
 fn in_another_root_filesystem_the_second_program_is_beside_selfdock() {
     let seen = |words: [&str; 1]| {
         let nested = args![selfdock()].into_iter().chain(words.iter().map(std::ffi::OsString::from));
-        Dock::run(args!["--root", fixture("busybox")].into_iter().chain(nested)).ok()
+        Cmd::run(args!["--root", fixture("busybox")].into_iter().chain(nested)).ok()
     };
     assert!(seen(["--help"]).contains("Usage"));
     assert!(seen(["doctor"]).contains("nest 31 levels deep"));
@@ -153,7 +153,7 @@ fn in_another_root_filesystem_the_second_program_is_beside_selfdock() {
 
 #[test]
 fn the_second_program_does_nothing_by_itself() {
-    Dock::program(args![about()]).refused("selfdock");
-    Dock::program(args![about(), "ps"]).refused("selfdock");
-    Dock::program(args![about(), "set-uid", selfdock(), "run", "true"]).refused("selfdock");
+    Cmd::program(args![about()]).refused("selfdock");
+    Cmd::program(args![about(), "ps"]).refused("selfdock");
+    Cmd::program(args![about(), "set-uid", selfdock(), "run", "true"]).refused("selfdock");
 }

@@ -1,6 +1,6 @@
 //! help: `--help` names every command and option and fits a screen, and `--version` is one line.
 
-use crate::support::{Dock, about, args, selfdock};
+use crate::support::{Cmd, about, args, selfdock};
 use rstest::rstest;
 
 /// The table of options that the program uses.
@@ -15,7 +15,7 @@ use options::{OPTIONS, VERBS};
 #[case(&["-h"])]
 #[case(&["run", "--help"])]
 fn help_is_on_stdout_and_fits_a_screen(#[case] words: &[&str]) {
-    let help = Dock::new(words.iter().map(Into::into)).ok();
+    let help = Cmd::new(words.iter().map(Into::into)).ok();
     assert!(help.lines().count() <= 60, "{} lines", help.lines().count());
     for line in help.lines() {
         assert!(line.chars().count() <= 80, "wider than 80: {line}");
@@ -24,11 +24,11 @@ fn help_is_on_stdout_and_fits_a_screen(#[case] words: &[&str]) {
 
 #[test]
 fn help_names_every_option_and_command() {
-    let help = Dock::new(args!["--help"]).ok();
+    let help = Cmd::new(args!["--help"]).ok();
     for option in OPTIONS {
         assert!(help.contains(&format!("--{}", option.long)), "--{} is missing", option.long);
         let verb = VERBS.iter().find(|verb| option.verbs & verb.bit != 0 || option.verbs == 0).unwrap();
-        let about = Dock::new(args!["help", verb.name]).ok();
+        let about = Cmd::new(args!["help", verb.name]).ok();
         assert!(about.contains(option.help), "'{}' is missing", option.help);
     }
     for verb in VERBS {
@@ -46,7 +46,7 @@ fn every_option_that_help_names_is_understood_with_its_values() {
             // Its use of the values does not matter here, only their number.
             let values = option.values.iter().map(|_| "--help".into());
             let words = [verb.name.into(), name.clone().into()].into_iter().chain(values);
-            let said = Dock::new(words.chain(args!["--no-such-option"])).output().stderr;
+            let said = Cmd::new(words.chain(args!["--no-such-option"])).output().stderr;
             assert!(
                 !said.contains("needs") && !said.contains(&format!("option '{name}': unknown")),
                 "{said}"
@@ -80,22 +80,22 @@ fn the_set_uid_program_holds_no_text_of_the_help() {
 
 #[test]
 fn help_shows_examples() {
-    let help = Dock::new(args!["--help"]).ok();
+    let help = Cmd::new(args!["--help"]).ok();
     assert!(help.contains("selfdock run sh"), "{help}");
 }
 
 #[test]
 fn the_version_is_a_line() {
-    let version = Dock::new(args!["--version"]).ok();
+    let version = Cmd::new(args!["--version"]).ok();
     let number = version.strip_prefix("selfdock ").unwrap();
     assert!(number.split('.').count() == 3 && number.starts_with(|c: char| c.is_ascii_digit()), "{version}");
 }
 
 #[test]
 fn help_and_version_are_commands_too() {
-    assert_eq!(Dock::new(args!["help"]).ok(), Dock::new(args!["--help"]).ok());
-    assert_eq!(Dock::new(args!["version"]).ok(), Dock::new(args!["--version"]).ok());
-    let of = |verb: &str| Dock::new(args!["help", verb]).ok();
+    assert_eq!(Cmd::new(args!["help"]).ok(), Cmd::new(args!["--help"]).ok());
+    assert_eq!(Cmd::new(args!["version"]).ok(), Cmd::new(args!["--version"]).ok());
+    let of = |verb: &str| Cmd::new(args!["help", verb]).ok();
     for verb in VERBS {
         let help = of(verb.name);
         assert!(help.contains(verb.help) && help.lines().all(|line| line.chars().count() <= 80), "{help}");
@@ -104,13 +104,13 @@ fn help_and_version_are_commands_too() {
         }
     }
     assert!(of("run").contains("--vol") && !of("run").contains("--json") && !of("ps").contains("--vol"));
-    Dock::new(args!["help", "run", "build"]).refused("takes at most one command");
+    Cmd::new(args!["help", "run", "build"]).refused("takes at most one command");
 }
 
 #[rstest]
 #[case(&["run"])]
 #[case(&["run", "--"])]
 fn options_after_the_command_belong_to_the_command(#[case] words: &[&str]) {
-    let run = Dock::new(words.iter().map(Into::into)).sh("echo $0 $1").arg("--help").arg("-v");
+    let run = Cmd::new(words.iter().map(Into::into)).sh("echo $0 $1").arg("--help").arg("-v");
     assert_eq!(run.ok(), "--help -v");
 }

@@ -1,6 +1,6 @@
 //! hidden-files: Files that the caller may not read stay unreadable, and the caller's own files stay outside.
 
-use crate::support::{CANARY, Dock, FORBIDDEN, HIDDEN, args, fixture, nested, on_a_host, scratch};
+use crate::support::{CANARY, Cmd, FORBIDDEN, HIDDEN, args, fixture, nested, on_a_host, scratch};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ fn a_source_behind_a_directory_that_the_caller_may_not_search_is_refused(
     #[values("-m", "-v")] option: &str,
     #[values("pub", "pub/canary")] path: &str,
 ) {
-    Dock::run(args![option, fixture(dir).join(path), "/mnt", "true"]).refused("(EACCES)");
+    Cmd::run(args![option, fixture(dir).join(path), "/mnt", "true"]).refused("(EACCES)");
 }
 
 /// P1: unsearchable parents.
@@ -22,7 +22,7 @@ fn a_source_behind_a_directory_that_the_caller_may_not_search_is_refused(
 fn a_root_behind_a_directory_that_the_caller_may_not_search_is_refused(
     #[values("p", "p710", "p705")] dir: &str,
 ) {
-    Dock::run(args!["--root", fixture(dir).join("pub"), "true"]).refused("(EACCES)");
+    Cmd::run(args!["--root", fixture(dir).join("pub"), "true"]).refused("(EACCES)");
 }
 
 /// P1: unsearchable parents.
@@ -30,7 +30,7 @@ fn a_root_behind_a_directory_that_the_caller_may_not_search_is_refused(
 fn a_start_behind_a_directory_that_the_caller_may_not_search_is_refused(
     #[values("p", "p710", "p705")] dir: &str,
 ) {
-    Dock::run(args!["-C", fixture(dir).join("pub"), "true"]).refused("(EACCES)");
+    Cmd::run(args!["-C", fixture(dir).join("pub"), "true"]).refused("(EACCES)");
 }
 
 /// P1: unsearchable parents.
@@ -38,8 +38,8 @@ fn a_start_behind_a_directory_that_the_caller_may_not_search_is_refused(
 fn a_symlink_to_a_forbidden_directory_does_not_help(#[values("p", "p710", "p705")] dir: &str) {
     let own = scratch();
     symlink(fixture(dir), own.path().join("link")).unwrap();
-    Dock::run(args!["-m", own.path().join("link/pub"), "/mnt", "true"]).refused("(EACCES)");
-    Dock::run(args!["-m", own.path().join("link"), "/mnt", "ls", "/mnt/pub"]).output().refused_or(|ran| {
+    Cmd::run(args!["-m", own.path().join("link/pub"), "/mnt", "true"]).refused("(EACCES)");
+    Cmd::run(args!["-m", own.path().join("link"), "/mnt", "ls", "/mnt/pub"]).output().refused_or(|ran| {
         assert!(!ran.status.success());
     });
 }
@@ -50,7 +50,7 @@ fn a_link_to_the_root_directory_is_not_passed_over() {
     let image = crate::volumes::user_image();
     symlink("/", image.path().join("all")).unwrap();
     for option in ["--mask", "--mask-if-exists"] {
-        Dock::run(args!["--root", image.path(), option, "/all", "true"]).refused("a link leads to /");
+        Cmd::run(args!["--root", image.path(), option, "/all", "true"]).refused("a link leads to /");
     }
 }
 
@@ -59,7 +59,7 @@ fn what_cannot_be_read_outside_cannot_be_read_inside() {
     for dir in FORBIDDEN {
         let path = fixture(dir).join("pub/canary");
         assert!(fs::read_to_string(&path).is_err(), "the fixture {dir} can be read outside");
-        let ran = Dock::run(args!["cat", path]).output();
+        let ran = Cmd::run(args!["cat", path]).output();
         assert!(!ran.status.success());
     }
 }
@@ -78,7 +78,7 @@ fn an_error_does_not_tell_whether_a_hidden_path_exists(
         let path = fixture(dir).join(name);
         let words =
             options.iter().map(|word| if *word == "PATH" { path.clone().into() } else { word.into() });
-        let ran = Dock::run(words.chain(args!["true"])).output();
+        let ran = Cmd::run(words.chain(args!["true"])).output();
         (ran.status.code(), ran.stderr.replace(name, "NAME"))
     };
     assert_eq!(answer("pub"), answer("pun"));
@@ -102,7 +102,7 @@ fn a_magic_link_cannot_be_a_source(
     let words = args![option, link].into_iter().chain(target.iter().map(Into::into));
     // The kernel refuses the links of another process to the caller. selfdock itself follows no such link.
     let why = if link.contains("self") { "(ELOOP)" } else { "(EACCES)" };
-    Dock::run(words.chain(args!["true"])).refused(why);
+    Cmd::run(words.chain(args!["true"])).refused(why);
 }
 
 #[rstest]
@@ -114,7 +114,7 @@ fn a_directory_of_other_files_is_empty_inside(
     if !Path::new(dir).exists() {
         return;
     }
-    assert_eq!(Dock::run(nested(depth, args!["ls", "-A", dir])).ok(), "");
+    assert_eq!(Cmd::run(nested(depth, args!["ls", "-A", dir])).ok(), "");
 }
 
 /// K7: masked /proc. A container makes a path read-only and masks it, too.
@@ -142,18 +142,18 @@ fn what_is_read_only_and_masked_stays_masked(
 #[test]
 fn the_canary_is_in_the_forbidden_files() {
     let words = args![fixture("setuid/probe"), "as-root", "grep", "-rlFs", CANARY, fixture("")];
-    let found = Dock::program(words).within(Duration::from_secs(300)).output().stdout;
+    let found = Cmd::program(words).within(Duration::from_secs(300)).output().stdout;
     for dir in FORBIDDEN {
         assert!(found.lines().any(|file| file.contains(&format!("/{dir}/"))), "{dir}: {found}");
     }
-    let seen = Dock::run(args!["grep", "-rlFs", CANARY, fixture("")]);
+    let seen = Cmd::run(args!["grep", "-rlFs", CANARY, fixture("")]);
     assert_eq!(seen.within(Duration::from_secs(300)).output().stdout, "");
 }
 
 #[test]
 fn the_callers_own_files_in_tmp_stay_outside() {
     let marker = tempfile::NamedTempFile::new_in("/tmp").unwrap();
-    let ran = Dock::run(args!["cat", marker.path()]).output();
+    let ran = Cmd::run(args!["cat", marker.path()]).output();
     assert!(!ran.status.success());
 }
 
@@ -165,7 +165,7 @@ fn the_callers_own_files_in_tmp_stay_outside() {
 #[case::in_a_volume(args!["-v", fixture(""), "/mnt", "cat", "/mnt/covered/secret"])]
 #[case::in_an_image(args!["--root", fixture("busybox"), "cat", "/mnt/secret"])]
 fn what_a_mount_covers_stays_covered<const N: usize>(#[case] words: [std::ffi::OsString; N]) {
-    let ran = Dock::run(words).output();
+    let ran = Cmd::run(words).output();
     assert!(!ran.status.success());
     assert!(ran.stderr.contains("No such file"), "{}", ran.stderr);
 }
@@ -198,7 +198,7 @@ fn what_an_unbindable_mount_covers_stays_covered(
 #[case::flat_bind("mkdir /tmp/d; mount --bind $FIXTURES /tmp/d; cat /tmp/d/covered/secret")]
 #[case::umount_home("umount /home /mnt /srv; ls -A /home /mnt /srv | grep -v : | grep .")]
 fn privilege_in_a_user_namespace_reveals_nothing(#[case] attack: &str) {
-    let run = Dock::run(args!["unshare", "-Urm"]);
+    let run = Cmd::run(args!["unshare", "-Urm"]);
     let run = run.env("COVERED", fixture("covered")).env("FIXTURES", fixture(""));
     let ran = run.sh(attack).output();
     assert!(!ran.stdout.contains(CANARY));
@@ -208,10 +208,10 @@ fn privilege_in_a_user_namespace_reveals_nothing(#[case] attack: &str) {
 /// M10: chroot only.
 #[test]
 fn the_hosts_root_is_gone() {
-    let table = Dock::run(args!["--root", fixture("busybox"), "cat", "/proc/self/mountinfo"]).ok();
+    let table = Cmd::run(args!["--root", fixture("busybox"), "cat", "/proc/self/mountinfo"]).ok();
     let roots = table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count();
     assert_eq!(roots, 1, "{table}");
-    let listing = Dock::run(args!["--no-nest", "--root", fixture("busybox")])
+    let listing = Cmd::run(args!["--no-nest", "--root", fixture("busybox")])
         .sh("ls /; cd ../../..; ls; ls /proc/$$/root/..")
         .ok();
     assert!(!listing.contains("opt") && listing.contains("etc"), "{listing}");
@@ -223,7 +223,7 @@ fn a_mask_hides_a_file_and_a_directory() {
     fs::create_dir(dir.path().join("sub")).unwrap();
     fs::write(dir.path().join("sub/inner"), CANARY).unwrap();
     fs::write(dir.path().join("file"), CANARY).unwrap();
-    let run = Dock::run(args!["--mask", dir.path().join("file"), "--mask", dir.path().join("sub")]);
+    let run = Cmd::run(args!["--mask", dir.path().join("file"), "--mask", dir.path().join("sub")]);
     let ran =
         run.arg("sh").arg("-c").arg(format!("cd {}; cat file; ls -A sub", dir.path().display())).output();
     assert_eq!(ran.stdout, "");
@@ -233,7 +233,7 @@ fn a_mask_hides_a_file_and_a_directory() {
 fn a_mask_in_a_volume_holds_for_the_instance_only() {
     let dir = scratch();
     fs::write(dir.path().join("file"), CANARY).unwrap();
-    let ran = Dock::run(args!["-v", dir.path(), "/mnt", "--mask", "/mnt/file", "cat", "/mnt/file"]).output();
+    let ran = Cmd::run(args!["-v", dir.path(), "/mnt", "--mask", "/mnt/file", "cat", "/mnt/file"]).output();
     assert_eq!(ran.stdout, "");
     assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), CANARY);
 }
@@ -241,10 +241,10 @@ fn a_mask_in_a_volume_holds_for_the_instance_only() {
 #[test]
 fn masking_a_missing_path_is_refused_unless_allowed() {
     for nothing in ["/etc/no-such-file", "/etc/passwd/below", "/no/such/directory"] {
-        Dock::run(args!["--mask", nothing, "true"]).refused("--mask-if-exists");
-        Dock::run(args!["--mask-if-exists", nothing, "true"]).ok();
+        Cmd::run(args!["--mask", nothing, "true"]).refused("--mask-if-exists");
+        Cmd::run(args!["--mask-if-exists", nothing, "true"]).ok();
     }
-    let ran = Dock::run(args!["--mask-if-exists", "/etc/passwd", "cat", "/etc/passwd"]).output();
+    let ran = Cmd::run(args!["--mask-if-exists", "/etc/passwd", "cat", "/etc/passwd"]).output();
     assert_eq!(ran.stdout, "");
 }
 

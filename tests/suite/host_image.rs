@@ -1,7 +1,7 @@
 //! host-image: An instance has only listed directories of the host's root filesystem, and no path leads to the rest.
 
 use crate::support::{
-    CANARY, Dock, FILESYSTEMS, args, fixture, nested, on_a_host, on_a_host_over, scratch, selfdock,
+    CANARY, Cmd, FILESYSTEMS, args, fixture, nested, on_a_host, on_a_host_over, scratch, selfdock,
 };
 use rstest::rstest;
 use std::fs;
@@ -48,11 +48,11 @@ impl Made {
 
 #[test]
 fn the_root_directory_holds_what_is_listed_and_nothing_else() {
-    let seen = Dock::run(args!["ls", "-A", "/"]).ok();
+    let seen = Cmd::run(args!["ls", "-A", "/"]).ok();
     for name in seen.lines() {
         assert!(ROOT.contains(&name) || name == "var", "{seen}");
     }
-    let seen = Dock::run([]).sh("cd /var; for f in * */*; do test ! -e $f -a ! -L $f || echo $f; done").ok();
+    let seen = Cmd::run([]).sh("cd /var; for f in * */*; do test ! -e $f -a ! -L $f || echo $f; done").ok();
     for name in seen.lines() {
         assert!(VAR.split_whitespace().any(|known| known == name), "{seen}");
     }
@@ -188,7 +188,7 @@ const TELL: &str = include_str!("../programs/count_told_mounts.py");
 fn a_nested_instance_unmounts_the_old_root() {
     let below = |depth| {
         let words = args!["unshare", "-Urm", "python3", "-c", TELL];
-        let seen = Dock::run(crate::support::nested(depth, words)).ok();
+        let seen = Cmd::run(crate::support::nested(depth, words)).ok();
         let (own, all) = seen.split_once(' ').unwrap();
         all.parse::<u32>().unwrap() - own.parse::<u32>().unwrap()
     };
@@ -199,11 +199,11 @@ fn a_nested_instance_unmounts_the_old_root() {
 #[rstest]
 fn processors_and_memory_of_sys_are_visible(#[values(0, 1)] depth: usize) {
     let words = nested(depth, args!["find", "/sys", "-mindepth", "1", "-maxdepth", "2"]);
-    assert_eq!(Dock::run(words).ok(), "/sys/devices\n/sys/devices/system");
+    assert_eq!(Cmd::run(words).ok(), "/sys/devices\n/sys/devices/system");
     let table = "lscpu -p=CPU,CORE,SOCKET,NODE; cat /sys/devices/system/cpu/online";
     assert_eq!(
-        Dock::run(nested(depth, args!["sh", "-c", table])).ok(),
-        Dock::program(args!["sh", "-c", table]).ok()
+        Cmd::run(nested(depth, args!["sh", "-c", table])).ok(),
+        Cmd::program(args!["sh", "-c", table]).ok()
     );
 }
 
@@ -211,12 +211,12 @@ fn processors_and_memory_of_sys_are_visible(#[values(0, 1)] depth: usize) {
 /// namespace that made the mounts.
 #[rstest]
 fn the_mounts_of_the_host_are_not_listed(#[values("", "unshare -Ur")] wrapper: &str) {
-    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
+    let table = Cmd::run(args!["cat", "/proc/self/mountinfo"]).ok();
     assert_eq!(table.lines().filter(|line| line.split(' ').nth(4) == Some("/")).count(), 1, "{table}");
     for dir in ["/sys/fs", "/home", "/run", "/boot", "/mnt"] {
         assert!(!table.contains(&format!(" {dir} ")) && !table.contains(&format!(" {dir}/")), "{table}");
     }
-    let ran = Dock::run(wrapper.split_whitespace().map(Into::into)).arg("python3").arg("-c").arg(TELL).ok();
+    let ran = Cmd::run(wrapper.split_whitespace().map(Into::into)).arg("python3").arg("-c").arg(TELL).ok();
     let own = table.lines().count();
     // A kernel before 6.8 has no such call.
     assert!(ran == "0 0" || ran == format!("{own} {own}"), "{own} mounts are its own, and told: {ran}");
@@ -535,7 +535,7 @@ fn a_directory_of_the_caller_is_visible_on_request() {
     let dir = scratch();
     fs::write(dir.path().join("f"), "seen").unwrap();
     for place in ["/srv/data", "/scratch", "/var/lib/mine", "/run/mine", "/home/me/src"] {
-        let run = Dock::run(args!["-m", dir.path(), place]);
+        let run = Cmd::run(args!["-m", dir.path(), place]);
         assert_eq!(run.sh(format!("cat {place}/f")).ok(), "seen", "{place}");
     }
 }
@@ -544,9 +544,9 @@ fn a_directory_of_the_caller_is_visible_on_request() {
 fn an_instance_can_be_entered_and_seen_as_it_is() {
     let outer = crate::support::instance([]);
     let script = "ls -A / /home; cat /proc/self/mountinfo | cut -d' ' -f4-6";
-    let inside = Dock::new(args!["enter", outer.pid().to_string()]).sh(script).ok();
-    assert_eq!(inside, Dock::run([]).sh(script).ok());
+    let inside = Cmd::new(args!["enter", outer.pid().to_string()]).sh(script).ok();
+    assert_eq!(inside, Cmd::run([]).sh(script).ok());
     let nested =
-        Dock::new(args!["enter", outer.pid().to_string(), selfdock(), "run"]).sh("ls -A /home /mnt").ok();
+        Cmd::new(args!["enter", outer.pid().to_string(), selfdock(), "run"]).sh("ls -A /home /mnt").ok();
     assert_eq!(nested, "/home:\n\n/mnt:");
 }

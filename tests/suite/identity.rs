@@ -1,7 +1,7 @@
 //! identity: A command runs with the caller's user, groups and no capability, and owns what it makes.
 
 use crate::support::{
-    Dock, args, children, copy_program, fixture, nested, on_a_host, own_status, scratch, selfdock, status_of,
+    Cmd, args, children, copy_program, fixture, nested, on_a_host, own_status, scratch, selfdock, status_of,
     wait_until,
 };
 use rstest::rstest;
@@ -19,7 +19,7 @@ const NONE: &str = "CapInh: 0000000000000000\nCapPrm: 0000000000000000\n\
 #[case::nested(1)]
 #[case::deep(15)]
 fn all_four_ids_and_the_groups_are_the_callers(#[case] depth: usize) {
-    let inside = Dock::run(nested(depth, [])).probe(&IDS).ok();
+    let inside = Cmd::run(nested(depth, [])).probe(&IDS).ok();
     assert_eq!(inside, own_status(&IDS[1..]));
 }
 
@@ -32,8 +32,8 @@ fn a_program_that_is_installed_set_gid_refuses(#[case] mode: &str) {
     let copy = dir.path().join("selfdock");
     copy_program(selfdock(), &copy);
     let script = "chown 0:0 \"$1\" && chmod $0 \"$1\"";
-    Dock::program(args![fixture("setuid/probe"), "as-root", "sh", "-c", script, mode, &copy]).ok();
-    Dock::program(args![&copy, "run", "true"]).refused("start: the program is installed set-gid");
+    Cmd::program(args![fixture("setuid/probe"), "as-root", "sh", "-c", script, mode, &copy]).ok();
+    Cmd::program(args![&copy, "run", "true"]).refused("start: the program is installed set-gid");
 }
 
 /// C1: capabilities, securebits.
@@ -41,7 +41,7 @@ fn a_program_that_is_installed_set_gid_refuses(#[case] mode: &str) {
 #[case::once(0)]
 #[case::nested(1)]
 fn a_command_has_no_capability(#[case] depth: usize) {
-    let inside = Dock::run(nested(depth, [])).probe(&[&["status"], &CAPABILITIES[..]].concat()).ok();
+    let inside = Cmd::run(nested(depth, [])).probe(&[&["status"], &CAPABILITIES[..]].concat()).ok();
     assert_eq!(inside, NONE);
 }
 
@@ -54,18 +54,18 @@ fn a_command_has_no_capability(#[case] depth: usize) {
 #[case::root_without_capabilities(&["--securebits", "+noroot"])]
 fn a_command_does_not_get_the_callers_capabilities(#[case] options: &[&str]) {
     let launcher = args![fixture("filecap/setpriv")].into_iter().chain(options.iter().map(Into::into));
-    let control = Dock::program(launcher.clone().chain(args!["true"]));
+    let control = Cmd::program(launcher.clone().chain(args!["true"]));
     control.ok();
-    let run = Dock::under(launcher, args!["run"]).probe(&[&["status"], &CAPABILITIES[..]].concat());
+    let run = Cmd::under(launcher, args!["run"]).probe(&[&["status"], &CAPABILITIES[..]].concat());
     run.output().refused_or(|ran| assert_eq!(ran.ok(), NONE));
 }
 
 /// C1: capabilities, securebits.
 #[test]
 fn the_bounding_set_is_the_callers_and_securebits_are_clean() {
-    let bounding = Dock::run([]).probe(&["status", "CapBnd"]).ok();
+    let bounding = Cmd::run([]).probe(&["status", "CapBnd"]).ok();
     assert_eq!(bounding, own_status(&["CapBnd"]));
-    let dump = Dock::run(args!["setpriv", "--dump"]).ok();
+    let dump = Cmd::run(args!["setpriv", "--dump"]).ok();
     assert!(dump.contains("Securebits: [none]"), "{dump}");
 }
 
@@ -74,7 +74,7 @@ fn the_bounding_set_is_the_callers_and_securebits_are_clean() {
 #[case::once(0)]
 #[case::nested(2)]
 fn every_process_of_an_instance_is_the_caller_without_capabilities(#[case] depth: usize) {
-    let instance = Dock::run(nested(depth, [])).sh("echo up; exec cat").spawn();
+    let instance = Cmd::run(nested(depth, [])).sh("echo up; exec cat").spawn();
     instance.line();
     let mut pid = instance.pid();
     for _ in 0..=depth + 1 {
@@ -91,10 +91,10 @@ fn every_process_of_an_instance_is_the_caller_without_capabilities(#[case] depth
 fn files_made_in_a_volume_belong_to_the_caller() {
     let dir = scratch();
     let script = "umask 022; cd $1; touch file; mkdir dir; ln -s x link; mkfifo fifo";
-    Dock::run(args!["-v", dir.path(), "/mnt"]).sh(script).arg("sh").arg("/mnt").ok();
+    Cmd::run(args!["-v", dir.path(), "/mnt"]).sh(script).arg("sh").arg("/mnt").ok();
     // The same is made by the same script without selfdock.
     let other = scratch();
-    Dock::program(args!["sh", "-c", script, "sh", other.path()]).ok();
+    Cmd::program(args!["sh", "-c", script, "sh", other.path()]).ok();
     for name in ["file", "dir", "link", "fifo"] {
         let of = |dir: &tempfile::TempDir| fs::symlink_metadata(dir.path().join(name)).unwrap();
         let told = |made: fs::Metadata| (made.uid(), made.gid(), made.mode());

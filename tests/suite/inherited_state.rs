@@ -1,13 +1,13 @@
 //! inherited-state: No descriptor, signal state or limit of the caller leaks into an instance or breaks it.
 
-use crate::support::{Dock, args, bin, children, fixture, is_alive, nested, scratch, selfdock, wait_until};
+use crate::support::{Cmd, args, bin, children, fixture, is_alive, nested, scratch, selfdock, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
 
 /// A shell command line that starts `selfdock run` with its arguments.
-fn shell(script: &str) -> Dock {
-    Dock::program(args!["bash", "-c", script]).env("SD", selfdock()).env("PROBE", bin("probe"))
+fn shell(script: &str) -> Cmd {
+    Cmd::program(args!["bash", "-c", script]).env("SD", selfdock()).env("PROBE", bin("probe"))
 }
 
 /// I1: closed standard descriptors.
@@ -81,13 +81,13 @@ fn a_requested_descriptor_is_passed_on() {
 #[rstest]
 fn a_descriptor_that_is_not_open_cannot_be_kept(#[values("9", "-1", "x", "99999999999", "")] number: &str) {
     let why = if number == "9" { "(EBADF)" } else { "not a number, or too large" };
-    Dock::run(args!["--keep-fd", number, "true"]).refused(why);
+    Cmd::run(args!["--keep-fd", number, "true"]).refused(why);
 }
 
 /// I4: argc 0.
 #[test]
 fn no_arguments_at_all_is_a_usage_error() {
-    let ran = Dock::program(args![bin("probe"), "no-argv", selfdock()]).output();
+    let ran = Cmd::program(args![bin("probe"), "no-argv", selfdock()]).output();
     ran.refused("no command given");
 }
 
@@ -95,11 +95,11 @@ fn no_arguments_at_all_is_a_usage_error() {
 #[test]
 fn signals_are_in_the_documented_state() {
     let launcher = args!["env", "--block-signal=TERM,INT,CHLD,USR1", "--ignore-signal=CHLD,HUP"];
-    let seen = Dock::under(launcher, args!["run"]).probe(&["status", "SigBlk", "SigIgn"]).ok();
+    let seen = Cmd::under(launcher, args!["run"]).probe(&["status", "SigBlk", "SigIgn"]).ok();
     // No signal is blocked. SIGCHLD has its default. SIGHUP and other signals that the caller ignores stay ignored.
     // SIGPIPE is changed by the probe itself.
     let outside = args!["env", "--ignore-signal=HUP", bin("probe"), "status", "SigBlk", "SigIgn"];
-    assert_eq!(seen, Dock::program(outside).ok());
+    assert_eq!(seen, Cmd::program(outside).ok());
     assert!(seen.starts_with("SigBlk: 0000000000000000\n") && seen.ends_with("1001"), "{seen}");
 }
 
@@ -107,7 +107,7 @@ fn signals_are_in_the_documented_state() {
 #[test]
 fn an_ignored_child_signal_does_not_lose_the_status() {
     let launcher = args!["env", "--ignore-signal=CHLD", "--block-signal=CHLD"];
-    Dock::under(launcher, args!["run"]).sh("exit 9").output().exits(9);
+    Cmd::under(launcher, args!["run"]).sh("exit 9").output().exits(9);
 }
 
 /// I5: signals, umask.
@@ -123,7 +123,7 @@ fn the_umask_is_the_callers(#[case] mask: u32) {
 /// I5: signals, umask.
 #[rstest]
 fn an_instance_ends_with_a_killed_supervisor(#[values(0, 3)] depth: usize) {
-    let mut instance = Dock::run(nested(depth, [])).sh("sleep 1000 & echo up; exec sleep 1000").spawn();
+    let mut instance = Cmd::run(nested(depth, [])).sh("sleep 1000 & echo up; exec sleep 1000").spawn();
     instance.line();
     let mut tree = vec![instance.pid()];
     let mut next = 0;
@@ -143,7 +143,7 @@ fn an_instance_ends_with_a_killed_supervisor(#[values(0, 3)] depth: usize) {
 #[test]
 fn an_unfinished_instance_ends_with_a_killed_supervisor() {
     for _ in 0..40 {
-        let mut outer = Dock::run(nested(1, args!["sleep", "1000"])).spawn();
+        let mut outer = Cmd::run(nested(1, args!["sleep", "1000"])).spawn();
         let mut inside = Vec::new();
         wait_until("there is a nested instance", || {
             inside = children(outer.pid());
@@ -160,7 +160,7 @@ fn an_unfinished_instance_ends_with_a_killed_supervisor() {
 /// I5: signals, umask.
 #[test]
 fn a_caller_that_asked_to_die_with_its_parent_still_gets_an_instance() {
-    Dock::under(args!["setpriv", "--pdeathsig", "TERM"], args!["run", "true"]).ok();
+    Cmd::under(args!["setpriv", "--pdeathsig", "TERM"], args!["run", "true"]).ok();
 }
 
 /// I6: rlimits.
@@ -179,7 +179,7 @@ fn a_caller_that_asked_to_die_with_its_parent_still_gets_an_instance() {
 #[case::sigpending("--sigpending=0")]
 #[case::memlock("--memlock=0")]
 fn a_small_limit_ends_in_an_instance_or_a_refusal(#[case] limit: &str) {
-    let ran = Dock::under(args!["prlimit", limit], args!["run", bin("nothing")]).output();
+    let ran = Cmd::under(args!["prlimit", limit], args!["run", bin("nothing")]).output();
     // prlimit itself, or the kernel while loading selfdock, may fail first. Then selfdock has not run.
     assert!(ran.stdout.is_empty());
     if ran.status.code() == Some(125) {

@@ -1,6 +1,6 @@
 //! ipc: Shared memory, semaphores and message queues are the instance's own.
 
-use crate::support::{Dock, args, bin, scratch};
+use crate::support::{Cmd, args, bin, scratch};
 use std::fs;
 use std::path::PathBuf;
 
@@ -9,7 +9,7 @@ use std::path::PathBuf;
 fn shared_memory_files_are_the_instances_own() {
     let marker = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
     let inside = format!("/dev/shm/from-inside-{}", std::process::id());
-    let listing = Dock::run([]).sh(format!("ls -A /dev/shm; touch {inside} && echo made")).ok();
+    let listing = Cmd::run([]).sh(format!("ls -A /dev/shm; touch {inside} && echo made")).ok();
     assert_eq!(listing, "made");
     assert!(marker.path().exists() && !PathBuf::from(inside).exists());
 }
@@ -18,11 +18,11 @@ fn shared_memory_files_are_the_instances_own() {
 #[test]
 fn system_v_objects_are_the_instances_own() {
     let rows = |table: &str| table.lines().filter(|line| line.starts_with("0x")).count();
-    let made = Dock::program(args!["ipcmk", "-M", "4096"]).ok();
+    let made = Cmd::program(args!["ipcmk", "-M", "4096"]).ok();
     let id = made.rsplit(' ').next().unwrap().to_owned();
-    let inside = Dock::run([]).sh("ipcs -m; ipcmk -M 4096 >/dev/null; ipcmk -S 1 >/dev/null; ipcs -m").ok();
-    let outside = Dock::program(args!["ipcs", "-s", "-c"]).ok();
-    Dock::program(args!["ipcrm", "-m", &id]).ok();
+    let inside = Cmd::run([]).sh("ipcs -m; ipcmk -M 4096 >/dev/null; ipcmk -S 1 >/dev/null; ipcs -m").ok();
+    let outside = Cmd::program(args!["ipcs", "-s", "-c"]).ok();
+    Cmd::program(args!["ipcrm", "-m", &id]).ok();
     assert_eq!(rows(&inside), 1, "{inside}");
     let user = nix::unistd::getuid().to_string();
     assert!(!outside.contains(&user), "a semaphore of an instance is seen outside: {outside}");
@@ -33,11 +33,11 @@ fn system_v_objects_are_the_instances_own() {
 fn message_queues_are_the_instances_own() {
     let outer = format!("/outer-{}", std::process::id());
     let inner = format!("/inner-{}", std::process::id());
-    let queue = |verb: &str, name: &str| Dock::program(args![bin("probe"), "queue", verb, name]).ok();
+    let queue = |verb: &str, name: &str| Cmd::program(args![bin("probe"), "queue", verb, name]).ok();
     assert_eq!(queue("make", &outer), "opened");
-    let seen = Dock::run([]).probe(&["queue", "open", &outer]).ok();
-    let made = Dock::run([]).probe(&["queue", "make", &inner]).ok();
-    Dock::program(args![bin("probe"), "queue", "remove", &outer]).ok();
+    let seen = Cmd::run([]).probe(&["queue", "open", &outer]).ok();
+    let made = Cmd::run([]).probe(&["queue", "make", &inner]).ok();
+    Cmd::program(args![bin("probe"), "queue", "remove", &outer]).ok();
     assert_eq!((seen.as_str(), made.as_str()), ("ENOENT", "opened"));
     assert_eq!(queue("open", &inner), "ENOENT");
 }
@@ -46,7 +46,7 @@ fn message_queues_are_the_instances_own() {
 fn a_fifo_in_a_volume_still_connects() {
     let dir = scratch();
     nix::unistd::mkfifo(&dir.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let reader = Dock::run(args!["-v", dir.path(), "/mnt", "cat", "/mnt/fifo"]).spawn();
+    let reader = Cmd::run(args!["-v", dir.path(), "/mnt", "cat", "/mnt/fifo"]).spawn();
     fs::write(dir.path().join("fifo"), "through\n").unwrap();
     assert_eq!(reader.line(), "through");
 }

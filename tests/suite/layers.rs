@@ -1,6 +1,6 @@
 //! layers: Several root filesystems can be layers of one, and a later layer lies over the earlier ones.
 
-use crate::support::{Dock, args, fixture, scratch};
+use crate::support::{Cmd, args, fixture, scratch};
 use std::fs;
 use std::os::unix::fs::symlink;
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ fn a_later_layer_adds_and_replaces() {
     let two = layer(&[("etc/image", "two"), ("usr/share/a/b/two", "y"), ("bin/only-in-two", "z")]);
     let script =
         "cat /etc/image /opt/tool/version; echo; ls /usr/share/a/b; cat /bin/only-in-two; test -x /bin/ls";
-    assert_eq!(Dock::run(stacked(&[&one, &two])).sh(script).ok(), "two1\none\ntwo\nz");
+    assert_eq!(Cmd::run(stacked(&[&one, &two])).sh(script).ok(), "two1\none\ntwo\nz");
 }
 
 #[test]
@@ -36,13 +36,13 @@ fn a_file_or_a_link_replaces_a_directory() {
     let two = layer(&[("srv/other", "above")]);
     fs::remove_dir_all(two.path().join("srv")).unwrap();
     symlink("/etc", two.path().join("srv")).unwrap();
-    assert_eq!(Dock::run(stacked(&[&one, &two])).sh("cat /srv/image").ok(), "busybox");
+    assert_eq!(Cmd::run(stacked(&[&one, &two])).sh("cat /srv/image").ok(), "busybox");
 }
 
 #[test]
 fn layers_are_read_only_and_stay_unchanged() {
     let one = layer(&[("opt/file", "x"), ("etc/extra", "y")]);
-    let ran = Dock::run(stacked(&[&one]))
+    let ran = Cmd::run(stacked(&[&one]))
         .sh("echo z > /opt/file; echo z > /etc/extra; touch /etc/new /new")
         .output();
     assert_eq!(ran.stderr.matches("Read-only").count(), 4, "{}", ran.stderr);
@@ -55,7 +55,7 @@ fn build_writes_into_the_last_layer() {
     let one = layer(&[("opt/base/file", "x")]);
     let two = layer(&[("opt/project/file", "y")]);
     let words = args!["build"].into_iter().chain(stacked(&[&one, &two]));
-    let ran = Dock::new(words).sh("echo new > /opt/project/made; echo new > /opt/base/made").output();
+    let ran = Cmd::new(words).sh("echo new > /opt/project/made; echo new > /opt/base/made").output();
     assert!(ran.stderr.contains("Read-only"), "{}", ran.stderr);
     assert_eq!(fs::read_to_string(two.path().join("opt/project/made")).unwrap(), "new\n");
     assert!(!one.path().join("opt/base/made").exists());
@@ -64,7 +64,7 @@ fn build_writes_into_the_last_layer() {
 #[test]
 fn too_many_layers_are_refused() {
     let words = (0..65).flat_map(|_| args!["--root", fixture("busybox")]);
-    Dock::run(words.chain(args!["true"])).refused("at most 64");
+    Cmd::run(words.chain(args!["true"])).refused("at most 64");
 }
 
 /// The caller can nest directories as deep as it likes, and each level takes stack of a privileged process.
@@ -72,8 +72,8 @@ fn too_many_layers_are_refused() {
 fn shared_directories_that_are_nested_too_deep_are_refused() {
     let deep = "d/".repeat(1500) + "file";
     let (one, two) = (layer(&[(&deep, "x")]), layer(&[(&deep, "y")]));
-    Dock::run(stacked(&[&one, &two])).arg("true").refused("100 deep");
+    Cmd::run(stacked(&[&one, &two])).arg("true").refused("100 deep");
     let fine = "d/".repeat(90) + "file";
     let (one, two) = (layer(&[(&fine, "x")]), layer(&[(&fine, "y")]));
-    assert_eq!(Dock::run(stacked(&[&one, &two])).sh(format!("cat /{fine}")).ok(), "y");
+    assert_eq!(Cmd::run(stacked(&[&one, &two])).sh(format!("cat /{fine}")).ok(), "y");
 }

@@ -1,6 +1,6 @@
 //! limits: A command ends in time and within its limits, and its resource usage is reported.
 
-use crate::support::{Dock, args, on_a_host, scratch, selfdock, status_of};
+use crate::support::{Cmd, args, on_a_host, scratch, selfdock, status_of};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 /// Reads a field of a report with a real JSON reader.
 fn field(report: &str, name: &str) -> String {
     let script = format!("import json, sys; print(json.load(sys.stdin)[{name:?}])");
-    Dock::program(args!["python3", "-c", script]).stdin(report).ok()
+    Cmd::program(args!["python3", "-c", script]).stdin(report).ok()
 }
 
 #[rstest]
@@ -16,8 +16,8 @@ fn field(report: &str, name: &str) -> String {
 #[case::needs_a_kill(args!["sh", "-c", "trap '' TERM; while :; do sleep 0.1; done"])]
 #[case::stopped(args!["sh", "-c", "kill -STOP $$ & sleep 1000"])]
 fn a_command_ends_in_time_as_by_timeout<const N: usize>(#[case] words: [std::ffi::OsString; N]) {
-    let ran = Dock::run(args!["--timeout", "0.2"].into_iter().chain(words.clone())).output();
-    let plain = Dock::program(args!["timeout", "--kill-after=5", "0.2"].into_iter().chain(words)).output();
+    let ran = Cmd::run(args!["--timeout", "0.2"].into_iter().chain(words.clone())).output();
+    let plain = Cmd::program(args!["timeout", "--kill-after=5", "0.2"].into_iter().chain(words)).output();
     // Where it has to kill, it kills itself as well, and a shell says 137.
     let status = |ran: &crate::support::Ran| ran.status.code().or(ran.status.signal().map(|by| 128 + by));
     assert_eq!(status(&ran), status(&plain));
@@ -28,8 +28,7 @@ fn a_command_ends_in_time_as_by_timeout<const N: usize>(#[case] words: [std::ffi
 #[case::long_enough("0.2,1m", 3)]
 fn a_command_has_its_grace_after_a_timeout(#[case] timeout: &str, #[case] code: i32) {
     let slow = "trap 'sleep 0.3; touch /tmp/done; exit 3' TERM; while :; do sleep 0.01; done";
-    let (started, run) =
-        (std::time::Instant::now(), Dock::run(args!["--timeout", timeout]).sh(slow).output());
+    let (started, run) = (std::time::Instant::now(), Cmd::run(args!["--timeout", timeout]).sh(slow).output());
     // The status is that of timeout(1), unless the command had to be killed.
     run.exits(if code == 3 { 124 } else { code });
     assert!(started.elapsed().as_secs() < 30);
@@ -37,18 +36,18 @@ fn a_command_has_its_grace_after_a_timeout(#[case] timeout: &str, #[case] code: 
 
 #[rstest]
 fn an_invalid_grace_is_refused(#[values("1,", "1,x", ",1", "0,1", "1,2,3")] time: &str) {
-    Dock::run(args!["--timeout", time, "true"]).refused("not a time");
+    Cmd::run(args!["--timeout", time, "true"]).refused("not a time");
 }
 
 #[test]
 fn a_command_that_is_in_time_has_its_own_status() {
-    let plain = Dock::program(args!["timeout", "10m", "sh", "-c", "exit 5"]);
-    Dock::run(args!["--timeout", "10m"]).sh("exit 5").output().ends_as(plain);
+    let plain = Cmd::program(args!["timeout", "10m", "sh", "-c", "exit 5"]);
+    Cmd::run(args!["--timeout", "10m"]).sh("exit 5").output().ends_as(plain);
 }
 
 #[rstest]
 fn an_invalid_time_is_refused(#[values("", "0", "-1", "x", "1w", "99999999999999999999")] time: &str) {
-    Dock::run(args!["--timeout", time, "true"]).refused("not a time");
+    Cmd::run(args!["--timeout", time, "true"]).refused("not a time");
 }
 
 #[rstest]
@@ -59,8 +58,8 @@ fn an_invalid_time_is_refused(#[values("", "0", "-1", "x", "1w", "99999999999999
 #[case("as=1G", "--as=1073741824:1073741824")]
 fn a_limit_is_as_by_prlimit(#[case] limit: &str, #[case] of_prlimit: &str) {
     let all = args!["bash", "-c", "ulimit -S -a; ulimit -H -a"];
-    let plain = Dock::program(args!["prlimit", of_prlimit].into_iter().chain(all.clone()));
-    Dock::run(args!["--rlimit", limit].into_iter().chain(all)).output().ends_as(plain);
+    let plain = Cmd::program(args!["prlimit", of_prlimit].into_iter().chain(all.clone()));
+    Cmd::run(args!["--rlimit", limit].into_iter().chain(all)).output().ends_as(plain);
 }
 
 #[rstest]
@@ -70,7 +69,7 @@ fn a_limit_is_as_by_prlimit(#[case] limit: &str, #[case] of_prlimit: &str) {
 #[case("nofiles=3", "no such limit")]
 #[case("nofile=x", "not an amount")]
 fn an_invalid_limit_is_refused(#[case] limit: &str, #[case] words: &str) {
-    Dock::run(args!["--rlimit", limit, "true"]).refused(words);
+    Cmd::run(args!["--rlimit", limit, "true"]).refused(words);
 }
 
 #[rstest]
@@ -79,9 +78,9 @@ fn an_invalid_limit_is_refused(#[case] limit: &str, #[case] words: &str) {
 fn the_report_tells_how_it_ended(#[case] script: &str) {
     let dir = scratch();
     let file = dir.path().join("report");
-    Dock::run(args!["--report", &file]).sh(script).output();
+    Cmd::run(args!["--report", &file]).sh(script).output();
     let report = fs::read_to_string(&file).unwrap();
-    let plain = Dock::program(args!["sh", "-c", script]).output().status;
+    let plain = Cmd::program(args!["sh", "-c", script]).output().status;
     let told = |number: Option<i32>| number.map_or("None".into(), |number| number.to_string());
     let seen = ["exit", "signal"].map(|name| field(&report, name));
     assert_eq!(seen, [plain.code(), plain.signal()].map(told), "{report}");
@@ -96,7 +95,7 @@ fn the_report_has_time_and_memory() {
     fs::write(&file, "older").unwrap();
     // The script touches single pages, even if the kernel would use huge ones.
     let eat = include_str!("../programs/use_memory.py");
-    Dock::run(args!["--report", &file, "python3", "-c", eat]).ok();
+    Cmd::run(args!["--report", &file, "python3", "-c", eat]).ok();
     let report = fs::read_to_string(&file).unwrap();
     assert!(field(&report, "peak_memory_kib").parse::<u64>().unwrap() > 64 << 10, "{report}");
     assert!(field(&report, "minor_faults").parse::<u64>().unwrap() > 16_000, "{report}");
@@ -113,7 +112,7 @@ while time.process_time() < 0.5: pass'";
 
 /// The processor time in the report, for a script that starts `$BURN`.
 fn processor_seconds(options: &[&str], script: &str) -> f64 {
-    let run = Dock::run(options.iter().map(Into::into).chain(args!["--report", "2"])).sh(script);
+    let run = Cmd::run(options.iter().map(Into::into).chain(args!["--report", "2"])).sh(script);
     let report = run.env("BURN", BURN).output().stderr;
     ["user_seconds", "system_seconds"].iter().map(|name| field(&report, name).parse::<f64>().unwrap()).sum()
 }
@@ -141,7 +140,7 @@ fn the_report_counts_all_in_the_instance(#[case] options: &[&str], #[case] scrip
 fn the_report_leaves_out_what_selfdock_itself_has_used() {
     let faults = |mounts: usize| {
         let mounts = (0..mounts).flat_map(|i| args!["-t", "-", format!("/tmp/{i}")]);
-        let ran = Dock::run(args!["--report", "2"].into_iter().chain(mounts).chain(args!["true"])).output();
+        let ran = Cmd::run(args!["--report", "2"].into_iter().chain(mounts).chain(args!["true"])).output();
         field(&ran.stderr, "minor_faults").parse::<i64>().unwrap()
     };
     let (few, many) = (faults(0), faults(300));
@@ -165,7 +164,7 @@ fn the_report_says_which_limit_ended_a_command(
     #[case] signal: &str,
     #[case] by: &str,
 ) {
-    let report = Dock::run(args!["--rlimit", limit, "--report", "2"]).sh(script).output().stderr;
+    let report = Cmd::run(args!["--rlimit", limit, "--report", "2"]).sh(script).output().stderr;
     let report = report.lines().last().unwrap();
     assert_eq!(["signal", "ended_by"].map(|name| field(report, name)), [signal, by], "{report}");
 }
@@ -175,8 +174,8 @@ fn the_report_says_which_limit_ended_a_command(
 fn the_report_tells_of_the_callers_own_limit() {
     let limited = args!["bash", "-c", "ulimit -t 1; exec \"$0\" \"$@\""];
     let burn = args!["sh", "-c", "while :; do :; done"];
-    let plain = Dock::program(limited.clone().into_iter().chain(burn.clone())).output().status.signal();
-    let run = Dock::under(limited, args!["--report", "2", "run"].into_iter().chain(burn));
+    let plain = Cmd::program(limited.clone().into_iter().chain(burn.clone())).output().status.signal();
+    let run = Cmd::under(limited, args!["--report", "2", "run"].into_iter().chain(burn));
     let report = run.output().stderr;
     assert_eq!(field(&report, "signal").parse().ok(), plain, "{report}");
     assert_eq!(field(&report, "ended_by"), "rlimit cpu");
@@ -184,7 +183,7 @@ fn the_report_tells_of_the_callers_own_limit() {
 
 #[test]
 fn the_report_tells_of_a_timeout_and_goes_to_a_descriptor() {
-    let ran = Dock::run(args!["--report", "2", "--timeout", "0.1", "sleep", "9"]).output().exits(124);
+    let ran = Cmd::run(args!["--report", "2", "--timeout", "0.1", "sleep", "9"]).output().exits(124);
     assert_eq!(
         (field(&ran.stderr, "ended_by").as_str(), field(&ran.stderr, "exit").as_str()),
         ("timeout", "124")
@@ -200,14 +199,14 @@ fn a_report_that_cannot_be_written_is_refused_before_the_command_runs(
     #[case] target: &str,
     #[case] words: &str,
 ) {
-    Dock::run(args!["--report", target]).sh("echo ran").refused(words);
+    Cmd::run(args!["--report", target]).sh("echo ran").refused(words);
 }
 
 #[test]
 fn a_report_is_written_whole_or_not_at_all() {
     let dir = scratch();
     let file = dir.path().join("report");
-    let mut instance = Dock::run(args!["--report", &file, "cat"]).spawn().that_repeats();
+    let mut instance = Cmd::run(args!["--report", &file, "cat"]).spawn().that_repeats();
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();
     // The file was made before the command started, and nothing was written to it.
@@ -230,7 +229,7 @@ fn the_report_says_why_a_command_never_started(
     let file = dir.path().join("report");
     fs::write(&file, "older").unwrap();
     let words = mode.split_whitespace().chain(words.split(' ')).map(Into::into);
-    Dock::run(args!["--report", &file].into_iter().chain(words)).output();
+    Cmd::run(args!["--report", &file].into_iter().chain(words)).output();
     let report = fs::read_to_string(&file).unwrap();
     let seen = ["version", "started", "exit"].map(|name| field(&report, name));
     assert_eq!(seen, ["1", "False", exit], "{report}");
@@ -254,10 +253,10 @@ fn a_report_cannot_be_forged(#[case] script: &str) {
     let dir = scratch();
     let file = dir.path().join("r");
     fs::write(&file, "older").unwrap();
-    let ran = Dock::run(args!["-H", "--report", "r"]).current_dir(dir.path()).sh(format!("{script}; exit 7"));
+    let ran = Cmd::run(args!["-H", "--report", "r"]).current_dir(dir.path()).sh(format!("{script}; exit 7"));
     let ran = ran.output().exits(7);
     assert_eq!(ran.stderr, "");
-    Dock::program(args!["chmod", "-R", "u+rwX", dir.path()]).ok();
+    Cmd::program(args!["chmod", "-R", "u+rwX", dir.path()]).ok();
     let report = fs::read_to_string(&file).unwrap();
     assert!(!report.contains("forged") && report.lines().count() == 1, "{report}");
     assert_eq!(field(&report, "exit"), "7");
@@ -268,7 +267,7 @@ fn a_report_cannot_be_forged(#[case] script: &str) {
 fn a_report_that_nobody_reads_does_not_hide_how_a_command_ended() {
     let script = include_str!("../programs/report_to_nobody.py");
     let words = args!["python3", "-c", script, selfdock(), "--report", "3", "run", "sh", "-c", "exit 7"];
-    assert_eq!(Dock::program(words).ok(), "7 True");
+    assert_eq!(Cmd::program(words).ok(), "7 True");
 }
 
 /// R1: report.
@@ -277,7 +276,7 @@ fn a_report_that_is_kept_from_being_written_does_not_hide_how_a_command_ended() 
     for (required, status) in [(None, 7), (Some("--report-required"), 125)] {
         let dir = scratch();
         let options = args!["-H", "--report", "r"].into_iter().chain(required.map(Into::into));
-        let run = Dock::run(options).current_dir(dir.path()).sh("rm r; mkdir -p r/x; exit 7");
+        let run = Cmd::run(options).current_dir(dir.path()).sh("rm r; mkdir -p r/x; exit 7");
         let ran = run.output().exits(status);
         assert!(ran.stderr.contains("write the report 'r'"), "{}", ran.stderr);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
@@ -291,7 +290,7 @@ fn a_report_whose_directory_is_exchanged_is_reported_as_not_written() {
         let dir = scratch();
         fs::create_dir(dir.path().join("d")).unwrap();
         let options = args!["-H", "--report", "d/r"].into_iter().chain(required.map(Into::into));
-        let run = Dock::run(options).current_dir(dir.path());
+        let run = Cmd::run(options).current_dir(dir.path());
         let ran = run.sh("mv d e; mkdir d; echo forged > d/r; exit 7").output().exits(status);
         assert!(ran.stderr.contains("write the report 'r'") && ran.stderr.contains("another directory"));
     }
@@ -341,14 +340,14 @@ $SD --report {target} run true; {after} && echo stays >&3; wait
         dir.path().display()
     );
     let seen =
-        Dock::program(args!["bash", "-c", script]).env("SD", crate::support::selfdock()).output().stdout;
+        Cmd::program(args!["bash", "-c", script]).env("SD", crate::support::selfdock()).output().stdout;
     assert_eq!(seen, if target == "/dev/null" { "stays\n" } else { "stays\n1\n" });
 }
 
 #[test]
 fn a_closed_descriptor_is_refused_for_a_report() {
     let close = args!["sh", "-c", "exec \"$0\" \"$@\" >&-"];
-    Dock::under(close, args!["--report", "1", "run", "true"]).refused("EBADF");
+    Cmd::under(close, args!["--report", "1", "run", "true"]).refused("EBADF");
 }
 
 #[test]
@@ -374,7 +373,7 @@ fn a_report_that_cannot_be_written_is_told_beside_why_there_is_no_command(
     #[values("", "--unprivileged")] mode: &str,
 ) {
     let words = mode.split(' ').chain(options.split(' ')).filter(|word| !word.is_empty());
-    let ran = Dock::run(words.map(Into::into)).arg(command).output().exits(status);
+    let ran = Cmd::run(words.map(Into::into)).arg(command).output().exits(status);
     let about =
         ["ENOSPC", "no-such-command", "/etc/passwd", "/no/such"].map(|word| ran.stderr.matches(word).count());
     assert_eq!((about[0], about[1..].iter().sum(), ran.stderr.lines().count()), (1, 1, 2), "{}", ran.stderr);
@@ -386,7 +385,7 @@ fn the_supervisor_of_a_report_does_not_grow() {
     const STOPS: &str = include_str!("../programs/stop_and_continue.py");
     // With a deadline the supervisor does not stop with the command.
     let options = args!["--report", "/dev/null", "--timeout", "1m"];
-    let mut instance = Dock::run(options.into_iter().chain(args!["python3", "-c", STOPS])).spawn();
+    let mut instance = Cmd::run(options.into_iter().chain(args!["python3", "-c", STOPS])).spawn();
     let pid = instance.pid().to_string();
     let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
     assert_eq!(instance.line(), "up");

@@ -1,7 +1,7 @@
 //! listing: `ps` lists the caller's instances, and no others.
 
 use crate::support::{
-    Dock, args, command_of, fixture, instance, instance_of_root, nested, on_a_host, selfdock,
+    Cmd, args, command_of, fixture, instance, instance_of_root, nested, on_a_host, selfdock,
 };
 use rstest::rstest;
 
@@ -9,7 +9,7 @@ use rstest::rstest;
 fn an_instance_is_listed_with_its_command_and_root() {
     let image = fixture("busybox");
     let instance = instance(args!["--root", &image]);
-    let table = Dock::new(args!["ps"]).ok();
+    let table = Cmd::new(args!["ps"]).ok();
     let row = table
         .lines()
         .find(|line| line.split_whitespace().next() == Some(&instance.pid().to_string()))
@@ -25,8 +25,8 @@ fn a_relative_root_is_listed_with_its_absolute_path() {
     let (parent, name) = (image.parent().unwrap(), image.file_name().unwrap());
     for how in [&[][..], &["--unprivileged"]] {
         let words = how.iter().map(Into::into).chain(args!["--root", name, "cat"]);
-        let instance = Dock::run(words).current_dir(parent).spawn().that_repeats();
-        let table = Dock::new(args!["ps"]).ok();
+        let instance = Cmd::run(words).current_dir(parent).spawn().that_repeats();
+        let table = Cmd::new(args!["ps"]).ok();
         let row =
             table.lines().find(|row| row.trim_start().starts_with(&format!("{} ", instance.pid()))).unwrap();
         assert_eq!(row.split_whitespace().nth(4), image.to_str(), "{table}");
@@ -37,11 +37,11 @@ fn a_relative_root_is_listed_with_its_absolute_path() {
 #[test]
 fn the_command_is_shown_and_not_selfdocks_own_line() {
     for _ in 0..20 {
-        let instance = Dock::run(args!["-C", "/", "cat", "-"]).spawn();
+        let instance = Cmd::run(args!["-C", "/", "cat", "-"]).spawn();
         let pid = instance.pid().to_string();
         // However early ps runs.
         crate::support::wait_until("the instance is listed", || {
-            let table = Dock::new(args!["ps"]).ok();
+            let table = Cmd::new(args!["ps"]).ok();
             let row = table.lines().find(|row| row.split_whitespace().next() == Some(&pid));
             assert!(row.iter().all(|row| row.ends_with(" cat -")), "{table}");
             row.is_some()
@@ -52,7 +52,7 @@ fn the_command_is_shown_and_not_selfdocks_own_line() {
 #[test]
 fn the_list_is_repeated_until_a_signal_ends_it() {
     let instance = instance([]);
-    let mut watch = Dock::new(args!["ps", "--watch"]).spawn();
+    let mut watch = Cmd::new(args!["ps", "--watch"]).spawn();
     let pid = format!("{} ", instance.pid());
     let mut seen = 0;
     while seen < 2 {
@@ -62,7 +62,7 @@ fn the_list_is_repeated_until_a_signal_ends_it() {
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&watch.wait()), Some(15));
     // It also ends when the reader closes the pipe.
     let script = "$SELFDOCK ps --watch | head -1";
-    assert!(Dock::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).ok().contains("PID"));
+    assert!(Cmd::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).ok().contains("PID"));
 }
 
 #[test]
@@ -70,8 +70,8 @@ fn the_json_is_json() {
     let instance = instance(nested(1, []));
     let script = "import json, sys\nfor i in json.load(sys.stdin): \
                   print(i['pid'], i['level'], i['command'][0], i['command_pid'])";
-    let text = Dock::new(args!["ps", "--json"]).ok();
-    let seen = Dock::program(args!["python3", "-c", script]).stdin(&text).ok();
+    let text = Cmd::new(args!["ps", "--json"]).ok();
+    let seen = Cmd::program(args!["python3", "-c", script]).stdin(&text).ok();
     let outer = format!("{} 1 ", instance.pid());
     assert!(seen.lines().any(|line| line.starts_with(&outer)), "{seen}");
     let inner = command_of(instance.pid());
@@ -81,7 +81,7 @@ fn the_json_is_json() {
 #[test]
 fn others_instances_are_not_listed() {
     let mut other = instance_of_root();
-    let table = Dock::new(args!["ps"]).ok();
+    let table = Cmd::new(args!["ps"]).ok();
     let pid = other.pid().to_string();
     assert!(!table.lines().any(|line| line.split_whitespace().next() == Some(pid.as_str())), "{table}");
     other.close();
@@ -91,7 +91,7 @@ fn others_instances_are_not_listed() {
 #[test]
 fn inside_only_inner_instances_are_listed() {
     let _outside = instance([]);
-    let table = Dock::run(args![selfdock(), "ps"]).ok();
+    let table = Cmd::run(args![selfdock(), "ps"]).ok();
     assert_eq!(table.lines().count(), 1, "{table}");
 }
 

@@ -4,7 +4,7 @@ mod case;
 mod view;
 mod world;
 
-use crate::support::{Dock, args, bin, command_of, selfdock};
+use crate::support::{Cmd, args, bin, command_of, selfdock};
 use case::Case;
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 use std::cell::Cell;
@@ -113,16 +113,16 @@ impl Chain {
     }
 
     /// The probe in the instance of so many levels.
-    fn with_probe(&self, levels: usize, word: &str) -> Dock {
+    fn with_probe(&self, levels: usize, word: &str) -> Cmd {
         with_probe(self.words[..levels].iter().flatten().cloned(), word)
     }
 }
 
 /// The probe is on descriptor 9: so it need be in no root filesystem.
-fn with_probe(words: impl IntoIterator<Item = OsString>, word: &str) -> Dock {
+fn with_probe(words: impl IntoIterator<Item = OsString>, word: &str) -> Cmd {
     let launcher = args!["sh", "-c", "exec 9< \"$PROBE\"; exec \"$@\"", "sh"];
     let words = launcher.into_iter().chain(words).chain(args!["/proc/self/fd/9", word]);
-    Dock::program(words).env("PROBE", bin("probe"))
+    Cmd::program(words).env("PROBE", bin("probe"))
 }
 
 /// Makes the case, and sees that what comes of it is what the model says.

@@ -1,6 +1,6 @@
 //! mount-points: A missing mount point appears beside the existing entries, and the image stays untouched.
 
-use crate::support::{Dock, FILESYSTEMS, args, fixture, on_a_host, selfdock};
+use crate::support::{Cmd, FILESYSTEMS, args, fixture, on_a_host, selfdock};
 use crate::volumes::{marked, user_image};
 use rstest::rstest;
 use std::fs;
@@ -25,8 +25,8 @@ fn a_missing_directory_appears_beside_existing_entries(
     let dir = volume();
     let parent = place.rsplit_once('/').unwrap().0;
     let existing = if parent.is_empty() { "/" } else { "/usr/bin" };
-    let before = Dock::run(args!["ls", "-A", existing]).ok();
-    let run = Dock::run(args![option, dir.path(), place]);
+    let before = Cmd::run(args!["ls", "-A", existing]).ok();
+    let run = Cmd::run(args![option, dir.path(), place]);
     let seen = run.sh(format!("cat {place}/marker; echo; ls -A {existing}")).ok();
     let (marker, names) = seen.split_once('\n').unwrap();
     assert_eq!(marker, "here");
@@ -36,7 +36,7 @@ fn a_missing_directory_appears_beside_existing_entries(
 #[test]
 fn a_missing_file_appears() {
     let dir = volume();
-    let run = Dock::run(args!["-m", dir.path().join("marker"), "/etc/new/file"]);
+    let run = Cmd::run(args!["-m", dir.path().join("marker"), "/etc/new/file"]);
     assert_eq!(run.sh("cat /etc/new/file; test -f /etc/passwd && echo ' beside'").ok(), "here beside");
 }
 
@@ -44,7 +44,7 @@ fn a_missing_file_appears() {
 fn a_tmpfs_appears_where_a_link_means_that_passes_what_is_missing() {
     let image = user_image();
     symlink("none/../data", image.path().join("mnt/a")).unwrap();
-    let run = Dock::run(args!["--root", image.path(), "-t", "-", "/mnt/a", "-t", "-", "/mnt/data/below"]);
+    let run = Cmd::run(args!["--root", image.path(), "-t", "-", "/mnt/a", "-t", "-", "/mnt/data/below"]);
     assert_eq!(run.sh("touch /mnt/data/below/x /mnt/data/y && ls /mnt/data").ok(), "below\ny");
 }
 
@@ -52,14 +52,14 @@ fn a_tmpfs_appears_where_a_link_means_that_passes_what_is_missing() {
 #[test]
 fn a_mount_point_appears_in_a_copy_of_the_root_directory() {
     let image = user_image();
-    let run = Dock::run(args!["--root", image.path(), "-m", image.path(), "/mnt", "-t", "-", "/mnt/new"]);
+    let run = Cmd::run(args!["--root", image.path(), "-m", image.path(), "/mnt", "-t", "-", "/mnt/new"]);
     assert_eq!(run.sh("touch /mnt/new/x && ls /mnt/new && test -d /mnt/etc && test ! -e /new").ok(), "x");
     assert!(!image.path().join("new").exists());
 }
 
 #[test]
 fn a_missing_tmpfs_appears() {
-    let run = Dock::run(args!["-t", "size=8M", "/srv/scratch", "-t", "-", "/new"]);
+    let run = Cmd::run(args!["-t", "size=8M", "/srv/scratch", "-t", "-", "/new"]);
     assert_eq!(run.sh("touch /srv/scratch/x /new/y && ls /srv /new").ok(), "/new:\ny\n\n/srv:\nscratch");
 }
 
@@ -69,7 +69,7 @@ fn several_in_one_directory_appear() {
     let words = ["/opt/one", "/opt/two/x", "/opt/two/y", "/three", "/four"];
     let options = words.iter().flat_map(|place| args!["-m", dir.path(), place]);
     let reads: Vec<String> = words.iter().map(|place| format!("cat {place}/marker")).collect();
-    assert_eq!(Dock::run(options).sh(reads.join("; ")).ok(), "here".repeat(5));
+    assert_eq!(Cmd::run(options).sh(reads.join("; ")).ok(), "here".repeat(5));
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_dangling_link_is_followed_inside() {
     let image = user_image();
     symlink("../var/lib/data", image.path().join("mnt/link")).unwrap();
     let dir = volume();
-    let run = Dock::run(args!["--root", image.path(), "-v", dir.path(), "/mnt/link"]);
+    let run = Cmd::run(args!["--root", image.path(), "-v", dir.path(), "/mnt/link"]);
     assert_eq!(run.sh("cat /mnt/link/marker /var/lib/data/marker").ok(), "herehere");
     assert!(!image.path().join("var").exists());
 }
@@ -119,7 +119,7 @@ fn a_link_to_a_path_that_is_covered_later_is_an_error(
 #[test]
 fn entries_beside_a_mount_point_stay_read_only() {
     let dir = volume();
-    let run = Dock::run(args!["-v", dir.path(), "/opt/new", "-v", dir.path(), "/data"]);
+    let run = Cmd::run(args!["-v", dir.path(), "/opt/new", "-v", dir.path(), "/data"]);
     let ran = run.sh("touch /opt/x /x /data/x; touch /usr/bin/x").output();
     assert_eq!(ran.stderr.matches("Read-only file system").count(), 3, "{}", ran.stderr);
     assert!(dir.path().join("x").exists());
@@ -130,13 +130,13 @@ fn missing_mount_points_appear_in_a_nested_instance_too() {
     let dir = volume();
     let inner =
         args![selfdock(), "run", "-v", "/data", "/opt/deeper/place", "cat", "/opt/deeper/place/marker"];
-    assert_eq!(Dock::run(args!["-v", dir.path(), "/data"].into_iter().chain(inner)).ok(), "here");
+    assert_eq!(Cmd::run(args!["-v", dir.path(), "/data"].into_iter().chain(inner)).ok(), "here");
 }
 
 #[test]
 fn no_mount_point_is_made_in_a_volume() {
     let (outer, inner) = (volume(), volume());
-    let run = Dock::run(args!["-v", outer.path(), "/mnt", "-v", inner.path(), "/mnt/sub", "true"]);
+    let run = Cmd::run(args!["-v", outer.path(), "/mnt", "-v", inner.path(), "/mnt/sub", "true"]);
     run.refused("in a volume");
     assert!(!outer.path().join("sub").exists());
 }
@@ -149,10 +149,10 @@ fn a_directory_that_is_too_large_is_refused() {
         fs::write(image.path().join(format!("mnt/{n}")), "").unwrap();
     }
     let dir = volume();
-    let run = Dock::run(args!["--root", image.path(), "-v", dir.path(), "/mnt/new", "true"]);
+    let run = Cmd::run(args!["--root", image.path(), "-v", dir.path(), "/mnt/new", "true"]);
     run.refused("4096");
     let existing =
-        Dock::run(args!["--root", image.path(), "-m", dir.path().join("marker"), "/mnt/7", "cat", "/mnt/7"]);
+        Cmd::run(args!["--root", image.path(), "-m", dir.path().join("marker"), "/mnt/7", "cat", "/mnt/7"]);
     assert_eq!(existing.ok(), "here");
 }
 
@@ -160,14 +160,14 @@ fn a_directory_that_is_too_large_is_refused() {
 #[rstest]
 fn too_many_mounts_are_refused(#[values(1025, 40_000)] many: usize) {
     let words = (0..many).flat_map(|n| args!["-m", "/etc", format!("/mnt/{n}")]);
-    Dock::run(words.chain(args!["true"])).refused("1024");
+    Cmd::run(words.chain(args!["true"])).refused("1024");
 }
 
 #[test]
 fn a_thousand_mounts_are_not_too_many() {
     let words = (0..1000).flat_map(|n| args!["-m", fixture("bin"), format!("/mnt/{n}")]);
     let count = fs::read_dir(fixture("bin")).unwrap().count();
-    assert_eq!(Dock::run(words).sh("ls /mnt | wc -l; ls /mnt/999 | wc -l").ok(), format!("1000\n{count}"));
+    assert_eq!(Cmd::run(words).sh("ls /mnt | wc -l; ls /mnt/999 | wc -l").ok(), format!("1000\n{count}"));
 }
 
 /// F4: hung or foreign mounts, links where directories are. File systems beside a requested mount point do not

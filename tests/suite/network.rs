@@ -1,6 +1,6 @@
 //! network: With `--net none` there is a loopback interface and nothing else.
 
-use crate::support::{Dock, args, nested};
+use crate::support::{Cmd, args, nested};
 use rstest::rstest;
 use std::fs;
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ fn namespace_outside() -> String {
 #[case::default(args![])]
 #[case::asked_for(args!["--net", "host"])]
 fn the_network_is_the_hosts<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
-    let seen = Dock::run(options).arg("readlink").arg("/proc/self/ns/net").ok();
+    let seen = Cmd::run(options).arg("readlink").arg("/proc/self/ns/net").ok();
     assert_eq!(seen, namespace_outside());
 }
 
@@ -21,7 +21,7 @@ fn the_network_is_the_hosts<const N: usize>(#[case] options: [std::ffi::OsString
 #[case::once(0)]
 #[case::nested(1)]
 fn with_none_there_is_only_loopback(#[case] depth: usize) {
-    let run = Dock::run(args!["--net", "none"].into_iter().chain(nested(depth, [])));
+    let run = Cmd::run(args!["--net", "none"].into_iter().chain(nested(depth, [])));
     let seen = run.sh("tail -n +3 /proc/net/dev | cut -d: -f1; readlink /proc/self/ns/net").ok();
     let (device, namespace) = seen.split_once('\n').unwrap();
     assert_eq!(device.trim(), "lo");
@@ -32,31 +32,31 @@ fn with_none_there_is_only_loopback(#[case] depth: usize) {
 fn with_none_the_hosts_loopback_is_out_of_reach() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let script = format!("exec 3<>/dev/tcp/127.0.0.1/{}", listener.local_addr().unwrap().port());
-    Dock::run(args!["bash", "-c", &script]).ok();
-    assert!(!Dock::run(args!["-n", "none", "bash", "-c", &script]).output().status.success());
+    Cmd::run(args!["bash", "-c", &script]).ok();
+    assert!(!Cmd::run(args!["-n", "none", "bash", "-c", &script]).output().status.success());
 }
 
 #[test]
 fn with_none_loopback_is_up() {
     // Nobody listens there. An interface that is down gives another errno.
-    let ran = Dock::run(args!["-n", "none", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9"]).output();
+    let ran = Cmd::run(args!["-n", "none", "bash", "-c", "exec 3<>/dev/tcp/127.0.0.1/9"]).output();
     assert!(ran.stderr.contains("Connection refused"));
 }
 
 #[rstest]
 fn another_network_is_refused(#[values("", "bridge", "None")] net: &str) {
-    Dock::run(args!["--net", net, "true"]).refused("not 'none', 'host' or 'user'");
+    Cmd::run(args!["--net", net, "true"]).refused("not 'none', 'host' or 'user'");
 }
 
 #[test]
 fn a_host_name_is_the_instances_own() {
     let before = nix::unistd::gethostname().unwrap();
-    assert_eq!(Dock::run(args!["--hostname", "inner", "uname", "-n"]).ok(), "inner");
+    assert_eq!(Cmd::run(args!["--hostname", "inner", "uname", "-n"]).ok(), "inner");
     assert_eq!(nix::unistd::gethostname().unwrap(), before);
-    assert_eq!(Dock::run(args!["uname", "-n"]).ok(), before.to_string_lossy());
+    assert_eq!(Cmd::run(args!["uname", "-n"]).ok(), before.to_string_lossy());
 }
 
 #[test]
 fn a_host_name_that_is_too_long_is_refused() {
-    Dock::run(args!["--hostname", "x".repeat(65), "true"]).refused("not a host name");
+    Cmd::run(args!["--hostname", "x".repeat(65), "true"]).refused("not a host name");
 }

@@ -1,7 +1,7 @@
 //! one-life: However it is started and whatever happens to it, a command lives and ends as without selfdock.
 
 use crate::support::{
-    Dock, Job, Setting, Start, Story, Way, args, bin, every_way, is_alive, is_first, is_own, own_status,
+    Cmd, Job, Setting, Start, Transcript, Way, args, bin, every_way, is_alive, is_first, is_own, own_status,
     patient, same_as_without, status_of, tree, wait_until,
 };
 use nix::sys::signal::{Signal, kill};
@@ -61,10 +61,10 @@ fn the_suite_has_the_signals_of_a_login_shell() {
     assert_eq!(sets(&own_status(&fields)), [0, broken_pipe], "in the suite");
     assert_eq!(sets(&status_of("thread-self", &fields)), [0, broken_pipe], "in the thread of a test");
     let read = ["grep", "-E", "SigBlk|SigIgn", "/proc/self/status"];
-    assert_eq!(sets(&Dock::program(read.map(Into::into)).ok()), none, "in what a test starts");
+    assert_eq!(sets(&Cmd::program(read.map(Into::into)).ok()), none, "in what a test starts");
     for setting in [Setting::Bare, Setting::Terminal] {
-        let story = Way::Plain.start(setting).job(&read.map(Into::into)).story();
-        assert_eq!(sets(&story.output.join("\n")), none, "in a job");
+        let transcript = Way::Plain.start(setting).job(&read.map(Into::into)).transcript();
+        assert_eq!(sets(&transcript.output.join("\n")), none, "in a job");
     }
 }
 
@@ -82,7 +82,8 @@ every_way! {
     fn a_status_is_the_commands(way, #[values(Setting::Bare, Setting::Deadline, Setting::Terminal)] setting: Setting) {
         let start = way.start(setting);
         for status in [0, 1, 7, 125, 126, 127, 255] {
-            same_as_without(&start, &format!("exit {status}"), |start| start.sh(&format!("exit {status}")).story());
+            let script = format!("exit {status}");
+            same_as_without(&start, &script, |start| start.sh(&script).transcript());
         }
     }
 }
@@ -93,7 +94,7 @@ every_way! {
         let start = way.start(Setting::Bare);
         for command in ["/dev/null", "/", "/no/such/command", "no-such-command"] {
             // The message is not compared.
-            let status = |start: &Start| Story { output: Vec::new(), ..start.job(&args![command]).story() };
+            let status = |start: &Start| Transcript { output: Vec::new(), ..start.job(&args![command]).transcript() };
             same_as_without(&start, command, status);
         }
     }
@@ -106,7 +107,7 @@ every_way! {
         let tried = |signal: &i32| default_of(*signal) != Default::Stops;
         for signal in signals_for(setting, &[Setting::Bare]).chain([9]).filter(tried) {
             let script = format!("kill -{signal} $$; echo on; exit 3");
-            same_as_without(&start, &script, |start| start.sh(&script).story());
+            same_as_without(&start, &script, |start| start.sh(&script).transcript());
         }
     }
 }
@@ -118,11 +119,11 @@ every_way! {
         #[values(Setting::Bare, Setting::Deadline, Setting::Terminal)] setting: Setting,
     ) {
         let start = way.start(setting);
-        for deed in [&["abort"][..], &["alarm"], &["raise", "15"], &["raise", "10"], &["write-too-much"]] {
-            same_as_without(&start, deed.last().unwrap(), |start| {
-                let story = start.probe(deed).story();
-                assert!(story.events[0].starts_with("signaled"), "{story:?}");
-                story
+        for action in [&["abort"][..], &["alarm"], &["raise", "15"], &["raise", "10"], &["write-too-much"]] {
+            same_as_without(&start, action.last().unwrap(), |start| {
+                let transcript = start.probe(action).transcript();
+                assert!(transcript.events[0].starts_with("signaled"), "{transcript:?}");
+                transcript
             });
         }
     }
@@ -134,7 +135,7 @@ every_way! {
 #[case::nested(Way::Nested)]
 #[case::unprivileged(Way::Unprivileged)]
 fn a_limit_of_processor_time_ends_it(#[case] way: Way) {
-    let hog = |start: &Start| start.sh("ulimit -S -t 1; while :; do :; done").story();
+    let hog = |start: &Start| start.sh("ulimit -S -t 1; while :; do :; done").transcript();
     same_as_without(&way.start(Setting::Bare), "processor time", hog);
 }
 
@@ -149,15 +150,15 @@ every_way! {
             let mut job = start.sh("while :; do echo x; done");
             job.prints("x");
             job.close_output();
-            job.story()
+            job.transcript()
         });
     }
 }
 
 // Signals from outside.
 
-/// The story after a signal with its default action.
-fn by_default(mut job: Job, signal: i32) -> Story {
+/// The transcript after a signal with its default action.
+fn by_default(mut job: Job, signal: i32) -> Transcript {
     match default_of(signal) {
         Default::Ends => {}
         Default::Nothing => {
@@ -171,7 +172,7 @@ fn by_default(mut job: Job, signal: i32) -> Story {
             job.tell("end");
         }
     }
-    job.story()
+    job.transcript()
 }
 
 /// A command that handles no signals, and reads a line.
@@ -209,13 +210,13 @@ fn handling(start: &Start, signal: i32) -> Job {
     job
 }
 
-/// The story after a signal that is handled. A second delivery would be a second line.
-fn is_handled(mut job: Job) -> Story {
+/// The transcript after a signal that is handled. A second delivery would be a second line.
+fn is_handled(mut job: Job) -> Transcript {
     // A shell runs its handler after the present line, if the signal comes just before the shell waits for input.
     job.prints_at_last("got", "");
     job.settle();
     job.tell("end");
-    job.story()
+    job.transcript()
 }
 
 every_way! {
@@ -292,7 +293,7 @@ every_way! {
                 job.signal(signal);
                 job.settle();
                 job.tell("end");
-                job.story()
+                job.transcript()
             });
         }
     }
@@ -313,7 +314,7 @@ every_way! {
                 job.signal(signal);
                 job.settle();
                 job.tell("end");
-                job.story()
+                job.transcript()
             });
         }
     }
@@ -333,7 +334,7 @@ every_way! {
                 // The signals are spread over the building and the first moments of the command.
                 std::thread::sleep(Duration::from_micros(90 * turn as u64));
                 job.signal(signal);
-                job.story()
+                job.transcript()
             });
         }
     }
@@ -352,7 +353,7 @@ every_way! {
                 job.signal(CONT);
                 job.becomes("continued");
                 job.signal(15);
-                job.story()
+                job.transcript()
             });
         }
     }
@@ -368,7 +369,7 @@ every_way! {
                 job.prints("up");
                 job.signal(15);
                 job.tell("end");
-                job.story()
+                job.transcript()
             });
         }
     }
@@ -391,7 +392,7 @@ every_way! {
                 job.signal(CONT);
                 job.becomes("continued");
                 job.tell("end");
-                job.story()
+                job.transcript()
             });
         }
     }
@@ -410,7 +411,7 @@ every_way! {
                 job.becomes("continued");
             }
             job.tell("end");
-            job.story()
+            job.transcript()
         });
     }
 }
@@ -426,7 +427,7 @@ every_way! {
         job.signal(CONT);
         // The shell has seen no stop.
         job.becomes("exited 6");
-        job.story();
+        job.transcript();
     }
 }
 
@@ -471,7 +472,7 @@ every_way! {
             kill(Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
             are_gone(&all);
             // An outer supervisor sees the end of its command.
-            assert_eq!(job.story().events, ["signaled 9"]);
+            assert_eq!(job.transcript().events, ["signaled 9"]);
             depth += 1;
         }
         assert!(depth > 0, "no supervisor was found");
@@ -490,7 +491,7 @@ every_way! {
         let keeper = own(&tree(start.target().unwrap_or(job.pid()))).find(|pid| is_first(*pid));
         kill(Pid::from_raw(keeper.expect("a keeper")), Signal::SIGKILL).unwrap();
         are_gone(&all);
-        assert_eq!(job.story().events, ["signaled 9"]);
+        assert_eq!(job.transcript().events, ["signaled 9"]);
     }
 }
 
@@ -502,13 +503,13 @@ every_way! {
             let mut job = start.job(&args!["sh", "-c", "echo up; exec sleep 1000"]);
             job.prints("up");
             job.hang_up();
-            job.story()
+            job.transcript()
         });
         same_as_without(&start, "a closed terminal, handled", |start| {
             let mut job = start.sh("trap 'echo closed; exit 8' HUP; echo up; until read x; do :; done");
             job.prints("up");
             job.hang_up();
-            job.story()
+            job.transcript()
         });
     }
 }
@@ -526,15 +527,15 @@ every_way! {
         for script in ["exit 0", "exit 7", "kill -9 $$", "kill -TERM $$", "kill -PIPE $$"] {
             same_as_without(&start, script, |start| {
                 let _ = fs::remove_file(&file);
-                let story = start.job_with(&args!["--report", &file], &args!["sh", "-c", script]).story();
+                let transcript = start.job_with(&args!["--report", &file], &args!["sh", "-c", script]).transcript();
                 if start.way() != Way::Plain {
                     let report = fs::read_to_string(&file).unwrap();
-                    let (how, number) = story.events[0].split_once(' ').unwrap();
+                    let (how, number) = transcript.events[0].split_once(' ').unwrap();
                     let (exit, signal) = if how == "exited" { (number, "null") } else { ("null", number) };
                     let end = format!("\"exit\":{exit},\"signal\":{signal},\"ended_by\":\"command\",");
-                    assert!(report.contains(&end), "{story:?}: {report}");
+                    assert!(report.contains(&end), "{transcript:?}: {report}");
                 }
-                story
+                transcript
             });
         }
     }
@@ -559,13 +560,13 @@ every_way! {
         job.tell("end");
         job.becomes("exited 0");
         are_gone(&all);
-        job.story();
+        job.transcript();
     }
 }
 
 #[test]
 fn without_selfdock_the_probe_does_what_it_says() {
-    let probe = |words: &[&str]| Way::Plain.start(Setting::Bare).probe(words).story().events;
+    let probe = |words: &[&str]| Way::Plain.start(Setting::Bare).probe(words).transcript().events;
     assert_eq!(probe(&["abort"]), ["signaled 6"]);
     assert_eq!(probe(&["alarm"]), ["signaled 14"]);
     assert_eq!(probe(&["write-too-much"]), ["signaled 25"]);

@@ -1,6 +1,6 @@
 //! overlays: Changes to a copy leave its directory unchanged, and a copy permits no more than its directory.
 
-use crate::support::{Dock, args, fixture, host_mounts, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, host_mounts, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -20,7 +20,7 @@ fn tree() -> TempDir {
 
 fn listing(dir: &TempDir) -> String {
     let script = "cd \"$0\"; find . -type f -exec head -v -n 9 {} + | sort; ls -lnAR .";
-    Dock::program(args!["sh", "-c", script, dir.path()]).ok()
+    Cmd::program(args!["sh", "-c", script, dir.path()]).ok()
 }
 
 /// Changes, removes and adds in the current directory.
@@ -36,14 +36,14 @@ fn changes_to_a_copy_are_discarded<const N: usize>(#[case] options: [OsString; N
     let dir = tree();
     let (before, mounts) = (listing(&dir), host_mounts());
     let words = options.into_iter().chain(args!["-o", dir.path(), "/mnt/w", "-C", "/mnt/w", "run"]);
-    let seen = Dock::new(words.chain(args!["sh", "-c", CHANGE])).ok();
+    let seen = Cmd::new(words.chain(args!["sh", "-c", CHANGE])).ok();
     assert_eq!(seen, CHANGED);
     assert_eq!((listing(&dir), host_mounts()), (before, mounts));
 }
 
 #[test]
 fn the_plan_lists_an_overlay() {
-    let plan = Dock::new(args!["--explain", "-o", "/etc", "/mnt/w", "run", "true"]).ok();
+    let plan = Cmd::new(args!["--explain", "-o", "/etc", "/mnt/w", "run", "true"]).ok();
     assert!(plan.contains("overlay\t'/etc'\t'/mnt/w'\trw,nosuid,nodev"), "{plan}");
 }
 
@@ -53,7 +53,7 @@ fn a_copy_can_be_on_the_path_of_its_directory() {
     let before = listing(&dir);
     let words = args!["-o", ".", dir.path(), "-m", dir.path(), "/mnt/orig", "run", "sh", "-c"];
     let script = "pwd; echo new > changed; cat /mnt/orig/changed";
-    let seen = Dock::new(words).arg(script).current_dir(dir.path()).ok();
+    let seen = Cmd::new(words).arg(script).current_dir(dir.path()).ok();
     // Every path in it refers to the copy.
     assert_eq!(seen, format!("{}\nnew", dir.path().display()));
     assert_eq!(listing(&dir), before);
@@ -66,20 +66,20 @@ fn changes_can_be_kept_and_listed() {
     let place = kept.path().join("changes");
     let run = |script: &str| {
         let words = args!["--changes", place, "-o", dir.path(), "/mnt/w", "-C", "/mnt/w", "run", "sh", "-c"];
-        Dock::new(words).arg(script).ok()
+        Cmd::new(words).arg(script).ok()
     };
     assert_eq!(run(CHANGE), CHANGED);
-    let told = Dock::new(args!["changes", place]).ok();
+    let told = Cmd::new(args!["changes", place]).ok();
     assert_eq!(told, "M changed\nD gone\nA more\nA more/y\nA sub/deeper\nD whole");
     // Another run continues with these changes.
     assert_eq!(run("cat changed; rm more/y"), "new");
-    assert!(Dock::new(args!["changes", place]).ok().contains("A more\nA sub/deeper"));
+    assert!(Cmd::new(args!["changes", place]).ok().contains("A more\nA sub/deeper"));
     assert_eq!(listing(&dir), before);
     let other = tree();
     let words = args!["--changes", place, "-o", other.path(), "/mnt/w", "run", "true"];
-    Dock::new(words).refused("it has the changes of another directory");
+    Cmd::new(words).refused("it has the changes of another directory");
     // Nothing in it is closed to the caller.
-    Dock::program(args!["rm", "-r", place]).ok();
+    Cmd::program(args!["rm", "-r", place]).ok();
 }
 
 /// A copy of an image is made in an empty directory. That of an installation is one, if nothing else is.
@@ -99,8 +99,8 @@ fn names_of_changes_cannot_pass_for_others() {
     let place = kept.path().join("changes");
     let script =
         r#"cd /mnt/w; touch 'a b' "$(printf 'c\nD d')" "$(printf 'e\033[2J')" "$(printf 'f\377')" "'g'""#;
-    Dock::new(args!["--changes", place, "-o", dir.path(), "/mnt/w", "run", "sh", "-c", script]).ok();
-    let told = Dock::new(args!["changes", place]).ok();
+    Cmd::new(args!["--changes", place, "-o", dir.path(), "/mnt/w", "run", "sh", "-c", script]).ok();
+    let told = Cmd::new(args!["changes", place]).ok();
     assert_eq!(
         told,
         r"A '\'g\''
@@ -119,13 +119,13 @@ fn a_copy_shows_and_permits_no_more_than_its_directory() {
     let words =
         args!["-o", "/var/cache", "/mnt/e", "-o", fixture("setuid"), "/mnt/s", "run", "sh", "-c", script];
     let own = nix::unistd::getuid();
-    assert_eq!(Dock::new(words).ok(), format!("{own}\ninert\nclosed\nkept\n1"));
+    assert_eq!(Cmd::new(words).ok(), format!("{own}\ninert\nclosed\nkept\n1"));
 }
 
 /// What the mount covers would become visible.
 #[test]
 fn a_directory_with_a_mount_in_it_is_not_copied() {
-    Dock::new(args!["-o", fixture(""), "/mnt/w", "run", "true"]).refused("something is mounted in it");
+    Cmd::new(args!["-o", fixture(""), "/mnt/w", "run", "true"]).refused("something is mounted in it");
 }
 
 /// What is changed in a copy of the host image, and what can be seen of it there.
@@ -141,7 +141,7 @@ fn the_whole_image_can_be_written_to_and_is_as_before<const N: usize>(#[case] be
     let (hosts, mounts) = (fs::read("/etc/hosts").unwrap(), host_mounts());
     let words = before.into_iter().chain(args!["-o", "/", "/", "run", "sh", "-c", IN_IMAGE]);
     let own = nix::unistd::getuid();
-    assert_eq!(Dock::new(words).ok(), format!("more\n/new\n/usr/bin/new\n{own}"));
+    assert_eq!(Cmd::new(words).ok(), format!("more\n/new\n/usr/bin/new\n{own}"));
     assert_eq!((fs::read("/etc/hosts").unwrap(), host_mounts()), (hosts, mounts));
     assert!(!std::path::Path::new("/usr/bin/new").exists() && std::path::Path::new("/usr/bin/env").exists());
 }
@@ -152,7 +152,7 @@ fn a_copy_of_the_image_shows_no_more_than_the_image() {
     let script = "ls -A / /home /root /run /srv /mnt /media /boot /var /var/lib /var/log /var/cache /usr /etc 2>&1; \
                   for f in /etc/shadow /etc/ssl/private/* /root/.bashrc /var/log/*; do cat $f 2>/dev/null; done; true";
     let list = |words: &[OsString]| {
-        let seen = Dock::new(words.iter().cloned().chain(args!["run", "sh", "-c", script])).ok();
+        let seen = Cmd::new(words.iter().cloned().chain(args!["run", "sh", "-c", script])).ok();
         seen.lines().map(String::from).collect::<Vec<_>>()
     };
     let ordinary = list(&args![]);
@@ -166,7 +166,7 @@ fn a_copy_of_the_image_shows_no_more_than_the_image() {
 fn a_file_of_another_owner_can_be_replaced_and_not_changed() {
     let script = "cd /usr/bin; LC_ALL=C; export LC_ALL; stat -c %U env; echo x >> env; mv env env2; ln env env3; \
                   chmod 700 env; cp env env4 && mv -f env4 env && stat -c %u env; stat -c %u .; rm env && ls env";
-    let ran = Dock::new(args!["-o", "/", "/", "run", "sh", "-c", format!("({script}) 2>&1; true")]).ok();
+    let ran = Cmd::new(args!["-o", "/", "/", "run", "sh", "-c", format!("({script}) 2>&1; true")]).ok();
     let own = nix::unistd::getuid();
     let said: Vec<&str> = ran.lines().collect();
     for (at, what) in
@@ -183,11 +183,11 @@ fn changes_of_the_image_can_be_kept_and_told() {
     let kept = TempDir::new_in(std::env::var_os("HOME").expect("a home")).expect("make a directory");
     let place = kept.path().join("changes");
     let run =
-        |script: &str| Dock::new(args!["--changes", place, "-o", "/", "/", "run", "sh", "-c", script]).ok();
+        |script: &str| Cmd::new(args!["--changes", place, "-o", "/", "/", "run", "sh", "-c", script]).ok();
     run("echo more >> /etc/hosts; rm -r /usr/share/perl5; mkdir /new; touch /new/x");
     // Other tests change what is in /opt meanwhile.
     let changes = || {
-        let told = Dock::new(args!["changes", place]).ok();
+        let told = Cmd::new(args!["changes", place]).ok();
         told.lines().filter(|line| !line.contains(" opt/")).collect::<Vec<_>>().join("\n")
     };
     let told = "M etc/hosts\nA new\nA new/x\nD usr/share/perl5";
@@ -195,7 +195,7 @@ fn changes_of_the_image_can_be_kept_and_told() {
     // What is gone stays so when it is gone on with.
     assert_eq!(run("ls /new; ls /usr/share/perl5 2>&1 | grep -c No.such; rm /new/x"), "x\n1");
     assert_eq!(changes(), "M etc/hosts\nA new\nD usr/share/perl5");
-    let closed = Dock::program(args!["find", place.join("work"), "!", "-perm", "-700"]).ok();
+    let closed = Cmd::program(args!["find", place.join("work"), "!", "-perm", "-700"]).ok();
     assert_eq!(closed, "");
 }
 
@@ -204,7 +204,7 @@ fn changes_of_the_image_can_be_kept_and_told() {
 fn no_link_in_kept_changes_leads_outside() {
     let (kept, victim) = (TempDir::new_in(std::env::var_os("HOME").expect("a home")).unwrap(), scratch());
     let place = kept.path().join("changes");
-    let run = |script: &str| Dock::new(args!["--changes", place, "-o", "/", "/", "run", "sh", "-c", script]);
+    let run = |script: &str| Cmd::new(args!["--changes", place, "-o", "/", "/", "run", "sh", "-c", script]);
     let away = victim.path().display();
     run(&format!("mv /var /v; mkdir /var; ln -s {away} /var/lib; ln -s {away} /var/cache")).ok();
     // The link is what there is in the copy.
@@ -233,10 +233,10 @@ fn a_root_filesystem_can_be_copied() {
         &args!["--root", image, "--root", layer.path(), "-o", "/", "/", "run"][..],
         &args!["--unprivileged", "-o", "/", "/", "--root", image, "--root", layer.path(), "run"],
     ] {
-        let seen = Dock::new(words.iter().cloned()).sh(script).ok();
+        let seen = Cmd::new(words.iter().cloned()).sh(script).ok();
         assert_eq!(seen, format!("/layered\n/bin/new\n/new\n{}", resolver.trim_end()));
     }
-    let seen = Dock::new(args!["-o", image, "/", "run"]).sh("touch /bin/new && ls /bin/new").ok();
+    let seen = Cmd::new(args!["-o", image, "/", "run"]).sh("touch /bin/new && ls /bin/new").ok();
     assert_eq!(seen, "/bin/new");
     assert_eq!(fs::read_dir(image.join("bin")).unwrap().count(), before);
     assert_eq!(fs::read_dir(layer.path()).unwrap().count(), 1);
@@ -248,16 +248,16 @@ fn a_tmpfs_of_the_same_place_says_how_much_can_be_written() {
     let script = "head -c 3M /dev/zero > big 2>/dev/null; stat -c %s big";
     for (place, options) in [("/mnt/w", args!["-o", dir.path(), "/mnt/w"]), ("/", args!["-o", "/", "/"])] {
         let words = options.into_iter().chain(args!["-t", "size=256M", place, "-C", place, "run"]);
-        assert_eq!(Dock::new(words).sh(script).ok(), (3 << 20).to_string());
+        assert_eq!(Cmd::new(words).sh(script).ok(), (3 << 20).to_string());
     }
     let words = args!["-o", dir.path(), "/mnt/w", "-t", "size=1M", "/mnt/w", "-C", "/mnt/w", "run"];
-    assert_eq!(Dock::new(words).sh(script).ok(), (1 << 20).to_string());
+    assert_eq!(Cmd::new(words).sh(script).ok(), (1 << 20).to_string());
 }
 
 #[test]
 fn in_a_copy_of_the_image_selfdock_works() {
     let inner = args![selfdock(), "run", "sh", "-c", "touch /usr/bin/new 2>/dev/null || echo read-only"];
-    assert_eq!(Dock::new(args!["-o", "/", "/", "run"].into_iter().chain(inner)).ok(), "read-only");
+    assert_eq!(Cmd::new(args!["-o", "/", "/", "run"].into_iter().chain(inner)).ok(), "read-only");
 }
 
 #[test]
@@ -265,7 +265,7 @@ fn overlays_work_nested() {
     let dir = tree();
     let before = listing(&dir);
     let inner = args![selfdock(), "-o", dir.path(), "/mnt/w", "-C", "/mnt/w", "run", "sh", "-c", CHANGE];
-    assert_eq!(Dock::run(args!["-v", dir.path(), dir.path()].into_iter().chain(inner)).ok(), CHANGED);
+    assert_eq!(Cmd::run(args!["-v", dir.path(), dir.path()].into_iter().chain(inner)).ok(), CHANGED);
     assert_eq!(listing(&dir), before);
 }
 
@@ -282,7 +282,7 @@ fn overlays_work_nested() {
 #[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]
 fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
     let is_run = words[0] != *"changes";
-    let run = Dock::new(words);
+    let run = Cmd::new(words);
     if is_run {
         run.arg("run").arg("true").refused(why)
     } else {

@@ -1,6 +1,6 @@
 //! processes: An instance can see, signal and trace only its own processes.
 
-use crate::support::{Background, Dock, args, command_of, fixture, is_alive, scratch, wait_until};
+use crate::support::{Background, Cmd, args, command_of, fixture, is_alive, scratch, wait_until};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 
 /// A process of the same user, outside.
 fn bystander() -> Background {
-    let process = Dock::program(args!["sh", "-c", "echo up; exec cat"]).spawn();
+    let process = Cmd::program(args!["sh", "-c", "echo up; exec cat"]).spawn();
     process.line();
     process
 }
@@ -17,7 +17,7 @@ fn bystander() -> Background {
 #[test]
 fn the_command_sees_its_keeper_and_itself_alone() {
     let _other = bystander();
-    let seen = Dock::run([]).sh("echo $$; cd /proc; echo [0-9]*").ok();
+    let seen = Cmd::run([]).sh("echo $$; cd /proc; echo [0-9]*").ok();
     let (pid, all) = seen.split_once('\n').unwrap();
     assert_eq!(all, format!("1 {pid}"));
 }
@@ -29,7 +29,7 @@ fn a_process_outside_cannot_be_seen_or_signalled() {
     let pid = other.pid();
     let script =
         format!("kill -9 -1; kill -9 {pid} && echo sent; kill -0 {pid} && echo there; ls -d /proc/{pid}");
-    let ran = Dock::run([]).sh(script).output();
+    let ran = Cmd::run([]).sh(script).output();
     assert_eq!(ran.stdout, "");
     assert!(is_alive(pid));
 }
@@ -38,7 +38,7 @@ fn a_process_outside_cannot_be_seen_or_signalled() {
 #[test]
 fn kill_of_everyone_reaches_the_instance_only() {
     let other = bystander();
-    let instance = Dock::run([]).sh("sleep 1000 & echo up; read line; kill -9 -1; wait; echo done").spawn();
+    let instance = Cmd::run([]).sh("sleep 1000 & echo up; read line; kill -9 -1; wait; echo done").spawn();
     let mut instance = instance;
     instance.line();
     instance.write("go\n");
@@ -55,7 +55,7 @@ fn proc_cannot_be_a_destination(
 ) {
     let fake = scratch();
     let why = if dst == "/" { "the root directory cannot be a destination" } else { "the instance's own" };
-    Dock::run(args![option, fake.path(), dst, "true"]).refused(why);
+    Cmd::run(args![option, fake.path(), dst, "true"]).refused(why);
 }
 
 /// K1: fake /proc.
@@ -68,22 +68,20 @@ fn proc_of_an_image_is_never_a_link(#[case] target: &str) {
     let image = crate::volumes::user_image();
     fs::remove_dir(image.path().join("proc")).unwrap();
     symlink(target, image.path().join("proc")).unwrap();
-    Dock::run(args!["--root", image.path()]).sh("cat /proc/1/comm /proc/$$/comm").output().refused_or(
-        |ran| {
-            assert_eq!(ran.ok(), "keeper\nsh");
-        },
-    );
+    Cmd::run(args!["--root", image.path()]).sh("cat /proc/1/comm /proc/$$/comm").output().refused_or(|ran| {
+        assert_eq!(ran.ok(), "keeper\nsh");
+    });
 }
 
 #[test]
 fn proc_shows_the_instance_in_a_foreign_image() {
-    let seen = Dock::run(args!["--root", fixture("busybox")]).sh("cat /proc/1/comm /proc/$$/comm; true").ok();
+    let seen = Cmd::run(args!["--root", fixture("busybox")]).sh("cat /proc/1/comm /proc/$$/comm; true").ok();
     assert_eq!(seen, "keeper\nsh");
 }
 
 #[test]
 fn stop_and_continue_reach_the_command() {
-    let instance = Dock::run(args!["sh", "-c", "echo up; exec cat"]).spawn();
+    let instance = Cmd::run(args!["sh", "-c", "echo up; exec cat"]).spawn();
     instance.line();
     let command = command_of(instance.pid());
     let state = |pid: i32| crate::support::status_of(&pid.to_string(), &["State"]);

@@ -1,6 +1,6 @@
 //! profiles: `@FILE` adds the options in a file, read as the caller, and the command line can replace them.
 
-use crate::support::{Dock, args, scratch, selfdock};
+use crate::support::{Cmd, args, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -29,8 +29,8 @@ fn a_file_holds_options(#[case] words: &[&str]) {
     fs::write(home.path().join(".config/selfdock/other"), "--new-session\n@mine\n").unwrap();
     fs::create_dir(home.path().join("with space")).unwrap();
     fs::write(home.path().join("with space/file"), "found").unwrap();
-    let dock = Dock::new(words.iter().map(Into::into)).env("HOME", home.path()).env("WHERE", "/mnt/x");
-    assert_eq!(dock.sh("echo \"$A\"; cat /mnt/x/file").ok(), "one  two\nfound");
+    let cmd = Cmd::new(words.iter().map(Into::into)).env("HOME", home.path()).env("WHERE", "/mnt/x");
+    assert_eq!(cmd.sh("echo \"$A\"; cat /mnt/x/file").ok(), "one  two\nfound");
 }
 
 #[test]
@@ -38,9 +38,9 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
     let home = home("judge", "# My own judge.\n-e WHO=mine\n");
     fs::write(home.path().join("file"), "-e WHO=file\n").unwrap();
     let who = |word: &str, variables: &[(&str, &Path)]| {
-        let dock = Dock::run(args![word]).env("HOME", home.path()).current_dir(home.path());
-        let dock = variables.iter().fold(dock, |dock, (name, value)| dock.env(name, value));
-        dock.sh("echo ${WHO-nobody}").ok()
+        let cmd = Cmd::run(args![word]).env("HOME", home.path()).current_dir(home.path());
+        let cmd = variables.iter().fold(cmd, |cmd, (name, value)| cmd.env(name, value));
+        cmd.sh("echo ${WHO-nobody}").ok()
     };
     assert_eq!(who("@./file", &[]), "file");
     assert_eq!(who("@judge", &[]), "mine");
@@ -48,13 +48,13 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
     let config = home.path().join(".config");
     assert_eq!(who("@judge", &[("HOME", Path::new("/none"))]), "nobody");
     assert_eq!(who("@judge", &[("HOME", Path::new("/none")), ("XDG_CONFIG_HOME", &config)]), "mine");
-    let listed = Dock::new(args!["profiles"]).env("HOME", home.path()).ok();
+    let listed = Cmd::new(args!["profiles"]).env("HOME", home.path()).ok();
     assert!(listed.contains("@judge       My own judge.\n"), "{listed}");
     for name in ["browser", "cargo", "go", "maven", "npm", "python", "x11"] {
         assert!(listed.contains(&format!("@{name} ")), "{listed}");
     }
     // A profile in another directory is not found.
-    assert!(!Dock::new(args!["profiles"]).env("HOME", "/none").ok().contains("My own"));
+    assert!(!Cmd::new(args!["profiles"]).env("HOME", "/none").ok().contains("My own"));
 }
 
 #[rstest]
@@ -71,18 +71,18 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
 #[case::control_characters("-\u{1b}[31m", "@mine", "unknown")]
 fn an_error_in_a_file_is_reported_with_its_line(#[case] text: &str, #[case] word: &str, #[case] why: &str) {
     let home = home("mine", text);
-    Dock::run(args![word, "true"]).env("HOME", home.path()).refused(why);
+    Cmd::run(args![word, "true"]).env("HOME", home.path()).refused(why);
 }
 
 #[test]
 fn what_others_may_not_read_is_not_read() {
     let home = home("mine", "-H");
     let file = home.path().join(".config/selfdock/mine");
-    Dock::program(args!["chmod", "000", &file]).ok();
-    Dock::run(args!["@mine", "true"]).env("HOME", home.path()).refused("(EACCES)");
+    Cmd::program(args!["chmod", "000", &file]).ok();
+    Cmd::run(args!["@mine", "true"]).env("HOME", home.path()).refused("(EACCES)");
     let large = home.path().join("large");
     fs::write(&large, "#".repeat(70_000)).unwrap();
-    Dock::run(args![format!("@{}", large.display()), "true"]).refused("(EFBIG)");
+    Cmd::run(args![format!("@{}", large.display()), "true"]).refused("(EFBIG)");
 }
 
 #[test]
@@ -91,41 +91,39 @@ fn the_command_line_replaces_options_of_a_file() {
         home("mine", "-C /usr\n--hostname of-file\n--rlimit nofile=64\n--rlimit core=0\n--timeout 1000\n");
     let seen = |words: &[&str]| {
         let words = words.iter().map(Into::into);
-        Dock::new(words).env("HOME", home.path()).sh("pwd; uname -n; ulimit -n; ulimit -c").ok()
+        Cmd::new(words).env("HOME", home.path()).sh("pwd; uname -n; ulimit -n; ulimit -c").ok()
     };
     assert_eq!(seen(&["run", "@mine"]), "/usr\nof-file\n64\n0");
     let said = ["@mine", "-C", "/etc", "run", "--hostname", "said", "--rlimit", "nofile=65"];
     assert_eq!(seen(&said), "/etc\nsaid\n65\n0");
     // The last word of a line is not CMD.
-    Dock::run(args!["-C", "/", "-C", "/usr", "@mine", "true"])
-        .env("HOME", home.path())
-        .refused("given twice");
+    Cmd::run(args!["-C", "/", "-C", "/usr", "@mine", "true"]).env("HOME", home.path()).refused("given twice");
 }
 
 #[test]
 fn a_home_and_the_current_directory_cannot_be_one() {
     let home = scratch();
-    let dock = Dock::run(args!["@python", "true"]).env("HOME", home.path()).current_dir(home.path());
-    dock.refused("the current directory is your home");
+    let cmd = Cmd::run(args!["@python", "true"]).env("HOME", home.path()).current_dir(home.path());
+    cmd.refused("the current directory is your home");
 }
 
 #[test]
 fn a_name_after_the_end_of_options_is_a_command() {
     let dir = scratch();
     fs::write(dir.path().join("@program"), "#!/bin/sh\necho ran").unwrap();
-    Dock::program(args!["chmod", "755", dir.path().join("@program")]).ok();
-    assert_eq!(Dock::run(args!["--", "@program"]).env("PATH", dir.path()).ok(), "ran");
+    Cmd::program(args!["chmod", "755", dir.path().join("@program")]).ok();
+    assert_eq!(Cmd::run(args!["--", "@program"]).env("PATH", dir.path()).ok(), "ran");
 }
 
 #[test]
 fn each_and_enter_take_profiles_too() {
     let home = home("mine", "-e A=of-file\n");
-    let each = Dock::new(args!["each", "@mine", "sh", "-c", "echo $A {}"]).env("HOME", home.path());
+    let each = Cmd::new(args!["each", "@mine", "sh", "-c", "echo $A {}"]).env("HOME", home.path());
     assert_eq!(each.stdin("1\n").ok(), "of-file 1");
     let instance = crate::support::instance([]);
     let pid = instance.pid().to_string();
     for words in [args!["enter", "@mine", &pid], args!["enter", &pid, "@mine"]] {
-        assert_eq!(Dock::new(words).env("HOME", home.path()).sh("echo $A").ok(), "of-file");
+        assert_eq!(Cmd::new(words).env("HOME", home.path()).sh("echo $A").ok(), "of-file");
     }
 }
 
@@ -162,9 +160,9 @@ fn a_ready_profile_works(
     words.extend(args!["run", format!("@{name}"), "sh", "-c"]);
     let look = "ls -A ~ 2>/dev/null; cat ~/.private ~/.cargo/credentials.toml 2>/dev/null
                 echo ${SOME_TOKEN-none}; pwd; touch ~/.cargo/registry/new ~/new new 2>/dev/null; true";
-    let dock =
-        Dock::new(words).arg(look).env("HOME", home.path()).env("SOME_TOKEN", "secret").current_dir(&project);
-    let seen = dock.ok();
+    let cmd =
+        Cmd::new(words).arg(look).env("HOME", home.path()).env("SOME_TOKEN", "secret").current_dir(&project);
+    let seen = cmd.ok();
     assert!(!seen.contains("secret") && seen.contains("none"), "{seen}");
     let builds = matches!(name, "cargo" | "go" | "maven" | "npm" | "python");
     assert_eq!((project.join("new").exists(), home.path().join("new").exists()), (builds, false), "{seen}");
@@ -195,7 +193,7 @@ fn a_ready_profile_runs_its_program(#[case] name: &str, #[case] words: &[&str], 
     fs::create_dir(&project).unwrap();
     fs::write(project.join("main.go"), "package main\nfunc main() { println(6 * 7) }\n").unwrap();
     let words = args![name].into_iter().chain(words.iter().map(Into::into));
-    let ran = Dock::run(words).env("HOME", home.path()).current_dir(&project).output().exits(0);
+    let ran = Cmd::run(words).env("HOME", home.path()).current_dir(&project).output().exits(0);
     assert!(ran.stdout.contains(said) || ran.stderr.contains(said), "{} {}", ran.stdout, ran.stderr);
     // Nothing is left in the home.
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
@@ -209,11 +207,11 @@ fn a_program_with_windows_reaches_a_real_display() {
         return;
     }
     let server =
-        Dock::program(args!["Xvfb", "-nolisten", "unix", "-nolisten", "tcp", "-displayfd", "1"]).spawn();
+        Cmd::program(args!["Xvfb", "-nolisten", "unix", "-nolisten", "tcp", "-displayfd", "1"]).spawn();
     let display = format!(":{}", server.line());
     for how in [&["run"][..], &["--unprivileged", "run"]] {
         let words = how.iter().map(Into::into).chain(args!["@x11", "xdpyinfo"]);
-        let seen = Dock::new(words).env("DISPLAY", &display).env("HOME", "/home/of-a-test").ok();
+        let seen = Cmd::new(words).env("DISPLAY", &display).env("HOME", "/home/of-a-test").ok();
         assert!(seen.contains(&format!("name of display:    {display}")), "{seen}");
     }
 }

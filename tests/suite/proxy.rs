@@ -1,7 +1,7 @@
 //! proxy: Without a network, programs reach by a proxy's socket what the proxy leads to, and nothing else.
 
 use crate::support::machine::Machine;
-use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -47,14 +47,14 @@ fn programs_find_it<const N: usize>(#[case] options: [OsString; N]) {
     let echo = Echo::new();
     let words =
         options.into_iter().chain(args!["--net", "none", "--proxy", echo.socket, "run", "sh", "-c", GET]);
-    assert_eq!(Dock::new(words).ok(), GOT);
+    assert_eq!(Cmd::new(words).ok(), GOT);
 }
 
 #[test]
 fn it_works_in_another_image() {
     let echo = Echo::new();
     let words = args!["--root", fixture("busybox"), "--net", "none", "--proxy", echo.socket, "run"];
-    assert_eq!(Dock::new(words).sh("wget -q -O - http://a.test/").ok(), "GET http://a.test/ HTTP/1.1");
+    assert_eq!(Cmd::new(words).sh("wget -q -O - http://a.test/").ok(), "GET http://a.test/ HTTP/1.1");
 }
 
 #[test]
@@ -62,16 +62,16 @@ fn it_works_nested_and_for_a_root_of_ones_own() {
     let echo = Echo::new();
     let inner =
         args!["run", "-v", echo.socket, "/tmp/p", selfdock(), "--net", "none", "--proxy", "/tmp/p", "run"];
-    assert_eq!(Dock::new(inner).sh(GET).ok(), GOT);
+    assert_eq!(Cmd::new(inner).sh(GET).ok(), GOT);
     let words = args!["--fake-root", "--net", "none", "--proxy", echo.socket, "run", "sh", "-c", GET];
     let machine = Machine::new();
-    assert_eq!(machine.dock(words).ok(), GOT);
+    assert_eq!(machine.cmd(words).ok(), GOT);
 }
 
 #[test]
 fn the_command_is_what_it_is_without_and_there_is_no_other_way_out() {
     let echo = Echo::new();
-    let run = || Dock::new(args!["--net", "none", "--proxy", echo.socket, "run"]);
+    let run = || Cmd::new(args!["--net", "none", "--proxy", echo.socket, "run"]);
     let script =
         "ls /proc/self/fd | wc -l; tail -n +3 /proc/net/dev | wc -l; tr '\\0' ' ' < /proc/$$/cmdline";
     let seen = run().sh(script).ok();
@@ -97,7 +97,7 @@ fn a_connection_is_led_in_both_directions_to_its_end() {
     let script = "import socket; s = socket.create_connection(('127.0.0.1', 3128)); s.sendall(b'y' * 3000000); \
                   s.shutdown(socket.SHUT_WR); n = 0\nwhile d := s.recv(65536): n += len(d)\nprint(n)";
     let words = args!["--net", "none", "--proxy", socket, "run", "python3", "-c", script];
-    assert_eq!(Dock::new(words).ok(), length.to_string());
+    assert_eq!(Cmd::new(words).ok(), length.to_string());
     assert_eq!(server.join().unwrap(), 3_000_000);
 }
 
@@ -106,12 +106,12 @@ fn a_connection_is_led_in_both_directions_to_its_end() {
 #[case::the_hosts(args!["--net", "none", "--net", "host"], "CMD could reach the network without it")]
 fn with_another_network_it_is_refused<const N: usize>(#[case] options: [OsString; N], #[case] why: &str) {
     let echo = Echo::new();
-    Dock::new(options.into_iter().chain(args!["--proxy", echo.socket, "run", "true"])).refused(why);
+    Cmd::new(options.into_iter().chain(args!["--proxy", echo.socket, "run", "true"])).refused(why);
 }
 
 #[rstest]
 #[case::missing("/no/such", "no such file or directory (ENOENT)")]
 #[case::a_file("/etc/passwd", "it is not a socket")]
 fn what_is_no_socket_is_refused(#[case] socket: &str, #[case] why: &str) {
-    Dock::new(args!["--net", "none", "--proxy", socket, "run", "true"]).refused(why);
+    Cmd::new(args!["--net", "none", "--proxy", socket, "run", "true"]).refused(why);
 }

@@ -1,8 +1,7 @@
 //! races: Whatever is exchanged, reused or replaced meanwhile, nothing else is shown, entered or written.
 
 use crate::support::{
-    Dock, Ran, args, children, command_of, fixture, host_mounts, on_a_host, scratch, selfdock, status_of,
-    tree,
+    Cmd, Ran, args, children, command_of, fixture, host_mounts, on_a_host, scratch, selfdock, status_of, tree,
 };
 use crate::volumes::user_image;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -67,7 +66,7 @@ fn a_source_that_is_exchanged_meanwhile_never_reveals_a_closed_file(
                 args![option, &good, "/mnt"].to_vec()
             };
             // `output` looks for the canary.
-            Dock::run(options).sh("cat /canary /mnt/canary 2>/dev/null; true").output();
+            Cmd::run(options).sh("cat /canary /mnt/canary 2>/dev/null; true").output();
         }
     });
 }
@@ -85,7 +84,7 @@ fn a_place_that_is_exchanged_meanwhile_leads_nowhere_else(
     while_exchanging(&place, &link, || {
         for _ in rounds(100) {
             let words = args!["--root", image.path(), "-m", "/usr/bin", "/place/sub"];
-            let ran = Dock::run(words).sh("cat /proc/self/mountinfo").output();
+            let ran = Cmd::run(words).sh("cat /proc/self/mountinfo").output();
             if ran.status.code() == Some(125) {
                 // Whichever step met the exchange refuses.
                 assert!(ran.stdout.is_empty() && ran.stderr.lines().count() == 1, "{}", ran.stderr);
@@ -114,7 +113,7 @@ fn a_report_whose_directory_is_exchanged_meanwhile_is_whole_or_not_there() {
     let mut whole = 0;
     for _ in rounds(100) {
         while_exchanging(&one, &other, || {
-            let ran = Dock::run(args!["--report", one.join("report")]).sh("exit 7").output().exits(7);
+            let ran = Cmd::run(args!["--report", one.join("report")]).sh("exit 7").output().exits(7);
             assert!(ran.stderr.lines().count() <= 1, "{}", ran.stderr);
         });
         for dir in [&one, &other] {
@@ -158,7 +157,7 @@ fn a_pid_that_is_used_again_meanwhile_enters_one_instance_and_no_other() {
 #[test]
 fn a_process_that_unshares_meanwhile_is_entered_whole_or_not_at_all() {
     const UNSHARES: &str = include_str!("../programs/unshare_meanwhile.py");
-    let instance = Dock::run(args!["python3", "-c", UNSHARES]).spawn();
+    let instance = Cmd::run(args!["python3", "-c", UNSHARES]).spawn();
     assert_eq!(instance.line(), "up");
     let command = command_of(instance.pid());
     let names = ["user", "mnt", "uts", "ipc"];
@@ -168,7 +167,7 @@ fn a_process_that_unshares_meanwhile_is_entered_whole_or_not_at_all() {
     let mut entered = 0;
     for _ in rounds(150) {
         let Some(child) = tree(command).get(1).copied() else { continue };
-        let ran: Ran = Dock::new(args!["enter", child.to_string()]).sh(script).output();
+        let ran: Ran = Cmd::new(args!["enter", child.to_string()]).sh(script).output();
         match ran.status.code() {
             Some(0) => {
                 entered += 1;
@@ -275,7 +274,7 @@ fn a_process_with_privilege_cannot_be_inspected() {
 fn kill_at_any_moment_leaves_nothing() {
     let before = host_mounts();
     for round in rounds(50) {
-        let mut instance = Dock::run(args!["sleep", "1000"]).spawn();
+        let mut instance = Cmd::run(args!["sleep", "1000"]).spawn();
         let start = Instant::now();
         while start.elapsed() < Duration::from_micros((round as u64 * 37) % 2000) {
             std::hint::spin_loop();

@@ -1,6 +1,6 @@
 //! read-only-root: Nothing of the root filesystem can be changed; the private /tmp is writable.
 
-use crate::support::{Dock, HIDDEN, args, fixture, scratch, selfdock};
+use crate::support::{Cmd, HIDDEN, args, fixture, scratch, selfdock};
 use rstest::rstest;
 
 /// Directories with mounts that may be writable: private ones, and /proc, which has its own rules.
@@ -10,7 +10,7 @@ const PRIVATE: [&str; 3] = ["/tmp", "/dev", "/proc"];
 #[case::host_image(args![])]
 #[case::foreign_image(args!["--root", fixture("busybox")])]
 fn every_mount_is_read_only_but_the_private_ones<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
-    let table = Dock::run(options).arg("cat").arg("/proc/self/mountinfo").ok();
+    let table = Cmd::run(options).arg("cat").arg("/proc/self/mountinfo").ok();
     for line in table.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
         let (place, flags) = (fields[4], fields[5]);
@@ -48,7 +48,7 @@ fn every_mount_has_the_flags_of_its_kind<const N: usize>(
     let device = args!["--dev", "/dev/kmsg", "cat", "/proc/self/mountinfo"];
     let image = options[0] == "--root";
     let more = more.map(|word| if image && word == "/usr/local" { "/var".into() } else { word });
-    let table = Dock::run(options.into_iter().chain(more).chain(device)).ok();
+    let table = Cmd::run(options.into_iter().chain(more).chain(device)).ok();
     let own = selfdock();
     let mut inert = 0;
     let place = |line: &str| line.split(' ').nth(4).unwrap().to_owned();
@@ -89,7 +89,7 @@ fn directories_made_for_an_instance_end_up_read_only(
     let options = if option == "--net" { args![option, "host"].to_vec() } else { args![option].to_vec() };
     let script =
         "for dir in / /srv /srv/made /newly /usr/bin /proc/empty; do touch $dir/x && echo $dir; done";
-    let ran = Dock::run(options.into_iter().chain(args!["-m", "/usr/bin", place])).sh(script).output();
+    let ran = Cmd::run(options.into_iter().chain(args!["-m", "/usr/bin", place])).sh(script).output();
     assert_eq!(ran.stdout, "");
     let dir = place.rsplit_once('/').unwrap().0;
     assert!(ran.stderr.contains(&format!("'{dir}/x': Read-only file system")), "{}", ran.stderr);
@@ -118,14 +118,14 @@ fn a_copy_of_a_directory_made_for_an_instance_ends_up_read_only(
         "/usr/bin"
     };
     let script = format!("test -d {made}/new && ! touch {made}/x");
-    let ran = Dock::run(options).sh(script).output();
+    let ran = Cmd::run(options).sh(script).output();
     assert!(ran.status.success() && ran.stderr.contains("Read-only file system"), "{}", ran.stderr);
 }
 
 #[test]
 fn a_directory_of_the_caller_on_the_root_is_read_only() {
     let dir = scratch();
-    let ran = Dock::run([]).sh(format!("touch {}/x", dir.path().display())).output();
+    let ran = Cmd::run([]).sh(format!("touch {}/x", dir.path().display())).output();
     assert!(!ran.status.success() && ran.stderr.contains("Read-only file system"));
     assert!(!dir.path().join("x").exists());
 }
@@ -133,7 +133,7 @@ fn a_directory_of_the_caller_on_the_root_is_read_only() {
 #[rstest]
 fn a_hidden_directory_is_read_only(#[values("/home", "/run", "/mnt", "/srv", "/sys")] dir: &str) {
     assert!(HIDDEN.contains(&dir));
-    let ran = Dock::run([]).sh(format!("touch {dir}/x")).output();
+    let ran = Cmd::run([]).sh(format!("touch {dir}/x")).output();
     assert!(!ran.status.success());
 }
 
@@ -141,16 +141,16 @@ fn a_hidden_directory_is_read_only(#[values("/home", "/run", "/mnt", "/srv", "/s
 #[case::host_image(args![])]
 #[case::foreign_image(args!["--root", fixture("busybox")])]
 fn tmp_is_writable_for_everyone_and_starts_empty<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
-    let listing = Dock::run(options).sh("ls -A /tmp; touch /tmp/x && stat -c %a /tmp").ok();
+    let listing = Cmd::run(options).sh("ls -A /tmp; touch /tmp/x && stat -c %a /tmp").ok();
     assert_eq!(listing, "1777");
 }
 
 #[test]
 fn tmp_is_private() {
     let marker = tempfile::NamedTempFile::new_in("/tmp").unwrap();
-    let first = Dock::run([]).sh("touch /tmp/from-inside; echo up; exec cat").spawn();
+    let first = Cmd::run([]).sh("touch /tmp/from-inside; echo up; exec cat").spawn();
     first.line();
-    let second = Dock::run([]).sh("ls -A /tmp").ok();
+    let second = Cmd::run([]).sh("ls -A /tmp").ok();
     assert_eq!(second, "");
     assert!(!std::path::Path::new("/tmp/from-inside").exists());
     assert!(marker.path().exists());
@@ -158,7 +158,7 @@ fn tmp_is_private() {
 
 #[test]
 fn tmp_is_bounded() {
-    let ran = Dock::run([]).sh("head -c 80M /dev/zero > /tmp/x").output();
+    let ran = Cmd::run([]).sh("head -c 80M /dev/zero > /tmp/x").output();
     assert!(!ran.status.success() && ran.stderr.contains("No space left"));
 }
 
@@ -175,9 +175,9 @@ fn tmp_is_bounded() {
 )]
 fn privilege_in_a_user_namespace_does_not_make_it_writable(#[case] attack: &str) {
     let dir = scratch();
-    Dock::run(args!["unshare", "-Urm", "true"]).ok();
+    Cmd::run(args!["unshare", "-Urm", "true"]).ok();
     let script = format!("{attack}; touch $DIR/x");
-    let run = Dock::run(args!["unshare", "-Urm"]).env("DIR", dir.path()).sh(script);
+    let run = Cmd::run(args!["unshare", "-Urm"]).env("DIR", dir.path()).sh(script);
     assert!(!run.output().status.success());
     assert!(!dir.path().join("x").exists());
 }

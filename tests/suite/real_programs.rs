@@ -1,6 +1,6 @@
 //! real-programs: A shell, a compiler, an interpreter and a version control system work as outside.
 
-use crate::support::{Dock, Terminal, args, fixture, scratch, selfdock};
+use crate::support::{Cmd, Terminal, args, fixture, scratch, selfdock};
 use crate::terminal::{shell, stop_continue_and_interrupt};
 use std::fs;
 
@@ -12,7 +12,7 @@ fn a_c_program_compiles_and_runs() {
         "#include <stdio.h>\nint main(void) { return puts(\"built\") < 0; }\n",
     )
     .unwrap();
-    let run = Dock::run(args!["--here"]).current_dir(dir.path());
+    let run = Cmd::run(args!["--here"]).current_dir(dir.path());
     assert_eq!(run.sh("cc -O2 -o main main.c && ./main").ok(), "built");
     assert!(dir.path().join("main").exists());
 }
@@ -24,7 +24,7 @@ fn a_python_script_runs() {
                   with tempfile.NamedTemporaryFile() as f: f.write(b'x')\n\
                   print(os.getuid(), subprocess.check_output(['echo', 'child']).decode(), end='')\n";
     fs::write(dir.path().join("script.py"), script).unwrap();
-    let run = Dock::run(args!["-H", "python3", "script.py"]).current_dir(dir.path());
+    let run = Cmd::run(args!["-H", "python3", "script.py"]).current_dir(dir.path());
     assert_eq!(run.ok(), format!("{} child", nix::unistd::getuid()));
 }
 
@@ -34,14 +34,14 @@ fn git_works_on_a_volume() {
     let script = "git init -q . && echo x > file && git add file \
                   && git -c user.name=n -c user.email=e commit -qm first \
                   && git log --oneline | wc -l && git status --short";
-    let run = Dock::run(args!["-v", dir.path(), "/mnt/repo", "-C", "/mnt/repo", "-e", "HOME=/tmp"]);
+    let run = Cmd::run(args!["-v", dir.path(), "/mnt/repo", "-C", "/mnt/repo", "-e", "HOME=/tmp"]);
     assert_eq!(run.sh(script).ok(), "1");
     assert!(dir.path().join(".git/HEAD").exists());
 }
 
 #[test]
 fn a_foreign_image_runs_its_own_programs() {
-    let seen = Dock::run(args!["--root", fixture("busybox")])
+    let seen = Cmd::run(args!["--root", fixture("busybox")])
         .sh("cat /etc/image; busybox | head -n 1 | cut -c 1-7")
         .ok();
     assert_eq!(seen, "busybox\nBusyBox");

@@ -1,7 +1,7 @@
 //! recipes: The command lines in the documents do what the documents say.
 
 use crate::support::machine::Machine;
-use crate::support::{Dock, args, fixture, selfdock};
+use crate::support::{Cmd, args, fixture, selfdock};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -118,7 +118,7 @@ impl Reader {
         let words = program.iter().cloned().chain(args!["sh", "-e", "-c", script]);
         let bin = selfdock().parent().unwrap().display().to_string();
         let cargo = self.home.path().join(".cargo/bin").display().to_string();
-        let run = Dock::program(words)
+        let run = Cmd::program(words)
             .env("HOME", self.home.path())
             .env("PATH", format!("{bin}:{cargo}:/usr/sbin:/usr/bin:/sbin:/bin"))
             .env("RUST", fixture("rust"))

@@ -1,7 +1,7 @@
 //! restricted-callers: A restriction of the caller prevents a run only if there is no other way, and the message
 //! names it.
 
-use crate::support::{Dock, args, fixture, nested, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, nested, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 
@@ -14,16 +14,16 @@ fn as_root(launcher: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
 }
 
 /// Runs under a filter with these answers, without `no_new_privs`, like the filter of a container.
-fn filtered(rules: &str, selfdock: impl IntoIterator<Item = OsString>) -> Dock {
+fn filtered(rules: &str, selfdock: impl IntoIterator<Item = OsString>) -> Cmd {
     let (uid, gid) = (nix::unistd::getuid().to_string(), nix::unistd::getgid().to_string());
-    Dock::under(as_root(args!["python3", "-c", FILTERED, rules, uid, gid]), selfdock)
+    Cmd::under(as_root(args!["python3", "-c", FILTERED, rules, uid, gid]), selfdock)
 }
 
 /// `setpriv OPTIONS selfdock ARGS`, as this user.
-fn bounded(set: &str, selfdock: impl IntoIterator<Item = OsString>) -> Dock {
+fn bounded(set: &str, selfdock: impl IntoIterator<Item = OsString>) -> Cmd {
     let (uid, gid) = (nix::unistd::getuid().to_string(), nix::unistd::getgid().to_string());
     let launcher = args!["setpriv", "--bounding-set", set, "--reuid", uid, "--regid", gid, "--clear-groups"];
-    Dock::under(as_root(launcher), selfdock)
+    Cmd::under(as_root(launcher), selfdock)
 }
 
 /// A caller that has locked its securebits is not refused, and its command has no capability. capabilities(7)
@@ -36,7 +36,7 @@ fn no_securebits_refuse_a_run(#[case] uid: &str, #[values("", "--unprivileged")]
     let words = words.split(' ').filter(|word| !word.is_empty()).map(OsString::from);
     let uid = if uid == "0" { uid.to_owned() } else { nix::unistd::getuid().to_string() };
     let launcher = as_root(args!["python3", "-c", SCRIPT, selfdock(), uid]);
-    let told = Dock::program(launcher.into_iter().chain(words)).ok();
+    let told = Cmd::program(launcher.into_iter().chain(words)).ok();
     let none = "0".repeat(16);
     let all = (0..16).chain(32..48).filter(|bits| uid != "0" || mode.is_empty() || bits & 1 == 0);
     let expected: Vec<String> =
@@ -57,7 +57,7 @@ fn a_command_has_the_callers_securebits(#[case] uid: &str, #[values("", "--unpri
     let uid = if is_root { uid.to_owned() } else { nix::unistd::getuid().to_string() };
     let words = args![mode, "run", "python3", "-c", ASK].into_iter().filter(|word| !word.is_empty());
     let launcher = as_root(args!["python3", "-c", SCRIPT, selfdock(), uid]);
-    let told = Dock::program(launcher.into_iter().chain(words)).ok();
+    let told = Cmd::program(launcher.into_iter().chain(words)).ok();
     let all = (0..16).chain(32..48).filter(|bits| !is_root || mode.is_empty() || bits & 1 == 0);
     let inside = |bits: u32| match (is_root, mode.is_empty()) {
         (true, true) if bits & 3 != 2 => bits | 3,
@@ -162,7 +162,7 @@ fn the_doctor_says_that_a_masked_proc_ends_unprivileged_mode() {
 fn root_without_new_privileges_can_do_all() {
     let root = |words: &[&str]| {
         let words: Vec<OsString> = words.iter().map(OsString::from).collect();
-        Dock::under(as_root(args!["setpriv", "--no-new-privs"]), words)
+        Cmd::under(as_root(args!["setpriv", "--no-new-privs"]), words)
     };
     assert_eq!(root(&["run", "echo", "here"]).ok(), "here");
     assert_eq!(root(&["each", "echo", "{}"]).stdin("one\ntwo\n").ok(), "one\ntwo");
@@ -173,7 +173,7 @@ fn root_without_new_privileges_can_do_all() {
 #[test]
 fn root_nests_as_deep_as_anybody() {
     let words = nested(32, args!["echo", "here"]);
-    assert_eq!(Dock::program(as_root(words)).ok(), "here");
+    assert_eq!(Cmd::program(as_root(words)).ok(), "here");
 }
 
 /// A tool that copies or unpacks a root filesystem can leave out device nodes, or make plain files instead.
@@ -203,5 +203,5 @@ fn an_image_with_a_file_on_selfdocks_own_path_is_run(#[values("run", "build")] v
         std::fs::create_dir(image.path().join(dir)).expect("make a directory");
     }
     let words = args!["--root", image.path(), verb, "/busybox", "echo", "here"];
-    assert_eq!(Dock::new(words).ok(), "here");
+    assert_eq!(Cmd::new(words).ok(), "here");
 }

@@ -1,13 +1,13 @@
 //! root-as-caller: In an instance uid 0 has none of root's rights.
 
-use crate::support::{Dock, args, fixture, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 
 /// `selfdock run`, started by root.
-fn run(words: impl IntoIterator<Item = OsString>) -> Dock {
+fn run(words: impl IntoIterator<Item = OsString>) -> Cmd {
     let start = args![fixture("setuid/probe"), "as-root", selfdock(), "run"];
-    Dock::program(start.into_iter().chain(words))
+    Cmd::program(start.into_iter().chain(words))
 }
 
 #[rstest]
@@ -43,7 +43,7 @@ fn root_has_a_copy_to_write_to(#[case] options: &str, #[values("", "--unprivileg
          echo data | $SD {mode} {options} run sh -c \"$INSIDE\"; cat $DIR/f; rm -r $DIR"
     );
     let start = args![fixture("setuid/probe"), "as-root", "sh", "-c", script];
-    let seen = Dock::program(start).env("SD", selfdock()).env("INSIDE", INSIDE).output();
+    let seen = Cmd::program(start).env("SD", selfdock()).env("INSIDE", INSIDE).output();
     let expected = "old\nnew\n0\n0000000000000000\nSecurebits: noroot,noroot_locked\nold";
     assert_eq!((seen.stdout.trim_end(), &*seen.stderr), (expected, ""));
 }
@@ -101,7 +101,7 @@ fn build_has_no_sysfs() {
         "-A",
         "/sys/devices/system"
     ];
-    let ran = Dock::program(words).output();
+    let ran = Cmd::program(words).output();
     assert_eq!(ran.stdout, "");
 }
 

@@ -1,6 +1,6 @@
 //! set-uid-inert: No set-uid bit and no file capability has an effect, except on selfdock's own file.
 
-use crate::support::{Dock, args, bin, copy_program, fixture, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, args, bin, copy_program, fixture, on_a_host, scratch, selfdock};
 use nix::unistd::getuid;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -9,8 +9,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 
 #[test]
 fn the_planted_programs_would_work_outside() {
-    assert_eq!(Dock::program(args![fixture("setuid/id"), "-u"]).ok(), "0");
-    let capabilities = Dock::program(args![fixture("filecap/probe"), "status", "CapEff"]).ok();
+    assert_eq!(Cmd::program(args![fixture("setuid/id"), "-u"]).ok(), "0");
+    let capabilities = Cmd::program(args![fixture("filecap/probe"), "status", "CapEff"]).ok();
     assert_ne!(capabilities, "CapEff: 0000000000000000");
 }
 
@@ -32,7 +32,7 @@ fn a_set_uid_program_has_no_effect<const N: usize>(
         args![selfdock(), "run"].into_iter().chain(passed)
     });
     let inner: Vec<OsString> = inner.collect();
-    let ran = Dock::run(options.into_iter().chain(inner)).arg(program).arg("-u").ok();
+    let ran = Cmd::run(options.into_iter().chain(inner)).arg(program).arg("-u").ok();
     assert_eq!(ran, getuid().to_string());
 }
 
@@ -46,7 +46,7 @@ fn a_privileged_program_gets_no_capability<const N: usize>(
     #[case] options: [OsString; N],
     #[case] program: impl Into<OsString>,
 ) {
-    let run = Dock::run(options).arg(program.into());
+    let run = Cmd::run(options).arg(program.into());
     let seen = run.arg("status").arg("Uid").arg("CapPrm").arg("CapEff").ok();
     let uid = getuid();
     let none = "CapPrm: 0000000000000000\nCapEff: 0000000000000000";
@@ -60,7 +60,7 @@ fn su_under_a_forged_shadow_does_not_make_root() {
     let (passwd, shadow) = (dir.path().join("passwd"), dir.path().join("shadow"));
     fs::write(&passwd, "root::0:0:root:/:/bin/sh\n").unwrap();
     fs::write(&shadow, "root::1:0:99999:7:::\n").unwrap();
-    let run = Dock::run(args!["-m", passwd, "/etc/passwd", "-m", shadow, "/etc/shadow"]);
+    let run = Cmd::run(args!["-m", passwd, "/etc/passwd", "-m", shadow, "/etc/shadow"]);
     let ran = run.sh("su root -c 'id -u'").output();
     assert!(!ran.stdout.contains('0'));
     assert!(!ran.status.success());
@@ -69,7 +69,7 @@ fn su_under_a_forged_shadow_does_not_make_root() {
 /// M3: set-uid in a user's tree.
 #[test]
 fn every_mount_is_nosuid_but_selfdocks_own_file() {
-    let table = Dock::run(args!["cat", "/proc/self/mountinfo"]).ok();
+    let table = Cmd::run(args!["cat", "/proc/self/mountinfo"]).ok();
     let mut without = Vec::new();
     for line in table.lines() {
         let fields: Vec<&str> = line.split(' ').collect();
@@ -108,7 +108,7 @@ fn selfdocks_own_file_is_inert_if_others_can_write_to_it(
 fn a_file_at_selfdocks_place_is_inert<const N: usize>(#[case] options: [OsString; N]) {
     for program in ["selfdock", "id"] {
         let place = selfdock().with_file_name(program);
-        let run = Dock::run(options.clone().into_iter().chain(args![place, "-u"]));
+        let run = Cmd::run(options.clone().into_iter().chain(args![place, "-u"]));
         run.output().refused_or(|ran| assert_ne!(ran.stdout, "0\n"));
     }
 }
@@ -120,7 +120,7 @@ fn a_symlink_to_the_program_gives_no_other_file_privilege() {
     let link = dir.path().join("selfdock");
     symlink(selfdock(), &link).unwrap();
     let script = format!("{} -u", fixture("setuid/id").display());
-    let ran = Dock::program(args![link, "run", "sh", "-c", script]).output();
+    let ran = Cmd::program(args![link, "run", "sh", "-c", script]).output();
     ran.refused_or(|ran| assert_eq!(ran.ok(), getuid().to_string()));
 }
 
@@ -135,13 +135,13 @@ fn a_hard_link_to_the_program_gives_no_other_file_privilege() {
     fs::write(lib.join("dev/null"), "mine").unwrap();
     let link = dir.path().join("bin/selfdock");
     // fs.protected_hardlinks forbids this to the caller.
-    Dock::program(args![fixture("setuid/probe"), "as-root", "ln", selfdock(), &link]).ok();
+    Cmd::program(args![fixture("setuid/probe"), "as-root", "ln", selfdock(), &link]).ok();
     let script = format!("{} -u; cat /dev/null; ls -A /home; echo end", fixture("setuid/id").display());
     let inside = args!["run", &link, "run", "sh", "-c", script];
-    let ran = Dock::program(args![&link].into_iter().chain(inside)).output();
+    let ran = Cmd::program(args![&link].into_iter().chain(inside)).output();
     ran.refused_or(|ran| assert_eq!(ran.ok(), format!("{}\nend", getuid())));
     copy_program(bin("probe"), lib.join("selfdock-about"));
-    Dock::program(args![&link, "--help"]).refused("trusted");
+    Cmd::program(args![&link, "--help"]).refused("trusted");
 }
 
 /// N2: loader.
@@ -157,6 +157,6 @@ fn selfdock_reads_nothing_of_an_image() {
     let link = image.path().join("usr/probe");
     crate::support::copy_program(fixture("bin/nothing"), &link);
     fs::set_permissions(&link, fs::Permissions::from_mode(0o755)).unwrap();
-    Dock::run(args!["--root", image.path(), "/usr/probe"]).ok();
-    Dock::run(args!["--root", image.path(), selfdock(), "run", "/usr/probe"]).ok();
+    Cmd::run(args!["--root", image.path(), "/usr/probe"]).ok();
+    Cmd::run(args!["--root", image.path(), selfdock(), "run", "/usr/probe"]).ok();
 }

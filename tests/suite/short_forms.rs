@@ -1,6 +1,6 @@
 //! short-forms: A short form does the same as the options that it stands for.
 
-use crate::support::{Dock, args, bin, copy_program, instance, nested, scratch, selfdock};
+use crate::support::{Cmd, args, bin, copy_program, instance, nested, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -10,7 +10,7 @@ use std::path::Path;
 const HOW: [&[&str]; 3] = [&["run"], &["--unprivileged", "run"], &["run", "NESTED", "run"]];
 
 /// `selfdock ... run`, with options for the innermost instance. All levels bind `shown`.
-fn run(how: &[&str], shown: &Path, options: &[OsString]) -> Dock {
+fn run(how: &[&str], shown: &Path, options: &[OsString]) -> Cmd {
     let (last, before) = how.split_last().expect("words");
     let mut words: Vec<OsString> = Vec::new();
     for word in before {
@@ -21,7 +21,7 @@ fn run(how: &[&str], shown: &Path, options: &[OsString]) -> Dock {
     }
     words.extend(options.iter().cloned());
     words.push(last.into());
-    Dock::new(words)
+    Cmd::new(words)
 }
 
 #[rstest]
@@ -41,19 +41,19 @@ fn a_path_is_bound_on_the_same_path(
     fs::create_dir(dir.path().join("sub")).unwrap();
     let path = if relative.is_empty() { dir.path().into() } else { OsString::from(relative) };
     let script = format!("test -d {0}/sub; touch {0}/new 2>/dev/null && echo written", dir.path().display());
-    let dock = run(how, dir.path(), &args![option, path]).current_dir(dir.path());
-    let seen = dock.sh(script + "; true").ok();
+    let cmd = run(how, dir.path(), &args![option, path]).current_dir(dir.path());
+    let seen = cmd.sh(script + "; true").ok();
     assert_eq!((seen == "written", dir.path().join("new").exists()), (writable, writable));
 }
 
 #[test]
 fn a_missing_path_is_an_error_unless_allowed() {
-    Dock::run(args!["-b", "/no/such", "true"]).refused("open '/no/such'");
-    Dock::run(args!["-B", "no-such", "true"]).refused("option --bind-ro: open 'no-such'");
-    Dock::run(args!["--bind-if-exists", "/no/such", "--bind-ro-if-exists", "no-such", "true"]).ok();
-    Dock::run(args!["-b", "/usr", "/mnt", "true"])
+    Cmd::run(args!["-b", "/no/such", "true"]).refused("open '/no/such'");
+    Cmd::run(args!["-B", "no-such", "true"]).refused("option --bind-ro: open 'no-such'");
+    Cmd::run(args!["--bind-if-exists", "/no/such", "--bind-ro-if-exists", "no-such", "true"]).ok();
+    Cmd::run(args!["-b", "/usr", "/mnt", "true"])
         .refused("'/mnt' is a directory, not CMD: the option takes one PATH");
-    Dock::new(args!["-b", "/usr", "/mnt", "run", "true"]).refused("-v SRC DST");
+    Cmd::new(args!["-b", "/usr", "/mnt", "run", "true"]).refused("-v SRC DST");
 }
 
 #[rstest]
@@ -78,10 +78,10 @@ fn a_home_is_empty_and_gone_afterwards_or_kept(#[values(HOW[0], HOW[1], HOW[2])]
 
 #[test]
 fn a_home_needs_a_valid_path() {
-    Dock::run(args!["--home", "true"]).env("HOME", "").refused("option --home: HOME is not set to a path");
-    Dock::run(args!["--home=/no/such", "true"]).refused("open '/no/such'");
+    Cmd::run(args!["--home", "true"]).env("HOME", "").refused("option --home: HOME is not set to a path");
+    Cmd::run(args!["--home=/no/such", "true"]).refused("open '/no/such'");
     // The next word is CMD, unless it is a directory.
-    Dock::run(args!["--home", "/usr/bin/true"]).ok();
+    Cmd::run(args!["--home", "/usr/bin/true"]).ok();
 }
 
 #[rstest]
@@ -103,17 +103,17 @@ fn variables_are_removed_by_patterns(
     let words =
         if joins { args!["enter", instance.pid().to_string()].to_vec() } else { args!["run"].to_vec() };
     let words = options.iter().map(Into::into).chain(words);
-    let dock =
-        Dock::new(words).env("AWS_KEY", "1").env("AWS_REGION", "1").env("GH_TOKEN", "1").env("OTHER", "1");
+    let cmd =
+        Cmd::new(words).env("AWS_KEY", "1").env("AWS_REGION", "1").env("GH_TOKEN", "1").env("OTHER", "1");
     let script = "env | sed -n 's/^\\(A\\|AWS_[A-Z]*\\|GH_TOKEN\\|OTHER\\)=.*/\\1/p' | sort | tr '\\n' ' '";
-    assert_eq!(dock.sh(script).ok(), left);
+    assert_eq!(cmd.sh(script).ok(), left);
 }
 
 /// Everyone can read the command line of selfdock.
 #[test]
 fn no_value_of_a_variable_gets_into_the_command_line() {
     let words = args!["run", "--clear-env", "--pass", "PATH", "--pass", "SECRET", "cat"];
-    let instance = Dock::new(words).env("SECRET", "do-not-show").spawn().that_repeats();
+    let instance = Cmd::new(words).env("SECRET", "do-not-show").spawn().that_repeats();
     let line = fs::read(format!("/proc/{}/cmdline", instance.pid())).unwrap();
     let line = String::from_utf8_lossy(&line);
     assert!(
@@ -144,42 +144,42 @@ fn a_preset_shows_a_socket(
 ) {
     let dir = scratch();
     let socket = dir.path().join(name);
-    let server = Dock::program(args!["python3", "-c", SERVER, &socket]).spawn();
+    let server = Cmd::program(args!["python3", "-c", SERVER, &socket]).spawn();
     assert_eq!(server.line(), "up");
-    let with = |mut dock: Dock| {
+    let with = |mut cmd: Cmd| {
         for (name, value) in variables {
-            dock = dock.env(name, value.replace("DIR", dir.path().to_str().unwrap()));
+            cmd = cmd.env(name, value.replace("DIR", dir.path().to_str().unwrap()));
         }
-        dock.arg("python3").arg("-c").arg(CLIENT).arg(&socket)
+        cmd.arg("python3").arg("-c").arg(CLIENT).arg(&socket)
     };
     assert_eq!(with(run(how, dir.path(), &args![option])).ok(), "served");
     // Without the option it is hidden.
-    let without = with(Dock::run(args!["-t", "-", dir.path()])).output();
+    let without = with(Cmd::run(args!["-t", "-", dir.path()])).output();
     assert!(!without.status.success());
 }
 
 #[test]
 fn a_display_is_a_socket_or_an_abstract_one() {
     let name = format!("@/tmp/.X11-unix/X{}", std::process::id());
-    let server = Dock::program(args!["python3", "-c", SERVER, &name]).spawn();
+    let server = Cmd::program(args!["python3", "-c", SERVER, &name]).spawn();
     assert_eq!(server.line(), "up");
     let display = format!(":{}.0", std::process::id());
     let client = args!["python3", "-c", CLIENT, &name];
     let with =
-        |option: &str| Dock::run(args![option].into_iter().chain(client.clone())).env("DISPLAY", &display);
+        |option: &str| Cmd::run(args![option].into_iter().chain(client.clone())).env("DISPLAY", &display);
     assert_eq!(with("--x11").ok(), "served");
     // From Linux 6.12 on it is unreachable without the option.
-    let doctor = Dock::new(args!["doctor"]).ok();
+    let doctor = Cmd::new(args!["doctor"]).ok();
     let kept_inside = doctor.contains("Landlock keeps signals and abstract sockets inside");
     assert_eq!(with("--new-session").output().status.success(), !kept_inside);
     let dir = scratch();
     fs::write(dir.path().join("cookies"), "").unwrap();
-    let explained = Dock::new(args!["--explain", "run", "--x11", "true"]).env("DISPLAY", &display);
+    let explained = Cmd::new(args!["--explain", "run", "--x11", "true"]).env("DISPLAY", &display);
     let explained = explained.env("XAUTHORITY", dir.path().join("cookies")).ok();
     assert!(explained.contains(&format!("map\t'{}/cookies'\t", dir.path().display())), "{explained}");
     let script = "mount -t tmpfs none /tmp && mkdir /tmp/.X11-unix && touch /tmp/.X11-unix/X7 && \
                   DISPLAY=unix:7 XAUTHORITY= HOME= $0 --explain run --x11 true";
-    let explained = Dock::program(args!["unshare", "-Urm", "sh", "-c", script, selfdock()]).ok();
+    let explained = Cmd::program(args!["unshare", "-Urm", "sh", "-c", script, selfdock()]).ok();
     assert!(explained.contains("map\t'/tmp/.X11-unix/X7'\t'/tmp/.X11-unix/X7'\tro,"), "{explained}");
 }
 
@@ -190,24 +190,24 @@ fn a_display_is_a_socket_or_an_abstract_one() {
 #[case("--pulse", "XDG_RUNTIME_DIR is not set")]
 #[case("--ssh-agent", "SSH_AUTH_SOCK is not set")]
 fn a_preset_says_what_it_lacks(#[case] option: &str, #[case] why: &str) {
-    Dock::run(args![option, "true"]).refused(&format!("option {option}: {why}"));
+    Cmd::run(args![option, "true"]).refused(&format!("option {option}: {why}"));
 }
 
 #[test]
 fn a_preset_says_what_is_not_there() {
-    Dock::run(args!["--ssh-agent", "true"]).env("SSH_AUTH_SOCK", "/no/such").refused("find '/no/such'");
+    Cmd::run(args!["--ssh-agent", "true"]).env("SSH_AUTH_SOCK", "/no/such").refused("find '/no/such'");
     let odd = "tcp:host=localhost";
-    let said = Dock::run(args!["--dbus", "true"]).env("DBUS_SESSION_BUS_ADDRESS", odd);
+    let said = Cmd::run(args!["--dbus", "true"]).env("DBUS_SESSION_BUS_ADDRESS", odd);
     said.refused("DBUS_SESSION_BUS_ADDRESS names no socket");
 }
 
 #[test]
 fn graphics_cards_are_shown_where_there_are_some() {
-    let explained = Dock::new(args!["--explain", "run", "--gpu", "true"]);
+    let explained = Cmd::new(args!["--explain", "run", "--gpu", "true"]);
     if ["dri", "kfd", "dxg", "nvidiactl"].iter().any(|name| Path::new("/dev").join(name).exists()) {
         let plan = explained.ok();
         assert!(plan.contains("device\t") && plan.contains("map\t'/sys/devices'\t"), "{plan}");
-        Dock::run(args!["--gpu", "true"]).ok();
+        Cmd::run(args!["--gpu", "true"]).ok();
     } else {
         explained.refused("option --gpu: there is no graphics card in /dev");
     }
@@ -219,14 +219,14 @@ fn each_takes_short_forms_too() {
     fs::create_dir(dir.path().join("home")).unwrap();
     let words = args!["-B", dir.path(), "each", "--home", "-E", "SOME_*", "sh", "-c"];
     let script = format!("cd && touch new-{{}} && ls; env | grep -c SOME_; ls {}", dir.path().display());
-    let dock = Dock::new(words).arg(script).env("HOME", "/home/me").env("SOME_A", "1").stdin("1\n2\n");
-    assert_eq!(dock.ok(), "new-1\n0\nhome\nnew-2\n0\nhome");
-    Dock::new(args!["each", "--x11", "true"]).stdin("1\n").refused("DISPLAY is not set");
+    let cmd = Cmd::new(words).arg(script).env("HOME", "/home/me").env("SOME_A", "1").stdin("1\n2\n");
+    assert_eq!(cmd.ok(), "new-1\n0\nhome\nnew-2\n0\nhome");
+    Cmd::new(args!["each", "--x11", "true"]).stdin("1\n").refused("DISPLAY is not set");
 }
 
 #[test]
 fn the_plan_shows_the_expanded_options() {
-    let plan = Dock::new(args!["--explain", "run", "--home", "-b", "/usr/share", "true"])
+    let plan = Cmd::new(args!["--explain", "run", "--home", "-b", "/usr/share", "true"])
         .env("HOME", "/home/me")
         .ok();
     assert!(
@@ -240,6 +240,6 @@ fn advice_for_a_missing_command_knows_short_forms() {
     let dir = scratch();
     copy_program(bin("nothing"), dir.path().join("my-program"));
     let words = args!["--home", "-t", "-", dir.path()].into_iter().chain(nested(0, args!["my-program"]));
-    let ran = Dock::run(words).env("PATH", dir.path()).env("HOME", "/home/me").output().exits(127);
+    let ran = Cmd::run(words).env("PATH", dir.path()).env("HOME", "/home/me").output().exits(127);
     assert!(ran.stderr.contains("add it with"), "{}", ran.stderr);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 mod background;
-mod dock;
+mod cmd;
 mod host;
 mod job;
 pub mod machine;
@@ -19,10 +19,10 @@ mod properties;
 pub use background::{
     Background, children, command_of, is_alive, is_first, is_own, keeper_of, tree, wait_until,
 };
-pub(crate) use dock::args;
-pub use dock::{Dock, instance, instance_of_root, nested};
+pub(crate) use cmd::args;
+pub use cmd::{Cmd, instance, instance_of_root, nested};
 pub use host::{FILESYSTEMS, on_a_host, on_a_host_over};
-pub use job::{Job, Story};
+pub use job::{Job, Transcript};
 pub use place::{about, bin, copy_program, fixture, host_mounts, own_status, scratch, selfdock, status_of};
 pub use ran::Ran;
 pub use terminal::Terminal;
@@ -41,7 +41,7 @@ pub fn python(program: &str) -> [std::ffi::OsString; 3] {
 
 /// Whether the kernel has Landlock's scopes, as Linux 6.12 and later (ABI 6). landlock_create_ruleset(2)
 pub fn has_scopes() -> bool {
-    let told = Dock::program(python("print(call(444, None, 0, 1))")).ok();
+    let told = Cmd::program(python("print(call(444, None, 0, 1))")).ok();
     told.parse().is_ok_and(|version: u32| version >= 6)
 }
 

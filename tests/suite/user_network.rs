@@ -1,7 +1,7 @@
 //! user-network: With `--net user` an instance reaches the outside, not the host's loopback, and cannot change that.
 
 use crate::support::machine::Machine;
-use crate::support::{Dock, args, fixture, selfdock, wait_until};
+use crate::support::{Cmd, args, fixture, selfdock, wait_until};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::io::Read;
@@ -24,7 +24,7 @@ fn there_is_loopback_and_one_interface_which_nobody_inside_can_change<const N: u
                   $way /mnt/busybox ip link $what 2>/dev/null && echo changed; done; done; true";
     let words =
         options.into_iter().chain(args!["--net", "user", "-m", busybox, "/mnt/busybox", "run", "sh", "-c"]);
-    let seen = machine.dock(words.chain(args![format!("{DEVICES}; {change}")])).ok();
+    let seen = machine.cmd(words.chain(args![format!("{DEVICES}; {change}")])).ok();
     assert_eq!(seen, "2");
 }
 
@@ -38,8 +38,8 @@ fn the_hosts_loopback_is_out_of_reach() {
         format!("timeout 2 bash -c 'exec 3<>/dev/tcp/'\"{address}\"'/{port}' 2>/dev/null && echo in reach")
     };
     let script = format!("{}; {}; true", connect("127.0.0.1"), connect(gateway));
-    assert_eq!(machine.dock(args!["--net", "user", "run", "bash", "-c", &script]).ok(), "");
-    assert_eq!(machine.dock(args!["--net", "user,loopback", "run", "bash", "-c", &script]).ok(), "in reach");
+    assert_eq!(machine.cmd(args!["--net", "user", "run", "bash", "-c", &script]).ok(), "");
+    assert_eq!(machine.cmd(args!["--net", "user,loopback", "run", "bash", "-c", &script]).ok(), "in reach");
 }
 
 #[rstest]
@@ -53,7 +53,7 @@ fn a_port_of_the_host_leads_inside_and_ends_with_the_instance<const N: usize>(
                   c = s.accept()[0]; c.sendall(b'hello'); c.close()";
     let words = args!["--net", format!("user,tcp={free}:80"), "run", "python3", "-c", server];
     let machine = Machine::new();
-    let mut running = machine.dock(options.into_iter().chain(words)).spawn();
+    let mut running = machine.cmd(options.into_iter().chain(words)).spawn();
     assert_eq!(running.line(), "up");
     let mut said = String::new();
     TcpStream::connect(("127.0.0.1", free)).unwrap().read_to_string(&mut said).unwrap();
@@ -66,7 +66,7 @@ fn a_port_of_the_host_leads_inside_and_ends_with_the_instance<const N: usize>(
 #[test]
 fn names_are_asked_for_where_they_can_be_answered() {
     let machine = Machine::new();
-    let seen = machine.dock(args!["--net", "user", "run", "cat", "/etc/resolv.conf"]).ok();
+    let seen = machine.cmd(args!["--net", "user", "run", "cat", "/etc/resolv.conf"]).ok();
     let outside = std::fs::read_to_string("/etc/resolv.conf").unwrap();
     let is_own = outside.lines().any(|line| line.starts_with("nameserver 127."));
     assert_eq!(seen.contains("nameserver 169.254.1.1"), is_own, "{seen}");
@@ -78,26 +78,26 @@ fn it_works_in_an_instance_and_holds_in_one() {
     let machine = Machine::new();
     let words =
         args!["run", "--dev", "/dev/net/tun", selfdock(), "--net", "user", "run", "sh", "-c", DEVICES];
-    assert_eq!(machine.dock(words).ok(), "2");
+    assert_eq!(machine.cmd(words).ok(), "2");
     let words = args!["--net", "user", "run", selfdock(), "run", "sh", "-c", DEVICES];
-    assert_eq!(machine.dock(words).ok(), "2");
+    assert_eq!(machine.cmd(words).ok(), "2");
 }
 
 #[rstest]
 #[case::no_port("user,tcp=x", "not user[,tcp=[ADDRESS/]OUTSIDE[:INSIDE]]")]
 #[case::no_word("user,", "not user[,")]
 fn what_is_not_understood_is_refused(#[case] net: &str, #[case] why: &str) {
-    Dock::new(args!["--net", net, "run", "true"]).refused(why);
+    Cmd::new(args!["--net", net, "run", "true"]).refused(why);
 }
 
 #[test]
 fn what_is_missing_is_said() {
     let machine = Machine::new();
-    let run = machine.dock(args!["--net", "user", "run", "true"]).env("PATH", "/usr/sbin:/nosuch");
+    let run = machine.cmd(args!["--net", "user", "run", "true"]).env("PATH", "/usr/sbin:/nosuch");
     run.refused("find 'pasta': no directory of PATH has it; your distribution has it as 'passt'");
     // In an instance there is no such device unless it is shown.
     let inner = args!["run", selfdock(), "--net", "user", "run", "true"];
     machine
-        .dock(inner)
+        .cmd(inner)
         .refused("open '/dev/net/tun': no such file or directory (ENOENT); 'modprobe tun' as root");
 }

@@ -1,6 +1,6 @@
 //! volumes: A volume is exactly the file or directory that the caller named, on the path that the caller named.
 
-use crate::support::{Dock, args, bin, fixture, host_mounts, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, args, bin, fixture, host_mounts, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -32,7 +32,7 @@ pub fn marked(text: &str) -> TempDir {
 fn a_volume_is_shared_in_both_directions() {
     let dir = marked("from outside");
     let seen =
-        Dock::run(args!["-v", dir.path(), "/mnt"]).sh("cat /mnt/marker; echo from inside > /mnt/new").ok();
+        Cmd::run(args!["-v", dir.path(), "/mnt"]).sh("cat /mnt/marker; echo from inside > /mnt/new").ok();
     assert_eq!(seen, "from outside");
     assert_eq!(fs::read_to_string(dir.path().join("new")).unwrap(), "from inside\n");
 }
@@ -40,7 +40,7 @@ fn a_volume_is_shared_in_both_directions() {
 #[test]
 fn a_map_is_read_only() {
     let dir = marked("x");
-    let ran = Dock::run(args!["-m", dir.path(), "/mnt"]).sh("cat /mnt/marker; touch /mnt/new").output();
+    let ran = Cmd::run(args!["-m", dir.path(), "/mnt"]).sh("cat /mnt/marker; touch /mnt/new").output();
     assert_eq!(ran.stdout, "x");
     assert!(ran.stderr.contains("Read-only file system"));
 }
@@ -49,14 +49,14 @@ fn a_map_is_read_only() {
 fn options_stand_before_or_after_the_word_run() {
     let dir = marked("x");
     for words in [args!["-v", dir.path(), "/mnt", "run"], args!["run", "-v", dir.path(), "/mnt"]] {
-        assert_eq!(Dock::new(words).arg("cat").arg("/mnt/marker").ok(), "x");
+        assert_eq!(Cmd::new(words).arg("cat").arg("/mnt/marker").ok(), "x");
     }
 }
 
 #[test]
 fn a_volume_in_a_foreign_image() {
     let dir = marked("x");
-    let run = Dock::run(args!["--root", fixture("busybox"), "-v", dir.path(), "/mnt", "cat", "/mnt/marker"]);
+    let run = Cmd::run(args!["--root", fixture("busybox"), "-v", dir.path(), "/mnt", "cat", "/mnt/marker"]);
     assert_eq!(run.ok(), "x");
 }
 
@@ -64,7 +64,7 @@ fn a_volume_in_a_foreign_image() {
 fn a_file_is_a_volume_too() {
     let dir = marked("mine");
     let file = dir.path().join("marker");
-    let run = Dock::run(args!["-v", file, "/etc/hostname"]);
+    let run = Cmd::run(args!["-v", file, "/etc/hostname"]);
     assert_eq!(run.sh("cat /etc/hostname; echo new > /etc/hostname").ok(), "mine");
     assert_eq!(fs::read_to_string(&file).unwrap(), "new\n");
 }
@@ -87,7 +87,7 @@ fn source_and_destination_stand_in_one_word_too(
     let word = format!("{}:/mnt/a b{mode}", dir.path().display());
     let words = how.iter().map(Into::into).chain(args![option, word]);
     let seen =
-        Dock::run(words).sh("touch '/mnt/a b/new' 2>/dev/null && echo written; test -d '/mnt/a b'").ok();
+        Cmd::run(words).sh("touch '/mnt/a b/new' 2>/dev/null && echo written; test -d '/mnt/a b'").ok();
     assert_eq!((seen == "written", dir.path().join("new").exists()), (writable, writable));
 }
 
@@ -98,13 +98,13 @@ fn a_source_with_a_colon_is_what_it_is_called() {
     std::fs::create_dir_all(&source).unwrap();
     std::fs::write(source.join("file"), "found").unwrap();
     for option in ["-v", "--vol", "-m"] {
-        assert_eq!(Dock::run(args![option, &source, "/mnt", "cat", "/mnt/file"]).ok(), "found");
+        assert_eq!(Cmd::run(args![option, &source, "/mnt", "cat", "/mnt/file"]).ok(), "found");
     }
     // Both programs take it as one path, even if it does not exist.
     for words in [&["--vol", "a:/b"][..], &["--vol=a:/b"]] {
         let words = || words.iter().map(Into::into).chain(args!["/mnt", "true"]);
-        Dock::run(words()).refused("open 'a:/b' to bind it on '/mnt'");
-        Dock::run(args!["--explain"].into_iter().chain(words())).refused("open 'a:/b' to bind it on '/mnt'");
+        Cmd::run(words()).refused("open 'a:/b' to bind it on '/mnt'");
+        Cmd::run(args!["--explain"].into_iter().chain(words())).refused("open 'a:/b' to bind it on '/mnt'");
     }
 }
 
@@ -117,9 +117,9 @@ fn a_source_with_a_colon_is_what_it_is_called() {
 fn a_mount_point_below_a_hidden_directory_is_made(#[case] dst: &str) {
     let dir = marked("x");
     let marker = format!("{dst}/marker");
-    assert_eq!(Dock::run(args!["-v", dir.path(), dst, "cat", &marker]).ok(), "x");
+    assert_eq!(Cmd::run(args!["-v", dir.path(), dst, "cat", &marker]).ok(), "x");
     let file = format!("{dst}/file");
-    assert_eq!(Dock::run(args!["-m", dir.path().join("marker"), &file, "cat", &file]).ok(), "x");
+    assert_eq!(Cmd::run(args!["-m", dir.path().join("marker"), &file, "cat", &file]).ok(), "x");
 }
 
 #[test]
@@ -128,21 +128,21 @@ fn the_order_on_the_command_line_does_not_matter() {
     fs::create_dir(outer.path().join("sub")).unwrap();
     let a = args!["-v", outer.path(), "/mnt"];
     let b = args!["-m", inner.path(), "/mnt/sub"];
-    let read = |words: Vec<OsString>| Dock::run(words).sh("cat /mnt/marker /mnt/sub/marker").ok();
+    let read = |words: Vec<OsString>| Cmd::run(words).sh("cat /mnt/marker /mnt/sub/marker").ok();
     assert_eq!(read([a.clone(), b.clone()].concat()), "outerinner");
     assert_eq!(read([b, a].concat()), "outerinner");
 }
 
 #[test]
 fn a_volume_includes_its_submounts() {
-    let run = Dock::run(args!["-m", fixture("flags"), "/mnt", "cat", "/mnt/sub/marker"]);
+    let run = Cmd::run(args!["-m", fixture("flags"), "/mnt", "cat", "/mnt/sub/marker"]);
     assert_eq!(run.ok(), "submount");
 }
 
 /// M2: flags lost or shallow.
 #[rstest]
 fn a_volume_keeps_its_flags_and_gets_ours(#[values("-v", "-m")] option: &str) {
-    let run = Dock::run(args![option, fixture("flags"), "/srv/flags"]);
+    let run = Cmd::run(args![option, fixture("flags"), "/srv/flags"]);
     let script = "grep ' /srv/flags' /proc/self/mountinfo; cp /bin/true /srv/flags/sub/p; /srv/flags/sub/p";
     let table = run.sh(script).output();
     let lines: Vec<&str> = table.stdout.lines().collect();
@@ -160,7 +160,7 @@ fn a_volume_keeps_its_flags_and_gets_ours(#[values("-v", "-m")] option: &str) {
 #[test]
 fn the_root_keeps_the_flags_of_its_mounts_and_gets_ours() {
     let name = fixture("flags").display().to_string();
-    let table = Dock::run(args!["grep", &name, "/proc/self/mountinfo"]).ok();
+    let table = Cmd::run(args!["grep", &name, "/proc/self/mountinfo"]).ok();
     assert_eq!(table.lines().count(), 2);
     for line in table.lines() {
         for flag in ["ro", "nosuid", "nodev", "noexec"] {
@@ -178,7 +178,7 @@ fn a_volume_may_be_named_again() {
     let dir = marked("x");
     let name = dir.path();
     let run =
-        Dock::run(args!["-H", "-v", name, name, "-m", name, "/mnt", "-m", name, "//mnt"]).current_dir(name);
+        Cmd::run(args!["-H", "-v", name, name, "-m", name, "/mnt", "-m", name, "//mnt"]).current_dir(name);
     assert_eq!(run.sh("cat marker /mnt/marker; touch new").ok(), "xx");
 }
 
@@ -198,13 +198,13 @@ fn a_volume_may_be_named_again() {
 fn a_volume_that_makes_no_sense_is_refused(#[case] options: &[&str], #[case] why: &str) {
     let dir = marked("x");
     let name = dir.path().display().to_string();
-    Dock::run(options.iter().map(|word| word.replace("DIR", &name).into())).refused(why);
+    Cmd::run(options.iter().map(|word| word.replace("DIR", &name).into())).refused(why);
 }
 
 /// A command line of bash, with selfdock, its mode and an image in variables.
-fn bash(script: &str, mode: &str) -> Dock {
-    let dock = Dock::program(args!["bash", "-c", script]).env("SD", selfdock()).env("MODE", mode);
-    dock.env("BOX", fixture("busybox")).env("PROBE", bin("probe"))
+fn bash(script: &str, mode: &str) -> Cmd {
+    let cmd = Cmd::program(args!["bash", "-c", script]).env("SD", selfdock()).env("MODE", mode);
+    cmd.env("BOX", fixture("busybox")).env("PROBE", bin("probe"))
 }
 
 /// bash names a pipe by a path: `<(CMD)`. The kernel can mount neither that nor a file without a name.
@@ -279,7 +279,7 @@ fn a_batch_has_its_list_on_standard_input() {
 
 #[test]
 fn the_errno_of_a_missing_source_is_named() {
-    Dock::run(args!["-v", "/no/such/thing", "/mnt", "true"]).refused("'/no/such/thing'").refused("(ENOENT)");
+    Cmd::run(args!["-v", "/no/such/thing", "/mnt", "true"]).refused("'/no/such/thing'").refused("(ENOENT)");
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn a_name_may_hold_any_byte() {
     let dst = OsString::from("/mnt/c d\n'");
     let mut file = dst.clone();
     file.push("/marker");
-    assert_eq!(Dock::run(args!["-v", dir, dst, "cat", file]).ok(), "x");
+    assert_eq!(Cmd::run(args!["-v", dir, dst, "cat", file]).ok(), "x");
 }
 
 /// P5: destination escape.
@@ -309,7 +309,7 @@ fn a_link_in_an_image_leads_nowhere_else(
     fs::remove_dir(image.path().join(name)).unwrap();
     symlink(target, image.path().join(name)).unwrap();
     let before = host_mounts();
-    let run = Dock::run(args!["--root", image.path(), "-v", dir.path(), "/mnt", "cat", "/mnt/marker"]);
+    let run = Cmd::run(args!["--root", image.path(), "-v", dir.path(), "/mnt", "cat", "/mnt/marker"]);
     run.output().refused_or(|ran| assert_eq!(ran.ok(), "x"));
     assert_eq!(before, host_mounts());
     assert!(!std::path::Path::new("/etc/marker").exists());
@@ -322,23 +322,23 @@ fn a_link_in_an_image_is_followed_inside_it() {
     symlink("/etc", image.path().join("link")).unwrap();
     fs::create_dir(image.path().join("etc/below")).unwrap();
     let run =
-        Dock::run(args!["--root", image.path(), "-v", dir.path(), "/link/below", "cat", "/etc/below/marker"]);
+        Cmd::run(args!["--root", image.path(), "-v", dir.path(), "/link/below", "cat", "/etc/below/marker"]);
     assert_eq!(run.ok(), "x");
 }
 
 #[test]
 fn an_image_is_not_changed() {
     let image = user_image();
-    let listing = || Dock::program(args!["find", image.path(), "-printf", "%p %m %T@ %C@\n"]).ok();
+    let listing = || Cmd::program(args!["find", image.path(), "-printf", "%p %m %T@ %C@\n"]).ok();
     let before = listing();
-    Dock::run(args!["--root", image.path(), "sh", "-c", "touch /tmp/x; ls /"]).ok();
+    Cmd::run(args!["--root", image.path(), "sh", "-c", "touch /tmp/x; ls /"]).ok();
     assert_eq!(listing(), before);
 }
 
 #[test]
 fn here_is_the_current_directory_and_writable() {
     let dir = scratch();
-    let seen = Dock::run(args!["--here"]).current_dir(dir.path()).sh("pwd; touch made").ok();
+    let seen = Cmd::run(args!["--here"]).current_dir(dir.path()).sh("pwd; touch made").ok();
     assert_eq!(seen, dir.path().canonicalize().unwrap().display().to_string());
     assert!(dir.path().join("made").exists());
 }
@@ -355,7 +355,7 @@ fn here_works_in_shared_memory(#[values(&[], &["--unprivileged"], &["--root"])] 
     all.extend(args!["-m", "/etc/passwd", "/dev/shm/deep/er/names", "-H", "-t", "size=1M", "/dev/shm/more"]);
     let script = "pwd; echo made > file; cat /dev/shm/deep/er/names | head -n 1 | cut -c1-4; \
                   echo x > /dev/shm/more/x; echo x > /dev/shm/own; ls /dev/shm | wc -l";
-    let run = Dock::new(all).arg("run").arg("/bin/sh").arg("-c").arg(script).current_dir(dir.path());
+    let run = Cmd::new(all).arg("run").arg("/bin/sh").arg("-c").arg(script).current_dir(dir.path());
     assert_eq!(run.ok(), format!("{}\nroot\n3", dir.path().display()));
     assert_eq!(fs::read_to_string(dir.path().join("file")).unwrap(), "made\n");
     assert!(
@@ -366,7 +366,7 @@ fn here_works_in_shared_memory(#[values(&[], &["--unprivileged"], &["--root"])] 
 #[test]
 fn here_works_below_a_hidden_directory() {
     let dir = tempfile::TempDir::new_in("/tmp").unwrap();
-    let seen = Dock::run(args!["-H"]).current_dir(dir.path()).sh("pwd; touch made").ok();
+    let seen = Cmd::run(args!["-H"]).current_dir(dir.path()).sh("pwd; touch made").ok();
     assert_eq!(seen, dir.path().display().to_string());
     assert!(dir.path().join("made").exists());
 }
@@ -374,18 +374,18 @@ fn here_works_below_a_hidden_directory() {
 #[test]
 fn the_start_is_the_callers_directory_where_it_is_the_same() {
     let dir = scratch();
-    let at = |path: &std::path::Path| Dock::run(args!["pwd"]).current_dir(path).ok();
+    let at = |path: &std::path::Path| Cmd::run(args!["pwd"]).current_dir(path).ok();
     assert_eq!(at(dir.path()), dir.path().display().to_string());
     let hidden = tempfile::TempDir::new_in("/tmp").unwrap();
     assert_eq!(at(hidden.path()), "/");
-    assert_eq!(Dock::run(args!["-C", "/etc", "pwd"]).ok(), "/etc");
+    assert_eq!(Cmd::run(args!["-C", "/etc", "pwd"]).ok(), "/etc");
 }
 
 #[rstest]
 #[case::absent("/no/such/dir", "(ENOENT)")]
 #[case::file("/etc/passwd", "(ENOTDIR)")]
 fn a_start_that_is_no_directory_is_refused(#[case] dir: &str, #[case] errno: &str) {
-    Dock::run(args!["-C", dir, "true"]).refused(errno);
+    Cmd::run(args!["-C", dir, "true"]).refused(errno);
 }
 
 #[rstest]
@@ -393,7 +393,7 @@ fn a_start_that_is_no_directory_is_refused(#[case] dir: &str, #[case] errno: &st
 #[case("mode=700", "700")]
 #[case("size=1M,mode=0755", "755")]
 fn a_tmpfs_is_private_and_has_its_options(#[case] options: &str, #[case] mode: &str) {
-    let run = Dock::run(args!["-t", options, "/mnt", "stat", "-c", "%a", "/mnt"]);
+    let run = Cmd::run(args!["-t", options, "/mnt", "stat", "-c", "%a", "/mnt"]);
     assert_eq!(run.ok(), mode);
 }
 
@@ -402,20 +402,20 @@ fn a_tmpfs_is_private_and_has_its_options(#[case] options: &str, #[case] mode: &
 fn a_tmpfs_can_cover_a_directory_that_the_caller_may_not_enter() {
     let closed = fixture("p");
     let script = format!("touch {0}/x && ls {0}", closed.display());
-    Dock::run([]).sh(&script).output().exits(1);
-    assert_eq!(Dock::run(args!["-t", "-", &closed]).sh(script).ok(), "x");
+    Cmd::run([]).sh(&script).output().exits(1);
+    assert_eq!(Cmd::run(args!["-t", "-", &closed]).sh(script).ok(), "x");
     let image = user_image();
     for name in ["tmp", "proc", "dev"] {
         fs::set_permissions(image.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
     }
     let script = "touch /tmp/x && cat /proc/1/comm > /dev/null && echo all";
-    assert_eq!(Dock::run(args!["--root", image.path()]).sh(script).ok(), "all");
+    assert_eq!(Cmd::run(args!["--root", image.path()]).sh(script).ok(), "all");
 }
 
 #[test]
 fn a_tmpfs_is_as_large_as_asked_for() {
     let script = "head -c 900k /dev/zero > /mnt/x && head -c 2M /dev/zero > /mnt/y";
-    let ran = Dock::run(args!["-t", "size=1M", "/mnt"]).sh(script).output();
+    let ran = Cmd::run(args!["-t", "size=1M", "/mnt"]).sh(script).output();
     assert!(!ran.status.success() && ran.stderr.contains("No space left"));
 }
 
@@ -444,11 +444,11 @@ fn an_option_of_tmpfs_that_is_not_on_the_list_is_refused(
     )]
     options: &str,
 ) {
-    Dock::run(args!["-t", options, "/mnt", "true"]).refused("tmpfs option ");
+    Cmd::run(args!["-t", options, "/mnt", "true"]).refused("tmpfs option ");
 }
 
 #[test]
 fn selfdocks_own_directory_as_a_volume_still_nests() {
     let dir = selfdock().parent().unwrap().to_owned();
-    Dock::run(args!["-m", &dir, &dir, selfdock(), "run", "true"]).ok();
+    Cmd::run(args!["-m", &dir, &dir, selfdock(), "run", "true"]).ok();
 }

@@ -4,7 +4,7 @@
 //! What takes control groups is checked where there are some: by `cargo xtask kernels`.
 
 use crate::races::rounds;
-use crate::support::{Dock, args, scratch, selfdock};
+use crate::support::{Cmd, args, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// A field of a report, read by a real JSON reader.
 pub fn field(report: &str, name: &str) -> String {
     let script = "import json, sys; x = json.load(sys.stdin)[sys.argv[1]]; print('null' if x is None else x)";
-    Dock::program(args!["python3", "-c", script, name]).stdin(report).ok()
+    Cmd::program(args!["python3", "-c", script, name]).stdin(report).ok()
 }
 
 /// `selfdock run` with a report, and what that says. The script's own standard error goes elsewhere.
@@ -22,7 +22,7 @@ fn told(options: &[&str], script: &str) -> (std::process::ExitStatus, String, St
     let dir = scratch();
     let file = dir.path().join("report");
     let words = args!["--report", &file].into_iter().chain(options.iter().map(Into::into));
-    let ran = Dock::run(words).sh(script).output();
+    let ran = Cmd::run(words).sh(script).output();
     (ran.status, ran.stdout, fs::read_to_string(&file).unwrap())
 }
 
@@ -63,7 +63,7 @@ fn what_is_within_the_limit_is_printed_as_without_it(
 ) {
     let words = args!["--output-limit", "1M"].into_iter().chain(mode.split_whitespace().map(Into::into));
     let (with, without) =
-        (Dock::run(words).sh(script).output(), Dock::program(args!["sh", "-c", script]).output());
+        (Cmd::run(words).sh(script).output(), Cmd::program(args!["sh", "-c", script]).output());
     let sorted = |text: &str| {
         let mut lines: Vec<String> = text.lines().map(Into::into).collect();
         lines.sort();
@@ -89,7 +89,7 @@ fn beyond_the_limit_nothing_is_printed_and_the_command_is_killed(
     let dir = scratch();
     let file = dir.path().join("report");
     let words = args!["--report", &file].into_iter().chain(options.iter().map(Into::into));
-    let ran = Dock::run(words).sh(script).output();
+    let ran = Cmd::run(words).sh(script).output();
     let report = fs::read_to_string(&file).unwrap();
     assert_eq!(ran.status.signal(), Some(9), "{report}");
     assert_eq!(ran.stdout.len() + ran.stderr.len(), 4096, "{report}");
@@ -104,7 +104,7 @@ fn what_was_printed_to_a_file_is_there_at_the_end() {
     let dir = scratch();
     for _ in 0..20 {
         let script = "$SELFDOCK run --output-limit 1M seq 20000 >out; tail -1 out";
-        assert_eq!(Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "20000");
+        assert_eq!(Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "20000");
     }
 }
 
@@ -114,7 +114,7 @@ fn a_slow_reader_does_not_hold_the_end_up_and_loses_nothing() {
     let script = "mkfifo go; { $SELFDOCK run --timeout 1000 --output-limit 1M head -c 100000 /dev/zero; \
                   echo $? >status; echo >go; } | { read x <go; wc -c; }; cat status";
     let dir = scratch();
-    assert_eq!(Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "100000\n0");
+    assert_eq!(Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "100000\n0");
 }
 
 /// The oracle is the same command without the limit: it cannot write either.
@@ -128,7 +128,7 @@ fn a_descriptor_that_cannot_be_written_is_the_commands_as_it_is(
     #[values("", "--unprivileged")] mode: &str,
 ) {
     let script = |limit| script.replace("exec", &format!("exec $SELFDOCK run {mode} {limit}"));
-    let run = |limit| Dock::program(args!["sh", "-c", script(limit)]).output();
+    let run = |limit| Cmd::program(args!["sh", "-c", script(limit)]).output();
     let (with, without) = (run("--output-limit 1M"), run(""));
     assert_eq!(with.status, without.status, "{}", with.stderr);
     assert_ne!(with.status.code(), Some(0));
@@ -143,7 +143,7 @@ fn what_waits_in_a_pipe_counts_before_the_end_is_told() {
                   echo >&3; } 2>/dev/null | { read -t 5 x <&3; wc -c; }; cat status";
     let dir = scratch();
     // What fits into two pipes and a buffer, and is beyond the limit: 64k go to the reader, 64k are held, 64k wait.
-    assert_eq!(Dock::program(args!["bash", "-c", script]).current_dir(dir.path()).ok(), "150000\n137");
+    assert_eq!(Cmd::program(args!["bash", "-c", script]).current_dir(dir.path()).ok(), "150000\n137");
     let report = fs::read_to_string(dir.path().join("report")).unwrap();
     assert_eq!(field(&report, "status"), "OL", "{report}");
 }
@@ -155,7 +155,7 @@ fn the_report_ends_though_output_is_left() {
                   { $SELFDOCK run --output-limit 1M --report report head -c 100000 /dev/zero; } | \
                   { read -t 5 x <&3; wc -c; } & cat report >text; echo >&3; wait; grep -c OK text";
     let dir = scratch();
-    let run = Dock::program(args!["bash", "-c", script]).current_dir(dir.path());
+    let run = Cmd::program(args!["bash", "-c", script]).current_dir(dir.path());
     assert_eq!(run.ok(), "100000\n1");
 }
 
@@ -167,7 +167,7 @@ fn output_is_not_lost_where_the_surroundings_end() {
                   { $SELFDOCK run $SELFDOCK run --output-limit 1M head -c 100000 /dev/zero; echo >&3; } | \
                   { read -t 1 x <&3 && echo too early; wc -c; }";
     let dir = scratch();
-    assert_eq!(Dock::program(args!["bash", "-c", script]).current_dir(dir.path()).ok(), "100000");
+    assert_eq!(Cmd::program(args!["bash", "-c", script]).current_dir(dir.path()).ok(), "100000");
 }
 
 /// A program that executes selfdock can have children, which are no part of the instance.
@@ -175,7 +175,7 @@ fn output_is_not_lost_where_the_surroundings_end() {
 fn another_child_of_the_caller_is_not_the_attendant(#[values("", "--unprivileged")] mode: &str) {
     const PROGRAM: &str = include_str!("../programs/have_another_child.py");
     let words = args!["python3", "-c", PROGRAM, selfdock()];
-    let ran = Dock::program(words.into_iter().chain(mode.split_whitespace().map(Into::into))).output();
+    let ran = Cmd::program(words.into_iter().chain(mode.split_whitespace().map(Into::into))).output();
     assert_eq!(ran.stderr, "");
     assert!(ran.stdout.starts_with("0 {") && ran.stdout.contains("\"status\":\"OK\""), "{}", ran.stdout);
 }
@@ -193,7 +193,7 @@ fn the_report_does_not_count_other_children_of_the_caller(
          run cat /mnt/end"
     );
     let dir = scratch();
-    Dock::program(args!["sh", "-c", script]).current_dir(dir.path()).ok();
+    Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok();
     let report = fs::read_to_string(dir.path().join("report")).unwrap();
     let used = ["user_seconds", "system_seconds"].map(|name| field(&report, name).parse::<f64>().unwrap());
     assert!(used.iter().sum::<f64>() < 0.5, "{report}");
@@ -204,7 +204,7 @@ fn an_early_failure_is_told_as_one() {
     let dir = scratch();
     let file = dir.path().join("report");
     let words = args!["--output-limit", "1M", "--report", &file, "--seccomp", "/no/such", "true"];
-    Dock::run(words).refused("/no/such");
+    Cmd::run(words).refused("/no/such");
     let report = fs::read_to_string(&file).unwrap();
     let seen = ["started", "exit", "signal", "status"].map(|name| field(&report, name));
     assert_eq!(seen, ["False", "null", "null", "XX"], "{report}");
@@ -213,21 +213,21 @@ fn an_early_failure_is_told_as_one() {
 #[test]
 fn a_reader_that_goes_away_ends_the_command_as_without_the_limit() {
     let script = "$SELFDOCK run --output-limit 1G yes | head -1; echo ${PIPESTATUS[0]}";
-    assert_eq!(Dock::program(args!["bash", "-c", script]).ok(), "y\n141");
+    assert_eq!(Cmd::program(args!["bash", "-c", script]).ok(), "y\n141");
 }
 
 #[test]
 fn a_message_of_selfdocks_is_no_output() {
-    let run = Dock::run(args!["--output-limit", "0", "no-such-command"]).output().exits(127);
+    let run = Cmd::run(args!["--output-limit", "0", "no-such-command"]).output().exits(127);
     assert!(run.stderr.contains("no directory of PATH"), "{}", run.stderr);
-    Dock::run(args!["--output-limit", "0", "-m", "/no/such", "/mnt", "true"]).refused("/no/such");
+    Cmd::run(args!["--output-limit", "0", "-m", "/no/such", "/mnt", "true"]).refused("/no/such");
 }
 
 #[rstest]
 #[case::required("--report-required", 125)]
 #[case::not_required("--unprivileged", 0)]
 fn a_report_that_cannot_be_written_is_told(#[case] option: &str, #[case] status: i32) {
-    let run = Dock::run(args!["--output-limit", "1k", option, "--report", "/dev/full", "true"]).output();
+    let run = Cmd::run(args!["--output-limit", "1k", option, "--report", "/dev/full", "true"]).output();
     assert!(run.exits(status).stderr.contains("write the report: no space left"));
 }
 
@@ -236,7 +236,7 @@ fn a_report_that_cannot_be_written_is_told(#[case] option: &str, #[case] status:
 fn a_killed_supervisor_is_reported() {
     let dir = scratch();
     let file = dir.path().join("report");
-    let mut run = Dock::run(args!["--output-limit", "1M", "--report", &file, "cat"]).spawn().that_repeats();
+    let mut run = Cmd::run(args!["--output-limit", "1M", "--report", &file, "cat"]).spawn().that_repeats();
     run.signal(nix::sys::signal::Signal::SIGKILL);
     run.wait();
     run.leaves_nothing();
@@ -247,20 +247,20 @@ fn a_killed_supervisor_is_reported() {
 #[test]
 fn the_attendant_is_no_part_of_the_instance() {
     let script = "set -- /proc/[0-9]*; echo $#; ls -l /proc/self/fd | grep -c ' -> '; id -u";
-    let plain = Dock::run(args![]).sh(script).ok();
-    assert_eq!(Dock::run(args!["--output-limit", "1k"]).sh(script).ok(), plain);
+    let plain = Cmd::run(args![]).sh(script).ok();
+    assert_eq!(Cmd::run(args!["--output-limit", "1k"]).sh(script).ok(), plain);
 }
 
 #[test]
 fn each_line_of_a_batch_has_its_limit() {
     let words = args!["each", "--output-limit", "10", "sh", "-c", "head -c $0 /dev/zero | tr '\\0' x"];
-    assert_eq!(Dock::new(words).stdin("3\n99\n5\n").output().exits(125).stdout.len(), 3 + 10 + 5);
+    assert_eq!(Cmd::new(words).stdin("3\n99\n5\n").output().exits(125).stdout.len(), 3 + 10 + 5);
 }
 
 #[test]
 fn explain_tells_of_limits() {
     let limits = args!["--memory", "1M", "--pids", "7", "--cpus", "0.5", "--output-limit", "1k"];
-    let told = Dock::run(args!["--explain"].into_iter().chain(limits).chain(args!["true"])).ok();
+    let told = Cmd::run(args!["--explain"].into_iter().chain(limits).chain(args!["true"])).ok();
     for words in ["memory=1048576", "pids=7", "cpus=0.50", "output=1024"] {
         assert!(told.contains(&format!("limit all\t{words}")), "{told}");
     }
@@ -276,7 +276,7 @@ fn explain_tells_of_limits() {
 #[case("--cpus", "1.234", "not a number")]
 #[case("--cpus", "0", "not a number")]
 fn what_is_no_limit_is_refused(#[case] option: &str, #[case] value: &str, #[case] why: &str) {
-    Dock::run(args![option, value, "true"]).refused(why);
+    Cmd::run(args![option, value, "true"]).refused(why);
 }
 
 /// An instance shows no control groups, so none can be had in it; and nothing is run without the limit.
@@ -287,7 +287,7 @@ fn a_limit_that_cannot_be_is_refused(
 ) {
     let words = [selfdock().into()].into_iter().chain(mode.split_whitespace().map(OsString::from));
     let words = words.chain(args![option, "9", "run", "sh", "-c", "echo ran"]);
-    Dock::run(words)
+    Cmd::run(words)
         .refused(&format!("option {option}: find its controller in the control group '/sys/fs/cgroup': "));
 }
 
@@ -346,7 +346,7 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
             let options = mode.split_whitespace().chain(LIMITS).chain(more.iter().copied());
             let bomb = if name == "a fork bomb" { "200" } else { "2000" };
             let words = args!["--report", &file, "--rlimit", format!("nproc={bomb}")];
-            let run = Dock::run(words.into_iter().chain(options.map(Into::into))).sh(script);
+            let run = Cmd::run(words.into_iter().chain(options.map(Into::into))).sh(script);
             // That nothing is left is looked at after each run.
             let ran = run.within(Duration::from_secs(60)).output();
             let report = fs::read_to_string(&file).unwrap();
@@ -372,7 +372,7 @@ fn a_command_gets_no_descriptor_of_selfdocks_for_its_output(#[case] mode: &str) 
          /proc/self/fd/2; echo $?; eval \"exec $n>&-\"; done",
         selfdock().display()
     );
-    let ran = Dock::program(args!["bash", "-c", script]).output();
+    let ran = Cmd::program(args!["bash", "-c", script]).output();
     assert_eq!(ran.stdout, "125\n125\n125\n", "{}", ran.stderr);
     assert!(ran.stderr.contains("give CMD its output: file descriptor not open"), "{}", ran.stderr);
 }

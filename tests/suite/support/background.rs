@@ -1,7 +1,7 @@
 //! Instances that run in parallel with the test, and functions that wait for them.
 
-use super::Dock;
-use super::dock::MARK;
+use super::Cmd;
+use super::cmd::MARK;
 use super::ran::log;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -25,9 +25,9 @@ pub struct Background {
 }
 
 impl Background {
-    pub(super) fn new(mut dock: Dock) -> Self {
-        log(&format!("{:?} &", dock.command), None);
-        let mut child = dock.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start");
+    pub(super) fn new(mut cmd: Cmd) -> Self {
+        log(&format!("{:?} &", cmd.command), None);
+        let mut child = cmd.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start");
         let stdout = BufReader::new(child.stdout.take().expect("stdout is a pipe"));
         let (send, lines) = channel();
         std::thread::spawn(move || {
@@ -37,7 +37,7 @@ impl Background {
                 }
             }
         });
-        Self { stdin: child.stdin.take(), child, lines, mark: dock.mark }
+        Self { stdin: child.stdin.take(), child, lines, mark: cmd.mark }
     }
 
     pub fn pid(&self) -> i32 {

@@ -1,19 +1,19 @@
 //! Simulated hosts: machines that differ from this one.
 
-use super::{Dock, args, fixture, place};
+use super::{Cmd, args, fixture, place};
 
 /// Runs `script` as root on a copy of this host's root filesystem, in a mount namespace. First root runs `changes`, a
 /// shell script that starts in the new root directory. In `script`, `$SD` is selfdock, `$PREFIX` its prefix, and `me`
 /// runs a command as this test's user. The real host is not changed.
 ///
 /// The copy is an overlay: changes go to a tmpfs.
-pub fn on_a_host(changes: &str, script: &str) -> Dock {
+pub fn on_a_host(changes: &str, script: &str) -> Cmd {
     on_a_host_over("", changes, script)
 }
 
 /// The same, with a layer over the copy that the script `over` makes in an empty directory. Its files can replace
 /// directories.
-pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Dock {
+pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Cmd {
     const HOST: &str = r#"
         set -e
         umask 022
@@ -38,7 +38,7 @@ pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Dock {
     "#;
     let selfdock = place::selfdock();
     let prefix = selfdock.ancestors().nth(2).expect("a prefix").to_owned();
-    Dock::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])
+    Cmd::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])
         .env("AT", fixture("host"))
         .env("MOUNT_FUSE", MOUNT_FUSE)
         .env("OVER", over)

@@ -3,7 +3,7 @@
 use super::background::{
     PROCESS_GROUP, SESSION, deadline, is_own, kill_all, left_of, status_set, tree, wait_until,
 };
-use super::dock::MARK;
+use super::cmd::MARK;
 use super::terminal::open_terminal;
 use super::{place, ran};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -27,13 +27,13 @@ pub struct Job {
     events: Lines,
     pid: i32,
     mark: String,
-    seen: Story,
+    seen: Transcript,
     ended: bool,
 }
 
 /// All that a shell and the reader of a pipe see of a command.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Story {
+pub struct Transcript {
     /// `stopped N`, `continued`, `exited N`, `signaled N`
     pub events: Vec<String>,
     /// The lines that it prints.
@@ -67,7 +67,7 @@ impl Job {
         let first = events.next().unwrap_or_default();
         let pid = first.strip_prefix("pid ").and_then(|pid| pid.parse().ok());
         let pid = pid.unwrap_or_else(|| panic!("the job has no PID: {first}"));
-        let (input, output, seen) = (master.or(pipe), Some(output), Story::default());
+        let (input, output, seen) = (master.or(pipe), Some(output), Transcript::default());
         Self { shell, input, output, events, pid, mark, seen, ended: false }
     }
 
@@ -145,7 +145,7 @@ impl Job {
     }
 
     /// Waits for its end, and checks that nothing is left. Returns all that was seen.
-    pub fn story(mut self) -> Story {
+    pub fn transcript(mut self) -> Transcript {
         while let Some(event) = self.events.next() {
             self.seen.events.push(event);
         }

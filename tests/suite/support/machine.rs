@@ -1,6 +1,6 @@
 //! A machine of a test's own in which the user of the tests has what users mostly have.
 
-use super::{Dock, args, place};
+use super::{Cmd, args, place};
 use place::{fixture, scratch};
 use std::ffi::OsString;
 use std::fs;
@@ -61,7 +61,7 @@ impl Machine {
     }
 
     /// A command line of selfdock on it.
-    pub fn dock(&self, words: impl IntoIterator<Item = OsString>) -> Dock {
-        Dock::under(self.launcher(), words)
+    pub fn cmd(&self, words: impl IntoIterator<Item = OsString>) -> Cmd {
+        Cmd::under(self.launcher(), words)
     }
 }

@@ -1,7 +1,7 @@
 //! The results of a run, and checks that every run must pass.
 
 use super::background::{kill_all, left};
-use super::{CANARY, Dock, place, wait_until};
+use super::{CANARY, Cmd, place, wait_until};
 use assert_cmd::assert::Assert;
 use std::cell::RefCell;
 use std::fmt::Write as _;
@@ -26,14 +26,14 @@ thread_local! {
 }
 
 impl Ran {
-    pub(super) fn new(mut dock: Dock) -> Self {
-        let (line, timeout, mark) = (format!("{:?}", dock.command), dock.timeout, dock.mark);
+    pub(super) fn new(mut cmd: Cmd) -> Self {
+        let (line, timeout, mark) = (format!("{:?}", cmd.command), cmd.timeout, cmd.mark);
         let start = Instant::now();
-        let command = dock.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let command = cmd.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
         let group = child.id().cast_signed();
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        let text = dock.stdin.unwrap_or_default();
+        let text = cmd.stdin.unwrap_or_default();
         // A command that does not read all its input closes the pipe, which is no error.
         let writer = std::thread::spawn(move || drop(stdin.write_all(&text)));
         let stdout = read_all(child.stdout.take().expect("stdout is a pipe"));
@@ -67,7 +67,7 @@ impl Ran {
     }
 
     /// It ended and printed as the same command does without selfdock.
-    pub fn ends_as(self, plain: Dock) -> Self {
+    pub fn ends_as(self, plain: Cmd) -> Self {
         let plain = plain.output();
         let told = |ran: &Self| (ran.status, ran.stdout.clone(), ran.stderr.clone());
         assert_eq!(told(&self), told(&plain), "with selfdock, and without");

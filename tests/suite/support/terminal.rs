@@ -1,7 +1,7 @@
 //! A real terminal, for interactive tests.
 
 use super::background::{SESSION, kill_all, left_of};
-use super::dock::MARK;
+use super::cmd::MARK;
 use super::{place, ran};
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, poll};

@@ -1,7 +1,7 @@
 //! Every way to start a command, and the oracle for each: the same command without selfdock.
 
-use super::dock::{args, instance};
-use super::{Background, Dock, Job, Story, command_of, nested, place};
+use super::cmd::{args, instance};
+use super::{Background, Cmd, Job, Transcript, command_of, nested, place};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Mutex;
@@ -188,8 +188,8 @@ impl Start {
     }
 
     /// A command that reads and writes pipes to its end.
-    pub fn pipe(&self, command: &[OsString]) -> Dock {
-        Dock::program(self.with(&[], command)).current_dir(self.dir.path())
+    pub fn pipe(&self, command: &[OsString]) -> Cmd {
+        Cmd::program(self.with(&[], command)).current_dir(self.dir.path())
     }
 
     /// A directory of the caller's.
@@ -198,26 +198,26 @@ impl Start {
     }
 }
 
-/// One cell of the matrix: checks that `story` gives the same for this way as without selfdock.
-pub fn same_as_without(start: &Start, what: &str, story: impl Fn(&Start) -> Story) {
-    let seen = story(start);
+/// One cell of the matrix: checks that `transcript` gives the same for this way as without selfdock.
+pub fn same_as_without(start: &Start, what: &str, transcript: impl Fn(&Start) -> Transcript) {
+    let seen = transcript(start);
     assert_eq!(
         seen,
-        without(start.on_terminal, what, story),
+        without(start.on_terminal, what, transcript),
         "{what}, {:?}, and without selfdock",
         start.way
     );
 }
 
-/// The oracle's story. It is computed once and used for many ways.
-fn without(on_terminal: bool, what: &str, story: impl Fn(&Start) -> Story) -> Story {
-    static KNOWN: Mutex<BTreeMap<(bool, String), Story>> = Mutex::new(BTreeMap::new());
+/// The oracle's transcript. It is computed once and used for many ways.
+fn without(on_terminal: bool, what: &str, transcript: impl Fn(&Start) -> Transcript) -> Transcript {
+    static KNOWN: Mutex<BTreeMap<(bool, String), Transcript>> = Mutex::new(BTreeMap::new());
     let key = (on_terminal, what.to_owned());
     let known = KNOWN.lock().expect("no test panics with it").get(&key).cloned();
     known.unwrap_or_else(|| {
         let setting = if on_terminal { Setting::Terminal } else { Setting::Bare };
-        let told = story(&Way::Plain.start(setting));
-        assert_ne!(told, Story::default(), "{what}: nothing is seen without selfdock");
+        let told = transcript(&Way::Plain.start(setting));
+        assert_ne!(told, Transcript::default(), "{what}: nothing is seen without selfdock");
         KNOWN.lock().expect("no test panics with it").insert(key, told.clone());
         told
     })

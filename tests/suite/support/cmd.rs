@@ -1,4 +1,4 @@
-//! Starts selfdock.
+//! Command lines, and how a test starts them.
 
 use super::{Background, Ran, place};
 use std::ffi::{OsStr, OsString};
@@ -19,15 +19,15 @@ pub(crate) use args;
 /// The environment variable that marks the processes of one run.
 pub const MARK: &str = "SELFDOCK_TEST_RUN";
 
-/// A command line of selfdock, not started yet.
-pub struct Dock {
+/// A command line, not started yet: of selfdock or, to compare, of a program without it.
+pub struct Cmd {
     pub(super) command: Command,
     pub(super) mark: String,
     pub(super) timeout: Duration,
     pub(super) stdin: Option<Vec<u8>>,
 }
 
-impl Dock {
+impl Cmd {
     /// `selfdock ARGS`.
     pub fn new(args: impl IntoIterator<Item = OsString>) -> Self {
         Self::under([], args)
@@ -47,7 +47,7 @@ impl Dock {
         Self::program(words)
     }
 
-    /// Any program, watched in the same way: for what is started outside.
+    /// Any program without selfdock, watched in the same way.
     pub fn program(words: impl IntoIterator<Item = OsString>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         super::ran::report_panics();
@@ -117,7 +117,7 @@ impl Dock {
     }
 }
 
-/// `selfdock run`, repeated `depth` times, then the command: arguments for an outer `Dock::run`.
+/// `selfdock run`, repeated `depth` times, then the command: arguments for an outer `Cmd::run`.
 pub fn nested(depth: usize, command: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let inner = args![place::selfdock(), "run"];
     let levels = std::iter::repeat_n(inner, depth).flatten();
@@ -126,11 +126,11 @@ pub fn nested(depth: usize, command: impl IntoIterator<Item = OsString>) -> Vec<
 
 /// A running instance whose command is `cat`.
 pub fn instance(options: impl IntoIterator<Item = OsString>) -> Background {
-    Dock::run(options.into_iter().chain(args!["cat"])).spawn().that_repeats()
+    Cmd::run(options.into_iter().chain(args!["cat"])).spawn().that_repeats()
 }
 
 /// The same for another user.
 pub fn instance_of_root() -> Background {
     let words = args![place::fixture("setuid/probe"), "as-root", place::selfdock(), "run", "cat"];
-    Dock::program(words).spawn().that_repeats()
+    Cmd::program(words).spawn().that_repeats()
 }
