@@ -55,10 +55,11 @@ pub struct About {
 /// Stands in place of a mode: an instance was built, but the command was not found in it.
 pub const NOT_FOUND_INSIDE: &CStr = c"not-found";
 
-/// The same: the second program is in an instance, and is to become root and the command.
+/// Stands in place of a mode: the second program is in an instance, and is to become root and then the command.
 pub const FAKE_ROOT: &CStr = c"fake-root";
 
-/// The same: it is to lead a port to a proxy.
+/// Stands in place of a mode: the second program is in an instance, and is to relay a port to a proxy and become the
+/// command.
 pub const RELAY: &CStr = c"relay";
 
 /// Becomes the second program, with signals, descriptors and environment as the caller had them. All privilege has

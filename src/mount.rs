@@ -38,7 +38,7 @@ impl Detached {
         copy_tree(dir.as_fd(), path, Tighten::to(set).and_private(), Reach::Tree).map(Detached)
     }
 
-    /// The same without submounts: what they cover becomes visible.
+    /// A copy without submounts: what they cover becomes visible. Otherwise it is like [`Self::copy`].
     pub fn copy_one(
         _: &Privileged,
         dir: impl AsFd,

@@ -58,10 +58,14 @@ pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Names> {
     Ok(names)
 }
 
-const RESOLV: &[u8] = b"/etc/resolv.conf";
-const HOSTS: &[u8] = b"/etc/hosts";
-const PASSWD: &[u8] = b"/etc/passwd";
-const GROUP: &[u8] = b"/etc/group";
+/// The configuration of the resolver. resolv.conf(5)
+pub const RESOLV: &[u8] = b"/etc/resolv.conf";
+/// The names of hosts. hosts(5)
+pub const HOSTS: &[u8] = b"/etc/hosts";
+/// The users. passwd(5)
+pub const PASSWD: &[u8] = b"/etc/passwd";
+/// The groups. group(5)
+pub const GROUP: &[u8] = b"/etc/group";
 
 fn is_link(path: &[u8]) -> bool {
     files::link_target(CWD, path).is_ok()

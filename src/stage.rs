@@ -369,7 +369,8 @@ impl Stage {
         }
     }
 
-    /// The same for an optional file: `None` if the image has something else at this path.
+    /// Opens the mount point of an optional file, and makes it if it is missing. `None` if the image has something
+    /// else at this path.
     pub fn place_of_name(&mut self, path: &[u8]) -> Result<Option<OwnedFd>> {
         match self.open(path, OFlags::empty()) {
             Ok(found) => Ok(Some(found).filter(|found| Kind::of(found) == Ok(Kind::File))),

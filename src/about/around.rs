@@ -16,6 +16,7 @@ use crate::files;
 use crate::handover::About;
 use crate::host::{homes, lies_in, places};
 use crate::mount::make_private;
+use crate::names::{HOSTS, RESOLV};
 use crate::options::Id;
 use crate::process::shown;
 use crate::sys::{self, Attributes, namespace};
@@ -56,7 +57,7 @@ pub fn make<'a>(
     if around.network.is_some()
         && let Some(path) = Network::resolver(about, &privileged)?
     {
-        plain.options.extend(Said::new(Id::Map, [path, RESOLVER]));
+        plain.options.extend(Said::new(Id::Map, [path, RESOLV]));
     }
     show_root(about, around, root, plain);
     // With --fake-root selfdock is started as uid 0. Then it does not recognize the caller's homes.
@@ -156,8 +157,6 @@ fn hide_homes(about: &About, plain: &mut Line<'_>) {
     }
 }
 
-const RESOLVER: &[u8] = b"/etc/resolv.conf";
-
 /// The description of the machine.
 const SYSTEM: &[u8] = b"/sys/devices/system";
 
@@ -166,7 +165,7 @@ fn show_names(plain: &mut Line<'_>) {
     if plain.value(Id::Net) == Some(b"none") {
         return;
     }
-    for path in [RESOLVER, b"/etc/hosts"] {
+    for path in [RESOLV, HOSTS] {
         let is_said = plain.options.iter().any(|said| said.values[1] == path);
         if !is_said && files::identity_of(path).is_ok() {
             plain.options.extend(Said::new(Id::Map, [path, path]));

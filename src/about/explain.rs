@@ -12,6 +12,7 @@ use crate::host::{DEVICES, Entry, entries, homes};
 use crate::host_root;
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
+use crate::names::{GROUP, HOSTS, PASSWD, RESOLV};
 use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, is_in_shm};
 use crate::sys::{self, Attributes, Duration};
 use crate::text::{decimal, join};
@@ -199,19 +200,18 @@ impl Told<'_> {
     /// the caller added. The host's own root needs only a resolver configuration that is a link.
     fn names(&self) -> Vec<Row> {
         let is_host = self.plan.root == Root::Host;
-        let resolver = ["/etc/resolv.conf", "/etc/hosts"];
-        let of_users = ["/etc/passwd", "/etc/group"];
-        let files: Vec<&str> = if is_host {
-            let is_link = |path: &str| files::link_target(rustix::fs::CWD, path.as_bytes()).is_ok();
-            resolver[..1].iter().copied().filter(|path| is_link(path)).collect()
+        let (resolver, of_users) = ([RESOLV, HOSTS], [PASSWD, GROUP]);
+        let files: Vec<&[u8]> = if is_host {
+            let is_link = |path: &&[u8]| files::link_target(rustix::fs::CWD, path).is_ok();
+            resolver[..1].iter().copied().filter(is_link).collect()
         } else if self.plan.writable {
             Vec::new()
         } else {
             resolver.into_iter().chain(of_users).collect()
         };
-        let is_shown = |path: &&str| !(self.plan.own_network && resolver.contains(path));
-        let is_there = |path: &&str| files::identity_of(path.as_bytes()).is_ok();
-        let shown = files.into_iter().filter(is_shown).filter(is_there).map(|path| format!("'{path}'"));
+        let is_shown = |path: &&[u8]| !(self.plan.own_network && resolver.contains(path));
+        let is_there = |path: &&[u8]| files::identity_of(path).is_ok();
+        let shown = files.into_iter().filter(is_shown).filter(is_there).map(quoted);
         shown.map(|path| row(["names", &path, &path, &attributes(INERT)])).collect()
     }
 

@@ -14,6 +14,7 @@ use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::handover::{About, FAKE_ROOT};
 use crate::installation::second_program;
+use crate::names::PASSWD;
 use crate::options::Id;
 use crate::process::{Process, all, read, shown};
 use crate::sys::{self, namespace};
@@ -163,7 +164,7 @@ impl Range {
     /// The first range of a file for the caller. subuid(5)
     fn of(about: &About, path: &'static [u8]) -> Result<Self> {
         let uid = decimal(about.caller.uid);
-        let passwd = read(b"/etc/passwd").unwrap_or_default();
+        let passwd = read(PASSWD).unwrap_or_default();
         let mut names: Vec<&[u8]> = Vec::from([uid]);
         for line in passwd.split(|b| *b == b'\n') {
             let mut fields = line.split(|b| *b == b':');

@@ -9,6 +9,7 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::handover::About;
 use crate::mount::Detached;
+use crate::names::RESOLV;
 use crate::plan::Tmpfs;
 use crate::process::read;
 use crate::text::{Bytes, join, number};
@@ -127,7 +128,7 @@ fn are_ports(word: &[u8]) -> bool {
 /// The host's resolv.conf with [`RESOLVER`] as the server. `None` if the host's names no server on the loopback.
 /// resolv.conf(5)
 fn own_resolver() -> Option<Bytes> {
-    let text = read(b"/etc/resolv.conf")?;
+    let text = read(RESOLV)?;
     let is_server = |line: &&[u8]| line.starts_with(b"nameserver");
     let is_own = |line: &[u8]| {
         let address = line[b"nameserver".len()..].trim_ascii();

@@ -156,7 +156,7 @@ impl<'a> Preset<'_, 'a> {
         Ok(())
     }
 
-    /// The same for a socket, which must exist.
+    /// Binds a socket, which must exist, on the same path inside.
     fn show_socket(&mut self, path: &'a [u8]) -> Result<()> {
         files::identity_of(path)
             .or_fail(on("find {}", path))

@@ -5,6 +5,7 @@
 
 use crate::files;
 use crate::host::lies_in;
+use crate::names::RESOLV;
 use crate::text::{Bytes, c_string, join};
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -134,8 +135,8 @@ fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
 /// Copies resolv.conf, if it is a link to a file that is not shown. `into` makes a directory in the copy.
 pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) {
     let copy = || {
-        files::link_target(CWD, RESOLVER)?;
-        let file = files::open(CWD, RESOLVER, OFlags::PATH)?;
+        files::link_target(CWD, RESOLV)?;
+        let file = files::open(CWD, RESOLV, OFlags::PATH)?;
         let path = files::path_of(&file)?;
         let into = into(files::parent(path))?;
         let from = files::open(CWD, files::parent(path), OFlags::PATH | OFlags::DIRECTORY)?;
@@ -144,8 +145,6 @@ pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) {
     // On failure there is no such file, or it is shown already.
     let _ = copy();
 }
-
-const RESOLVER: &[u8] = b"/etc/resolv.conf";
 
 /// Whether a file or link in a directory of changes is an unchanged copy of the original.
 pub fn is_same(changed: &OwnedFd, below: &[u8], origin: &OwnedFd, path: &[u8]) -> bool {
