@@ -14,13 +14,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use view::{Stop, View};
 use world::World;
 
-/// On each change.
+/// How many cases a run of the suite compares.
 const BRIEFLY: u64 = 300;
-/// How often a case that fails is made smaller.
+/// How many times a failing case is made smaller.
 const MOST_STEPS: u32 = 400;
 
-/// `cargo xtask torture model` sets `SELFDOCK_MODEL_SEED`: one case, or `SELFDOCK_MODEL_MINUTES`: as many as fit. Else
-/// they are always the same.
+/// `cargo xtask torture model` sets `SELFDOCK_MODEL_SEED`, for one case, or `SELFDOCK_MODEL_MINUTES`, for as many as fit
+/// into that time. Without these variables the cases are always the same.
 #[test]
 fn random_instances_are_as_it_says() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));
@@ -35,13 +35,13 @@ fn random_instances_are_as_it_says() {
             .for_each(|seed| try_seed(seed, &mut tally));
     } else {
         (0..BRIEFLY).for_each(|seed| try_seed(seed, &mut tally));
-        // Where most are refused or not known, little is compared.
+        // If most cases were refused or unknown, little would be compared.
         assert!(tally.compared * 3 > BRIEFLY && tally.refused * 10 > BRIEFLY, "{tally:?}");
     }
     println!("{tally:?}");
 }
 
-/// What came of the cases.
+/// The numbers of results.
 #[derive(Debug, Default)]
 struct Tally {
     compared: u64,
@@ -49,16 +49,16 @@ struct Tally {
     unknown: u64,
 }
 
-/// What came of one.
+/// The result of one case.
 #[derive(Clone, Copy)]
 enum Outcome {
     Compared,
     Refused,
-    /// Something of the host's is in it, of which the model knows nothing.
+    /// The case depends on something of the host that the model does not know.
     Unknown,
 }
 
-/// The case of a seed: compared and, where it fails, made small.
+/// Compares the case of a seed. A failing case is made as small as possible.
 fn try_seed(seed: u64, tally: &mut Tally) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
@@ -83,11 +83,11 @@ fn try_seed(seed: u64, tally: &mut Tally) {
     }
 }
 
-/// The words of the whole chain, with a command at its end; and what comes of it.
+/// The command lines of a whole chain, with a command at its end, and what the model says of the last instance.
 struct Chain {
-    /// Those of each level.
+    /// The words of each level.
     words: Vec<Vec<OsString>>,
-    /// The command lines, for people.
+    /// The command lines, as text for people.
     lines: String,
     comes: std::result::Result<View, Stop>,
 }
@@ -112,20 +112,20 @@ impl Chain {
         chain
     }
 
-    /// The probe in the instance of so many levels.
+    /// Starts the probe in the instance of this level.
     fn with_probe(&self, levels: usize, word: &str) -> Cmd {
         with_probe(self.words[..levels].iter().flatten().cloned(), word)
     }
 }
 
-/// The probe is on descriptor 9: so it need be in no root filesystem.
+/// The probe is open as descriptor 9, so no root filesystem needs to have it.
 fn with_probe(words: impl IntoIterator<Item = OsString>, word: &str) -> Cmd {
     let launcher = args!["sh", "-c", "exec 9< \"$PROBE\"; exec \"$@\"", "sh"];
     let words = launcher.into_iter().chain(words).chain(args!["/proc/self/fd/9", word]);
     Cmd::program(words).env("PROBE", bin("probe"))
 }
 
-/// Makes the case, and sees that what comes of it is what the model says.
+/// Starts the instances of a case, and compares them with the model.
 fn compare(case: &Case) -> std::result::Result<Outcome, String> {
     let world = World::make(&case.trees);
     let chain = Chain::of(case, &world);

@@ -1,5 +1,5 @@
-//! A case: trees, and a chain of instances that are made of them. What an instance takes is chosen among what there is
-//! where it is started, so that little of it is missing.
+//! A case: trees, and a chain of instances that are made of them. The paths of a command line are chosen among those
+//! that exist where it is started, so that few of them are missing.
 
 use super::view::View;
 use super::world::{self, NAMES, Tree, World};
@@ -9,16 +9,15 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use std::ffi::OsString;
 
-/// Devices that many machines have, and no instance unless asked.
+/// Devices that many machines have. An instance has them only on request.
 pub const DEVICES: [&str; 4] = ["/dev/fuse", "/dev/kmsg", "/dev/kvm", "/dev/loop-control"];
 
 #[derive(Clone, Debug)]
 pub struct Case {
     pub trees: Vec<(&'static str, Tree)>,
-    /// The outermost first.
+    /// The instances, the outermost first.
     pub levels: Vec<Level>,
-    /// Which of the instances is joined from outside: the rest of the chain is started by who joins. None for one
-    /// chain.
+    /// The instance that `enter` joins from outside. The joiner starts the rest of the chain. `None` if nobody joins.
     pub enter: Option<u8>,
 }
 
@@ -47,16 +46,16 @@ enum Wish {
 
 #[derive(Clone, Debug)]
 enum Source {
-    /// One of what there is.
+    /// One of the existing paths.
     There(u16),
     Named(Vec<&'static str>),
 }
 
 #[derive(Clone, Debug)]
 enum Place {
-    /// One of what is in the image, or below it.
+    /// A path in the image, or a new name below it.
     There(u16, Option<&'static str>),
-    /// Below one of these.
+    /// A path below this directory.
     In(&'static str, Vec<&'static str>),
 }
 
@@ -105,11 +104,11 @@ pub fn any_case() -> impl Strategy<Value = Case> {
         .prop_map(|(trees, levels, enter)| Case { trees, levels, enter })
 }
 
-/// What a level asks for, in words.
+/// The options of a level.
 pub struct Request {
     pub build: bool,
     pub unprivileged: bool,
-    /// None for the host's.
+    /// `None` for the host's root filesystem.
     pub roots: Vec<String>,
     pub mounts: Vec<Mount>,
 }
@@ -129,7 +128,7 @@ pub enum What {
 }
 
 impl Level {
-    /// What it asks for where it is started in `view`.
+    /// The options of this level if it is started in `view`.
     pub fn request(&self, view: &View, world: &World) -> Request {
         let there = view.places();
         let pick = |which: u16, all: &[String]| {
@@ -139,7 +138,7 @@ impl Level {
         let directories: Vec<String> = there.iter().filter(|path| view.is_directory(path)).cloned().collect();
         let image = |which: u16| {
             let known: Vec<String> = images.iter().filter(|path| view.is_directory(path)).cloned().collect();
-            // Mostly one that is meant for one.
+            // Mostly a tree that was made as an image.
             let all = if which % 8 < 6 && !known.is_empty() { known } else { directories.clone() };
             pick(which / 8, &all).unwrap_or("/a".into())
         };

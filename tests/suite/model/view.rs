@@ -1,6 +1,6 @@
-//! The model: what there is at each path, as a tree of values. To bind is to put a copy of one subtree in the place of
-//! another. It says again, without a system call and with nothing of selfdock's, what README.md and ARCHITECTURE.md
-//! promise: which mounts there are and in which order, which places come to exist, what links lead to, what is refused.
+//! The model: what is at each path, as a tree of values. A bind replaces one subtree by a copy of another. The model
+//! repeats the promises of README.md and ARCHITECTURE.md, without system calls and without code of selfdock: which
+//! mounts there are and in which order, which mount points are made, where links lead, and what is refused.
 
 use super::case::{DEVICES, Mount, Request, What};
 use super::world::{NAMES, Tree, World};
@@ -24,7 +24,7 @@ pub enum Errno {
 #[derive(Debug)]
 pub enum Stop {
     Refused(String, Option<Errno>),
-    /// It depends on what the model knows nothing of.
+    /// The result depends on something that the model does not know.
     Unknown,
 }
 
@@ -38,23 +38,23 @@ fn failed<T>(why: impl Into<String>, errno: Errno) -> Result<T> {
     Err(Stop::Refused(why.into(), Some(errno)))
 }
 
-/// What a mount permits, and whose it is.
+/// The flags of a mount, and whether it is the instance's own.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flags {
     read_only: bool,
     no_exec: bool,
-    /// A file system of this instance's own: places can be made in it while it is built.
+    /// A new file system of this instance. Mount points can be made in it while the instance is built.
     own: bool,
-    /// Read-only once it is built.
+    /// Read-only after the instance is built.
     read_only_in_the_end: bool,
 }
 
 const READ_ONLY: Flags = Flags { read_only: true, no_exec: false, own: false, read_only_in_the_end: false };
-/// What only covers something.
+/// A mount that only covers something.
 const INERT: Flags = Flags { no_exec: true, ..READ_ONLY };
 /// A tmpfs that the command can write to.
 const TMPFS: Flags = Flags { read_only: false, own: true, ..READ_ONLY };
-/// A directory of the instance's own, for the sake of mount points.
+/// A new directory of the instance, for mount points.
 const SCAFFOLD: Flags = Flags { read_only_in_the_end: true, ..TMPFS };
 
 #[derive(Clone, Debug)]
@@ -70,30 +70,30 @@ struct Dir {
     mode: u32,
     entries: BTreeMap<String, Node>,
     flags: Flags,
-    /// There can be more in it than is known.
+    /// Whether it can have entries that the model does not know.
     is_partial: bool,
-    /// Which it is, by whatever path.
+    /// The same number at all paths where this directory is mounted.
     identity: usize,
 }
 
 #[derive(Clone, Debug)]
 enum Text {
     Known(String),
-    /// A file of the host's, or one that is like it.
+    /// A file of the host, or a copy of one.
     OfHost,
-    /// One that names the caller.
+    /// A file that names the caller.
     NamesCaller,
     /// selfdock's own programs.
     Program,
 }
 
-/// Names from the root on.
+/// The names on a path, from the root on.
 type Names = Vec<String>;
 
 #[derive(Clone, Debug)]
 pub struct View {
     root: Dir,
-    /// It is the host, or an instance of its root filesystem.
+    /// Whether it is the host, or an instance of the host's root filesystem.
     pub is_of_host: bool,
     identities: usize,
 }
@@ -148,7 +148,7 @@ impl Dir {
         }
     }
 
-    /// Puts something in a place whose directory is there.
+    /// Puts a node at a path whose directory exists.
     fn put(&mut self, at: &[String], node: Node) {
         let (name, above) = at.split_last().expect("not the root");
         self.dir_mut(above).expect("a directory").entries.insert(name.clone(), node);
@@ -156,7 +156,7 @@ impl Dir {
 }
 
 impl Node {
-    /// A new entry of a directory shows wherever that is mounted.
+    /// Adds an entry to a directory, everywhere that it is mounted.
     fn spread(&mut self, identity: usize, name: &str, entry: &Node) {
         if let Node::Dir(dir) = self {
             dir.spread(identity, name, entry);
@@ -193,7 +193,7 @@ fn tighten(flags: &mut Flags) {
     flags.read_only = true;
 }
 
-/// What the next instance takes over is not its own.
+/// The flags that the next instance sees: no file system is its own.
 fn end(flags: &mut Flags) {
     flags.read_only |= flags.read_only_in_the_end;
     (flags.own, flags.read_only_in_the_end) = (false, false);
@@ -210,7 +210,7 @@ impl View {
         Dir { mode, entries: BTreeMap::new(), flags, is_partial: false, identity: self.identities }
     }
 
-    /// The host, as far as it concerns a case.
+    /// The parts of the host that matter for a case.
     pub fn of_host(world: &World, trees: &[(&'static str, Tree)]) -> Self {
         let mut host = View::new(0o755, Flags::default());
         (host.is_of_host, host.root.is_partial) = (true, true);
@@ -233,7 +233,7 @@ impl View {
         host
     }
 
-    /// A file of the host's that is not the caller's.
+    /// Adds a file of the host that does not belong to the caller.
     fn extend_by_file(&mut self, path: &str) {
         let Ok(about) = fs::metadata(path) else { return };
         let lines = fs::read_to_string(path).unwrap_or_default();
@@ -244,7 +244,7 @@ impl View {
         self.put_partial(&split(path), Node::File { mode, text, flags: Flags::default() });
     }
 
-    /// Puts something in directories of which the rest is not known.
+    /// Puts a node into directories whose other entries are not known.
     fn put_partial(&mut self, at: &[String], node: Node) {
         for length in 1..at.len() {
             if self.root.get(&at[..length]).is_none() {
@@ -274,7 +274,7 @@ impl View {
 
     // ---- paths ------------------------------------------------------------------------------
 
-    /// Where a path leads, links followed, none of them out of the root.
+    /// Where a path leads if links are followed. No link leads out of the root.
     fn walk(&self, path: &str) -> Result<std::result::Result<Names, Errno>> {
         let (mut at, mut links): (Names, _) = (Vec::new(), 0);
         let mut to_go = split(path);
@@ -305,7 +305,7 @@ impl View {
         Ok(Ok(at))
     }
 
-    /// No host has such a name in its root directory; and devices are known.
+    /// Whether no host has this entry. No root directory of a host has the names of the cases, and devices are known.
     fn is_surely_missing(&self, at: &[String], name: &str) -> bool {
         match at {
             [] => NAMES.contains(&name),
@@ -314,7 +314,7 @@ impl View {
         }
     }
 
-    /// Whether a path leads to something, where no link counts.
+    /// Whether a path exists if no link is followed.
     fn literally(&self, at: &[String]) -> Result<std::result::Result<(), Errno>> {
         for length in 0..at.len() {
             let Some(dir) = self.root.dir(&at[..length]) else { return Ok(Err(Errno::NoDirectory)) };
@@ -333,7 +333,7 @@ impl View {
         Ok(Ok(()))
     }
 
-    /// What a path is when links are followed as far as there is anything: the place that is meant.
+    /// The path after links are followed as far as it exists: where a missing mount point would be made.
     fn meant(&self, path: &str) -> Result<std::result::Result<Names, Errno>> {
         let (mut at, mut links): (Names, _) = (Vec::new(), 0);
         let mut to_go = split(path);
@@ -366,14 +366,14 @@ impl View {
         Ok(Ok(at))
     }
 
-    // ---- what a case can be made of -----------------------------------------------------------
+    // ---- paths for a case -------------------------------------------------------------------
 
-    /// All that can be named here.
+    /// All paths that exist here.
     pub fn places(&self) -> Vec<String> {
         self.places_in("")
     }
 
-    /// The same below a directory, by the paths from there on.
+    /// All paths that exist below a directory, relative to it.
     pub fn places_in(&self, top: &str) -> Vec<String> {
         let mut all = Vec::new();
         if let Some(dir) = self.root.dir(&split(top)) {
@@ -397,7 +397,7 @@ impl View {
 
     // ---- instances ----------------------------------------------------------------------------
 
-    /// What an instance sees that is started here.
+    /// The view of an instance that is started here.
     pub fn instance(&self, request: &Request) -> Result<View> {
         let (mounts, shm) = plan(&request.mounts)?;
         let mut sources = Vec::new();
@@ -468,7 +468,7 @@ impl View {
         }
     }
 
-    /// What is shown of the host, as far as it is known here; all else is not there or empty.
+    /// The image of the host, as far as it is known here. Everything else is missing or empty.
     fn host_image(&self) -> View {
         let mut image = View::new(0o755, READ_ONLY);
         image.identities = self.identities + 1;
@@ -489,7 +489,7 @@ impl View {
         image
     }
 
-    /// Directories over each other, the first on top.
+    /// The entries of directories that lie over each other, the first on top.
     fn lay(&mut self, layers: &[&Dir]) -> Result<BTreeMap<String, Node>> {
         let mut all: BTreeMap<String, Node> = BTreeMap::new();
         for (at, layer) in layers.iter().enumerate() {
@@ -527,14 +527,14 @@ impl View {
     }
 }
 
-/// Of directories of one name in several layers those that have a part in what is shown.
+/// Of the directories with one name in several layers, those whose entries are shown.
 fn filled<'d>(dirs: &[&'d Dir]) -> Vec<&'d Dir> {
     if dirs.len() < 2 {
         return dirs.to_vec();
     }
     let mut all: Vec<&Dir> = Vec::new();
     for dir in dirs {
-        // What nobody may look into is shown alone, or not.
+        // A directory that the caller may not list is shown alone, or not at all.
         if !(dir.may_list() && dir.may_search()) {
             if all.is_empty() {
                 all.push(dir);
@@ -568,7 +568,7 @@ fn list(dir: &Dir, path: &str, all: &mut Vec<String>) {
     }
 }
 
-/// The mounts that are asked for, each after those it lies in; and the permissions of /dev/shm.
+/// The requested mounts, each after the mounts in which it lies, and the permissions of /dev/shm.
 fn plan(asked: &[Mount]) -> Result<(Vec<Mount>, u32)> {
     let mut shm = None;
     let mut all: BTreeMap<Names, Mount> = BTreeMap::new();
@@ -601,11 +601,11 @@ struct Stage<'o> {
     view: View,
     outer: &'o View,
     request: &'o Request,
-    /// Where something of the caller's is.
+    /// The paths of the caller's mounts.
     wished: Vec<Names>,
-    /// What has to be in the root directory.
+    /// The names that the root directory must have.
     names: Vec<String>,
-    /// What is to be bound, for each mount that is one.
+    /// The source of each mount, if it is a bind.
     sources: Vec<Option<Node>>,
 }
 
@@ -645,7 +645,7 @@ impl Stage<'_> {
         self.own_file_system("proc", proc)
     }
 
-    /// Where the root directory lacks a name, the instance gets one of its own with the same entries.
+    /// If the root directory lacks a name, the instance gets a new root directory with the same entries.
     fn prepare_root(&mut self) -> Result {
         let root = &self.view.root;
         let grows = !root.flags.read_only && (self.request.build || root.flags.own);
@@ -669,14 +669,14 @@ impl Stage<'_> {
         if self.view.root.dir(&at).is_none() {
             return refuse("/tmp is no directory");
         }
-        // It was made where a link means, which passes what is missing: nobody would find it.
+        // A link over a missing name: the directory was made where the link leads, but nobody can follow the link.
         self.view.walk("/tmp")?.or_else(|errno| failed("/tmp", errno))?;
         let tmp = self.view.new_dir(0o1777, TMPFS);
         self.view.root.put(&at, Node::Dir(tmp));
         Ok(())
     }
 
-    /// Names resolve as outside, where the image has nothing else in the way.
+    /// Host and user names resolve as outside, unless the image has something else at these paths.
     fn names_of_host(&mut self) -> Result {
         for path in ["/etc/resolv.conf", "/etc/hosts", "/etc/passwd", "/etc/group"] {
             let of_users = path.ends_with("passwd") || path.ends_with("group");
@@ -708,7 +708,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// Whether the image's own file can be read or is not there, and does not name the caller.
+    /// Whether the image's file is missing, or can be read and does not name the caller.
     fn image_lacks(&self, path: &str) -> Result<bool> {
         Ok(match self.view.walk(path)? {
             Err(errno) => errno == Errno::Missing,
@@ -752,7 +752,7 @@ impl Stage<'_> {
                 if self.view.root.dir(&at).is_some() != is_dir {
                     return refuse(format!("a file on a directory, or the reverse: {}", mount.dst));
                 }
-                // What was made for it in the image shows in it as well, where it is of the image.
+                // A mount point that was made in the image is also in the source, if the source is of the image.
                 let source = self.sources[number].clone().expect("it was opened");
                 self.view.root.put(&at, source);
             }
@@ -760,7 +760,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// The place for what the caller wishes; made if a kind is given: a directory or not.
+    /// The place of a mount of the caller. If `directory` is given, a missing one is made, as a directory or file.
     fn wished(&mut self, path: &str, directory: Option<bool>) -> Result<Option<Names>> {
         let there = self.view.literally(&split(path))?;
         let at = match there {
@@ -786,7 +786,7 @@ impl Stage<'_> {
         }
     }
 
-    /// The same for what is the instance's own, where links count as the image has them.
+    /// The place of a mount of the instance itself. Links of the image are followed.
     fn mount_point(&mut self, path: &str, directory: bool) -> Result<Names> {
         match self.view.walk(path)? {
             Ok(at) => Ok(at),
@@ -798,7 +798,7 @@ impl Stage<'_> {
         }
     }
 
-    /// Makes a place that is missing, without touching what is the image's or the caller's.
+    /// Makes a missing mount point, without a change to the image or to files of the caller.
     fn make(&mut self, at: Names, directory: bool) -> Result<Names> {
         let mut length = at.len();
         loop {
@@ -816,7 +816,7 @@ impl Stage<'_> {
         };
         if dir.flags.read_only {
             if above.is_empty() && self.view.is_of_host {
-                // Whether the root directory grows depends on how it came to be.
+                // Whether an entry can be added to the root directory depends on how the root directory was made.
                 if !self.names.contains(&missing[0]) {
                     return Err(Stop::Unknown);
                 }
@@ -851,7 +851,7 @@ impl Stage<'_> {
         Ok(at)
     }
 
-    /// Never where a link leads.
+    /// Mounts a file system in the root directory. Its place must not be a link.
     fn own_file_system(&mut self, name: &str, dir: Dir) -> Result {
         let at = vec![name.to_owned()];
         match self.view.literally(&at)? {
@@ -863,7 +863,7 @@ impl Stage<'_> {
         Ok(())
     }
 
-    /// selfdock's own file, where the image has a place for it, and the second program beside it.
+    /// selfdock's own file at its path, if the image has that path, and the second program beside it.
     fn programs(&mut self, own: &[String], is_foreign: bool) -> Result {
         let path = format!("/{}", own.join("/"));
         let is_missing = |view: &View, path: &str| Ok::<_, Stop>(view.walk(path)? == Err(Errno::Missing));
@@ -886,10 +886,10 @@ impl Stage<'_> {
     }
 }
 
-// ---- what is seen -------------------------------------------------------------------------------
+// ---- what the probe should print ------------------------------------------------------------------
 
 impl View {
-    /// Paths to ask for, and what should be told of each: a line each, in the words of `probe look`.
+    /// Paths for `probe look`, and the lines that it should print for them.
     pub fn told(&self) -> (String, String) {
         let (mut paths, mut lines) = (String::new(), String::new());
         tell(&self.root, "", true, &mut |how, path, line| {
@@ -941,7 +941,7 @@ fn tell(dir: &Dir, path: &str, can_search: bool, say: &mut dyn FnMut(&str, &str,
                     inner if inner.may_list() => ("", format!("{names:?}")),
                     _ => ("", "no".into()),
                 };
-                // Who may not be there is the host's affair.
+                // Whether the caller can write to a directory of the host is not part of the model.
                 if !inner.is_partial || inner.flags.read_only {
                     say(how, &path, &format!("dir read={read} write={write}"));
                 }

@@ -1,4 +1,4 @@
-//! Random trees, and how they come to stand on a file system.
+//! Random trees, and how they are made on a file system.
 
 use crate::support::scratch;
 use proptest::collection::btree_map;
@@ -10,10 +10,10 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use tempfile::TempDir;
 
-/// What everything is called. Few, so that much meets.
+/// The names of all entries. There are few, so that many paths coincide.
 pub const NAMES: [&str; 3] = ["a", "b", "c"];
 
-/// What links say.
+/// The targets of links.
 const TARGETS: [&str; 16] = [
     "a",
     "b",
@@ -63,12 +63,12 @@ pub fn any_tree() -> impl Strategy<Value = Tree> {
     prop_oneof![3 => file(), 2 => link()].prop_recursive(3, 10, 3, directory)
 }
 
-/// What somebody may bind: mostly a directory.
+/// A source for a bind: mostly a directory.
 pub fn source() -> impl Strategy<Value = Tree> {
     prop_oneof![5 => directory(any_tree()), 1 => file()]
 }
 
-/// A root filesystem: what an instance has of its own can be there, or be something else.
+/// A root filesystem. A name that an instance mounts something on can exist, or be something else.
 pub fn image() -> impl Strategy<Value = Tree> {
     let empty =
         || (directory_mode(), Just(BTreeMap::new())).prop_map(|(mode, entries)| Tree::Dir { mode, entries });
@@ -97,7 +97,7 @@ pub fn image() -> impl Strategy<Value = Tree> {
     )
 }
 
-/// The trees of a case as files. Each file says where it stands.
+/// The trees of a case as files. The text of each file is its path.
 pub struct World {
     dir: TempDir,
 }
@@ -117,7 +117,7 @@ impl World {
 }
 
 impl Drop for World {
-    /// So that it can be removed.
+    /// Gives all directories the permissions that are needed to remove them.
     fn drop(&mut self) {
         open_up(self.dir.path());
     }
