@@ -222,9 +222,12 @@ fn host_image(about: &About) -> String {
     let installation = Installation::around(about.program.to_bytes());
     let Some(list) = installation.list() else {
         let is_there = files::lstat(CWD, installation.list_path()).is_ok();
-        let again =
-            if is_there { "its list does not belong to root here, or others can write to it" } else { again };
-        return format!("note  no root directory is prepared, so instances start more slowly; {again}");
+        let why = if is_there {
+            "its list does not belong to root here, or others can write to it"
+        } else {
+            "'cargo xtask install' prepares one"
+        };
+        return format!("note  no root directory is prepared, so instances start more slowly; {why}");
     };
     if !has_device(installation.root(b"/dev/null")) {
         return format!(

@@ -19,8 +19,8 @@ const BRIEFLY: u64 = 300;
 /// How many times a failing case is made smaller.
 const MOST_STEPS: u32 = 400;
 
-/// `cargo xtask torture model` sets `SELFDOCK_MODEL_SEED`, for one case, or `SELFDOCK_MODEL_MINUTES`, for as many as fit
-/// into that time. Without these variables the cases are always the same.
+/// `cargo xtask torture model` sets `SELFDOCK_MODEL_SEED`, for one case, or `SELFDOCK_MODEL_MINUTES`, for as many as
+/// fit into that time. Without these variables the cases are always the same.
 #[test]
 fn random_instances_are_as_it_says() {
     let number = |name| std::env::var(name).ok().map(|text| text.parse::<u64>().expect(name));

@@ -5,7 +5,7 @@ use crate::fixtures;
 use crate::host::PROGRAM;
 use crate::place::place;
 use crate::prefix::{Prefix, own_mounts};
-use crate::report::report;
+use crate::results::report;
 use crate::run::{Context, Result, again_as_root, can_become_root, is_root, run, unexpected, wants_help};
 use crate::stop::Stop;
 use crate::suite::{Suite, User};

@@ -29,7 +29,7 @@ mod completions;
 // Running the suite.
 mod suite;
 mod fixtures;
-mod report;
+mod results;
 mod stop;
 
 // Building and installing.
