@@ -72,7 +72,7 @@ fn a_kept_descriptor_is_the_commands() {
     assert!(ran.stderr.contains("3: Bad file descriptor"), "{}", ran.stderr);
 }
 
-/// The oracle is the same run without what stands in the place of the command for a moment.
+/// The oracle is the same run without `--fake-root`, where no other program is started first in place of the command.
 #[rstest]
 #[case::missing("nosuch")]
 #[case::a_missing_path("/no/such")]

@@ -103,7 +103,7 @@ fn a_home_that_cannot_be_looked_up_prevents_the_run(
     assert_eq!((ran.stdout.as_str(), ran.status.code()), ("", Some(125)));
 }
 
-/// F3: fault injection. What cannot be listed for want of something is not taken for what nobody may list.
+/// F3: fault injection. A layer that cannot be listed because something has run out is not taken for a closed one.
 #[rstest]
 fn layers_that_cannot_be_listed_for_want_of_something_refuse(
     #[values("openat:error=EMFILE", "openat:error=ENFILE", "openat:error=ENOMEM", "statx:error=ENOMEM")]
@@ -302,7 +302,7 @@ fn rights_that_cannot_be_dropped_are_not_handed_over(#[values("ps", "--help", "d
     assert!(refusals > 0);
 }
 
-/// I5: signals, umask. The supervisor is stopped then, and can be ended all the same.
+/// I5: signals, umask. Even a stopped supervisor can be ended meanwhile.
 #[test]
 fn a_signal_ends_what_is_still_being_built() {
     // Each entry of a directory that gets a mount point becomes a mount, so this takes long.

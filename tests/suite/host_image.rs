@@ -345,7 +345,7 @@ fn a_home_stays_hidden_while_others_rename(#[case] who: &str, #[case] run: &str)
     let (dir, stop) = (scratch(), AtomicBool::new(false));
     let (one, other) = (dir.path().join("one"), dir.path().join("other"));
     fs::write(&one, "").unwrap();
-    // The home of root is the one on the list: what HOME says could be anything that root owns.
+    // For root the home is the one on the list, since HOME could name anything that root owns.
     let changes = format!(
         "mkdir -p opt/a opt/me; echo {CANARY} > opt/me/f
          test -n '{who}' && chown -R $ME opt/me || printf '~0\\0%s\\0' $H >> .$PREFIX/lib/selfdock/root.list"
@@ -406,7 +406,7 @@ fn a_home_on_a_disk_that_a_program_serves_holds_up_no_run(
     assert_eq!(ran.stdout, "here\n0\n", "{}", ran.stderr);
 }
 
-/// F3: fault injection. What is shown is all that is listed, or there is an error.
+/// F3: fault injection. Either everything on the list is shown, or there is an error.
 #[rstest]
 fn no_place_is_left_out_for_want_of_memory(#[values("", "--unprivileged")] mode: &str) {
     let script = format!(

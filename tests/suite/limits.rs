@@ -18,7 +18,7 @@ fn field(report: &str, name: &str) -> String {
 fn a_command_ends_in_time_as_by_timeout<const N: usize>(#[case] words: [std::ffi::OsString; N]) {
     let ran = Cmd::run(args!["--timeout", "0.2"].into_iter().chain(words.clone())).output();
     let plain = Cmd::program(args!["timeout", "--kill-after=5", "0.2"].into_iter().chain(words)).output();
-    // Where it has to kill, it kills itself as well, and a shell says 137.
+    // If timeout(1) has to kill the command, it kills itself as well. A shell shows that as 137.
     let status = |ran: &crate::support::Ran| ran.status.code().or(ran.status.signal().map(|by| 128 + by));
     assert_eq!(status(&ran), status(&plain));
 }

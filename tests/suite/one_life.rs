@@ -433,8 +433,8 @@ every_way! {
 
 // The command is ended from outside.
 
-/// Adds two processes, one of them in its own session. A joiner has none: they would belong to the instance, as they
-/// would belong to the machine outside.
+/// Adds two processes, one of them in its own session. A joiner gets none, since they would stay in the instance, as
+/// they would stay on the machine outside.
 fn family(start: &Start) -> Job {
     let others = if start.target().is_some() { "" } else { "sleep 1000 & (sleep 1000 &) ;" };
     let mut job = start.sh(&format!("{others} echo up; until read x; do :; done"));

@@ -82,7 +82,7 @@ fn changes_can_be_kept_and_listed() {
     Cmd::program(args!["rm", "-r", place]).ok();
 }
 
-/// A copy of an image is made in an empty directory. That of an installation is one, if nothing else is.
+/// A copy of an image is made in an empty directory. If there is no other, the installation has one.
 #[test]
 fn a_copy_of_the_image_needs_an_empty_directory() {
     let fill = "for d in mnt srv media home boot; do mkdir -p $d && mount -t tmpfs t $d && touch $d/x; done";
@@ -92,7 +92,7 @@ fn a_copy_of_the_image_needs_an_empty_directory() {
     on_a_host(fill, script).refused("there is no empty directory for it; an empty /mnt is enough");
 }
 
-/// A command has chosen them, and they go to the terminal.
+/// A command has chosen the names, and they are printed on the terminal.
 #[test]
 fn names_of_changes_cannot_pass_for_others() {
     let (dir, kept) = (scratch(), scratch());
@@ -128,7 +128,7 @@ fn a_directory_with_a_mount_in_it_is_not_copied() {
     Cmd::new(args!["-o", fixture(""), "/mnt/w", "run", "true"]).refused("something is mounted in it");
 }
 
-/// What is changed in a copy of the host image, and what can be seen of it there.
+/// Makes changes in a copy of the host image, and prints what can be seen of them.
 const IN_IMAGE: &str = "touch /new /usr/bin/new /var/lib/new; rm /usr/bin/env; ls /usr/bin/env 2>/dev/null; \
                         echo more >> /etc/hosts; tail -n 1 /etc/hosts; mkdir -p /var/lib/x/y; \
                         ls /new /usr/bin/new; id -u";
@@ -146,7 +146,7 @@ fn the_whole_image_can_be_written_to_and_is_as_before<const N: usize>(#[case] be
     assert!(!std::path::Path::new("/usr/bin/new").exists() && std::path::Path::new("/usr/bin/env").exists());
 }
 
-/// Of what others than the caller have, nothing shows that an ordinary instance would not show.
+/// A copy shows no file of other users that an ordinary instance would not show.
 #[test]
 fn a_copy_of_the_image_shows_no_more_than_the_image() {
     let script = "ls -A / /home /root /run /srv /mnt /media /boot /var /var/lib /var/log /var/cache /usr /etc 2>&1; \
@@ -161,7 +161,7 @@ fn a_copy_of_the_image_shows_no_more_than_the_image() {
     }
 }
 
-/// The kernel copies no file of somebody else's into the upper layer: it would have to belong to them.
+/// The kernel copies no file of other users into the upper layer: the copy would have to belong to them.
 #[test]
 fn a_file_of_another_owner_can_be_replaced_and_not_changed() {
     let script = "cd /usr/bin; LC_ALL=C; export LC_ALL; stat -c %U env; echo x >> env; mv env env2; ln env env3; \
@@ -192,14 +192,14 @@ fn changes_of_the_image_can_be_kept_and_told() {
     };
     let told = "M etc/hosts\nA new\nA new/x\nD usr/share/perl5";
     assert_eq!(changes(), told);
-    // What is gone stays so when it is gone on with.
+    // Removed files stay removed when the copy is used again.
     assert_eq!(run("ls /new; ls /usr/share/perl5 2>&1 | grep -c No.such; rm /new/x"), "x\n1");
     assert_eq!(changes(), "M etc/hosts\nA new\nD usr/share/perl5");
     let closed = Cmd::program(args!["find", place.join("work"), "!", "-perm", "-700"]).ok();
     assert_eq!(closed, "");
 }
 
-/// What a command made there is nothing that the next run follows outside.
+/// The next run follows no link that a command made in the directory of changes.
 #[test]
 fn no_link_in_kept_changes_leads_outside() {
     let (kept, victim) = (TempDir::new_in(std::env::var_os("HOME").expect("a home")).unwrap(), scratch());
@@ -207,7 +207,7 @@ fn no_link_in_kept_changes_leads_outside() {
     let run = |script: &str| Cmd::new(args!["--changes", place, "-o", "/", "/", "run", "sh", "-c", script]);
     let away = victim.path().display();
     run(&format!("mv /var /v; mkdir /var; ln -s {away} /var/lib; ln -s {away} /var/cache")).ok();
-    // The link is what there is in the copy.
+    // The command's own link is in the copy.
     assert_eq!(run("readlink /var/lib; ls -d /v/lib").ok(), format!("{away}\n/v/lib"));
     assert_eq!(fs::read_dir(victim.path()).unwrap().count(), 0);
     for name in ["changed", "work"] {
@@ -221,7 +221,7 @@ fn no_link_in_kept_changes_leads_outside() {
     }
 }
 
-/// Also of a root filesystem of somebody else's, and of layers.
+/// Also a copy of layers, and of a root filesystem that belongs to another user.
 #[test]
 fn a_root_filesystem_can_be_copied() {
     let (image, layer) = (fixture("debian"), scratch());

@@ -128,7 +128,7 @@ fn a_report_whose_directory_is_exchanged_meanwhile_is_whole_or_not_there() {
     assert!(whole > 0);
 }
 
-/// E4: check and use. A PID is another instance's, a process's that is none, or nobody's, from one moment to the next.
+/// E4: check and use. A PID belongs to one instance, then to another, to another process, or to none.
 #[test]
 fn a_pid_that_is_used_again_meanwhile_enters_one_instance_and_no_other() {
     const REUSE: &str = include_str!("../programs/use_pid_again.py");
@@ -144,7 +144,7 @@ fn a_pid_that_is_used_again_meanwhile_enters_one_instance_and_no_other() {
         match words[..] {
             ["entered", "0", "a a" | "b b", "0", ""] => entered += 1,
             ["entered", "125", "", "1", said] => assert!(said.starts_with("selfdock: "), "{line}"),
-            // It ended with the and may have said something by then.
+            // The command was killed with the instance, perhaps after it had printed.
             ["entered", "-9" | "137", "a a" | "b b" | "", "0", ""] => {}
             ["entered", ..] => panic!("{line}"),
             _ => used = line.strip_prefix("used ").unwrap().parse().unwrap(),
@@ -153,7 +153,7 @@ fn a_pid_that_is_used_again_meanwhile_enters_one_instance_and_no_other() {
     assert!(used > 10 && entered > 0, "used {used}, entered {entered}");
 }
 
-/// E4: check and use. A process of an instance that moves into namespaces of its own just then.
+/// E4: check and use. A process of an instance moves to new namespaces while it is joined.
 #[test]
 fn a_process_that_unshares_meanwhile_is_entered_whole_or_not_at_all() {
     const UNSHARES: &str = include_str!("../programs/unshare_meanwhile.py");
@@ -262,7 +262,7 @@ fn a_process_with_privilege_cannot_be_inspected() {
                 assert!(open.is_err(), "{path} can be opened");
             }
         }
-        // What is stopped does not see its parent end, so the supervisor alone would not do.
+        // A stopped process does not notice the end of its parent, so the whole group is killed.
         kill(Pid::from_raw(-pid), Signal::SIGKILL).unwrap();
         child.wait().unwrap();
     }

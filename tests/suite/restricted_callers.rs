@@ -44,9 +44,9 @@ fn no_securebits_refuse_a_run(#[case] uid: &str, #[values("", "--unprivileged")]
     assert_eq!(told, expected.join("\n"));
 }
 
-/// C1: capabilities, securebits. The kernel gives a new user namespace none. So a command has none in unprivileged
-/// mode, which is also that of a user who has locked KEEP_CAPS (32) without NO_SETUID_FIXUP (4): selfdock cannot keep
-/// its privilege then. Root inside has those that end its rights. user_namespaces(7)
+/// C1: capabilities, securebits. The kernel clears securebits in a new user namespace. So a command has none in
+/// unprivileged mode. If a user has locked KEEP_CAPS (32) without NO_SETUID_FIXUP (4), selfdock cannot keep its
+/// privilege and uses that mode as well. Root inside has the bits that end its rights. user_namespaces(7)
 #[rstest]
 #[case::a_user("61234")]
 #[case::root("0")]

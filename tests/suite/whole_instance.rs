@@ -1,7 +1,7 @@
 //! whole-instance: A limit of the whole instance holds for all its processes together, and the report tells what
 //! happened.
 //!
-//! What takes control groups is checked where there are some: by `cargo xtask kernels`.
+//! The limits by control groups are checked by `cargo xtask kernels`, in machines that have these groups.
 
 use crate::races::rounds;
 use crate::support::{Cmd, args, scratch, selfdock};
@@ -47,7 +47,7 @@ fn the_report_has_a_status_as_isolate_has_it(
     assert_eq!(field(&report, "status"), status, "{report}");
 }
 
-/// The oracle is the same command with a pipe in the place of selfdock's.
+/// The oracle is the same command with an ordinary pipe.
 #[rstest]
 #[case::of_one("seq 1000")]
 #[case::of_both("for i in $(seq 300); do echo out $i; echo err $i >&2; done")]
@@ -98,7 +98,7 @@ fn beyond_the_limit_nothing_is_printed_and_the_command_is_killed(
     assert!(field(&report, "output_bytes").parse::<u64>().unwrap() > 4096, "{report}");
 }
 
-/// It is there when selfdock ends, and not some time later.
+/// All output has arrived when selfdock ends.
 #[test]
 fn what_was_printed_to_a_file_is_there_at_the_end() {
     let dir = scratch();
@@ -108,7 +108,7 @@ fn what_was_printed_to_a_file_is_there_at_the_end() {
     }
 }
 
-/// Whoever reads slowly finds what a pipe would have held, and selfdock does not wait for them.
+/// A slow reader gets all that a pipe would have held, and selfdock does not wait for it.
 #[test]
 fn a_slow_reader_does_not_hold_the_end_up_and_loses_nothing() {
     let script = "mkfifo go; { $SELFDOCK run --timeout 1000 --output-limit 1M head -c 100000 /dev/zero; \
@@ -134,10 +134,10 @@ fn a_descriptor_that_cannot_be_written_is_the_commands_as_it_is(
     assert_ne!(with.status.code(), Some(0));
 }
 
-/// What nobody has read yet counts as well.
+/// Output that nobody has read yet counts as well.
 #[test]
 fn what_waits_in_a_pipe_counts_before_the_end_is_told() {
-    // Where the user has many pipes, the kernel makes smaller ones: then the command ends after the reader begins.
+    // If the user has many pipes, the kernel makes smaller ones. Then the command ends after the reader begins.
     let script = "mkfifo go; exec 3<>go; \
                   { $SELFDOCK run --output-limit 150000 --report report head -c 190000 /dev/zero; echo $? >status; \
                   echo >&3; } 2>/dev/null | { read -t 5 x <&3; wc -c; }; cat status";
@@ -148,7 +148,7 @@ fn what_waits_in_a_pipe_counts_before_the_end_is_told() {
     assert_eq!(field(&report, "status"), "OL", "{report}");
 }
 
-/// Whoever reads the report up to its end does not wait for whoever reads the output.
+/// The reader of the report need not wait for the reader of the output.
 #[test]
 fn the_report_ends_though_output_is_left() {
     let script = "mkfifo report read; exec 3<>read; \
@@ -159,10 +159,10 @@ fn the_report_ends_though_output_is_left() {
     assert_eq!(run.ok(), "100000\n1");
 }
 
-/// There no process outlives the first one, so selfdock waits for whoever reads.
+/// In an outer instance no process outlives the first one, so selfdock waits for the reader.
 #[test]
 fn output_is_not_lost_where_the_surroundings_end() {
-    // If they ended before anybody reads, the reader would be told at once; there is nothing else to wait for.
+    // If selfdock ended before the reader begins, the reader would get a line at once. There is no other event.
     let script = "mkfifo go; exec 3<>go; \
                   { $SELFDOCK run $SELFDOCK run --output-limit 1M head -c 100000 /dev/zero; echo >&3; } | \
                   { read -t 1 x <&3 && echo too early; wc -c; }";
@@ -180,7 +180,7 @@ fn another_child_of_the_caller_is_not_the_attendant(#[values("", "--unprivileged
     assert!(ran.stdout.starts_with("0 {") && ran.stdout.contains("\"status\":\"OK\""), "{}", ran.stdout);
 }
 
-/// What they use is not what the command uses.
+/// Their usage does not count as the command's.
 #[rstest]
 fn the_report_does_not_count_other_children_of_the_caller(
     #[values("", "--unprivileged")] mode: &str,
@@ -231,7 +231,7 @@ fn a_report_that_cannot_be_written_is_told(#[case] option: &str, #[case] status:
     assert!(run.exits(status).stderr.contains("write the report: no space left"));
 }
 
-/// What the supervisor has no time to say, the attendant does.
+/// The attendant writes the report that a killed supervisor cannot write.
 #[test]
 fn a_killed_supervisor_is_reported() {
     let dir = scratch();
@@ -279,7 +279,7 @@ fn what_is_no_limit_is_refused(#[case] option: &str, #[case] value: &str, #[case
     Cmd::run(args![option, value, "true"]).refused(why);
 }
 
-/// An instance shows no control groups, so none can be had in it; and nothing is run without the limit.
+/// An instance shows no control groups, so limits cannot be set in it. Nothing is run without a requested limit.
 #[rstest]
 fn a_limit_that_cannot_be_is_refused(
     #[values("--memory", "--pids", "--cpus")] option: &str,
@@ -291,7 +291,7 @@ fn a_limit_that_cannot_be_is_refused(
         .refused(&format!("option {option}: find its controller in the control group '/sys/fs/cgroup': "));
 }
 
-/// What hostile programs do, how each may end, and with which options beside those for all.
+/// Hostile programs, the statuses that each may have, and its options beside those for all.
 const HOSTILE: [(&str, &str, &[&str], &[&str]); 10] = [
     ("a fork bomb", "f() { f | f & f; }; f", &["RE", "TO", "OL"], &[]),
     (
@@ -315,7 +315,7 @@ const HOSTILE: [(&str, &str, &[&str], &[&str]); 10] = [
     ("SIGTERM ignored", "trap '' TERM; while :; do :; done", &["TO"], &[]),
 ];
 
-/// A judge without control groups: 20 runs, or as many as there is time for with `torture races`.
+/// A judge without control groups: 20 runs, or with `torture races` as many as fit into the time.
 #[rstest]
 fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")] mode: &str) {
     const LIMITS: [&str; 19] = [
@@ -347,13 +347,13 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
             let bomb = if name == "a fork bomb" { "200" } else { "2000" };
             let words = args!["--report", &file, "--rlimit", format!("nproc={bomb}")];
             let run = Cmd::run(words.into_iter().chain(options.map(Into::into))).sh(script);
-            // That nothing is left is looked at after each run.
+            // After each run, `Cmd` checks that nothing is left.
             let ran = run.within(Duration::from_secs(60)).output();
             let report = fs::read_to_string(&file).unwrap();
             let status = field(&report, "status");
             assert!(allowed.contains(&&*status), "{name}, round {round}: {report}");
             assert!(ran.stdout.len() + ran.stderr.len() <= 64 << 10, "{name}");
-            // What the report says is what the caller sees.
+            // The report agrees with what the caller sees.
             let seen = ran.status.code().map_or_else(|| "null".into(), |code| code.to_string());
             assert_eq!(field(&report, "exit"), seen, "{name}: {report}");
             assert!(field(&report, "wall_seconds").parse::<f64>().unwrap() < 30.0, "{name}: {report}");
@@ -361,8 +361,8 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
     }
 }
 
-/// The second program hands over two descriptors besides that of the report. A caller who says the same by hand and has
-/// none gives the command none of those that selfdock has opened outside.
+/// The second program passes on two descriptors besides that of the report. If a caller writes the same options but has
+/// no such descriptors, the command gets none of selfdock's own in their place.
 #[rstest]
 #[case::by_privilege("")]
 #[case::without_privilege("--unprivileged")]

@@ -97,7 +97,7 @@ impl Drop for Background {
     }
 }
 
-/// Waits for a condition. It never waits a fixed time: a slow machine takes longer, a fast one less.
+/// Waits for a condition. It never waits a fixed time, since machines differ in speed.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let start = Instant::now();
     while !is_so() {

@@ -94,7 +94,7 @@ impl Job {
     /// The next line that it prints.
     pub fn line(&mut self) -> String {
         let line = self.output.as_mut().expect("its output is read").next();
-        let line = line.unwrap_or_else(|| panic!("it prints no line more: {:?}", self.seen));
+        let line = line.unwrap_or_else(|| panic!("it prints no other line: {:?}", self.seen));
         self.seen.output.push(line.clone());
         line
     }

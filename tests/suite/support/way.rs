@@ -198,7 +198,7 @@ impl Start {
     }
 }
 
-/// One cell of the matrix: checks that `transcript` gives the same for this way as without selfdock.
+/// One cell of the matrix: checks that `transcript` returns the same for this way as without selfdock.
 pub fn same_as_without(start: &Start, what: &str, transcript: impl Fn(&Start) -> Transcript) {
     let seen = transcript(start);
     assert_eq!(
