@@ -8,7 +8,7 @@ use crate::run::{Result, again_as_root, is_root, no_more, run, wants_help};
 use std::io::ErrorKind;
 
 const HELP: &str = "\
-Remove all files that `cargo xtask install` has installed. Directories stay.
+Remove all files that `cargo xtask install` has installed. Directories that other programs use stay.
 
 Usage: cargo xtask uninstall [--prefix DIR]
 
@@ -46,7 +46,9 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         }
     }
     prepare::remove(&prefix)?;
-    // Another file in it is not ours to remove.
-    let _ = std::fs::remove_dir(prefix.join(LIB));
+    // A directory with other files stays.
+    for dir in [LIB, "share/selfdock/profiles", "share/selfdock"] {
+        let _ = std::fs::remove_dir(prefix.join(dir));
+    }
     Ok(())
 }
