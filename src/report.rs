@@ -122,10 +122,12 @@ impl Report {
     }
 }
 
+/// Waits for children that end without a signal, and for no others. wait(2), `__WCLONE`
+pub const WCLONE: WaitOptions = WaitOptions::from_bits_retain(0x8000_0000);
+
 /// Waits for the end of the attendant: it passes on the output and the report. The caller can have other children; the
-/// attendant is the one that ends without a signal. wait(2), `__WCLONE`
+/// attendant is the one that ends without a signal.
 fn answer() -> rustix::io::Result<()> {
-    const WCLONE: WaitOptions = WaitOptions::from_bits_retain(0x8000_0000);
     let ended = rustix::process::wait(WCLONE).ok().flatten();
     match ended.and_then(|(_, status)| status.exit_status()) {
         Some(0) => Ok(()),

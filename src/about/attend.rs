@@ -12,17 +12,20 @@
 
 use super::front::{Line, Said};
 use super::group::{self, Group};
-use crate::cli::{scaled, small};
+use crate::cli::{Timeout, scaled, small};
 use crate::descriptors::{check_descriptors, close_descriptors, is_placeholder, number_of, placeholder};
-use crate::error::{Error, OrFail, Result, on, say_error};
+use crate::error::{Error, OrFail, Result, TIMED_OUT, on};
 use crate::files;
 use crate::handover::About;
 use crate::instance::Instance;
 use crate::options::Id;
 use crate::outcome::{Cause, End, Outcome};
 use crate::process::{Process, has_ended};
-use crate::report::{self, KILLED, Report};
-use crate::sys::{self, Duration, Instant, signal::KILL};
+use crate::report::{self, KILLED, Report, WCLONE};
+use crate::sys::{
+    self, Duration, Instant,
+    signal::{KILL, PIPE, XFSZ},
+};
 use crate::text::{Bytes, decimal, join};
 use crate::usage::Usage;
 use alloc::string::String;
@@ -32,7 +35,7 @@ use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, waitpid};
 
 /// The limits that the caller asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -74,7 +77,13 @@ impl Limits {
 impl Attendant {
     /// Makes pipes and groups for the instance whose supervisor this process becomes. `stands_in` says that the
     /// instance starts the second program in place of the command.
-    pub fn new(about: &About, line: &Line<'_>, limits: Limits, stands_in: bool) -> Result<Self> {
+    pub fn new(
+        about: &About,
+        line: &Line<'_>,
+        limits: Limits,
+        timeout: Option<Timeout>,
+        stands_in: bool,
+    ) -> Result<Self> {
         // This must come first: a new descriptor could get the number of one that is not open.
         for said in line.options.iter().filter(|said| said.opt.id == Id::KeepFd) {
             check_descriptors::<Error>(small(said.values[0]).as_slice())?;
@@ -83,9 +92,10 @@ impl Attendant {
         let report = line.value(Id::Report).map(|target| Report::open(target, required)).transpose()?;
         let (from_report, to_report) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
         let unstarted = if stands_in {
-            Some(pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).or_fail(FAILED)?)
+            let (from, to) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
+            (Some(from), Some(to))
         } else {
-            None
+            (None, None)
         };
         let mut streams = [Stream::of(1), Stream::of(2)];
         if limits.output.is_some() {
@@ -97,10 +107,12 @@ impl Attendant {
         Ok(Attendant {
             program: files::identity_of(about.program.to_bytes()).ok(),
             supervisor: getpid(),
+            started_as: None,
             life: pidfd_open(getpid(), PidfdFlags::empty()).or_fail(FAILED)?,
             from_report,
             to_report,
             unstarted,
+            why: Vec::new(),
             report,
             streams,
             limits,
@@ -111,6 +123,7 @@ impl Attendant {
             exceeded: false,
             tries: 200,
             started: sys::now().or_fail("read the clock")?,
+            timeout: timeout.map(|timeout| timeout.time),
             // The group comes last: if a later step failed, the group would be left over.
             group: if limits.group.any() { Some(group::make(about, &limits.group)?) } else { None },
         })
@@ -118,43 +131,78 @@ impl Attendant {
 
     /// The pipe for the message of a second program that could not become the command.
     pub fn unstarted(&self) -> Option<Unstarted<'_>> {
-        self.unstarted.as_ref().map(|(_, write)| Unstarted(write))
+        self.unstarted.1.as_ref().map(Unstarted)
     }
 
-    /// Removes the group again, since no instance is started.
-    pub fn give_up(mut self) {
+    /// Reports why no instance is started, and removes the group again.
+    pub fn give_up(mut self, error: &Error) {
+        if let Some(pid) = self.started_as {
+            let told = files::write(self.to_report.as_fd(), of_none(error));
+            let _ = told.and_then(|()| waitpid(Some(pid), WCLONE));
+            return;
+        }
         if let Some(group) = self.group.take() {
             group.end(Some(self.supervisor));
         }
+        if let Some(report) = self.report.take() {
+            tell_to(&report, error);
+        }
     }
 
-    /// Starts the attendant, as a child of this process, which becomes the supervisor. Returns the line in plain
-    /// options.
-    pub fn start(mut self, mut line: Line<'_>) -> Result<Line<'_>> {
+    /// Starts the attendant, as a child of this process, which becomes the supervisor. Adds what tells the supervisor
+    /// of it to the line in plain options. The descriptors stay open until exec closes them.
+    pub fn start(&mut self, line: &mut Line<'_>) -> Result<()> {
         let [out, err] = &self.streams;
         let output = |stream: &Stream, standard| {
             stream.to.as_ref().map_or(Ok(standard), |to| sys::duplicate_for_exec(number_of(to)))
         };
         let given = [sys::duplicate_for_exec(number_of(&self.to_report)), output(out, 1), output(err, 2)];
-        sys::start_child_apart(|| self.attend().report()).or_fail(FAILED)?;
-        if let Err(error) = self.group.as_ref().map_or(Ok(()), Group::join) {
-            let end = End::Exit(error.exit_status());
-            let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
-            let text = report::json(&outcome, Duration::default(), Some(error.message()));
-            files::write(self.to_report.as_fd(), text).or_fail(FAILED)?;
-            return Err(error);
-        }
-        line.options.retain(|said| said.opt.id != Id::Report);
-        let [report, out, err] = given;
         let number = |fd: rustix::io::Result<u32>| Ok::<_, Error>(decimal(fd.or_fail(FAILED)?));
+        let [report, out, err] = given;
         let report = Said::new(Id::Report, [join(&[b"=", number(report)?]), b""]);
         let output = [number(out)?, number(err)?].map(|fd| Said::new(Id::KeepFd, [fd, b""]));
+        self.started_as = Some(sys::start_child_apart(|| self.attend().report()).or_fail(FAILED)?);
+        self.group.as_ref().map_or(Ok(()), Group::join)?;
+        line.options.retain(|said| said.opt.id != Id::Report);
         // These options come before those of the caller.
         line.options.splice(..0, output.into_iter().chain([report]).flatten());
-        // The descriptors stay open until exec closes them.
-        core::mem::forget(self);
-        Ok(line)
+        Ok(())
     }
+}
+
+/// Writes the report that a line asks for, if there will be no instance and nobody has opened the report yet.
+pub fn tell_of_none(line: &Line<'_>, error: &Error) {
+    let Some(report) = line.value(Id::Report).map(|target| Report::open(target, false)) else { return };
+    match report {
+        Ok(report) => tell_to(&report, error),
+        Err(other) if other.message() == error.message() => {}
+        Err(other) => {
+            error.report();
+            other.report_as_well();
+        }
+    }
+}
+
+/// Says why there will be no instance, and writes it into the report. A reader of the report may take long, and signals
+/// must be able to end the wait.
+fn tell_to(report: &Report, error: &Error) {
+    let by_writing = sys::set_of(PIPE) | sys::set_of(XFSZ);
+    let before = sys::exchange_mask(sys::ALL_SIGNALS).unwrap_or(sys::ALL_SIGNALS);
+    error.report();
+    let written = sys::block_only(before | by_writing).or_fail("unblock signals");
+    let written = written.and_then(|()| report.put(of_none(error)));
+    let _ = sys::block_only(sys::ALL_SIGNALS);
+    if let Err(other) = written {
+        other.report_as_well();
+    }
+}
+
+/// The report of an instance that was not made.
+fn of_none(error: &Error) -> Bytes {
+    let end = End::Exit(error.exit_status());
+    let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
+    let text = report::json(&outcome, Duration::default(), Some(error.message()));
+    if error.exit_status() == TIMED_OUT { ended_by(text, "timeout", "TO") } else { text }
 }
 
 /// A pipe from the second program, which was started in place of the command, to the attendant. It gets the message of
@@ -217,6 +265,9 @@ struct Stream {
 /// How long to wait before looking again for a command that must be killed and has not started yet.
 const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
+/// How long output of a command is passed on after its timeout.
+const PATIENCE: Duration = Duration { seconds: 5, nanoseconds: 0 };
+
 /// How much is read at a time: the size of a pipe.
 const ROOM: usize = 64 << 10;
 
@@ -266,8 +317,12 @@ impl Stream {
 
     /// How much can be read without waiting.
     fn available(&self) -> u64 {
-        self.from.as_ref().and_then(|from| rustix::io::ioctl_fionread(from).ok()).unwrap_or(0)
+        self.from.as_ref().map_or(0, available)
     }
+}
+
+fn available(from: &OwnedFd) -> u64 {
+    rustix::io::ioctl_fionread(from).unwrap_or(0)
 }
 
 /// The attendant, a process beside an instance.
@@ -275,12 +330,16 @@ pub struct Attendant {
     /// selfdock's own file, by which root recognizes processes of selfdock.
     program: Option<files::Identity>,
     supervisor: Pid,
+    /// The PID of the attendant itself, once it is started.
+    started_as: Option<Pid>,
     /// A pidfd of the supervisor.
     life: OwnedFd,
     from_report: OwnedFd,
     to_report: OwnedFd,
     /// Both ends of the pipe for [`Unstarted`].
-    unstarted: Option<(OwnedFd, OwnedFd)>,
+    unstarted: (Option<OwnedFd>, Option<OwnedFd>),
+    /// What has come from there.
+    why: Vec<u8>,
     report: Option<Report>,
     streams: [Stream; 2],
     limits: Limits,
@@ -298,6 +357,8 @@ pub struct Attendant {
     tries: u32,
     group: Option<Group>,
     started: Instant,
+    /// The time of `--timeout`.
+    timeout: Option<Duration>,
 }
 
 impl Attendant {
@@ -327,11 +388,16 @@ impl Attendant {
         };
         self.is_told = true;
         self.take_all();
+        // Nobody is alive who could write more there. The supervisor can have the pipe open, and waits for this process.
+        while self.unstarted.0.as_ref().is_some_and(|from| available(from) > 0) {
+            self.learn_why();
+        }
+        self.speak();
         while !self.is_over() && self.progresses() {}
         let answer = self.tell(is_there.then_some(text.leak()));
         // A reader of the report must see its end now, and not after the output.
         self.report = None;
-        self.pass_on();
+        let _ = self.pass_on();
         sys::exit(answer)
     }
 
@@ -348,12 +414,22 @@ impl Attendant {
         }
     }
 
+    /// Adds the message about a command that was not started to the output. It is no output of the command and does not
+    /// count. Standard error can be full, so nobody waits until it is written.
+    fn speak(&mut self) {
+        if self.why.is_empty() || !is_written(2) {
+            return;
+        }
+        let held = &mut self.streams[1].held;
+        held.extend_from_slice(join(&[b"selfdock: ", &self.why, b"\n"]));
+    }
+
     /// Passes on the rest of the output. The reader may take long, and the supervisor must not wait for that. So
     /// another process does it. In a PID namespace the end of the supervisor could end that process too, and the output
-    /// would be lost; there the attendant itself goes on.
-    fn pass_on(&mut self) {
+    /// would be lost; there the attendant itself goes on, as long as a timeout allows.
+    fn pass_on(&mut self) -> Result<()> {
         if self.is_over() {
-            return;
+            return Ok(());
         }
         let mut rest = || {
             while !self.is_over() {
@@ -361,9 +437,22 @@ impl Attendant {
             }
             0
         };
-        if !is_in_first_pid_namespace() || sys::start_child(0, &mut rest).is_err() {
-            rest();
+        if is_in_first_pid_namespace() && sys::start_child(0, &mut rest).is_ok() {
+            return Ok(());
         }
+        let now = || sys::now().or_fail("read the clock");
+        let least = now()?.plus(PATIENCE);
+        let until = self.timeout.map(|time| self.started.plus(time));
+        let until = until.map(|until| if least.since(until) == Duration::default() { until } else { least });
+        while !self.is_over() {
+            let left = until.map(|until| Ok::<_, Error>(until.since(now()?))).transpose()?;
+            if left == Some(Duration::default()) {
+                break;
+            }
+            let left = left.map(|left| Timespec { tv_sec: left.seconds, tv_nsec: left.nanoseconds });
+            self.turn(left.as_ref());
+        }
+        Ok(())
     }
 
     /// Whether the supervisor lives. Until somebody has waited for it, no other process gets its PID.
@@ -377,7 +466,7 @@ impl Attendant {
         rustix::process::setsid().or_fail(FAILED)?;
         rustix::thread::set_name(c"attendant").or_fail(FAILED)?;
         for standard in 0..3 {
-            let speaks = standard == 2 && self.unstarted.is_some();
+            let speaks = standard == 2 && self.unstarted.0.is_some();
             if standard == 0 || (self.limits.output.is_none() && !speaks) {
                 sys::redirect(number_of(&self.nothing), standard).or_fail(FAILED)?;
             }
@@ -385,7 +474,7 @@ impl Attendant {
         let own = [&self.nothing, &self.life, &self.from_report];
         let mut kept: Vec<u32> = own.into_iter().map(number_of).collect();
         kept.extend(self.streams.iter().filter_map(|stream| stream.from.as_ref()).map(number_of));
-        kept.extend(self.unstarted.iter().map(|(read, _)| number_of(read)));
+        kept.extend(self.unstarted.0.as_ref().map(number_of));
         kept.extend(self.report.iter().flat_map(Report::descriptors));
         kept.extend(self.group.iter().flat_map(Group::descriptors));
         close_descriptors(&kept)
@@ -415,7 +504,8 @@ impl Attendant {
             }
         };
         let of_end = |fd| PollFd::new(if self.is_told { &self.nothing } else { fd }, PollFlags::IN);
-        let mut all = [wanted(0), wanted(1), of_end(&self.from_report), of_end(&self.life)];
+        let why = PollFd::new(self.unstarted.0.as_ref().unwrap_or(&self.nothing), PollFlags::IN);
+        let mut all = [wanted(0), wanted(1), of_end(&self.from_report), of_end(&self.life), why];
         if poll(&mut all, limit).is_err() {
             return [false; 2];
         }
@@ -428,7 +518,21 @@ impl Attendant {
                 self.count(at, count);
             }
         }
+        if ready[4] {
+            self.learn_why();
+        }
         [ready[2], ready[3]]
+    }
+
+    /// Reads a part of the reason why the command was not started. Whoever stands in the place of the command waits until
+    /// the pipe has room for the rest.
+    fn learn_why(&mut self) {
+        let Some(from) = &self.unstarted.0 else { return };
+        self.why.reserve(ROOM);
+        match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.why)) {
+            Ok(1..) | Err(Errno::INTR) => {}
+            _ => self.unstarted.0 = None,
+        }
     }
 
     /// Counts the bytes that were read. Beyond the limit nothing is passed on, and the command is killed.
@@ -471,15 +575,6 @@ impl Attendant {
         }
     }
 
-    /// The message of a second program that could not become the command. All processes of the instance have ended, so
-    /// no other message comes.
-    fn why_unstarted(&self) -> Option<Bytes> {
-        let (read, _) = self.unstarted.as_ref()?;
-        let mut message = Vec::with_capacity(ROOM);
-        let count = rustix::io::read(read, rustix::buffer::spare_capacity(&mut message)).ok()?;
-        (count > 0).then(|| message.leak() as &[u8])
-    }
-
     /// Makes a report if the supervisor has left none. If the command has run, the supervisor was killed. Otherwise the
     /// supervisor most likely failed before it had read the option.
     fn report_of_none(&self, has_run: bool) -> Bytes {
@@ -499,10 +594,9 @@ impl Attendant {
         let out_of_memory = used.as_ref().is_some_and(|used| used.out_of_memory > 0);
         let has_run = self.printed > 0 || out_of_memory;
         let mut text = text.unwrap_or_else(|| self.report_of_none(has_run));
-        if let Some(message) = self.why_unstarted() {
-            say_error(message);
-            text =
-                put(put(text, "started", b"false"), "error", join(&[b"\"", report::escaped(message), b"\""]));
+        if !self.why.is_empty() {
+            let why = join(&[b"\"", report::escaped(&self.why), b"\""]);
+            text = put(put(text, "started", b"false"), "error", why);
             text = put(text, "status", b"\"XX\"");
         }
         if self.exceeded {

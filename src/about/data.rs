@@ -7,21 +7,21 @@
 
 use super::front::{Line, Said};
 use super::overlay::empty_places;
-use crate::cli::{may_be_descriptor, small};
+use crate::cli::{Timeout, may_be_descriptor, small};
 use crate::command::current_directory;
 use crate::creds::Privileged;
 use crate::descriptors::is_placeholder;
-use crate::error::{Error, OrFail, Result, both};
-use crate::files;
+use crate::error::{Error, OrFail, Result, TIMED_OUT, both};
+use crate::files::{self, Identity};
 use crate::handover::About;
 use crate::host::lies_in;
 use crate::mount::{Detached, find};
 use crate::options::Id;
 use crate::plan::Tmpfs;
-use crate::sys;
-use crate::text::{Bytes, decimal, join};
+use crate::sys::{self, Duration, Instant};
+use crate::text::{Bytes, decimal, digits, join};
 use alloc::vec::Vec;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -29,13 +29,26 @@ use rustix::io::Errno;
 /// The most bytes of one file.
 const MOST: usize = 64 << 20;
 
-/// The data that was read, each with the index of its option in the line.
+/// What was read.
 #[derive(Default)]
-pub struct Read(Vec<(usize, Vec<u8>)>);
+pub struct Read(Vec<Data>);
 
-/// Reads the data of all such options.
-pub fn read(line: &Line<'_>) -> Result<Read> {
-    let mut all = Vec::new();
+/// The data of a descriptor.
+struct Data {
+    /// The places in the line of the options that name the descriptor.
+    places: Vec<usize>,
+    number: u32,
+    /// The pipe or socket that it leads to. Another descriptor that leads there would find nothing left.
+    stream: Option<Identity>,
+    text: Vec<u8>,
+}
+
+/// Reads the data of all such options. A timeout holds for reading and the command together, so what is left of it is
+/// added to the line.
+pub fn read(line: &mut Line<'_>, timeout: Option<Timeout>) -> Result<Read> {
+    let now = || sys::now().or_fail("read the clock");
+    let until = timeout.map(|timeout| Ok::<_, Error>(now()?.plus(timeout.time))).transpose()?;
+    let mut all: Vec<Data> = Vec::new();
     for (at, said) in line.options.iter().enumerate() {
         let [src, dst] = said.values;
         if said.opt.id == Id::Vol && number(src).is_some() {
@@ -44,10 +57,22 @@ pub fn read(line: &Line<'_>) -> Result<Read> {
                 .hint("-m shows its data read-only; --keep-fd N passes it on"));
         }
         if matches!(said.opt.id, Id::Vol | Id::Map) && may_be_descriptor(src) {
-            all.push((at, data_of(src, dst)?));
+            add(&mut all, at, src, dst, until)?;
         }
     }
+    if let (Some(Timeout { grace, .. }), Some(until), false) = (timeout, until, all.is_empty()) {
+        // A timeout of nothing is no timeout.
+        let least = Duration { seconds: 0, nanoseconds: 1 };
+        let left = Some(until.since(now()?)).filter(|left| *left != Duration::default()).unwrap_or(least);
+        let left = join(&[seconds(left), b",", seconds(grace)]);
+        line.options.extend(Said::new(Id::Timeout, [left, b""]));
+    }
     Ok(Read(all))
+}
+
+fn seconds(time: Duration) -> Bytes {
+    let nanoseconds = digits(time.nanoseconds.unsigned_abs(), 10, 9);
+    join(&[decimal(time.seconds.unsigned_abs()), b".", nanoseconds])
 }
 
 /// Reads the data for a batch, and keeps it in memfds, so that each instance can read it again. Standard input is not
@@ -56,7 +81,8 @@ pub fn keep(line: &mut Line<'_>) -> Result<()> {
     if line.options.iter().any(|said| said.opt.id == Id::Map && number(said.values[0]) == Some(0)) {
         return Err(Error::refused("option --map '/dev/stdin'", "'selfdock each' reads its list there"));
     }
-    for (at, text) in read(line)?.0 {
+    // A timeout is for each command.
+    for Data { places, text, .. } in read(line, None)?.0 {
         let failed = "keep the data of a descriptor";
         let held = match rustix::fs::memfd_create(c"data", MemfdFlags::NOEXEC_SEAL) {
             // Linux before 6.3 does not know the flag.
@@ -65,7 +91,9 @@ pub fn keep(line: &mut Line<'_>) -> Result<()> {
         };
         let held = held.or_fail(failed)?;
         files::write(held.as_fd(), &text).or_fail(failed)?;
-        line.options[at].values[0] = files::name_of(&held);
+        for at in places {
+            line.options[at].values[0] = files::name_of(&held);
+        }
         // The memfd must stay open at exec.
         let _ = held.into_raw_fd();
     }
@@ -93,15 +121,17 @@ impl Read {
             Error::refused(failed, "there is no empty directory for them").hint("an empty /mnt is enough")
         })?;
         // A file takes whole pages, of at most 64 KiB. The rest is for the tmpfs itself.
-        let size: usize = self.0.iter().map(|(_, text)| text.len() + (128 << 10)).sum();
+        let size: usize = self.0.iter().map(|data| data.text.len() + (128 << 10)).sum();
         let room = Tmpfs { size: size as u64, inodes: self.0.len() as u64 + 8, mode: 0o755 };
         let room = Detached::tmpfs(privileged, &room)?.attach(privileged, &place).or_fail(failed)?;
-        for (at, text) in self.0 {
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-            let file = files::open(room.as_fd(), decimal(at as u64), flags).or_fail(failed)?;
+        for (number, Data { places, text, .. }) in (0u64..).zip(self.0) {
+            let (name, flags) = (decimal(number), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL);
+            let file = files::open(room.as_fd(), name, flags).or_fail(failed)?;
             files::write(file.as_fd(), &text).or_fail(failed)?;
             rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444)).or_fail(failed)?;
-            line.options[at].values[0] = join(&[path, b"/", decimal(at as u64)]);
+            for at in places {
+                line.options[at].values[0] = join(&[path, b"/", name]);
+            }
         }
         Ok(())
     }
@@ -115,44 +145,63 @@ fn number(path: &[u8]) -> Option<u32> {
     small(path.strip_prefix(b"/dev/fd/").or_else(|| path.strip_prefix(b"/proc/self/fd/"))?)
 }
 
-fn data_of(src: &[u8], dst: &[u8]) -> Result<Vec<u8>> {
+/// Adds the data of a descriptor. Data that was read already is used again.
+fn add(all: &mut Vec<Data>, at: usize, src: &[u8], dst: &[u8], until: Option<Instant>) -> Result<()> {
     let Some(number) = number(src) else {
         // The set-uid program does not follow such a link, and has the same error.
         let errno = if src.starts_with(b"/dev/") { Errno::NOENT } else { Errno::LOOP };
         return Err(Error::of(both("open {} to bind it on {}", src, dst), errno));
     };
     let failed = both("read {} to show it on {}", src, dst);
-    all_of(number).or_fail(failed).map_err(|error| match error.errno() {
-        Some(Errno::FBIG) => Error::refused(failed, "it has more than 64 MiB").hint("put it into a file"),
-        _ => error.hint_if(Errno::ISDIR, "a directory is named by its own path"),
-    })
-}
-
-fn all_of(number: u32) -> rustix::io::Result<Vec<u8>> {
-    let from = sys::duplicate(number)?;
-    // A placeholder stands for a descriptor that the caller has closed.
-    if is_placeholder(from.as_fd())? {
-        return Err(Errno::BADF);
+    let opened = (|| {
+        let from = sys::duplicate(number)?;
+        // A placeholder stands for a descriptor that the caller has closed.
+        if is_placeholder(from.as_fd())? {
+            return Err(Errno::BADF);
+        }
+        let stat = rustix::fs::fstat(&from)?;
+        Ok((from, FileType::from_raw_mode(stat.st_mode), (stat.st_dev, stat.st_ino)))
+    })();
+    let (from, kind, identity) = opened.or_fail(failed)?;
+    let stream = matches!(kind, FileType::Fifo | FileType::Socket).then_some(identity);
+    let is_it = |data: &&mut Data| data.number == number || (stream.is_some() && data.stream == stream);
+    if let Some(data) = all.iter_mut().find(is_it) {
+        data.places.push(at);
+        return Ok(());
     }
-    let is_file = FileType::from_raw_mode(rustix::fs::fstat(&from)?.st_mode).is_file();
     // A regular file is read from its start, as cat(1) reads /dev/fd/N.
-    match files::open(CWD, files::name_of(&from), OFlags::RDONLY) {
-        Ok(file) if is_file => rest_of(file.as_fd()),
-        _ => rest_of(from.as_fd()),
-    }
+    let again = kind.is_file().then(|| files::open(CWD, files::name_of(&from), OFlags::RDONLY).ok());
+    let from = again.flatten().unwrap_or(from);
+    let text = rest_of(from.as_fd(), until).or_fail(failed).map_err(|error| match error.errno() {
+        Some(Errno::FBIG) => Error::refused(failed, "it has more than 64 MiB").hint("put it into a file"),
+        Some(Errno::TIME) => Error::refused(failed, "the time of --timeout is over").status(TIMED_OUT),
+        _ => error.hint_if(Errno::ISDIR, "a directory is named by its own path"),
+    })?;
+    all.push(Data { places: Vec::from([at]), number, stream, text });
+    Ok(())
 }
 
-fn rest_of(from: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {
+/// Reads to the end, at most until a point in time.
+fn rest_of(from: BorrowedFd<'_>, until: Option<Instant>) -> rustix::io::Result<Vec<u8>> {
     let mut text = Vec::new();
+    let mut must_wait = until.is_some();
     loop {
+        if must_wait {
+            let left = until.map(|until| Ok::<_, Errno>(until.since(sys::now()?))).transpose()?;
+            let left = left.map(|left| Timespec { tv_sec: left.seconds, tv_nsec: left.nanoseconds });
+            match poll(&mut [PollFd::new(&from, PollFlags::IN)], left.as_ref()) {
+                Ok(0) => return Err(Errno::TIME),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(errno) => return Err(errno),
+            }
+        }
         text.reserve(64 << 10);
         match rustix::io::read(from, rustix::buffer::spare_capacity(&mut text)) {
             Ok(0) => return Ok(text),
             Ok(_) if text.len() > MOST => return Err(Errno::FBIG),
             Ok(_) | Err(Errno::INTR) => {}
-            Err(Errno::AGAIN) => {
-                poll(&mut [PollFd::new(&from, PollFlags::IN)], None)?;
-            }
+            Err(Errno::AGAIN) => must_wait = true,
             Err(errno) => return Err(errno),
         }
     }

@@ -102,40 +102,55 @@ fn print(text: &[u8]) -> Result<()> {
 }
 
 /// Does a request that the set-uid program did not understand: explains it, or runs selfdock with plain options.
-fn request(about: &About, line: &Line<'_>, verb: &Verb, words: &[&[u8]]) -> Result<()> {
-    let command = line.check(verb, about)?;
+fn request(about: &About, line: &Line<'_>, verb: &'static Verb, words: &[&[u8]]) -> Result<()> {
+    if line.has(Id::Explain) {
+        return explain(about, line, verb);
+    }
+    let mut attendant = None;
+    let begun = begin(about, line, verb, &mut attendant);
+    let error = begun.map_or_else(|error| error, |plain| become_selfdock(about, &plain, words));
+    match attendant {
+        Some(attendant) => attendant.give_up(&error),
+        None => attend::tell_of_none(line, &error),
+    }
+    Err(error)
+}
+
+fn explain(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
+    let Command::Run(request) = line.check(verb, about)? else { return Err(alone()) };
+    let (_, around) = line.around()?;
+    let rows = explain::rows(about, &request, line.explains_all(), &around, &Limits::of(line)?)?;
+    print(explain::text(&rows).as_bytes())
+}
+
+/// Makes namespaces, copies, limits and the like. Returns the words for the set-uid program.
+fn begin<'a>(
+    about: &About,
+    line: &Line<'a>,
+    verb: &'static Verb,
+    attendant: &mut Option<Attendant>,
+) -> Result<Vec<&'a [u8]>> {
+    let (Command::Run(request) | Command::Enter(_, request)) = line.check(verb, about)? else {
+        return Err(alone());
+    };
     let limits = Limits::of(line)?;
     let (mut plain, around) = line.around()?;
-    match command {
-        Command::Run(request) if line.has(Id::Explain) => {
-            let rows = explain::rows(about, &request, line.explains_all(), &around, &limits)?;
-            print(explain::text(&rows).as_bytes())
-        }
-        _ => {
-            if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
-                return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
-                    .hint("add --overlay SRC DST"));
-            }
-            // Data and report are opened before the copies are made, so that their paths do not lead into a copy.
-            let data = data::read(&plain)?;
-            let stands_in = around.fake_root || around.proxy.is_some();
-            let is_attended = limits.any() || (stands_in && line.has(Id::Report));
-            let attendant =
-                is_attended.then(|| Attendant::new(about, &plain, limits, stands_in)).transpose()?;
-            let unstarted = attendant.as_ref().and_then(Attendant::unstarted);
-            if let Err(error) = surround(about, &around, unstarted, &mut plain, data) {
-                if let Some(attendant) = attendant {
-                    attendant.give_up();
-                }
-                return Err(error);
-            }
-            if let Some(attendant) = attendant {
-                plain = attendant.start(plain)?;
-            }
-            let verb = if around.copies_root { front::by_name(b"build")? } else { verb };
-            Err(become_selfdock(about, &plain.words(verb), words))
-        }
+    if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
+        return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
+            .hint("add --overlay SRC DST"));
     }
+    // Data and report are opened before the copies are made, so that their paths do not lead into a copy.
+    let data = data::read(&mut plain, request.timeout)?;
+    let stands_in = around.fake_root || around.proxy.is_some();
+    if limits.any() || (stands_in && line.has(Id::Report)) {
+        *attendant = Some(Attendant::new(about, &plain, limits, request.timeout, stands_in)?);
+    }
+    let unstarted = attendant.as_ref().and_then(Attendant::unstarted);
+    surround(about, &around, unstarted, &mut plain, data)?;
+    if let Some(attendant) = attendant {
+        attendant.start(&mut plain)?;
+    }
+    Ok(plain.words(if around.copies_root { front::by_name(b"build")? } else { verb }))
 }
 
 /// Makes namespaces, copies and the like around the instance, and adds the options for them to `plain`.

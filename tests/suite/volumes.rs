@@ -1,6 +1,7 @@
 //! volumes: A volume is exactly the file or directory that the caller named, on the path that the caller named.
 
 use crate::support::{Cmd, args, bin, fixture, host_mounts, on_a_host, scratch, selfdock};
+use crate::whole_instance::field;
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -220,6 +221,16 @@ fn bash(script: &str, mode: &str) -> Cmd {
 #[case::in_an_image("$SD $MODE --root $BOX -m <(echo data) /etc/x run /bin/busybox cat /etc/x")]
 #[case::in_one_word("$SD $MODE run -v <(echo data):/mnt/x:ro cat /mnt/x")]
 #[case::of_two("$SD $MODE run -m <(printf da) /mnt/a -m <(echo ta) /mnt/b cat /mnt/a /mnt/b")]
+#[case::twice("$SD $MODE run -m /dev/fd/9 /mnt/a -m /dev/fd/9 /mnt/b sort -u /mnt/a /mnt/b 9< <(echo data)")]
+#[case::by_two_descriptors(
+    "$SD $MODE run -m /dev/fd/9 /mnt/a -m /dev/fd/8 /mnt/b cmp /mnt/a /mnt/b 9< <(echo data) 8<&9 && echo data"
+)]
+#[case::of_a_pipe_whose_writer_is_gone(
+    "mkfifo $DIR/f; exec 7<>$DIR/f 9<$DIR/f; echo data >&7; exec 7>&-; $SD $MODE run -m /dev/fd/9 /mnt/x cat /mnt/x"
+)]
+#[case::twice_in_a_batch(
+    "echo 1 | $SD $MODE each -m /dev/fd/9 /mnt/a -m /dev/fd/9 /mnt/b sh -c 'sort -u /mnt/a /mnt/b' 9< <(echo data)"
+)]
 #[case::inside("$SD run bash -c \"$SD $MODE run -m <(echo data) /mnt/x cat /mnt/x\"")]
 #[case::handed_on("$SD $MODE run -m <(echo data) /mnt/x $SD run -m /mnt/x /mnt/y cat /mnt/y")]
 #[case::with_limits("$SD $MODE --output-limit 1k run -m <(echo data) /mnt/x cat /mnt/x")]
@@ -228,7 +239,30 @@ fn bash(script: &str, mode: &str) -> Cmd {
     "printf '1\n2\n' | $SD $MODE each -m <(printf da) /mnt/x sh -c 'cat /mnt/x' | sed s/dada/data/"
 )]
 fn the_data_of_a_descriptor_is_a_file(#[case] script: &str, #[values("", "--unprivileged")] mode: &str) {
-    assert_eq!(bash(script, mode).ok().trim_end(), "data");
+    let dir = scratch();
+    assert_eq!(bash(script, mode).env("DIR", dir.path()).ok().trim_end(), "data");
+}
+
+/// The time is for both together. The exit status is that of timeout(1).
+#[rstest]
+#[case::nothing_comes("exec sleep 1000", "0.3", "true", ["False", "TO"])]
+#[case::too_much_of_it("sleep 1; echo data", "1.5", "sleep 1.4", ["True", "TO"])]
+#[case::with_an_attendant("exec sleep 1000", "0.3 --output-limit 1k", "true", ["False", "TO"])]
+fn a_timeout_holds_for_data_and_command(
+    #[case] writer: &str,
+    #[case] time: &str,
+    #[case] command: &str,
+    #[case] told: [&str; 2],
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let dir = scratch();
+    let script = format!(
+        "exec 9< <({writer}); $SD $MODE --report report --timeout {time} run -m /dev/fd/9 /mnt/x {command}
+         s=$?; kill $! 2>/dev/null; exit $s"
+    );
+    bash(&script, mode).current_dir(dir.path()).output().exits(124);
+    let report = fs::read_to_string(dir.path().join("report")).unwrap();
+    assert_eq!(["started", "status"].map(|name| field(&report, name)), told, "{report}");
 }
 
 #[rstest]

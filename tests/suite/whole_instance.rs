@@ -3,6 +3,7 @@
 //!
 //! The limits by control groups are checked by `cargo xtask kernels`, in machines that have these groups.
 
+use crate::proxy::Echo;
 use crate::races::rounds;
 use crate::support::{Cmd, args, scratch, selfdock};
 use rstest::rstest;
@@ -208,6 +209,64 @@ fn an_early_failure_is_told_as_one() {
     let report = fs::read_to_string(&file).unwrap();
     let seen = ["started", "exit", "signal", "status"].map(|name| field(&report, name));
     assert_eq!(seen, ["False", "null", "null", "XX"], "{report}");
+}
+
+/// What the second program refuses, before and after it has opened the report.
+#[rstest]
+#[case::data("$REPORT -m /dev/fd/9 /mnt/x run true", "read '/dev/fd/9'")]
+#[case::data_with_an_attendant("$REPORT --output-limit 1k -m /dev/fd/9 /mnt/x run true", "read '/dev/fd/9'")]
+#[case::a_copy("$REPORT -o /no/such /mnt run true", "copy '/no/such'")]
+#[case::a_copy_with_an_attendant("$REPORT --output-limit 1k -o /no/such /mnt run true", "copy '/no/such'")]
+#[case::changes_of_nothing("$REPORT --changes /tmp/x run true", "there is no --overlay")]
+#[case::a_proxy("$REPORT --net none --proxy /no/such run true", "--proxy '/no/such'")]
+#[case::ids("$REPORT --fake-root --no-userns run true", "--no-userns")]
+#[case::a_network("$REPORT --net user,tcp=0 run true", "--net 'user,tcp=0'")]
+#[case::a_limit("$REPORT --pids 0 run true", "--pids '0'")]
+#[case::a_wrong_line("$REPORT -m /etc etc run true", "'etc'")]
+#[case::inside("-H run $SD $REPORT --fake-root --no-userns run true", "--no-userns")]
+fn the_report_tells_why_there_is_no_instance(
+    #[case] line: &str,
+    #[case] why: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let dir = scratch();
+    // It replaces what an earlier run has left.
+    let script = format!("echo old >report; exec $SD {line} 9>&-");
+    let run = Cmd::program(args!["bash", "-c", script]).env("REPORT", format!("--report report {mode}"));
+    let ran = run.env("SD", selfdock()).current_dir(dir.path()).refused(why);
+    let report = fs::read_to_string(dir.path().join("report")).unwrap();
+    let seen = ["started", "exit", "signal", "status"].map(|name| field(&report, name));
+    assert_eq!(seen, ["False", "125", "null", "XX"], "{report}");
+    assert_eq!(format!("selfdock: {}", field(&report, "error")), ran.stderr.trim_end());
+}
+
+/// The oracle is the same message where selfdock itself starts the command. The name has as many bytes as a word can
+/// have, and is more than a pipe holds.
+#[test]
+fn a_long_message_is_told_once_and_is_all_in_the_report() {
+    let (dir, echo, name) = (scratch(), Echo::new(), "x".repeat(130_000));
+    let file = dir.path().join("report");
+    let plain = Cmd::run(args![&name]).output().exits(127);
+    let words = args!["--report", &file, "--net", "none", "--proxy", echo.socket, "run", name];
+    let ran = Cmd::new(words).output().exits(127);
+    assert!(ran.stderr == plain.stderr, "{} bytes, not {}", ran.stderr.len(), plain.stderr.len());
+    let report = fs::read_to_string(&file).unwrap();
+    assert!(format!("selfdock: {}\n", field(&report, "error")) == ran.stderr);
+}
+
+/// A timeout holds all the same. Inside, the message is lost with the instance if nobody reads it.
+#[rstest]
+#[case::on_the_host("--proxy $SOCKET", "127\nselfdock: run 'nosuch'")]
+#[case::inside("run -v $SOCKET /tmp/p $SD --proxy /tmp/p", "127")]
+fn standard_error_that_nobody_reads_does_not_hold_the_end_up(#[case] line: &str, #[case] expected: &str) {
+    const PROGRAM: &str = include_str!("../programs/with_full_errors.py");
+    let echo = Echo::new();
+    let script = format!(
+        "exec python3 -c \"$PROGRAM\" $SD {line} --net none --timeout 1 --report /dev/null run nosuch"
+    );
+    let run = Cmd::program(args!["bash", "-c", script]).env("SD", selfdock()).env("PROGRAM", PROGRAM);
+    let seen = run.env("SOCKET", &echo.socket).ok();
+    assert!(seen.starts_with(expected), "{seen}");
 }
 
 #[test]

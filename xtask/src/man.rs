@@ -94,7 +94,8 @@ fn about_option(id: Id) -> &'static str {
         Id::Vol => "SRC is a file or a directory. Everything that is mounted in it is bound, too.\n",
         Id::Map => {
             "If SRC is /dev/fd/N, /proc/self/fd/N or /dev/stdin, DST is a file with what can be read there, at most\n\
-             64 MiB. So bash's \\-m <(CMD) DST works. The file is on no disk. The instance is in unprivileged mode.\n"
+             64 MiB. So bash's \\-m <(CMD) DST works. Several options may name the same descriptor. The file is on no\n\
+             disk. The instance is in unprivileged mode.\n"
         }
         Id::Tmpfs => {
             "OPTS are size, nr_inodes and mode; numbers may end in k, M, G or T. By default a tmpfs has 64 MiB,\n\
@@ -134,7 +135,9 @@ fn about_option(id: Id) -> &'static str {
         Id::Chdir => "DIR is a path in the instance. A relative DIR starts from the current directory.\n",
         Id::Timeout => {
             "TIME and GRACE are in seconds, or end in s, m, h or d. After TIME selfdock sends SIGTERM to CMD. After\n\
-             GRACE (default: 5 seconds) it kills all processes of the instance by SIGKILL.\n"
+             GRACE (default: 5 seconds) it kills all processes of the instance by SIGKILL. TIME includes the time\n\
+             to read what \\-\\-map takes from a descriptor. Output that nobody has read at the\n\
+             end outlives selfdock, but not inside an instance: a reader there has until TIME, or 5 seconds.\n"
         }
         Id::Rlimit => {
             "NAME is as, core, cpu, data, fsize, memlock, msgqueue, nofile, nproc, rss, sigpending or stack. VALUE is\n\
