@@ -197,3 +197,93 @@ pub fn each_of(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::fs;
+    use std::os::unix::ffi::OsStrExt;
+    use std::path::PathBuf;
+    use std::string::String;
+
+    /// A directory of its own, removed in the end.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(name: &str) -> Self {
+            let name = std::format!("selfdock-{name}-{}", std::process::id());
+            let place = std::env::temp_dir().join(name);
+            fs::create_dir(&place).unwrap();
+            Place(place)
+        }
+
+        fn open(&self, name: &str) -> OwnedFd {
+            super::open(CWD, self.0.join(name).as_os_str().as_bytes(), OFlags::RDONLY).unwrap()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_link_is_read_as_long_as_it_is() {
+        let place = Place::new("links");
+        for length in [1, 255, 256, 257, 4095] {
+            let target = "x".repeat(length);
+            let name = std::format!("{length}");
+            std::os::unix::fs::symlink(&target, place.0.join(&name)).unwrap();
+            let read = link_target(place.open(".").as_fd(), name.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8_lossy(read), target);
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_as_far_as_it_may_be_long() {
+        let place = Place::new("reads");
+        for length in [0, 1, 1024, 5000] {
+            let text = "y".repeat(length);
+            fs::write(place.0.join("file"), &text).unwrap();
+            for expected in [0, length, 9000] {
+                assert_eq!(read(place.open("file").as_fd(), expected, length), Ok(text.as_bytes()));
+                if length > 0 {
+                    assert_eq!(read(place.open("file").as_fd(), expected, length - 1), Err(Errno::FBIG));
+                }
+            }
+        }
+        assert_eq!(read(place.open(".").as_fd(), 1, 1), Err(Errno::ISDIR));
+    }
+
+    #[test]
+    fn a_directory_is_listed_without_its_dots() {
+        let place = Place::new("lists");
+        for name in [".x", "..y", "z"] {
+            fs::write(place.0.join(name), "").unwrap();
+        }
+        let mut names = Vec::new();
+        let mut note = |name: &[u8]| {
+            names.push(CString::new(name).unwrap());
+            Ok(())
+        };
+        each_entry(place.open(".").as_fd(), crate::error::on("list {}", b"it"), &mut note).unwrap();
+        names.sort();
+        assert_eq!(names, [c"..y", c".x", c"z"].map(CString::from));
+    }
+
+    #[test]
+    fn what_is_made_is_no_more_open_than_it_needs_to_be() {
+        use std::os::unix::fs::PermissionsExt;
+        let place = Place::new("modes");
+        let before = rustix::process::umask(Mode::empty());
+        for (name, kind) in [(&b"dir"[..], Kind::Directory), (b"file", Kind::File)] {
+            make_entry(place.open("."), name, kind).unwrap();
+        }
+        open(place.open(".").as_fd(), b"new", OFlags::CREATE | OFlags::WRONLY).unwrap();
+        rustix::process::umask(before);
+        let mode = |name: &str| fs::metadata(place.0.join(name)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(["dir", "file", "new"].map(mode), [0o755, 0o444, 0o666]);
+    }
+}

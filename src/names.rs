@@ -206,6 +206,26 @@ mod tests {
         assert_eq!(line_of(text, b"2"), None);
     }
 
+    /// The kernel's header has all but that of configfs, which is in fs/configfs/mount.c.
+    #[test]
+    fn pseudo_file_systems_have_the_numbers_of_the_kernel() {
+        const HEADER: &str = "/usr/include/linux/magic.h";
+        let names = "PROC_SUPER SYSFS DEBUGFS TRACEFS SECURITYFS CGROUP_SUPER CGROUP2_SUPER BPF_FS PSTOREFS EFIVARFS \
+            SELINUX";
+        let header = std::fs::read_to_string(HEADER).unwrap_or_else(|error| panic!("{HEADER}: {error}"));
+        let number = |name: &str| {
+            let start = std::format!("#define {name}_MAGIC");
+            let line = header.lines().find_map(|line| line.strip_prefix(start.as_str()));
+            i64::from_str_radix(line.unwrap_or_else(|| panic!("{name}")).trim().trim_start_matches("0x"), 16)
+        };
+        let mut wanted: Vec<i64> = names.split_whitespace().map(|name| number(name).unwrap()).collect();
+        wanted.push(0x6265_6570);
+        wanted.sort_unstable();
+        let mut listed = PSEUDO.to_vec();
+        listed.sort_unstable();
+        assert_eq!(listed, wanted);
+    }
+
     #[test]
     fn a_group_shows_without_its_members() {
         assert_eq!(own_part(GROUP, b"staff:x:50:alice,bob"), b"staff:x:50:");

@@ -157,6 +157,19 @@ fn a_name_that_the_image_has_is_not_added_twice() {
     assert_eq!(seen, format!("own:x:{uid}:0::/:/bin/sh"));
 }
 
+/// A copy would cost memory in every instance.
+#[rstest]
+#[case::at_most(1 << 20, true)]
+#[case::larger((1 << 20) + 1, false)]
+fn a_file_of_names_has_the_callers_added_up_to_a_megabyte(#[case] size: usize, #[case] added: bool) {
+    let image = user_image();
+    let own = "#".repeat(size - 1) + "\n";
+    fs::write(image.path().join("etc/passwd"), own).unwrap();
+    let seen = Cmd::run(args!["--root", image.path()]).sh("wc -c < /etc/passwd; id -un").output();
+    assert_eq!(!seen.stdout.starts_with(&format!("{size}\n")), added, "{}", seen.stdout);
+    assert_eq!(seen.status.success(), added);
+}
+
 #[test]
 fn the_time_zone_of_an_image_is_left_alone() {
     let image = user_image();

@@ -488,6 +488,19 @@ fn a_root_directory_that_does_not_belong_to_root_alone_is_not_used(#[case] fault
     assert_eq!(on_a_host(fault, script).ok(), "tmpfs");
 }
 
+/// I10: prepared files that others change. What root mounts in the prepared root directory stays outside.
+#[rstest]
+#[case::run("$SD run")]
+#[case::nested("$SD run $SD run")]
+#[case::with_a_new_mount_point("$SD -m /usr /new/ly run")]
+fn a_mount_in_the_prepared_root_is_not_shown(#[case] run: &str) {
+    let script = format!(
+        "srv=$PREFIX/lib/selfdock/root/srv; mount -t tmpfs t $srv; touch $srv/seen; ls $srv
+         me {run} sh -c 'ls -A /srv; ls -d /usr'"
+    );
+    assert_eq!(on_a_host("", &script).ok(), "seen\n/usr");
+}
+
 /// F4: hung or foreign mounts, links where directories are. Changes of the host since the installation do not prevent
 /// a run.
 #[rstest]

@@ -1,10 +1,12 @@
 //! identity: A command runs with the caller's user, groups and no capability, and owns what it makes.
 
+use crate::faults::strace_as_root;
 use crate::support::{
-    Cmd, args, children, copy_program, fixture, nested, on_a_host, own_status, scratch, selfdock, status_of,
-    wait_until,
+    Cmd, args, children, copy_program, fixture, instance, nested, on_a_host, own_status, scratch, selfdock,
+    status_of, wait_until,
 };
 use rstest::rstest;
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -34,6 +36,140 @@ fn a_program_that_is_installed_set_gid_refuses(#[case] mode: &str) {
     let script = "chown 0:0 \"$1\" && chmod $0 \"$1\"";
     Cmd::program(args![fixture("setuid/probe"), "as-root", "sh", "-c", script, mode, &copy]).ok();
     Cmd::program(args![&copy, "run", "true"]).refused("start: the program is installed set-gid");
+}
+
+/// What the processes of a command line set as their capabilities: those in effect, of those that stay permitted. One
+/// line for each process, sorted, with `>` between its steps.
+fn capability_steps(user: &str, launcher: &str, words: &[OsString]) -> String {
+    let dir = scratch();
+    let file = dir.path().join("trace");
+    let trace = args!["-u", user, "-e", "trace=capset", "-e", "signal=none", "-o", &file];
+    let launcher = launcher.split_whitespace().map(Into::into);
+    strace_as_root(launcher, trace, args![selfdock()].into_iter().chain(words.iter().cloned())).output();
+    let mut processes: Vec<(String, Vec<String>)> = Vec::new();
+    for line in fs::read_to_string(file).unwrap().lines().filter(|line| line.contains("capset(")) {
+        let (pid, call) = line.split_once(' ').unwrap();
+        assert!(call.contains("inheritable=0}"), "{call}");
+        let set = |name: &str| {
+            let (_, set) = call.split_once(name).unwrap();
+            let set = set.split([',', '}']).next().unwrap().to_lowercase();
+            ["1<<cap_", "sys_", "checkpoint_"].iter().fold(set, |set, word| set.replace(word, ""))
+        };
+        let step = match [set("effective="), set("permitted=")] {
+            [effective, permitted] if effective == "0" && permitted == "0" => "none".to_owned(),
+            [effective, permitted] if effective == permitted => format!("all of {permitted}"),
+            [effective, permitted] => format!("{effective} of {permitted}"),
+        };
+        match processes.iter_mut().find(|(process, _)| process == pid) {
+            Some((_, steps)) => {
+                steps.push(step);
+                // Files of the caller and of images are opened with none in effect, however many.
+                if let [.., a, b, c, d] = &steps[..]
+                    && (a, b) == (c, d)
+                    && a != b
+                {
+                    steps.truncate(steps.len() - 2);
+                }
+            }
+            None => processes.push((pid.to_owned(), vec![step])),
+        }
+    }
+    let mut lines: Vec<String> = processes.into_iter().map(|(_, steps)| steps.join(" > ")).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+/// C1: capabilities, securebits; C7: unprivileged features in the set-uid program. The processes are the one that
+/// builds, the supervisor and the keeper.
+#[rstest]
+#[case::run("tester", "", "", &[
+    "all of chroot|admin > none",
+    "all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
+    "none",
+])]
+#[case::own_network("tester", "", "--net none", &[
+    "all of net_admin|chroot|admin > none",
+    "all of net_admin|chroot|admin|restore > chroot|restore of net_admin|chroot|admin|restore > none",
+    "all of net_admin|chroot|admin|restore > none",
+])]
+#[case::image("tester", "", "--root IMAGE -m /usr /usr", &[
+    "all of chroot|admin > 0 of chroot|admin > all of chroot|admin > none",
+    "all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
+    "none",
+])]
+#[case::unprivileged("tester", "", "--unprivileged", &[
+    "all of chroot|admin > none",
+    "none",
+    "none > all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
+])]
+#[case::without_enough("tester", "setpriv --bounding-set -checkpoint_restore", "", &[
+    "all of chroot|admin > none",
+    "none",
+    "none > all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
+])]
+#[case::overlay("tester", "", "-o / /", &[
+    "all of chroot|admin > none",
+    "none",
+    "none > none > all of chown|dac_override|fowner|fsetid|chroot|admin|restore > none > \
+     all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
+])]
+#[case::root("root", "", "", &[
+    "0 of setpcap|net_admin|chroot|admin|setfcap|restore > all of setpcap|chroot|admin|restore > \
+     chroot|restore of setpcap|chroot|admin|restore > all of setpcap|chroot|admin|restore > none",
+    "all of setpcap|chroot|admin > all of setpcap|chroot|admin > none",
+    "none",
+])]
+#[case::root_unprivileged("root", "", "--unprivileged", &[
+    "0 of setpcap|net_admin|chroot|admin|setfcap|restore > 0 of setfcap > all of setfcap > \
+     all of setpcap|chroot|admin|restore > chroot|restore of setpcap|chroot|admin|restore > \
+     all of setpcap|chroot|admin|restore > none",
+    "all of setpcap|chroot|admin > all of setpcap|chroot|admin > none",
+    "none",
+])]
+fn capabilities_are_given_up_step_by_step(
+    #[case] user: &str,
+    #[case] launcher: &str,
+    #[case] options: &str,
+    #[case] wanted: &[&str],
+) {
+    let words = options.split_whitespace().chain(["run", "true"]);
+    let words = words.map(|word| if word == "IMAGE" { fixture("busybox").into() } else { word.into() });
+    assert_eq!(capability_steps(user, launcher, &words.collect::<Vec<_>>()), wanted.join("\n"));
+}
+
+/// The second program is started without privilege; by root, with root's own alone, which it has at exec anyway.
+#[rstest]
+#[case::user("tester", "", "none > none")]
+#[case::root("root", "", "0 of KEPT > 0 of setfcap")]
+#[case::root_without_new_privileges(
+    "root",
+    "setpriv --no-new-privs",
+    "0 of KEPT > 0 of KEPT > 0 of KEPT > 0 of KEPT"
+)]
+fn capabilities_are_given_up_before_another_program_starts(
+    #[case] user: &str,
+    #[case] launcher: &str,
+    #[case] wanted: &str,
+) {
+    let wanted = wanted.replace("KEPT", "setpcap|net_admin|chroot|admin|setfcap|restore");
+    assert_eq!(capability_steps(user, launcher, &args!["--help"]), wanted);
+}
+
+#[rstest]
+#[case::set_uid("", &[
+    "all of chroot|admin > chroot of chroot|admin > none",
+    "all of chroot|admin > none",
+    "none",
+])]
+#[case::unprivileged("--unprivileged", &[
+    "all of chroot|admin > none",
+    "none",
+    "none > all of chroot|admin > chroot of chroot|admin > none",
+])]
+fn capabilities_of_a_joiner_are_given_up_step_by_step(#[case] options: &str, #[case] wanted: &[&str]) {
+    let instance = instance(options.split_whitespace().map(Into::into));
+    let words = args!["enter", instance.pid().to_string(), "true"];
+    assert_eq!(capability_steps("tester", "", &words), wanted.join("\n"));
 }
 
 /// C1: capabilities, securebits.

@@ -438,6 +438,9 @@ fn a_tmpfs_can_cover_a_directory_that_the_caller_may_not_enter() {
     let script = format!("touch {0}/x && ls {0}", closed.display());
     Cmd::run([]).sh(&script).output().exits(1);
     assert_eq!(Cmd::run(args!["-t", "-", &closed]).sh(script).ok(), "x");
+    let mounts = Cmd::run(args!["-t", "-", &closed, "cat", "/proc/mounts"]).ok();
+    let own = mounts.lines().find(|line| line.contains(&format!(" {} tmpfs ", closed.display())));
+    assert!(own.is_some_and(|line| line.contains(" rw,nosuid,nodev,")), "{mounts}");
     let image = user_image();
     for name in ["tmp", "proc", "dev"] {
         fs::set_permissions(image.path().join(name), fs::Permissions::from_mode(0o000)).unwrap();
