@@ -34,7 +34,7 @@ Usage: cargo xtask mutants [OPTION...]
   --changed-since REV  only those on lines of the work tree that differ from REV
   --limit N            at most N untried ones, spread over all chosen ones
   --full               run the whole suite on each, not only the modules for its file
-  --quick              leave out those that ignore a failure, and modules that take long
+  --quick              leave out those that ignore a failure, and all that takes more than a moment
   --survivors          only those that have survived before
   --together           those that have survived before, many at once: for modules that take long
   --again              also those with a result
@@ -65,7 +65,8 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "mount",
-        "read_only_root volumes hidden_files devices host_image mount_points set_uid_inert build ipc layers faults",
+        "read_only_root volumes devices mount_points set_uid_inert build ipc layers hidden_files host_image \
+        nesting_is_monotone restricted_callers faults",
     ),
     (
         "files",
@@ -289,7 +290,6 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
     let cannot = "the program does not compile as it is";
     let first = tree.build("original")?.ok_or(cannot)?;
     let original = tree.build_both("original")?.ok_or(cannot)?;
-    let longest = if options.quick { QUICK } else { f32::INFINITY };
     let known = BTreeMap::from([(original.hash, Outcome::of(Verdict::Equal))]);
     let mut trial = Trial {
         judge: Judge::start(&built)?,
@@ -297,7 +297,7 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
         unit: Tree::copy("unit")?,
         known,
         sane: BTreeSet::new(),
-        longest,
+        quick: options.quick,
     };
     if options.together {
         return together::try_all(&mut trial, &tree, mutants, options, state, &stop);
@@ -332,8 +332,8 @@ struct Trial {
     known: BTreeMap<u64, Outcome>,
     /// The files whose unit tests pass without a mutant.
     sane: BTreeSet<String>,
-    /// How many seconds a test may take, except one that has killed a neighbour.
-    longest: f32,
+    /// Only what takes a moment.
+    quick: bool,
 }
 
 impl Trial {
@@ -342,12 +342,12 @@ impl Trial {
             return Ok(known.clone());
         }
         let [quick, all] = selection;
-        let mut by = self.judge.first_failure(&programs.dir, &self.original.dir, quick, f32::INFINITY)?;
+        let mut by = self.judge.first_failure(&programs.dir, &self.original.dir, quick)?;
         if by.is_none() {
             by = self.failed_unit_tests(mutant)?;
         }
-        if by.is_none() {
-            by = self.judge.first_failure(&programs.dir, &self.original.dir, all, self.longest)?;
+        if by.is_none() && !self.quick {
+            by = self.judge.first_failure(&programs.dir, &self.original.dir, all)?;
         }
         let outcome = by.map_or(Outcome::of(Verdict::Survived), Outcome::killed);
         self.known.insert(programs.hash, outcome.clone());
@@ -381,29 +381,8 @@ fn modules_for(mutant: &Mutant, options: &Options) -> String {
     if mutant.name.contains("or_fail") && !full {
         modules = format!("{modules} {WHAT_FAILS}");
     }
-    if options.quick {
-        let quick = modules.split_whitespace().filter(|module| !LONG.contains(module));
-        modules = quick.collect::<Vec<_>>().join(" ");
-    }
     modules
 }
-
-/// How many seconds a quick test takes at most, of those that are known.
-const QUICK: f32 = 0.5;
-
-/// The modules that take long.
-const LONG: [&str; 10] = [
-    "faults",
-    "races",
-    "failing_calls",
-    "overlays",
-    "fake_root",
-    "hidden_files",
-    "host_image",
-    "contained",
-    "restricted_callers",
-    "one_life",
-];
 
 /// The modules of the suite, those that cost much at the end.
 fn all_modules() -> String {
@@ -419,7 +398,7 @@ fn selection(mutant: &Mutant, options: &Options, state: &State) -> [String; 2] {
 }
 
 /// Quick tests of all modes. They kill most.
-const SMOKE: &str = "identity,network,ipc";
+const SMOKE: &str = "identity,network,ipc,read_only_root";
 
 fn report(chosen: &[Mutant], results: &Results, state: &State) -> Result {
     let (numbers, alive) = count(chosen, results, state);

@@ -3,7 +3,6 @@
 use crate::properties::of_test;
 use crate::run::{Context, Result};
 use crate::stop::Stop;
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -79,14 +78,13 @@ impl Suite {
 
     /// Runs the tests in parallel until one fails, and returns its name. They have mount and PID namespaces of their
     /// own: a mutant may leave mounts and processes, or signal whatever it sees.
-    /// Takes those that pass off the list, and notes how long each has taken. `at_most` is how long it waits for the
+    /// Takes those that pass off the list, `at_most` is how long it waits for the
     /// end of the next one.
     pub fn first_failure(
         &self,
         tests: &mut Vec<String>,
         at_most: Duration,
         stop: &Stop,
-        seconds: &mut BTreeMap<String, f32>,
     ) -> Result<Option<String>> {
         if tests.is_empty() || stop.requested() {
             return Ok(None);
@@ -98,11 +96,8 @@ impl Suite {
         command.arg(format!("{proc} && mount --make-rshared / && \"$@\"; exit")).arg("sh").process_group(0);
         let suite = self.command();
         command.arg(suite.get_program()).args(suite.get_args()).current_dir("/");
-        command.args(["--test-threads", "12", "-Zunstable-options", "--report-time", "--exact"]).args(&*tests);
-        command
-            .env_clear()
-            .env("RUSTC_BOOTSTRAP", "1")
-            .envs(suite.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.args(["--test-threads", "12", "--exact"]).args(&*tests);
+        command.env_clear().envs(suite.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().context("start the suite")?;
         stop.guard(child.id());
@@ -110,7 +105,6 @@ impl Suite {
         let (mut last, mut failed) = (Instant::now(), None);
         while failed.is_none() && !tests.is_empty() {
             let line = lines.recv_timeout(Duration::from_millis(500));
-            seconds.extend(line.as_deref().ok().and_then(took));
             match line.as_deref().map(outcome) {
                 Ok(Some(Outcome { verdict: Verdict::Passed, test, .. })) => {
                     last = Instant::now();
@@ -212,19 +206,13 @@ fn lines(output: ChildStdout) -> Receiver<String> {
 pub fn outcome(text: &str) -> Option<Outcome> {
     let (name, word) = text.strip_prefix("test ")?.rsplit_once(" ... ")?;
     let verdict = match word {
-        word if word == "ok" || word.starts_with("ok <") => Verdict::Passed,
+        "ok" => Verdict::Passed,
         word if word.starts_with("ignored") => Verdict::Ignored,
         word if word.starts_with("FAILED") => Verdict::Failed,
         _ => return None,
     };
     let test = name.strip_suffix(" - should panic").unwrap_or(name).to_owned();
     Some(Outcome { test, verdict, said: Vec::new() })
-}
-
-/// Reads how long a test took: `test NAME ... ok <0.250s>`.
-fn took(text: &str) -> Option<(String, f32)> {
-    let (_, seconds) = text.strip_suffix("s>")?.rsplit_once(" <")?;
-    Some((outcome(text)?.test, seconds.parse().ok()?))
 }
 
 /// Reads the line above what a failed test printed: `---- NAME stdout ----`.
@@ -244,8 +232,5 @@ mod tests {
         assert_eq!(verdict("test a::b ... ignored, later"), Some(("a::b".into(), Verdict::Ignored as u8)));
         assert_eq!(verdict("test result: ok. 3 passed"), None);
         assert_eq!(verdict("running 3 tests"), None);
-        assert_eq!(verdict("test a::b ... ok <0.250s>"), Some(("a::b".into(), Verdict::Passed as u8)));
-        assert_eq!(took("test a::b ... ok <0.250s>"), Some(("a::b".into(), 0.25)));
-        assert_eq!(took("test a::b ... ok"), None);
     }
 }

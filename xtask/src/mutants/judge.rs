@@ -11,7 +11,7 @@ use nix::sys::prctl::set_child_subreaper;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
 use std::path::{Path, PathBuf};
@@ -53,18 +53,16 @@ impl Judge {
         Ok(judge)
     }
 
-    /// The first test that fails with the programs of this directory, and does not with the originals. Tests that have
-    /// taken longer than so many seconds are left out.
+    /// The first test that fails with the programs of this directory, and does not with the originals.
     pub fn first_failure(
         &mut self,
         programs: &Path,
         original: &Path,
         selection: &Selection,
-        longest: f32,
     ) -> Result<Option<String>> {
         let questions = self.questions.as_mut().expect("open until dropped");
         let (programs, original) = (programs.display(), original.display());
-        writeln!(questions, "{programs}\t{original}\t{longest}\t{selection}").context("ask the judge")?;
+        writeln!(questions, "{programs}\t{original}\t{selection}").context("ask the judge")?;
         let answer = self.answer()?;
         Ok(Some(answer).filter(|test| !test.is_empty()))
     }
@@ -107,43 +105,23 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let home = home_of(user)?;
     let suite = set_up(&prefix.path, &built, user, home.path())?;
     let tests = suite.list(&[])?;
-    let mut court = Court {
-        suite,
-        prefix: prefix.path.clone(),
-        stop,
-        tests,
-        seconds: read_seconds(),
-        longest: f32::INFINITY,
-        sane: BTreeSet::new(),
-        left_out: 0,
-    };
+    let mut court =
+        Court { suite, prefix: prefix.path.clone(), stop, tests, sane: BTreeSet::new(), left_out: 0 };
     // Processes that a mutant leaves become our children.
     set_child_subreaper(true).context("become the parent of orphans")?;
     println!("{MARK}");
     for question in std::io::stdin().lines() {
         let question = question.context("read a question")?;
-        let [programs, original, longest, selection] = *question.split('\t').collect::<Vec<_>>() else {
+        let [programs, original, selection] = *question.split('\t').collect::<Vec<_>>() else {
             return Err("not a question".into());
         };
-        court.longest = longest.parse().context(longest)?;
         let failure = court.first_failure([programs, original].map(Path::new), selection)?;
         if court.stop.requested() {
             break;
         }
         println!("{MARK}{}", failure.unwrap_or_default());
     }
-    let seconds = serde_json::to_string(&court.seconds).context("seconds")?;
-    fs::write(seconds_file(), seconds).context(seconds_file().display())
-}
-
-/// Keeps how long each test has taken, for the next run.
-fn seconds_file() -> PathBuf {
-    super::tree::dir().join("seconds.json")
-}
-
-fn read_seconds() -> BTreeMap<String, f32> {
-    let text = fs::read_to_string(seconds_file()).unwrap_or_default();
-    serde_json::from_str(&text).unwrap_or_default()
+    Ok(())
 }
 
 /// What is run together. Each test is in the first part that names it, and in no other.
@@ -171,10 +149,6 @@ struct Court {
     stop: Stop,
     /// Those that do not fail without a mutant, as far as is known.
     tests: Vec<String>,
-    /// How long each test has taken.
-    seconds: BTreeMap<String, f32>,
-    /// How long a test may take.
-    longest: f32,
     /// What has failed with a mutant, and has passed without.
     sane: BTreeSet<Vec<String>>,
     left_out: usize,
@@ -190,8 +164,7 @@ impl Court {
     ) -> Result<Option<String>> {
         self.place(programs, original)?;
         for part in parts(&self.tests, selection) {
-            let is_short = |test: &&String| self.seconds.get(*test).is_none_or(|took| *took <= self.longest);
-            let mut tests: Vec<String> = part.iter().filter(is_short).cloned().collect();
+            let mut tests = part;
             while let Some(test) = self.run(&mut tests)? {
                 let hangs = !tests.contains(&test);
                 let failed = if hangs { tests.clone() } else { vec![test.clone()] };
@@ -233,8 +206,8 @@ impl Court {
     }
 
     /// Runs these tests, until one fails, and takes those that pass off the list.
-    fn run(&mut self, tests: &mut Vec<String>) -> Result<Option<String>> {
-        let failure = self.suite.first_failure(tests, LONGEST_WAIT, &self.stop, &mut self.seconds);
+    fn run(&self, tests: &mut Vec<String>) -> Result<Option<String>> {
+        let failure = self.suite.first_failure(tests, LONGEST_WAIT, &self.stop);
         end_descendants()?;
         failure
     }

@@ -37,12 +37,8 @@ pub fn try_all(
             }
             continue;
         };
-        let failed = trial.judge.first_failure(
-            &programs.dir,
-            &trial.original.dir,
-            &group.modules.join(" "),
-            trial.longest,
-        )?;
+        let failed =
+            trial.judge.first_failure(&programs.dir, &trial.original.dir, &group.modules.join(" "))?;
         if stop.requested() {
             break;
         }
@@ -57,7 +53,7 @@ pub fn try_all(
             // A name with a space is no test: the suite did not come to its end.
             let fails = match build(tree, &[mutant])? {
                 Some(alone) if group.mutants.len() > 1 && !test.contains(' ') => {
-                    trial.judge.first_failure(&alone.dir, &trial.original.dir, &test, f32::INFINITY)?
+                    trial.judge.first_failure(&alone.dir, &trial.original.dir, &test)?
                 }
                 _ => (group.mutants.len() == 1).then(|| test.clone()),
             };
