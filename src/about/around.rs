@@ -9,6 +9,7 @@ use super::front::{self, Around, Line, Said};
 use super::network::{self, Network};
 use super::outside::{self, Job};
 use super::overlay::{self, Source};
+use super::proxy;
 use crate::command::{current_directory, home};
 use crate::creds::{self, Caller, Need, Privileged};
 use crate::error::{Error, OrFail, Result};
@@ -25,15 +26,34 @@ use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
-/// Makes everything around the instance, and adds the options for it to `plain`. Afterwards this process has given up
-/// its rights in the namespaces.
-pub fn make<'a>(
-    about: &About,
-    around: &Around<'a>,
-    unstarted: Option<Unstarted<'_>>,
-    plain: &mut Line<'a>,
-    data: data::Read,
-) -> Result<()> {
+/// What the second program makes around an instance, and what it takes for that.
+pub struct Surroundings<'a, 's> {
+    /// The caller.
+    pub about: &'s About,
+    /// The request.
+    pub around: &'s Around<'a>,
+    /// The pipe for the message of a second program that could not become the command.
+    pub unstarted: Option<Unstarted<'s>>,
+    /// The line in plain options. What is made adds options to it.
+    pub plain: &'s mut Line<'a>,
+    /// The data of descriptors.
+    pub data: data::Read,
+}
+
+impl Surroundings<'_, '_> {
+    /// Makes everything around the instance. Afterwards this process has given up its rights in the namespaces.
+    pub fn make(mut self) -> Result<()> {
+        if !self.around.is_nothing() {
+            make_with_namespaces(&mut self)?;
+        }
+        let Some(socket) = self.around.proxy else { return Ok(()) };
+        proxy::put_before(self.about, socket, self.unstarted, self.plain)
+    }
+}
+
+fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
+    let (about, around, unstarted) = (all.about, all.around, all.unstarted);
+    let (plain, data) = (&mut *all.plain, core::mem::take(&mut all.data));
     // Errors are reported before anything is made.
     if around.fake_root && plain.has(Id::NoUserns) {
         let why = "it needs a user namespace, which --no-userns forbids";

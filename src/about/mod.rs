@@ -24,8 +24,9 @@ pub mod overlay;
 pub mod profiles;
 mod foreign;
 
-use self::attend::{Attendant, Limits, Unstarted};
-use self::front::{Around, Line};
+use self::around::Surroundings;
+use self::attend::{Attendant, Limits};
+use self::front::Line;
 use crate::cli::{self, Command};
 use crate::creds;
 use crate::descriptors::{fill_standard_descriptors, is_placeholder};
@@ -146,25 +147,11 @@ fn begin<'a>(
         *attendant = Some(Attendant::new(about, &plain, limits, request.timeout, stands_in)?);
     }
     let unstarted = attendant.as_ref().and_then(Attendant::unstarted);
-    surround(about, &around, unstarted, &mut plain, data)?;
+    Surroundings { about, around: &around, unstarted, plain: &mut plain, data }.make()?;
     if let Some(attendant) = attendant {
         attendant.start(&mut plain)?;
     }
     Ok(plain.words(if around.copies_root { front::by_name(b"build")? } else { verb }))
-}
-
-/// Makes namespaces, copies and the like around the instance, and adds the options for them to `plain`.
-fn surround<'a>(
-    about: &About,
-    around: &Around<'a>,
-    unstarted: Option<Unstarted<'_>>,
-    plain: &mut Line<'a>,
-    data: data::Read,
-) -> Result<()> {
-    if !around.is_nothing() {
-        around::make(about, around, unstarted, plain, data)?;
-    }
-    around.proxy.map_or(Ok(()), |socket| proxy::put_before(about, socket, unstarted, plain))
 }
 
 /// Becomes the set-uid program, with signals, descriptors and environment as the caller had them. The set-uid program
