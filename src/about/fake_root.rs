@@ -7,7 +7,7 @@ use super::attend::Unstarted;
 use super::front::{Line, Said, program};
 use super::outside::{Job, start_orphan};
 use crate::cli::{Request, small};
-use crate::command::{Command, variable};
+use crate::command::{Command, DEFAULT_PATH, variable};
 use crate::creds::{self, Caller};
 use crate::descriptors::{close_descriptors, number_of};
 use crate::error::{Error, OrFail, Result, both, on};
@@ -131,16 +131,18 @@ impl Ids {
             say(Id::KeepFd, [fd, b""]);
         }
         say(Id::Map, [second, INSIDE]);
-        let path = variable(&about.environment, b"PATH").unwrap_or(b"/usr/bin:/bin");
+        let path = variable(&about.environment, b"PATH").unwrap_or(DEFAULT_PATH);
         let mut whole = path;
         for dir in [&b"/usr/local/sbin"[..], b"/usr/sbin", b"/sbin"] {
             if !path.split(|b| *b == b':').any(|other| other == dir) {
                 whole = join(&[whole, b":", dir]);
             }
         }
-        let is_chosen = plain.options.iter().any(|said| {
-            said.opt.id == Id::ClearEnv || (said.opt.id == Id::Env && said.values[0].starts_with(b"PATH"))
-        });
+        let is_path = |word: &[u8]| word == b"PATH" || word.starts_with(b"PATH=");
+        let is_chosen = plain
+            .options
+            .iter()
+            .any(|said| said.opt.id == Id::ClearEnv || (said.opt.id == Id::Env && is_path(said.values[0])));
         if whole.len() > path.len() && !is_chosen {
             plain.options.extend(Said::new(Id::Env, [b"PATH", join(&[whole])]));
         }

@@ -23,6 +23,22 @@ fn the_command_is_root_for_itself<const N: usize>(#[case] options: [OsString; N]
     assert_eq!(seen, format!("0\n0\n5 7\n1\n0 0 1\n1 1 {COUNT}"));
 }
 
+/// The directories of root's programs are added, to the usual PATH as well, unless the caller has chosen a PATH.
+#[rstest]
+#[case::the_usual(args!["-u", "PATH"], args![], "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")]
+#[case::chosen(args!["PATH=/bin"], args!["-e", "PATH", "/usr/bin:/bin"], "/usr/bin:/bin")]
+#[case::another_variable(args!["PATH=/bin"], args!["-e", "PATHS", "x"], "/bin:/usr/local/sbin:/usr/sbin:/sbin")]
+fn it_finds_programs_of_root<const A: usize, const B: usize>(
+    #[case] outside: [OsString; A],
+    #[case] options: [OsString; B],
+    #[case] path: &str,
+) {
+    let machine = Machine::new();
+    let words = machine.launcher().into_iter().chain(args!["/usr/bin/env"]).chain(outside);
+    let words = words.chain(args![selfdock(), "--fake-root", "run"]).chain(options);
+    assert_eq!(Cmd::program(words.chain(args!["/bin/sh", "-c", "echo $PATH"])).ok(), path);
+}
+
 #[test]
 fn its_files_are_the_callers_and_those_of_subordinate_ids() {
     let (machine, tree) = (Machine::new(), scratch());
