@@ -19,23 +19,28 @@ use crate::mount::{Detached, find};
 use crate::options::Id;
 use crate::plan::Tmpfs;
 use crate::sys::{self, Duration, Instant};
-use crate::text::{Bytes, decimal, digits, join};
+use crate::text::{Bytes, bound, decimal, digits, join};
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd, IntoRawFd};
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-/// The most bytes of one file.
-const MOST: usize = 64 << 20;
+bound! {
+    /// The most data of one descriptor, in MiB.
+    MOST_MIB = 64, TOO_MUCH = "it has more than ", " MiB"
+}
 
-/// What was read.
+/// The most bytes.
+const MOST: usize = MOST_MIB << 20;
+
+/// The data that was read.
 #[derive(Default)]
 pub struct Read(Vec<Data>);
 
 /// The data of a descriptor.
 struct Data {
-    /// The places in the line of the options that name the descriptor.
+    /// The indexes of the options that name the descriptor.
     places: Vec<usize>,
     number: u32,
     /// The pipe or socket that it leads to. Another descriptor that leads there would find nothing left.
@@ -61,7 +66,7 @@ pub fn read(line: &mut Line<'_>, timeout: Option<Timeout>) -> Result<Read> {
         }
     }
     if let (Some(Timeout { grace, .. }), Some(until), false) = (timeout, until, all.is_empty()) {
-        // A timeout of nothing is no timeout.
+        // A timeout of 0 would be no timeout.
         let least = Duration { seconds: 0, nanoseconds: 1 };
         let left = Some(until.since(now()?)).filter(|left| *left != Duration::default()).unwrap_or(least);
         let left = join(&[seconds(left), b",", seconds(grace)]);
@@ -173,7 +178,7 @@ fn add(all: &mut Vec<Data>, at: usize, src: &[u8], dst: &[u8], until: Option<Ins
     let again = kind.is_file().then(|| files::open(CWD, files::name_of(&from), OFlags::RDONLY).ok());
     let from = again.flatten().unwrap_or(from);
     let text = rest_of(from.as_fd(), until).or_fail(failed).map_err(|error| match error.errno() {
-        Some(Errno::FBIG) => Error::refused(failed, "it has more than 64 MiB").hint("put it into a file"),
+        Some(Errno::FBIG) => Error::refused(failed, TOO_MUCH).hint("put it into a file"),
         Some(Errno::TIME) => Error::refused(failed, "the time of --timeout is over").status(TIMED_OUT),
         _ => error.hint_if(Errno::ISDIR, "a directory is named by its own path"),
     })?;

@@ -15,7 +15,7 @@ use crate::handover::{About, RELAY};
 use crate::installation::second_program;
 use crate::options::Id;
 use crate::sys::{self, Disposition, dispose, signal};
-use crate::text::c_string;
+use crate::text::{c_string, decimal, join};
 use core::convert::Infallible;
 use core::net::{Ipv4Addr, SocketAddrV4};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -29,7 +29,6 @@ use rustix::net::{
 
 /// The port. Squid uses the same one.
 const PORT: u16 = 3128;
-const URL: &[u8] = b"http://127.0.0.1:3128";
 
 /// The path of the socket in the instance. It is in no image.
 const SOCKET: &[u8] = b"/dev/shm/selfdock-proxy";
@@ -57,8 +56,9 @@ pub fn put_before<'a>(
     let mut say = |id, values| plain.options.extend(Said::new(id, values));
     say(Id::Map, [socket, SOCKET]);
     say(Id::Map, [second_program(about.program.to_bytes())?, INSIDE]);
+    let url = join(&[b"http://127.0.0.1:", decimal(PORT)]);
     for name in VARIABLES {
-        say(Id::Env, [name, URL]);
+        say(Id::Env, [name, url]);
     }
     for name in DIRECT {
         say(Id::Env, [name, b"localhost,127.0.0.1,::1"]);
