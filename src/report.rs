@@ -11,15 +11,15 @@ use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, CWD, FileType, OFlags};
 use rustix::io::Errno;
-use rustix::process::WaitOptions;
+use rustix::process::{Pid, WaitOptions};
 
 /// The target of the report. It is opened with the caller's rights before the command starts.
 pub enum Report {
     /// An existing file that is not regular, or a descriptor of the caller's.
     ///
-    /// `true` if a child of this process attends the instance. It passes the report on, and its exit status says
-    /// whether it could.
-    Open(OwnedFd, bool),
+    /// The PID is that of the child that attends the instance, if one does. It passes the report on, and its exit
+    /// status says whether it could.
+    Open(OwnedFd, Option<Pid>),
     /// A new file, which replaces an older one.
     File(File),
 }
@@ -43,23 +43,26 @@ impl Report {
     /// Opens the target. A number is a descriptor. A required report must have room.
     pub fn open(target: &[u8], required: bool) -> Result<Self> {
         let failed = on("report to {}", target);
-        let of_attendant = target.strip_prefix(b"=");
-        if of_attendant.is_some() || target.iter().all(u8::is_ascii_digit) {
-            let fd = number(of_attendant.unwrap_or(target), 10).and_then(|fd| u32::try_from(fd).ok());
-            let fd = fd.ok_or_else(|| Error::refused(failed, "not a descriptor: the number is too large"))?;
-            let fd = sys::duplicate(fd).or_fail(failed)?;
+        let digits = target.strip_prefix(b"=").unwrap_or(target);
+        if let Some(both) = number(digits, 10) {
+            // With `=` the upper half is the PID of the attendant.
+            let attendant = Pid::from_raw(((both >> 32) as u32).cast_signed());
+            if attendant.is_some() && digits.len() == target.len() {
+                return Err(Error::refused(failed, "not a descriptor: the number is too large"));
+            }
+            let fd = sys::duplicate((both & u64::from(u32::MAX)) as u32).or_fail(failed)?;
             // The caller has closed it.
             if is_placeholder(fd.as_fd()).or_fail(failed)? {
                 return Err(Error::of(failed, Errno::BADF));
             }
-            return Ok(Report::Open(fd, of_attendant.is_some()));
+            return Ok(Report::Open(fd, attendant));
         }
         let (above, name) = match target.iter().rposition(|b| *b == b'/') {
             Some(at) => (&target[..=at], &target[at + 1..]),
             None => (&b"."[..], target),
         };
-        if name.is_empty() || name == b"." || name == b".." {
-            return Err(Error::refused(failed, "not the name of a file"));
+        if matches!(name, [] | [b'.'] | [b'.', b'.']) || target == b"-" {
+            return Err(Error::refused(failed, "not the name of a file, nor a descriptor such as 1"));
         }
         let dir = files::open(CWD, above, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
         match files::lstat(dir.as_fd(), name) {
@@ -71,7 +74,7 @@ impl Report {
                 if FileType::from_raw_mode(stat.st_mode).is_file() && !is_open {
                     rustix::fs::ftruncate(&fd, 0).or_fail(failed)?;
                 }
-                return Ok(Report::Open(fd, false));
+                return Ok(Report::Open(fd, None));
             }
             Ok(_) => remove(&dir, name).or_fail(failed)?,
             Err(Errno::NOENT) => {}
@@ -91,7 +94,7 @@ impl Report {
 
     /// Whether the instance has an attendant.
     pub fn is_attended(&self) -> bool {
-        matches!(self, Report::Open(_, true))
+        matches!(self, Report::Open(_, Some(_)))
     }
 
     /// The descriptors that it needs.
@@ -110,9 +113,9 @@ impl Report {
     /// Writes a text in the same way.
     pub fn put(&self, text: &[u8]) -> Result<()> {
         match self {
-            Report::Open(fd, attended) => {
+            Report::Open(fd, attendant) => {
                 let written = files::write(fd.as_fd(), text);
-                written.and_then(|()| if *attended { answer() } else { Ok(()) }).or_fail("write the report")
+                written.and_then(|()| attendant.map_or(Ok(()), answer)).or_fail("write the report")
             }
             Report::File(report) => {
                 let written = report.write(text).or_fail(on("write the report {}", report.name));
@@ -125,10 +128,9 @@ impl Report {
 /// Waits for children that end without a signal, and for no others. wait(2), `__WCLONE`
 pub const WCLONE: WaitOptions = WaitOptions::from_bits_retain(0x8000_0000);
 
-/// Waits for the end of the attendant: it passes on the output and the report. The caller can have other children; the
-/// attendant is the one that ends without a signal.
-fn answer() -> rustix::io::Result<()> {
-    let ended = rustix::process::wait(WCLONE).ok().flatten();
+/// Waits for the end of the attendant: it passes on the output and the report. The caller can have other children.
+fn answer(attendant: Pid) -> rustix::io::Result<()> {
+    let ended = rustix::process::waitpid(Some(attendant), WCLONE).ok().flatten();
     match ended.and_then(|(_, status)| status.exit_status()) {
         Some(0) => Ok(()),
         Some(KILLED) => outcome::end(End::Signal(KILL)),

@@ -159,10 +159,13 @@ impl Attendant {
         let given = [sys::duplicate_for_exec(number_of(&self.to_report)), output(out, 1), output(err, 2)];
         let number = |fd: rustix::io::Result<u32>| Ok::<_, Error>(decimal(fd.or_fail(FAILED)?));
         let [report, out, err] = given;
-        let report = Said::new(Id::Report, [join(&[b"=", number(report)?]), b""]);
+        let report = report.or_fail(FAILED)?;
         let output = [number(out)?, number(err)?].map(|fd| Said::new(Id::KeepFd, [fd, b""]));
-        self.started_as = Some(sys::start_child_apart(|| self.attend().report()).or_fail(FAILED)?);
+        let pid = sys::start_child_apart(|| self.attend().report()).or_fail(FAILED)?;
+        self.started_as = Some(pid);
         self.group.as_ref().map_or(Ok(()), Group::join)?;
+        let both = u64::from(pid.as_raw_nonzero().get().unsigned_abs()) << 32 | u64::from(report);
+        let report = Said::new(Id::Report, [join(&[b"=", decimal(both)]), b""]);
         line.options.retain(|said| said.opt.id != Id::Report);
         // These options come before those of the caller.
         line.options.splice(..0, output.into_iter().chain([report]).flatten());

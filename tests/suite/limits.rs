@@ -195,6 +195,8 @@ fn the_report_tells_of_a_timeout_and_goes_to_a_descriptor() {
 #[case("/usr/report", "EACCES")]
 #[case("77", "EBADF")]
 #[case("/tmp/", "not the name of a file")]
+#[case("-", "not the name of a file, nor a descriptor such as 1")]
+#[case("4294967297", "not a descriptor: the number is too large")]
 fn a_report_that_cannot_be_written_is_refused_before_the_command_runs(
     #[case] target: &str,
     #[case] words: &str,

@@ -173,10 +173,14 @@ fn output_is_not_lost_where_the_surroundings_end() {
 
 /// A program that executes selfdock can have children, which are no part of the instance.
 #[rstest]
-fn another_child_of_the_caller_is_not_the_attendant(#[values("", "--unprivileged")] mode: &str) {
+fn another_child_of_the_caller_is_not_the_attendant(
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("", "1")] apart: &str,
+) {
     const PROGRAM: &str = include_str!("../programs/have_another_child.py");
     let words = args!["python3", "-c", PROGRAM, selfdock()];
-    let ran = Cmd::program(words.into_iter().chain(mode.split_whitespace().map(Into::into))).output();
+    let ran = Cmd::program(words.into_iter().chain(mode.split_whitespace().map(Into::into)));
+    let ran = ran.env("APART", apart).output();
     assert_eq!(ran.stderr, "");
     assert!(ran.stdout.starts_with("0 {") && ran.stdout.contains("\"status\":\"OK\""), "{}", ran.stdout);
 }
@@ -427,7 +431,7 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
 #[case::without_privilege("--unprivileged")]
 fn a_command_gets_no_descriptor_of_selfdocks_for_its_output(#[case] mode: &str) {
     let script = format!(
-        "for n in 4 8 12; do eval \"exec $n>/dev/null\"; {} {mode} --report =$n run readlink /proc/self/fd/1 \
+        "for n in 4 8 12; do eval \"exec $n>/dev/null\"; {} {mode} --report =$(($$ << 32 | n)) run readlink /proc/self/fd/1 \
          /proc/self/fd/2; echo $?; eval \"exec $n>&-\"; done",
         selfdock().display()
     );
