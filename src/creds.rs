@@ -275,6 +275,14 @@ impl Privileged {
         verify_ids(self.caller)
     }
 
+    /// Gives up what root gets back when another program is executed. With `no_new_privs` root gets nothing back, so
+    /// then the capabilities stay permitted, with none in effect.
+    pub fn hand_on(self) -> Result<()> {
+        let none = CapabilitySet::empty();
+        set(none, if rustix::thread::no_new_privs().unwrap_or(false) { self.held } else { none })?;
+        verify_ids(self.caller)
+    }
+
     /// Gives up everything, and verifies it: no capability is in any set that the process could use, no id differs
     /// from the caller's, and no flag would bring capabilities back. A caller with uid 0 would get them back at exec;
     /// `NOROOT` prevents that for good. File capabilities still work, but count on selfdock's own file only.

@@ -20,7 +20,7 @@ use crate::mount::make_private;
 use crate::names::{HOSTS, RESOLV};
 use crate::options::Id;
 use crate::process::shown;
-use crate::sys::{self, Attributes, namespace};
+use crate::sys::{self, Attributes, Duration, namespace, signal::XFSZ};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
@@ -62,29 +62,35 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     let is_new = overlay::prepare(about, &around.copies, around.changes)?;
     let pid = shown(rustix::process::getpid());
     let find = |name: &[u8]| front::program(about, name);
-    let served = around.network.as_ref().map(|network| network.command(find, pid)).transpose()?;
+    let served =
+        around.network.as_ref().map(|network| network.command(find, about.caller, pid)).transpose()?;
     let ids = if around.fake_root { Some(fake_root::Ids::find(about)?) } else { None };
     let (caller, privileged) = namespaces(about, ids.as_ref(), pid, served)?;
     // A dumpable process can open /proc/self/fd. Its rights count only for what belongs to the caller.
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
     let changes = around.changes.map(|dir| (dir, is_new));
-    let root = overlay::lay_over(about, caller, &privileged, &around.copies, changes)?;
-    data.show(about, &privileged, plain)?;
-    if around.network.is_some() {
-        network::open_all_ports();
-    }
-    if around.network.is_some()
-        && let Some(path) = Network::resolver(about, &privileged)?
-    {
-        plain.options.extend(Said::new(Id::Map, [path, RESOLV]));
-    }
+    let root = in_the_limit_of_a_file(|| {
+        let root = overlay::lay_over(about, caller, &privileged, &around.copies, changes)?;
+        data.show(about, &privileged, plain)?;
+        if around.network.is_some() {
+            network::open_all_ports();
+        }
+        if around.network.is_some()
+            && let Some(path) = Network::resolver(about, &privileged)?
+        {
+            plain.options.extend(Said::new(Id::Map, [path, RESOLV]));
+        }
+        Ok(root)
+    })?;
     show_root(about, around, root, plain);
     // With --fake-root selfdock is started as uid 0. Then it does not recognize the caller's homes.
     if around.fake_root && !around.copies_root && !plain.has(Id::Root) {
         hide_homes(about, plain);
     }
     match ids {
+        // Inside, selfdock is root once more, and maps no id a second time: the kernel would refuse that.
+        None if about.caller.uid == 0 => privileged.hand_on(),
         None => privileged.relinquish(),
         Some(ids) => {
             Ids::put_before(about, ids.start_mapper()?, unstarted, plain)?;
@@ -92,6 +98,21 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
             privileged.renounce()
         }
     }
+}
+
+/// Runs `act`, which writes files. Beyond the limit of a file (`ulimit -f`) a write returns EFBIG, and no signal ends
+/// this process without a word. setrlimit(2)
+fn in_the_limit_of_a_file<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let of_it = sys::set_of(XFSZ);
+    let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
+    sys::block_only(before | of_it).or_fail("block signals")?;
+    let done = act();
+    if before & of_it == 0 {
+        // The one that such a write has sent must not come later.
+        let _ = sys::wait_signal(of_it, Some(Duration::default()));
+    }
+    sys::block_only(before).or_fail("unblock signals")?;
+    done.map_err(|error| error.hint_if(Errno::FBIG, "'ulimit -f' shows the limit of a file"))
 }
 
 /// Makes the namespaces. In the user namespace the caller keeps its ids, or is root.

@@ -4,7 +4,7 @@
 
 use super::outside::Job;
 use super::overlay::empty_place;
-use crate::creds::Privileged;
+use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::handover::About;
@@ -12,7 +12,7 @@ use crate::mount::Detached;
 use crate::names::RESOLV;
 use crate::plan::Tmpfs;
 use crate::process::read;
-use crate::text::{Bytes, join, number};
+use crate::text::{Bytes, decimal, join, number};
 use alloc::vec::Vec;
 use rustix::fd::AsFd;
 use rustix::fs::{CWD, OFlags};
@@ -55,7 +55,7 @@ impl<'a> Network<'a> {
     }
 
     /// The command line of pasta for the network of a process. `find` looks for a program in `PATH`.
-    pub fn command(&self, find: impl Fn(&[u8]) -> Option<Bytes>, pid: Bytes) -> Result<Job> {
+    pub fn command(&self, find: impl Fn(&[u8]) -> Option<Bytes>, caller: Caller, pid: Bytes) -> Result<Job> {
         let pasta = find(b"pasta").ok_or_else(|| {
             Error::refused("option --net user: find 'pasta'", "no directory of PATH has it")
                 .hint("your distribution has it as 'passt'")
@@ -65,6 +65,10 @@ impl<'a> Network<'a> {
             .map_err(|e| e.hint_if(Errno::NOENT, NO_TUN).hint_if(Errno::NODEV, NO_TUN))
             .map_err(|e| e.hint_if(Errno::ACCESS, CLOSED_TUN))?;
         let mut words: Vec<Bytes> = Vec::from([pasta, b"--config-net", b"--quiet"]);
+        if caller.uid == 0 {
+            // Otherwise pasta becomes nobody, who may not enter the namespaces.
+            words.extend([&b"--runas"[..], join(&[b"0:", decimal(caller.gid)])]);
+        }
         for (option, ports) in [(b"-t", &self.tcp), (b"-u", &self.udp)] {
             for port in ports {
                 let is_whole = port.contains(&b'/');

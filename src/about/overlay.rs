@@ -149,8 +149,11 @@ pub fn lay_over(
     rustix::process::umask(umask);
     // The current directory is still the original one, below the overlay: enter the copy.
     if let Ok(path) = sys::getcwd() {
-        let failed = "enter the copy";
-        rustix::process::fchdir(open(&path).or_fail(failed)?).or_fail(failed)?;
+        match open(&path).and_then(rustix::process::fchdir) {
+            // Root may not enter a directory of another user here. Then no path can begin there either.
+            Ok(()) | Err(Errno::ACCESS) => {}
+            Err(errno) => return Err(Error::of("enter the copy", errno)),
+        }
     }
     Ok(root)
 }
@@ -192,7 +195,7 @@ impl Layer<'_> {
         if matches!(copy.source, Source::Roots(_)) && self.is_new {
             for layer in &layers {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
-                    own::take_over(layer, &changed, b"");
+                    own::take_over(layer, &changed, b"").or_fail(failed).map_err(want_of_room)?;
                 }
             }
         }
@@ -278,7 +281,9 @@ impl Layer<'_> {
                 make_all(&root, join(&[b"/", name])).or_fail(on("make the directory {}", name))?;
             }
         }
-        own::copy_resolver(|dir| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP));
+        own::copy_resolver(|dir| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP))
+            .or_fail(failed)
+            .map_err(want_of_room)?;
         if kept.is_none() {
             // A mount point for selfdock itself, if it lies in no place that is shown.
             let own = about.program.to_bytes();
@@ -311,7 +316,7 @@ impl Layer<'_> {
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
         let work = self.work(room)?;
         if !was_there {
-            own::take_over(&lower, &upper, join(&[path]));
+            own::take_over(&lower, &upper, join(&[path])).or_fail(failed).map_err(want_of_room)?;
         }
         let layers = [lower];
         let tree = self.overlay(&layers, &upper, &work);
@@ -348,12 +353,17 @@ impl Layer<'_> {
         for name in names {
             match files::kind(lower.as_fd(), name) {
                 Ok(FileType::Directory) => self.show(root, join(&[path, b"/", name]))?,
-                Ok(_) if !was_there => own::copy(lower, upper, name),
+                Ok(_) if !was_there => own::copy(lower, upper, name).or_fail(failed).map_err(want_of_room)?,
                 _ => {}
             }
         }
         Ok(())
     }
+}
+
+/// Adds how the copy of an image has more room.
+fn want_of_room(error: Error) -> Error {
+    error.hint_if(Errno::NOSPC, "'-t size=1G /' gives the copy more room")
 }
 
 /// A submount would have to be left out, and what it covers would become visible: the kernel refuses that.

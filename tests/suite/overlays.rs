@@ -82,14 +82,23 @@ fn changes_can_be_kept_and_listed() {
     Cmd::program(args!["rm", "-r", place]).ok();
 }
 
-/// A copy of an image is made in an empty directory. If there is no other, the installation has one.
-#[test]
-fn a_copy_of_the_image_needs_an_empty_directory() {
-    let fill = "for d in mnt srv media home boot; do mkdir -p $d && mount -t tmpfs t $d && touch $d/x; done";
-    let script =
-        "mkdir /tmp/own && cp $SD ${SD%/bin/*}/lib/selfdock/selfdock-about /tmp/own && chmod 755 /tmp/own/*
-                  me /tmp/own/selfdock -o / / run echo never; exit $?";
-    on_a_host(fill, script).refused("there is no empty directory for it; an empty /mnt is enough");
+/// What is made around an instance is made in an empty directory. If there is no other, the installation has one.
+#[rstest]
+#[case::a_copy_of_the_image("-o / /", "it")]
+#[case::data("-m /dev/fd/9 /tmp/x", "them")]
+#[case::a_resolver("--net user", "it")]
+fn what_is_made_around_an_instance_needs_an_empty_directory(#[case] options: &str, #[case] what: &str) {
+    let fill = "for d in mnt srv media home boot; do mkdir -p $d && mount -t tmpfs t $d && touch $d/x; done
+                rm -f etc/resolv.conf; echo nameserver 127.0.0.53 >etc/resolv.conf
+                mknod -m 666 tun c 10 200; test ! -e dev/net/tun || mount --bind tun dev/net/tun";
+    let script = format!(
+        "mkdir /tmp/own && cp $SD ${{SD%/bin/*}}/lib/selfdock/selfdock-about /tmp/own && chmod 755 /tmp/own/*
+         me /tmp/own/selfdock {options} run echo never 9</etc/passwd; exit $?"
+    );
+    let words = format!("there is no empty directory for {what}; an empty /mnt is enough");
+    // pasta has something to say about this host, too.
+    let ran = on_a_host(fill, &script).output().exits(125);
+    assert!(ran.stdout.is_empty() && ran.stderr.contains(&words), "{}", ran.stderr);
 }
 
 /// A command has chosen the names, and they are printed on the terminal.

@@ -1,6 +1,6 @@
 //! root-as-caller: In an instance uid 0 has none of root's rights.
 
-use crate::support::{Cmd, args, fixture, scratch, selfdock};
+use crate::support::{Cmd, about, args, fixture, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 
@@ -34,16 +34,21 @@ fn the_rights_of_root_are_locked_away<const N: usize>(#[case] words: [OsString; 
 #[case::of_a_directory("-o $DIR /mnt")]
 #[case::of_the_image("-o / / -o $DIR /mnt")]
 #[case::beside_data("-o $DIR /mnt -m /dev/stdin /mnt/new")]
-fn root_has_a_copy_to_write_to(#[case] options: &str, #[values("", "--unprivileged")] mode: &str) {
+fn root_has_a_copy_to_write_to(
+    #[case] options: &str,
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("", "cp $SD $ABOUT $DIR; SD=$DIR/selfdock")] another_selfdock: &str,
+) {
     const INSIDE: &str =
         "cat /mnt/f; echo new >/mnt/f; cat /mnt/f; id -u; grep CapEff: /proc/self/status | cut -f 2
                           setpriv --dump | grep Securebits";
     let script = format!(
-        "DIR=$(mktemp -d); echo old >$DIR/f; touch $DIR/new
+        "DIR=$(mktemp -d); echo old >$DIR/f; touch $DIR/new; {another_selfdock}
          echo data | $SD {mode} {options} run sh -c \"$INSIDE\"; cat $DIR/f; rm -r $DIR"
     );
     let start = args![fixture("setuid/probe"), "as-root", "sh", "-c", script];
-    let seen = Cmd::program(start).env("SD", selfdock()).env("INSIDE", INSIDE).output();
+    let cmd = Cmd::program(start).env("SD", selfdock()).env("ABOUT", about());
+    let seen = cmd.env("INSIDE", INSIDE).output();
     let expected = "old\nnew\n0\n0000000000000000\nSecurebits: noroot,noroot_locked\nold";
     assert_eq!((seen.stdout.trim_end(), &*seen.stderr), (expected, ""));
 }

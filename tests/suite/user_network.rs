@@ -28,6 +28,19 @@ fn there_is_loopback_and_one_interface_which_nobody_inside_can_change<const N: u
     assert_eq!(seen, "2");
 }
 
+/// pasta would become nobody, who may not enter root's namespaces.
+#[rstest]
+fn root_has_one_too(#[values("", "--unprivileged")] mode: &str) {
+    let machine = Machine::new();
+    let mut launcher = machine.launcher();
+    // The launcher changes to the user of the tests just before.
+    let script = launcher.iter_mut().find(|word| word.to_string_lossy().contains("setpriv")).unwrap();
+    *script = script.to_string_lossy().replace("--reuid \"$1\"", "--reuid 0").into();
+    let words = mode.split_whitespace().map(OsString::from).chain(args!["--net", "user", "run", "sh", "-c"]);
+    let cmd = Cmd::under(launcher, words.chain(args![format!("id -u; {DEVICES}")]));
+    assert_eq!(cmd.ok(), "0\n2");
+}
+
 #[test]
 fn the_hosts_loopback_is_out_of_reach() {
     let (machine, listener) = (Machine::new(), TcpListener::bind("127.0.0.1:0").unwrap());

@@ -295,6 +295,20 @@ fn data_that_cannot_be_shown_is_refused(
     bash(&format!("$SD $MODE {words} run true"), mode).refused(why);
 }
 
+/// The kernel would end a process without a word that does not expect it.
+#[rstest]
+#[case::data("exec $SD $MODE -m <(echo data) /mnt/x run true", "; 'ulimit -f' shows the limit of a file")]
+#[case::a_copy("exec $SD $MODE -o / / run true", "; 'ulimit -f' shows the limit of a file")]
+#[case::grouped_output("echo 1 | exec $SD $MODE each --group echo", "store the output")]
+fn beyond_the_limit_of_a_file_there_is_a_message(
+    #[case] script: &str,
+    #[case] words: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let seen = bash(&format!("ulimit -f 0; {script}"), mode).refused("file too large (EFBIG)");
+    assert!(seen.stderr.contains(words), "{}", seen.stderr);
+}
+
 /// The file is made in an empty directory of the host, which is hidden from selfdock then.
 #[rstest]
 #[case::a_volume("-v link /tmp/y", "sh -c 'echo >/tmp/y/f'")]

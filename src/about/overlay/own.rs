@@ -29,10 +29,10 @@ const STATE: &[&[u8]] = &[b"/etc", b"/var", b"/lib/apk"];
 const ELSEWHERE: &[u8] = b"?";
 
 /// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
-/// Directories that the caller may not list stay closed. Errors are ignored: that entry then stays as it was. `path` is
-/// the place of `from` in the image.
-pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) {
-    let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return };
+/// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. It is
+/// an error if there is no room for the copy of a file. `path` is the place of `from` in the image.
+pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) -> Result<()> {
+    let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return Ok(()) };
     let is_written = WRITTEN.contains(&path);
     let is_state = is_written || STATE.iter().any(|dir| lies_in(path, dir));
     let mut buffer = [MaybeUninit::uninit(); 8192];
@@ -44,16 +44,17 @@ pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) {
         }
         match entry.file_type() {
             FileType::Directory => match directory(from, into, name) {
-                Ok((from, into)) => take_over(&from, &into, below(path, name)),
+                Ok((from, into)) => take_over(&from, &into, below(path, name))?,
                 Err(Errno::ACCESS) if lies_in(path, b"/var") => take_away(into, name),
                 Err(_) => {}
             },
             FileType::RegularFile if is_written && is_closed(from, name) => take_away(into, name),
-            FileType::RegularFile if is_written => copy(from, into, name),
+            FileType::RegularFile if is_written => copy(from, into, name)?,
             FileType::RegularFile if is_state => copy_if_empty(from, into, name),
             _ => {}
         }
     }
+    Ok(())
 }
 
 /// Removes an entry from the copy: a directory of a service or a file of secrets that is closed to the caller. Programs
@@ -94,15 +95,23 @@ fn directory(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<(OwnedFd, Ow
     Ok((from, into))
 }
 
-/// Copies a file or a link, if the caller can read it.
-pub fn copy(from: &OwnedFd, into: &OwnedFd, name: &[u8]) {
-    // If the copy fails, the original shows, or nothing.
-    let _ = match files::kind(from.as_fd(), name) {
+/// Copies a file or a link, if the caller can read it. It is an error if there is no room for the copy, which would be
+/// cut short.
+pub fn copy(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
+    if_it_fits(match files::kind(from.as_fd(), name) {
         Ok(FileType::Symlink) => files::link_target(from.as_fd(), name)
             .and_then(|target| files::make_link(target, into.as_fd(), name)),
         Ok(FileType::RegularFile) => copy_file(from, into, name),
         other => other.map(drop),
-    };
+    })
+}
+
+/// If a copy fails for another reason, the original shows, or nothing.
+fn if_it_fits(copied: Result<()>) -> Result<()> {
+    copied.or_else(|errno| match errno {
+        Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Err(errno),
+        _ => Ok(()),
+    })
 }
 
 fn copy_if_empty(from: &OwnedFd, into: &OwnedFd, name: &[u8]) {
@@ -133,7 +142,7 @@ fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
 }
 
 /// Copies resolv.conf, if it is a link to a file that is not shown. `into` makes a directory in the copy.
-pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) {
+pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) -> Result<()> {
     let copy = || {
         files::link_target(CWD, RESOLV)?;
         let file = files::open(CWD, RESOLV, OFlags::PATH)?;
@@ -142,8 +151,8 @@ pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) {
         let from = files::open(CWD, files::parent(path), OFlags::PATH | OFlags::DIRECTORY)?;
         copy_file(&from, &into, &path[files::parent(path).len() + 1..])
     };
-    // On failure there is no such file, or it is shown already.
-    let _ = copy();
+    // On another failure there is no such file, or it is shown already.
+    if_it_fits(copy())
 }
 
 /// Whether a file or link in a directory of changes is an unchanged copy of the original.
