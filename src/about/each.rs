@@ -13,7 +13,7 @@ use crate::options::{Id, Verb};
 use crate::outcome::End;
 use crate::sys::{
     self, Disposition, Duration, Instant, Pointers, SignalSet, set_of,
-    signal::{CHLD, HUP, INT, PIPE, QUIT, TERM},
+    signal::{CHLD, HUP, INT, PIPE, QUIT, TERM, XFSZ},
 };
 use crate::text::{Bytes, bound, c_string, decimal, join, number};
 use crate::{files, process, report};
@@ -223,8 +223,8 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
     let ignored = process::status(rustix::process::getpid()).unwrap_or_default();
     let ignored = process::field(ignored, "SigIgn:").and_then(|set| number(set, 16)).unwrap_or(0);
     let awaited = [CHLD, HUP, INT, QUIT, TERM].iter().fold(0, |set, signal| set | set_of(*signal)) & !ignored;
-    // A write to a closed pipe returns an error, so SIGPIPE stays blocked.
-    let masks = Masks { before, awaited, during: before | awaited | set_of(PIPE) };
+    // A write to a closed pipe, or beyond the limit of a file, returns an error. So these signals stay blocked.
+    let masks = Masks { before, awaited, during: before | awaited | set_of(PIPE) | set_of(XFSZ) };
     sys::block_only(masks.during).or_fail("block signals")?;
     let mut work = Work {
         about,
@@ -264,6 +264,9 @@ fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
         .or_fail(failed)?;
     Ok(fd)
 }
+
+/// The exit status of a shell, and of a nested instance, whose last command SIGPIPE has ended.
+const AFTER_PIPE: u8 = 128 + 13;
 
 /// How long to wait for one event while another one is possible.
 const MOMENT: Duration = Duration { seconds: 0, nanoseconds: 20_000_000 };
@@ -404,7 +407,8 @@ impl Work<'_> {
                 (1..).zip(&outputs).try_for_each(|(number, output)| output.show(number))?;
             }
             // xargs(1) starts no more either.
-            if end == End::Signal(PIPE) && is_unread() {
+            let by_pipe = matches!(end, End::Signal(PIPE) | End::Exit(AFTER_PIPE));
+            if by_pipe && is_unread() {
                 self.tally.signal.get_or_insert(PIPE);
                 self.tally.is_over = true;
             }

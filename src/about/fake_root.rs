@@ -96,7 +96,8 @@ impl Ids {
         if rustix::io::read(asked, &mut [0u8; 1][..]) != Ok(1) {
             return Ok(());
         }
-        let pid = command_of(supervisor)?;
+        // If the command is gone, nobody waits for its ids.
+        let Some(pid) = command_of(supervisor)? else { return Ok(()) };
         for (map, range) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
             let path = join(&[b"/proc/", pid, b"/", map.as_bytes()]);
             let failed = on("map ids in {}", path);
@@ -196,16 +197,14 @@ impl Range {
 
 /// The PID of a supervisor's command, as seen from outside: the child that is one PID namespace deeper, and is not PID
 /// 1 there.
-fn command_of(supervisor: Pid) -> Result<Bytes> {
-    let gone = || Error::refused("find the command", "it is gone");
-    let own = Process::read(supervisor).ok_or_else(gone)?;
+fn command_of(supervisor: Pid) -> Result<Option<Bytes>> {
+    let Some(own) = Process::read(supervisor) else { return Ok(None) };
     let children = own.children();
     let found = if children.is_empty() { all()? } else { children };
     let is_it = |process: &&Process| {
         process.parent == Some(supervisor) && process.depth > own.depth && !process.is_pid1()
     };
-    let found = found.iter().find(is_it).ok_or_else(gone)?;
-    Ok(shown(found.pid))
+    Ok(found.iter().find(is_it).map(|found| shown(found.pid)))
 }
 
 /// In the instance: becomes root of a user namespace, and then the command.

@@ -159,11 +159,12 @@ pub fn make(about: &About, limits: &Limits) -> Result<Group> {
     };
     remove_stale(&dir);
     split(&dir, limits).map_err(|error| error.within(on("in the control group {}", path)))?;
-    let own = own_path()
-        .and_then(find)
-        .ok_or_else(|| Error::refused(FAILED, "this process's own group is gone"))?;
+    let (_, own) = own_directory().ok_or_else(|| lacking(limits, b"", MOUNTED[0]))?;
     let group = Group::new(dir, own)?;
-    group.limit(limits)?;
+    if let Err(error) = group.limit(limits) {
+        group.end(None);
+        return Err(error);
+    }
     Ok(group)
 }
 
@@ -391,7 +392,7 @@ fn split(dir: &OwnedFd, limits: &Limits) -> Result<()> {
     if !is_empty && !is_root {
         match files::make_directory(dir.as_fd(), REST, 0o755) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::of(on("make {}", REST), errno)),
+            Err(errno) => return Err(Error::of(on("make {}", REST), errno).hint_if(Errno::AGAIN, TOO_DEEP)),
         }
         let rest =
             files::open(dir.as_fd(), REST, OFlags::PATH | OFlags::DIRECTORY).or_fail(on("open {}", REST))?;
@@ -453,6 +454,9 @@ const ENDINGS: usize = 2000;
 /// How many names to try, and how many times to make a group that another run removes.
 const TRIES: u64 = 100;
 
+/// The kernel's EAGAIN for a new group.
+const TOO_DEEP: &str = "cgroup.max.depth or cgroup.max.descendants of a group above forbids another group";
+
 impl Group {
     fn new(above: OwnedFd, own: OwnedFd) -> Result<Self> {
         let own_name = join(&[PREFIX, shown(getpid())]);
@@ -464,19 +468,27 @@ impl Group {
             match files::make_directory(above.as_fd(), name, 0o755) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
-                Err(errno) => return Err(Error::of(failed, errno)),
+                Err(errno) => return Err(Error::of(failed, errno).hint_if(Errno::AGAIN, TOO_DEEP)),
             }
             // Before the group is locked, another run can take it for a stale one and remove it.
             let Ok(dir) = files::open(above.as_fd(), name, OFlags::RDONLY | OFlags::DIRECTORY) else {
                 continue;
             };
-            rustix::fs::flock(&dir, FlockOperation::LockExclusive).or_fail(failed)?;
-            if files::make_directory(dir.as_fd(), INSIDE, 0o755).is_err() {
-                continue;
+            let within = || {
+                rustix::fs::flock(&dir, FlockOperation::LockExclusive)?;
+                files::make_directory(dir.as_fd(), INSIDE, 0o755)?;
+                files::open(dir.as_fd(), INSIDE, OFlags::PATH | OFlags::DIRECTORY)
+            };
+            match within() {
+                Ok(inside) => return Ok(Group { above, name, dir, inside, own }),
+                // Somebody has removed it.
+                Err(Errno::NOENT | Errno::NODEV) => {}
+                Err(errno) => {
+                    let _ = remove(&dir, INSIDE);
+                    let _ = remove(&above, name);
+                    return Err(Error::of(failed, errno).hint_if(Errno::AGAIN, TOO_DEEP));
+                }
             }
-            let inside =
-                files::open(dir.as_fd(), INSIDE, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-            return Ok(Group { above, name, dir, inside, own });
         }
         Err(Error::refused(failed, "other runs of selfdock remove it again and again, or use its name"))
     }

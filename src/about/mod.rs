@@ -30,7 +30,7 @@ use self::front::Line;
 use crate::cli::{self, Command};
 use crate::creds;
 use crate::descriptors::{fill_standard_descriptors, is_placeholder};
-use crate::error::{Error, Result, on};
+use crate::error::{Error, Result, on, say_error};
 use crate::files;
 use crate::handover::{About, FAKE_ROOT, Mode, NOT_FOUND_INSIDE, RELAY};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
@@ -84,7 +84,13 @@ fn go(start: &Start) -> Result<u8> {
         DOCTOR => return doctor::report(&about),
         EACH => return each::run(&about, &line, verb),
         HELP => print(help::about(&line.command)?.as_bytes())?,
-        PROFILES => print(profiles::list(&about).as_bytes())?,
+        PROFILES => {
+            let list = profiles::list(&about);
+            if list.is_empty() {
+                say_error(profiles::none(&about).as_bytes());
+            }
+            print(list.as_bytes())?;
+        }
         VERSION => print(cli::VERSION)?,
         _ => request(&about, &line, verb, &words)?,
     }

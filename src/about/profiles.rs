@@ -3,7 +3,7 @@
 
 use super::foreign::shown;
 use crate::command::variable;
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Error, OrFail, Quoted, Result, on};
 use crate::files;
 use crate::handover::About;
 use crate::text::{Bytes, decimal, join};
@@ -83,6 +83,12 @@ pub fn list(about: &About) -> String {
         let _ = writeln!(out, "{name:<12} {}\n{:12} {place}", purpose(path), "");
     }
     out
+}
+
+/// What to say where there is none.
+pub fn none(about: &About) -> String {
+    let places: Vec<String> = directories(about).into_iter().map(|dir| format!("{}", Quoted(dir))).collect();
+    format!("no profiles; they are looked for in {}", places.join(", "))
 }
 
 fn names(dir: &[u8]) -> rustix::io::Result<Vec<Bytes>> {

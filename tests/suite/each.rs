@@ -226,6 +226,16 @@ fn when_nobody_reads_no_more_commands_start(#[case] option: &str) {
     assert!(said[2].trim().parse::<u32>().unwrap() < 200, "{seen}");
 }
 
+/// The shell tells by its status what has ended its command.
+#[test]
+fn when_nobody_reads_what_a_shell_starts_no_more_commands_start() {
+    let dir = scratch();
+    let line = "seq 400 | $SELFDOCK -H each sh -c 'echo {} >> started; seq 99999; exit $?' | head -n 1
+         echo ${PIPESTATUS[1]}; wc -l < started";
+    let cmd = Cmd::program(args!["bash", "-c", line]).env("SELFDOCK", crate::support::selfdock());
+    assert_eq!(cmd.current_dir(dir.path()).ok(), "1\n141\n1");
+}
+
 #[test]
 fn a_closed_list_is_an_error() {
     let line = "exec $SELFDOCK each echo <&-";

@@ -86,8 +86,10 @@ fn a_tilde_that_is_a_name_is_taken_as_it_is() {
         let cmd = Cmd::run(words.iter().cloned().chain(args!["cat", "/mnt/x"]));
         assert_eq!(cmd.current_dir(dir.path()).ok(), "1");
     }
+    let words = args!["--map=~/x:/mnt/x", "--report=~/new", "cat", "/mnt/x"];
+    assert_eq!(Cmd::run(words).current_dir(dir.path()).ok(), "1");
     Cmd::run(args!["--report=~r", "true"]).current_dir(dir.path()).ok();
-    assert!(dir.path().join("~r").exists());
+    assert!(dir.path().join("~r").exists() && dir.path().join("~/new").exists());
 }
 
 #[test]

@@ -1,11 +1,25 @@
 //! profiles: `@FILE` adds the options in a file, read as the caller, and the command line can replace them.
 
-use crate::support::{Cmd, args, scratch, selfdock};
+use crate::support::{Cmd, about, args, copy_program, scratch, selfdock};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;
+
+/// A copy of selfdock, beside which no profiles are installed.
+#[test]
+fn without_profiles_there_is_a_message() {
+    let dir = scratch();
+    let copy = dir.path().join("selfdock");
+    copy_program(selfdock(), &copy);
+    copy_program(about(), dir.path().join("selfdock-about"));
+    let ran = Cmd::program(args![copy, "profiles"]).env("HOME", "/none").output().exits(0);
+    assert_eq!(ran.stdout, "");
+    let words =
+        "selfdock: no profiles; they are looked for in '/none/.config/selfdock', '/etc/selfdock/profiles', '";
+    assert!(ran.stderr.starts_with(words), "{}", ran.stderr);
+}
 
 /// A home with a profile in it.
 fn home(name: &str, text: &str) -> TempDir {

@@ -394,6 +394,23 @@ pub const CHECKS: &[Check] = &[
         |_| "0::/\n{*\"status\":\"OK\",*}\n1\nTerminated\n*/selfdock.rest",
     ),
     check(
+        "no group is left where none fits below it",
+        USER,
+        "echo 1 >$GROUP/cgroup.max.depth; $S --memory 32M --report report run echo never; grep -c XX report
+        ls -d $GROUP/selfdock.*; echo max >$GROUP/cgroup.max.depth; $S --memory 32M run echo again",
+        |_| {
+            "selfdock: make the control group 'selfdock.*': *(EAGAIN); cgroup.max.depth or *\n1\n*/selfdock.rest\nagain"
+        },
+    ),
+    check(
+        "all names of an instance's group are taken",
+        USER,
+        "$S --pids 9 run true
+        sh -c 'for n in $(seq 99); do mkdir -p $0/selfdock.$$/x $0/selfdock.$$-$n/x; done
+            exec '\"$S\"' --pids 9 run echo never' $GROUP",
+        |_| "selfdock: make the control group 'selfdock.*': *use its name\nstatus 125",
+    ),
+    check(
         "a killed attendant is told, and nobody waits for it",
         USER,
         "mkfifo up end; $S --memory 32M --report report -v $PWD /mnt run sh -c 'echo >/mnt/up; read x </mnt/end' &
