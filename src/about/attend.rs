@@ -341,7 +341,7 @@ pub struct Attendant {
     to_report: OwnedFd,
     /// Both ends of the pipe for [`Unstarted`].
     unstarted: (Option<OwnedFd>, Option<OwnedFd>),
-    /// What has come from there.
+    /// The part of the message that has been read.
     why: Vec<u8>,
     report: Option<Report>,
     streams: [Stream; 2],
@@ -391,7 +391,7 @@ impl Attendant {
         };
         self.is_told = true;
         self.take_all();
-        // Nobody is alive who could write more there. The supervisor can have the pipe open, and waits for this process.
+        // No writer is alive. The supervisor can have the pipe open, but waits for this process.
         while self.unstarted.0.as_ref().is_some_and(|from| available(from) > 0) {
             self.learn_why();
         }
@@ -527,8 +527,8 @@ impl Attendant {
         [ready[2], ready[3]]
     }
 
-    /// Reads a part of the reason why the command was not started. Whoever stands in the place of the command waits until
-    /// the pipe has room for the rest.
+    /// Reads a part of the message about a command that was not started. The second program waits until the pipe has
+    /// room for the rest.
     fn learn_why(&mut self) {
         let Some(from) = &self.unstarted.0 else { return };
         self.why.reserve(ROOM);

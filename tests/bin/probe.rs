@@ -152,8 +152,8 @@ fn pty() {
     println!("{}", nix::unistd::ttyname(&pty.slave).expect("ttyname").display());
 }
 
-/// `look`: for each path on stdin, what is there and what this process may do with it. Of what is called a part of
-/// something only whether it can be read.
+/// `look`: prints for each path on stdin what is there and what this process may do with it. For `part of PATH` it
+/// prints only whether a file can be read, and not its text.
 fn look() {
     for line in std::io::stdin().lines() {
         let line = line.expect("read a line");

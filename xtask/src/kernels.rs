@@ -163,7 +163,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
             .context(format_args!("kernel {}", kernel.name))
             .unwrap_or_else(|error| vec![error])
     };
-    // The checks of a guest run one after the other, so a guest keeps little more than one CPU busy. The suite keeps two.
+    // The checks of a guest run one after the other, so a guest uses little more than one CPU. The suite uses two.
     let cpus = available_parallelism().map_or(1, NonZero::get);
     let at_once = if full { 1 } else { cpus };
     let mut failed = Vec::new();

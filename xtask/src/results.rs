@@ -6,7 +6,7 @@ use crate::suite::{Outcome, Verdict};
 use serde_json::{Value, json};
 use std::path::Path;
 
-/// So many lines of what a failed test printed stand after the table.
+/// How many lines of a failed test's output are printed after the table.
 const LINES_OF_A_FAILURE: usize = 25;
 
 struct Row<'a> {
@@ -53,7 +53,7 @@ pub fn report(outcomes: &[Outcome], partial: bool, file: Option<&Path>) -> Resul
     for row in &rows {
         println!("{:<22}{:>6}  {}", row.property.name, row.passed + row.faulty.len(), row.result());
     }
-    // Once more at the end, where whoever reads a long log looks first.
+    // Repeated at the end, where a reader of a long log looks first.
     for failed in outcomes.iter().filter(|outcome| !outcome.said.is_empty()) {
         println!("\n{} failed:", failed.test);
         failed.said.iter().take(LINES_OF_A_FAILURE).for_each(|line| println!("{line}"));

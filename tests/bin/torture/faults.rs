@@ -392,7 +392,7 @@ impl Sweep {
         }
         let is_success = matches!(ran.status, WaitStatus::Exited(_, 0));
         let is_refusal = match (ran.status, how) {
-            // By then the command may have printed its portrait, or may be about to.
+            // The command may have printed its portrait before the fault, or may print it just after.
             (WaitStatus::Exited(_, 125..=127), _) => !said.is_empty() || matches!(how, Some(How::Gets(_))),
             (WaitStatus::Signaled(_, signal, _), Some(How::Gets(sent))) => signal == sent,
             (WaitStatus::Exited(_, status), Some(How::Gets(sent))) => status == 128 + sent as i32,

@@ -1,5 +1,5 @@
 //! An archive that a kernel unpacks as its first root filesystem: initramfs-buffer-format.rst of its documentation.
-//! All files in it belong to root, also device nodes, whoever makes it.
+//! All files in it belong to root, whichever user makes the archive. It can have device nodes.
 
 use std::collections::BTreeMap;
 

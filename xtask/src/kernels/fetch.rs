@@ -11,11 +11,11 @@ use std::time::Duration;
 /// The keys that sign the releases, from the package debian-archive-keyring.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// The options of apt for a mirror that does not answer: it may be silent for 20 s.
+/// The options of apt for a mirror that does not answer. A mirror may be silent for 20 s.
 pub const PATIENCE: [&str; 3] =
     ["Acquire::http::Timeout=20", "Acquire::https::Timeout=20", "Acquire::Retries=2"];
 
-/// The time limit for one try of a download that goes on, but slowly.
+/// The time limit for one try of a slow download.
 const AT_MOST: Duration = Duration::from_secs(120);
 const TRIES: u32 = 3;
 

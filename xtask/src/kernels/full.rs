@@ -1,5 +1,5 @@
-//! The whole suite in a guest with a disk: a Debian as this machine's, with what ci/setup.sh installs, the project and
-//! what was built of it.
+//! The whole suite in a guest with a disk. The guest is a Debian like that of this machine, with the packages of
+//! ci/setup.sh, the project and the programs that were built.
 
 use crate::cargo::{Built, build_release, build_tests};
 use crate::kernels::cpio::{Entry, Tree};
@@ -12,19 +12,19 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// What is installed in the guest, as in CI.
+/// The script that installs packages in the guest, as in CI.
 const SETUP: &str = include_str!("../../../ci/setup.sh");
 
-/// What the guest needs beyond that: modules, a network for mmdebstrap.
+/// More packages that the guest needs: for modules, and for mmdebstrap's network.
 const MORE: [&str; 3] = ["ca-certificates", "iproute2", "kmod"];
 
-/// Without acceleration a thing takes some twenty times as long as without the guest.
+/// Without acceleration everything takes about twenty times as long as without the guest.
 const PATIENCE: &str = "20";
 
-/// For a guest that says nothing any more: fixtures take minutes.
+/// How long a guest may print nothing. Its fixtures take minutes.
 const SILENCE: Duration = Duration::from_secs(1800);
 
-/// What stands between the start of a kernel and its disk, where it is a module.
+/// The modules that a kernel needs to find its disk.
 const MODULES: [&str; 12] = [
     "virtio",
     "virtio_ring",
@@ -90,7 +90,7 @@ echo o >/proc/sysrq-trigger
 sleep 60
 ";
 
-/// Puts the project, what was built and the modules into the root filesystem, and makes a disk of it.
+/// Puts the project, the built programs and the modules into the root filesystem, and makes a disk of it.
 const FILL: &str = "\
 mkdir -p \"$ROOT/$PROJECT\" \"$ROOT/usr/lib/modules\" \"$ROOT/$TOOLCHAIN\"
 chmod 1777 \"$ROOT/tmp\"

@@ -40,7 +40,7 @@ pub fn boot(arch: &Arch, fetched: &Fetched, archive: &[u8], dir: &Path) -> Resul
     understand(&run(arch, fetched, archive, dir, &machine, SILENCE)?, &dir.join("console"))
 }
 
-/// Boots a kernel with an initramfs, and `machine` on top of the usual. Returns what it printed.
+/// Boots a kernel with an initramfs, and with the options `machine` beside the usual ones. Returns its output.
 pub fn run(
     arch: &Arch,
     fetched: &Fetched,

@@ -65,7 +65,7 @@ macro_rules! enter_at {
     };
 }
 
-/// One system call. What the kernel gives, as it gives it: below zero an errno.
+/// Makes one system call. Returns the kernel's result: a negative errno on failure.
 ///
 /// # Safety
 /// Each argument that the kernel takes for a pointer must be valid for what the call does with it.

@@ -18,8 +18,8 @@ fn main(start: &bare::Start) -> ! {
     for (i, (word, room)) in words.iter_mut().zip(&mut bytes).enumerate().take(start.argc.saturating_sub(2)) {
         *word = read(start.arg(i + 2), room);
     }
-    // SAFETY: addresses are those of strings and bytes that stay. What the call does with them is what is asked for,
-    // and nothing here relies on it afterwards.
+    // SAFETY: addresses are those of strings and bytes that stay. The caller asks for what the call
+    // does with them, and nothing here relies on them afterwards.
     let out = unsafe { call(start.number(1), words) };
     let mut text = Text::new();
     if out < 0 {

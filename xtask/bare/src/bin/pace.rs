@@ -246,7 +246,7 @@ fn end(held: &[u32]) {
     // `struct itimerval`: an interval and the time up to the first, in seconds and microseconds each.
     let alarm = [0, 0, PATIENCE, 0];
     // SAFETY: one such structure. Each is a child of this process that has not been waited for, and leads a group.
-    // Where none ends for a long while, this process is ended by a signal.
+    // If none ends for a long time, a signal ends this process.
     unsafe {
         for pid in held {
             call(nr::KILL, [(*pid as usize).wrapping_neg(), SIGKILL, 0, 0, 0]);
