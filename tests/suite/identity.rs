@@ -2,8 +2,8 @@
 
 use crate::faults::strace_as_root;
 use crate::support::{
-    Cmd, args, children, copy_program, fixture, instance, nested, on_a_host, own_status, scratch, selfdock,
-    status_of, wait_until,
+    Cmd, args, children, command_of, copy_program, fixture, instance, keeper_of, nested, on_a_host,
+    own_status, scratch, selfdock, status_of, wait_until,
 };
 use rstest::rstest;
 use std::ffi::OsString;
@@ -135,6 +135,30 @@ fn capabilities_are_given_up_step_by_step(
     let words = options.split_whitespace().chain(["run", "true"]);
     let words = words.map(|word| if word == "IMAGE" { fixture("busybox").into() } else { word.into() });
     assert_eq!(capability_steps(user, launcher, &words.collect::<Vec<_>>()), wanted.join("\n"));
+}
+
+/// C3: ptrace window. The supervisor and the keeper share their memory with the process that builds. Nobody with the
+/// same rights looks into it, neither the user nor a root without capabilities.
+#[rstest]
+#[case::user(args![])]
+#[case::root(args![fixture("setuid/probe"), "as-root", "setpriv", "--bounding-set", "-all"])]
+fn the_processes_of_selfdock_are_closed_to_their_user<const N: usize>(
+    #[case] reader: [OsString; N],
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    // selfdock itself has root's capabilities.
+    let words = reader.iter().take(2).cloned().chain(args![selfdock()]);
+    let words = words.chain(mode.split_whitespace().map(Into::into)).chain(args!["run", "cat"]);
+    let mut instance = Cmd::program(words).spawn().that_repeats();
+    let read = |pid: i32| {
+        let file = args!["cat", format!("/proc/{pid}/environ")];
+        Cmd::program(reader.iter().cloned().chain(file)).output().stderr
+    };
+    let seen = [instance.pid(), keeper_of(instance.pid()), command_of(instance.pid())].map(read);
+    // This test could not end a process of root.
+    instance.close();
+    let is_closed = seen.each_ref().map(|error| error.contains("Permission denied"));
+    assert_eq!(is_closed, [true, true, false], "{seen:?}");
 }
 
 /// The second program is started without privilege; by root, with root's own alone, which it has at exec anyway.

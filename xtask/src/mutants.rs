@@ -398,7 +398,7 @@ fn selection(mutant: &Mutant, options: &Options, state: &State) -> [String; 2] {
 }
 
 /// Quick tests of all modes. They kill most.
-const SMOKE: &str = "identity,network,ipc,read_only_root";
+const SMOKE: &str = "network,ipc,read_only_root";
 
 fn report(chosen: &[Mutant], results: &Results, state: &State) -> Result {
     let (numbers, alive) = count(chosen, results, state);
