@@ -33,6 +33,9 @@ pub struct Built {
     pub seconds: f32,
 }
 
+/// Seconds, as words of timeout(1).
+const LONGEST_UNIT_TEST: &str = "60";
+
 /// The directory for mutants.
 pub fn dir() -> PathBuf {
     root().join("target/mutants")
@@ -104,6 +107,8 @@ impl Tree {
     /// Builds the set-uid program in this directory; `None` if it does not compile.
     pub fn build(&self, place: &str) -> Result<Option<Programs>> {
         let place = dir().join(place);
+        // It was a file once.
+        let _ = fs::remove_file(&place);
         let _ = fs::remove_dir_all(&place);
         fs::create_dir_all(&place).context(place.display())?;
         let hash = self.build_one("selfdock", &place)?;
@@ -156,8 +161,19 @@ impl Tree {
             return Ok(None);
         }
         let module = file.trim_start_matches("src/").trim_end_matches(".rs").replace('/', "::");
-        let done = self.cargo("test").args(["--lib", "--", &format!("{module}::")]).status();
-        Ok((!done.context("cargo test")?.success()).then(|| format!("the unit tests of {module}")))
+        // As it is built fastest again.
+        let quick = [("CODEGEN_UNITS", "64"), ("INCREMENTAL", "true"), ("DEBUG", "0")]
+            .map(|(name, value)| (format!("CARGO_PROFILE_TEST_{name}"), value));
+        let mut build = self.cargo("test");
+        let is_built =
+            build.args(["--lib", "--no-run"]).envs(quick.clone()).status().context("cargo test")?.success();
+        // A mutant may hang.
+        let (of, mut run) = (self.cargo("test"), Command::new("timeout"));
+        run.arg(LONGEST_UNIT_TEST).arg(of.get_program()).args(of.get_args()).args(["--lib", "--"]);
+        run.arg(format!("{module}::")).current_dir(&self.dir).envs(quick);
+        run.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let passes = is_built && run.status().context("cargo test")?.success();
+        Ok((!passes).then(|| format!("the unit tests of {module}")))
     }
 
     /// Runs a function while mutants replace their files. The checkout may change meanwhile, the copy does not. Of
