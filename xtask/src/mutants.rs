@@ -287,9 +287,7 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
     cargo::build_release()?;
     let built = cargo::build_tests()?;
     let tree = Tree::copy("tree")?;
-    let cannot = "the program does not compile as it is";
-    let first = tree.build("original")?.ok_or(cannot)?;
-    let original = tree.build_both("original")?.ok_or(cannot)?;
+    let original = tree.build("original")?.ok_or("the program does not compile as it is")?;
     let known = BTreeMap::from([(original.hash, Outcome::of(Verdict::Equal))]);
     let mut trial = Trial {
         judge: Judge::start(&built)?,
@@ -302,7 +300,7 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
     if options.together {
         return together::try_all(&mut trial, &tree, mutants, options, state, &stop);
     }
-    let ahead = tree::build_ahead(tree, first.hash, mutants.to_vec(), stop.clone());
+    let ahead = tree::build_ahead(tree, mutants.to_vec(), stop.clone());
     for (count, mutant) in mutants.iter().enumerate() {
         let Ok(built) = ahead.recv() else { break };
         let Built { programs, seconds } = built?;

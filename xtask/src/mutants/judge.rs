@@ -162,7 +162,7 @@ impl Court {
         [programs, original]: [&Path; 2],
         selection: &Selection,
     ) -> Result<Option<String>> {
-        self.place(programs, original)?;
+        self.place(programs)?;
         for part in parts(&self.tests, selection) {
             let mut tests = part;
             while let Some(test) = self.run(&mut tests)? {
@@ -172,7 +172,7 @@ impl Court {
                     if self.stop.requested() || self.passes(&failed, original)? {
                         return Ok(Some(test));
                     }
-                    self.place(programs, original)?;
+                    self.place(programs)?;
                 }
                 tests.retain(|other| !failed.contains(other));
             }
@@ -185,7 +185,7 @@ impl Court {
         if self.sane.contains(tests) {
             return Ok(true);
         }
-        self.place(original, original)?;
+        self.place(original)?;
         if self.run(&mut tests.to_vec())?.is_none() {
             return Ok(self.sane.insert(tests.to_vec()));
         }
@@ -196,11 +196,9 @@ impl Court {
     }
 
     /// Makes these programs the installed ones. The second place is for the tests of handing over.
-    fn place(&self, programs: &Path, original: &Path) -> Result {
+    fn place(&self, programs: &Path) -> Result {
         let first = programs.join("selfdock");
-        let second =
-            [programs, original].map(|dir| dir.join("selfdock-about")).into_iter().find(|path| path.exists());
-        place_about(&second.ok_or("there is no second program")?, &self.prefix)?;
+        place_about(&programs.join("selfdock-about"), &self.prefix)?;
         place_program(&first, &self.prefix)?;
         place_program(&first, &self.prefix.join("fixtures/replaced"))
     }

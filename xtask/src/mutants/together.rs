@@ -104,7 +104,7 @@ fn from(modules: &[String], test: &str) -> Vec<String> {
 }
 
 fn build(tree: &Tree, mutants: &[&Mutant]) -> Result<Option<Programs>> {
-    tree.with(mutants, |tree| tree.build_both("even"))
+    tree.with(mutants, |tree| tree.build("even"))
 }
 
 fn note(mutant: &Mutant, outcome: &Outcome, state: &mut State) -> Result {

@@ -7,6 +7,7 @@ use crate::run::{Context, Result, root};
 use crate::stop::Stop;
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeSet;
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -20,7 +21,7 @@ pub struct Tree {
 
 /// Programs that have been built.
 pub struct Programs {
-    /// It contains `selfdock`, and `selfdock-about` if that has been built, too.
+    /// It contains `selfdock` and `selfdock-about`.
     pub dir: PathBuf,
     /// Of what is loaded of both.
     pub hash: u64,
@@ -52,21 +53,15 @@ pub fn alone() -> Result<Flock<fs::File>> {
     })
 }
 
-/// Builds these mutants in their order, and each while the one before it is tried. `original` is the set-uid program
-/// without a mutant.
-pub fn build_ahead(tree: Tree, original: u64, mutants: Vec<Mutant>, stop: Stop) -> Receiver<Result<Built>> {
+/// Builds these mutants in their order, and each while the one before it is tried.
+pub fn build_ahead(tree: Tree, mutants: Vec<Mutant>, stop: Stop) -> Receiver<Result<Built>> {
     let (send, built) = sync_channel(0);
     std::thread::spawn(move || {
         for (count, mutant) in mutants.iter().enumerate() {
             let start = Instant::now();
             // The one before is being tried, and this one waits.
             let place = if count % 2 == 0 { "even" } else { "odd" };
-            let programs = tree.with(&[mutant], |tree| {
-                let programs = tree.build(place)?;
-                let is_other = programs.as_ref().is_none_or(|programs| programs.hash != original);
-                // The change may be in what only the second program uses.
-                if is_other { Ok(programs) } else { tree.build_both(place) }
-            });
+            let programs = tree.with(&[mutant], |tree| tree.build(place));
             let built = programs.map(|programs| Built { programs, seconds: start.elapsed().as_secs_f32() });
             if stop.requested() || send.send(built).is_err() {
                 break;
@@ -104,28 +99,14 @@ impl Tree {
         command
     }
 
-    /// Builds the set-uid program in this directory; `None` if it does not compile.
+    /// Builds both programs in this directory; `None` if they do not compile. They are built to be built again soon:
+    /// only what has changed, and not all of it at once at the end. This takes a twelfth of the time.
     pub fn build(&self, place: &str) -> Result<Option<Programs>> {
         let place = dir().join(place);
         // It was a file once.
         let _ = fs::remove_file(&place);
         let _ = fs::remove_dir_all(&place);
         fs::create_dir_all(&place).context(place.display())?;
-        let hash = self.build_one("selfdock", &place)?;
-        Ok(hash.map(|hash| Programs { dir: place, hash }))
-    }
-
-    /// The same for both programs.
-    pub fn build_both(&self, place: &str) -> Result<Option<Programs>> {
-        let Some(first) = self.build(place)? else { return Ok(None) };
-        let second = self.build_one("selfdock-about", &first.dir)?;
-        Ok(second
-            .map(|second| Programs { hash: hash(format!("{} {second}", first.hash).as_bytes()), ..first }))
-    }
-
-    /// Builds a program, and returns its hash. It is built to be built again soon: only what has changed, and not all
-    /// of it at once at the end. This takes a twelfth of the time.
-    fn build_one(&self, name: &str, place: &Path) -> Result<Option<u64>> {
         // Without the last step nobody relocates calls before the program does it itself, so none may need it. And what
         // `alloc` has for unwinding is still there, unused.
         let flags = [
@@ -134,7 +115,7 @@ impl Tree {
             "-Clink-arg=-Wl,--defsym=rust_eh_personality=0,--defsym=_Unwind_Resume=0",
         ];
         let mut command = self.cargo("build");
-        command.args(["--release", "--bin", name, "--target", &host()?]);
+        command.args(["--release", "--bins", "--target", &host()?]);
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         // For `-Z`.
         command.env("RUSTC_BOOTSTRAP", "1");
@@ -146,12 +127,15 @@ impl Tree {
         if !command.status().context("cargo build")?.success() {
             return Ok(None);
         }
-        let made = dir().join("built").join(self.name).join(host()?).join("release").join(name);
-        let path = place.join(name);
-        fs::copy(&made, &path).context(made.display())?;
-        let mut bytes = fs::read(&path).context(path.display())?;
-        elf::keep_what_is_loaded(&mut bytes).ok_or("the program is no ELF file")?;
-        Ok(Some(hash(&bytes)))
+        let made = dir().join("built").join(self.name).join(host()?).join("release");
+        let mut hashes = String::new();
+        for name in ["selfdock", "selfdock-about"] {
+            fs::copy(made.join(name), place.join(name)).context(made.join(name).display())?;
+            let mut bytes = fs::read(place.join(name)).context(name)?;
+            elf::keep_what_is_loaded(&mut bytes).ok_or("the program is no ELF file")?;
+            write!(hashes, "{} ", hash(&bytes)).context(name)?;
+        }
+        Ok(Some(Programs { dir: place, hash: hash(hashes.as_bytes()) }))
     }
 
     /// Runs the unit tests of a file. Returns a name if one fails.
