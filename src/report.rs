@@ -50,7 +50,9 @@ impl Report {
             if attendant.is_some() && digits.len() == target.len() {
                 return Err(Error::refused(failed, "not a descriptor: the number is too large"));
             }
-            let fd = sys::duplicate((both & u64::from(u32::MAX)) as u32).or_fail(failed)?;
+            // The lower half.
+            #[allow(clippy::cast_possible_truncation)]
+            let fd = sys::duplicate(both as u32).or_fail(failed)?;
             // The caller has closed it.
             if is_placeholder(fd.as_fd()).or_fail(failed)? {
                 return Err(Error::of(failed, Errno::BADF));

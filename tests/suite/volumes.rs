@@ -221,7 +221,9 @@ fn bash(script: &str, mode: &str) -> Cmd {
 #[case::in_an_image("$SD $MODE --root $BOX -m <(echo data) /etc/x run /bin/busybox cat /etc/x")]
 #[case::in_one_word("$SD $MODE run -v <(echo data):/mnt/x:ro cat /mnt/x")]
 #[case::of_two("$SD $MODE run -m <(printf da) /mnt/a -m <(echo ta) /mnt/b cat /mnt/a /mnt/b")]
-#[case::twice("$SD $MODE run -m /dev/fd/9 /mnt/a -m /dev/fd/9 /mnt/b sort -u /mnt/a /mnt/b 9< <(echo data)")]
+#[case::twice(
+    "$SD $MODE run -m /dev/fd/9 /mnt/a -m /dev/fd/9 /mnt/b cmp /mnt/a /mnt/b 9< <(echo data) && echo data"
+)]
 #[case::by_two_descriptors(
     "$SD $MODE run -m /dev/fd/9 /mnt/a -m /dev/fd/8 /mnt/b cmp /mnt/a /mnt/b 9< <(echo data) 8<&9 && echo data"
 )]
@@ -229,7 +231,8 @@ fn bash(script: &str, mode: &str) -> Cmd {
     "mkfifo $DIR/f; exec 7<>$DIR/f 9<$DIR/f; echo data >&7; exec 7>&-; $SD $MODE run -m /dev/fd/9 /mnt/x cat /mnt/x"
 )]
 #[case::twice_in_a_batch(
-    "echo 1 | $SD $MODE each -m /dev/fd/9 /mnt/a -m /dev/fd/9 /mnt/b sh -c 'sort -u /mnt/a /mnt/b' 9< <(echo data)"
+    "echo 1 | $SD $MODE each -m /dev/fd/9 /mnt/a -m /dev/fd/9 /mnt/b sh -c 'cmp /mnt/a /mnt/b && cat /mnt/b' \
+     9< <(echo data)"
 )]
 #[case::inside("$SD run bash -c \"$SD $MODE run -m <(echo data) /mnt/x cat /mnt/x\"")]
 #[case::handed_on("$SD $MODE run -m <(echo data) /mnt/x $SD run -m /mnt/x /mnt/y cat /mnt/y")]

@@ -431,8 +431,8 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
 #[case::without_privilege("--unprivileged")]
 fn a_command_gets_no_descriptor_of_selfdocks_for_its_output(#[case] mode: &str) {
     let script = format!(
-        "for n in 4 8 12; do eval \"exec $n>/dev/null\"; {} {mode} --report =$(($$ << 32 | n)) run readlink /proc/self/fd/1 \
-         /proc/self/fd/2; echo $?; eval \"exec $n>&-\"; done",
+        "for n in 4 8 12; do eval \"exec $n>/dev/null\"; {} {mode} --report =$(($$ << 32 | n)) run readlink \
+         /proc/self/fd/1 /proc/self/fd/2; echo $?; eval \"exec $n>&-\"; done",
         selfdock().display()
     );
     let ran = Cmd::program(args!["bash", "-c", script]).output();
