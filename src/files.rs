@@ -242,6 +242,19 @@ mod tests {
     }
 
     #[test]
+    fn a_link_is_looked_at_itself() {
+        let place = Place::new("looks");
+        for (name, target) in [("dir", "/"), ("file", "/proc/self/status"), ("nothing", "/no/such")] {
+            std::os::unix::fs::symlink(target, place.0.join(name)).unwrap();
+            let (dir, name) = (place.open("."), name.as_bytes());
+            assert_eq!(kind(dir.as_fd(), name), Ok(FileType::Symlink));
+            let stat = lstat(dir.as_fd(), name).unwrap();
+            assert_eq!(FileType::from_raw_mode(stat.st_mode), FileType::Symlink);
+            assert_eq!(open_entry(&dir, name).and_then(Kind::of), Ok(Kind::File));
+        }
+    }
+
+    #[test]
     fn a_file_is_read_as_far_as_it_may_be_long() {
         let place = Place::new("reads");
         for length in [0, 1, 1024, 5000] {
