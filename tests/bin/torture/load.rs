@@ -222,8 +222,8 @@ impl Counts {
     }
 
     /// Describes what is left over. Nothing that belongs to this run may be left. A count of the whole machine may grow
-    /// by 2000, for other programs and for the kernel's caches, and by one for each fourth instance: a leak would be one
-    /// or more for each instance. Objects that the kernel frees late have a minute for that.
+    /// by 2000, for other programs and for the kernel's caches, and by one for each fourth instance. A leak would be
+    /// one or more for each instance. Objects that the kernel frees late have a minute for that.
     fn what_is_more(&self, instances: usize) -> Result<Vec<String>> {
         let allowed = instances as u64 / 4 + 2000;
         let start = Instant::now();
