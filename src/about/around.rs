@@ -89,7 +89,7 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
         hide_homes(about, plain);
     }
     match ids {
-        // Inside, selfdock is root once more, and maps no id a second time: the kernel would refuse that.
+        // There selfdock is started as root again. It maps no ids a second time, which the kernel would refuse.
         None if about.caller.uid == 0 => privileged.hand_on(),
         None => privileged.relinquish(),
         Some(ids) => {
@@ -100,15 +100,15 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     }
 }
 
-/// Runs `act`, which writes files. Beyond the limit of a file (`ulimit -f`) a write returns EFBIG, and no signal ends
-/// this process without a word. setrlimit(2)
+/// Runs `act`, which writes files. Beyond the limit for a file (`ulimit -f`) a write then returns EFBIG, and SIGXFSZ
+/// does not end this process without a message. setrlimit(2)
 fn in_the_limit_of_a_file<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
     let of_it = sys::set_of(XFSZ);
     let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
     sys::block_only(before | of_it).or_fail("block signals")?;
     let done = act();
     if before & of_it == 0 {
-        // The one that such a write has sent must not come later.
+        // The signal of such a write must not be delivered later.
         let _ = sys::wait_signal(of_it, Some(Duration::default()));
     }
     sys::block_only(before).or_fail("unblock signals")?;

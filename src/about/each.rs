@@ -223,7 +223,7 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
     let ignored = process::status(rustix::process::getpid()).unwrap_or_default();
     let ignored = process::field(ignored, "SigIgn:").and_then(|set| number(set, 16)).unwrap_or(0);
     let awaited = [CHLD, HUP, INT, QUIT, TERM].iter().fold(0, |set, signal| set | set_of(*signal)) & !ignored;
-    // A write to a closed pipe, or beyond the limit of a file, returns an error. So these signals stay blocked.
+    // A write to a closed pipe, or beyond the limit for a file, returns an error. So these signals stay blocked.
     let masks = Masks { before, awaited, during: before | awaited | set_of(PIPE) | set_of(XFSZ) };
     sys::block_only(masks.during).or_fail("block signals")?;
     let mut work = Work {
@@ -265,7 +265,7 @@ fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The exit status of a shell, and of a nested instance, whose last command SIGPIPE has ended.
+/// The exit status of a shell or a nested instance if SIGPIPE has ended its last command.
 const AFTER_PIPE: u8 = 128 + 13;
 
 /// How long to wait for one event while another one is possible.

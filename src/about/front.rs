@@ -503,7 +503,7 @@ fn check_tilde(opt: &Opt, value: Option<&[u8]>) -> Result<()> {
     let is_path = |(_, complete): &(&str, Complete)| matches!(complete, Complete::File | Complete::Directory);
     let takes_path = opt.id == Id::Home || opt.values.first().is_some_and(is_path);
     let Some(value @ [b'~', rest @ ..]) = value.filter(|_| takes_path) else { return Ok(()) };
-    // Something here can have this name.
+    // A file in the current directory can have this name.
     if !matches!(rest, [] | [b'/', ..]) || files::lstat(CWD, b"~").is_ok() {
         return Ok(());
     }

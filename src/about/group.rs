@@ -481,7 +481,7 @@ impl Group {
             };
             match within() {
                 Ok(inside) => return Ok(Group { above, name, dir, inside, own }),
-                // Somebody has removed it.
+                // Another run has removed it.
                 Err(Errno::NOENT | Errno::NODEV) => {}
                 Err(errno) => {
                     let _ = remove(&dir, INSIDE);

@@ -85,7 +85,7 @@ pub fn list(about: &About) -> String {
     out
 }
 
-/// What to say where there is none.
+/// The message if there are no profiles.
 pub fn none(about: &About) -> String {
     let places: Vec<String> = directories(about).into_iter().map(|dir| format!("{}", Quoted(dir))).collect();
     format!("no profiles; they are looked for in {}", places.join(", "))

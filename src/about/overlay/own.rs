@@ -29,8 +29,8 @@ const STATE: &[&[u8]] = &[b"/etc", b"/var", b"/lib/apk"];
 const ELSEWHERE: &[u8] = b"?";
 
 /// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
-/// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. An
-/// error is only that there is no room for the copy of a file. `path` is the place of `from` in the image.
+/// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. If
+/// there is no room for the copy of a file, that is an error. `path` is the place of `from` in the image.
 pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) -> Result<()> {
     let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return Ok(()) };
     let is_written = WRITTEN.contains(&path);
