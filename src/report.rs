@@ -63,7 +63,9 @@ impl Report {
             Some(at) => (&target[..=at], &target[at + 1..]),
             None => (&b"."[..], target),
         };
-        if matches!(name, [] | [b'.'] | [b'.', b'.']) || target == b"-" {
+        if matches!(name, [] | [b'.'] | [b'.', b'.'])
+            || target.iter().all(|b| *b == b'-' || b.is_ascii_digit())
+        {
             return Err(Error::refused(failed, "not the name of a file, nor a descriptor such as 1"));
         }
         let dir = files::open(CWD, above, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;

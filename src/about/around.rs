@@ -3,7 +3,7 @@
 //! set-uid.
 
 use super::attend::Unstarted;
-use super::data;
+use super::data::{self, in_the_limit_of_a_file};
 use super::fake_root::{self, Ids};
 use super::front::{self, Around, Line, Said};
 use super::network::{self, Network};
@@ -20,7 +20,7 @@ use crate::mount::make_private;
 use crate::names::{HOSTS, RESOLV};
 use crate::options::Id;
 use crate::process::shown;
-use crate::sys::{self, Attributes, Duration, namespace, signal::XFSZ};
+use crate::sys::{self, Attributes, namespace};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
@@ -65,7 +65,8 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     let served =
         around.network.as_ref().map(|network| network.command(find, about.caller, pid)).transpose()?;
     let ids = if around.fake_root { Some(fake_root::Ids::find(about)?) } else { None };
-    let (caller, privileged) = namespaces(about, ids.as_ref(), pid, served)?;
+    let needs_network = served.is_some() || plain.value(Id::Net) == Some(b"none");
+    let (caller, privileged) = namespaces(about, ids.as_ref(), pid, served, needs_network)?;
     // A dumpable process can open /proc/self/fd. Its rights count only for what belongs to the caller.
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
@@ -100,27 +101,14 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     }
 }
 
-/// Runs `act`, which writes files. Beyond the limit for a file (`ulimit -f`) a write then returns EFBIG, and SIGXFSZ
-/// does not end this process without a message. setrlimit(2)
-fn in_the_limit_of_a_file<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
-    let of_it = sys::set_of(XFSZ);
-    let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
-    sys::block_only(before | of_it).or_fail("block signals")?;
-    let done = act();
-    if before & of_it == 0 {
-        // The signal of such a write must not be delivered later.
-        let _ = sys::wait_signal(of_it, Some(Duration::default()));
-    }
-    sys::block_only(before).or_fail("unblock signals")?;
-    done.map_err(|error| error.hint_if(Errno::FBIG, "'ulimit -f' shows the limit of a file"))
-}
-
-/// Makes the namespaces. In the user namespace the caller keeps its ids, or is root.
+/// Makes the namespaces. In the user namespace the caller keeps its ids, or is root. With `no_new_privs` root has later
+/// only what this process holds. So this process holds what selfdock needs to make a network.
 fn namespaces(
     about: &About,
     ids: Option<&Ids>,
     pid: Bytes,
     served: Option<Job>,
+    needs_network: bool,
 ) -> Result<(Caller, Privileged)> {
     let network = if served.is_some() { namespace::NETWORK } else { 0 };
     let mut commands = Vec::new();
@@ -135,7 +123,7 @@ fn namespaces(
     sys::unshare(namespace::USER | namespace::MOUNT | network)
         .or_fail("make a user namespace")
         .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, none))?;
-    let need = Need { overlay: true, network: network != 0, ..Need::default() };
+    let need = Need { overlay: true, network: needs_network, ..Need::default() };
     // Otherwise this process's files in /proc belong to root.
     creds::become_dumpable()?;
     if ids.is_none() {

@@ -274,6 +274,10 @@ const PATIENCE: Duration = Duration { seconds: 5, nanoseconds: 0 };
 /// How much is read at a time: the size of a pipe.
 const ROOM: usize = 64 << 10;
 
+/// The longest message about a command that was not started. An argument has at most 128 KiB, and escaping makes it
+/// four times as long. execve(2)
+const LONGEST: usize = 1 << 20;
+
 impl Stream {
     fn of(standard: i32) -> Self {
         Stream { from: None, to: None, standard, held: Vec::new(), gone: 0 }
@@ -370,7 +374,7 @@ impl Attendant {
         if let Err(error) = self.settle() {
             return error;
         }
-        let mut text = Vec::with_capacity(ROOM);
+        let mut text = Vec::new();
         let is_there = loop {
             let is_to_be_killed = self.exceeded && self.tries > 0;
             let [report, has_ended] = self.turn(is_to_be_killed.then_some(&MOMENT));
@@ -378,6 +382,7 @@ impl Attendant {
                 self.kill_command();
             }
             if report {
+                text.reserve(ROOM);
                 let read = rustix::io::read(&self.from_report, rustix::buffer::spare_capacity(&mut text));
                 if text.ends_with(b"\n") {
                     break true;
@@ -533,7 +538,8 @@ impl Attendant {
         let Some(from) = &self.unstarted.0 else { return };
         self.why.reserve(ROOM);
         match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.why)) {
-            Ok(1..) | Err(Errno::INTR) => {}
+            Ok(1..) if self.why.len() < LONGEST => {}
+            Err(Errno::INTR) => {}
             _ => self.unstarted.0 = None,
         }
     }

@@ -18,7 +18,7 @@ use crate::host::lies_in;
 use crate::mount::{Detached, find};
 use crate::options::Id;
 use crate::plan::Tmpfs;
-use crate::sys::{self, Duration, Instant};
+use crate::sys::{self, Duration, Instant, signal::XFSZ};
 use crate::text::{Bytes, bound, decimal, digits, join};
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -103,6 +103,21 @@ pub fn keep(line: &mut Line<'_>) -> Result<()> {
         let _ = held.into_raw_fd();
     }
     Ok(())
+}
+
+/// Runs `act`, which writes files. Beyond the limit for a file (`ulimit -f`) a write then returns EFBIG, and SIGXFSZ
+/// does not end this process without a message. setrlimit(2)
+pub fn in_the_limit_of_a_file<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
+    let of_it = sys::set_of(XFSZ);
+    let before = sys::exchange_mask(sys::ALL_SIGNALS).or_fail("block signals")?;
+    sys::block_only(before | of_it).or_fail("block signals")?;
+    let done = act();
+    if before & of_it == 0 {
+        // The signal of such a write must not be delivered later.
+        let _ = sys::wait_signal(of_it, Some(Duration::default()));
+    }
+    sys::block_only(before).or_fail("unblock signals")?;
+    done.map_err(|error| error.hint_if(Errno::FBIG, "'ulimit -f' shows the limit of a file"))
 }
 
 impl Read {

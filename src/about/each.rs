@@ -1,7 +1,7 @@
 //! `each`: a batch, like xargs. Each line of standard input is run in an instance of its own. The set-uid program
 //! makes each instance, as for `run`. This module reads the list and has no privilege.
 
-use super::data;
+use super::data::{self, in_the_limit_of_a_file};
 use super::front::Line;
 use crate::descriptors::{is_placeholder, number_of};
 use crate::error::{
@@ -210,7 +210,7 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
     }
     line.check(verb, about)?;
     let mut line = line.clone();
-    data::keep(&mut line)?;
+    in_the_limit_of_a_file(|| data::keep(&mut line))?;
     let batch = Batch::of(&line)?;
     // A placeholder never becomes ready.
     if is_placeholder(sys::standard(0)) == Ok(true) {

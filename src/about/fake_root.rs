@@ -83,12 +83,11 @@ impl Ids {
             (rustix::pipe::pipe().or_fail(failed)?, rustix::pipe::pipe().or_fail(failed)?);
         let supervisor = rustix::process::getpid();
         let kept = [&asked, &answer].map(number_of);
-        start_orphan(failed, || {
-            match close_descriptors(&kept).and_then(|()| self.map(supervisor, &asked, &answer)) {
-                Ok(()) => 0,
-                Err(error) => error.report(),
-            }
-        })?;
+        let act = || match self.map(supervisor, &asked, &answer) {
+            Ok(()) => 0,
+            Err(error) => error.report(),
+        };
+        start_orphan(failed, || close_descriptors(&kept), act)?;
         Ok([ask, answered])
     }
 
@@ -132,7 +131,9 @@ impl Ids {
             say(Id::KeepFd, [fd, b""]);
         }
         say(Id::Map, [second, INSIDE]);
-        let path = variable(&about.environment, b"PATH").unwrap_or(DEFAULT_PATH);
+        // An empty element would be the current directory.
+        let path = variable(&about.environment, b"PATH").filter(|path| !path.is_empty());
+        let path = path.unwrap_or(DEFAULT_PATH);
         let mut whole = path;
         for dir in [&b"/usr/local/sbin"[..], b"/usr/sbin", b"/sbin"] {
             if !path.split(|b| *b == b':').any(|other| other == dir) {
@@ -140,10 +141,11 @@ impl Ids {
             }
         }
         let is_path = |word: &[u8]| word == b"PATH" || word.starts_with(b"PATH=");
-        let is_chosen = plain
-            .options
-            .iter()
-            .any(|said| said.opt.id == Id::ClearEnv || (said.opt.id == Id::Env && is_path(said.values[0])));
+        let is_chosen = plain.options.iter().any(|said| match said.opt.id {
+            Id::ClearEnv => true,
+            Id::Env | Id::UnsetEnv => is_path(said.values[0]),
+            _ => false,
+        });
         if whole.len() > path.len() && !is_chosen {
             plain.options.extend(Said::new(Id::Env, [b"PATH", join(&[whole])]));
         }

@@ -113,9 +113,14 @@ fn watch(told: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
     sys::start_child(0, act).map(drop)
 }
 
-/// Starts a process as an orphan, so that no process of selfdock has to wait for it.
-pub fn start_orphan(failed: &'static str, act: impl FnOnce() -> u8) -> Result<()> {
-    let between = sys::start_child(0, || u8::from(sys::start_child(0, act).is_err()));
+/// Starts a process as an orphan, so that no process of selfdock has to wait for it. Its parent runs `first`. So that
+/// is done when this function returns.
+pub fn start_orphan(
+    failed: &'static str,
+    first: impl FnOnce() -> Result<()>,
+    act: impl FnOnce() -> u8,
+) -> Result<()> {
+    let between = sys::start_child(0, || u8::from(first().is_err() || sys::start_child(0, act).is_err()));
     match waitpid(Some(between.or_fail(failed)?), WaitOptions::empty()) {
         Ok(Some((_, status))) if status.exit_status() != Some(0) => Err(Error::of(failed, Errno::AGAIN)),
         _ => Ok(()),

@@ -83,20 +83,21 @@ pub fn become_client(about: &About, words: &[&[u8]]) -> Result<Infallible> {
     Unstarted::end(unstarted.as_ref(), &error)
 }
 
-/// Starts the relay as an orphan. It ends with the instance.
+/// Starts the relay as an orphan. It ends with the instance. The command can look into it, and can open its
+/// descriptors. So it has none but the port before the command starts.
 fn start_relay() -> Result<()> {
     let failed = "take the port of the proxy";
     let port = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let port = port.or_fail(failed)?;
     bind(&port, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT)).or_fail(failed)?;
     listen(&port, 128).or_fail(failed)?;
-    start_orphan("start the relay", || u8::from(relay(&port).is_err()))
+    let apart = || stand_apart(&[number_of(&port)]);
+    start_orphan("start the relay", apart, || u8::from(relay(&port).is_err()))
 }
 
 /// Serves each connection by a process. SIGCHLD is ignored, so nobody has to wait for these processes. wait(2)
 fn relay(port: &OwnedFd) -> Result<Infallible> {
     let failed = "relay to the proxy";
-    stand_apart(&[number_of(port)])?;
     dispose(signal::CHLD, Disposition::Ignored).or_fail(failed)?;
     dispose(signal::PIPE, Disposition::Ignored).or_fail(failed)?;
     loop {

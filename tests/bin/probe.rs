@@ -47,6 +47,7 @@ fn main() {
         ["alarm"] => alarm(),
         ["raise", signal] => raise(numbered(signal)).expect("raise"),
         ["write-too-much"] => write_too_much(),
+        ["write-to-pipes"] => write_to_pipes(),
         _ => panic!("probe: what is {args:?}?"),
     }
 }
@@ -319,6 +320,28 @@ fn write_too_much() {
     let file = memfd_create(c"file", MFdFlags::empty()).expect("memfd_create");
     let mut file = fs::File::from(file);
     while file.write(b"12345").is_ok() {}
+}
+
+/// `write-to-pipes`: looks for pipes of other processes that are not its own, writes to each, and counts them. It
+/// begins at once, and goes on for a while.
+fn write_to_pipes() {
+    let link = |pid: &str, fd: u32| fs::read_link(format!("/proc/{pid}/fd/{fd}")).ok();
+    let own: Vec<_> = (0..3).filter_map(|fd| link("self", fd)).collect();
+    let me = std::process::id();
+    let mut count = 0;
+    for _ in 0..200 {
+        for (pid, fd) in (2..16).filter(|pid| *pid != me).flat_map(|pid| (0..16).map(move |fd| (pid, fd))) {
+            let Some(target) = link(&pid.to_string(), fd) else { continue };
+            let is_pipe = target.to_string_lossy().starts_with("pipe:[");
+            if is_pipe
+                && !own.contains(&target)
+                && fs::write(format!("/proc/{pid}/fd/{fd}"), "forged").is_ok()
+            {
+                count += 1;
+            }
+        }
+    }
+    println!("{count}");
 }
 
 fn say(word: &str) {

@@ -26,6 +26,8 @@ fn the_command_is_root_for_itself<const N: usize>(#[case] options: [OsString; N]
 /// The directories of root's programs are added, to the usual PATH as well, unless the caller has chosen a PATH.
 #[rstest]
 #[case::the_usual(args!["-u", "PATH"], args![], "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")]
+#[case::empty(args!["PATH="], args![], "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")]
+#[case::taken_away(args!["PATH=/bin"], args!["-E", "PATH"], "none")]
 #[case::chosen(args!["PATH=/bin"], args!["-e", "PATH", "/usr/bin:/bin"], "/usr/bin:/bin")]
 #[case::another_variable(args!["PATH=/bin"], args!["-e", "PATHS", "x"], "/bin:/usr/local/sbin:/usr/sbin:/sbin")]
 fn it_finds_programs_of_root<const A: usize, const B: usize>(
@@ -33,10 +35,12 @@ fn it_finds_programs_of_root<const A: usize, const B: usize>(
     #[case] options: [OsString; B],
     #[case] path: &str,
 ) {
+    // A shell has its own PATH where there is none.
+    const SCRIPT: &str = "/usr/bin/env | /bin/grep -q ^PATH= && echo $PATH || echo none";
     let machine = Machine::new();
     let words = machine.launcher().into_iter().chain(args!["/usr/bin/env"]).chain(outside);
     let words = words.chain(args![selfdock(), "--fake-root", "run"]).chain(options);
-    assert_eq!(Cmd::program(words.chain(args!["/bin/sh", "-c", "echo $PATH"])).ok(), path);
+    assert_eq!(Cmd::program(words.chain(args!["/bin/bash", "-c", SCRIPT])).ok(), path);
 }
 
 #[test]

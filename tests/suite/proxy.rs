@@ -68,6 +68,20 @@ fn it_works_nested_and_for_a_root_of_ones_own() {
     assert_eq!(machine.cmd(words).ok(), GOT);
 }
 
+/// The relay can be looked into. It has no pipe by which the command could say that it was not started.
+#[rstest]
+fn a_command_cannot_forge_its_report(#[values("", "--unprivileged")] mode: &str) {
+    let echo = Echo::new();
+    for _ in 0..12 {
+        let words = args!["--net", "none", "--proxy", echo.socket, "--report", "2", "--output-limit", "1k"];
+        let words = args![mode].into_iter().filter(|word| !word.is_empty()).chain(words);
+        let ran =
+            Cmd::new(words.chain(args!["run", fixture("bin/probe"), "write-to-pipes"])).output().exits(0);
+        assert_eq!(ran.stdout.trim_end(), "0");
+        assert!(ran.stderr.contains("\"started\":true,") && !ran.stderr.contains("forged"), "{}", ran.stderr);
+    }
+}
+
 #[test]
 fn the_command_is_what_it_is_without_and_there_is_no_other_way_out() {
     let echo = Echo::new();

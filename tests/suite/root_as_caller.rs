@@ -34,10 +34,12 @@ fn the_rights_of_root_are_locked_away<const N: usize>(#[case] words: [OsString; 
 #[case::of_a_directory("-o $DIR /mnt")]
 #[case::of_the_image("-o / / -o $DIR /mnt")]
 #[case::beside_data("-o $DIR /mnt -m /dev/stdin /mnt/new")]
+#[case::without_a_network("-o $DIR /mnt --net none")]
 fn root_has_a_copy_to_write_to(
     #[case] options: &str,
     #[values("", "--unprivileged")] mode: &str,
-    #[values("", "cp $SD $ABOUT $DIR; SD=$DIR/selfdock")] another_selfdock: &str,
+    #[values("", "cp $SD $ABOUT $DIR; SD=$DIR/selfdock", "SD=\"setpriv --no-new-privs $SD\"")]
+    another_selfdock: &str,
 ) {
     const INSIDE: &str =
         "cat /mnt/f; echo new >/mnt/f; cat /mnt/f; id -u; grep CapEff: /proc/self/status | cut -f 2

@@ -301,6 +301,10 @@ fn data_that_cannot_be_shown_is_refused(
 /// The kernel would end a process without a word that does not expect it.
 #[rstest]
 #[case::data("exec $SD $MODE -m <(echo data) /mnt/x run true", "; 'ulimit -f' shows the limit of a file")]
+#[case::data_of_a_batch(
+    "echo 1 | exec $SD $MODE -m <(echo data) /mnt/x each true",
+    "; 'ulimit -f' shows the limit of a file"
+)]
 #[case::a_copy("exec $SD $MODE -o / / run true", "; 'ulimit -f' shows the limit of a file")]
 #[case::grouped_output("echo 1 | exec $SD $MODE each --group echo", "store the output")]
 fn beyond_the_limit_of_a_file_there_is_a_message(

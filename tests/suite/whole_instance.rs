@@ -258,6 +258,19 @@ fn a_long_message_is_told_once_and_is_all_in_the_report() {
     assert!(format!("selfdock: {}\n", field(&report, "error")) == ran.stderr);
 }
 
+/// The oracle is the report where nobody passes it on. It is more than a pipe holds.
+#[test]
+fn a_long_report_is_the_same_where_it_is_passed_on() {
+    let (dir, name) = (scratch(), format!("/{}", "x".repeat(70_000)));
+    let [told, passed_on] = [args!["--net", "none"], args!["--output-limit", "10"]].map(|options| {
+        let file = dir.path().join("report");
+        let words = options.into_iter().chain(args!["--report", &file, "-C", &name, "run", "true"]);
+        let ran = Cmd::new(words).output().exits(125);
+        (ran.stderr, field(&fs::read_to_string(&file).unwrap(), "error"))
+    });
+    assert!(told == passed_on && told.1.len() > 70_000, "{} bytes, not {}", passed_on.1.len(), told.1.len());
+}
+
 /// A timeout holds all the same. Inside, the message is lost with the instance if nobody reads it.
 #[rstest]
 #[case::on_the_host("--proxy $SOCKET", "127\nselfdock: run 'nosuch'")]

@@ -21,7 +21,7 @@ impl User {
     /// The user of the tests, if root starts the run.
     pub const NOBODY: Self = Self { uid: 61234, gid: 61234 };
     /// The user of the tests of mutants. A mutant may end all processes of its user, so nobody else is this one.
-    pub const OF_MUTANTS: Self = Self { uid: 61236, gid: 61236 };
+    pub const OF_MUTANTS: Self = Self { uid: 61237, gid: 61237 };
     /// The one supplementary group.
     pub const EXTRA_GROUP: u32 = 61235;
 
