@@ -61,8 +61,8 @@ pub struct Outcome {
 
 const STOPPED: i32 = 0x7f;
 
-/// The exit status that shells use for a signal.
-fn after_signal(signal: i32) -> u8 {
+/// The exit status that shells and nested instances use for a signal.
+pub fn after_signal(signal: i32) -> u8 {
     128 | u8::try_from(signal).unwrap_or(127)
 }
 

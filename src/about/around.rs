@@ -186,7 +186,7 @@ fn hide_homes(about: &About, plain: &mut Line<'_>) {
     }
 }
 
-/// The description of the machine.
+/// The description of the machine. It is one of [`crate::host::SHOWN`], but lies in no directory that can be copied.
 const SYSTEM: &[u8] = b"/sys/devices/system";
 
 /// Adds the host's resolv.conf and hosts, as for an image that is read-only.
@@ -199,5 +199,19 @@ fn show_names(plain: &mut Line<'_>) {
         if !is_said && files::identity_of(path).is_ok() {
             plain.options.extend(Said::new(Id::Map, [path, path]));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::SHOWN;
+
+    #[test]
+    fn what_is_shown_beside_a_copy_is_what_the_host_image_shows() {
+        let shown = |(dir, names): &(&str, &str)| {
+            names.split(' ').any(|name| join(&[dir.as_bytes(), name.as_bytes()]) == SYSTEM)
+        };
+        assert!(SHOWN.iter().any(shown));
     }
 }

@@ -10,7 +10,7 @@ use crate::error::{
 };
 use crate::handover::About;
 use crate::options::{Id, Verb};
-use crate::outcome::End;
+use crate::outcome::{End, after_signal};
 use crate::sys::{
     self, Disposition, Duration, Instant, Pointers, SignalSet, set_of,
     signal::{CHLD, HUP, INT, PIPE, QUIT, TERM, XFSZ},
@@ -265,9 +265,6 @@ fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
     Ok(fd)
 }
 
-/// The exit status of a shell or a nested instance if SIGPIPE has ended its last command.
-const AFTER_PIPE: u8 = 128 + 13;
-
 /// How long to wait for one event while another one is possible.
 const MOMENT: Duration = Duration { seconds: 0, nanoseconds: 20_000_000 };
 
@@ -407,7 +404,7 @@ impl Work<'_> {
                 (1..).zip(&outputs).try_for_each(|(number, output)| output.show(number))?;
             }
             // xargs(1) starts no more either.
-            let by_pipe = matches!(end, End::Signal(PIPE) | End::Exit(AFTER_PIPE));
+            let by_pipe = [End::Signal(PIPE), End::Exit(after_signal(PIPE))].contains(&end);
             if by_pipe && is_unread() {
                 self.tally.signal.get_or_insert(PIPE);
                 self.tally.is_over = true;

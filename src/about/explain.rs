@@ -20,6 +20,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
+use rustix::fs::CWD;
 
 /// The fields of a line: the kind of step, and its objects.
 pub type Row = Vec<String>;
@@ -183,7 +184,7 @@ impl Told<'_> {
             Step::InShm => self.mounts(true),
             Step::Devices => {
                 // Programs find the name of their terminal by /dev/console.
-                let terminal = files::link_target(rustix::fs::CWD, b"/proc/self/fd/0");
+                let terminal = files::link_target(CWD, b"/proc/self/fd/0");
                 let terminal = terminal.ok().filter(|_| self.all && sys::is_terminal(0));
                 let console = |path| row(["device", &quoted(path), "'/dev/console'", &attributes(DEVICE)]);
                 let paths = self.plan.devices.iter().map(|path| quoted(join(&[b"/dev/", path])));
@@ -202,7 +203,7 @@ impl Told<'_> {
         let is_host = self.plan.root == Root::Host;
         let (resolver, of_users) = ([RESOLV, HOSTS], [PASSWD, GROUP]);
         let files: Vec<&[u8]> = if is_host {
-            let is_link = |path: &&[u8]| files::link_target(rustix::fs::CWD, path).is_ok();
+            let is_link = |path: &&[u8]| files::link_target(CWD, path).is_ok();
             resolver[..1].iter().copied().filter(is_link).collect()
         } else if self.plan.writable {
             Vec::new()
@@ -233,10 +234,16 @@ impl Told<'_> {
         let own = self.about.program.to_bytes();
         let is_own = if self.mode == Mode::Unprivileged { MAP } else { OWN_FILE };
         let path = quoted(own);
-        let mut rows = Vec::from([row(["program", &path, &path, &attributes(is_own)])]);
-        // With the host as the root, the installation's second program is visible already.
+        let mut rows = Vec::new();
+        // No mount point is made in a writable image.
+        if !self.plan.writable || has(&self.plan.root, own) {
+            rows.push(row(["program", &path, &path, &attributes(is_own)]));
+        }
+        // With the host as the root, an installation's second program is visible already.
+        let is_installed = files::lstat(CWD, Installation::around(own).list_path()).is_ok();
+        let is_shown = self.plan.root == Root::Host && is_installed;
         let second = second_program(own).ok();
-        if let Some(second) = second.filter(|_| self.plan.root != Root::Host && !self.plan.writable) {
+        if let Some(second) = second.filter(|_| !is_shown && !self.plan.writable) {
             rows.push(row(["program", &quoted(second), &quoted(beside(own)), &attributes(MAP)]));
         }
         rows
@@ -303,6 +310,16 @@ impl Told<'_> {
     }
 }
 
+/// Whether a root filesystem has a file, as far as the caller can see.
+fn has(root: &Root<'_>, path: &[u8]) -> bool {
+    let is_in = |dir: &&[u8]| files::lstat(CWD, join(&[dir, path])).is_ok();
+    match root {
+        Root::Host => true,
+        Root::Dir(dir) => is_in(dir),
+        Root::Layers(dirs) => dirs.iter().any(is_in),
+    }
+}
+
 fn told_of(dst: &str, source: &Source<'_>) -> Row {
     match source {
         Source::Bind { src, writable: true } => row(["volume", &quoted(src), dst, &attributes(VOLUME)]),
@@ -311,7 +328,10 @@ fn told_of(dst: &str, source: &Source<'_>) -> Row {
         }
         Source::Bind { src, writable: false } => row(["map", &quoted(src), dst, &attributes(MAP)]),
         Source::Tmpfs(tmpfs) => row(["tmpfs", "-", dst, &options(tmpfs)]),
-        Source::Mask { .. } => row(["mask", "-", dst, &attributes(INERT)]),
+        Source::Mask { optional } => {
+            let kind = if *optional { "mask-if-exists" } else { "mask" };
+            row([kind, "-", dst, &attributes(INERT)])
+        }
     }
 }
 

@@ -78,6 +78,7 @@ fn the_plan_lists_exactly_what_is_visible_of_the_host() {
 #[case::wishes(args!["-m", "/etc/passwd", "/mnt/deep/er", "-t", "size=1M", "/opt", "--mask", "/etc/ssl", "-v",
     scratch().keep(), "/new", "-t", "size=2M,mode=700", "/dev/shm/x", "--no-nest"])]
 #[case::without_a_network(args!["--root", fixture("busybox"), "--net", "none"])]
+#[case::what_may_be_missing(args!["--mask-if-exists", "/no/such", "--mask-if-exists", "/etc/ssl", "--dev", "fuse"])]
 fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
     let attributes = |text: &str| {
         let known = ["ro", "rw", "nosuid", "nodev", "noexec"];
@@ -112,6 +113,18 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         // If a mount point was made, the other entries of its directory are mounts, too.
         assert!(is_planned || is_of_the_host, "{place} is not in the plan: {plan}");
     }
+}
+
+/// In a writable image selfdock makes no mount point for itself.
+#[rstest]
+#[case::without_selfdock(scratch().keep(), false)]
+#[case::the_host(std::path::PathBuf::from("/"), true)]
+fn the_plan_of_a_build_shows_selfdock_where_the_image_has_it(
+    #[case] root: std::path::PathBuf,
+    #[case] has: bool,
+) {
+    let plan = Cmd::new(args!["--explain=all", "--root", root, "build", "true"]).ok();
+    assert_eq!(plan.lines().any(|line| line.starts_with("program\t")), has, "{plan}");
 }
 
 #[test]
