@@ -230,16 +230,12 @@ fn explanation(
     let rows = rows.unwrap_or_else(|error| panic!("{words:?}: {error}"));
     let told: Vec<Row> = rows
         .into_iter()
-        .filter(|row| matches!(&*row[0], "volume" | "map" | "tmpfs" | "mask"))
+        .filter(|row| matches!(&*row[0], "volume" | "map" | "tmpfs" | "mask" | "mask-if-exists"))
         .map(|row| row.try_into().expect("four fields"))
         .collect();
     let fresh = |at: &str, flags: String| ["tmpfs".into(), "-".into(), format!("'{at}'"), flags];
     let default = || tmpfs("-").expect("the default");
-    let own = |(_, row): (&Vec<String>, &Row)| {
-        let mut row = row.clone();
-        row[0] = row[0].replace("mask-if-exists", "mask");
-        row
-    };
+    let own = |(_, row): (&Vec<String>, &Row)| row.clone();
     let (in_shm, others): (Vec<_>, Vec<_>) =
         expected.mounts.iter().partition(|(names, _)| is_in_shm(format!("/{}", names.join("/")).as_bytes()));
     let mut wanted = Vec::from([fresh("/tmp", default())]);
