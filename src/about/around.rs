@@ -76,11 +76,9 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
         data.show(about, &privileged, plain)?;
         if around.network.is_some() {
             network::open_all_ports();
-        }
-        if around.network.is_some()
-            && let Some(path) = Network::resolver(about, &privileged)?
-        {
-            plain.options.extend(Said::new(Id::Map, [path, RESOLV]));
+            if let Some(path) = Network::resolver(about, &privileged)? {
+                plain.options.extend(Said::new(Id::Map, [path, RESOLV]));
+            }
         }
         Ok(root)
     })?;

@@ -91,12 +91,8 @@ impl Attendant {
         let required = line.has(Id::ReportRequired);
         let report = line.value(Id::Report).map(|target| Report::open(target, required)).transpose()?;
         let (from_report, to_report) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
-        let unstarted = if stands_in {
-            let (from, to) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
-            (Some(from), Some(to))
-        } else {
-            (None, None)
-        };
+        let unstarted = stands_in.then(|| pipe_with(PipeFlags::CLOEXEC)).transpose().or_fail(FAILED)?;
+        let (from_unstarted, to_unstarted) = unstarted.unzip();
         let mut streams = [Stream::of(1), Stream::of(2)];
         if limits.output.is_some() {
             for stream in streams.iter_mut().filter(|stream| is_written(stream.standard)) {
@@ -111,7 +107,8 @@ impl Attendant {
             life: pidfd_open(getpid(), PidfdFlags::empty()).or_fail(FAILED)?,
             from_report,
             to_report,
-            unstarted,
+            from_unstarted,
+            to_unstarted,
             why: Vec::new(),
             report,
             streams,
@@ -131,7 +128,7 @@ impl Attendant {
 
     /// The pipe for the message of a second program that could not become the command.
     pub fn unstarted(&self) -> Option<Unstarted<'_>> {
-        self.unstarted.1.as_ref().map(Unstarted)
+        self.to_unstarted.as_ref().map(Unstarted)
     }
 
     /// Reports why no instance is started, and removes the group again.
@@ -153,14 +150,10 @@ impl Attendant {
     /// of it to the line in plain options. The descriptors stay open until exec closes them.
     pub fn start(&mut self, line: &mut Line<'_>) -> Result<()> {
         let [out, err] = &self.streams;
-        let output = |stream: &Stream, standard| {
-            stream.to.as_ref().map_or(Ok(standard), |to| sys::duplicate_for_exec(number_of(to)))
-        };
-        let given = [sys::duplicate_for_exec(number_of(&self.to_report)), output(out, 1), output(err, 2)];
-        let number = |fd: rustix::io::Result<u32>| Ok::<_, Error>(decimal(fd.or_fail(FAILED)?));
-        let [report, out, err] = given;
-        let report = report.or_fail(FAILED)?;
-        let output = [number(out)?, number(err)?].map(|fd| Said::new(Id::KeepFd, [fd, b""]));
+        let duplicate = |fd: &OwnedFd| sys::duplicate_for_exec(number_of(fd)).or_fail(FAILED);
+        let output = |stream: &Stream, standard| stream.to.as_ref().map_or(Ok(standard), duplicate);
+        let report = duplicate(&self.to_report)?;
+        let output = [output(out, 1)?, output(err, 2)?].map(|fd| Said::new(Id::KeepFd, [decimal(fd), b""]));
         let pid = sys::start_child_apart(|| self.attend().report()).or_fail(FAILED)?;
         self.started_as = Some(pid);
         self.group.as_ref().map_or(Ok(()), Group::join)?;
@@ -343,8 +336,10 @@ pub struct Attendant {
     life: OwnedFd,
     from_report: OwnedFd,
     to_report: OwnedFd,
-    /// Both ends of the pipe for [`Unstarted`].
-    unstarted: (Option<OwnedFd>, Option<OwnedFd>),
+    /// The end of the pipe of [`Unstarted`] that the attendant reads, until all is read.
+    from_unstarted: Option<OwnedFd>,
+    /// The end that the second program writes to.
+    to_unstarted: Option<OwnedFd>,
     /// The part of the message that has been read.
     why: Vec<u8>,
     report: Option<Report>,
@@ -397,7 +392,7 @@ impl Attendant {
         self.is_told = true;
         self.take_all();
         // No writer is alive. The supervisor can have the pipe open, but waits for this process.
-        while self.unstarted.0.as_ref().is_some_and(|from| available(from) > 0) {
+        while self.from_unstarted.as_ref().is_some_and(|from| available(from) > 0) {
             self.learn_why();
         }
         self.speak();
@@ -448,17 +443,14 @@ impl Attendant {
         if is_in_first_pid_namespace() && sys::start_child(0, &mut rest).is_ok() {
             return Ok(());
         }
-        let now = || sys::now().or_fail("read the clock");
-        let least = now()?.plus(PATIENCE);
-        let until = self.timeout.map(|time| self.started.plus(time));
-        let until = until.map(|until| if least.since(until) == Duration::default() { until } else { least });
+        let least = sys::now().or_fail("read the clock")?.plus(PATIENCE);
+        let until = self.timeout.map(|time| self.started.plus(time).max(least));
         while !self.is_over() {
-            let left = until.map(|until| Ok::<_, Error>(until.since(now()?))).transpose()?;
+            let left = until.map(Instant::left).transpose().or_fail("read the clock")?;
             if left == Some(Duration::default()) {
                 break;
             }
-            let left = left.map(|left| Timespec { tv_sec: left.seconds, tv_nsec: left.nanoseconds });
-            self.turn(left.as_ref());
+            self.turn(left.map(Timespec::from).as_ref());
         }
         Ok(())
     }
@@ -474,7 +466,7 @@ impl Attendant {
         rustix::process::setsid().or_fail(FAILED)?;
         rustix::thread::set_name(c"attendant").or_fail(FAILED)?;
         for standard in 0..3 {
-            let speaks = standard == 2 && self.unstarted.0.is_some();
+            let speaks = standard == 2 && self.from_unstarted.is_some();
             if standard == 0 || (self.limits.output.is_none() && !speaks) {
                 sys::redirect(number_of(&self.nothing), standard).or_fail(FAILED)?;
             }
@@ -482,7 +474,7 @@ impl Attendant {
         let own = [&self.nothing, &self.life, &self.from_report];
         let mut kept: Vec<u32> = own.into_iter().map(number_of).collect();
         kept.extend(self.streams.iter().filter_map(|stream| stream.from.as_ref()).map(number_of));
-        kept.extend(self.unstarted.0.as_ref().map(number_of));
+        kept.extend(self.from_unstarted.as_ref().map(number_of));
         kept.extend(self.report.iter().flat_map(Report::descriptors));
         kept.extend(self.group.iter().flat_map(Group::descriptors));
         close_descriptors(&kept)
@@ -512,7 +504,7 @@ impl Attendant {
             }
         };
         let of_end = |fd| PollFd::new(if self.is_told { &self.nothing } else { fd }, PollFlags::IN);
-        let why = PollFd::new(self.unstarted.0.as_ref().unwrap_or(&self.nothing), PollFlags::IN);
+        let why = PollFd::new(self.from_unstarted.as_ref().unwrap_or(&self.nothing), PollFlags::IN);
         let mut all = [wanted(0), wanted(1), of_end(&self.from_report), of_end(&self.life), why];
         if poll(&mut all, limit).is_err() {
             return [false; 2];
@@ -535,12 +527,12 @@ impl Attendant {
     /// Reads a part of the message about a command that was not started. The second program waits until the pipe has
     /// room for the rest.
     fn learn_why(&mut self) {
-        let Some(from) = &self.unstarted.0 else { return };
+        let Some(from) = &self.from_unstarted else { return };
         self.why.reserve(ROOM);
         match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.why)) {
             Ok(1..) if self.why.len() < LONGEST => {}
             Err(Errno::INTR) => {}
-            _ => self.unstarted.0 = None,
+            _ => self.from_unstarted = None,
         }
     }
 

@@ -51,8 +51,8 @@ struct Data {
 /// Reads the data of all such options. A timeout holds for reading and the command together, so what is left of it is
 /// added to the line.
 pub fn read(line: &mut Line<'_>, timeout: Option<Timeout>) -> Result<Read> {
-    let now = || sys::now().or_fail("read the clock");
-    let until = timeout.map(|timeout| Ok::<_, Error>(now()?.plus(timeout.time))).transpose()?;
+    let now = sys::now().or_fail("read the clock")?;
+    let until = timeout.map(|timeout| now.plus(timeout.time));
     let mut all: Vec<Data> = Vec::new();
     for (at, said) in line.options.iter().enumerate() {
         let [src, dst] = said.values;
@@ -68,7 +68,7 @@ pub fn read(line: &mut Line<'_>, timeout: Option<Timeout>) -> Result<Read> {
     if let (Some(Timeout { grace, .. }), Some(until), false) = (timeout, until, all.is_empty()) {
         // A timeout of 0 would be no timeout.
         let least = Duration { seconds: 0, nanoseconds: 1 };
-        let left = Some(until.since(now()?)).filter(|left| *left != Duration::default()).unwrap_or(least);
+        let left = until.left().or_fail("read the clock")?.max(least);
         let left = join(&[seconds(left), b",", seconds(grace)]);
         line.options.extend(Said::new(Id::Timeout, [left, b""]));
     }
@@ -207,8 +207,7 @@ fn rest_of(from: BorrowedFd<'_>, until: Option<Instant>) -> rustix::io::Result<V
     let mut must_wait = until.is_some();
     loop {
         if must_wait {
-            let left = until.map(|until| Ok::<_, Errno>(until.since(sys::now()?))).transpose()?;
-            let left = left.map(|left| Timespec { tv_sec: left.seconds, tv_nsec: left.nanoseconds });
+            let left = until.map(Instant::left).transpose()?.map(Timespec::from);
             match poll(&mut [PollFd::new(&from, PollFlags::IN)], left.as_ref()) {
                 Ok(0) => return Err(Errno::TIME),
                 Ok(_) => {}

@@ -372,11 +372,7 @@ impl Work<'_> {
     /// since no memory is freed here.
     fn wait_for_output(&self) -> Result<()> {
         let mut events = [MaybeUninit::uninit(); 64];
-        let ready = match epoll::wait(
-            &self.printed,
-            &mut events,
-            Some(&Timespec { tv_sec: MOMENT.seconds, tv_nsec: MOMENT.nanoseconds }),
-        ) {
+        let ready = match epoll::wait(&self.printed, &mut events, Some(&MOMENT.into())) {
             Ok((ready, _)) => ready,
             Err(Errno::INTR) => return Ok(()),
             Err(errno) => return Err(Error::of("wait for output", errno)),

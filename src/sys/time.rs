@@ -2,11 +2,12 @@
 
 use super::{call, nr};
 use core::ptr;
+use rustix::event::Timespec;
 use rustix::io::Result;
 
 /// A span of time. The kernel's `timespec`.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration {
     /// Whole seconds.
     pub seconds: i64,
@@ -40,7 +41,7 @@ impl Duration {
 }
 
 /// A point in time, as the span since the machine started.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Instant(Duration);
 
 impl Instant {
@@ -54,6 +55,17 @@ impl Instant {
     #[must_use]
     pub fn since(self, earlier: Instant) -> Duration {
         self.0.minus(earlier.0)
+    }
+
+    /// The time from now until this point, at least 0.
+    pub fn left(self) -> Result<Duration> {
+        now().map(|now| self.since(now))
+    }
+}
+
+impl From<Duration> for Timespec {
+    fn from(Duration { seconds, nanoseconds }: Duration) -> Self {
+        Timespec { tv_sec: seconds, tv_nsec: nanoseconds }
     }
 }
 

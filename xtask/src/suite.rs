@@ -77,9 +77,8 @@ impl Suite {
     }
 
     /// Runs the tests in parallel until one fails, and returns its name. They have mount and PID namespaces of their
-    /// own: a mutant may leave mounts and processes, or signal whatever it sees.
-    /// Takes those that pass off the list, `at_most` is how long it waits for the
-    /// end of the next one.
+    /// own: a mutant may leave mounts and processes, or signal whatever it sees. Tests that pass are removed from the
+    /// list. `at_most` is the time limit for the end of the next one.
     pub fn first_failure(
         &self,
         tests: &mut Vec<String>,
