@@ -457,7 +457,9 @@ pub const CHECKS: &[Check] = &[
         |_| {
             "0::/\n{*\"status\":\"OK\",*\"group_oom_kills\":0,*}\n\
              selfdock: *'/user.slice/user-1000.slice/session-1.scope': is not delegated to you; *\n\
-             selfdock: ask systemd *session-1.scope': the new group would lack a limit that your own group has"
+             {*\"started\":false,*is not delegated to you; *\"exit\":125,*\"status\":\"XX\",*}\n\
+             selfdock: ask systemd *session-1.scope': the new group would lack a limit that your own group has\n\
+             {*\"started\":false,*that your own group has\",\"exit\":125,*\"status\":\"XX\",*}"
         },
     ),
     check(
