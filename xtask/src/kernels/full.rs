@@ -107,7 +107,7 @@ strip \"$ROOT/usr/local/bin/xtask\" \"$ROOT/usr/local/bin/suite\"
 tar -C \"$TOOLCHAIN\" --exclude=./share -c . | tar -xC \"$ROOT/$TOOLCHAIN\"
 rm -rf \"$ROOT/usr/lib/modules\"
 cp -a \"$MODULES\" \"$ROOT/usr/lib/modules\"
-for dir in \"$ROOT\"/usr/lib/modules/*; do depmod -b \"$ROOT\" \"${dir##*/}\"; done
+for dir in \"$ROOT\"/usr/lib/modules/*; do chroot \"$ROOT\" depmod \"${dir##*/}\"; done
 printf '127.0.0.1 localhost guest\\n' > \"$ROOT/etc/hosts\"
 printf 'nameserver 10.0.2.3\\n' > \"$ROOT/etc/resolv.conf\"
 chmod 755 \"$ROOT/sbin/guest\"
