@@ -148,14 +148,12 @@ const FAILED: &str = "limit the instance by control groups";
 
 /// Makes a group with these limits. This process is moved to a subgroup, since its own group is split.
 pub fn make(about: &About, limits: &Limits) -> Result<Group> {
-    let (path, dir) = match own_group(limits) {
+    let (path, dir) = match own_group(limits, None) {
         Ok(found) => found,
-        Err(error) => {
-            if !ask_systemd(about)? {
-                return Err(error);
-            }
-            own_group(limits)?
-        }
+        Err(error) => match ask_systemd(about)? {
+            Some(scope) => own_group(limits, Some(scope))?,
+            None => return Err(error),
+        },
     };
     remove_stale(&dir);
     split(&dir, limits).map_err(|error| error.within(on("in the control group {}", path)))?;
@@ -171,7 +169,7 @@ pub fn make(about: &About, limits: &Limits) -> Result<Group> {
 /// Whether these limits can be set here: in the caller's own group, or else in one for which the caller's systemd will
 /// be asked. Nothing is made.
 pub fn can_limit(about: &About, limits: &Limits) -> Result<bool> {
-    match own_group(limits) {
+    match own_group(limits, None) {
         Ok(_) => Ok(true),
         Err(error) if busctl(about, own_path().unwrap_or_default()).is_none() => Err(error),
         Err(_) => Ok(false),
@@ -229,9 +227,9 @@ fn own_directory() -> Option<(Bytes, OwnedFd)> {
     }
 }
 
-/// Finds the group to split: the group of this process, or the one above if that has been split already. An error says
-/// why the group cannot be split.
-fn own_group(limits: &Limits) -> Result<(Bytes, OwnedFd)> {
+/// Finds the group to split: the group of this process, or the one above if that has been split already. `given` is
+/// the name of the scope that systemd has made for this process. An error says why the group cannot be split.
+fn own_group(limits: &Limits, given: Option<Bytes>) -> Result<(Bytes, OwnedFd)> {
     let (path, dir) = own_directory().ok_or_else(|| lacking(limits, b"", MOUNTED[0]))?;
     let (path, dir) = match path.strip_suffix(REST).and_then(|above| above.strip_suffix(b"/")) {
         Some(above) => {
@@ -249,7 +247,8 @@ fn own_group(limits: &Limits) -> Result<(Bytes, OwnedFd)> {
         let flags = AtFlags::EACCESS;
         c_string(name).is_ok_and(|name| rustix::fs::accessat(&dir, name, Access::WRITE_OK, flags).is_ok())
     });
-    if !is_own || !is_left_by_systemd(path) {
+    let is_given = given.is_some_and(|name| path.ends_with(join(&[b"/", name])));
+    if !is_own || !(is_given || is_left_by_systemd(path)) {
         let how = "start it by 'systemd-run --user --scope -p Delegate=yes', or in a group that is yours";
         return Err(refused("is not delegated to you").hint(how));
     }
@@ -279,7 +278,8 @@ fn is_of_version_1(list: &[u8], name: &[u8]) -> bool {
 }
 
 /// Whether systemd leaves a group alone: the group belongs to no unit, or to a delegated one. systemd may change the
-/// groups of all other units. systemd.resource-control(5), `Delegate=`
+/// groups of all other units. Only the system's systemd marks delegated units. So a delegated unit of the user's own
+/// systemd is not known here, and another scope is asked for. systemd.resource-control(5), `Delegate=`
 fn is_left_by_systemd(path: &[u8]) -> bool {
     let kinds = [&b".scope"[..], b".service", b".slice"];
     let mut path = path;
@@ -301,30 +301,44 @@ fn is_left_by_systemd(path: &[u8]) -> bool {
     is_delegated(c"user.delegate") || is_delegated(c"trusted.delegate")
 }
 
+const TASKS: &[u8] = b"pids.max";
+
 /// The files of a group's limits, each with its text if there is no limit.
 const FILES_OF_LIMITS: [(&[u8], &[u8]); 5] = [
     (b"memory.max", b"max"),
     (b"memory.high", b"max"),
     (b"memory.swap.max", b"max"),
-    (b"pids.max", b"max"),
+    (TASKS, b"max"),
     (b"cpu.max", b"max 100000"),
 ];
 
-/// Asks the caller's systemd for a delegated scope, and waits until this process is in it. Returns whether systemd
-/// could be asked. It is an error if a limit of the caller's own groups would no longer hold in the scope.
-fn ask_systemd(about: &About) -> Result<bool> {
-    let failed = "ask systemd for a control group";
-    let Some(before) = own_path() else { return Ok(false) };
-    let Some(busctl) = busctl(about, before) else { return Ok(false) };
+/// The error if a limit of the group `path` would not hold in the scope.
+fn lost(path: &[u8]) -> Error {
+    let why = "the new group would lack a limit that your own group has";
+    Error::refused(both("{=}: {}", ASKING.as_bytes(), path), why)
+}
+
+const ASKING: &str = "ask systemd for a control group";
+
+/// Asks the caller's systemd for a delegated scope, and waits until this process is in it. Returns its name, or nothing
+/// if systemd cannot be asked. It is an error if a limit of the caller's own groups would no longer hold in the scope.
+fn ask_systemd(about: &About) -> Result<Option<Bytes>> {
+    let failed = ASKING;
+    let Some(before) = own_path() else { return Ok(None) };
+    let Some(busctl) = busctl(about, before) else { return Ok(None) };
+    // The user's systemd makes the scope below its own group. So what limits that group limits the scope too.
+    let manager = join(&[slice(about), b"user@", decimal(about.caller.uid), b".service"]);
     let mut path = before;
-    while path.len() >= slice(about).len() {
+    let mut tasks: Option<u64> = None;
+    while path.len() >= slice(about).len() && path != manager {
         let dir =
             files::open(CWD, join(&[MOUNTED[0], path]), OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
         for (name, none) in FILES_OF_LIMITS {
-            let text = content(&dir, name).unwrap_or(none);
-            if text.strip_suffix(b"\n").unwrap_or(text) != none {
-                let why = "the new group would lack a limit that your own group has";
-                return Err(Error::refused(both("{=}: {}", failed.as_bytes(), path), why));
+            let text = content(&dir, name).unwrap_or(none).trim_ascii_end();
+            match number(text, 10).filter(|_| name == TASKS) {
+                Some(most) => tasks = Some(tasks.map_or(most, |other| other.min(most))),
+                None if text == none => {}
+                None => return Err(lost(path)),
             }
         }
         path = files::parent(path);
@@ -374,7 +388,12 @@ fn ask_systemd(about: &About) -> Result<bool> {
         }
         let _ = poll(&mut [], Some(&MOMENT));
     }
-    Ok(true)
+    // Each unit of a user's systemd has a limit of tasks (`DefaultTasksMax=`), and the scope as well.
+    let given = own_directory().and_then(|(_, dir)| number(content(&dir, TASKS)?.trim_ascii_end(), 10));
+    match tasks {
+        Some(most) if given.is_none_or(|given| given > most) => Err(lost(before)),
+        _ => Ok(Some(name)),
+    }
 }
 
 /// How long systemd may take, and how long to wait before looking again.

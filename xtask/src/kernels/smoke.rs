@@ -443,22 +443,31 @@ pub const CHECKS: &[Check] = &[
     ),
     check(
         "a group that systemd gives, in the place of which is a script",
+        // As systemd, the script limits the tasks of all its scopes, and marks no scope as delegated.
         &[Root],
-        "cd /sys/fs/cgroup; slice=user.slice/user-1000.slice
-        mkdir -p $slice/session-1.scope $slice/mine$$.scope
-        for dir in user.slice $slice; do echo +memory +pids +cpu >$dir/cgroup.subtree_control; done
-        chown -R user $slice/mine$$.scope $slice/cgroup.procs; echo max >$slice/session-1.scope/memory.max
-        $ASK $SETXATTR @$slice/mine$$.scope @user.delegate @1 1 0 >/dev/null
-        mkdir -p /run/bin; cd /run/bin; mine=/sys/fs/cgroup/$slice/mine$$.scope
-        printf '#!/bin/sh\nwhile [ $1 != au ]; do shift; done; echo $3 >%s/cgroup.procs' $mine >busctl; chmod 755 busctl
-        ask() { sh -c 'echo 0 >$0/cgroup.procs; PATH=$2:$PATH; exec su user -c \"$1\"' \
-            $mine/../session-1.scope \"selfdock --memory 32M --report 1 run cat /proc/self/cgroup\" $1; }
-        ask /run/bin; ask /none; echo 64M >$mine/../session-1.scope/memory.max; ask /run/bin; rm -r /run/bin",
+        "mkdir -p /sys/fs/cgroup/user.slice; cd /sys/fs/cgroup/user.slice
+        mkdir -p user-1000.slice/session-1.scope user-1000.slice/user@1000.service/app.scope; cd user-1000.slice
+        for dir in .. . user@1000.service; do echo +memory +pids +cpu >$dir/cgroup.subtree_control; done
+        chown -R user user@1000.service cgroup.procs; mkdir -p /run/bin; echo 1G >user@1000.service/memory.max
+        printf '#!/bin/sh\ncd %s/user@1000.service; mkdir $9; echo 20 >$9/pids.max; echo ${18} >$9/cgroup.procs' \
+            $PWD >/run/bin/busctl; chmod 755 /run/bin/busctl
+        ask() { echo $3 >$1/$2; sh -c 'echo 0 >$0/cgroup.procs; PATH=$2:$PATH; exec su user -c \"$1\"' $1 \
+            \"selfdock --memory 32M --report 1 run cat /proc/self/cgroup\" ${4:-/run/bin}; echo max >$1/$2; }
+        ask session-1.scope pids.max max; ask session-1.scope pids.max 20; ask user@1000.service/app.scope pids.max 21
+        ask session-1.scope pids.max max /none; ask session-1.scope pids.max 19; ask session-1.scope memory.max 64M
+        ask user@1000.service/app.scope memory.high 64M
+        rm -r /run/bin; rmdir user@1000.service/selfdock-*/*/ user@1000.service/selfdock-*",
         |_| {
             "0::/\n{*\"status\":\"OK\",*\"group_oom_kills\":0,*}\n\
+             0::/\n{*\"status\":\"OK\",*\"group_oom_kills\":0,*}\n\
+             0::/\n{*\"status\":\"OK\",*\"group_oom_kills\":0,*}\n\
              selfdock: *'/user.slice/user-1000.slice/session-1.scope': is not delegated to you; *\n\
              {*\"started\":false,*is not delegated to you; *\"exit\":125,*\"status\":\"XX\",*}\n\
              selfdock: ask systemd *session-1.scope': the new group would lack a limit that your own group has\n\
+             {*\"started\":false,*that your own group has\",\"exit\":125,*\"status\":\"XX\",*}\n\
+             selfdock: ask systemd *session-1.scope': the new group would lack a limit that your own group has\n\
+             {*\"started\":false,*that your own group has\",\"exit\":125,*\"status\":\"XX\",*}\n\
+             selfdock: ask systemd *app.scope': the new group would lack a limit that your own group has\n\
              {*\"started\":false,*that your own group has\",\"exit\":125,*\"status\":\"XX\",*}"
         },
     ),
