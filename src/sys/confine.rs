@@ -1,7 +1,8 @@
 //! Restrictions besides namespaces: filter, Landlock domain, keyring; and settings of a new namespace: host name,
 //! loopback device.
 
-use super::{NULL, call, close_range, nr};
+use super::descriptor::close_range;
+use super::{NULL, call, nr};
 use core::ptr;
 use rustix::io::{Errno, Result};
 

@@ -84,7 +84,7 @@ mod of_compiler_rt {
     // SAFETY: as above.
     #[unsafe(no_mangle)]
     extern "C" fn __stack_chk_fail() -> ! {
-        crate::sys::arch::trap()
+        super::arch::trap()
     }
 }
 

@@ -9,18 +9,18 @@
 //! like threads for Rust: shared data is atomic, or was moved to one of them; each has its own stack, and there is no
 //! thread-local data. System calls that rustix has with types are made through rustix.
 
-mod arch;
-mod confine;
-mod descriptor;
 mod entry;
-mod ids;
 mod libc;
+mod confine;
 mod memory;
 mod mount;
 mod process;
 pub mod signal;
-mod time;
 mod usage;
+mod descriptor;
+mod ids;
+mod time;
+mod arch;
 
 pub use confine::*;
 pub use descriptor::*;

@@ -1,10 +1,9 @@
 //! `cargo xtask audit`
 
 use crate::cargo::{build_release, release};
-use crate::check::TRUSTED;
 use crate::run::{Context, Result, no_more, root, wants_help};
-use crate::source::lines;
-use crate::{documents, elf, mutants, rules};
+use crate::source::{files, lines, tests_below};
+use crate::{documents, elf, mutants};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -16,6 +15,9 @@ Usage: cargo xtask audit
 
 Prints the table of SECURITY.md. `cargo xtask check` compares the table there with the counts.
 ";
+
+/// All crates that are linked into the trusted binary.
+pub const TRUSTED: [&str; 4] = ["selfdock", "rustix", "bitflags", "linux-raw-sys"];
 
 /// The document with the table.
 const FILE: &str = "SECURITY.md";
@@ -78,8 +80,8 @@ fn figures() -> Result<Vec<Figure>> {
         ("changes that `cargo xtask mutants` knows to make", all),
         ("of which no behaviour can show", listed),
         ("classes of mistakes with tests", documents::mistakes()?),
-        ("tests of the suite, each once for all its cases", rules::tests_below(Path::new("tests/suite"))?),
-        ("unit tests", rules::tests_below(Path::new("src"))? + rules::tests_below(Path::new("xtask/src"))?),
+        ("tests of the suite, each once for all its cases", tests_below(Path::new("tests/suite"))?),
+        ("unit tests", tests_below(Path::new("src"))? + tests_below(Path::new("xtask/src"))?),
     ])
 }
 
@@ -87,7 +89,7 @@ fn figures() -> Result<Vec<Figure>> {
 fn trusted_files() -> Result<Vec<std::path::PathBuf>> {
     let source = root().join("src");
     let second = [source.join("about"), source.join("about_main.rs")];
-    let mut files = rules::files()?;
+    let mut files = files()?;
     files.retain(|file| file.starts_with(&source) && !second.iter().any(|place| file.starts_with(place)));
     Ok(files)
 }

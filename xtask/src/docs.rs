@@ -1,6 +1,7 @@
 //! `cargo xtask docs`
 
-use crate::place::{Source, items};
+use crate::place::items;
+use crate::replace::Source;
 use crate::run::{Context, Result, no_more, wants_help};
 use std::fs;
 use std::io::ErrorKind;

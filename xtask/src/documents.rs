@@ -1,7 +1,7 @@
 //! Rules for the documents: everything that they name must exist.
 
-use crate::rules::{files, test_exists};
 use crate::run::{Context, Result, root};
+use crate::source::{files, test_exists};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};

@@ -7,10 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The roots of the groups, the directory of their modules, and how these name each other.
-const FAMILIES: [(&str, &str, &str); 3] = [
+const FAMILIES: [(&str, &str, &str); 8] = [
     ("src/lib.rs", "src", "crate"),
     ("src/about/mod.rs", "src/about", "super"),
+    ("src/sys/mod.rs", "src/sys", "super"),
+    ("xtask/src/main.rs", "xtask/src", "crate"),
     ("xtask/src/bench.rs", "xtask/src/bench", "super"),
+    ("xtask/src/kernels.rs", "xtask/src/kernels", "super"),
+    ("xtask/src/mutants.rs", "xtask/src/mutants", "super"),
+    ("xtask/src/torture.rs", "xtask/src/torture", "super"),
 ];
 
 /// Finds imports that run upward.

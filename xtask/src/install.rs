@@ -1,12 +1,11 @@
 //! `cargo xtask install`
 
+use crate::cargo;
 use crate::host::PROGRAM;
+use crate::place::{self, PREFIX};
 use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more, run, wants_help};
-use crate::{cargo, place};
 use nix::unistd::{Gid, Group};
 use std::path::{Path, PathBuf};
-
-pub const PREFIX: &str = "/usr/local";
 
 const HELP: &str = "\
 Build a release of selfdock and install it as PREFIX/bin/selfdock, root:root, mode 4755. The second program, which needs

@@ -1,19 +1,19 @@
 //! `cargo xtask kernels`
 
-mod cpio;
-mod fetch;
 mod full;
-mod guest;
 mod qemu;
+mod guest;
 mod smoke;
+mod fetch;
+mod cpio;
 
 use crate::cargo::Target;
 use crate::run::{Context, Result, no_more, root, wants_help};
 use fetch::Fetched;
 use full::Guest;
-use guest::{Programs, ROOTS};
+use guest::Programs;
 use qemu::Outcome;
-use smoke::CHECKS;
+use smoke::{CHECKS, ROOTS};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;

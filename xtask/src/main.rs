@@ -4,39 +4,40 @@
 extern crate alloc;
 
 // The subcommands.
-mod install;
-mod uninstall;
-mod install_test;
-mod kernels;
-mod mutants;
-mod torture;
-mod audit;
-mod bench;
 mod check;
+mod audit;
 mod docs;
+mod uninstall;
+mod install;
+mod kernels;
+mod torture;
+mod mutants;
+mod bench;
+mod install_test;
 
 // The checks that are not cargo's.
 mod rules;
 mod imports;
 mod documents;
-mod elf;
 mod source;
+
+// Running the suite.
+mod results;
+mod prefix;
+mod fixtures;
+mod suite;
+mod stop;
+
+// Building and installing.
+mod place;
+mod prepare;
+mod replace;
+mod elf;
+mod cargo;
 
 // The man page and the completions.
 mod man;
 mod completions;
-
-// Running the suite.
-mod suite;
-mod fixtures;
-mod results;
-mod stop;
-
-// Building and installing.
-mod cargo;
-mod place;
-mod prepare;
-mod prefix;
 
 // Used by all of them.
 mod run;

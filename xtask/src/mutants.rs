@@ -1,12 +1,12 @@
 //! `cargo xtask mutants`
 
+mod judge;
+mod together;
+mod state;
+mod tree;
 mod done;
 mod exceptions;
-mod judge;
 mod points;
-mod state;
-mod together;
-mod tree;
 
 use crate::cargo;
 use crate::properties::PROPERTIES;

@@ -2,7 +2,7 @@
 //! host's directories in it.
 
 use crate::host::{ALIAS, DEVICES, EMPTY, Entry, LIB, LINKS, LIST, PROGRAM, ROOT, Seen, Shown, entries};
-use crate::place::{Source, check_parents, replace};
+use crate::replace::{Source, check_parents, replace};
 use crate::run::{Context, Result};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::Gid;

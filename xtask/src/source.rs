@@ -1,4 +1,27 @@
-//! Rust source, split into code without comments and strings, and comments.
+//! The files of the project; and Rust source, split into code without comments and strings, and comments.
+
+use crate::run::{Context, Result, root};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// All files of the project that are written by hand.
+pub fn files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    let mut dirs = vec![root()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).context(dir.display())? {
+            let path = entry.context(dir.display())?.path();
+            let name = path.file_name().unwrap_or_default();
+            if path.is_dir() && name != "target" && name != ".git" {
+                dirs.push(path);
+            } else if path.is_file() && name != "Cargo.lock" {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
 
 /// One line of a file.
 #[derive(Default)]
@@ -112,6 +135,41 @@ fn character(rest: &str) -> Option<usize> {
     inner[c.len_utf8()..].starts_with('\'').then_some(c.len_utf8() + 2)
 }
 
+/// `module::test` is in tests/suite/module.rs, or in the unit tests of src/module.rs or xtask/src/module.rs.
+pub fn test_exists(name: &str) -> bool {
+    let parts: Vec<&str> = name.split("::").collect();
+    let (module, test) = (parts[0], parts[parts.len() - 1]);
+    let holds = |dir: &str| {
+        let file: PathBuf = root().join(Path::new(dir).join(format!("{module}.rs")));
+        fs::read_to_string(file).is_ok_and(|text| tests_in(&text).iter().any(|found| found == test))
+    };
+    ["tests/suite", "src", "src/about", "xtask/src"].into_iter().any(holds)
+}
+
+/// The number of tests in the files of a directory.
+pub fn tests_below(dir: &Path) -> Result<usize> {
+    let mut count = 0;
+    for file in files()?.into_iter().filter(|file| file.starts_with(root().join(dir))) {
+        count += tests_in(&fs::read_to_string(&file).unwrap_or_default()).len();
+    }
+    Ok(count)
+}
+
+/// The functions of a file that are tests: those after `#[test]` or `#[rstest]`.
+pub fn tests_in(text: &str) -> Vec<String> {
+    let mut tests = Vec::new();
+    let mut marked = false;
+    for line in lines(text) {
+        let code = line.code.trim();
+        marked |= code == "#[test]" || code.starts_with("#[rstest");
+        if let Some((_, rest)) = code.split_once("fn ").filter(|_| marked) {
+            tests.extend(rest.split(['(', '<']).next().map(str::to_owned));
+            marked = false;
+        }
+    }
+    tests
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,5 +202,11 @@ mod tests {
     #[test]
     fn lines_keep_their_numbers() {
         assert_eq!(lines("a\n\"b\\\nc\"\nd").len(), 4);
+    }
+
+    #[test]
+    fn tests_are_found() {
+        let text = "#[rstest]\n#[case(1)]\nfn one(#[case] n: u8) {}\nfn helper() {}\n#[test]\nfn two() {}";
+        assert_eq!(tests_in(text), ["one", "two"]);
     }
 }

@@ -2,8 +2,9 @@
 
 use crate::host::LIB;
 use crate::install;
-use crate::place::{self, Old, items_of};
+use crate::place::items_of;
 use crate::prepare;
+use crate::replace::{Old, check_parents};
 use crate::run::{Result, again_as_root, is_root, no_more, run, wants_help};
 use std::io::ErrorKind;
 
@@ -29,7 +30,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         return Ok(());
     };
     for dir in ["bin", LIB].map(|dir| prefix.join(dir)).iter().filter(|dir| dir.exists()) {
-        place::check_parents(dir)?;
+        check_parents(dir)?;
     }
     for item in items_of(&prefix) {
         let dest = prefix.join(item.dest);

@@ -1,7 +1,7 @@
 //! Kernels and busybox as Debian packages. apt downloads them with the settings of this machine, but with separate
 //! lists.
 
-use crate::kernels::{Arch, Kernel};
+use super::{Arch, Kernel};
 use crate::run::{Context, Result, output};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,10 @@
 //! The whole suite in a guest with a disk. The guest is a Debian like that of this machine, with the packages of
 //! ci/setup.sh, the project and the programs that were built.
 
+use super::cpio::{Entry, Tree};
+use super::fetch::{self, Fetched};
+use super::{Arch, qemu};
 use crate::cargo::{Built, build_release, build_tests};
-use crate::kernels::cpio::{Entry, Tree};
-use crate::kernels::fetch::{self, Fetched};
-use crate::kernels::{Arch, qemu};
 use crate::run::{Context, Result, is_root, output, root, run};
 use crate::suite::{self, Verdict};
 use std::fs;

@@ -1,25 +1,15 @@
 //! The files of a guest: busybox, the installed tree, the checks, and the scripts that run them.
 
-use crate::kernels::Arch;
-use crate::kernels::cpio::{Entry, Tree};
-use crate::kernels::fetch::Fetched;
-use crate::kernels::smoke::{CHECKS, Mode};
-use crate::place::Source;
+use super::Arch;
+use super::cpio::{Entry, Tree};
+use super::fetch::Fetched;
+use super::smoke::{CHECKS, Mode};
+use crate::replace::{Source, capabilities};
 use crate::run::{Context, Result};
 use crate::{host, place, prepare};
 use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
-
-/// The kinds of root for a check.
-pub struct Where {
-    pub kernel: (u32, u32),
-    pub root: &'static str,
-    pub mode: Mode,
-}
-
-/// The kinds of root that checks run on, in order.
-pub const ROOTS: [&str; 2] = ["initramfs", "mounted"];
 
 /// The prefix of selfdock in guests.
 const PREFIX: &str = "usr/local";
@@ -157,7 +147,7 @@ fn checks(arch: &Arch, tree: &mut Tree, programs: &Programs, only: &[String]) ->
             let _ = writeln!(list, "{number} {who} {option}");
         }
     }
-    let capabilities: String = place::capabilities().iter().map(|byte| format!("{byte:02x}")).collect();
+    let capabilities: String = capabilities().iter().map(|byte| format!("{byte:02x}")).collect();
     let mut numbers = format!("export CONSOLE={} CAPABILITIES=%{capabilities}", arch.console);
     for (name, number) in arch.calls {
         let _ = write!(numbers, " {name}={number}");

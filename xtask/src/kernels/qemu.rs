@@ -1,9 +1,8 @@
 //! Boots a guest and reads its console.
 
-use crate::kernels::Arch;
-use crate::kernels::fetch::Fetched;
-use crate::kernels::guest::{ROOTS, Where};
-use crate::kernels::smoke::Mode;
+use super::Arch;
+use super::fetch::Fetched;
+use super::smoke::{Mode, ROOTS, Where};
 use crate::run::{Context, Result, line};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -4,7 +4,6 @@
 //! call, `$BOX` is a root filesystem, `$LAYER` is another one with only /l/two. guest.rs describes the files below
 //! /opt/checks.
 
-use crate::kernels::guest::Where;
 use Mode::{Root, SetUid, Unprivileged};
 
 /// The caller of selfdock, and the mode.
@@ -17,6 +16,16 @@ pub enum Mode {
     /// Uid 0, the installed program.
     Root,
 }
+
+/// Where a check runs: the kernel, the kind of root, and the caller.
+pub struct Where {
+    pub kernel: (u32, u32),
+    pub root: &'static str,
+    pub mode: Mode,
+}
+
+/// The kinds of root that checks run on, in order.
+pub const ROOTS: [&str; 2] = ["initramfs", "mounted"];
 
 pub struct Check {
     pub name: &'static str,
