@@ -185,7 +185,7 @@ fn the_status_is_the_commands(#[values(0, 7, 255)] code: i32) {
     let instance = instance([]);
     for script in [&format!("exit {code}"), "kill -9 $$"] {
         let plain = Cmd::program(args!["sh", "-c", script]);
-        enter([], instance.pid()).sh(script).output().ends_as(plain);
+        enter([], instance.pid()).sh(script).output().ends_as(&plain.output());
     }
     let plain = Cmd::program(args!["env", "nowhere"]).output();
     assert_eq!(enter([], instance.pid()).arg("nowhere").output().status, plain.status);

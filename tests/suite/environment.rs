@@ -86,7 +86,7 @@ fn a_command_is_found_by_path() {
 fn without_a_command_the_callers_shell_runs() {
     let script = "echo $0 $((6*7)); exit 3\n";
     let run = Cmd::run([]).env("SHELL", "/bin/sh").stdin(script).output();
-    assert!(run.ends_as(Cmd::program(args!["/bin/sh"]).stdin(script)).stdout.contains("42"));
+    assert!(run.ends_as(&Cmd::program(args!["/bin/sh"]).stdin(script).output()).stdout.contains("42"));
     // An image may lack the caller's shell.
     let image = Cmd::run(args!["--root", crate::support::fixture("busybox")]).env("SHELL", "/usr/bin/zsh");
     assert_eq!(image.stdin("echo $((6*7))\n").ok(), "42");

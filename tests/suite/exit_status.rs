@@ -13,7 +13,10 @@ fn the_status_is_the_commands_own(
     #[values(0, 2)] depth: usize,
 ) {
     let script = format!("exit {code}");
-    Cmd::run(nested(depth, [])).sh(&script).output().ends_as(Cmd::program(args!["sh", "-c", script]));
+    Cmd::run(nested(depth, []))
+        .sh(&script)
+        .output()
+        .ends_as(&Cmd::program(args!["sh", "-c", script]).output());
 }
 
 #[rstest]
@@ -44,7 +47,10 @@ fn a_script_without_an_interpreter_says_so() {
 #[rstest]
 fn a_command_that_a_signal_ends_ends_selfdock_by_the_same(#[values(0, 2)] depth: usize) {
     let crash = nested(depth, args![bin("crash")]);
-    Cmd::run(crash).output().ends_as(Cmd::program(args![bin("crash")])).dies_by(Signal::SIGSEGV as i32);
+    Cmd::run(crash)
+        .output()
+        .ends_as(&Cmd::program(args![bin("crash")]).output())
+        .dies_by(Signal::SIGSEGV as i32);
 }
 
 #[rstest]

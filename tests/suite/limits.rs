@@ -42,7 +42,7 @@ fn an_invalid_grace_is_refused(#[values("1,", "1,x", ",1", "0,1", "1,2,3")] time
 #[test]
 fn a_command_that_is_in_time_has_its_own_status() {
     let plain = Cmd::program(args!["timeout", "10m", "sh", "-c", "exit 5"]);
-    Cmd::run(args!["--timeout", "10m"]).sh("exit 5").output().ends_as(plain);
+    Cmd::run(args!["--timeout", "10m"]).sh("exit 5").output().ends_as(&plain.output());
 }
 
 #[rstest]
@@ -59,7 +59,7 @@ fn an_invalid_time_is_refused(#[values("", "0", "-1", "x", "1w", "99999999999999
 fn a_limit_is_as_by_prlimit(#[case] limit: &str, #[case] of_prlimit: &str) {
     let all = args!["bash", "-c", "ulimit -S -a; ulimit -H -a"];
     let plain = Cmd::program(args!["prlimit", of_prlimit].into_iter().chain(all.clone()));
-    Cmd::run(args!["--rlimit", limit].into_iter().chain(all)).output().ends_as(plain);
+    Cmd::run(args!["--rlimit", limit].into_iter().chain(all)).output().ends_as(&plain.output());
 }
 
 #[rstest]

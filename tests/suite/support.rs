@@ -1,29 +1,28 @@
 //! Code that the tests share: starting selfdock, reading the results, and the oracle for refusals.
 
-use std::time::Duration;
-
-mod background;
-mod cmd;
 mod host;
-mod job;
 pub mod machine;
-mod place;
-mod ran;
-mod terminal;
 mod way;
+mod job;
+mod terminal;
+mod cmd;
+mod background;
+mod ran;
+mod log;
+mod processes;
+mod place;
 
 #[path = "properties.rs"]
 #[allow(dead_code)]
 mod properties;
 
-pub use background::{
-    Background, children, command_of, is_alive, is_first, is_own, keeper_of, tree, wait_until,
-};
+pub use background::Background;
 pub(crate) use cmd::args;
 pub use cmd::{Cmd, instance, instance_of_root, nested};
 pub use host::{FILESYSTEMS, on_a_host, on_a_host_over};
 pub use job::{Job, Transcript};
 pub use place::{about, bin, copy_program, fixture, host_mounts, own_status, scratch, selfdock, status_of};
+pub use processes::{children, command_of, is_alive, is_first, is_own, keeper_of, patient, tree, wait_until};
 pub use ran::Ran;
 pub use terminal::Terminal;
 pub(crate) use way::every_way;
@@ -43,12 +42,6 @@ pub fn python(program: &str) -> [std::ffi::OsString; 3] {
 pub fn has_scopes() -> bool {
     let told = Cmd::program(python("print(call(444, None, 0, 1))")).ok();
     told.parse().is_ok_and(|version: u32| version >= 6)
-}
-
-/// How long a test waits, which is longer on a machine that is emulated.
-pub fn patient(time: Duration) -> Duration {
-    let times = std::env::var("SELFDOCK_PATIENCE").ok().and_then(|times| times.parse().ok());
-    time * times.unwrap_or(1)
 }
 
 /// The directories that the tests may not search, for three different reasons.

@@ -1,6 +1,9 @@
 //! Command lines, and how a test starts them.
 
-use super::{Background, Ran, place};
+use super::background::Background;
+use super::processes::{MARK, patient};
+use super::ran::Ran;
+use super::{log, place};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
@@ -16,15 +19,12 @@ macro_rules! args {
 }
 pub(crate) use args;
 
-/// The environment variable that marks the processes of one run.
-pub const MARK: &str = "SELFDOCK_TEST_RUN";
-
 /// A command line, not started yet: of selfdock or, to compare, of a program without it.
 pub struct Cmd {
-    pub(super) command: Command,
-    pub(super) mark: String,
-    pub(super) timeout: Duration,
-    pub(super) stdin: Option<Vec<u8>>,
+    command: Command,
+    mark: String,
+    timeout: Duration,
+    stdin: Option<Vec<u8>>,
 }
 
 impl Cmd {
@@ -50,13 +50,13 @@ impl Cmd {
     /// Any program without selfdock, watched in the same way.
     pub fn program(words: impl IntoIterator<Item = OsString>) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        super::ran::report_panics();
+        log::report_panics();
         let mut words = words.into_iter();
         let mut command = Command::new(words.next().expect("a program"));
         let mark = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         // The process gets its own process group, as from a shell with job control.
         command.args(words).env(MARK, &mark).current_dir("/").process_group(0);
-        Self { command, mark, timeout: super::patient(Duration::from_secs(60)), stdin: None }
+        Self { command, mark, timeout: patient(Duration::from_secs(60)), stdin: None }
     }
 
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
@@ -92,13 +92,13 @@ impl Cmd {
 
     /// Sets the time limit, for a run that does much.
     pub fn within(mut self, timeout: Duration) -> Self {
-        self.timeout = super::patient(timeout);
+        self.timeout = patient(timeout);
         self
     }
 
     /// Runs it to its end.
     pub fn output(self) -> Ran {
-        Ran::new(self)
+        Ran::new(self.command, &self.mark, self.timeout, self.stdin.unwrap_or_default())
     }
 
     /// Runs it; it must succeed and have no complaint. Returns what it printed.
@@ -113,7 +113,7 @@ impl Cmd {
 
     /// Starts it in the background.
     pub fn spawn(self) -> Background {
-        Background::new(self)
+        Background::new(self.command, self.mark)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Simulated hosts: machines that differ from this one.
 
-use super::{Cmd, args, fixture, place};
+use super::cmd::{Cmd, args};
+use super::place::{fixture, selfdock};
 
 /// Runs `script` as root on a copy of this host's root filesystem, in a mount namespace. First root runs `changes`, a
 /// shell script that starts in the new root directory. In `script`, `$SD` is selfdock, `$PREFIX` its prefix, and `me`
@@ -36,7 +37,7 @@ pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Cmd {
         set +e
         eval "$SCRIPT"
     "#;
-    let selfdock = place::selfdock();
+    let selfdock = selfdock();
     let prefix = selfdock.ancestors().nth(2).expect("a prefix").to_owned();
     Cmd::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])
         .env("AT", fixture("host"))

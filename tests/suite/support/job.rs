@@ -1,11 +1,10 @@
 //! A command as a shell starts it: a job, with everything that wait(2) reports of it.
 
-use super::background::{
-    PROCESS_GROUP, SESSION, deadline, is_own, kill_all, left_of, status_set, tree, wait_until,
+use super::processes::{
+    MARK, PROCESS_GROUP, SESSION, deadline, is_own, kill_all, left_of, status_set, tree, wait_until,
 };
-use super::cmd::MARK;
 use super::terminal::open_terminal;
-use super::{place, ran};
+use super::{log, place};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
@@ -44,8 +43,9 @@ impl Job {
     /// Starts these words, with or without a controlling terminal. stderr goes where stdout goes.
     pub fn start(words: &[OsString], dir: &Path, on_terminal: bool) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        ran::report_panics();
-        ran::log(&format!("as a job{}: {words:?}", if on_terminal { " on a terminal" } else { "" }), None);
+        log::report_panics();
+        let place = if on_terminal { " on a terminal" } else { "" };
+        log::log(format!("$ as a job{place}: {words:?}\n"));
         let mut command = Command::new("setsid");
         let mark = format!("job-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         command.args(on_terminal.then_some("--ctty")).arg(place::bin("probe")).arg("job").args(words);

@@ -1,7 +1,7 @@
 //! A machine of a test's own in which the user of the tests has what users mostly have.
 
-use super::{Cmd, args, place};
-use place::{fixture, scratch};
+use super::cmd::{Cmd, args};
+use super::place::{fixture, scratch};
 use std::ffi::OsString;
 use std::fs;
 use tempfile::TempDir;

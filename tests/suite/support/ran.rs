@@ -1,14 +1,12 @@
 //! The results of a run, and checks that every run must pass.
 
-use super::background::{kill_all, left};
-use super::{CANARY, Cmd, place, wait_until};
+use super::log::log;
+use super::processes::{kill_all, left, patient, wait_until};
+use super::properties::CANARY;
 use assert_cmd::assert::Assert;
-use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ExitStatus, Output, Stdio};
-use std::sync::Once;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -20,27 +18,22 @@ pub struct Ran {
     took: Duration,
 }
 
-thread_local! {
-    /// The last runs of this test, for the report of a failure.
-    static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
-}
-
 impl Ran {
-    pub(super) fn new(mut cmd: Cmd) -> Self {
-        let (line, timeout, mark) = (format!("{:?}", cmd.command), cmd.timeout, cmd.mark);
+    /// Runs a command to its end. The mark is in its environment.
+    pub(super) fn new(mut command: Command, mark: &str, timeout: Duration, text: Vec<u8>) -> Self {
+        let line = format!("{command:?}");
         let start = Instant::now();
-        let command = cmd.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let command = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{line}: {error}"));
         let group = child.id().cast_signed();
         let mut stdin = child.stdin.take().expect("stdin is a pipe");
-        let text = cmd.stdin.unwrap_or_default();
         // A command that does not read all its input closes the pipe, which is no error.
         let writer = std::thread::spawn(move || drop(stdin.write_all(&text)));
         let stdout = read_all(child.stdout.take().expect("stdout is a pipe"));
         let stderr = read_all(child.stderr.take().expect("stderr is a pipe"));
         let status = wait_at_most(&mut child, timeout);
         if status.is_none() {
-            kill_all(left(&mark, group));
+            kill_all(left(mark, group));
         }
         let status = status.unwrap_or_else(|| child.wait().expect("wait"));
         let text = |reader: JoinHandle<Vec<u8>>| {
@@ -48,10 +41,11 @@ impl Ran {
         };
         let ran = Self { status, stdout: text(stdout), stderr: text(stderr), took: start.elapsed() };
         writer.join().expect("write into a pipe");
-        log(&line, Some(&ran));
+        let (stdout, stderr) = (&ran.stdout, &ran.stderr);
+        log(format!("$ {line}\n{status} after {:?}\nstdout: {stdout}\nstderr: {stderr}\n", ran.took));
         assert!(ran.took < timeout, "it was still running after {timeout:?}");
         assert!(!ran.stdout.contains(CANARY) && !ran.stderr.contains(CANARY), "the canary was seen");
-        wait_until("no process of the run is left", || left(&mark, group).is_empty());
+        wait_until("no process of the run is left", || left(mark, group).is_empty());
         ran
     }
 
@@ -67,10 +61,9 @@ impl Ran {
     }
 
     /// It ended and printed as the same command does without selfdock.
-    pub fn ends_as(self, plain: Cmd) -> Self {
-        let plain = plain.output();
+    pub fn ends_as(self, plain: &Self) -> Self {
         let told = |ran: &Self| (ran.status, ran.stdout.clone(), ran.stderr.clone());
-        assert_eq!(told(&self), told(&plain), "with selfdock, and without");
+        assert_eq!(told(&self), told(plain), "with selfdock, and without");
         self
     }
 
@@ -95,7 +88,7 @@ impl Ran {
     fn refused_somehow(self) -> Self {
         let ran = self.exits(125);
         assert_eq!(ran.stdout, "", "stdout of a refusal");
-        assert!(ran.took < super::patient(Duration::from_secs(20)), "a refusal that took {:?}", ran.took);
+        assert!(ran.took < patient(Duration::from_secs(20)), "a refusal that took {:?}", ran.took);
         let line = ran.stderr.strip_suffix('\n').expect("a refusal is a line");
         assert!(line.starts_with("selfdock: "), "a refusal begins with the program's name");
         assert!(!line.chars().any(char::is_control), "a refusal is one printable line");
@@ -130,32 +123,4 @@ fn read_all(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
         pipe.read_to_end(&mut bytes).expect("read a pipe");
         bytes
     })
-}
-
-/// Records a run, for the report of a failure.
-pub(super) fn log(line: &str, ran: Option<&Ran>) {
-    let mut text = format!("$ {line}\n");
-    if let Some(ran) = ran {
-        let (status, took) = (ran.status, ran.took);
-        write!(text, "{status} after {took:?}\nstdout: {}\nstderr: {}\n", ran.stdout, ran.stderr)
-            .expect("a string");
-    }
-    LOG.with_borrow_mut(|log| {
-        log.push(text);
-        let surplus = log.len().saturating_sub(3);
-        log.drain(..surplus);
-    });
-}
-
-/// A failing test prints its runs, its user, the results, and its mounts.
-pub(super) fn report_panics() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |panic| {
-            usual(panic);
-            let log = LOG.with_borrow(|log| log.join("\n"));
-            eprintln!("\nlast runs:\n{log}\nuser:\n{}\n\nmounts:\n{}", place::ids(), place::host_mounts());
-        }));
-    });
 }

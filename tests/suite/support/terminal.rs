@@ -1,8 +1,7 @@
 //! A real terminal, for interactive tests.
 
-use super::background::{SESSION, kill_all, left_of};
-use super::cmd::MARK;
-use super::{place, ran};
+use super::processes::{MARK, SESSION, deadline, kill_all, left_of, wait_until};
+use super::{log, place};
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, poll};
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
@@ -16,10 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-
-fn deadline() -> Duration {
-    super::patient(Duration::from_secs(30))
-}
 
 /// The outer end of a pseudo-terminal, and the session that runs on it.
 pub struct Terminal {
@@ -42,8 +37,8 @@ impl Terminal {
 
     /// The same, with these variables.
     pub fn start_with(words: &[&str], variables: &[(&str, &str)]) -> Self {
-        ran::report_panics();
-        ran::log(&format!("on a terminal: {words:?}"), None);
+        log::report_panics();
+        log::log(format!("$ on a terminal: {words:?}\n"));
         let (master, slave) = open_terminal();
         let end = || slave.try_clone().expect("duplicate the terminal");
         let mut command = Command::new("setsid");
@@ -112,7 +107,7 @@ impl Terminal {
     /// Closes the terminal, like a closed window, and waits until nothing of the session is left.
     pub fn close_and_leave_nothing(mut self) {
         self.hang_up();
-        super::wait_until("nothing of the session is left", || {
+        wait_until("nothing of the session is left", || {
             let _ = self.child.try_wait();
             self.left().is_empty()
         });
@@ -135,7 +130,7 @@ impl Terminal {
     /// Waits for the session to end.
     pub fn wait(mut self) -> ExitStatus {
         let mut status = None;
-        super::wait_until("the session ends", || {
+        wait_until("the session ends", || {
             status = self.child.try_wait().expect("wait");
             status.is_some()
         });

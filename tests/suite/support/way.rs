@@ -1,7 +1,10 @@
 //! Every way to start a command, and the oracle for each: the same command without selfdock.
 
-use super::cmd::{args, instance};
-use super::{Background, Cmd, Job, Transcript, command_of, nested, place};
+use super::background::Background;
+use super::cmd::{Cmd, args, instance, nested};
+use super::job::{Job, Transcript};
+use super::place;
+use super::processes::command_of;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::sync::Mutex;
