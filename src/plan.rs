@@ -171,11 +171,12 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: MountRequest<'a>, own_shm: &mut 
             }
             insert(
                 &mut plan.mounts,
-                Mount { dst: destination(dst)?, source: Source::Bind { src, writable } },
+                Mount { dst: destination(dst, "mount on")?, source: Source::Bind { src, writable } },
             )?;
         }
         MountRequest::Mask { path, optional } => {
-            insert(&mut plan.mounts, Mount { dst: destination(path)?, source: Source::Mask { optional } })?;
+            let dst = destination(path, "mask")?;
+            insert(&mut plan.mounts, Mount { dst, source: Source::Mask { optional } })?;
         }
         MountRequest::Device { path } => plan.devices.push(device(path)?),
         MountRequest::Tmpfs { options, dst } => {
@@ -189,7 +190,8 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: MountRequest<'a>, own_shm: &mut 
                 }
                 plan.shm = tmpfs;
             } else {
-                insert(&mut plan.mounts, Mount { dst: destination(dst)?, source: Source::Tmpfs(tmpfs) })?;
+                let dst = destination(dst, "mount on")?;
+                insert(&mut plan.mounts, Mount { dst, source: Source::Tmpfs(tmpfs) })?;
             }
         }
     }
@@ -201,7 +203,13 @@ fn insert<'a, E: Fault>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result
     let order = |other: &Mount<'_>| components(other.dst).cmp(components(mount.dst));
     match mounts.binary_search_by(order) {
         Ok(at) if mounts[at].source == mount.source => Ok(()),
-        Ok(_) => Err(E::refused(on("mount on {}", mount.dst), "two different mounts are requested there")),
+        Ok(_) => {
+            let what = match mount.source {
+                Source::Mask { .. } => on("mask {}", mount.dst),
+                _ => on("mount on {}", mount.dst),
+            };
+            Err(E::refused(what, "two different mounts are requested there"))
+        }
         Err(at) => {
             mounts.insert(at, mount);
             Ok(())
@@ -219,10 +227,10 @@ pub fn is_in_shm(path: &[u8]) -> bool {
     path.starts_with(b"/dev/shm/")
 }
 
-/// Checks and normalizes a destination.
-fn destination<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
-    let refuse = |why| Err(E::refused(on("mount on {}", path), why));
-    let tidy = absolute(path, "mount on")?;
+/// Checks and normalizes the destination of an operation.
+fn destination<E: Fault>(path: &[u8], operation: &str) -> Result<Bytes, E> {
+    let refuse = |why| Err(E::refused(both("{=} {}", operation.as_bytes(), path), why));
+    let tidy = absolute(path, operation)?;
     match components(path).next() {
         None => refuse("the root directory cannot be a destination"),
         Some(b"dev") if is_in_shm(tidy) => Ok(tidy),
@@ -364,6 +372,14 @@ mod tests {
         assert!(refusal(&["-v", "/x", "/a/../b"]).contains(".."));
         assert!(refusal(&["-v", "", "/b"]).contains("is empty"));
         assert!(refusal(&["--mask", "/proc/cpuinfo"]).contains("own"));
+    }
+
+    #[test]
+    fn a_mask_is_refused_as_a_mask() {
+        for words in [&["--mask", "/proc/x"][..], &["--mask", "x"], &["-t", "-", "/a", "--mask", "/a"]] {
+            assert!(refusal(words).starts_with("mask '"), "{words:?}");
+        }
+        assert!(refusal(&["--mask", "/a", "-t", "-", "/a"]).starts_with("mount on '/a'"));
     }
 
     #[test]

@@ -199,7 +199,7 @@ fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
         match source {
             OpenSource::Mask { optional } => {
                 if !stage.hide(dst)? && !optional {
-                    let missing = Error::of(on("hide {}", dst), Errno::NOENT);
+                    let missing = Error::of(on("mask {}", dst), Errno::NOENT);
                     return Err(missing.hint("--mask-if-exists accepts a missing path"));
                 }
             }

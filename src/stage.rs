@@ -265,7 +265,7 @@ impl Stage {
 
     /// Covers a directory or file of the instance by an empty, read-only one. Returns whether it exists.
     pub fn hide(&mut self, path: &[u8]) -> Result<bool> {
-        let failed = on("hide {}", path);
+        let failed = on("mask {}", path);
         let target = match self.wish(path, failed)?.1 {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
             found => found.or_fail(failed)?,

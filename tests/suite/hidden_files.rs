@@ -241,7 +241,8 @@ fn a_mask_in_a_volume_holds_for_the_instance_only() {
 #[test]
 fn masking_a_missing_path_is_refused_unless_allowed() {
     for nothing in ["/etc/no-such-file", "/etc/passwd/below", "/no/such/directory"] {
-        Cmd::run(args!["--mask", nothing, "true"]).refused("--mask-if-exists");
+        let words = format!("mask '{nothing}': no such file or directory (ENOENT); --mask-if-exists accepts");
+        Cmd::run(args!["--mask", nothing, "true"]).refused(&words);
         Cmd::run(args!["--mask-if-exists", nothing, "true"]).ok();
     }
     let ran = Cmd::run(args!["--mask-if-exists", "/etc/passwd", "cat", "/etc/passwd"]).output();
