@@ -286,7 +286,7 @@ fn set_once<'a, E: Fault>(slot: &mut Option<&'a [u8]>, name: &str, value: &'a [u
 
 fn number<E: Fault>(name: &str, digits: &[u8]) -> Result<u32, E> {
     small(digits).ok_or_else(|| {
-        E::refused(both("option --{=} {}", name.as_bytes(), digits), "not a number, or too large")
+        E::refused(both("option --{=} {}", name.as_bytes(), digits), "not a descriptor number")
     })
 }
 

@@ -227,7 +227,7 @@ fn to_itself(id: u32) -> Bytes {
 }
 
 fn write_once(path: &[u8], text: &[u8]) -> Result<()> {
-    let failed = on("map the caller's ids in {}", path);
+    let failed = on("map your ids in {}", path);
     let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed)?;
     let root = "uid 0 cannot be mapped without CAP_SETFCAP; other users can";
     let written = rustix::io::write(&file, text).or_fail(failed);

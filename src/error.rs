@@ -489,7 +489,7 @@ const ERRNOS: &[u8] = b"\
 32 EPIPE broken pipe
 107 ENOTCONN the server of the file system is gone
 110 ETIMEDOUT timed out
-75 EOVERFLOW an id is not mapped in this user namespace; 'unshare --map-current-user' maps yours";
+75 EOVERFLOW an id is not mapped in this user namespace; 'unshare --map-current-user' maps your ids";
 
 /// Writes all of `text`. Errors are ignored, since there is no other place to report them.
 pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &[u8]) {

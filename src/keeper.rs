@@ -299,9 +299,8 @@ impl Keeper {
             left = limit.get_or_insert(now.plus(LAST_PATIENCE)).since(now);
             if left == Duration::default() {
                 let _ = self.kill_at_once();
-                return Err(Error::refused(failed, "a process in it cannot end now").hint(
-                    "the machine is busy, or a debugger, a stopped 'selfdock enter' or a device holds it",
-                ));
+                return Err(Error::refused(failed, "a process in it cannot end now")
+                    .hint("it may wait for a device, a debugger or a stopped 'selfdock enter'"));
             }
         }
     }

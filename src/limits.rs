@@ -14,12 +14,11 @@ pub type Limit = (Resource, Rlimit, &'static str);
 pub fn check<E: Fault>(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>, E> {
     let mut limits = Vec::with_capacity(wishes.len());
     for (name, value) in wishes {
-        let failed = on("set the limit {=}", name.as_bytes());
+        let failed = on("option --rlimit {}", name.as_bytes());
         let resource = resource(name).ok_or_else(|| E::refused(failed, "no such limit"))?;
         let hard = getrlimit(resource).maximum;
         if hard.is_some_and(|hard| value.is_none_or(|value| value > hard)) {
-            return Err(E::refused(failed, "above the caller's hard limit")
-                .hint("'ulimit -Ha' shows the hard limits"));
+            return Err(E::refused(failed, "above your hard limit").hint("see 'ulimit -Ha'"));
         }
         // The hard limit is one second more if possible, so that SIGXCPU comes before SIGKILL and shows what ended
         // the command.

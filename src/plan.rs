@@ -261,7 +261,7 @@ fn device<E: Fault>(path: &[u8]) -> Result<Bytes, E> {
     let refuse = |why| Err(E::refused(on("device {}", path), why));
     let mut parts = components(tidy);
     if parts.next() != Some(b"dev") {
-        return refuse("not below /dev");
+        return refuse("must be below /dev");
     }
     let Some(first) = parts.next() else {
         return refuse("an instance cannot have all of /dev");

@@ -65,7 +65,7 @@ impl Hidden {
         if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC
             || place.inode != PROC_ROOT_INO
         {
-            return Err(Error::refused(failed, "the caller's /proc is not a procfs"));
+            return Err(Error::refused(failed, "/proc outside is not a procfs"));
         }
         // This takes three system calls; the list of mounts is long.
         if let Some(options) = place.mount.and_then(options_of_free) {
@@ -80,7 +80,7 @@ impl Hidden {
         let list = privileged.without(read)?.or_fail("read the list of mounts")?;
         let number = sys::place_of(&proc, Number::Current).or_fail(failed)?.mount.map(decimal);
         let own = mountinfo::lines(list).find(|line| Some(line.number) == number && line.point == b"/proc");
-        let own = own.ok_or_else(|| Error::refused(failed, "the caller's /proc is not a mount"))?;
+        let own = own.ok_or_else(|| Error::refused(failed, "/proc outside is not a mount"))?;
         let mut covers: Vec<Cover> = Vec::new();
         for line in mountinfo::lines(list) {
             // Mounts are selected by their parents, not by paths: the owner of an outer image can rename its /proc
@@ -89,7 +89,7 @@ impl Hidden {
                 continue;
             }
             let Some(path) = line.point.strip_prefix(b"/proc").filter(|path| path.starts_with(b"/")) else {
-                return Err(Error::refused(failed, "the caller's /proc is not a mount"));
+                return Err(Error::refused(failed, "/proc outside is not a mount"));
             };
             if is_of_a_process(path) || is_over_nothing(path, line.kind) {
                 continue;
@@ -104,7 +104,7 @@ impl Hidden {
                 continue;
             }
             if covers.len() == MOST_COVERS {
-                return Err(Error::refused(failed, "too many mounts in the caller's /proc"));
+                return Err(Error::refused(failed, "/proc outside has too many mounts"));
             }
             if is_itself && !has(line.options, b"ro") {
                 continue;

@@ -142,7 +142,7 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     job.containment.filter(&privileged).or_end();
     let mut keep_fds = &*job.keep_fds;
     if job.attended {
-        keep_fds = redirect_output(keep_fds).or_fail("give CMD its output").or_end();
+        keep_fds = redirect_output(keep_fds).or_fail("redirect the output of CMD").or_end();
     }
     // drop
     close_descriptors(keep_fds).or_end();
@@ -168,7 +168,7 @@ fn set_root(stage: &mut Stage, caller: &Owner<'_>, sources: &Sources, image: Ima
     match image {
         Image::Host(root) => return root.show(stage, caller),
         Image::Tree(tree) => {
-            let closed = "the caller may not enter the root filesystem";
+            let closed = "you may not enter the root filesystem";
             stage.change_root(tree).map_err(|e| e.hint_if(Errno::ACCESS, closed))?;
         }
         Image::Layers(layers) => stage.stack_roots(&layers)?,

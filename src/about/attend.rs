@@ -234,7 +234,7 @@ impl Unstarted<'_> {
 }
 
 /// The operation in messages.
-const FAILED: &str = "attend the instance";
+const FAILED: &str = "watch the limits of the instance";
 
 /// Whether a standard descriptor can be written. If the caller has closed a descriptor, it is a placeholder here. Then
 /// the command gets the error of its own write, as without a limit.

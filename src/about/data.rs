@@ -138,7 +138,7 @@ impl Read {
         let used: Vec<Bytes> = named.chain(current_directory()).filter_map(real).collect();
         let is_free = |place: &[u8]| !used.iter().any(|path| lies_in(path, place) || lies_in(place, path));
         let (path, place) = empty_places(about).find(|(path, _)| is_free(path)).ok_or_else(|| {
-            Error::refused(failed, "there is no empty directory for them").hint("an empty /mnt is enough")
+            Error::refused(failed, "no empty directory was found for them").hint("an empty /mnt is enough")
         })?;
         // A file takes whole pages, of at most 64 KiB. The rest is for the tmpfs itself.
         let size: usize = self.0.iter().map(|data| data.text.len() + (128 << 10)).sum();

@@ -111,7 +111,7 @@ impl List {
         self.room.drain(..self.start);
         self.start = 0;
         if self.room.len() > LONGEST {
-            return Err(Error::refused("read the list", "a line is longer than a command can take"));
+            return Err(Error::refused("read the list", "a line is longer than an argument may be"));
         }
         match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.room)) {
             Ok(0) => self.is_over = true,

@@ -57,8 +57,8 @@ impl Ids {
             *helper = path.ok_or_else(missing)?;
         }
         if rustix::thread::no_new_privs().unwrap_or(false) || is_inert(helpers[0]) {
-            return Err(Error::refused(OPTION, "no set-uid program works here, and newuidmap is one")
-                .hint("in an instance none does but selfdock"));
+            return Err(Error::refused(OPTION, "newuidmap is set-uid, and no set-uid bit counts here")
+                .hint("in an instance only that of selfdock counts"));
         }
         let uids = Range::of(about, b"/etc/subuid")?;
         let gids = Range::of(about, b"/etc/subgid")?;
@@ -192,8 +192,8 @@ impl Range {
                 return Ok(Range { first: join(&[first]), count: join(&[count]) });
             }
         }
-        Err(Error::refused(both("{=}: look into {}", OPTION.as_bytes(), path), "it has no ids for you")
-            .hint("'usermod --add-subuids 100000-165535 --add-subgids 100000-165535 YOU' as root"))
+        Err(Error::refused(both("{=}: read {}", OPTION.as_bytes(), path), "it lists no ids for you")
+            .hint("as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 YOU"))
     }
 }
 

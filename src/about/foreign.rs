@@ -131,12 +131,12 @@ fn of_others(table: &[(&str, &'static str)], word: &[u8]) -> Option<&'static str
 /// The error for an unknown option. `word` is the whole word, `name` the unknown part of it: `--name` or `-n`.
 pub fn unknown_option(word: &[u8], name: &[u8]) -> Error {
     let of_word = of_others(OPTIONS_OF_OTHERS, word).map(|text| (word, text));
-    let (shown, hint) = match of_word.or_else(|| of_others(OPTIONS_OF_OTHERS, name).map(|text| (name, text)))
+    let (option, hint) = match of_word.or_else(|| of_others(OPTIONS_OF_OTHERS, name).map(|text| (name, text)))
     {
         Some(found) => found,
         None => (name, nearest_option(name)),
     };
-    Error::refused(on("option {}", shown), "unknown").hint(hint)
+    Error::refused(on("option {=}", shown(option).as_bytes()), "unknown").hint(hint)
 }
 
 fn nearest_option(name: &[u8]) -> &'static str {

@@ -170,7 +170,7 @@ impl<'a> Line<'a> {
                 return Ok(());
             }
             if value.is_some() && opt.values.is_empty() {
-                return Err(Error::refused(on("option {}", word), "takes no value"));
+                return Err(Error::refused(on("option --{=}", opt.long.as_bytes()), "takes no value"));
             }
             return self.take(opt, value, rest);
         }
@@ -510,8 +510,7 @@ fn check_tilde(opt: &Opt, value: Option<&[u8]>) -> Result<()> {
     let what = both("option --{=} {}", opt.long.as_bytes(), value);
     let rest = if rest.is_empty() { String::new() } else { foreign::shown(rest) };
     let form = [b"write --", opt.long.as_bytes(), b"=\"$HOME\"", rest.as_bytes()];
-    Err(Error::refused(what, "the shell has not replaced ~, which it does only at the start of a word")
-        .hint(foreign::hint(&form)))
+    Err(Error::refused(what, "the shell replaces ~ only at the start of a word").hint(foreign::hint(&form)))
 }
 
 /// The error for an option without all its values.
@@ -561,7 +560,7 @@ mod tests {
     fn errors_name_what_is_wrong() {
         assert!(refusal(&["sh"]).contains("selfdock run sh"));
         assert!(refusal(&[]).contains("selfdock run sh"));
-        assert!(refusal(&["run", "--nope"]).contains("'--nope'"));
+        assert!(refusal(&["run", "--nope"]).contains("option --nope: unknown"));
         assert!(refusal(&["run", "-v", "/a"]).contains("SRC DST"));
         assert!(refusal(&["run", "--here=x"]).contains("takes no value"));
         assert!(refusal(&["run", "-C", "/a", "-C", "/b"]).contains("twice"));

@@ -249,7 +249,8 @@ fn own_group(limits: &Limits, given: Option<Bytes>) -> Result<(Bytes, OwnedFd)> 
     });
     let is_given = given.is_some_and(|name| path.ends_with(join(&[b"/", name])));
     if !is_own || !(is_given || is_left_by_systemd(path)) {
-        let how = "start it by 'systemd-run --user --scope -p Delegate=yes', or in a group that is yours";
+        let how = "start selfdock with 'systemd-run --user --scope -p Delegate=yes', or in a group that is \
+                   delegated to you";
         return Err(refused("is not delegated to you").hint(how));
     }
     Ok((path, dir))
@@ -261,10 +262,10 @@ fn lacking(limits: &Limits, available: &[u8], path: &[u8]) -> Error {
     let (option, name) = missing.next().unwrap_or((b"memory", b"memory"));
     let what = both("option --{=}: find its controller in the control group {}", option, path);
     if is_of_version_1(read(b"/proc/cgroups").unwrap_or_default(), name) {
-        Error::refused(what, "control groups of version 1 hold it on this machine")
+        Error::refused(what, "it belongs to control groups of version 1 on this machine")
             .hint("after a boot with cgroup_no_v1=all version 2 has it")
     } else {
-        Error::refused(what, "it is not in cgroup.controllers of version 2 there")
+        Error::refused(what, "cgroup.controllers there does not list it")
     }
 }
 
@@ -384,7 +385,7 @@ fn ask_systemd(about: &About) -> Result<Option<Bytes>> {
     let until = sys::now().or_fail("read the clock")?.plus(PATIENCE);
     while own_path() == Some(before) {
         if until.since(sys::now().or_fail("read the clock")?) == Duration::default() {
-            return Err(Error::refused(failed, "systemd made none within 5 seconds"));
+            return Err(Error::refused(failed, "systemd made no group within 5 seconds"));
         }
         let _ = poll(&mut [], Some(&MOMENT));
     }
@@ -418,7 +419,7 @@ fn split(dir: &OwnedFd, limits: &Limits) -> Result<()> {
         move_all(dir, &rest)?;
     }
     for name in missing {
-        let failed = on("let limits of {=} be set", name);
+        let failed = on("enable the controller {=}", name);
         set(dir, ENABLED, join(&[b"+", name]))
             .or_fail(failed)
             .map_err(|error| error.hint_if(Errno::BUSY, "processes that cannot be moved are in it"))?;
@@ -474,7 +475,7 @@ const ENDINGS: usize = 2000;
 const TRIES: u64 = 100;
 
 /// The kernel's EAGAIN for a new group.
-const TOO_DEEP: &str = "cgroup.max.depth or cgroup.max.descendants of a group above forbids another group";
+const TOO_DEEP: &str = "a group above allows no more groups (cgroup.max.depth, cgroup.max.descendants)";
 
 impl Group {
     fn new(above: OwnedFd, own: OwnedFd) -> Result<Self> {
@@ -509,7 +510,7 @@ impl Group {
                 }
             }
         }
-        Err(Error::refused(failed, "other runs of selfdock remove it again and again, or use its name"))
+        Err(Error::refused(failed, "other runs of selfdock keep removing it, or use its name"))
     }
 
     fn limit(&self, limits: &Limits) -> Result<()> {

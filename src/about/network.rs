@@ -95,7 +95,7 @@ impl<'a> Network<'a> {
         let Some(text) = own_resolver() else { return Ok(None) };
         let failed = "make a configuration of the resolver";
         let full =
-            || Error::refused(failed, "there is no empty directory for it").hint("an empty /mnt is enough");
+            || Error::refused(failed, "no empty directory was found for it").hint("an empty /mnt is enough");
         let (path, place) = empty_place(about).ok_or_else(full)?;
         let room = Detached::tmpfs(privileged, &ROOM)?.attach(privileged, &place).or_fail(failed)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
@@ -115,7 +115,7 @@ pub fn open_all_ports() {
 /// The device by which pasta makes an interface.
 const TUN: &[u8] = b"/dev/net/tun";
 const NO_TUN: &str =
-    "'modprobe tun' as root makes it; in an instance or a container, give that one this device";
+    "'modprobe tun' as root creates it; an outer instance needs --dev /dev/net/tun, a container --device";
 const CLOSED_TUN: &str = "'chmod 666 /dev/net/tun' as root opens it to all users, as udev does";
 
 /// `[ADDRESS/]OUTSIDE[:INSIDE]`

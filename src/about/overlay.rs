@@ -93,7 +93,7 @@ pub fn prepare(about: &About, copies: &[Copy<'_>], changes: Option<&[u8]>) -> Re
     }
     match (changes, copies) {
         (Some(kept), [copy]) if lies_in_source(about, kept, copy) => {
-            Err(Error::refused(on("keep changes in {}", kept), "it lies in what is copied"))
+            Err(Error::refused(on("keep changes in {}", kept), "it lies in the directory that is copied"))
         }
         (Some(kept), [copy]) => match copy.dirs().last() {
             Some(dir) => make_changes(kept, dir),
@@ -251,7 +251,7 @@ impl Layer<'_> {
             Some(dir) => dir,
             None => {
                 let (path, place) = empty_place(about).ok_or_else(|| {
-                    Error::refused(failed, "there is no empty directory for it")
+                    Error::refused(failed, "no empty directory was found for it")
                         .hint("an empty /mnt is enough")
                 })?;
                 self.room = Some(self.make_room(&place, &copy.room).or_fail(failed)?);

@@ -88,7 +88,7 @@ pub fn list(about: &About) -> String {
 /// The message if there are no profiles.
 pub fn none(about: &About) -> String {
     let places: Vec<String> = directories(about).into_iter().map(|dir| format!("{}", Quoted(dir))).collect();
-    format!("no profiles; they are looked for in {}", places.join(", "))
+    format!("no profiles found in {}", places.join(", "))
 }
 
 fn names(dir: &[u8]) -> rustix::io::Result<Vec<Bytes>> {
@@ -226,7 +226,12 @@ impl Reader<'_> {
             [b':', b'+', other @ ..] if is_there => self.push(self.text(other)?),
             [b':', b'-', ..] => self.push(value.unwrap_or_default()),
             [b':', b'+', ..] => {}
-            _ => return Err(Error::refused(on("variable {}", text), "not a form that profiles know")),
+            _ => {
+                return Err(Error::refused(
+                    on("variable {}", text),
+                    "profiles know $NAME, ${NAME}, ${NAME:-VALUE} and ${NAME:+VALUE} only",
+                ));
+            }
         }
         Ok(())
     }
@@ -306,6 +311,6 @@ mod tests {
             assert!(words(line).unwrap_err().contains("not closed"), "{line}");
         }
         assert!(words("$NONE").unwrap_err().contains("'NONE': not set"));
-        assert!(words("${A%x}").unwrap_err().contains("not a form"));
+        assert!(words("${A%x}").unwrap_err().contains("profiles know"));
     }
 }

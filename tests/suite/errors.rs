@@ -19,8 +19,8 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 
 /// Options of other programs are answered with selfdock's own.
 #[rstest]
-#[case::docker(&["run", "--rm", "sh"], "option '--rm': unknown; not needed: nothing is left of an instance")]
-#[case::docker_terminal(&["run", "-it", "sh"], "option '-it': unknown; not needed: a command always has your")]
+#[case::docker(&["run", "--rm", "sh"], "option --rm: unknown; not needed: nothing is left of an instance")]
+#[case::docker_terminal(&["run", "-it", "sh"], "option -it: unknown; not needed: a command always has your")]
 #[case::docker_daemon(&["run", "-d", "sh"], "selfdock has no daemon")]
 #[case::docker_ports(&["run", "-p", "80:80", "sh"], "its ports are the host's")]
 #[case::docker_exec(&["exec", "1", "sh"], "selfdock enter PID CMD")]
@@ -53,8 +53,7 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 )]
 #[case::a_home_of_the_shell(
     &["run", "--home=~/x", "sh"],
-    "option --home '~/x': the shell has not replaced ~, which it does only at the start of a word; write \
-     --home=\"$HOME\"/x"
+    "option --home '~/x': the shell replaces ~ only at the start of a word; write --home=\"$HOME\"/x"
 )]
 #[case::a_root_of_the_shell(&["run", "--root=~/debian", "sh"], "write --root=\"$HOME\"/debian")]
 #[case::a_volume_of_the_shell(&["run", "--vol=~", "/mnt", "sh"], "write --vol=\"$HOME\"")]
@@ -216,16 +215,12 @@ fn a_policy_that_forbids_mounting_is_named_in_the_message() {
 /// A root filesystem that the caller may not enter, or not list where that is needed; and a program on a mount that is
 /// noexec, which says so itself.
 #[rstest]
-#[case::closed("chmod 700 srv/img", "--root /srv/img run", "the caller may not enter the root filesystem")]
-#[case::readable_alone(
-    "chmod 744 srv/img",
-    "--root /srv/img run",
-    "the caller may not enter the root filesystem"
-)]
+#[case::closed("chmod 700 srv/img", "--root /srv/img run", "you may not enter the root filesystem")]
+#[case::readable_alone("chmod 744 srv/img", "--root /srv/img run", "you may not enter the root filesystem")]
 #[case::closed_and_unprivileged(
     "chmod 700 srv/img",
     "--root /srv/img --unprivileged run",
-    "the caller may not enter the root filesystem"
+    "you may not enter the root filesystem"
 )]
 #[case::in_a_closed_directory("chmod 700 srv", "--root /srv/img run", "use the root filesystem '/srv/img'")]
 #[case::not_to_be_listed(

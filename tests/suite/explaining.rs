@@ -195,7 +195,7 @@ fn the_doctor_says_which_options_need_more() {
     std::fs::write(machine.dir.path().join("subuid"), "other:1:1\n").unwrap();
     let seen = machine.cmd(args!["doctor"]).env("PATH", "/usr/sbin:/nosuch").ok();
     for line in [
-        "note  --fake-root does not work: look into '/etc/subuid': it has no ids for you; 'usermod --add-subuids",
+        "note  --fake-root does not work: read '/etc/subuid': it lists no ids for you; as root: usermod --add-subuids",
         "note  --net user does not work: find 'pasta': no directory of PATH has it; your distribution has it as",
     ] {
         assert!(seen.contains(line), "{line} is not in {seen}");

@@ -149,10 +149,12 @@ fn what_is_missing_is_said() {
     fs::write(machine.dir.path().join("subuid"), "other:1:1\n").unwrap();
     machine
         .cmd(words.clone())
-        .refused("look into '/etc/subuid': it has no ids for you; 'usermod --add-subuids");
+        .refused("read '/etc/subuid': it lists no ids for you; as root: usermod --add-subuids");
     machine.cmd(args!["--fake-root", "--no-userns", "run", "true"]).refused("--no-userns");
     // Inside no set-uid program works.
     let inner = args!["run", selfdock()].into_iter().chain(words);
     let machine = Machine::new();
-    machine.cmd(inner).refused("no set-uid program works here");
+    machine.cmd(inner).refused(
+        "newuidmap is set-uid, and no set-uid bit counts here; in an instance only that of selfdock counts",
+    );
 }

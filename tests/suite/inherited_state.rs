@@ -80,7 +80,7 @@ fn a_requested_descriptor_is_passed_on() {
 /// I2: descriptors.
 #[rstest]
 fn a_descriptor_that_is_not_open_cannot_be_kept(#[values("9", "-1", "x", "99999999999", "")] number: &str) {
-    let why = if number == "9" { "(EBADF)" } else { "not a number, or too large" };
+    let why = if number == "9" { "(EBADF)" } else { "not a descriptor number" };
     Cmd::run(args!["--keep-fd", number, "true"]).refused(why);
 }
 

@@ -63,8 +63,8 @@ fn a_limit_is_as_by_prlimit(#[case] limit: &str, #[case] of_prlimit: &str) {
 }
 
 #[rstest]
-#[case("nofile=4000000000", "hard limit")]
-#[case("nofile=unlimited", "hard limit")]
+#[case("nofile=4000000000", "option --rlimit 'nofile': above your hard limit; see 'ulimit -Ha'")]
+#[case("nofile=unlimited", "above your hard limit")]
 #[case("nofile", "NAME=VALUE")]
 #[case("nofiles=3", "no such limit")]
 #[case("nofile=x", "not an amount")]

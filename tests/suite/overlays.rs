@@ -95,7 +95,7 @@ fn what_is_made_around_an_instance_needs_an_empty_directory(#[case] options: &st
         "mkdir /tmp/own && cp $SD ${{SD%/bin/*}}/lib/selfdock/selfdock-about /tmp/own && chmod 755 /tmp/own/*
          me /tmp/own/selfdock {options} run echo never 9</etc/passwd; exit $?"
     );
-    let words = format!("there is no empty directory for {what}; an empty /mnt is enough");
+    let words = format!("no empty directory was found for {what}; an empty /mnt is enough");
     // pasta has something to say about this host, too.
     let ran = on_a_host(fill, &script).output().exits(125);
     assert!(ran.stdout.is_empty() && ran.stderr.contains(&words), "{}", ran.stderr);
@@ -284,8 +284,8 @@ fn overlays_work_nested() {
 #[case::closed(args!["-o", fixture("p"), "/mnt/w"], "permission denied")]
 #[case::two_to_keep(args!["-o", "/etc", "/mnt/a", "-o", "/usr", "/mnt/b", "--changes", "/tmp/x"], "of one --overlay")]
 #[case::nothing_to_keep(args!["--changes", "/tmp/x"], "there is no --overlay; add --overlay SRC DST")]
-#[case::into_its_source(args!["-o", "/etc", "/mnt/w", "--changes", "/etc/changes"], "it lies in what is copied")]
-#[case::into_itself(args!["-o", "/", "/", "--changes", "/opt/selfdock-changes"], "it lies in what is copied")]
+#[case::into_its_source(args!["-o", "/etc", "/mnt/w", "--changes", "/etc/changes"], "in the directory that is copied")]
+#[case::into_itself(args!["-o", "/", "/", "--changes", "/opt/selfdock-changes"], "in the directory that is copied")]
 #[case::two_images(args!["-o", "/", "/", "-o", "/etc", "/"], "given twice")]
 #[case::two_names(args!["-o", "/etc", "/", "--root", "/usr"], "--root names another image; -o / / copies")]
 #[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]

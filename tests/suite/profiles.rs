@@ -16,8 +16,7 @@ fn without_profiles_there_is_a_message() {
     copy_program(about(), dir.path().join("selfdock-about"));
     let ran = Cmd::program(args![copy, "profiles"]).env("HOME", "/none").output().exits(0);
     assert_eq!(ran.stdout, "");
-    let words =
-        "selfdock: no profiles; they are looked for in '/none/.config/selfdock', '/etc/selfdock/profiles', '";
+    let words = "selfdock: no profiles found in '/none/.config/selfdock', '/etc/selfdock/profiles', '";
     assert!(ran.stderr.starts_with(words), "{}", ran.stderr);
 }
 
@@ -76,7 +75,7 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
 #[case::absent_file("-H\n", "@/no/such", "read the options in '/no/such': no such file")]
 #[case::a_command("-H\nsh\n", "@mine", "mine:2': 'sh': not an option")]
 #[case::the_end_of_options("--\n", "@mine", "mine:1': '--': not an option")]
-#[case::unknown("\n--ro-bind /a /b", "@mine", "mine:2': option '--ro-bind': unknown; use '-m SRC DST'")]
+#[case::unknown("\n--ro-bind /a /b", "@mine", "mine:2': option --ro-bind: unknown; use '-m SRC DST'")]
 #[case::half_an_option("-v /a\n/b\n", "@mine", "mine:1': option --vol: needs SRC DST; DST is missing")]
 #[case::unset("-b $NO_SUCH_VARIABLE", "@mine", "mine:1': variable 'NO_SUCH_VARIABLE': not set")]
 #[case::unclosed("-e A='", "@mine", "mine:1': a quote or a brace is not closed")]

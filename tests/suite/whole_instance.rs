@@ -450,5 +450,5 @@ fn a_command_gets_no_descriptor_of_selfdocks_for_its_output(#[case] mode: &str) 
     );
     let ran = Cmd::program(args!["bash", "-c", script]).output();
     assert_eq!(ran.stdout, "125\n125\n125\n", "{}", ran.stderr);
-    assert!(ran.stderr.contains("give CMD its output: file descriptor not open"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("redirect the output of CMD: file descriptor not open"), "{}", ran.stderr);
 }

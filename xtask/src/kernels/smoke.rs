@@ -408,7 +408,7 @@ pub const CHECKS: &[Check] = &[
         "echo 1 >$GROUP/cgroup.max.depth; $S --memory 32M --report report run echo never; grep -c XX report
         ls -d $GROUP/selfdock.*; echo max >$GROUP/cgroup.max.depth; $S --memory 32M run echo again",
         |_| {
-            "selfdock: make the control group 'selfdock.*': *(EAGAIN); cgroup.max.depth or *\n1\n*/selfdock.rest\nagain"
+            "selfdock: make the control group 'selfdock.*': *(EAGAIN); a group above *\n1\n*/selfdock.rest\nagain"
         },
     ),
     check(
@@ -491,7 +491,7 @@ pub const CHECKS: &[Check] = &[
         cd /; ask 'echo no >&2; exit 1'; ask true",
         |_| {
             "no\nselfdock: ask systemd for a control group: busctl failed; its message is above\n\
-             selfdock: ask systemd for a control group: systemd made none within 5 seconds\nstatus 125"
+             selfdock: ask systemd for a control group: systemd made no group within 5 seconds\nstatus 125"
         },
     ),
     check(
