@@ -1,8 +1,10 @@
 //! `cargo xtask check`
 
 use crate::cargo::{TARGETS, build_release, cargo, release};
-use crate::run::{Result, no_more, output, root, run, wants_help};
+use crate::run::{Context, Result, no_more, output, root, run, wants_help};
+use crate::source::files;
 use crate::{audit, docs, elf, mutants, rules, torture};
+use std::fs;
 use std::process::{Command, Stdio};
 
 const HELP: &str = "\
@@ -22,6 +24,7 @@ type Check = (&'static str, fn() -> Result);
 const CHECKS: &[Check] = &[
     ("formatting", formatting),
     ("rules of the tree", rules::check),
+    ("shell programs", shell_programs),
     ("mutants that are listed", mutants::check_exceptions),
     ("lints", || {
         each("clippy", &["--quiet", "--locked", "--workspace", "--all-targets"], &["--", "-D", "warnings"])
@@ -79,6 +82,24 @@ fn each_of(manifests: &[&str], subcommand: &str, options: &[&str], last: &[&str]
 fn formatting() -> Result {
     each("fmt", &["--check", "--all"], &[])?;
     each_of(&FUZZ, "fmt", &["--check"], &[])
+}
+
+/// Lets the shells read the programs for them, without running any.
+fn shell_programs() -> Result {
+    for file in files()?.iter().filter(|file| file.extension() == Some("sh".as_ref())) {
+        let text = fs::read_to_string(file).context(file.display())?;
+        run(Command::new(shell_of(&text)).arg("-n").arg(file))?;
+    }
+    Ok(())
+}
+
+/// The shell of a program: the one of its first line.
+fn shell_of(text: &str) -> &'static str {
+    if text.lines().next().is_some_and(|line| line.starts_with("#!") && line.contains("bash")) {
+        "bash"
+    } else {
+        "sh"
+    }
 }
 
 fn unit_tests() -> Result {
@@ -144,4 +165,16 @@ fn dependencies() -> Result {
     let what = ["check", "bans", "licenses", "sources"];
     each("deny", &["--workspace"], &what)?;
     each_of(&FUZZ, "deny", &["--workspace"], &what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_for_bash_says_so() {
+        assert_eq!(shell_of("#!/bin/bash\n[[ a ]]"), "bash");
+        assert_eq!(shell_of("#!/usr/bin/busybox sh\n"), "sh");
+        assert_eq!(shell_of("# bash could do it, too\n"), "sh");
+    }
 }

@@ -41,80 +41,13 @@ const MODULES: [&str; 12] = [
 ];
 
 /// The first process in the initramfs.
-const INIT: &str = "\
-#!/usr/bin/busybox sh
-/usr/bin/busybox --install -s /usr/bin
-export PATH=/usr/bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-# In no order: what needs another comes in at the next pass.
-for pass in 1 2 3 4; do for module in /modules/*; do insmod $module 2>/dev/null; done; done
-tries=0
-until [ -b /dev/vda ] || [ $tries = 600 ]; do tries=$((tries + 1)); sleep 0.05; done
-mount -t ext4 /dev/vda /new
-for name in proc sys dev; do mount --move /$name /new/$name; done
-exec switch_root /new /sbin/guest
-";
+const INIT: &str = include_str!("disk_init.sh");
 
 /// The first process on the disk. `@…@` are put in.
-const GUEST: &str = "\
-#!/bin/sh
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8
-mkdir -p /dev/pts /dev/shm
-# What udev makes.
-ln -s /proc/self/fd /dev/fd
-for number in 0:stdin 1:stdout 2:stderr; do ln -s /proc/self/fd/${number%:*} /dev/${number#*:}; done
-mount -t devpts -o ptmxmode=0666,gid=5,mode=620 devpts /dev/pts
-mount -t tmpfs shm /dev/shm
-mount -t tmpfs -o mode=755 run /run
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mount -t securityfs security /sys/kernel/security
-exec >/dev/console 2>&1 </dev/null
-modprobe -a virtio_net fuse overlay
-ip link set lo up
-for name in /sys/class/net/*; do
-    [ \"$name\" = /sys/class/net/lo ] || ip link set \"${name##*/}\" up
-    [ \"$name\" = /sys/class/net/lo ] || ip addr add 10.0.2.15/24 dev \"${name##*/}\"
-done
-ip route add default via 10.0.2.2
-hostname guest
-echo \"@@ kernel $(uname -r)\"
-cd @PROJECT@
-CARGO_MANIFEST_DIR=@PROJECT@/xtask SELFDOCK_PATIENCE=@PATIENCE@ /usr/local/bin/xtask install-test \\
-    --as 61234:61234 --suite /usr/local/bin/suite --probe /usr/local/bin/probe \\
-    --torture /usr/local/bin/torture @FILTERS@
-echo \"@@ status $?\"
-sync
-echo o >/proc/sysrq-trigger
-sleep 60
-";
+const GUEST: &str = include_str!("disk_guest.sh");
 
 /// Puts the project, the built programs and the modules into the root filesystem, and makes a disk of it.
-const FILL: &str = "\
-mkdir -p \"$ROOT/$PROJECT\" \"$ROOT/usr/lib/modules\" \"$ROOT/$TOOLCHAIN\"
-chmod 1777 \"$ROOT/tmp\"
-git -C \"$PROJECT\" ls-files -z | tar -C \"$PROJECT\" --null -T - -c | tar -xC \"$ROOT/$PROJECT\"
-for dir in target/release xtask/bare/target/release; do
-    mkdir -p \"$ROOT/$PROJECT/$dir\"
-    find \"$PROJECT/$dir\" -maxdepth 1 -type f -exec cp -t \"$ROOT/$PROJECT/$dir\" {} +
-done
-cp \"$XTASK\" \"$ROOT/usr/local/bin/xtask\"
-cp \"$SUITE\" \"$ROOT/usr/local/bin/suite\"
-cp \"$PROBE\" \"$ROOT/usr/local/bin/probe\"
-cp \"$TORTURE\" \"$ROOT/usr/local/bin/torture\"
-strip \"$ROOT/usr/local/bin/xtask\" \"$ROOT/usr/local/bin/suite\"
-tar -C \"$TOOLCHAIN\" --exclude=./share -c . | tar -xC \"$ROOT/$TOOLCHAIN\"
-rm -rf \"$ROOT/usr/lib/modules\"
-cp -a \"$MODULES\" \"$ROOT/usr/lib/modules\"
-for dir in \"$ROOT\"/usr/lib/modules/*; do chroot \"$ROOT\" depmod \"${dir##*/}\"; done
-printf '127.0.0.1 localhost guest\\n' > \"$ROOT/etc/hosts\"
-printf 'nameserver 10.0.2.3\\n' > \"$ROOT/etc/resolv.conf\"
-chmod 755 \"$ROOT/sbin/guest\"
-rm -f \"$DISK\"
-truncate -s 8G \"$DISK\"
-mke2fs -q -t ext4 -d \"$ROOT\" \"$DISK\"
-";
+const FILL: &str = include_str!("disk_fill.sh");
 
 /// What all guests have.
 pub struct Guest {

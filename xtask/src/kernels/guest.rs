@@ -15,81 +15,14 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = "usr/local";
 
 /// The script of the first process. Checks run in the initramfs, and again in a mounted copy that replaces the root.
-const INIT: &str = "\
-#!/usr/bin/busybox sh
-/usr/bin/busybox --install -s /usr/bin
-export PATH=/usr/local/bin:/usr/bin:/bin
-mount -t proc proc /proc
-mount -t sysfs sys /sys
-mount -t devtmpfs dev /dev
-mkdir -p /dev/pts /dev/shm
-mount -t devpts -o ptmxmode=0666 devpts /dev/pts
-mount -t tmpfs shm /dev/shm
-exec >/dev/console 2>&1 </dev/null
-ip link set lo up
-xzcat /opt/checks/overlay.ko >/tmp/module 2>/dev/null
-[ -s /tmp/module ] || cp /opt/checks/overlay.ko /tmp/module
-insmod /tmp/module
-rm /tmp/module
-hostname guest
-mkdir -p /sys/fs/cgroup
-mount -t cgroup2 cgroup2 /sys/fs/cgroup
-echo +memory +pids +cpu >/sys/fs/cgroup/cgroup.subtree_control
-for name in tmp dev/shm home/user; do echo outer >/$name/outer; done
-echo \"@@ kernel $(uname -r)\"
-sh /opt/checks/all
-mkdir -p /new
-mount -t tmpfs -o mode=755 new /new
-for name in /*; do
-    case $name in /proc | /sys | /dev | /new) mkdir /new$name ;; *) cp -a $name /new ;; esac
-done
-for name in proc sys dev; do mount --move /$name /new/$name; done
-# As switch_root does, but what is in the initramfs stays.
-cd /new
-mount --move . /
-exec chroot . /opt/checks/second
-";
+const INIT: &str = include_str!("init.sh");
 
-const SECOND: &str = "\
-#!/bin/sh
-sh /opt/checks/all
-echo '@@ end'
-poweroff -f
-";
+const SECOND: &str = include_str!("second.sh");
 
 /// Runs the checks, each in a control group of its own, which belongs to the caller. The output of a check is printed
 /// when it has ended. It goes to a file, since a pipe would stay open as long as a process of an unfinished check is
 /// left.
-const ALL: &str = "\
-. /opt/checks/numbers
-export ASK=/opt/checks/ask BOX=/opt/checks/box LAYER=/opt/checks/layer
-chmod 666 /dev/$CONSOLE
-$ASK $SETXATTR @/usr/local/bin/selfdock @security.capability $CAPABILITIES 20 0 >/dev/null
-mkdir -p $BOX/bin /opt/checks/set-uid /hidden
-cp /usr/bin/busybox /hidden/busybox
-cp /usr/bin/busybox $BOX/bin/busybox
-for name in sh ls cat id echo; do ln -sf busybox $BOX/bin/$name; done
-cp $ASK /opt/checks/set-uid/ask
-chmod 4755 /opt/checks/set-uid/ask
-while read -r number who option; do
-    rm -rf /home/work
-    mkdir /home/work
-    chown $who /home/work
-    cd /home/work
-    echo \"@@ check $number $who $option\"
-    export S=\"selfdock $option\" GROUP=/sys/fs/cgroup/$number$who$option
-    [ ! -d $GROUP ] || GROUP=$GROUP.second
-    mkdir $GROUP
-    chown -R $who $GROUP
-    sh -c 'echo 0 >$0/cgroup.procs; exec su $1 -c \"timeout 30 sh $2\"' $GROUP $who /opt/checks/$number \\
-        >/run/out 2>&1
-    status=$?
-    cat /run/out
-    echo
-    echo \"@@ status $status\"
-done </opt/checks/list
-echo '@@ next root'
-";
+const ALL: &str = include_str!("all.sh");
 
 /// `only` selects checks by their names.
 pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs, only: &[String]) -> Result<Vec<u8>> {

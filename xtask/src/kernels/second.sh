@@ -1,0 +1,4 @@
+#!/bin/sh
+sh /opt/checks/all
+echo '@@ end'
+poweroff -f
