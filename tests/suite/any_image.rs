@@ -46,24 +46,7 @@ fn a_root_filesystem_is_of_any_kind(
     #[case] writable: bool,
     #[values("", "--unprivileged")] mode: &str,
 ) {
-    const DISK: &str = r#"
-        mkdir srv/disk srv/fs
-        mount -t tmpfs disk srv/disk
-        if [ "$OPTION" ]; then
-            truncate -s 128M srv/disk/disk
-            mkfs.btrfs -q srv/disk/disk >/dev/null 2>&1
-            mount -o loop srv/disk/disk srv/fs
-            btrfs -q subvolume create srv/fs/image
-            cp -a "$BOX/." srv/fs/image
-            mkdir -p srv/fs/image/mnt
-            chown -R "$ME" srv/fs/image
-            btrfs -q subvolume snapshot -r srv/fs/image srv/fs/snapshot
-            umount srv/fs
-            mount -o "loop,$OPTION" srv/disk/disk srv/fs
-        else
-            mksquashfs "$BOX" srv/disk/disk -quiet -no-progress >/dev/null
-            mount -o loop srv/disk/disk srv/fs
-        fi"#;
+    const DISK: &str = include_str!("../programs/mount_an_image.sh");
     let root = if option == "subvolid=5" { "/srv/fs/image" } else { "/srv/fs" };
     let run = |words: &str| {
         let script = format!("me $SD {mode} --root {root} {words}");

@@ -105,11 +105,10 @@ fn a_socket_in_dev_can_be_requested() {
          done; ln -s /var/sockets/{name} dev/log"
     );
     let script = format!(
-        "umask 0; python3 -c 'import socket
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(\"/var/sockets/{name}\")
-s.settimeout(9); print(s.recv(99))' & until [ -S /var/sockets/{name} ]; do sleep 0.05; done
+        "umask 0; python3 -c \"$RECEIVE\" /var/sockets/{name} & until [ -S /var/sockets/{name} ]; do sleep 0.05; done
          me $SD --dev /dev/log run logger -d -u /dev/log one; wait"
     );
-    let ran = on_a_host(&changes, &script).output();
+    let receive = include_str!("../programs/receive_datagram.py");
+    let ran = on_a_host(&changes, &script).env("RECEIVE", receive).output();
     assert!(ran.stdout.contains("one"), "{}{}", ran.stdout, ran.stderr);
 }

@@ -135,19 +135,9 @@ fn the_joiner_joins_the_control_group_of_its_target_or_says_why_not(
     #[case] seen: &str,
 ) {
     let changes = "umount -l sys; mount -t sysfs sys sys; mount -t cgroup2 cgroup2 sys/fs/cgroup";
-    let script = format!(
-        "cd /sys/fs/cgroup; name=selfdock-test.$$; mkdir $name; cd $name; mkdir own own/here own/there
-         chown -R $ME own
-         user() {{
-             echo 0 > own/$1/cgroup.procs; shift
-             exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups \"$@\"
-         }}
-         user there $SD run sleep 9 & target=$!; sleep 0.2
-         {change}
-         (user here $SD enter {option} $target grep ^0: /proc/self/cgroup)
-         kill $target; wait; cd ..; rmdir $name/own/here $name/own/there $name/own $name"
-    );
-    let ran = on_a_host(changes, &script).output();
+    let script = include_str!("../programs/join_a_group.sh");
+    let on_host = on_a_host(changes, script).env("CHANGE", change).env("OPTION", option);
+    let ran = on_host.output();
     let told = format!("{}{}", ran.stdout, ran.stderr);
     assert!(told.contains(seen) && told.lines().count() == 1, "{told}");
     assert_eq!(seen.starts_with("0::"), told == format!("{seen}\n"), "{told}");

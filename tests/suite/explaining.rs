@@ -220,8 +220,7 @@ fn the_doctor_says_why_privilege_is_missing() {
 #[test]
 fn the_doctor_fails_where_nothing_works() {
     // It has no privilege, and a root directory in which the kernel allows no user namespace.
-    let script = "import os, sys; os.chroot(sys.argv[1]); os.chdir('/'); os.setgid(61234); os.setuid(61234); \
-                  os.execv('/selfdock', ['selfdock', 'doctor'])";
+    let script = include_str!("../programs/doctor_in_an_image.py");
     let image = fixture("busybox");
     let ran =
         Cmd::program(args![fixture("setuid/probe"), "as-root", "python3", "-c", script, &image]).output();

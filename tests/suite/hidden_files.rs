@@ -313,12 +313,7 @@ const EXCHANGE: &str = include_str!("../programs/exchange.py");
 
 /// A directory of this test's user below /srv, with an image in `img`; and a program `exchange A B &` that exchanges
 /// two names for ever.
-const RACE: &str = r#"
-    mkdir -p srv/own/img; (cd srv/own/img; mkdir usr etc proc p2 dev tmp y opt var
-    for name in bin sbin lib lib64; do ln -s usr/$name $name; done); chown -R $ME srv/own
-    exchange() {
-        exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 python3 -c "$EXCHANGE" "$@"
-    }"#;
+const RACE: &str = include_str!("../programs/exchange_as_me.sh");
 
 /// K1: fake /proc. selfdock covers parts of an instance's /proc without using its path, which the owner of an image
 /// can exchange.

@@ -106,14 +106,16 @@ fn the_report_has_time_and_memory() {
     assert!(processor.iter().sum::<f64>() > 0.0, "{report}");
 }
 
-/// Uses half a second of processor time, as the process itself measures it.
-const BURN: &str = "exec python3 -c 'import time
-while time.process_time() < 0.5: pass'";
+/// Uses half a second of processor time.
+const BURN: &str = "exec python3 -c \"$USE\" 0.5";
+
+/// A program that uses processor time.
+const USE: &str = include_str!("../programs/use_processor.py");
 
 /// The processor time in the report, for a script that starts `$BURN`.
 fn processor_seconds(options: &[&str], script: &str) -> f64 {
     let run = Cmd::run(options.iter().map(Into::into).chain(args!["--report", "2"])).sh(script);
-    let report = run.env("BURN", BURN).output().stderr;
+    let report = run.env("BURN", BURN).env("USE", USE).output().stderr;
     ["user_seconds", "system_seconds"].iter().map(|name| field(&report, name).parse::<f64>().unwrap()).sum()
 }
 

@@ -108,8 +108,7 @@ fn a_connection_is_led_in_both_directions_to_its_end() {
         client.write_all(text.as_bytes()).unwrap();
         got.len()
     });
-    let script = "import socket; s = socket.create_connection(('127.0.0.1', 3128)); s.sendall(b'y' * 3000000); \
-                  s.shutdown(socket.SHUT_WR); n = 0\nwhile d := s.recv(65536): n += len(d)\nprint(n)";
+    let script = include_str!("../programs/exchange_data.py");
     let words = args!["--net", "none", "--proxy", socket, "run", "python3", "-c", script];
     assert_eq!(Cmd::new(words).ok(), length.to_string());
     assert_eq!(server.join().unwrap(), 3_000_000);

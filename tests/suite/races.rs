@@ -191,21 +191,7 @@ fn a_process_that_unshares_meanwhile_is_entered_whole_or_not_at_all() {
 /// An installation replaces one file after the other. Whoever starts selfdock then has the old one or the new one.
 #[test]
 fn an_upgrade_meanwhile_breaks_no_start() {
-    let script = "cd $PREFIX
-        while :; do
-            for file in lib/selfdock/selfdock-about bin/selfdock lib/selfdock/root.list; do
-                cp -a $file $file.new; mv $file.new $file
-            done
-        done & upgrades=$!
-        begin=$(date +%s) n=0
-        while test $n -lt ${SELFDOCK_RACE_SECONDS:+99999999}${SELFDOCK_RACE_SECONDS:-100}; do
-            test -n \"$SELFDOCK_RACE_SECONDS\" && test $(($(date +%s) - begin)) -ge $SELFDOCK_RACE_SECONDS && break
-            n=$((n + 1))
-            me $SD run $SD --version > /dev/null || echo \"run $?\"
-            me $SD help > /dev/null || echo \"help $?\"
-            me $SD run $SD run true || echo \"nested $?\"
-        done
-        kill $upgrades; wait; echo done";
+    let script = include_str!("../programs/upgrade_meanwhile.sh");
     let limit = time().unwrap_or_default() + Duration::from_secs(300);
     assert_eq!(on_a_host("", script).within(limit).ok(), "done");
 }
@@ -216,16 +202,7 @@ fn an_upgrade_meanwhile_breaks_no_start() {
 #[case::on_an_overlay(":")]
 #[case::without_a_link("cp -a $SD $SD.twice; mv $SD.twice $SD; exec 9< $SD")]
 fn the_old_program_works_while_it_is_replaced(#[case] keep: &str) {
-    let script = "exec 9< $SD; cp -a $SD $SD.new; eval \"$KEEP\"
-        setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups -- $SD run sleep 100 & pid=$!
-        until me $SD enter $pid true 2> out; do :; done
-        mv $SD.new $SD
-        for words in help doctor 'run true' '--unprivileged run true' \"run $SD --version\" '--explain run true' \\
-            \"enter $pid true\"
-        do
-            me /proc/self/fd/9 $words > out 2>&1 || { echo \"$words: $?\"; cat out; }
-        done
-        kill $pid; wait; echo done";
+    let script = include_str!("../programs/replace_the_program.sh");
     assert_eq!(on_a_host("", script).env("KEEP", keep).ok(), "done");
 }
 

@@ -62,8 +62,7 @@ fn a_port_of_the_host_leads_inside_and_ends_with_the_instance<const N: usize>(
     #[case] options: [OsString; N],
 ) {
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let server = "import socket; s = socket.create_server(('', 80)); print('up', flush=True)\nwhile True: \
-                  c = s.accept()[0]; c.sendall(b'hello'); c.close()";
+    let server = include_str!("../programs/serve_port.py");
     let words = args!["--net", format!("user,tcp={free}:80"), "run", "python3", "-c", server];
     let machine = Machine::new();
     let mut running = machine.cmd(options.into_iter().chain(words)).spawn();
