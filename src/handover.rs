@@ -1,4 +1,7 @@
 //! Handing over to the second program, which has all that needs no privilege.
+//!
+//! It is started as `selfdock-about MODE SELFDOCK ...`. MODE is the mode that `selfdock run` would have, SELFDOCK the
+//! path of the set-uid program. The words that followed its name come next.
 
 use crate::creds::Caller;
 use crate::error::{Error, OrFail, Result, on};
@@ -61,6 +64,19 @@ pub const FAKE_ROOT: &CStr = c"fake-root";
 /// Stands in place of a mode: the second program is in an instance, and is to relay a port to a proxy and become the
 /// command.
 pub const RELAY: &CStr = c"relay";
+
+impl About {
+    /// What the words of the second program say: whom it is for, why it was started (the name of a mode, or what stands
+    /// in its place), and the caller's words. The reverse of [`hand_over`]. `None` if selfdock has not started it.
+    pub fn take(start: &Start, caller: Caller) -> Option<(Self, &'static CStr, Vec<&'static CStr>)> {
+        let args = start.args();
+        let [name, why, program, words @ ..] = &*args else { return None };
+        let is_inside = [NOT_FOUND_INSIDE, FAKE_ROOT, RELAY].contains(why);
+        let mode = if is_inside { Mode::Unprivileged } else { Mode::of(why)? };
+        let about = About { caller, mode, program, name, environment: start.environment() };
+        Some((about, why, words.to_vec()))
+    }
+}
 
 /// Becomes the second program, with signals, descriptors and environment as the caller had them. All privilege has
 /// been given up before. `mode` is the name of a mode, `signals` the caller's signal mask. Returns only on failure.

@@ -1,8 +1,6 @@
 //! The second program, `selfdock-about`: help, `ps`, `doctor`, `each`, `--explain`, and errors of the command line.
-//! None of these needs privilege. Therefore none is in the set-uid program, which hands over to this one.
-//!
-//! It is started as `selfdock-about MODE SELFDOCK ...`. MODE is the mode that `selfdock run` would have, SELFDOCK the
-//! path of the set-uid program. The words that followed its name come next.
+//! None of these needs privilege. Therefore none is in the set-uid program, which hands over to this one
+//! ([`crate::handover`]).
 
 pub mod each;
 mod doctor;
@@ -32,7 +30,7 @@ use crate::creds;
 use crate::descriptors::{fill_standard_descriptors, is_placeholder};
 use crate::error::{Error, Result, on, say_error};
 use crate::files;
-use crate::handover::{About, FAKE_ROOT, Mode, NOT_FOUND_INSIDE, RELAY};
+use crate::handover::{About, FAKE_ROOT, NOT_FOUND_INSIDE, RELAY};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
@@ -55,19 +53,16 @@ fn go(start: &Start) -> Result<u8> {
     if let Some(privilege) = privilege {
         privilege.hand_on()?;
     }
-    let args = start.args();
-    let [_, why, program, words @ ..] = &*args else { return Err(alone()) };
-    let is_missing = *why == NOT_FOUND_INSIDE;
-    let is_inside = *why == FAKE_ROOT || *why == RELAY;
-    let mode = if is_missing || is_inside { Mode::Unprivileged } else { Mode::of(why).ok_or_else(alone)? };
-    let about = About { caller, mode, program, name: args[0], environment: start.environment() };
+    let Some((about, why, words)) = About::take(start, caller) else { return Err(alone()) };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
-    if is_inside {
-        let by = if *why == FAKE_ROOT { fake_root::become_root } else { proxy::become_client };
-        by(&about, &words)?;
+    if why == FAKE_ROOT {
+        fake_root::become_root(&about, &words)?;
+    }
+    if why == RELAY {
+        proxy::become_client(&about, &words)?;
     }
     let line = Line::read(&words, &|name| profiles::read(&about, name))?;
-    if is_missing {
+    if why == NOT_FOUND_INSIDE {
         return Err(missing::why(&about, &line));
     }
     if line.has(Id::Help) || line.has(Id::Version) {
