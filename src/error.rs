@@ -1,6 +1,9 @@
 //! Errors, in one line: operation, object, reason; and the exit statuses.
 
-use crate::text::{Bytes, decimal, digits, join};
+use crate::errno::explained;
+use crate::quote::quote;
+pub use crate::quote::{Quoted, is_unprintable};
+use crate::text::{Bytes, join};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
@@ -396,101 +399,6 @@ fn end(error: &Error) -> ! {
     crate::sys::exit(error.report())
 }
 
-/// Bytes of the caller, in quotes. Unprintable characters are escaped, so that a file name can neither break the line
-/// nor control a terminal.
-pub struct Quoted<'a>(pub &'a [u8]);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = Vec::new();
-        quote(&mut out, self.0);
-        f.write_str(core::str::from_utf8(&out).unwrap_or("?"))
-    }
-}
-
-fn quote(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.push(b'\'');
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            let mut buffer = [0; 4];
-            out.extend_from_slice(match c {
-                '\'' => b"\\'",
-                '\\' => b"\\\\",
-                '\n' => b"\\n",
-                '\t' => b"\\t",
-                // Control characters, and those that reorder or hide text.
-                _ if is_unprintable(c) => join(&[b"\\u{", digits(c.into(), 16, 1), b"}"]),
-                _ => c.encode_utf8(&mut buffer).as_bytes(),
-            });
-        }
-        for byte in chunk.invalid() {
-            out.extend_from_slice(join(&[b"\\x", digits((*byte).into(), 16, 2)]));
-        }
-    }
-    out.push(b'\'');
-}
-
-/// Whether a character controls a terminal, or reorders or hides text.
-pub fn is_unprintable(c: char) -> bool {
-    matches!(c, '\0'..='\x1f' | '\x7f'..='\u{9f}')
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
-
-/// An errno in words and by name.
-fn explained(errno: Errno) -> Bytes {
-    let number = decimal(errno.raw_os_error().unsigned_abs());
-    for line in ERRNOS.split(|b| *b == b'\n') {
-        let mut fields = line.splitn(3, |b| *b == b' ');
-        if fields.next() == Some(number) {
-            let (name, words) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-            return join(&[words, b" (", name, b")"]);
-        }
-    }
-    join(&[b"errno ", number])
-}
-
-/// The errnos of the system calls of selfdock: number, name, words. errno(3). It is one text, since a table would
-/// hold two addresses and two lengths for each.
-const ERRNOS: &[u8] = b"\
-1 EPERM operation not permitted
-2 ENOENT no such file or directory
-3 ESRCH no such process
-4 EINTR interrupted
-5 EIO input or output error
-6 ENXIO no such device or address
-7 E2BIG too many arguments
-8 ENOEXEC not an executable format
-9 EBADF file descriptor not open
-11 EAGAIN resource temporarily unavailable
-12 ENOMEM out of memory
-13 EACCES permission denied
-16 EBUSY device or resource busy
-17 EEXIST file exists
-18 EXDEV the path leads out of its root directory
-19 ENODEV no such device
-20 ENOTDIR not a directory
-21 EISDIR is a directory
-22 EINVAL invalid argument
-23 ENFILE too many open files in the system
-24 EMFILE too many open files
-26 ETXTBSY the file is open for writing
-27 EFBIG file too large
-28 ENOSPC no space left
-30 EROFS read-only file system
-31 EMLINK too many links
-36 ENAMETOOLONG file name too long
-38 ENOSYS not in this kernel, or a filter of system calls refuses it
-40 ELOOP too many links, or a link where none is allowed
-87 EUSERS too many user namespaces
-95 EOPNOTSUPP not supported
-116 ESTALE stale file handle
-122 EDQUOT disk quota exceeded
-34 ERANGE out of range
-32 EPIPE broken pipe
-107 ENOTCONN the server of the file system is gone
-110 ETIMEDOUT timed out
-75 EOVERFLOW an id is not mapped in this user namespace; 'unshare --map-current-user' maps your ids";
-
 /// Writes all of `text`. Errors are ignored, since there is no other place to report them.
 pub fn say(fd: rustix::fd::BorrowedFd<'_>, text: &[u8]) {
     let mut rest = text;
@@ -541,28 +449,5 @@ mod tests {
         let e = || Error::of("start", Errno::NOSPC);
         assert!(e().hint_if(Errno::NOSPC, "nested too deep").to_string().ends_with("; nested too deep"));
         assert!(!e().hint_if(Errno::PERM, "x").to_string().contains(';'));
-    }
-
-    #[test]
-    fn unprintable_characters_are_escaped() {
-        let shown = Quoted(b"a\x1b[31m\nb\xff'\xe2\x80\xae").to_string();
-        assert_eq!(shown, "'a\\u{1b}[31m\\nb\\xff\\'\\u{202e}'");
-    }
-
-    #[test]
-    fn every_errno_of_the_table_has_its_own_line() {
-        let lines: Vec<Vec<&[u8]>> =
-            ERRNOS.split(|b| *b == b'\n').map(|line| line.splitn(3, |b| *b == b' ').collect()).collect();
-        for (i, line) in lines.iter().enumerate() {
-            assert!(
-                line[0].iter().all(u8::is_ascii_digit) && line[1].starts_with(b"E") && !line[2].is_empty()
-            );
-            assert!(lines[..i].iter().all(|other| other[0] != line[0] && other[1] != line[1]));
-        }
-        for (errno, name) in
-            [(Errno::PERM, "(EPERM)"), (Errno::USERS, "(EUSERS)"), (Errno::STALE, "(ESTALE)")]
-        {
-            assert!(explained(errno).ends_with(name.as_bytes()));
-        }
     }
 }

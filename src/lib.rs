@@ -105,6 +105,8 @@ mod mountinfo;
 mod descriptors;
 mod files;
 mod error;
+mod errno;
+mod quote;
 mod text;
 #[allow(unsafe_code)]
 mod sys;
