@@ -3,7 +3,7 @@
 use crate::error::{Fault, Operation, Result, Unsaid, both, on};
 use crate::options::{ALIASES, BUILD, ENTER, Id, LIMITS, SYNTAX, Syntax, WORDS};
 use crate::sys::Duration;
-use crate::text;
+use crate::text::whole;
 use alloc::vec::Vec;
 
 /// The text of `--version`.
@@ -300,10 +300,6 @@ pub fn small(digits: &[u8]) -> Option<u32> {
     whole(digits).and_then(|n| i32::try_from(n).ok()).map(i32::unsigned_abs)
 }
 
-fn whole(digits: &[u8]) -> Option<u64> {
-    text::number(digits, 10)
-}
-
 /// Parses a number with an optional `k`, `M`, `G` or `T` (powers of 1024).
 pub fn scaled(value: &[u8]) -> Option<u64> {
     let (digits, shift) = match value.split_last() {
@@ -367,9 +363,8 @@ fn limit<E: Fault>(word: &[u8]) -> Result<(&'static str, Option<u64>), E> {
     let at = word.iter().position(|b| *b == b'=').ok_or_else(|| wrong("not of the form NAME=VALUE"))?;
     let name = LIMITS
         .iter()
-        .find(|name| name.as_bytes() == &word[..=at])
+        .find(|name| name.as_bytes() == &word[..at])
         .ok_or_else(|| wrong("no such limit").hint("'man selfdock' lists them"))?;
-    let name = name.strip_suffix('=').unwrap_or(name);
     match &word[at + 1..] {
         b"unlimited" => Ok((name, None)),
         amount => match scaled(amount) {

@@ -79,7 +79,10 @@ impl Containment {
         if no_nest || own.is_some() {
             rustix::thread::set_no_new_privs(true).or_fail("forbid new privileges")?;
         }
-        own.map_or(Ok(()), filter::install)
+        if let Some(program) = own {
+            filter::install(program)?;
+        }
+        Ok(())
     }
 }
 

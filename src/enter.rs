@@ -15,10 +15,10 @@ use crate::files::{self, Identity, identity};
 use crate::instance::Instance;
 use crate::lifeline::die_with_supervisor;
 use crate::mount::find;
-use crate::process::{self, Process, arguments, count, ends_within, field, has_ended, path, read, status};
+use crate::process::{self, Process, arguments, ends_within, field, has_ended, path, read, status};
 use crate::stage::{change_root, refuse_jail};
 use crate::sys::{self, Whose};
-use crate::text::{Bytes, decimal, join};
+use crate::text::{Bytes, decimal, join, whole};
 use crate::usage::{self, Usage};
 use crate::{cli, filter, limits, mountinfo};
 use alloc::vec::Vec;
@@ -211,6 +211,8 @@ fn examine(
     process: OwnedFd,
     own_group: bool,
 ) -> Result<Target> {
+    // SECCOMP_MODE_STRICT, seccomp(2)
+    const STRICT: u64 = 1;
     let pid = target.pid;
     let refuse = |why| Err(Error::refused("examine the instance", why));
     let open = |what: &[u8]| {
@@ -222,12 +224,14 @@ fn examine(
     let (Some(theirs), Some(ours)) = (status(pid), read(b"/proc/self/status")) else {
         return refuse("/proc cannot be read");
     };
-    let number = |status: &[u8], name| field(status, name).and_then(count).unwrap_or(0);
+    let number = |status: &[u8], name| field(status, name).and_then(whole).unwrap_or(0);
     let no_new_privs = number(theirs, "NoNewPrivs:") != 0;
     let filters = number(theirs, "Seccomp_filters:").saturating_sub(number(ours, "Seccomp_filters:"));
     let filters = usize::try_from(filters).unwrap_or(usize::MAX);
     let expected = expected_filters(target, depth, program);
-    if number(theirs, "Seccomp:") == 1 || expected.as_ref().is_none_or(|expected| expected.len() != filters) {
+    if number(theirs, "Seccomp:") == STRICT
+        || expected.as_ref().is_none_or(|expected| expected.len() != filters)
+    {
         return refuse("it has a system-call filter that a joiner would lack");
     }
     if bounding(ours, spaces.user.is_some()) & !bounding(theirs, false) != 0 {

@@ -46,6 +46,14 @@ pub fn open_path(dir: BorrowedFd<'_>, path: &[u8], flags: OFlags, rules: Resolve
     Err(Errno::AGAIN)
 }
 
+/// The type of a procfs. statfs(2), `PROC_SUPER_MAGIC`
+pub const PROCFS: i64 = 0x9fa0;
+
+/// Whether a file lies in a procfs. fstatfs(2)
+pub fn is_procfs(fd: &OwnedFd) -> Result<bool> {
+    Ok(rustix::fs::fstatfs(fd)?.f_type == PROCFS)
+}
+
 /// Whether a call failed because something ran out. This says nothing about the file.
 pub fn is_want(errno: Errno) -> bool {
     matches!(errno, Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
@@ -89,18 +97,22 @@ pub fn identity_of(path: &[u8]) -> Result<Identity> {
     rustix::fs::statat(CWD, c_string(path)?, AtFlags::empty()).map(|stat| (stat.st_dev, stat.st_ino))
 }
 
+/// The length of the longest path. limits.h
+const PATH_MAX: usize = 4096;
+
 /// The target of a symbolic link. readlinkat(2)
 pub fn link_target(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Bytes> {
-    let path = c_string(path)?;
     // Most targets are short. A buffer for the longest would touch one more page of the stack.
-    let mut short = [MaybeUninit::<u8>::uninit(); 256];
+    const SHORT: usize = 256;
+    let path = c_string(path)?;
+    let mut short = [MaybeUninit::<u8>::uninit(); SHORT];
     let (target, _) = rustix::fs::readlinkat_raw(dir, path, &mut short)?;
-    if target.len() < 256 {
+    if target.len() < SHORT {
         return Ok(join(&[target]));
     }
-    let mut target = Vec::with_capacity(4097);
+    let mut target = Vec::with_capacity(PATH_MAX + 1);
     rustix::fs::readlinkat_raw(dir, path, rustix::buffer::spare_capacity(&mut target))?;
-    if target.len() > 4096 { Err(Errno::NAMETOOLONG) } else { Ok(target.leak()) }
+    if target.len() > PATH_MAX { Err(Errno::NAMETOOLONG) } else { Ok(target.leak()) }
 }
 
 /// Reads the rest of a file, which must not have more than `most` bytes. The first buffer has `expected` bytes.
@@ -227,6 +239,17 @@ mod tests {
         fn drop(&mut self) {
             fs::remove_dir_all(&self.0).unwrap();
         }
+    }
+
+    /// A pipe that nobody reads takes a part of a long text, and then nothing.
+    #[test]
+    fn what_the_first_write_leaves_is_written_as_well() {
+        use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
+        let (reader, writer) = pipe_with(PipeFlags::NONBLOCK).unwrap();
+        let room = fcntl_setpipe_size(&writer, 8192).unwrap();
+        assert_eq!(write(writer.as_fd(), &std::vec![b'x'; room + 1]), Err(Errno::AGAIN));
+        assert_eq!(rustix::io::read(&reader, &mut std::vec![0; room + 1]), Ok(room));
+        assert_eq!(write(writer.as_fd(), b"all"), Ok(()));
     }
 
     #[test]

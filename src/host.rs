@@ -296,9 +296,18 @@ pub fn homes(list: &[u8], uid: &[u8], variable: Option<&[u8]>) -> Vec<Vec<u8>> {
     all
 }
 
+/// The number of /dev/null.
+pub const NULL: (u32, u32) = (1, 3);
+
 /// The host's devices in every instance, with their numbers.
-pub const DEVICES: &[(&str, u32, u32)] =
-    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+pub const DEVICES: &[(&str, u32, u32)] = &[
+    ("null", NULL.0, NULL.1),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 /// Links that programs expect in `/dev`.
 pub const LINKS: &[(&str, &str)] = &[

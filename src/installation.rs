@@ -5,7 +5,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Identity, Kind, identity};
-use crate::host::{ABOUT, DEVICES, LIST, PROGRAM, ROOT};
+use crate::host::{ABOUT, DEVICES, LIST, NULL, PROGRAM, ROOT};
 use crate::mount::{DEVICE, Detached, MAP, OWN_FILE, find, is_mount};
 use crate::plan::Root;
 use crate::sys::{self, Attributes, Reach, Tighten};
@@ -39,6 +39,11 @@ impl Installation {
     /// The path of the set-uid program.
     pub fn program(self) -> Bytes {
         join(&[self.prefix, b"/", PROGRAM.as_bytes()])
+    }
+
+    /// The path of the second program.
+    pub fn second(self) -> Bytes {
+        join(&[self.prefix, b"/", ABOUT.as_bytes()])
     }
 
     /// The path of the prepared root directory, or of something in it.
@@ -126,7 +131,12 @@ fn open(path: &[u8]) -> Option<OwnedFd> {
 fn has_devices(dir: &OwnedFd, null: &[u8]) -> bool {
     let rules = ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
     let null = files::open_path(dir.as_fd(), null, OFlags::RDWR, rules).and_then(rustix::fs::fstat);
-    null.is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
+    null.is_ok_and(|stat| has_number_of_null(&stat))
+}
+
+/// Whether a device has the number of /dev/null.
+pub fn has_number_of_null(stat: &Stat) -> bool {
+    stat.st_rdev == rustix::fs::makedev(NULL.0, NULL.1)
 }
 
 /// Whether a file belongs to root, and only root can write to it.
@@ -176,10 +186,9 @@ pub fn own_identity() -> Result<Identity> {
 /// The file of the running program. Its path is empty if it was replaced by another version, or is outside the root
 /// directory.
 fn own_file() -> Result<(Bytes, OwnedFd, Identity)> {
-    const PROC_SUPER_MAGIC: i64 = 0x9fa0;
     let failed = "find selfdock's own file";
     let proc = files::open(CWD, b"/proc", OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-    if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC {
+    if !files::is_procfs(&proc).or_fail(failed)? {
         return Err(Error::refused(failed, "/proc is not procfs"));
     }
     let look = || {
@@ -222,7 +231,7 @@ pub fn own_mount(privileged: &Privileged, dir: impl AsFd, path: &[u8]) -> rustix
     let tree = Detached::copy(privileged, dir, path, OWN_FILE)?;
     let stat = rustix::fs::fstat(tree.as_fd())?;
     let is_file = FileType::from_raw_mode(stat.st_mode).is_file();
-    if stat.st_uid != 0 || stat.st_mode & 0o022 != 0 || !is_file {
+    if !is_roots(&stat) || !is_file {
         sys::tighten(tree.as_fd(), Tighten::to(Attributes::NOSUID), Reach::Tree)?;
     }
     Ok(tree)
@@ -239,7 +248,7 @@ pub fn beside(own: &[u8]) -> Bytes {
 /// Finds the second program, in the installation or beside selfdock. It must have the same owner as selfdock and not
 /// be world-writable: in a world-writable directory, anyone could have put a file beside selfdock.
 pub fn second_program(own: &[u8]) -> Result<Bytes> {
-    let places = [join(&[files::parent(files::parent(own)), b"/", ABOUT.as_bytes()]), beside(own)];
+    let places = [Installation::around(own).second(), beside(own)];
     for path in places {
         if let Ok(stat) = c_string(path).and_then(|path| rustix::fs::statat(CWD, path, AtFlags::empty())) {
             let failed = on("start {}", path);

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 
 bound! {
     /// The most binds for the layers of a root filesystem.
-    pub MOST_BINDS = 16384,
+    MOST_BINDS = 16384,
     TOO_MANY_BINDS = "at most ", " binds are possible; keep additions in separate directories"
 }
 
@@ -37,8 +37,13 @@ bound! {
     TOO_DEEP = "the directories that they share are nested more than ", " deep"
 }
 
-/// Binds the entries of all layers in `into`. The first layer that has a name wins. At most `budget` binds are made.
-pub fn merge(
+/// Binds the entries of all layers in `into`. The first layer that has a name wins.
+pub fn merge(privileged: &Privileged, into: &OwnedFd, layers: &[&Layer]) -> Result<()> {
+    merge_below(privileged, into, layers, &mut { MOST_BINDS }, 0)
+}
+
+/// Does so for a directory that lies `depth` directories below. At most `budget` binds are made.
+fn merge_below(
     privileged: &Privileged,
     into: &OwnedFd,
     layers: &[&Layer],
@@ -75,7 +80,7 @@ pub fn merge(
                         let dir = files::duplicate(dir).or_fail(failed)?;
                         inner.push(Layer { dir, attributes: layer.attributes });
                     }
-                    merge(privileged, &target, &inner.iter().collect::<Vec<_>>(), budget, depth + 1)?;
+                    merge_below(privileged, &target, &inner.iter().collect::<Vec<_>>(), budget, depth + 1)?;
                 }
             }
         }

@@ -80,7 +80,7 @@ const RESOURCES: [Resource; LIMITS.len()] = [
 ];
 
 fn resource(name: &str) -> Option<Resource> {
-    let at = LIMITS.iter().position(|limit| limit.strip_suffix('=') == Some(name))?;
+    let at = LIMITS.iter().position(|limit| *limit == name)?;
     RESOURCES.get(at).copied()
 }
 
@@ -91,9 +91,8 @@ mod tests {
 
     #[test]
     fn every_limit_of_the_command_line_is_the_one_it_is_called() {
-        for limit in LIMITS {
-            let name = limit.trim_end_matches('=');
-            assert_eq!(format!("{:?}", resource(name).unwrap()).to_lowercase(), name);
+        for name in LIMITS {
+            assert_eq!(format!("{:?}", resource(name).unwrap()).to_lowercase(), *name);
         }
     }
 }

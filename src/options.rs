@@ -181,6 +181,8 @@ pub enum Complete {
     Directory,
     /// One of these words.
     Words(&'static [&'static str]),
+    /// One of these names, and `=`.
+    Assignments(&'static [&'static str]),
 }
 
 /// An option.
@@ -207,20 +209,20 @@ pub struct Opt {
 const SRC: (&str, Complete) = ("SRC", Complete::File);
 const DST: (&str, Complete) = ("DST", Complete::Directory);
 
-/// The names of resource limits, as a value of `--rlimit` begins.
+/// The names of resource limits, for `--rlimit`.
 pub const LIMITS: &[&str] = &[
-    "as=",
-    "core=",
-    "cpu=",
-    "data=",
-    "fsize=",
-    "memlock=",
-    "msgqueue=",
-    "nofile=",
-    "nproc=",
-    "rss=",
-    "sigpending=",
-    "stack=",
+    "as",
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "memlock",
+    "msgqueue",
+    "nofile",
+    "nproc",
+    "rss",
+    "sigpending",
+    "stack",
 ];
 
 /// Every option, in the order of `--help`.
@@ -276,7 +278,7 @@ pub const OPTIONS: &[Opt] = &[
           help: "enter: stay in the control group of the caller", group: Group::Isolation, verbs: ENTER, class: Plain },
     Opt { id: Id::Unprivileged, short: None, long: "unprivileged", values: &[],
           help: "use a user namespace, even if installed set-uid", group: Group::Isolation, verbs: RUN | BUILD, class: Plain },
-    Opt { id: Id::Rlimit, short: None, long: "rlimit", values: &[("NAME=VALUE", Complete::Words(LIMITS))],
+    Opt { id: Id::Rlimit, short: None, long: "rlimit", values: &[("NAME=VALUE", Complete::Assignments(LIMITS))],
           help: "lower a limit of setrlimit(2), like nofile=64", group: Group::Limits, verbs: RUN | BUILD | ENTER, class: Plain },
     Opt { id: Id::Memory, short: None, long: "memory", values: &[("SIZE", Complete::Nothing)],
           help: "memory of all its processes together, like 512M", group: Group::Limits, verbs: RUN | BUILD, class: Front },

@@ -16,7 +16,7 @@ pub enum End {
 impl End {
     /// From a wait status; `None` for a process that only stopped.
     pub fn of(status: i32) -> Option<Self> {
-        match status & 0x7f {
+        match status & SIGNAL {
             0 => Some(End::Exit(u8::try_from(second_byte(status)).unwrap_or(u8::MAX))),
             STOPPED => None,
             signal => Some(End::Signal(signal)),
@@ -59,11 +59,14 @@ pub struct Outcome {
     pub usage: Usage,
 }
 
+/// The bits of a wait status that have the signal, and what they hold if a process only stopped. wait(2)
+const SIGNAL: i32 = 0x7f;
 const STOPPED: i32 = 0x7f;
 
 /// The exit status that shells and nested instances use for a signal.
 pub fn after_signal(signal: i32) -> u8 {
-    128 | u8::try_from(signal).unwrap_or(127)
+    const BY_SIGNAL: u8 = 128;
+    BY_SIGNAL | u8::try_from(signal).unwrap_or(127)
 }
 
 /// Ends this process as the command ended. The first process of a PID namespace, as in a container, cannot end by a

@@ -2,7 +2,7 @@
 
 use crate::error::{OrFail, Result};
 use crate::files::{self, Identity, each_entry};
-use crate::text::{Bytes, decimal, join, number};
+use crate::text::{Bytes, decimal, join, whole};
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
@@ -37,12 +37,12 @@ impl Process {
     /// Parses the text of that file.
     pub fn parse(pid: Pid, text: &[u8]) -> Option<Self> {
         let pids = field(text, "NSpid:")?;
-        let memory = field(text, "VmRSS:").and_then(|v| v.split(|b| *b == b' ').next()).and_then(count);
+        let memory = field(text, "VmRSS:").and_then(|v| v.split(|b| *b == b' ').next()).and_then(whole);
         Some(Process {
             pid,
             parent: field(text, "PPid:").and_then(self::pid),
             depth: words(pids).count(),
-            inner: words(pids).last().and_then(count).and_then(|pid| u32::try_from(pid).ok())?,
+            inner: words(pids).last().and_then(whole).and_then(|pid| u32::try_from(pid).ok())?,
             ended: field(text, "State:")
                 .is_none_or(|state| state.starts_with(b"Z") || state.starts_with(b"X")),
             ids: same(field(text, "Uid:")?).zip(same(field(text, "Gid:")?)),
@@ -99,14 +99,17 @@ pub fn ends_within(pidfd: &OwnedFd, milliseconds: u16) -> rustix::io::Result<boo
 pub fn kernel_version() -> (u32, u32) {
     let name = rustix::system::uname();
     let mut numbers = name.release().to_bytes().split(|b| !b.is_ascii_digit());
-    let mut number = || numbers.next().and_then(count).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
+    let mut number = || numbers.next().and_then(whole).and_then(|n| u32::try_from(n).ok()).unwrap_or(0);
     (number(), number())
 }
+
+/// More bytes than any file of `/proc` or of control groups has.
+pub const LONGEST: usize = 1 << 24;
 
 /// A whole file of `/proc`.
 pub fn read(path: &[u8]) -> Option<Bytes> {
     let file = files::open(CWD, path, OFlags::RDONLY).ok()?;
-    files::read(file.as_fd(), 2048, 1 << 24).ok()
+    files::read(file.as_fd(), 2048, LONGEST).ok()
 }
 
 /// The text of `/proc/PID/status`.
@@ -154,8 +157,8 @@ impl Stock {
         let read = |after: &[u8]| {
             let mut fields = words(after);
             let ended = words(after).next() == Some(b"Z");
-            let flags = fields.nth(6).and_then(count)?;
-            let (user, system) = (fields.nth(4).and_then(count)?, fields.next().and_then(count)?);
+            let flags = fields.nth(6).and_then(whole)?;
+            let (user, system) = (fields.nth(4).and_then(whole)?, fields.next().and_then(whole)?);
             Some(Stock { ended, executed: flags & NOT_EXECUTED == 0, time: user.saturating_add(system) })
         };
         with_stat(pid, read).flatten()
@@ -200,19 +203,14 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     line.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty())
 }
 
-/// Parses a decimal number.
-pub fn count(digits: &[u8]) -> Option<u64> {
-    number(digits, 10)
-}
-
 /// Parses a PID.
 pub fn pid(digits: &[u8]) -> Option<Pid> {
-    count(digits).and_then(|n| i32::try_from(n).ok()).and_then(Pid::from_raw)
+    whole(digits).and_then(|n| i32::try_from(n).ok()).and_then(Pid::from_raw)
 }
 
 /// The id, if all four on the line are equal.
 fn same(line: &[u8]) -> Option<u32> {
-    let mut numbers = words(line).map(count);
+    let mut numbers = words(line).map(whole);
     let first = numbers.next()??;
     let all = (0..3).all(|_| numbers.next() == Some(Some(first)));
     u32::try_from(first).ok().filter(|_| all)

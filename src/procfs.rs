@@ -12,9 +12,10 @@
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, each_entry, open_in};
+use crate::installation::has_number_of_null;
 use crate::mount::{self, DEVICE, Detached, INERT, MAP, PROC, find, make_private};
 use crate::mountinfo::{self, has};
-use crate::process::kernel_version;
+use crate::process::{LONGEST, kernel_version};
 use crate::sys::{self, Attributes, Number};
 use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
@@ -56,15 +57,12 @@ struct Cover {
 impl Hidden {
     /// Reads what the caller's `/proc` hides.
     pub fn look(privileged: &Privileged) -> Result<Self> {
-        const PROC_SUPER_MAGIC: i64 = 0x9fa0;
         const PROC_ROOT_INO: u64 = 1;
         let failed = "mount on '/proc'";
         let proc = find(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
         let place = sys::place_of(&proc, Number::Unique).or_fail(failed)?;
         // The owner of an outer image could have bound a part of another procfs there.
-        if rustix::fs::fstatfs(&proc).or_fail(failed)?.f_type != PROC_SUPER_MAGIC
-            || place.inode != PROC_ROOT_INO
-        {
+        if !files::is_procfs(&proc).or_fail(failed)? || place.inode != PROC_ROOT_INO {
             return Err(Error::refused(failed, "/proc outside is not a procfs"));
         }
         // This takes three system calls; the list of mounts is long.
@@ -75,7 +73,7 @@ impl Hidden {
         make_private(Attributes::NONE)?;
         let read = || {
             let list = files::open(proc.as_fd(), b"self/mountinfo", OFlags::RDONLY)?;
-            files::read(list.as_fd(), 4096, 1 << 24)
+            files::read(list.as_fd(), 4096, LONGEST)
         };
         let list = privileged.without(read)?.or_fail("read the list of mounts")?;
         let number = sys::place_of(&proc, Number::Current).or_fail(failed)?.mount.map(decimal);
@@ -184,8 +182,8 @@ impl Hidden {
 fn copy_of_cover(proc: &OwnedFd, privileged: &Privileged, path: &[u8]) -> rustix::io::Result<Detached> {
     let place = files::open_path(proc.as_fd(), path, OFlags::PATH, ResolveFlags::NO_SYMLINKS)?;
     let stat = rustix::fs::fstat(&place)?;
-    let is_null = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
-        && stat.st_rdev == rustix::fs::makedev(1, 3);
+    let is_null =
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && has_number_of_null(&stat);
     Detached::copy(privileged, place, b"", if is_null { DEVICE } else { MAP })
 }
 

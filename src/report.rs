@@ -200,15 +200,8 @@ pub fn json(outcome: &Outcome, wall: Duration, error: Option<Bytes>) -> Bytes {
     // As isolate(1) has it, and two more.
     let status = match (outcome.cause, outcome.end) {
         _ if error.is_some() => b"XX",
-        (Cause::Timeout, _) => b"TO",
-        // That of processor time, and else of a file.
-        (Cause::Limit(name), _) => {
-            if name.len() == 3 {
-                b"TO"
-            } else {
-                b"OL"
-            }
-        }
+        (Cause::Timeout | Cause::Limit("cpu"), _) => b"TO",
+        (Cause::Limit(_), _) => b"OL",
         (_, End::Signal(_)) => b"SG",
         (_, End::Exit(0)) => b"OK",
         _ => b"RE",

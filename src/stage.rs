@@ -8,7 +8,7 @@ use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, both, on};
 use crate::files::{self, Kind, identity, make_entry, open_entry, open_in};
 use crate::host::{self, Seen, lies_in};
-use crate::layers::{Layer, MOST_BINDS};
+use crate::layers::Layer;
 use crate::mount::{self, Detached, INERT, MAP, jail, list, make_private, show_entry};
 use crate::plan::{Tmpfs, components, is_in_shm};
 use crate::sys::{self, Attributes, Reach, Tighten};
@@ -180,7 +180,7 @@ impl Stage {
     pub fn stack_roots(&mut self, layers: &[Layer]) -> Result<()> {
         let root = self.begin_own_root()?;
         let layers: Vec<&Layer> = layers.iter().rev().collect();
-        crate::layers::merge(&self.privileged, &root, &layers, &mut { MOST_BINDS }, 0)?;
+        crate::layers::merge(&self.privileged, &root, &layers)?;
         self.leave_old_root(root)
     }
 

@@ -199,6 +199,8 @@ impl<'a> Watch<'a> {
     }
 
     fn take_stock(&mut self) {
+        // Half a second, in hundredths: the command has used at least half of its limit.
+        const HALF: u64 = 50;
         let limit = sys::limit(Some(self.command), Resource::Cpu as usize, None);
         let (Ok([soft, hard]), Some(stock)) = (limit, Stock::of(self.command)) else { return };
         self.started = stock.executed;
@@ -206,7 +208,7 @@ impl<'a> Watch<'a> {
         // machine. If there is a second between the limits, SIGXCPU comes first, so a command that did not handle it
         // would have ended by it.
         let could_go_on = || soft == hard || self.is_cared_for(XCPU);
-        self.used_up = stock.ended && stock.time >= hard.saturating_mul(50) && could_go_on();
+        self.used_up = stock.ended && stock.time >= hard.saturating_mul(HALF) && could_go_on();
     }
 
     /// Stops this process by the signal that stopped the command, so that a shell sees the job as stopped. It does

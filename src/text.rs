@@ -64,6 +64,11 @@ pub fn number(digits: &[u8], base: u32) -> Option<u64> {
     })
 }
 
+/// Parses a decimal number.
+pub fn whole(digits: &[u8]) -> Option<u64> {
+    number(digits, 10)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

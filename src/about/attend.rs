@@ -156,7 +156,9 @@ impl Attendant {
         let output = [output(out, 1)?, output(err, 2)?].map(|fd| Said::new(Id::KeepFd, [decimal(fd), b""]));
         let pid = sys::start_child_apart(|| self.attend().report()).or_fail(FAILED)?;
         self.started_as = Some(pid);
-        self.group.as_ref().map_or(Ok(()), Group::join)?;
+        if let Some(group) = &self.group {
+            group.join()?;
+        }
         let both = u64::from(pid.as_raw_nonzero().get().unsigned_abs()) << 32 | u64::from(report);
         let report = Said::new(Id::Report, [join(&[b"=", decimal(both)]), b""]);
         line.options.retain(|said| said.opt.id != Id::Report);

@@ -11,7 +11,7 @@ use crate::filter;
 use crate::handover::{About, Mode};
 use crate::host::{CAPABILITIES, Entry, entries};
 use crate::host_root;
-use crate::installation::Installation;
+use crate::installation::{Installation, has_number_of_null};
 use crate::lifeline::expect_end;
 use crate::mountinfo;
 use crate::process;
@@ -255,7 +255,7 @@ fn host_image(about: &About) -> String {
 
 /// Whether this is the device /dev/null. Inside an instance it need not work.
 fn has_device(null: &[u8]) -> bool {
-    files::lstat(CWD, null).is_ok_and(|stat| stat.st_rdev == rustix::fs::makedev(1, 3))
+    files::lstat(CWD, null).is_ok_and(|stat| has_number_of_null(&stat))
 }
 
 fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
@@ -278,15 +278,16 @@ fn why_not_privileged(path: &[u8]) -> Option<&'static str> {
 }
 
 fn kernel() -> String {
+    let dotted = |(major, minor): (u32, u32)| format!("{major}.{minor}");
     let name = rustix::system::uname();
     let release = String::from_utf8_lossy(name.release().to_bytes());
     let version = process::kernel_version();
     let (verdict, what) = if version >= OLDEST_TESTED {
-        ("ok   ", "6.1 and later are tested")
+        ("ok   ", format!("{} and later are tested", dotted(OLDEST_TESTED)))
     } else if version >= OLDEST_KERNEL {
-        ("note ", "not tested; 6.1 and later are")
+        ("note ", format!("not tested; {} and later are", dotted(OLDEST_TESTED)))
     } else {
-        ("FAIL ", "5.12 or later is needed")
+        ("FAIL ", format!("{} or later is needed", dotted(OLDEST_KERNEL)))
     };
     format!("{verdict} kernel {release} ({what})")
 }
@@ -333,8 +334,10 @@ fn control_groups(list: &[u8]) -> String {
 
 /// Whether this process has a filter of system calls.
 fn is_filtered() -> bool {
+    // SECCOMP_MODE_FILTER, seccomp(2)
+    const FILTER: &[u8] = b"2";
     let status = process::status(getpid()).unwrap_or_default();
-    process::field(status, "Seccomp:").is_some_and(|mode| mode.trim_ascii() == b"2")
+    process::field(status, "Seccomp:").is_some_and(|mode| mode.trim_ascii() == FILTER)
 }
 
 /// Whether the root directory is not a mount, as after chroot(2).

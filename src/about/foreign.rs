@@ -1,5 +1,4 @@
 //! Hints for options and commands of other programs, and for misspelt names.
-#![forbid(unsafe_code)]
 
 use crate::error::{Error, Quoted, on};
 use crate::options::{OPTIONS, VERBS};

@@ -17,7 +17,7 @@ use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::options::Id;
-use crate::process::{read, shown, words};
+use crate::process::{LONGEST, read, shown, words};
 use crate::sys::{self, Duration, Pointers};
 use crate::text::{Bytes, c_string, decimal, join, number};
 use alloc::string::String;
@@ -205,7 +205,7 @@ fn find(path: &[u8]) -> Option<OwnedFd> {
 /// The text of a file of a group.
 fn content(dir: &OwnedFd, name: &[u8]) -> Option<Bytes> {
     let file = files::open(dir.as_fd(), name, OFlags::RDONLY).ok()?;
-    files::read(file.as_fd(), 1024, 1 << 24).ok()
+    files::read(file.as_fd(), 1024, LONGEST).ok()
 }
 
 /// Writes to a file of a group, in one system call.

@@ -336,6 +336,13 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Tmpfs;
+
+    #[test]
+    fn a_home_has_as_much_room_as_a_copy() {
+        let room = Tmpfs::parse::<Error>(HOME).unwrap();
+        assert_eq!(room, Tmpfs { mode: 0o700, ..super::super::overlay::ROOM });
+    }
 
     #[test]
     fn a_pattern_stands_for_names() {

@@ -8,8 +8,8 @@ use crate::instance::{Instance, is_below};
 use crate::lifeline::expect_end;
 use crate::outcome::{self, End};
 use crate::plan::components;
-use crate::process::{self, Process, after_name, arguments, count, path, read, words};
-use crate::text::{Bytes, join};
+use crate::process::{self, Process, after_name, arguments, path, read, words};
+use crate::text::{Bytes, join, whole};
 use crate::{files, mountinfo, sys};
 use alloc::format;
 use alloc::string::String;
@@ -160,9 +160,9 @@ fn place_of_root(pid: Pid, told: &[u8]) -> Option<Bytes> {
 fn age(pid: Pid) -> u64 {
     let stat = read(path(pid, b"stat")).unwrap_or_default();
     let after = after_name(stat).unwrap_or(stat);
-    let started = words(after).nth(19).and_then(count).unwrap_or(0) / 100;
+    let started = words(after).nth(19).and_then(whole).unwrap_or(0) / 100;
     let uptime = read(b"/proc/uptime").unwrap_or_default();
-    let now = uptime.split(|b| *b == b'.').next().and_then(count).unwrap_or(0);
+    let now = uptime.split(|b| *b == b'.').next().and_then(whole).unwrap_or(0);
     now.saturating_sub(started)
 }
 

@@ -1,5 +1,4 @@
 //! The filters of aarch64, and of 32-bit ARM.
-#![forbid(unsafe_code)]
 
 use super::Label::{
     Allow, Compat, Enosys, Eperm, Flags, High, HighCompat, IoUring, Ioctl, Kind, Next, Socket, Top,

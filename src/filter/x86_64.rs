@@ -1,5 +1,4 @@
 //! The filters of x86-64, with x32, and of i386.
-#![forbid(unsafe_code)]
 
 use super::Label::{
     Allow, Compat, Enosys, Eperm, Flags, High, HighCompat, IoUring, Ioctl, Kind, Next, Socket, Top, TopCompat,

@@ -28,12 +28,15 @@ pub fn is_terminal(fd: u32) -> bool {
     unsafe { call(nr::IOCTL, [fd as usize, TCGETS, state.as_mut_ptr() as usize, 0, 0, 0]) }.is_ok()
 }
 
+/// The first descriptor that is not a standard one.
+const FIRST: usize = 3;
+
 /// Duplicates a descriptor, to one above the standard ones that is closed at exec. fcntl(2), `F_DUPFD_CLOEXEC`.
 pub fn duplicate(fd: u32) -> Result<OwnedFd> {
     const F_DUPFD_CLOEXEC: usize = 1030;
     // SAFETY: two numbers; the new descriptor belongs to nobody else yet.
     unsafe {
-        let new = call(nr::FCNTL, [fd as usize, F_DUPFD_CLOEXEC, 3, 0, 0, 0])?;
+        let new = call(nr::FCNTL, [fd as usize, F_DUPFD_CLOEXEC, FIRST, 0, 0, 0])?;
         Ok(OwnedFd::from_raw_fd(i32::try_from(new).map_err(|_| Errno::BADF)?))
     }
 }
@@ -42,7 +45,7 @@ pub fn duplicate(fd: u32) -> Result<OwnedFd> {
 pub fn duplicate_for_exec(fd: u32) -> Result<u32> {
     const F_DUPFD: usize = 0;
     // SAFETY: two numbers; the new descriptor belongs to nobody else yet, and to nobody here.
-    let new = unsafe { call(nr::FCNTL, [fd as usize, F_DUPFD, 3, 0, 0, 0]) }?;
+    let new = unsafe { call(nr::FCNTL, [fd as usize, F_DUPFD, FIRST, 0, 0, 0]) }?;
     u32::try_from(new).map_err(|_| Errno::MFILE)
 }
 

@@ -19,6 +19,7 @@ pub fn all_ids() -> Result<([u32; 4], [u32; 4])> {
         }?;
         // SAFETY: no pointer involved. The id -1 is never valid, so nothing is set.
         let current = unsafe { call(fs, [u32::MAX as usize, 0, 0, 0, 0, 0]) }?;
+        // A number that is no id is never equal to another one, so a comparison fails.
         ids[3] = u32::try_from(current).unwrap_or(u32::MAX);
         Ok(ids)
     };

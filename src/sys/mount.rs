@@ -141,9 +141,12 @@ struct MountRequest {
     parameter: u64,
 }
 
+const SIZE: u32 = 24;
+const _: () = assert!(size_of::<MountRequest>() == SIZE as usize);
+
 /// Lists the numbers of the submounts of a mount, as many as there is room for. listmount(2)
 pub fn mounts_below(mount: u64, room: &mut [u64]) -> Result<usize> {
-    let request = MountRequest { size: 24, spare: 0, mount, parameter: 0 };
+    let request = MountRequest { size: SIZE, spare: 0, mount, parameter: 0 };
     // SAFETY: a request of the size that it says, and room for so many numbers, both for the call only.
     unsafe {
         call(nr::LISTMOUNT, [(&raw const request) as usize, room.as_mut_ptr() as usize, room.len(), 0, 0, 0])
@@ -167,7 +170,7 @@ pub fn told_of(mount: u64) -> Result<Told> {
     const OPTIONS: u64 = 0x80;
     // The texts follow 512 bytes of numbers. Some of these are offsets of texts.
     let mut answer = [0u8; 1024];
-    let request = MountRequest { size: 24, spare: 0, mount, parameter: POINT | KIND | OPTIONS };
+    let request = MountRequest { size: SIZE, spare: 0, mount, parameter: POINT | KIND | OPTIONS };
     // SAFETY: as above, and room for an answer of the size that is given.
     unsafe {
         let room = answer.as_mut_ptr() as usize;

@@ -59,6 +59,11 @@ fn holding_both() -> Vec<String> {
     OPTIONS.iter().filter(|option| option.id == Id::Env).flat_map(spellings).collect()
 }
 
+/// The beginnings of assignments to these names.
+fn assignments(names: &[&str]) -> String {
+    names.iter().map(|name| format!("{name}=")).collect::<Vec<_>>().join(" ")
+}
+
 fn bash_values(complete: Complete) -> String {
     match complete {
         Complete::Nothing => ":".into(),
@@ -66,6 +71,9 @@ fn bash_values(complete: Complete) -> String {
         Complete::Directory => "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"))".into(),
         Complete::Words(words) => {
             format!("compopt -o nospace; COMPREPLY=($(compgen -W '{}' -- \"$cur\"))", words.join(" "))
+        }
+        Complete::Assignments(names) => {
+            format!("compopt -o nospace; COMPREPLY=($(compgen -W '{}' -- \"$cur\"))", assignments(names))
         }
     }
 }
@@ -106,6 +114,7 @@ fn zsh_values(complete: Complete) -> String {
         Complete::File => "_files".into(),
         Complete::Directory => "_files -/".into(),
         Complete::Words(words) => format!("({})", words.join(" ")),
+        Complete::Assignments(names) => format!("({})", assignments(names)),
     }
 }
 
@@ -155,6 +164,7 @@ fn fish_values(complete: Complete) -> String {
         Complete::File => " -r -F".into(),
         Complete::Directory => " -x -a '(__fish_complete_directories)'".into(),
         Complete::Words(words) => format!(" -x -a '{}'", words.join(" ")),
+        Complete::Assignments(names) => format!(" -x -a '{}'", assignments(names)),
     }
 }
 
