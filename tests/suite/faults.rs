@@ -1,7 +1,7 @@
 //! faults: Whatever fails, lies or is killed meanwhile, no right is gained and nothing is left.
 
 use crate::support::{
-    Cmd, args, bin, children, fixture, host_mounts, is_alive, scratch, selfdock, wait_until,
+    Cmd, args, bin, children, fixture, host_mounts, is_alive, prepared, scratch, selfdock, wait_until,
 };
 use crate::volumes::user_image;
 use nix::sys::signal::{SigSet, Signal};
@@ -64,7 +64,7 @@ fn trace(filter: &str) -> Vec<String> {
 
 /// The host's directories in an instance, from the list of the installation.
 fn shown() -> Vec<String> {
-    let list = fs::read(selfdock().ancestors().nth(2).unwrap().join("lib/selfdock/root.list")).unwrap();
+    let list = fs::read(prepared("root.list")).unwrap();
     let words = String::from_utf8(list).unwrap();
     // A link is followed by its target, which is relative, or one of these.
     words.split('\0').filter(|word| word.starts_with('/')).map(str::to_owned).collect()
@@ -137,8 +137,7 @@ fn layers_that_cannot_be_listed_for_want_of_something_refuse(
 #[test]
 fn no_path_is_opened_but_those_of_a_fixed_list() {
     let program = selfdock().display().to_string();
-    let prefix = program.strip_suffix("/bin/selfdock").unwrap();
-    let prepared = ["root", "root.list", "root/mnt"].map(|name| format!("{prefix}/lib/selfdock/{name}"));
+    let prepared = ["root", "root.list", "root/mnt"].map(|name| prepared(name).display().to_string());
     let shown = shown();
     for line in trace("open,openat,openat2,open_tree,mount,umount2,mkdir,creat,chdir,chroot") {
         let strings: Vec<&str> = line.split('"').skip(1).step_by(2).collect();

@@ -2,8 +2,8 @@
 
 use crate::faults::strace_as_root;
 use crate::support::{
-    Cmd, args, children, command_of, copy_program, fixture, instance, keeper_of, nested, on_a_host,
-    own_status, scratch, selfdock, status_of, wait_until,
+    Cmd, args, children, command_of, copy_program, fixture, instance, keeper_of, nested, no_capability,
+    on_a_host, own_status, scratch, selfdock, status_of, wait_until,
 };
 use rstest::rstest;
 use std::ffi::OsString;
@@ -12,8 +12,6 @@ use std::os::unix::fs::MetadataExt;
 
 const IDS: [&str; 4] = ["status", "Uid", "Gid", "Groups"];
 const CAPABILITIES: [&str; 4] = ["CapInh", "CapPrm", "CapEff", "CapAmb"];
-const NONE: &str = "CapInh: 0000000000000000\nCapPrm: 0000000000000000\n\
-                    CapEff: 0000000000000000\nCapAmb: 0000000000000000";
 
 /// C2: incomplete drop.
 #[rstest]
@@ -202,7 +200,7 @@ fn capabilities_of_a_joiner_are_given_up_step_by_step(#[case] options: &str, #[c
 #[case::nested(1)]
 fn a_command_has_no_capability(#[case] depth: usize) {
     let inside = Cmd::run(nested(depth, [])).probe(&[&["status"], &CAPABILITIES[..]].concat()).ok();
-    assert_eq!(inside, NONE);
+    assert_eq!(inside, no_capability(&CAPABILITIES));
 }
 
 /// C1: capabilities, securebits.
@@ -217,7 +215,7 @@ fn a_command_does_not_get_the_callers_capabilities(#[case] options: &[&str]) {
     let control = Cmd::program(launcher.clone().chain(args!["true"]));
     control.ok();
     let run = Cmd::under(launcher, args!["run"]).probe(&[&["status"], &CAPABILITIES[..]].concat());
-    run.output().refused_or(|ran| assert_eq!(ran.ok(), NONE));
+    run.output().refused_or(|ran| assert_eq!(ran.ok(), no_capability(&CAPABILITIES)));
 }
 
 /// C1: capabilities, securebits.
@@ -241,7 +239,9 @@ fn every_process_of_an_instance_is_the_caller_without_capabilities(#[case] depth
         let process = pid.to_string();
         assert_eq!(status_of(&process, &IDS[1..]), own_status(&IDS[1..]), "process {pid}");
         // The command can be faster than the supervisor, which gives up its own rights after the start.
-        wait_until("no process has a capability", || status_of(&process, &CAPABILITIES) == NONE);
+        wait_until("no process has a capability", || {
+            status_of(&process, &CAPABILITIES) == no_capability(&CAPABILITIES)
+        });
         let Some(child) = children(pid).first().copied() else { return };
         pid = child;
     }

@@ -1,6 +1,6 @@
 //! spawn-rate: Starting an instance costs little more than the system calls that it needs.
 
-use crate::support::{bin, selfdock};
+use crate::support::{bin, prepared, selfdock};
 use std::process::Command;
 use std::time::Instant;
 
@@ -28,9 +28,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 fn an_instance_costs_little_more_than_its_system_calls() {
     // The two take turns, so that a machine that slows down affects both.
     let (selfdock, nothing) = (selfdock(), bin("nothing"));
-    let prepared = selfdock.ancestors().nth(2).unwrap().join("lib/selfdock");
     let (mut floor, mut instance) = (Command::new(bin("floor")), Command::new(&selfdock));
-    floor.arg(prepared.join("root")).arg(prepared.join("root.list")).arg(&nothing);
+    floor.arg(prepared("root")).arg(prepared("root.list")).arg(&nothing);
     instance.arg("run").arg(&nothing);
     let pairs: Vec<(f64, f64)> = (0..BATCHES).map(|_| (once(&mut floor), once(&mut instance))).collect();
     let (floors, instances) = pairs.into_iter().unzip();

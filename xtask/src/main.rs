@@ -18,6 +18,7 @@ mod install_test;
 // The checks that are not cargo's.
 mod rules;
 mod imports;
+mod facts;
 mod documents;
 mod source;
 

@@ -3,7 +3,7 @@
 use crate::properties::PROPERTIES;
 use crate::run::{Result, root};
 use crate::source::{Line, files, lines, tests_in};
-use crate::{documents, imports};
+use crate::{documents, facts, imports};
 use std::fs;
 
 /// Files of the trusted package that may hold unsafe code, and the directory of others.
@@ -40,6 +40,7 @@ pub fn check() -> Result {
         }
     }
     imports::check(&mut faults)?;
+    facts::check(&mut faults)?;
     property_rules(&mut faults);
     documents::check(&mut faults)?;
     if faults.is_empty() { Ok(()) } else { Err(faults.join("\n  ")) }

@@ -1,7 +1,7 @@
 //! Simulated hosts: machines that differ from this one.
 
 use super::cmd::{Cmd, args};
-use super::place::{fixture, selfdock};
+use super::place::{fixture, prefix, selfdock};
 
 /// Runs `script` as root on a copy of this host's root filesystem, in a mount namespace. First root runs `changes`, a
 /// shell script that starts in the new root directory. In `script`, `$SD` is selfdock, `$PREFIX` its prefix, and `me`
@@ -16,16 +16,14 @@ pub fn on_a_host(changes: &str, script: &str) -> Cmd {
 /// directories.
 pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Cmd {
     const HOST: &str = include_str!("../../programs/on_a_host.sh");
-    let selfdock = selfdock();
-    let prefix = selfdock.ancestors().nth(2).expect("a prefix").to_owned();
     Cmd::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])
         .env("AT", fixture("host"))
         .env("MOUNT_FUSE", MOUNT_FUSE)
         .env("OVER", over)
         .env("CHANGES", changes)
         .env("SCRIPT", script)
-        .env("SD", selfdock)
-        .env("PREFIX", prefix)
+        .env("SD", selfdock())
+        .env("PREFIX", prefix())
         .env("ME", nix::unistd::getuid().to_string())
         .env("MY_GROUP", nix::unistd::getgid().to_string())
 }

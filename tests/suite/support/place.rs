@@ -18,8 +18,17 @@ pub fn selfdock() -> PathBuf {
 
 /// The second program, which selfdock hands over to.
 pub fn about() -> PathBuf {
-    let prefix = selfdock().parent().and_then(Path::parent).expect("a prefix").to_owned();
-    prefix.join("lib/selfdock/selfdock-about")
+    prefix().join("lib/selfdock/selfdock-about")
+}
+
+/// The prefix of the installation.
+pub fn prefix() -> PathBuf {
+    selfdock().ancestors().nth(2).expect("a prefix").to_owned()
+}
+
+/// What the installation has prepared.
+pub fn prepared(name: &str) -> PathBuf {
+    prefix().join("lib/selfdock").join(name)
 }
 
 /// A file or directory that root has prepared. It is visible in an instance.
@@ -55,6 +64,12 @@ pub fn status_of(pid: &str, fields: &[&str]) -> String {
     let wanted = |line: &&str| line.split_once(':').is_some_and(|(name, _)| fields.contains(&name));
     let lines = text.lines().filter(wanted).map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
     lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Lines about capabilities, for a process that has none.
+pub fn no_capability(fields: &[&str]) -> String {
+    let lines: Vec<String> = fields.iter().map(|field| format!("{field}: 0000000000000000")).collect();
+    lines.join("\n")
 }
 
 /// User, groups and capabilities of this process.
