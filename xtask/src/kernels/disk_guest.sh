@@ -10,7 +10,7 @@ mount -t tmpfs -o mode=755 run /run
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t securityfs security /sys/kernel/security
 exec >/dev/console 2>&1 </dev/null
-modprobe -a virtio_net fuse overlay
+modprobe -a virtio_net fuse overlay loop btrfs squashfs
 ip link set lo up
 for name in /sys/class/net/*; do
     [ "$name" = /sys/class/net/lo ] || ip link set "${name##*/}" up
