@@ -45,7 +45,7 @@ pub struct Request<'a> {
     pub no_nest: bool,
     /// `--unprivileged`
     pub unprivileged: bool,
-    /// `--seccomp`: a word, or the file of a program
+    /// `--seccomp`: a word, or the file of a program ([`Request::filter`])
     pub seccomp: Option<&'a [u8]>,
     /// `--new-session`
     pub new_session: bool,
@@ -65,6 +65,28 @@ pub struct Request<'a> {
     pub report_required: bool,
     /// CMD and its arguments; empty for the shell
     pub command: Vec<&'a [u8]>,
+}
+
+impl<'a> Request<'a> {
+    /// The filter of system calls that `--seccomp` chooses.
+    pub fn filter(&self) -> Filter<&'a [u8]> {
+        match self.seccomp {
+            None | Some(b"default") => Filter::Default,
+            Some(b"none") => Filter::None,
+            Some(path) => Filter::And(path),
+        }
+    }
+}
+
+/// A filter of system calls: of a request, or of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filter<Own> {
+    /// selfdock's own.
+    Default,
+    /// No filter.
+    None,
+    /// selfdock's own, and then this filter program.
+    And(Own),
 }
 
 /// The `--timeout` option.

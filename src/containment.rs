@@ -1,7 +1,7 @@
 //! Restrictions that no namespace makes: signals, abstract sockets, keys, and the session stay inside. They are set
 //! up while privilege is held, so that they need no `no_new_privs`, which would prevent nesting.
 
-use crate::cli::Request;
+use crate::cli::{Filter, Request};
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result};
 use crate::process::{after_name, read, words};
@@ -21,27 +21,16 @@ pub struct Containment {
     /// `--no-userns`
     pub no_user_namespaces: bool,
     /// `--seccomp`
-    pub filter: Filter,
-}
-
-/// `--seccomp`
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Filter {
-    /// selfdock's own.
-    Default,
-    /// No filter.
-    None,
-    /// selfdock's own, and this filter program.
-    And(&'static [Instruction]),
+    pub filter: Filter<&'static [Instruction]>,
 }
 
 impl Containment {
     /// From a request. A filter file is read with the caller's rights.
     pub fn new(request: &Request<'_>) -> Result<Self> {
-        let filter = match request.seccomp {
-            None | Some(b"default") => Filter::Default,
-            Some(b"none") => Filter::None,
-            Some(path) => Filter::And(filter::read(path)?),
+        let filter = match request.filter() {
+            Filter::Default => Filter::Default,
+            Filter::None => Filter::None,
+            Filter::And(path) => Filter::And(filter::read(path)?),
         };
         Ok(Containment {
             abstract_sockets: request.abstract_sockets,

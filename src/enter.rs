@@ -7,6 +7,7 @@
 //! none of our privilege goes there. The joiner takes on the restrictions of the target, or is refused.
 
 use crate::command::Command;
+use crate::cli::{self, Filter};
 use crate::containment::{Jobs, have_own_keys};
 use crate::creds::{self, Caller, Privileged};
 use crate::descriptors::{close_descriptors, number_of};
@@ -20,7 +21,7 @@ use crate::stage::{change_root, refuse_jail};
 use crate::sys::{self, Whose};
 use crate::text::{Bytes, decimal, join, whole};
 use crate::usage::{self, Usage};
-use crate::{cli, filter, limits, mountinfo};
+use crate::{filter, limits, mountinfo};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
@@ -314,10 +315,10 @@ fn expected_filters(target: &Process, depth: usize, program: Identity) -> Option
         let Ok(cli::Command::Run(request)) = cli::parse(words.get(1..).unwrap_or_default()) else {
             return None;
         };
-        match request.seccomp {
-            None | Some(b"default") => filters.push(OurFilter::Default),
-            Some(b"none") => {}
-            Some(_) => return None,
+        match request.filter() {
+            Filter::Default => filters.push(OurFilter::Default),
+            Filter::None => {}
+            Filter::And(_) => return None,
         }
         if request.no_user_namespaces {
             filters.push(OurFilter::NoUserNamespaces);
