@@ -103,7 +103,6 @@ fn start_instance(
             program,
             hostname: request.hostname,
             containment,
-            own_network: request.own_network,
             no_nest: request.no_nest,
             keep_fds: request.keep_fds.clone(),
             attended: supervision.report.as_ref().is_some_and(Report::is_attended),
@@ -280,7 +279,7 @@ fn spawn_and_supervise(
     let shared = Shared::new(supervision.counts())?;
     privileged.set_aside()?;
     error::leave_it_to_the_supervisor(true);
-    let keeper = Keeper::start(shared, privileged.for_child(), job.own_network, empty)?;
+    let keeper = Keeper::start(shared, privileged.for_child(), job.plan.own_network, empty)?;
     let started = supervision.start()?;
     // PID 1 is the keeper's, so a supervisor with PID 1 cannot give the command its PID.
     let pid = if own.is_init() { None } else { Some(own) };

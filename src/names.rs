@@ -12,7 +12,7 @@ use crate::plan::{Plan, Root};
 use crate::stage::Stage;
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{getgid, getgroups, getuid};
@@ -31,7 +31,7 @@ pub struct Names {
 }
 
 /// A line of such a file, and the id in its third field.
-struct Entry {
+pub struct Entry {
     id: Bytes,
     line: Bytes,
 }
@@ -40,22 +40,29 @@ struct Entry {
 /// hidden directory.
 pub fn open(plan: &Plan<'_>, privileged: &Privileged) -> Result<Names> {
     let mut names = Names::default();
-    let foreign = match &plan.root {
-        Root::Host => false,
-        Root::Dir(_) | Root::Layers(_) if plan.writable => return Ok(names),
-        Root::Dir(_) | Root::Layers(_) => true,
-    };
-    if !plan.own_network && (foreign || is_link(RESOLV)) {
-        names.add_file(RESOLV, privileged)?;
+    for path in of_hosts(plan) {
+        names.add_file(path, privileged)?;
     }
-    if foreign {
-        if !plan.own_network {
-            names.add_file(HOSTS, privileged)?;
-        }
+    if has_own_users(plan) {
         (names.passwd, names.group) = privileged
             .without(|| (entries(PASSWD, &[decimal(getuid().as_raw())]), entries(GROUP, group_ids())))?;
     }
     Ok(names)
+}
+
+/// The files with names of hosts that are bound, if the host has them.
+pub fn of_hosts(plan: &Plan<'_>) -> &'static [Bytes] {
+    let resolves = !plan.own_network;
+    match plan.root {
+        Root::Host if resolves && files::link_target(CWD, RESOLV).is_ok() => &[RESOLV],
+        Root::Dir(_) | Root::Layers(_) if resolves && !plan.writable => &[RESOLV, HOSTS],
+        Root::Host | Root::Dir(_) | Root::Layers(_) => &[],
+    }
+}
+
+/// Whether the instance has users of its own, to which the caller is added.
+pub fn has_own_users(plan: &Plan<'_>) -> bool {
+    plan.root != Root::Host && !plan.writable
 }
 
 /// The configuration of the resolver. resolv.conf(5)
@@ -67,11 +74,8 @@ pub const PASSWD: &[u8] = b"/etc/passwd";
 /// The groups. group(5)
 pub const GROUP: &[u8] = b"/etc/group";
 
-fn is_link(path: &[u8]) -> bool {
-    files::link_target(CWD, path).is_ok()
-}
-
-fn group_ids() -> &'static [Bytes] {
+/// The groups of this process.
+pub fn group_ids() -> &'static [Bytes] {
     let mut ids = Vec::new();
     for gid in getgroups().unwrap_or_default() {
         ids.push(decimal(gid.as_raw()));
@@ -104,7 +108,7 @@ impl Names {
 }
 
 /// The lines with these ids, from a file of the host.
-fn entries(path: &[u8], ids: &[Bytes]) -> &'static [Entry] {
+pub fn entries(path: &[u8], ids: &[Bytes]) -> &'static [Entry] {
     let text = files::open(CWD, path, READ).ok().and_then(|fd| read(&fd));
     let text = text.unwrap_or_default();
     let mut found: Vec<Entry> = Vec::new();
@@ -140,16 +144,10 @@ fn add_entries(stage: &mut Stage, path: &[u8], entries: &[Entry]) -> Result<()> 
     if entries.is_empty() {
         return Ok(());
     }
-    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let own = stage.privileged().without(|| match files::open_path(stage.root(), path, READ, resolve) {
-        Ok(fd) => read(&fd),
-        Err(Errno::NOENT) => Some(b"" as Bytes),
-        Err(_) => None,
-    })?;
-    // If the image has something else at this path, that stays.
+    let own = stage.privileged().without(|| file_of(stage.root(), path))?;
     let Some(own) = own else { return Ok(()) };
     let mut text = own;
-    for entry in entries.iter().filter(|entry| line_of(own, entry.id).is_none()) {
+    for entry in missing(own, entries) {
         let end: Bytes = if text.is_empty() || text.ends_with(b"\n") { b"" } else { b"\n" };
         text = join(&[text, end, entry.line, b"\n"]);
     }
@@ -160,6 +158,21 @@ fn add_entries(stage: &mut Stage, path: &[u8], entries: &[Entry]) -> Result<()> 
     let Some(target) = stage.place_of_name(path)? else { return Ok(()) };
     let tree = stage.text_file(name, text)?;
     tree.attach(stage.privileged(), target).or_fail(on("bind {} in the instance", path)).map(drop)
+}
+
+/// The file of an image. `None` if the image has something else at this path; that stays.
+pub fn file_of(root: BorrowedFd<'_>, path: &[u8]) -> Option<Bytes> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    match files::open_path(root, path, READ, resolve) {
+        Ok(fd) => read(&fd),
+        Err(Errno::NOENT) => Some(b""),
+        Err(_) => None,
+    }
+}
+
+/// The entries that a file lacks.
+pub fn missing<'e>(own: &'e [u8], entries: &'e [Entry]) -> impl Iterator<Item = &'e Entry> {
+    entries.iter().filter(|entry| line_of(own, entry.id).is_none())
 }
 
 /// Pseudo file systems of the kernel: proc, sys, debug, trace, security, cgroup (1 and 2), bpf, pstore, config,

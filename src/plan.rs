@@ -2,6 +2,7 @@
 
 use crate::cli::{MountRequest, Request, scaled};
 use crate::error::{Fault, Result, both, on};
+use crate::sys::namespace;
 use crate::text::{Bytes, bound, number};
 use alloc::vec::Vec;
 
@@ -20,6 +21,20 @@ pub struct Plan<'a> {
     pub devices: Vec<Bytes>,
     /// The tmpfs on `/dev/shm`.
     pub shm: Tmpfs,
+}
+
+impl Plan<'_> {
+    /// The namespaces that the command makes for itself ([`namespace`]). Its PID namespace is the keeper's, with a user
+    /// namespace if there is no privilege.
+    pub fn namespaces(&self) -> u32 {
+        let network = if self.own_network { namespace::NETWORK } else { 0 };
+        namespace::MOUNT | namespace::IPC | namespace::UTS | namespace::CGROUP | network
+    }
+
+    /// Whether the second program is to be bound, too. In the host image it is visible if it `is_installed`.
+    pub fn shows_second(&self, is_installed: bool) -> bool {
+        !(is_installed && self.root == Root::Host)
+    }
 }
 
 /// A step of building, once the instance has its root directory.
@@ -47,7 +62,8 @@ pub enum Step {
     Proc,
 }
 
-/// The steps, in order. `sandbox` carries them out, and `--explain` prints them. The instance's own mounts come after
+/// The steps, in order. `sandbox` carries them out, and `--explain` prints them. The keeper is another process, and no
+/// step. The instance's own mounts come after
 /// the caller's, so that no link in an image or a volume can make a mount of the caller cover them.
 pub const STEPS: [Step; 10] = [
     Step::Tmp,

@@ -15,7 +15,7 @@ use crate::files::{self, each_entry, open_in};
 use crate::installation::has_number_of_null;
 use crate::mount::{self, DEVICE, Detached, INERT, MAP, PROC, find, make_private};
 use crate::mountinfo::{self, has};
-use crate::process::{LONGEST, kernel_version};
+use crate::process::{LONGEST, kernel_version, read};
 use crate::sys::{self, Attributes, Number};
 use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
@@ -37,6 +37,17 @@ const NO_USE: [(&str, bool); 8] = [
     ("acpi", true),
     ("scsi", true),
 ];
+
+/// Whether something is mounted in the caller's `/proc`, as in containers. Then the kernel allows no other procfs in a
+/// user namespace.
+pub fn is_covered() -> bool {
+    let list = read(b"/proc/self/mountinfo").unwrap_or_default();
+    mountinfo::lines(list).any(|line| {
+        line.point
+            .strip_prefix(b"/proc")
+            .is_some_and(|path| path.starts_with(b"/") && !is_over_nothing(path, line.kind))
+    })
+}
 
 /// What the caller's `/proc` hides.
 #[derive(Default)]

@@ -16,7 +16,7 @@ use crate::plan::{Plan, STEPS, Step, Tmpfs, components, is_in_shm};
 use crate::procfs::Hidden;
 use crate::sources::{Image, OpenSource, Opened, Sources};
 use crate::stage::Stage;
-use crate::sys::{self, Attributes, namespace};
+use crate::sys::{self, Attributes};
 use crate::text::Bytes;
 use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
@@ -41,8 +41,6 @@ pub struct Job<'a> {
     pub hostname: Option<&'a [u8]>,
     /// Restrictions that namespaces do not make.
     pub containment: Containment,
-    /// Whether the instance has its own network namespace.
-    pub own_network: bool,
     /// `--no-nest`: no program inside can gain privilege.
     pub no_nest: bool,
     /// Descriptors to pass on besides 0, 1 and 2.
@@ -66,16 +64,11 @@ pub fn become_command(job: Job<'static>, privileged: Privileged, shared: &Shared
     command.exec()
 }
 
-fn namespaces(job: &Job<'_>) -> u32 {
-    let network = if job.own_network { namespace::NETWORK } else { 0 };
-    namespace::MOUNT | namespace::IPC | namespace::UTS | namespace::CGROUP | network
-}
-
 /// Builds the instance, and ends this process with one line where that fails.
 fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     privileged.take_up(false).or_end();
     job.containment.begin(&privileged).or_end();
-    sys::unshare(namespaces(&job))
+    sys::unshare(job.plan.namespaces())
         .or_fail("start the instance")
         .map_err(|e| e.hint_if(Errno::NOSPC, TOO_MANY))
         .or_end();
@@ -131,7 +124,7 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     if let Some(name) = job.hostname {
         sys::sethostname(name).or_fail(on("set the host name {}", name)).or_end();
     }
-    if job.own_network {
+    if job.plan.own_network {
         sys::loopback_up().or_fail("bring up loopback").or_end();
     }
     let start = start_directory(&root, &job.command, sources.here).or_end();

@@ -110,7 +110,7 @@ impl Sources {
             Image::Host(root) if root.is_prepared() => Dev::InRoot,
             _ => dev::open(from.installation, privileged)?,
         };
-        let is_shown = plan.root == Root::Host && from.installation.is_some();
+        let is_shown = !plan.shows_second(from.installation.is_some());
         let second = if is_shown { None } else { program.and_then(|path| open_second(path, privileged)) };
         let names = names::open(plan, privileged)?;
         let early =

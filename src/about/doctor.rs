@@ -13,8 +13,8 @@ use crate::host::{CAPABILITIES, Entry, entries};
 use crate::host_root;
 use crate::installation::{Installation, has_number_of_null};
 use crate::lifeline::expect_end;
-use crate::mountinfo;
 use crate::process;
+use crate::procfs;
 use crate::sys::{self, Instruction, Number, Pointers};
 use crate::text::{c_string, decimal, number};
 use alloc::format;
@@ -404,22 +404,13 @@ fn cures(about: &About) -> String {
             "a filter may be the reason: --security-opt seccomp=unconfined in Docker, RestrictNamespaces= in a unit",
         );
     }
-    if is_masked() {
+    if procfs::is_covered() {
         add("/proc is masked here: --security-opt systempaths=unconfined in Docker, unmask=ALL in podman");
     }
     if about.caller.uid == 0 && !can(creds::can_map_root) {
         add("uid 0 needs CAP_SETFCAP to make a user namespace");
     }
     all
-}
-
-/// Whether something is mounted in /proc, as in containers. Then the kernel allows no other procfs in a user
-/// namespace.
-fn is_masked() -> bool {
-    let list = process::read(b"/proc/self/mountinfo").unwrap_or_default();
-    mountinfo::lines(list).any(|line| {
-        line.point.starts_with(b"/proc/") && line.kind != b"binfmt_misc" && line.kind != b"autofs"
-    })
 }
 
 fn status_of(pid: Pid) -> u8 {

@@ -3,24 +3,38 @@
 
 use super::attend::Limits;
 use super::front::Around;
-use crate::cli::{EnvChange, Request, may_be_descriptor};
+use crate::cli::{EnvChange, Filter, Request, may_be_descriptor};
 use crate::command::{self, Command};
+use crate::containment::Jobs;
 use crate::error::{OrFail, Quoted, Result, both, on};
 use crate::files;
 use crate::handover::{About, Mode};
-use crate::host::{DEVICES, Entry, entries, homes};
+use crate::host::{DEVICES, Entry, entries, homes, lies_in, places};
 use crate::host_root;
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
-use crate::names::{GROUP, HOSTS, PASSWD, RESOLV};
+use crate::names::{self, GROUP, HOSTS, PASSWD, RESOLV};
 use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, is_in_shm};
-use crate::sys::{self, Attributes, Duration};
-use crate::text::{decimal, join};
+use crate::procfs;
+use crate::sys::{self, Attributes, Duration, namespace};
+use crate::text::{Bytes, decimal, join};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
-use rustix::fs::CWD;
+use rustix::fd::AsFd;
+use rustix::fs::{CWD, OFlags};
+
+/// The names of namespaces, as unshare(1) has them.
+const NAMESPACES: [(u32, &str); 7] = [
+    (namespace::MOUNT, "mount"),
+    (namespace::PID, "pid"),
+    (namespace::IPC, "ipc"),
+    (namespace::UTS, "uts"),
+    (namespace::CGROUP, "cgroup"),
+    (namespace::NETWORK, "net"),
+    (namespace::USER, "user"),
+];
 
 /// The fields of a line: the kind of step, and its objects.
 pub type Row = Vec<String>;
@@ -41,7 +55,13 @@ pub fn rows(
     let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
     are_there(plan)?;
     let mode = if request.unprivileged || !around.is_nothing() { Mode::Unprivileged } else { about.mode };
-    let told = Told { about, request, plan, mode, all, around };
+    let list = match plan.root {
+        Root::Host => {
+            Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
+        }
+        Root::Dir(_) | Root::Layers(_) => b"",
+    };
+    let told = Told { about, request, plan, mode, all, around, list };
     let mut rows = told.who();
     rows.extend(told.root());
     for step in STEPS {
@@ -91,16 +111,17 @@ struct Told<'t> {
     all: bool,
     /// What is made around it.
     around: &'t Around<'t>,
+    /// The directories of the host image.
+    list: Bytes,
 }
 
 impl Told<'_> {
     fn who(&self) -> Vec<Row> {
-        let mut namespaces = String::from("mount pid ipc uts cgroup");
-        let unprivileged = self.mode == Mode::Unprivileged;
-        let own_network = self.request.own_network || self.around.network.is_some();
-        for (made, name) in [(own_network, " net"), (unprivileged, " user")] {
-            namespaces += if made { name } else { "" };
-        }
+        let of_mode = if self.mode == Mode::Unprivileged { namespace::USER } else { 0 };
+        let of_pasta = if self.around.network.is_some() { namespace::NETWORK } else { 0 };
+        let made = self.plan.namespaces() | namespace::PID | of_mode | of_pasta;
+        let names = NAMESPACES.iter().filter(|(namespace, _)| made & namespace != 0);
+        let namespaces = names.map(|(_, name)| *name).collect::<Vec<_>>().join(" ");
         let caller = self.about.caller;
         let ids = format!("uid={} gid={}", caller.uid, caller.gid);
         let around = self.around;
@@ -109,6 +130,9 @@ impl Told<'_> {
         rows.push(row(["namespaces", &namespaces]));
         if around.network.is_some() {
             rows.push(row(["network", "an interface of its own, by pasta"]));
+        }
+        if let Some(dir) = around.changes {
+            rows.push(row(["changes", &format!("kept in {}", quoted(dir))]));
         }
         if let Some(socket) = around.proxy {
             rows.push(row(["proxy", &quoted(socket)]));
@@ -133,8 +157,7 @@ impl Told<'_> {
     }
 
     fn host_image(&self, image: &str) -> Vec<Row> {
-        let list = Installation::around(self.about.program.to_bytes()).list();
-        let list = list.unwrap_or_else(host_root::look_up);
+        let list = self.list;
         let mut rows = Vec::from([row(["root", "-", "'/'", &attributes(DEVICE)])]);
         let mut places = Vec::new();
         for entry in entries(list) {
@@ -172,9 +195,12 @@ impl Told<'_> {
             Step::Dev if self.all => {
                 let paths = DEVICES.iter().map(|(name, ..)| format!("'/dev/{name}'"));
                 let devices = paths.map(|path| row(["device", &path, &path, &attributes(DEVICE)]));
-                // The prepared root directory has a /dev already.
+                // The prepared root directory has a /dev already. Devices work on a prepared one, and not on one that
+                // is made in a tmpfs.
+                let is_prepared = self.mode == Mode::SetUid && self.is_installed();
+                let dev = if is_prepared { DEVICE } else { INERT };
                 let is_own =
-                    (self.plan.root != Root::Host).then(|| row(["dev", "-", "'/dev'", &attributes(DEVICE)]));
+                    (self.plan.root != Root::Host).then(|| row(["dev", "-", "'/dev'", &attributes(dev)]));
                 is_own.into_iter().chain(devices).collect()
             }
             Step::Devpts if self.all => fresh("devpts", "'/dev/pts'", &attributes(TERMINALS)),
@@ -185,14 +211,28 @@ impl Told<'_> {
             Step::Devices => {
                 // Programs find the name of their terminal by /dev/console.
                 let terminal = files::link_target(CWD, b"/proc/self/fd/0");
-                let terminal = terminal.ok().filter(|_| self.all && sys::is_terminal(0));
+                let jobs = Jobs::of_this_process(self.request.new_session);
+                let is_shown = self.all && jobs == Jobs::Shared && sys::is_terminal(0);
+                let terminal = terminal.ok().filter(|_| is_shown);
                 let console = |path| row(["device", &quoted(path), "'/dev/console'", &attributes(DEVICE)]);
                 let paths = self.plan.devices.iter().map(|path| quoted(join(&[b"/dev/", path])));
                 let asked = paths.map(|path| row(["device", &path, &path, &attributes(DEVICE)]));
                 terminal.map(console).into_iter().chain(asked).collect()
             }
             Step::Program => self.programs(),
-            Step::Proc if self.all => fresh("proc", "'/proc'", &attributes(PROC)),
+            Step::Proc if self.all => {
+                let mut rows = fresh("proc", "'/proc'", &attributes(PROC));
+                if self.about.caller.uid == 0 {
+                    rows.push(row([
+                        "cover",
+                        "what is in /proc but processes: read-only, and some of it empty",
+                    ]));
+                }
+                if procfs::is_covered() {
+                    rows.push(row(["cover", "what is covered in your /proc"]));
+                }
+                rows
+            }
             Step::Tmp | Step::Dev | Step::Devpts | Step::Shm | Step::Proc => Vec::new(),
         }
     }
@@ -200,20 +240,40 @@ impl Told<'_> {
     /// Files for host and user names. An image gets the host's resolver files, and copies of its own user files with
     /// the caller added. The host's own root needs only a resolver configuration that is a link.
     fn names(&self) -> Vec<Row> {
-        let is_host = self.plan.root == Root::Host;
-        let (resolver, of_users) = ([RESOLV, HOSTS], [PASSWD, GROUP]);
-        let files: Vec<&[u8]> = if is_host {
-            let is_link = |path: &&[u8]| files::link_target(CWD, path).is_ok();
-            resolver[..1].iter().copied().filter(is_link).collect()
-        } else if self.plan.writable {
-            Vec::new()
-        } else {
-            resolver.into_iter().chain(of_users).collect()
+        let line = |from: &str, path: &[u8]| row(["names", from, &quoted(path), &attributes(INERT)]);
+        let is_there = |path: &&Bytes| files::identity_of(path).is_ok();
+        // These are maps on a copy of an image, which is writable.
+        if self.around.copies_root && self.plan.root != Root::Host && !self.plan.own_network {
+            let is_free = |path: &&Bytes| self.plan.mounts.iter().all(|mount| mount.dst != **path);
+            let maps = [RESOLV, HOSTS].iter().filter(is_free).filter(is_there).map(|path| quoted(path));
+            return maps.map(|path| row(["map", &path, &path, &attributes(MAP)])).collect();
+        }
+        let of_hosts = names::of_hosts(self.plan).iter().filter(is_there);
+        let mut rows: Vec<Row> = of_hosts.map(|path| line(&quoted(path), path)).collect();
+        let of_users: &[Bytes] = if names::has_own_users(self.plan) { &[PASSWD, GROUP] } else { &[] };
+        rows.extend(of_users.iter().filter(|path| self.lacks_a_name(path)).map(|path| line("-", path)));
+        rows
+    }
+
+    /// Whether a file of names of the image lacks the caller or one of the caller's groups, as the host names them.
+    fn lacks_a_name(&self, path: &[u8]) -> bool {
+        let ids: &[Bytes] = match path {
+            _ if self.around.fake_root => &[b"0"],
+            PASSWD => &[decimal(self.about.caller.uid)],
+            _ => names::group_ids(),
         };
-        let is_shown = |path: &&[u8]| !(self.plan.own_network && resolver.contains(path));
-        let is_there = |path: &&[u8]| files::identity_of(path).is_ok();
-        let shown = files.into_iter().filter(is_shown).filter(is_there).map(quoted);
-        shown.map(|path| row(["names", &path, &path, &attributes(INERT)])).collect()
+        let of_layer = |dir: &[u8]| {
+            let root = files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY).ok()?;
+            names::file_of(root.as_fd(), path)
+        };
+        let own = match &self.plan.root {
+            Root::Host => None,
+            Root::Dir(dir) => of_layer(dir),
+            Root::Layers(dirs) => {
+                dirs.iter().rev().find(|dir| is_in(dir, path)).and_then(|dir| of_layer(dir))
+            }
+        };
+        own.is_some_and(|own| names::missing(own, names::entries(path, ids)).next().is_some())
     }
 
     fn mounts(&self, in_shm: bool) -> Vec<Row> {
@@ -227,6 +287,11 @@ impl Told<'_> {
         of_step.map(told).collect()
     }
 
+    fn is_installed(&self) -> bool {
+        let installation = Installation::around(self.about.program.to_bytes());
+        files::lstat(CWD, installation.list_path()).is_ok()
+    }
+
     fn programs(&self) -> Vec<Row> {
         if self.request.no_nest {
             return Vec::new();
@@ -236,14 +301,17 @@ impl Told<'_> {
         let path = quoted(own);
         let mut rows = Vec::new();
         // No mount point is made in a writable image.
-        if !self.plan.writable || has(&self.plan.root, own) {
+        let is_there = match &self.plan.root {
+            Root::Host => places(self.list).any(|place| lies_in(own, place)),
+            Root::Dir(dir) => is_in(dir, own),
+            Root::Layers(dirs) => dirs.iter().any(|dir| is_in(dir, own)),
+        };
+        if !self.plan.writable || is_there {
             rows.push(row(["program", &path, &path, &attributes(is_own)]));
         }
         // With the host as the root, an installation's second program is visible already.
-        let is_installed = files::lstat(CWD, Installation::around(own).list_path()).is_ok();
-        let is_shown = self.plan.root == Root::Host && is_installed;
-        let second = second_program(own).ok();
-        if let Some(second) = second.filter(|_| !is_shown && !self.plan.writable) {
+        let is_bound = self.plan.shows_second(self.is_installed()) && !self.plan.writable;
+        if let Some(second) = second_program(own).ok().filter(|_| is_bound) {
             rows.push(row(["program", &quoted(second), &quoted(beside(own)), &attributes(MAP)]));
         }
         rows
@@ -267,11 +335,11 @@ impl Told<'_> {
                 add("restrict", words.into());
             }
         }
-        match request.seccomp {
-            None | Some(b"default") if !self.all => {}
-            None => add("filter", "default".into()),
-            Some(word @ (b"default" | b"none")) => add("filter", String::from_utf8_lossy(word).into()),
-            Some(path) => add("filter", format!("default, then {}", quoted(path))),
+        match request.filter() {
+            Filter::Default if !self.all => {}
+            Filter::Default => add("filter", "default".into()),
+            Filter::None => add("filter", "none".into()),
+            Filter::And(path) => add("filter", format!("default, then {}", quoted(path))),
         }
         for change in &request.env {
             add(
@@ -311,13 +379,8 @@ impl Told<'_> {
 }
 
 /// Whether a root filesystem has a file, as far as the caller can see.
-fn has(root: &Root<'_>, path: &[u8]) -> bool {
-    let is_in = |dir: &&[u8]| files::lstat(CWD, join(&[dir, path])).is_ok();
-    match root {
-        Root::Host => true,
-        Root::Dir(dir) => is_in(dir),
-        Root::Layers(dirs) => dirs.iter().any(is_in),
-    }
+fn is_in(dir: &[u8], path: &[u8]) -> bool {
+    files::lstat(CWD, join(&[dir, path])).is_ok()
 }
 
 fn told_of(dst: &str, source: &Source<'_>) -> Row {

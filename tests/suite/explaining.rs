@@ -1,7 +1,8 @@
 //! explaining: `--explain` and `doctor` say what would happen, and do nothing.
 
 use crate::support::machine::Machine;
-use crate::support::{Cmd, about, args, fixture, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, Terminal, about, args, fixture, on_a_host, scratch, selfdock};
+use crate::volumes::user_image;
 use rstest::rstest;
 use std::collections::BTreeSet;
 
@@ -69,15 +70,21 @@ fn the_plan_lists_exactly_what_is_visible_of_the_host() {
 }
 
 /// The plan is what is done: each mount of an instance is in the plan, with its attributes, and each mount of the
-/// plan exists.
+/// plan exists. The list of mounts does not show their order: a copy has its number since it was opened.
 #[rstest]
 #[case::the_host_image(args![])]
 #[case::unprivileged(args!["--unprivileged"])]
 #[case::an_image(args!["--root", fixture("busybox")])]
+#[case::an_image_that_knows_the_caller(args!["--root", image_that_knows_the_caller()])]
 #[case::layers(args!["--root", fixture("busybox"), "--root", scratch().keep()])]
+#[case::layers_that_know_the_caller(args!["--root", fixture("busybox"), "--root", image_that_knows_the_caller()])]
 #[case::wishes(args!["-m", "/etc/passwd", "/mnt/deep/er", "-t", "size=1M", "/opt", "--mask", "/etc/ssl", "-v",
     scratch().keep(), "/new", "-t", "size=2M,mode=700", "/dev/shm/x", "--no-nest"])]
 #[case::without_a_network(args!["--root", fixture("busybox"), "--net", "none"])]
+#[case::an_image_unprivileged(args!["--unprivileged", "--root", fixture("busybox")])]
+#[case::a_copy(args!["--overlay", scratch().keep(), "/mnt/c", "-m", "/etc/passwd", "/mnt/p"])]
+#[case::a_copy_of_an_image(args!["--overlay", fixture("debian"), "/"])]
+#[case::limits_and_a_filter(args!["--seccomp", "none", "--rlimit", "nofile=64", "--new-session"])]
 #[case::what_may_be_missing(args!["--mask-if-exists", "/no/such", "--mask-if-exists", "/etc/ssl", "--dev",
     "/dev/kmsg"])]
 fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
@@ -86,12 +93,15 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         text.split(',').filter(|word| known.contains(word)).map(String::from).collect::<BTreeSet<_>>()
     };
     let plan = Cmd::new(options.clone().into_iter().chain(args!["--explain=all", "run", "true"])).ok();
-    let kinds =
-        ["show", "hide", "tmpfs", "volume", "map", "mask", "devpts", "proc", "program", "names", "dev"];
+    let kinds = [
+        "show", "hide", "tmpfs", "overlay", "volume", "map", "mask", "devpts", "proc", "program", "names",
+        "dev",
+    ];
+    let is_mount = |row: &Vec<&str>| row.len() == 4 && row[0] != "link" && row[0] != "command";
     let rows: Vec<(&str, &str, _)> = plan
         .lines()
         .map(|line| line.split('\t').collect::<Vec<_>>())
-        .filter(|row| row.len() == 4 && row[0] != "link" && row[0] != "command")
+        .filter(is_mount)
         .map(|row| (row[0], row[2].trim_matches('\''), attributes(row[3])))
         .collect();
     let table = Cmd::new(options.into_iter().chain(args!["run", "/bin/cat", "/proc/self/mountinfo"])).ok();
@@ -114,6 +124,40 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         // If a mount point was made, the other entries of its directory are mounts, too.
         assert!(is_planned || is_of_the_host, "{place} is not in the plan: {plan}");
     }
+}
+
+fn image_that_knows_the_caller() -> std::path::PathBuf {
+    let image = user_image();
+    let uid = nix::unistd::getuid();
+    std::fs::write(image.path().join("etc/passwd"), format!("own:x:{uid}:0::/:/bin/sh\n")).unwrap();
+    image.keep()
+}
+
+#[test]
+fn the_plan_has_a_console_where_the_instance_has_one() {
+    let script = "for option in --abstract --new-session; do
+        $SELFDOCK --explain=all $option run true | grep -c /dev/console
+        $SELFDOCK $option run cat /proc/self/mountinfo | grep -c /dev/console
+    done";
+    let mut terminal = Terminal::start(&["sh", "-c", script]);
+    terminal.expect("1\r\n1\r\n0\r\n0\r\n");
+}
+
+/// A copy of selfdock in a directory that is not shown.
+#[test]
+fn the_plan_of_a_build_has_no_program_that_the_host_image_lacks() {
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let copy = dir.path().join("selfdock");
+    crate::support::copy_program(selfdock(), &copy);
+    crate::support::copy_program(about(), dir.path().join("selfdock-about"));
+    let run = |words: &str| {
+        let words = words.split(' ').map(std::ffi::OsString::from);
+        Cmd::program([copy.clone().into_os_string()].into_iter().chain(words)).ok()
+    };
+    let mounts = run("--root / build cat /proc/self/mountinfo");
+    assert!(!mounts.contains(&*copy.to_string_lossy()), "{mounts}");
+    let plan = run("--explain=all --root / build true");
+    assert!(!plan.contains("program\t"), "{plan}");
 }
 
 /// In a writable image selfdock makes no mount point for itself.
