@@ -6,12 +6,12 @@
 //! could make them, and no set-uid bit counts in it but selfdock's. Or they belong to a user namespace below: then
 //! none of our privilege goes there. The joiner takes on the restrictions of the target, or is refused.
 
-use crate::command::Command;
 use crate::cli::{self, Filter};
+use crate::command::Command;
 use crate::containment::{Jobs, have_own_keys};
 use crate::creds::{self, Caller, Privileged};
 use crate::descriptors::{close_descriptors, number_of};
-use crate::error::{self, Error, OrFail, Result, on};
+use crate::error::{self, Error, FAILED, OrFail, Result, on};
 use crate::files::{self, Identity, identity};
 use crate::instance::Instance;
 use crate::lifeline::die_with_supervisor;
@@ -441,7 +441,12 @@ impl Target {
 pub fn become_command(join: &Join<'_>, privileged: Privileged) -> u8 {
     // In its own memory.
     error::leave_it_to_the_supervisor(false);
-    let joined = become_joiner(join, privileged);
+    let joined = match die_with_supervisor(&join.supervisor) {
+        // It has printed why, if it could.
+        Ok(false) => return FAILED,
+        Ok(true) => become_joiner(join, privileged),
+        Err(error) => Err(error),
+    };
     if let Some(note) = &join.note {
         note.add(&sys::usage(Whose::Own).unwrap_or_default().to_bytes());
     }
@@ -457,7 +462,6 @@ pub fn become_command(join: &Join<'_>, privileged: Privileged) -> u8 {
 }
 
 fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
-    die_with_supervisor(&join.supervisor)?;
     sys::block_only(0).or_fail("unblock signals")?;
     join.jobs.separate()?;
     have_own_keys(join.target.filters.iter().any(|filter| matches!(filter, OurFilter::Default)))?;

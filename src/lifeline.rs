@@ -28,14 +28,11 @@ pub fn supervisor_pidfd() -> Result<OwnedFd> {
 }
 
 /// Asks the kernel to kill this process when the supervisor ends. Later changes only drop capabilities, which keeps
-/// the signal; `prctl(2)`, `PR_SET_PDEATHSIG`. If the supervisor has ended already, no signal comes, so this is
-/// checked; the supervisor has then printed why, if it could.
-pub fn die_with_supervisor(supervisor: &OwnedFd) -> Result<()> {
+/// the signal; `prctl(2)`, `PR_SET_PDEATHSIG`. If the supervisor has ended already, no signal comes. Returns whether it
+/// is still there.
+pub fn die_with_supervisor(supervisor: &OwnedFd) -> Result<bool> {
     let failed = "tie the joiner to its supervisor";
     let signal = Some(Signal::KILL);
     set_parent_process_death_signal(signal).or_fail(failed)?;
-    if has_ended(supervisor).or_fail(failed)? {
-        sys::exit(crate::error::FAILED);
-    }
-    Ok(())
+    Ok(!has_ended(supervisor).or_fail(failed)?)
 }

@@ -154,7 +154,7 @@ impl Attendant {
         let output = |stream: &Stream, standard| stream.to.as_ref().map_or(Ok(standard), duplicate);
         let report = duplicate(&self.to_report)?;
         let output = [output(out, 1)?, output(err, 2)?].map(|fd| Said::new(Id::KeepFd, [decimal(fd), b""]));
-        let pid = sys::start_child_apart(|| self.attend().report()).or_fail(FAILED)?;
+        let pid = sys::start_child_apart(|| self.attend()).or_fail(FAILED)?;
         self.started_as = Some(pid);
         if let Some(group) = &self.group {
             group.join()?;
@@ -366,10 +366,10 @@ pub struct Attendant {
 }
 
 impl Attendant {
-    /// The attendant's main loop. Returns only if it cannot begin.
-    fn attend(&mut self) -> Error {
+    /// The attendant's main loop. Returns its exit status: an answer to the supervisor.
+    fn attend(&mut self) -> u8 {
         if let Err(error) = self.settle() {
-            return error;
+            return error.report();
         }
         let mut text = Vec::new();
         let is_there = loop {
@@ -403,7 +403,7 @@ impl Attendant {
         // A reader of the report must see its end now, and not after the output.
         self.report = None;
         let _ = self.pass_on();
-        sys::exit(answer)
+        answer
     }
 
     /// Reads what is left in the pipes, when all processes of the instance have ended. This output counts, even if

@@ -204,7 +204,7 @@ struct Tally {
 }
 
 /// Runs the batch and returns the exit status. An error in the options is reported once, before the list is read.
-pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
+pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
     if line.command.is_empty() {
         return Err(Error::refused("each", "no command is given").hint("selfdock each CMD {} < LIST"));
     }
@@ -246,8 +246,8 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<u8> {
         work.tally.signal = Some(PIPE);
     }
     match work.tally.signal {
-        Some(signal) => crate::outcome::end(End::Signal(signal)),
-        None => Ok(work.tally.status),
+        Some(signal) => Ok(End::Signal(signal)),
+        None => Ok(End::Exit(work.tally.status)),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use super::attend::Limits;
 use super::front::Around;
+use super::overlay;
 use crate::cli::{EnvChange, Filter, Request, may_be_descriptor};
 use crate::command::{self, Command};
 use crate::containment::Jobs;
@@ -10,7 +11,6 @@ use crate::error::{OrFail, Quoted, Result, both, on};
 use crate::files;
 use crate::handover::{About, Mode};
 use crate::host::{DEVICES, Entry, entries, homes, lies_in, places};
-use crate::host_root;
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
 use crate::names::{self, GROUP, HOSTS, PASSWD, RESOLV};
@@ -56,9 +56,7 @@ pub fn rows(
     are_there(plan)?;
     let mode = if request.unprivileged || !around.is_nothing() { Mode::Unprivileged } else { about.mode };
     let list = match plan.root {
-        Root::Host => {
-            Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
-        }
+        Root::Host => overlay::list(about),
         Root::Dir(_) | Root::Layers(_) => b"",
     };
     let told = Told { about, request, plan, mode, all, around, list };

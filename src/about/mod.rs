@@ -32,6 +32,7 @@ use crate::error::{Error, Result, on, say_error};
 use crate::files;
 use crate::handover::{About, FAKE_ROOT, NOT_FOUND_INSIDE, RELAY};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
+use crate::outcome::{self, End};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
 use alloc::vec::Vec;
@@ -39,13 +40,10 @@ use rustix::io::Errno;
 
 /// The start of the program.
 pub fn main(start: &Start) -> ! {
-    match go(start) {
-        Ok(status) => sys::exit(status),
-        Err(error) => sys::exit(error.report()),
-    }
+    outcome::end(go(start).unwrap_or_else(|error| End::Exit(error.report())))
 }
 
-fn go(start: &Start) -> Result<u8> {
+fn go(start: &Start) -> Result<End> {
     let mut placeholders = Vec::new();
     fill_standard_descriptors(&mut placeholders)?;
     // Root's own capabilities are given up too, as in the set-uid program, so that all callers see the same.
@@ -68,15 +66,15 @@ fn go(start: &Start) -> Result<u8> {
     if line.has(Id::Help) || line.has(Id::Version) {
         let text = help::text();
         print(if line.has(Id::Help) { text.as_bytes() } else { cli::VERSION })?;
-        return Ok(0);
+        return Ok(End::Exit(0));
     }
     let verb = line.verb()?;
     line.check_the_last(&about)?;
     let line = presets::expanded(line, &about)?;
     match verb.bit {
         CHANGES => print(overlay::changes(line.command[0])?.as_bytes())?,
-        PS => ps::show(&about, line.has(Id::Json), line.has(Id::Watch))?,
-        DOCTOR => return doctor::report(&about),
+        PS => return ps::show(&about, line.has(Id::Json), line.has(Id::Watch)),
+        DOCTOR => return doctor::report(&about).map(End::Exit),
         EACH => return each::run(&about, &line, verb),
         HELP => print(help::about(&line.command)?.as_bytes())?,
         PROFILES => {
@@ -89,7 +87,7 @@ fn go(start: &Start) -> Result<u8> {
         VERSION => print(cli::VERSION)?,
         _ => request(&about, &line, verb, &words)?,
     }
-    Ok(0)
+    Ok(End::Exit(0))
 }
 
 /// Writes text to standard output. It is an error if not all of it could be written.

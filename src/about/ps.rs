@@ -6,7 +6,7 @@ use crate::error::{FAILED, OrFail, Result, is_unprintable, say};
 use crate::handover::About;
 use crate::instance::{Instance, is_below};
 use crate::lifeline::expect_end;
-use crate::outcome::{self, End};
+use crate::outcome::End;
 use crate::plan::components;
 use crate::process::{self, Process, after_name, arguments, path, read, words};
 use crate::text::{Bytes, join, whole};
@@ -37,9 +37,9 @@ struct Listed {
 const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Prints the table or JSON, once or every second until a signal ends it.
-pub fn show(about: &About, json: bool, watch: bool) -> Result<()> {
+pub fn show(about: &About, json: bool, watch: bool) -> Result<End> {
     if !watch {
-        return show_once(about, json, "");
+        return show_once(about, json, "").map(|()| End::Exit(0));
     }
     let clear = if sys::is_terminal(1) { "\x1b[H\x1b[2J" } else { "" };
     expect_end()?;
@@ -52,8 +52,8 @@ pub fn show(about: &About, json: bool, watch: bool) -> Result<()> {
         match status.map(|(_, status)| (status.exit_status(), status.terminating_signal())) {
             Some((Some(0), _)) => {}
             // The reader has closed the pipe.
-            Some((_, Some(signal))) => outcome::end(End::Signal(signal)),
-            _ => sys::exit(FAILED),
+            Some((_, Some(signal))) => return Ok(End::Signal(signal)),
+            _ => return Ok(End::Exit(FAILED)),
         }
         let _ = poll(&mut [], Some(&SECOND));
     }
