@@ -116,7 +116,7 @@ impl Note {
 
     /// Reads the note, after the joiner has ended.
     pub fn read(&self) -> (Usage, Option<Bytes>) {
-        let text = files::read(self.0.as_fd(), 4096, 1 << 16).unwrap_or_default();
+        let text = files::read(self.0.as_fd(), 4096, files::PIPE).unwrap_or_default();
         let (used, why) = text.split_at(text.len().min(usage::BYTES));
         (Usage::of_bytes(used), Some(why).filter(|why| !why.is_empty()))
     }

@@ -115,6 +115,9 @@ pub fn link_target(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Bytes> {
     if target.len() > PATH_MAX { Err(Errno::NAMETOOLONG) } else { Ok(target.leak()) }
 }
 
+/// What a pipe holds, if nobody has changed that. pipe(7)
+pub const PIPE: usize = 1 << 16;
+
 /// Reads the rest of a file, which must not have more than `most` bytes. The first buffer has `expected` bytes.
 pub fn read(fd: BorrowedFd<'_>, expected: usize, most: usize) -> Result<Bytes> {
     let mut text = Vec::with_capacity(expected);

@@ -118,7 +118,7 @@ impl Attendant {
             printed: 0,
             left: limits.output.unwrap_or(0),
             exceeded: false,
-            tries: 200,
+            tries: TRIES,
             started: sys::now().or_fail("read the clock")?,
             timeout: timeout.map(|timeout| timeout.time),
             // The group comes last: if a later step failed, the group would be left over.
@@ -262,6 +262,9 @@ struct Stream {
 
 /// How long to wait before looking again for a command that must be killed and has not started yet.
 const MOMENT: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
+
+/// How many times the command is looked for, to kill it.
+const TRIES: u32 = 200;
 
 /// How long output of a command is passed on after its timeout.
 const PATIENCE: Duration = Duration { seconds: 5, nanoseconds: 0 };

@@ -179,7 +179,7 @@ fn levels(about: &About) -> Result<usize> {
     words.extend([about.program, c"--version"]);
     Trial::start(about, &words)?;
     drop(writer);
-    let reports = files::read(reader.as_fd(), 1 << 14, 1 << 16).or_fail(failed)?;
+    let reports = files::read(reader.as_fd(), 1 << 14, files::PIPE).or_fail(failed)?;
     let started = b"\"started\":true";
     Ok(reports.windows(started.len()).filter(|part| part == started).count().clamp(1, DEEPEST))
 }

@@ -86,11 +86,13 @@ pub fn become_client(about: &About, words: &[&[u8]]) -> Result<Infallible> {
 /// Starts the relay as an orphan. It ends with the instance. The command can look into it, and can open its
 /// descriptors. So it has none but the port before the command starts.
 fn start_relay() -> Result<()> {
+    // How many connections can wait.
+    const BACKLOG: i32 = 128;
     let failed = "take the port of the proxy";
     let port = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None);
     let port = port.or_fail(failed)?;
     bind(&port, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, PORT)).or_fail(failed)?;
-    listen(&port, 128).or_fail(failed)?;
+    listen(&port, BACKLOG).or_fail(failed)?;
     let apart = || stand_apart(&[number_of(&port)]);
     start_orphan("start the relay", apart, || u8::from(relay(&port).is_err()))
 }

@@ -158,9 +158,12 @@ fn place_of_root(pid: Pid, told: &[u8]) -> Option<Bytes> {
 /// Seconds since a process started: field 22 of its `stat`, in hundredths since the start of
 /// the machine.
 fn age(pid: Pid) -> u64 {
+    // The field's place after the name, which is the second one; and the hundredths.
+    const STARTED: usize = 19;
+    const TICKS: u64 = 100;
     let stat = read(path(pid, b"stat")).unwrap_or_default();
     let after = after_name(stat).unwrap_or(stat);
-    let started = words(after).nth(19).and_then(whole).unwrap_or(0) / 100;
+    let started = words(after).nth(STARTED).and_then(whole).unwrap_or(0) / TICKS;
     let uptime = read(b"/proc/uptime").unwrap_or_default();
     let now = uptime.split(|b| *b == b'.').next().and_then(whole).unwrap_or(0);
     now.saturating_sub(started)
