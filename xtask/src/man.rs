@@ -251,6 +251,17 @@ mod tests {
     }
 
     #[test]
+    fn the_page_names_what_dev_cannot_take() {
+        let plan = std::fs::read_to_string(crate::run::root().join("src/plan.rs")).unwrap();
+        let (_, list) = plan.split_once("NOT_DEVICES: &[&str] = &[").unwrap();
+        let names = list.split(']').next().unwrap().split(", ").map(|name| name.trim_matches('"'));
+        let names: Vec<&str> = names.collect();
+        let (last, others) = names.split_last().unwrap();
+        let words = format!("PATH cannot be {} or {last} in /dev", others.join(", "));
+        assert!(page().replace('\n', " ").contains(&words), "{words}");
+    }
+
+    #[test]
     fn no_line_begins_with_an_unknown_roff_request() {
         let known = [
             ".I", ".IR", ".BR", ".TH", ".SH", ".SS", ".TP", ".B", ".br", ".PP", ".IP", ".nf", ".fi", ".RS",
