@@ -11,7 +11,7 @@ use core::fmt::Write as _;
 pub fn text() -> String {
     let mut out = String::from(
         "selfdock: run a command in isolation, as yourself\n\n\
-         Usage: selfdock [OPTION...] COMMAND [OPTION...] [--] ...\n",
+         Usage: selfdock [OPTION...] and one of these; options may follow its first word:\n",
     );
     for verb in VERBS {
         let left = format!("{} {}", verb.name, verb.usage);
@@ -29,7 +29,7 @@ pub fn text() -> String {
     out
 }
 
-/// The text of `selfdock help`, or of `selfdock help COMMAND`.
+/// The text of `selfdock help`, or of `selfdock help WORD`.
 pub fn about(words: &[&[u8]]) -> Result<String> {
     let Some(word) = words.first() else { return Ok(text()) };
     let verb = by_name(word)?;
