@@ -342,6 +342,27 @@ pub const OPTIONS: &[Opt] = &[
           help: "show the version", group: Group::General, verbs: 0, class: Plain },
 ];
 
+/// The options with values that may be repeated, since each one counts. Of all others only one counts.
+pub const REPEATABLE: &[Id] = &[
+    Id::Root,
+    Id::Vol,
+    Id::Map,
+    Id::Bind,
+    Id::BindRo,
+    Id::Tmpfs,
+    Id::Dev,
+    Id::Mask,
+    Id::Env,
+    Id::UnsetEnv,
+    Id::KeepFd,
+    Id::Rlimit,
+    Id::Overlay,
+    Id::MaskIfExists,
+    Id::BindIfExists,
+    Id::BindRoIfExists,
+    Id::Pass,
+];
+
 /// What the set-uid program needs to know of an option.
 #[derive(Clone, Copy, Debug)]
 pub struct Syntax {

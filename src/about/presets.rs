@@ -6,7 +6,7 @@ use crate::command::{current_directory, home, variable};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::handover::About;
-use crate::options::{Id, Opt};
+use crate::options::{Id, Opt, REPEATABLE};
 use crate::process::read;
 use crate::text::{Bytes, join};
 use alloc::vec::Vec;
@@ -73,23 +73,14 @@ fn check_home(about: &About, line: &Line<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Whether an option on the command line replaces one of a file, since it can be given only once.
+/// Whether an option on the command line replaces one of a file, since only one of them counts.
 fn replaces(other: &Said<'_>, said: &Said<'_>) -> bool {
-    match said.opt.id {
-        Id::Chdir
-        | Id::Hostname
-        | Id::Seccomp
-        | Id::Report
-        | Id::Timeout
-        | Id::Net
-        | Id::Home
-        | Id::OutputLimit
-        | Id::Memory
-        | Id::Pids
-        | Id::Cpus => other.opt.id == said.opt.id,
-        Id::Rlimit => other.opt.id == Id::Rlimit && is_of_one_limit(other.values[0], said.values[0]),
-        _ => false,
-    }
+    let is_single = match said.opt.id {
+        Id::Home => true,
+        Id::Rlimit => is_of_one_limit(other.values[0], said.values[0]),
+        id => !said.opt.values.is_empty() && !REPEATABLE.contains(&id),
+    };
+    is_single && other.opt.id == said.opt.id
 }
 
 fn is_of_one_limit(one: &[u8], other: &[u8]) -> bool {
@@ -336,12 +327,57 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::about::attend::Limits;
+    use crate::creds::Caller;
+    use crate::handover::Mode;
+    use crate::options::{OPTIONS, RUN};
     use crate::plan::Tmpfs;
+    use alloc::format;
+    use alloc::string::String;
 
     #[test]
     fn a_home_has_as_much_room_as_a_copy() {
         let room = Tmpfs::parse::<Error>(HOME).unwrap();
         assert_eq!(room, Tmpfs { mode: 0o700, ..super::super::overlay::ROOM });
+    }
+
+    /// What these options of `run` come to.
+    fn meaning(options: &[&'static [u8]]) -> Result<String> {
+        let about = About {
+            caller: Caller { uid: 1, gid: 1 },
+            mode: Mode::SetUid,
+            program: c"/usr/bin/selfdock",
+            name: c"selfdock",
+            environment: alloc::vec![c"A=1", c"B=2"],
+        };
+        let words = [&[&b"run"[..], b"--clear-env"], options].concat().leak();
+        let line = expanded(Line::read(words, &|_| Ok(Vec::new()))?, &about)?;
+        let (plain, around) = line.around()?;
+        Ok(format!("{:?} {around:?} {:?}", plain.request(line.verb()?)?, Limits::of(&line)?))
+    }
+
+    #[test]
+    fn the_table_says_which_options_may_be_repeated() {
+        for opt in OPTIONS.iter().filter(|opt| !opt.values.is_empty() && opt.verbs & RUN != 0) {
+            let [one, other]: [&[&[u8]]; 2] = match opt.id {
+                Id::Vol | Id::Map | Id::Overlay => [&[b"/usr", b"/x"], &[b"/etc", b"/y"]],
+                Id::Tmpfs => [&[b"-", b"/x"], &[b"-", b"/y"]],
+                Id::Env => [&[b"A=3"], &[b"B=4"]],
+                Id::UnsetEnv | Id::Pass | Id::Hostname => [&[b"A"], &[b"B"]],
+                Id::Net => [&[b"none"], &[b"host"]],
+                Id::Rlimit => [&[b"nofile=1"], &[b"core=1"]],
+                Id::KeepFd | Id::Timeout | Id::Memory | Id::Pids | Id::Cpus | Id::OutputLimit => {
+                    [&[b"3"], &[b"4"]]
+                }
+                _ => [&[b"/usr"], &[b"/etc"]],
+            };
+            let name: &[&[u8]] = &[join(&[b"--", opt.long.as_bytes()])];
+            let (first, last) = ([name, one].concat(), [name, other].concat());
+            let [both, first, last] = [&[&*first, &last].concat(), &first, &last].map(|all| meaning(all));
+            let (first, last) = (first.unwrap(), last.unwrap());
+            let is_repeatable = both.is_ok_and(|both| both != first && both != last);
+            assert_eq!(is_repeatable, REPEATABLE.contains(&opt.id), "--{}", opt.long);
+        }
     }
 
     #[test]

@@ -109,6 +109,12 @@ fn the_command_line_replaces_options_of_a_file() {
     assert_eq!(seen(&["run", "@mine"]), "/usr\nof-file\n64\n0");
     let said = ["@mine", "-C", "/etc", "run", "--hostname", "said", "--rlimit", "nofile=65"];
     assert_eq!(seen(&said), "/etc\nsaid\n65\n0");
+    let (dir, place) = (scratch(), scratch());
+    let kept = place.path().join("kept");
+    let words = args!["@other", "--changes", &kept, "-o", dir.path(), "/mnt/w", "run", "true"];
+    fs::write(home.path().join(".config/selfdock/other"), "--changes /no/such/place\n").unwrap();
+    Cmd::new(words).env("HOME", home.path()).ok();
+    assert!(kept.exists());
     // The last word of a line is not CMD.
     Cmd::run(args!["-C", "/", "-C", "/usr", "@mine", "true"]).env("HOME", home.path()).refused("given twice");
 }

@@ -1,6 +1,8 @@
 //! The man page, made from the table of options.
 
-use crate::options::{Complete, DOCTOR, EACH, ENTER, EXAMPLES, GROUPS, Id, OPTIONS, Opt, PS, VERBS};
+use crate::options::{
+    Complete, DOCTOR, EACH, ENTER, EXAMPLES, GROUPS, Id, OPTIONS, Opt, PS, REPEATABLE, VERBS,
+};
 use std::fmt::Write as _;
 
 /// When the text was last checked.
@@ -24,9 +26,13 @@ pub fn page() -> String {
         let (name, usage, help) = (verb.name, escape(verb.usage), sentence(verb.help));
         let _ = write!(out, ".TP\n\\fB{name}\\fR {usage}\n{help}.\n{}", about_command(verb.bit));
     }
-    out.push_str(
+    let repeatable: Vec<String> =
+        OPTIONS.iter().filter(|option| REPEATABLE.contains(&option.id)).map(shortest).collect();
+    let _ = writeln!(
+        out,
         ".SH OPTIONS\nOptions stand before or after the command word, up to CMD or \\-\\-. These options may be \
-         repeated:\n\\-r, \\-v, \\-m, \\-t, \\-e, \\-E, \\-\\-dev, \\-\\-mask, \\-\\-keep\\-fd and \\-\\-rlimit.\n",
+         repeated:\n{}.",
+        repeatable.join(",\n")
     );
     for (group, heading) in GROUPS {
         let _ = writeln!(out, ".SS {heading}");
@@ -199,6 +205,11 @@ fn names(option: &Opt) -> String {
     let values = option.values.iter().map(|(name, _)| format!(" \\fI{}\\fR", escape(name)));
     let values = values.collect::<Vec<_>>().concat();
     format!("{short}\\fB\\-\\-{}\\fR{values}", escape(option.long))
+}
+
+/// The name of an option that is quickest to type.
+fn shortest(option: &Opt) -> String {
+    option.short.map_or_else(|| escape(&format!("--{}", option.long)), |c| format!("\\-{c}"))
 }
 
 /// Escapes a text for roff: a dash becomes a minus.
