@@ -76,15 +76,13 @@ fn about_command(bit: u16) -> &'static str {
         EACH => {
             "\\fBeach\\fR reads the lines from standard input, and skips empty ones. A line replaces each {} in\n\
              CMD and its arguments. Without any {} the line is the last argument. The options of \\fBrun\\fR hold\n\
-             for each instance. The standard input of CMD is empty. The own options of \\fBeach\\fR follow the\n\
-             word. With \\-\\-report DIR the report of line N is DIR/N.json; everyone who can write to DIR can\n\
+             for each instance. The standard input of CMD is empty. Options of \\fBeach\\fR itself follow this\n\
+             word. With \\-\\-report DIR the report of line N is DIR/N.json. Everyone who can write to DIR can\n\
              change it. With \\-\\-group the output of a command is kept in memory, and printed when the command\n\
-             has ended: first standard output, then standard error. The exit status is the highest of these: 0;\n\
-             123 if a command failed or had a timeout; 124 if a command returned 255; 125 if a signal killed a\n\
-             command; 126 if a command could not be executed; 127 if a command was not found. Without \\-\\-halt\n\
-             the other commands still run. When nobody reads the output any more and a command ends by SIGPIPE,\n\
-             no more commands start, and selfdock ends by SIGPIPE. If selfdock is killed by SIGKILL, running\n\
-             commands continue to their end.\n"
+             has ended: first standard output, then standard error. EXIT STATUS says what \\fBeach\\fR returns.\n\
+             Without \\-\\-halt the other commands still run if one fails. When nobody reads the output any more\n\
+             and a command ends by SIGPIPE, no more commands start, and selfdock ends by SIGPIPE. If selfdock is\n\
+             killed by SIGKILL, running commands continue to their end.\n"
         }
         DOCTOR => {
             "It also says whether \\-\\-fake\\-root, \\-\\-net user and the limits of a whole instance work, and what\n\
@@ -142,45 +140,33 @@ fn about_option(id: Id) -> &'static str {
         Id::Timeout => {
             "TIME and GRACE are in seconds, or end in s, m, h or d. After TIME selfdock sends SIGTERM to CMD. After\n\
              GRACE (default: 5 seconds) it kills all processes of the instance by SIGKILL. TIME includes the time\n\
-             to read what \\-\\-map takes from a descriptor. Output that nobody has read at the\n\
-             end outlives selfdock, but not inside an instance: a reader there has until TIME, or 5 seconds.\n"
+             to read what \\-\\-map takes from a descriptor.\n"
         }
         Id::Rlimit => {
             "NAME is as, core, cpu, data, fsize, memlock, msgqueue, nofile, nproc, rss, sigpending or stack. VALUE is\n\
              unlimited or a number, which may end in k, M, G or T. Both the soft and the hard limit are set. VALUE\n\
-             cannot be above the hard limit of the caller. The hard limit of cpu is one second more, if the\n\
-             caller's allows that, so that SIGXCPU comes before SIGKILL.\n"
+             cannot be above your hard limit. The hard limit of cpu is one second more, if yours allows that, so\n\
+             that SIGXCPU comes before SIGKILL.\n"
         }
         Id::Report => {
-            "A number is an open descriptor. A FILE is created, empty, before CMD starts; an older file is replaced.\n\
-             When CMD has ended, selfdock writes one line to it, whatever CMD did to the file. Devices, FIFOs and\n\
-             links are not replaced, but written to. The fields are version (1); started; error, which is selfdock's\n\
-             message if CMD never ran; exit or signal; ended_by (command; signal, if one was sent to selfdock;\n\
-             timeout; rlimit cpu or rlimit fsize; output; memory); status, like that of isolate (OK; RE: an exit\n\
-             status other than 0; SG: a signal; TO: out of time; OL: too much output, or a file too large; MO: out\n\
-             of memory; XX: CMD never ran); wall_seconds. These fields count all processes of the instance:\n\
-             user_seconds, system_seconds, peak_memory_kib (of the largest process, in KiB), minor_faults,\n\
-             major_faults, voluntary_switches and involuntary_switches. They do not count the building of the\n\
-             instance, nor processes whose parent ignored SIGCHLD, since the kernel does not report those. With\n\
-             enter, they do not count processes that CMD did not wait for. If the file stays empty, selfdock\n\
-             itself was killed, or was still opening the files that the command line names. With \\-\\-output\\-limit\n\
-             there is output_bytes. With \\-\\-memory, \\-\\-pids or \\-\\-cpus there are group_peak_memory_kib,\n\
-             group_oom_kills, group_peak_pids, group_forks_refused, group_user_seconds, group_system_seconds and\n\
-             group_throttled_seconds, as far as the kernel counts them. They also count the processes of selfdock\n\
-             itself. With any of these four options the report is written even if selfdock was killed. The form =N\n\
-             is for the programs of selfdock themselves.\n"
+            "A number is an open descriptor. A FILE is created, empty, before CMD starts, and an older file is\n\
+             replaced. Devices, FIFOs and links are not replaced, but written to. When CMD has ended, selfdock\n\
+             writes one line to FILE, whatever CMD did to it. REPORT lists the fields. The form =N is for the\n\
+             programs of selfdock themselves.\n"
         }
         Id::Memory => {
             "SIZE may end in k, M, G or T. It is the limit of a control group, without swap. At the limit the kernel\n\
              kills a process of the instance. Your control group must be delegated to you. If it is not, selfdock\n\
-             asks your systemd (by busctl) for a delegated group, unless a limit of your own group would no longer\n\
-             hold there. If there is no such group, selfdock refuses to run CMD.\n"
+             asks your systemd (by busctl) for a delegated group, unless CMD would escape a limit of your own group\n\
+             there. If there is no such group, selfdock refuses to run CMD.\n"
         }
         Id::Pids => "The two processes of selfdock itself do not count. It needs what \\-\\-memory needs.\n",
         Id::Cpus => "A number with up to two digits after the point. It needs what \\-\\-memory needs.\n",
         Id::OutputLimit => {
             "CMD has pipes as its standard output and error. selfdock passes on SIZE bytes of both together. The next\n\
-             byte kills CMD by SIGKILL, and selfdock ends in the same way.\n"
+             byte kills CMD by SIGKILL, and selfdock ends in the same way. Output that nobody has read when CMD ends\n\
+             is passed on by a process that outlives selfdock. No process outlives an instance, so inside one\n\
+             selfdock itself waits for the reader: with \\-\\-timeout until TIME, but at least 5 seconds.\n"
         }
         Id::OwnCgroup => {
             "Without this option CMD joins the control group of the instance. If the caller may not do that,\n\
