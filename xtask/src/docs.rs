@@ -15,7 +15,7 @@ Usage: cargo xtask docs DIR
        cargo xtask docs --check
 
   DIR       the directory for them, as below a prefix: DIR/share/man/man1/selfdock.1 and so on
-  --check   let the programs that read them report faults; programs that are not installed are skipped
+  --check   check them with the programs that read them; programs that are not installed are skipped
 ";
 
 /// The programs that read a document, by the end of its name. Any output of them is a fault.

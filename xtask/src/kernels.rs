@@ -29,14 +29,14 @@ Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [-
   --kernel VERSION   this kernel, not all: 6.1, 6.12 or newest, which are those of Debian's bookworm, trixie and sid;
                      for aarch64 also newest-16k, which has pages of 16 KiB
   --arch ARCH        of this architecture, x86_64 or aarch64 (default: this machine's)
-  --image FILE       boot this kernel in the place of the first one; it needs all that Debian's have, and overlayfs
+  --image FILE       boot this kernel instead of the first one. It needs the options of Debian's kernel, and overlayfs
                      built in
-  --full             run the whole suite in a guest with a disk; this takes root, and long without acceleration
+  --full             run the whole suite in a guest with a disk; this needs root, and hours without acceleration
   --only TEXT        only checks, or tests of the suite, whose names contain TEXT: of the suite, a property such as
                      volumes:: is a part; the time that each part took is printed
   --fetch            download newer packages; otherwise those in target/kernels are used
 
-Otherwise this takes no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set
+All else needs no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set
 up with. qemu is in qemu-system-x86 and qemu-system-arm, which ci/setup.sh installs.
 ";
 

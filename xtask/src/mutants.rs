@@ -42,13 +42,13 @@ Usage: cargo xtask mutants [OPTION...]
 
 A mutant is a program with one change: a call left out, or its failure ignored; a condition that never or always holds;
 a flag, a capability, a namespace, an entry of a table left out. Each is built and installed into a throwaway prefix.
-One whose programs are the original's, byte by byte, is equal. The others are tried up to the first test that fails:
-first those that have killed its neighbours, then a few quick ones, the unit tests of its file, and the modules of the
-suite that are about it. The test must fail twice, and pass with the original. The next mutant is built meanwhile.
+A mutant whose programs are the original's byte by byte counts as equal. For each other mutant tests run until the first
+of them fails: those that have killed its neighbours, a few quick ones, the unit tests of its file, and the modules of
+the suite that are about it. The test must fail twice, and pass with the original. The next mutant is built meanwhile.
 
-What is known of each is kept in target/mutants, so that a run goes on where another was ended; a function that is
-changed is tried again. ci/mutants.killed names the functions of which nothing is left to try, also for others.
-ci/mutants.txt lists those that no behaviour can show, each with the reason. The run fails where another survives.
+Results are kept in target/mutants, so a run continues where the last one ended. A function that has changed is tried
+again. ci/mutants.killed lists the functions whose mutants are all tried, also for other checkouts. ci/mutants.txt lists
+the mutants that no behaviour can show, each with the reason. The run fails if any other mutant survives.
 ";
 
 /// The files with protections, the most important first, and the modules of the suite for each. For other files all
