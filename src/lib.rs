@@ -41,6 +41,8 @@
 //! | build | same, and `SYS_CHROOT`; uses descriptors only | [`sandbox`], [`stage`] |
 //! | drop, exec | nothing | [`creds`], [`command`] |
 //!
+//! A module without a row runs in the row of its caller.
+//!
 //! The set-uid program has no code for what needs no privilege. For help, `ps`, `doctor`, `each`, `--explain` and a
 //! command line that it does not understand, it gives up everything and becomes a second program, `selfdock-about`.
 //!
