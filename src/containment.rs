@@ -82,8 +82,8 @@ impl Containment {
 fn keep_signals_inside(_: &Privileged, abstract_sockets: bool) -> Result<()> {
     let sockets = if abstract_sockets { 0 } else { scope::ABSTRACT_SOCKETS };
     match sys::enter_domain(scope::SIGNALS | sockets) {
-        // Landlock is unknown, disabled or too old; or it is nested too deep; or a filter refuses it, which is
-        // root's, or a caller's who gains nothing by it.
+        // Landlock is unknown, disabled, too old or nested too deep, or a filter refuses it. The filter is root's, or
+        // that of a caller who gains nothing by it.
         Ok(()) | Err(Errno::NOSYS | Errno::OPNOTSUPP | Errno::TOOBIG | Errno::PERM) => Ok(()),
         Err(errno) => Err(Error::of("keep signals inside", errno)),
     }
@@ -161,7 +161,7 @@ fn has_terminal() -> bool {
     }
 }
 
-/// The same, read from `tty_nr`, field 7 of `/proc/self/stat`. `proc_pid_stat(5)`
+/// Whether `tty_nr`, field 7 of `/proc/self/stat`, has a controlling terminal. `proc_pid_stat(5)`
 fn terminal_by_number() -> Option<bool> {
     let text = read(b"/proc/self/stat")?;
     Some(words(after_name(text)?).nth(4)? != b"0")

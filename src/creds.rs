@@ -12,9 +12,7 @@ use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
 /// The real ids of the process that started selfdock. They never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
-    /// The user.
     pub uid: u32,
-    /// The group.
     pub gid: u32,
 }
 
@@ -199,8 +197,8 @@ pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
     Ok(Privileged { caller, held: wanted, in_own_namespace: true })
 }
 
-/// The same where [`--fake-root`](crate::about) has had ids mapped: this process is uid 0 there. Keeps what mapping
-/// them once more takes, too.
+/// Sets up the user namespace in which [`--fake-root`](crate::about) has had ids mapped, and in which this process is
+/// uid 0. Keeps `SYS_ADMIN`, what the request needs, and what mapping the ids once more needs.
 pub fn root_of_user_namespace(need: Need) -> Result<Privileged> {
     let caller = Caller { uid: 0, gid: 0 };
     become_undumpable()?;

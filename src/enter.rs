@@ -46,7 +46,6 @@ pub struct Target {
 
 /// All that the joiner needs.
 pub struct Join<'a> {
-    /// The instance.
     pub target: Target,
     /// The command to run.
     pub command: Command<'a>,

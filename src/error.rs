@@ -25,7 +25,7 @@ pub const KILLED_IN_TIME: u8 = 137;
 pub const ONE_FAILED: u8 = 123;
 /// A command returned [`GIVES_UP`].
 pub const ONE_GAVE_UP: u8 = 124;
-/// The status that xargs(1) tells from other failures.
+/// The status of a command after which xargs(1) starts no more commands.
 pub const GIVES_UP: u8 = 255;
 /// A signal killed a command.
 pub const ONE_WAS_KILLED: u8 = 125;

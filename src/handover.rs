@@ -43,7 +43,6 @@ impl Mode {
 
 /// What the second program knows of its caller.
 pub struct About {
-    /// The caller.
     pub caller: Caller,
     /// The mode that `selfdock run` would have.
     pub mode: Mode,

@@ -203,7 +203,7 @@ impl Shown {
 /// For the installation, which includes this file.
 #[allow(dead_code)]
 impl Shown {
-    /// Moves directories to the front that only root can exchange, as `is_closed` says.
+    /// Moves directories that only root can exchange, as `is_closed` says, to the front.
     pub fn sort(&mut self, is_closed: &mut dyn FnMut(&[u8]) -> bool) {
         let (mut closed, mut links, mut open) = (Vec::new(), Vec::new(), [OPEN, 0].to_vec());
         for entry in entries(&self.0) {

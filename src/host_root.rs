@@ -2,11 +2,12 @@
 //! host's directories is bound. The installation prepares it. Without an installation, or if a mount point is missing
 //! in the root, it is made in a tmpfs.
 //!
-//! The host's root directory stays mounted below, as the initramfs stays below every root. No path leads to it: the
-//! parent of a root directory is the root directory itself; a mount below the one at `/` has no path; nobody can
-//! unmount what is above it without privilege in the user namespace that made it; and setns(2) goes to the topmost
-//! mount. `path_parent()` and `choose_mountpoint()`, `mntns_install()`, `lock_mnt_tree()`, fs/namei.c and
-//! fs/namespace.c
+//! The host's root directory stays mounted below, as the initramfs stays below every root. Nothing leads to it:
+//! - The parent of a root directory is the root directory itself (`path_parent()`, fs/namei.c).
+//! - A mount below the one at `/` has no path (`choose_mountpoint()`, fs/namei.c).
+//! - Without privilege in the user namespace that made it, nobody can unmount what is above it (`lock_mnt_tree()`,
+//!   fs/namespace.c).
+//! - setns(2) goes to the topmost mount (`mntns_install()`, fs/namespace.c).
 
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
@@ -104,7 +105,6 @@ impl HostRoot {
 
 /// The user whose home is hidden.
 pub struct Owner<'a> {
-    /// The caller.
     pub uid: u32,
     /// The caller's `HOME`, if it is a path.
     pub home: Option<&'a [u8]>,

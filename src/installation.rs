@@ -99,7 +99,6 @@ impl Installation {
 /// What is read of an installation before privilege is raised.
 #[derive(Clone, Copy, Default)]
 pub struct Shows {
-    /// The installation.
     pub installation: Option<Installation>,
     /// Its list of the host's directories.
     pub list: Option<Bytes>,
@@ -115,7 +114,6 @@ impl Shows {
 
 /// A copy of a prepared directory.
 pub struct Prepared {
-    /// The copy.
     pub tree: Detached,
     /// It was copied from an outer instance.
     pub nested: bool,
@@ -178,7 +176,7 @@ pub fn own_program(privileged: Option<&Privileged>) -> Result<Option<Program>> {
     Ok(Some(Program { path, identity, tree }))
 }
 
-/// Which file the running program is, also when it is at no path any more.
+/// The identity of the running program's file, even if no path leads to it any more.
 pub fn own_identity() -> Result<Identity> {
     own_file().map(|(.., identity)| identity)
 }

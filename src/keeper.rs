@@ -4,7 +4,8 @@
 //! It shares the supervisor's memory and nothing else, has its own stack, and cannot be reached from inside. It is
 //! undumpable, as that memory is, from its first instruction to its last, so nobody can trace or inspect it. As PID 1
 //! it cannot be stopped or killed by a signal from inside (`pid_namespaces(7)`). Its root is an empty directory,
-//! since everyone can read the lists of mounts in `/proc/1`. It dies with the supervisor, and does not undo that.
+//! since everyone can read the lists of mounts in `/proc/1`. It dies with the supervisor: nothing clears its death
+//! signal.
 //!
 //! It is also a witness of signals: it is in the supervisor's process group, so it knows which signals were sent to
 //! the whole group and have reached the command already.

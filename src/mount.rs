@@ -132,7 +132,8 @@ pub fn bind_here(_: &Privileged, target: &CStr) -> rustix::io::Result<()> {
     rustix::mount::mount_bind_recursive(c".", target)
 }
 
-/// The same for a directory below the current one. Links are followed.
+/// Binds a directory below the current one and its submounts, with their attributes, on `target`. Links are followed.
+/// mount(2)
 pub fn bind_below(_: &Privileged, source: &CStr, target: &CStr) -> rustix::io::Result<()> {
     rustix::mount::mount_bind_recursive(source, target)
 }
@@ -190,10 +191,10 @@ pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 
-/// Whether a file system is mounted on an entry of a directory that another program or machine serves, which need not
-/// answer. The kernel tells without asking it: it has no block device, and its type (from Linux 6.8 on) is none of
-/// those that the kernel serves alone; or it is FUSE on a block device, which before Linux 6.8 counts as a disk.
-/// statx(2), statmount(2)
+/// Whether an entry of a directory is the mount point of a file system that may never answer, since another program or
+/// machine serves it. The kernel knows this without asking the file system. Such a file system has no block device, and
+/// its type (from Linux 6.8 on) is none of those that the kernel serves alone. FUSE on a block device is one, too, but
+/// counts as a disk before Linux 6.8. statx(2), statmount(2)
 pub fn may_be_silent(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
     const LOCAL: &[u8] = b"btrfs,zfs,tmpfs,overlay,bcachefs";
     let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;

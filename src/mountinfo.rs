@@ -65,7 +65,7 @@ pub fn is_below(list: &[u8], mount: &Line<'_>, other: &[u8]) -> bool {
         }
         parent = above;
     }
-    // Too deep to tell: it counts as below.
+    // Too many levels: it counts as below.
     true
 }
 

@@ -30,7 +30,6 @@ pub const KILLED: i32 = 255;
 /// A file that selfdock made. The command can write to it, remove or replace it; at the end it is selfdock's file
 /// again.
 pub struct File {
-    /// Its directory.
     dir: OwnedFd,
     /// The path of its directory.
     above: Bytes,

@@ -32,7 +32,6 @@ const SCRATCH: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
 
 /// The old root directory.
 pub struct Old {
-    /// Its descriptor.
     pub dir: OwnedFd,
     exchanged: bool,
 }

@@ -84,14 +84,12 @@ impl Usage {
 pub struct Tally([AtomicI64; NUMBERS]);
 
 impl Tally {
-    /// Stores it.
     pub fn set(&self, usage: &Usage) {
         for (place, number) in self.0.iter().zip(usage.0) {
             place.store(number, Ordering::Release);
         }
     }
 
-    /// Loads it.
     pub fn get(&self) -> Usage {
         let mut usage = Usage::default();
         for (number, place) in usage.0.iter_mut().zip(&self.0) {

@@ -28,9 +28,7 @@ use rustix::io::Errno;
 
 /// What the second program makes around an instance, and what it takes for that.
 pub struct Surroundings<'a, 's> {
-    /// The caller.
     pub about: &'s About,
-    /// The request.
     pub around: &'s Around<'a>,
     /// The pipe for the message of a second program that could not become the command.
     pub unstarted: Option<Unstarted<'s>>,

@@ -113,8 +113,8 @@ fn watch(told: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
     sys::start_child(0, act).map(drop)
 }
 
-/// Starts a process as an orphan, so that no process of selfdock has to wait for it. Its parent runs `first`. So that
-/// is done when this function returns.
+/// Starts a process as an orphan, so that no process of selfdock has to wait for it. Its parent runs `first`. So
+/// `first` is done when this function returns.
 pub fn start_orphan(
     failed: &'static str,
     first: impl FnOnce() -> Result<()>,

@@ -361,7 +361,7 @@ impl Layer<'_> {
     }
 }
 
-/// Adds advice how to give the copy of an image more room.
+/// Adds advice on how to give the copy of an image more room.
 fn want_of_room(error: Error) -> Error {
     error.hint_if(Errno::NOSPC, "'-t size=1G /' gives the copy more room")
 }

@@ -1,5 +1,5 @@
-//! Restrictions besides namespaces: filter, Landlock domain, keyring; and settings of a new namespace: host name,
-//! loopback device.
+//! Restrictions that are no namespaces (filter, Landlock domain, keyring), and settings of new namespaces (host name,
+//! loopback device).
 
 use super::descriptor::close_range;
 use super::{NULL, call, nr};
@@ -44,7 +44,6 @@ pub fn install_filter(program: &[Instruction]) -> Result<()> {
 pub mod scope {
     /// Connections to abstract sockets.
     pub const ABSTRACT_SOCKETS: u64 = 1;
-    /// Signals.
     pub const SIGNALS: u64 = 2;
 }
 

@@ -239,8 +239,8 @@ static PREFIX: Prefix = Prefix { mark: *b"selfdock's prefix of installing:", roo
 pub fn prefix() -> &'static [u8] {
     let mut prefix = Vec::with_capacity(32);
     for byte in &PREFIX.room {
-        // SAFETY: a byte of the array. It is read as volatile, so that the compiler does not take it for what it was
-        // at its time.
+        // SAFETY: a byte of the array. It is read as volatile, so that the compiler does not use the value of compile
+        // time.
         match unsafe { ptr::from_ref(byte).read_volatile() } {
             0 => break,
             byte => prefix.push(byte),

@@ -6,8 +6,8 @@
 //!
 //! Every pointer for the kernel is a reference or a `CStr` of a function in these files, and is alive for the whole
 //! call. The kernel refuses numbers that are out of range. Processes that share this memory ([`start_beside`]) are
-//! like threads for Rust: shared data is atomic, or was moved to one of them; each has its own stack, and there is no
-//! thread-local data. System calls that rustix has with types are made through rustix.
+//! like threads for Rust. Shared data is atomic, or was moved to one of them. Each of them has its own stack. There is
+//! no thread-local data. System calls that rustix has with types are made through rustix.
 
 mod entry;
 mod libc;

@@ -91,7 +91,6 @@ pub fn dispose(signal: i32, disposition: Disposition) -> Result<()> {
 /// A signal that was taken from the queue.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
-    /// Its number.
     pub signal: i32,
     /// `si_code`: positive from the kernel, 0 by kill(2), [`QUEUED`] by [`queue`]. sigaction(2)
     pub code: i32,

@@ -18,7 +18,7 @@ fn strace(options: impl IntoIterator<Item = OsString>, words: impl IntoIterator<
     strace_under([], options, selfdock(), words)
 }
 
-/// The same for another program, with a launcher before strace.
+/// strace of another program, with a launcher before strace.
 fn strace_under(
     wrapper: impl IntoIterator<Item = OsString>,
     options: impl IntoIterator<Item = OsString>,
@@ -29,7 +29,7 @@ fn strace_under(
     strace_as_root(wrapper, options, [program.into()].into_iter().chain(words))
 }
 
-/// The same for a program that root starts.
+/// strace of a program that root starts, with a launcher before strace.
 pub fn strace_as_root(
     wrapper: impl IntoIterator<Item = OsString>,
     options: impl IntoIterator<Item = OsString>,

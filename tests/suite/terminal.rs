@@ -8,7 +8,7 @@ pub fn shell(name: &str) -> Terminal {
     shell_with(name, "")
 }
 
-/// The same, with a Python program in `$PROGRAM`.
+/// A shell outside, on its own terminal, with a Python program in `$PROGRAM`.
 fn shell_with(name: &str, program: &str) -> Terminal {
     let words: &[&str] =
         if name == "bash" { &["bash", "--norc", "--noprofile", "-i"] } else { &["dash", "-i"] };

@@ -38,7 +38,7 @@ pub fn items() -> Vec<Item> {
     items
 }
 
-/// The same, and files outside the prefix.
+/// All that an installation in `prefix` has: [`items`], and files outside the prefix.
 pub fn items_of(prefix: &Path) -> Vec<Item> {
     let mut items = items();
     items.extend(fish_of_the_system(prefix, Path::new(FISH_OF_THE_SYSTEM)));

@@ -41,7 +41,7 @@ impl Background {
         self.lines.recv_timeout(deadline()).expect("the command prints a line in time")
     }
 
-    /// The same, after it has echoed a line: it is `cat`, and has started.
+    /// This command, after it has echoed a line: it is `cat`, and has started.
     pub fn that_repeats(mut self) -> Self {
         self.write("up\n");
         assert_eq!(self.line(), "up");

@@ -129,7 +129,7 @@ pub fn instance(options: impl IntoIterator<Item = OsString>) -> Background {
     Cmd::run(options.into_iter().chain(args!["cat"])).spawn().that_repeats()
 }
 
-/// The same for another user.
+/// A running instance of root.
 pub fn instance_of_root() -> Background {
     let words = args![place::fixture("setuid/probe"), "as-root", place::selfdock(), "run", "cat"];
     Cmd::program(words).spawn().that_repeats()

@@ -12,8 +12,8 @@ pub fn on_a_host(changes: &str, script: &str) -> Cmd {
     on_a_host_over("", changes, script)
 }
 
-/// The same, with a layer over the copy that the script `over` makes in an empty directory. Its files can replace
-/// directories.
+/// Does what [`on_a_host`] does, with a layer over the copy. The script `over` makes the layer in an empty directory.
+/// Its files can replace directories.
 pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Cmd {
     const HOST: &str = include_str!("../../programs/on_a_host.sh");
     Cmd::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])

@@ -81,7 +81,7 @@ impl Job {
         assert_eq!(self.line(), text);
     }
 
-    /// The same, after it has read any lines before.
+    /// Reads lines until this one comes.
     pub fn prints_at_last(&mut self, text: &str, line: &str) {
         let start = Instant::now();
         while !self.output.as_mut().expect("its output is read").comes(Duration::from_millis(50)) {

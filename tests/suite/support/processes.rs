@@ -49,7 +49,7 @@ pub fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|fields| is_running(&fields))
 }
 
-/// The same, from the fields of `stat`.
+/// Whether a process with these fields of `stat` has not ended.
 fn is_running(fields: &[String]) -> bool {
     const EXITING: u32 = 4; // PF_EXITING, include/linux/sched.h
     let exiting = fields[6].parse::<u32>().is_ok_and(|flags| flags & EXITING != 0);

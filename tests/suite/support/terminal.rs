@@ -35,7 +35,7 @@ impl Terminal {
         Self::start_with(words, &[])
     }
 
-    /// The same, with these variables.
+    /// Starts a program as [`Self::start`] does, with these variables.
     pub fn start_with(words: &[&str], variables: &[(&str, &str)]) -> Self {
         log::report_panics();
         log::log(format!("$ on a terminal: {words:?}\n"));

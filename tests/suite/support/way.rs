@@ -169,7 +169,7 @@ impl Start {
         self.job_with(&[], command)
     }
 
-    /// The same, with more options of the outermost selfdock.
+    /// Starts a command as a job, with more options of the outermost selfdock.
     pub fn job_with(&self, options: &[OsString], command: &[OsString]) -> Job {
         Job::start(&self.with(options, command), self.dir.path(), self.on_terminal)
     }

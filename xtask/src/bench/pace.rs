@@ -79,7 +79,7 @@ impl Site {
         samples
     }
 
-    /// The same, without waiting for it.
+    /// Starts what [`Self::time`] measures, without waiting for it.
     pub fn start_timing(&self, jobs: &[(&Job, u32)], limits: &Limits) -> Result<Child> {
         let mut command = self.pace();
         command.arg("time").arg(limits.rounds.to_string()).arg(limits.milliseconds.to_string());

@@ -9,7 +9,7 @@ use std::fmt::Write;
 pub struct Row {
     /// The case: `100 mounts`.
     pub case: String,
-    /// The same as a number, if a chart can be drawn over it.
+    /// The case as a number, if a chart can be drawn over it.
     pub x: Option<f64>,
     /// The measured program: `bubblewrap`.
     pub who: String,

@@ -30,7 +30,7 @@ pub struct Fetched {
 }
 
 impl Fetched {
-    /// The same with another kernel, if there is one.
+    /// These files, with another kernel if one is given.
     pub fn with(self, kernel: Option<&Path>) -> Self {
         Self { kernel: kernel.map_or(self.kernel, Path::to_owned), ..self }
     }
