@@ -35,7 +35,6 @@ fn a_command_joins_by_the_supervisor_or_any_process<const N: usize>(#[case] opti
     }
 }
 
-/// E2: weaker joiner. C1.
 #[test]
 fn options_stand_before_and_after_the_pid() {
     let instance = instance([]);
@@ -51,6 +50,7 @@ fn options_stand_before_and_after_the_pid() {
     Cmd::new(args!["enter", &pid, "--root", "/", "true"]).refused("not for this command");
 }
 
+/// E2: weaker joiner; C1: capabilities, securebits.
 #[test]
 fn the_joiner_has_what_the_target_has_and_no_more() {
     let wanted = "grep -E '^(Uid|Gid|Groups|Cap|NoNewPrivs|Seccomp)' /proc/$P/status";
@@ -263,7 +263,7 @@ fn an_instance_that_has_ended_is_refused() {
     enter([], pid).arg("true").refused("no such process");
 }
 
-/// E3: handles into the target. C3.
+/// E3: handles into the target; C3: ptrace window.
 #[test]
 fn a_hostile_instance_gets_no_handle_from_a_joiner() {
     let hostile = "while :; do for p in /proc/[2-9]* /proc/[1-9][0-9]*; do \

@@ -86,7 +86,7 @@ fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
     assert!(works || ran.stderr.contains("make a session keyring"), "{}", ran.stderr);
 }
 
-/// V1. If a lookup fails for lack of resources, the home does not count as missing.
+/// If a lookup fails for lack of resources, the home does not count as missing.
 #[rstest]
 fn a_home_that_cannot_be_looked_up_prevents_the_run(
     #[values("ENOMEM", "EMFILE", "ENFILE", "EAGAIN")] errno: &str,
@@ -209,7 +209,7 @@ fn a_device_of_an_image_that_is_a_link_covers_nothing() {
     Cmd::run(args!["--root", image.path(), "--mask", "/dev/null", "true"]).refused("own");
 }
 
-/// F3: fault injection. C2.
+/// F3: fault injection; C2: incomplete drop.
 #[rstest]
 fn a_call_that_falsely_reports_dropped_rights_is_detected(
     #[values("setresuid", "capset")] name: &str,
@@ -281,7 +281,7 @@ fn rights_that_root_only_seems_to_lose_are_detected() {
     assert!(found.count() > 0);
 }
 
-/// C7: unprivileged features in the set-uid program. C2.
+/// C7: unprivileged features in the set-uid program; C2: incomplete drop.
 #[rstest]
 fn rights_that_cannot_be_dropped_are_not_handed_over(#[values("ps", "--help", "doctor")] word: &str) {
     let mut refusals = 0;

@@ -292,7 +292,7 @@ fn a_chroot_is_not_opened(
     assert!(ran.stdout.is_empty() && ran.stderr.contains("the root directory is a chroot"), "{}", ran.stderr);
 }
 
-/// V1. The caller's own home is hidden also in a visible directory, except for parts that the caller requests.
+/// The caller's own home is hidden also in a visible directory, except for parts that the caller requests.
 #[rstest]
 #[case::by_home("HOME=/opt/homes/me", "$SD run")]
 #[case::by_home_that_is_untidy("HOME=//opt/./homes/me/", "$SD run")]
@@ -331,7 +331,7 @@ fn a_home_in_a_visible_directory_is_hidden(#[case] variable: &str, #[case] run: 
     assert_eq!(ran.stdout, "f\n/opt/homes/me/work\nf\nwork\nf\nwork\n", "{}", ran.stderr);
 }
 
-/// V1. The kernel gives up the lookup of a path with `..` while anything is renamed. openat2(2), EAGAIN
+/// The kernel gives up the lookup of a path with `..` while anything is renamed. openat2(2), EAGAIN
 #[rstest]
 #[case::run("me", "$SD run")]
 #[case::nested("me", "$SD run $SD run")]
@@ -389,7 +389,8 @@ fn a_home_in_a_file_system_that_does_not_answer_holds_up_no_run(
     assert_eq!(ran.stdout, format!("0\n{seen}"), "{}", ran.stderr);
 }
 
-/// F4: hung or foreign mounts. FUSE of a block device need not answer either. Linux tells that from 6.8 on.
+/// F4: hung or foreign mounts, links where directories are. FUSE of a block device need not answer either. Linux tells
+/// that from 6.8 on.
 #[rstest]
 fn a_home_on_a_disk_that_a_program_serves_holds_up_no_run(
     #[values("run", "--unprivileged run", "--root / build")] words: &str,
@@ -423,7 +424,7 @@ fn no_place_is_left_out_for_want_of_memory(#[values("", "--unprivileged")] mode:
     assert_eq!((&*ran.stdout, &*ran.stderr), ("refused\n", ""));
 }
 
-/// V1. In a file system that the kernel serves alone, only the home is hidden. Linux tells that from 6.8 on.
+/// In a file system that the kernel serves alone, only the home is hidden. Linux tells that from 6.8 on.
 #[rstest]
 fn what_is_beside_a_home_on_a_mount_of_its_own_is_shown(#[values("run", "--unprivileged run")] words: &str) {
     let changes = format!(

@@ -87,7 +87,7 @@ fn an_executable_of_the_callers_cannot_be_overwritten_from_inside() {
     drop(dir);
 }
 
-/// M1: what a mount covers. N1.
+/// M1: what a mount covers; N1: nesting regains.
 #[test]
 fn nothing_hidden_or_read_only_is_regained() {
     let dir = scratch();

@@ -8,6 +8,8 @@ use std::path::{Component, Path, PathBuf};
 
 /// The classes of mistakes that programs like this one have made.
 const MISTAKES: &str = "docs/mistakes.md";
+/// The tests that answer them.
+const SUITE: &str = "tests/suite";
 /// A document about the past, whose names need not exist any more.
 const HISTORY: &str = "docs/history.md";
 /// The directories of code that documents can name.
@@ -45,7 +47,37 @@ pub fn check(faults: &mut Vec<String>) -> Result {
     }
     let mistakes = documents.get(Path::new(MISTAKES)).ok_or(format!("{MISTAKES} is not there"))?;
     mistake_rules(mistakes, faults);
+    let classes: BTreeMap<&str, String> = sections(mistakes).into_iter().map(named).collect();
+    for (name, text) in code.iter().filter(|(name, _)| name.starts_with(SUITE)) {
+        faults.extend(id_faults(text, &classes).into_iter().map(|why| format!("{}: {why}", name.display())));
+    }
     Ok(())
+}
+
+/// The id of a class of mistakes, and the words of its heading in small letters.
+fn named<'a>((id, section): (&'a str, &str)) -> (&'a str, String) {
+    (id, section.lines().next().unwrap_or_default().trim().to_lowercase())
+}
+
+/// What is wrong with ids of classes in the comments of tests. An id must exist, and stands with the words of its
+/// heading: `/// P1: unsearchable parents.`
+fn id_faults(text: &str, classes: &BTreeMap<&str, String>) -> Vec<String> {
+    let words = |line: &str| line.trim_start().strip_prefix("/// ").map(|words| format!("{words} "));
+    let comments: String = text.lines().map(|line| words(line).unwrap_or("\n".into())).collect();
+    let mut faults = Vec::new();
+    for comment in comments.lines() {
+        for at in std::iter::once(0).chain(comment.match_indices(' ').map(|(at, _)| at + 1)) {
+            let word = comment[at..].split(' ').next().unwrap_or_default();
+            let id = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+            let is_meant = classes.contains_key(id) || (at == 0 && id != word && is_row_id(id));
+            let said = comment[at..].to_lowercase();
+            let is_named = |words: &String| said.starts_with(&format!("{}: {words}", id.to_lowercase()));
+            if is_meant && !classes.get(id).is_some_and(is_named) {
+                faults.push(format!("'{id}' stands without the words of its heading in {MISTAKES}"));
+            }
+        }
+    }
+    faults
 }
 
 /// Checks that every class of mistakes names tests that exist.
@@ -215,6 +247,22 @@ mod tests {
         assert_eq!(faults(&format!("\n### P1: one\n{test}\n## Group\n\n### P2: two\n{test}")), 0);
         assert_eq!(faults(&format!("\n### P1: one\n{test}- `documents::no_such_test`\n### P2: two\n")), 2);
         assert_eq!(faults("nothing"), 1);
+    }
+
+    #[test]
+    fn an_id_in_a_comment_of_a_test_stands_with_its_words() {
+        let classes = BTreeMap::from([("P1", "one: two".into()), ("M10", "three".into())]);
+        let faults = |text: &str| id_faults(text, &classes).len();
+        assert_eq!(
+            faults("/// P1: One: two. As P2 and X11.\n/// M10:\n/// three; P1: one: two.\n#[test]"),
+            0
+        );
+        for bad in
+            ["/// P1.", "/// P1: three", "/// P2: one", "/// V1. One.", "/// M10: three. P1.", "/// P1"]
+        {
+            assert_eq!(faults(bad), 1, "{bad}");
+        }
+        assert_eq!(faults("// P1\nfn p1() { \"P1\" }"), 0);
     }
 
     #[test]
