@@ -88,6 +88,11 @@ impl<'a> Command<'a> {
         self.directory
     }
 
+    /// The path that a shell has for its directory, in `PWD`. It can lead through links, or to another directory.
+    pub fn shells_directory(&self) -> &[u8] {
+        variable(self.environment, b"PWD").unwrap_or(b"/")
+    }
+
     /// Whether the caller chose this directory.
     pub fn chosen_directory(&self) -> bool {
         self.chosen

@@ -264,13 +264,18 @@ fn show_file(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
     tree.attach(stage.privileged(), target).or_fail(on("bind selfdock on {}", path)).map(drop)
 }
 
-/// The directory in which the command starts: the caller's choice; otherwise the caller's own directory, if it is the
-/// same inside; otherwise the root directory.
+/// The directory in which the command starts: the caller's choice. Otherwise the caller's own directory, if it is the
+/// same inside, by the path that the kernel knows or by the one that the shell knows. Otherwise the root directory.
 fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>) -> Result<OwnedFd> {
     let dir = command.directory();
-    match open_in(root, dir, OFlags::DIRECTORY) {
-        Ok(fd) if command.chosen_directory() || (here.is_some() && identity(&fd).ok() == here) => Ok(fd),
-        Err(errno) if command.chosen_directory() => Err(Error::of(on("enter {}", dir), errno)),
-        _ => open_in(root, b"/", OFlags::DIRECTORY).or_fail("enter '/'"),
+    if command.chosen_directory() {
+        return open_in(root, dir, OFlags::DIRECTORY).or_fail(on("enter {}", dir));
     }
+    for path in [dir, command.shells_directory()] {
+        match open_in(root, path, OFlags::DIRECTORY) {
+            Ok(fd) if here.is_some() && identity(&fd).ok() == here => return Ok(fd),
+            _ => {}
+        }
+    }
+    open_in(root, b"/", OFlags::DIRECTORY).or_fail("enter '/'")
 }

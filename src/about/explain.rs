@@ -315,6 +315,23 @@ impl Told<'_> {
         rows
     }
 
+    /// Whether a path inside leads to the current directory, as far as mounts decide it.
+    fn leads_to_the_directory(&self, path: &[u8]) -> bool {
+        let covers = |mount: &&Mount<'_>| lies_in(path, mount.dst);
+        let of_image = |dir: &[u8]| join(&[dir, path]);
+        let outside = match (self.plan.mounts.iter().rfind(covers), &self.plan.root) {
+            (Some(Mount { dst, source: Source::Bind { src, .. } }), _) => join(&[src, &path[dst.len()..]]),
+            (Some(_), _) => return false,
+            (None, Root::Host) if places(self.list).any(|place| lies_in(path, place)) => join(&[path]),
+            (None, Root::Host) => return path == b"/",
+            (None, Root::Dir(dir)) => of_image(dir),
+            (None, Root::Layers(dirs)) => {
+                dirs.iter().rev().find(|dir| is_in(dir, path)).map_or(&b"/"[..], |dir| of_image(dir))
+            }
+        };
+        files::identity_of(outside).is_ok_and(|there| files::identity_of(b".") == Ok(there))
+    }
+
     /// The settings of the command itself.
     fn rest(&self, command: &Command<'_>) -> Vec<Row> {
         let request = self.request;
@@ -370,7 +387,15 @@ impl Told<'_> {
             let required = if request.report_required { ", required" } else { "" };
             add("report", format!("to {}{required}", quoted(report)));
         }
-        add("directory", quoted(command.directory()));
+        let dir = command.directory();
+        let is_same = |path: &&[u8]| command.chosen_directory() || self.leads_to_the_directory(path);
+        add(
+            "directory",
+            match [dir, command.shells_directory()].into_iter().find(is_same) {
+                Some(path) => quoted(path),
+                None => format!("'/', since {} is not shown", quoted(dir)),
+            },
+        );
         rows.push([String::from("command")].into_iter().chain(command.words().map(quoted)).collect());
         rows
     }

@@ -143,6 +143,37 @@ fn the_plan_has_a_console_where_the_instance_has_one() {
     terminal.expect("1\r\n1\r\n0\r\n0\r\n");
 }
 
+/// By the path of the kernel, by the path of the shell, or in the root directory.
+#[rstest]
+#[case::shown("real/in", "-v $PWD/real $PWD/real", "$AT/real/in")]
+#[case::at_the_path_of_the_shell("link/in", "-v $PWD/real $PWD/link", "$AT/link/in")]
+#[case::of_a_part("link/in", "-v $PWD/real/in $PWD/link/in", "$AT/link/in")]
+#[case::another_directory("link/in", "-t - $PWD/link/in", "/")]
+#[case::not_shown("real/in", "", "/")]
+#[case::in_another_image("real/in", "--root $BOX", "/")]
+fn the_plan_says_where_the_command_starts(
+    #[case] dir: &str,
+    #[case] options: &str,
+    #[case] starts: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let home = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::create_dir_all(home.path().join("real/in")).unwrap();
+    std::os::unix::fs::symlink("real", home.path().join("link")).unwrap();
+    let script = format!(
+        r#"set -- {mode} {options}
+        cd {dir}
+        $SELFDOCK "$@" run sh -c 'pwd -P'
+        $SELFDOCK --explain "$@" run true | sed -n "s/^directory.'\([^']*\)'.*/\1/p""#
+    );
+    let ran = Cmd::program(args!["sh", "-c", script])
+        .current_dir(home.path())
+        .env("SELFDOCK", selfdock())
+        .env("BOX", fixture("busybox"));
+    let starts = starts.replace("$AT", &home.path().to_string_lossy());
+    assert_eq!(ran.ok(), format!("{starts}\n{starts}"));
+}
+
 /// A copy of selfdock in a directory that is not shown.
 #[test]
 fn the_plan_of_a_build_has_no_program_that_the_host_image_lacks() {
