@@ -16,14 +16,20 @@ use crate::handover::{About, FAKE_ROOT};
 use crate::installation::second_program;
 use crate::names::PASSWD;
 use crate::options::Id;
-use crate::process::{Process, all, read, shown};
+use crate::process::{read, shown};
 use crate::sys::{self, namespace};
 use crate::text::{Bytes, decimal, join, number};
+use alloc::format;
 use alloc::vec::Vec;
 use core::convert::Infallible;
+use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, StatVfsMountFlags};
-use rustix::io::Errno;
+use rustix::io::{Errno, IoSliceMut};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags, SocketType,
+    recvmsg, send, socketpair, sockopt,
+};
 use rustix::process::Pid;
 
 /// Subordinate ids of a caller.
@@ -76,43 +82,44 @@ impl Ids {
 
     /// Starts the process that maps the same ids in the namespace that the command makes. This process has the rights
     /// for that in the namespace of this one. It is an orphan. It ends when it has mapped the ids, or when the instance
-    /// has ended. Returns the descriptors by which the command asks it.
-    pub fn start_mapper(&self) -> Result<[OwnedFd; 2]> {
+    /// has ended. Returns the socket by which the command asks it.
+    pub fn start_mapper(&self) -> Result<OwnedFd> {
         let failed = "start the process that maps ids";
-        let ((asked, ask), (answered, answer)) =
-            (rustix::pipe::pipe().or_fail(failed)?, rustix::pipe::pipe().or_fail(failed)?);
-        let supervisor = rustix::process::getpid();
-        let kept = [&asked, &answer].map(number_of);
-        let act = || match self.map(supervisor, &asked, &answer) {
-            Ok(()) => 0,
-            Err(error) => error.report(),
+        let (own, of_command) =
+            socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::empty(), None)
+                .or_fail(failed)?;
+        sockopt::set_socket_passcred(&own, true).or_fail(failed)?;
+        let act = || {
+            // The command tells the error.
+            let told = match self.map(&own) {
+                Ok(()) => b".".to_vec(),
+                Err(error) => format!("{error}").into_bytes(),
+            };
+            u8::from(send(&own, &told, SendFlags::NOSIGNAL).is_err())
         };
-        start_orphan(failed, || close_descriptors(&kept), act)?;
-        Ok([ask, answered])
+        start_orphan(failed, || close_descriptors(&[number_of(&own)]), act)?;
+        Ok(of_command)
     }
 
-    fn map(&self, supervisor: Pid, asked: &OwnedFd, answer: &OwnedFd) -> Result<()> {
-        if rustix::io::read(asked, &mut [0u8; 1][..]) != Ok(1) {
-            return Ok(());
-        }
-        // If the command is gone, nobody waits for its ids.
-        let Some(pid) = command_of(supervisor)? else { return Ok(()) };
+    fn map(&self, own: &OwnedFd) -> Result<()> {
+        let pid = asking(own).or_fail("learn who asks for ids")?;
         for (map, range) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
-            let path = join(&[b"/proc/", pid, b"/", map.as_bytes()]);
-            let failed = on("map ids in {}", path);
+            let path = join(&[b"/proc/", shown(pid), b"/", map.as_bytes()]);
+            let failed = on("open {}", path);
             let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed)?;
             // A line must lie in one range of the outer namespace. `map_id_range_down()`, kernel/user_namespace.c
-            files::write(file.as_fd(), join(&[b"0 0 1\n1 1 ", range.count, b"\n"])).or_fail(failed)?;
+            files::write(file.as_fd(), join(&[b"0 0 1\n1 1 ", range.count, b"\n"]))
+                .or_fail(on("write {}", path))?;
         }
-        rustix::io::write(answer, b".").or_fail("answer the command").map(drop)
+        Ok(())
     }
 
-    /// Adds the second program and its descriptors to the instance, and puts the second program before the command. The
+    /// Adds the second program and its descriptor to the instance, and puts the second program before the command. The
     /// command gets the descriptors of `--keep-fd` only, so the second program is told their numbers: it closes all
     /// others.
     pub fn put_before(
         about: &About,
-        fds: [OwnedFd; 2],
+        asks: OwnedFd,
         unstarted: Option<Unstarted<'_>>,
         plain: &mut Line<'_>,
     ) -> Result<()> {
@@ -120,16 +127,11 @@ impl Ids {
         let kept = kept.fold(&b"-"[..], |all, said| join(&[all, b",", said.values[0]]));
         let unstarted = Unstarted::word(unstarted, plain)?;
         let second = second_program(about.program.to_bytes())?;
-        let numbers = fds.map(|fd| {
-            let number = decimal(number_of(&fd));
-            // selfdock closes it, or the end of this process does.
-            core::mem::forget(fd);
-            number
-        });
+        let number = decimal(number_of(&asks));
+        // selfdock closes it, or the end of this process does.
+        core::mem::forget(asks);
         let mut say = |id, values| plain.options.extend(Said::new(id, values));
-        for fd in numbers {
-            say(Id::KeepFd, [fd, b""]);
-        }
+        say(Id::KeepFd, [number, b""]);
         say(Id::Map, [second, INSIDE]);
         // An empty element would be the current directory.
         let path = variable(&about.environment, b"PATH").filter(|path| !path.is_empty());
@@ -149,8 +151,7 @@ impl Ids {
         if whole.len() > path.len() && !is_chosen {
             plain.options.extend(Said::new(Id::Env, [b"PATH", join(&[whole])]));
         }
-        let [ask, answered] = numbers;
-        let words = [INSIDE, FAKE_ROOT.to_bytes(), INSIDE, ask, answered, kept, unstarted];
+        let words = [INSIDE, FAKE_ROOT.to_bytes(), INSIDE, number, kept, unstarted];
         plain.command.splice(0..0, words);
         Ok(())
     }
@@ -197,29 +198,32 @@ impl Range {
     }
 }
 
-/// The PID of a supervisor's command, as seen from outside: the child that is one PID namespace deeper, and is not PID
-/// 1 there.
-fn command_of(supervisor: Pid) -> Result<Option<Bytes>> {
-    let Some(own) = Process::read(supervisor) else { return Ok(None) };
-    let children = own.children();
-    let found = if children.is_empty() { all()? } else { children };
-    let is_it = |process: &&Process| {
-        process.parent == Some(supervisor) && process.depth > own.depth && !process.is_pid1()
-    };
-    Ok(found.iter().find(is_it).map(|found| shown(found.pid)))
+/// Waits for the byte by which the command asks for its ids. Returns the PID of the command, as seen from here: the
+/// kernel tells it. /proc need not show the processes of an instance (hidepid). unix(7), `SCM_CREDENTIALS`
+fn asking(own: &OwnedFd) -> rustix::io::Result<Pid> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut told = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0u8; 1];
+    let got = recvmsg(own, &mut [IoSliceMut::new(&mut byte)], &mut told, RecvFlags::empty())?;
+    let credentials = told.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmCredentials(who) => Some(who.pid),
+        _ => None,
+    });
+    // If the command is gone, nobody waits for its ids.
+    credentials.filter(|_| got.bytes == 1).ok_or(Errno::SRCH)
 }
 
 /// In the instance: becomes root of a user namespace, and then the command.
 pub fn become_root(about: &About, words: &[&[u8]]) -> Result<Infallible> {
     let failed = "become root";
-    let [ask, answered, kept, unstarted, command @ ..] = words else {
+    let [asks, kept, unstarted, command @ ..] = words else {
         return Err(Error::refused(failed, "arguments are missing"));
     };
     let unstarted = Unstarted::take(unstarted)?;
     let become_it = || {
         let none = "user namespaces are disabled in this instance";
         sys::unshare(namespace::USER).or_fail(failed).map_err(|e| e.hint_if(Errno::PERM, none))?;
-        ask_for_ids(ask, answered)?;
+        ask_for_ids(asks)?;
         creds::verify_ids(Caller { uid: 0, gid: 0 })?;
         let kept = kept.split(|byte| *byte == b',').filter_map(small);
         close_descriptors(&kept.chain(unstarted.iter().map(number_of)).collect::<Vec<u32>>())?;
@@ -233,13 +237,15 @@ pub fn become_root(about: &About, words: &[&[u8]]) -> Result<Infallible> {
     Unstarted::end(unstarted.as_ref(), &error)
 }
 
-fn ask_for_ids(ask: &[u8], answered: &[u8]) -> Result<()> {
+fn ask_for_ids(asks: &[u8]) -> Result<()> {
     let failed = "map ids";
-    let open = |digits| small(digits).ok_or(Errno::BADF).and_then(sys::duplicate).or_fail(failed);
-    let (ask, answered) = (open(ask)?, open(answered)?);
-    rustix::io::write(&ask, b".").or_fail(failed)?;
-    match rustix::io::read(&answered, &mut [0u8; 1][..]).or_fail(failed)? {
-        1 => Ok(()),
-        _ => Err(Error::refused(failed, "the process that maps them has failed")),
+    let asks = small(asks).ok_or(Errno::BADF).and_then(sys::duplicate).or_fail(failed)?;
+    send(&asks, b".", SendFlags::NOSIGNAL).or_fail(failed)?;
+    let mut told = [0u8; 1024];
+    let count = rustix::io::read(&asks, &mut told).or_fail(failed)?;
+    match &told[..count] {
+        b"." => Ok(()),
+        b"" => Err(Error::refused(failed, "the process outside that has the rights for it was killed")),
+        why => Err(Error::plain(both("{=}: {=}", failed.as_bytes(), why))),
     }
 }

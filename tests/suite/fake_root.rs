@@ -23,6 +23,23 @@ fn the_command_is_root_for_itself<const N: usize>(#[case] options: [OsString; N]
     assert_eq!(seen, format!("0\n0\n5 7\n1\n0 0 1\n1 1 {COUNT}"));
 }
 
+/// /proc then does not show the command to the process that maps its ids. proc(5), `hidepid`
+#[rstest]
+#[case("mount -t proc -o hidepid=1 proc /proc")]
+#[case("mount -t proc -o hidepid=2 proc /proc")]
+#[case("mount -t proc -o hidepid=ptraceable proc /proc")]
+fn a_proc_that_hides_processes_does_not_matter(
+    #[case] change: &'static str,
+    #[values(&[][..], &["--unprivileged"], &["--output-limit", "1M"])] options: &[&str],
+) {
+    let machine = Machine { change, ..Machine::new() };
+    let words = options.iter().map(Into::into).chain(args!["--fake-root", "run", "id", "-u"]);
+    assert_eq!(machine.cmd(words).ok(), "0");
+    let told = machine.cmd(args!["doctor"]).output();
+    let line = told.stdout.lines().find(|line| line.contains("--fake-root")).unwrap_or_default();
+    assert!(line.starts_with("ok "), "{}", told.stdout);
+}
+
 /// The directories of root's programs are added, to the usual PATH as well, unless the caller has chosen a PATH.
 #[rstest]
 #[case::the_usual(args!["-u", "PATH"], args![], "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin")]

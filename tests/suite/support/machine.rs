@@ -14,6 +14,8 @@ pub const FIRST: u32 = 700_000;
 /// A machine on which the user of the tests has subordinate ids: its files are mounted over those of this one.
 pub struct Machine {
     pub dir: TempDir,
+    /// What root changes on it, as a shell script. Mounts are made in a mount namespace of its own.
+    pub change: &'static str,
 }
 
 impl Machine {
@@ -28,7 +30,7 @@ impl Machine {
         for name in ["subuid", "subgid"] {
             fs::write(dir.path().join(name), format!("tester:{FIRST}:{COUNT}\n")).unwrap();
         }
-        Self { dir }
+        Self { dir, change: "" }
     }
 
     /// The words that start a program on it, as the user of the tests.
@@ -46,7 +48,7 @@ impl Machine {
             "-c",
             script
         ];
-        words.into_iter().chain(args![self.dir.path(), ids[0], ids[1], cwd]).collect()
+        words.into_iter().chain(args![self.dir.path(), ids[0], ids[1], cwd, self.change]).collect()
     }
 
     /// A command line of selfdock on it.
