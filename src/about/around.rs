@@ -57,7 +57,7 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
         let why = "it needs a user namespace, which --no-userns forbids";
         return Err(Error::refused("option --fake-root", why));
     }
-    let is_new = overlay::prepare(about, &around.copies, around.changes)?;
+    let kept = overlay::prepare(about, &around.copies, around.changes)?;
     let pid = shown(rustix::process::getpid());
     let find = |name: &[u8]| front::program(about, name);
     let served =
@@ -68,9 +68,8 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     // A dumpable process can open /proc/self/fd. Its rights count only for what belongs to the caller.
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
-    let changes = around.changes.map(|dir| (dir, is_new));
     let root = in_the_limit_of_a_file(|| {
-        let root = overlay::lay_over(about, caller, &privileged, &around.copies, changes)?;
+        let root = overlay::lay_over(about, caller, &privileged, &around.copies, kept.as_ref())?;
         data.show(about, &privileged, plain)?;
         if around.network.is_some() {
             network::open_all_ports();
@@ -171,6 +170,10 @@ fn hide_homes(about: &About, plain: &mut Line<'_>) {
     let list = overlay::list(about);
     let own = home(&about.environment).filter(|_| about.caller.uid != 0);
     for home in homes(list, decimal(about.caller.uid), own) {
+        // A home in a file system that does not answer is in no copy.
+        if !overlay::answers(&home) {
+            continue;
+        }
         // selfdock refuses a path with `..`. A home that the caller cannot find cannot be seen inside either.
         let Some(home) = overlay::whole_path(&home) else { continue };
         let is_own =

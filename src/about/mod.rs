@@ -17,8 +17,8 @@ mod ps;
 pub mod presets;
 pub mod front;
 pub mod network;
-pub mod outside;
 pub mod overlay;
+pub mod outside;
 pub mod profiles;
 mod foreign;
 

@@ -8,6 +8,10 @@
 //! directories belong to the caller, so that files can be replaced and removed. See [`own`].
 
 mod own;
+mod silent;
+mod used;
+
+pub use self::used::Kept;
 
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Quoted, Result, is_unprintable, on};
@@ -25,7 +29,7 @@ use crate::text::{Bytes, decimal, join};
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 /// The tmpfs for changes that are not kept: large enough for a build.
@@ -41,6 +45,8 @@ pub fn room(options: &[u8]) -> Result<Tmpfs> {
 
 /// The entries of a directory of changes: the changed files, a link to the original, and the kernel's work directory.
 const CHANGED: &[u8] = b"changed";
+/// How the path of a copy of the host image ends.
+pub const OF_HOST: &[u8] = b"/changed";
 const ORIGIN: &[u8] = b"origin";
 const WORK: &[u8] = b"work";
 
@@ -83,23 +89,30 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// Checks the copies before anything is mounted, and makes the directory of changes. Returns whether that is new.
-pub fn prepare(about: &About, copies: &[Copy<'_>], changes: Option<&[u8]>) -> Result<bool> {
+/// Checks the copies before anything is mounted. Makes the directory of changes, and takes it for this run.
+pub fn prepare<'a>(
+    about: &About,
+    copies: &[Copy<'_>],
+    changes: Option<&'a [u8]>,
+) -> Result<Option<Kept<'a>>> {
     if changes.is_some() && copies.len() > 1 {
         return Err(Error::refused("option --changes", "it keeps the changes of one --overlay only"));
     }
     for dir in copies.iter().flat_map(Copy::dirs) {
-        open(dir).or_fail(on("copy {}", dir))?;
+        let opened = open(dir).or_fail(on("copy {}", dir))?;
+        if rustix::fs::fstatfs(&opened).is_ok_and(|about| about.f_type == PROC_SUPER_MAGIC) {
+            return Err(Error::refused(on("copy {}", dir), "files of /proc cannot be copied"));
+        }
     }
     match (changes, copies) {
         (Some(kept), [copy]) if lies_in_source(about, kept, copy) => {
             Err(Error::refused(on("keep changes in {}", kept), "it lies in the directory that is copied"))
         }
         (Some(kept), [copy]) => match copy.dirs().last() {
-            Some(dir) => make_changes(kept, dir),
-            None => Ok(true),
+            Some(dir) => Kept::take(kept, make_changes(kept, dir)?).map(Some),
+            None => Ok(None),
         },
-        _ => Ok(true),
+        _ => Ok(None),
     }
 }
 
@@ -114,9 +127,19 @@ fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
     }
 }
 
+/// Whether a file or directory can be asked for without waiting for somebody.
+pub fn answers(path: &[u8]) -> bool {
+    silent::answers(CWD, path)
+}
+
 /// The path of a directory without links in it.
 pub fn whole_path(dir: &[u8]) -> Option<Bytes> {
     files::path_of(&open(dir).ok()?).ok()
+}
+
+/// The path of a file or directory without links in it.
+pub fn real_path(path: &[u8]) -> Option<Bytes> {
+    files::path_of(&files::open(CWD, path, OFlags::PATH).ok()?).ok()
 }
 
 /// What an instance of the host image shows.
@@ -131,18 +154,17 @@ pub fn lay_over(
     caller: Caller,
     privileged: &Privileged,
     copies: &[Copy<'_>],
-    changes: Option<(&[u8], bool)>,
+    changes: Option<&Kept<'_>>,
 ) -> Result<Option<Bytes>> {
     let mut root = None;
     let umask = rustix::process::umask(Mode::empty());
     for copy in copies {
-        let mut layer = Layer { privileged, caller, room: None, works: 0, is_new: true };
-        if let Some((dir, is_new)) = changes {
-            layer.room = Some(open(dir).or_fail(on("keep changes in {}", dir))?);
-            layer.is_new = is_new;
+        let mut layer = Layer { privileged, caller, room: None, works: 0, kept: changes };
+        if let Some(kept) = changes {
+            layer.room = Some(open(kept.dir).or_fail(on("keep changes in {}", kept.dir))?);
         }
         match &copy.source {
-            Source::Host => root = Some(layer.host(about, copy, changes.map(|(dir, _)| dir))?),
+            Source::Host => root = Some(layer.host(about, copy)?),
             _ => layer.lay(copy)?,
         }
     }
@@ -171,8 +193,8 @@ struct Layer<'l> {
     room: Option<OwnedFd>,
     /// How many overlays use this directory.
     works: u32,
-    /// Whether the directory had no changes before.
-    is_new: bool,
+    /// The directory of changes, if they are kept.
+    kept: Option<&'l Kept<'l>>,
 }
 
 impl Layer<'_> {
@@ -180,7 +202,7 @@ impl Layer<'_> {
     fn lay(mut self, copy: &Copy<'_>) -> Result<()> {
         let dirs = copy.dirs();
         let Some(source) = dirs.last() else { return Ok(()) };
-        let failed = on("mount an overlay on {}", source);
+        let failed = on("copy {}", source);
         let mut layers = Vec::new();
         for dir in &dirs {
             layers.push(open(dir).or_fail(failed)?);
@@ -192,7 +214,7 @@ impl Layer<'_> {
         }
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
         let changed = below(room, CHANGED)?;
-        if matches!(copy.source, Source::Roots(_)) && self.is_new {
+        if matches!(copy.source, Source::Roots(_)) && self.kept.is_none_or(|kept| kept.is_new) {
             for layer in &layers {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
                     own::take_over(layer, &changed, b"").or_fail(failed).map_err(want_of_room)?;
@@ -210,7 +232,14 @@ impl Layer<'_> {
             .map_err(|errno| Error::of(failed, errno).hint_if(Errno::INVAL, MOUNTS))?
             .attach(self.privileged, target)
             .or_fail(failed)
-            .map(drop)
+            .map(|copy| self.note(&copy))
+    }
+
+    /// Notes a copy that has been mounted.
+    fn note(&self, copy: &OwnedFd) {
+        if let Some(kept) = self.kept {
+            kept.holds(copy);
+        }
     }
 
     /// Mounts a tmpfs on a directory, and makes the directories of an overlay in it.
@@ -245,10 +274,10 @@ impl Layer<'_> {
 
     /// Makes a root filesystem with a copy of each place that an instance of the host image shows, and nothing else of
     /// the host. Returns its path.
-    fn host(mut self, about: &About, copy: &Copy<'_>, kept: Option<&[u8]>) -> Result<Bytes> {
+    fn host(mut self, about: &About, copy: &Copy<'_>) -> Result<Bytes> {
         let failed = "make a copy of the host image";
-        let path = match kept {
-            Some(dir) => dir,
+        let path = match self.kept {
+            Some(kept) => kept.dir,
             None => {
                 let (path, place) = empty_place(about).ok_or_else(|| {
                     Error::refused(failed, "no empty directory was found for it")
@@ -277,14 +306,15 @@ impl Layer<'_> {
             }
         }
         for name in EMPTY.iter().map(|name| name.as_bytes()) {
-            if files::lstat(CWD, join(&[b"/", name])).is_ok_and(|stat| is_directory(stat.st_mode)) {
+            // Whatever is mounted there is not asked, and is not shown.
+            if matches!(files::kind(CWD, join(&[b"/", name])), Ok(FileType::Directory) | Err(Errno::ACCESS)) {
                 make_all(&root, join(&[b"/", name])).or_fail(on("make the directory {}", name))?;
             }
         }
         own::copy_resolver(|dir| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP))
             .or_fail(failed)
             .map_err(want_of_room)?;
-        if kept.is_none() {
+        if self.kept.is_none() {
             // A mount point for selfdock itself, if it lies in no place that is shown.
             let own = about.program.to_bytes();
             if let Ok(Some((dir, _))) = make_all(&root, files::parent(own)) {
@@ -299,6 +329,10 @@ impl Layer<'_> {
     /// directories gets an overlay of its own.
     fn show(&mut self, root: &OwnedFd, path: &[u8]) -> Result<()> {
         let failed = on("show a copy of {}", path);
+        if silent::is_silent(CWD, path) {
+            // An instance shows the mount point without asking for what is mounted there. A copy cannot.
+            return make_all(root, path).or_fail(failed).map(drop);
+        }
         let rules = ResolveFlags::NO_SYMLINKS;
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         // The directory is gone, or the caller may not enter it. It is then left out.
@@ -326,11 +360,12 @@ impl Layer<'_> {
             Err(Errno::ACCESS) => return Ok(()),
             // A file system that cannot be a layer is shown unchanged.
             Err(Errno::INVAL) => {
-                Detached::copy(self.privileged, layers[0].as_fd(), b"", MAP).or_fail(failed)?
+                let tree = Detached::copy(self.privileged, layers[0].as_fd(), b"", MAP).or_fail(failed)?;
+                return tree.attach(self.privileged, &upper).or_fail(failed).map(drop);
             }
             made => made.or_fail(failed)?,
         };
-        tree.attach(self.privileged, &upper).or_fail(failed).map(drop)
+        tree.attach(self.privileged, &upper).or_fail(failed).map(|copy| self.note(&copy))
     }
 
     fn show_parts(
@@ -352,7 +387,9 @@ impl Layer<'_> {
         }
         for name in names {
             match files::kind(lower.as_fd(), name) {
-                Ok(FileType::Directory) => self.show(root, join(&[path, b"/", name]))?,
+                // The kernel tells nothing about the FUSE of another user.
+                Ok(FileType::Directory) | Err(Errno::ACCESS) => self.show(root, join(&[path, b"/", name]))?,
+                Ok(_) if silent::is_silent(lower.as_fd(), name) => {}
                 Ok(_) if !was_there => own::copy(lower, upper, name).or_fail(failed).map_err(want_of_room)?,
                 _ => {}
             }
@@ -421,10 +458,6 @@ fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Option<(OwnedFd, 
     Ok(Some((dir, was_there)))
 }
 
-fn is_directory(mode: u32) -> bool {
-    FileType::from_raw_mode(mode).is_dir()
-}
-
 /// Finds a directory that is empty for the caller, so that a mount on it hides nothing.
 pub fn empty_place(about: &About) -> Option<(Bytes, OwnedFd)> {
     empty_places(about).next()
@@ -433,7 +466,7 @@ pub fn empty_place(about: &About) -> Option<(Bytes, OwnedFd)> {
 /// Finds all directories that are empty for the caller.
 pub fn empty_places(about: &About) -> impl Iterator<Item = (Bytes, OwnedFd)> {
     let own = Installation::around(about.program.to_bytes()).root(b"/mnt");
-    PLACES.iter().copied().chain([own]).filter_map(|path| {
+    PLACES.iter().copied().chain([own]).filter(|path| !silent::is_silent(CWD, path)).filter_map(|path| {
         let place =
             files::open_path(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()?;
         let full = || Error::refused("look", "it is not empty");
@@ -476,15 +509,24 @@ pub fn changes(dir: &[u8]) -> Result<String> {
     let origin = files::link_target(opened.as_fd(), ORIGIN)
         .or_fail(failed)
         .map_err(|e| e.hint("--changes DIR makes such a directory"))?;
+    let is_of_host = origin == b"/";
     let origin = open(origin).ok();
-    let mut list = List { origin, changed: opened, lines: Vec::new() };
+    let mut list = List { origin, is_of_host, changed: opened, lines: Vec::new() };
     list.walk(b"")?;
     list.lines.sort_by(|a, b| a[2..].cmp(&b[2..]));
     Ok(list.lines.concat())
 }
 
+/// Whether a directory has other permissions than before. `own` has made those of a copy of an image.
+fn has_other_mode(now: &Stat, before: &Stat) -> bool {
+    let (new, old) = (now.st_mode & 0o7777, before.st_mode & 0o7777);
+    FileType::from_raw_mode(before.st_mode).is_dir() && new != old && new != old & 0o1777 | 0o700
+}
+
 struct List {
     origin: Option<OwnedFd>,
+    /// Whether it is the host image. Not all directories of its copy have the permissions of the original.
+    is_of_host: bool,
     changed: OwnedFd,
     lines: Vec<String>,
 }
@@ -521,7 +563,14 @@ impl List {
                 }
                 continue;
             }
-            if !kind.is_dir() || !was_there {
+            let is_unchanged = match &before {
+                Some(Ok(before)) => {
+                    let is_ours = self.is_of_host && stat.st_mode & 0o7777 == 0o755;
+                    kind.is_dir() && (is_ours || !has_other_mode(&stat, before))
+                }
+                _ => false,
+            };
+            if !is_unchanged {
                 self.tell(if was_there { 'M' } else { 'A' }, path);
             }
             if kind.is_dir() {

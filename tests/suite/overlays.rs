@@ -1,9 +1,11 @@
 //! overlays: Changes to a copy leave its directory unchanged, and a copy permits no more than its directory.
 
-use crate::support::{Cmd, args, fixture, host_mounts, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, FILESYSTEMS, args, fixture, host_mounts, on_a_host, scratch, selfdock};
+use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use tempfile::TempDir;
 
 /// A tree with some files.
@@ -71,15 +73,92 @@ fn changes_can_be_kept_and_listed() {
     assert_eq!(run(CHANGE), CHANGED);
     let told = Cmd::new(args!["changes", place]).ok();
     assert_eq!(told, "M changed\nD gone\nA more\nA more/y\nA sub/deeper\nD whole");
+    assert_eq!(run("chmod 700 sub && chmod 755 sub && chmod 700 sub; ls sub"), "deep\ndeeper");
+    assert!(Cmd::new(args!["changes", place]).ok().contains("\nM sub\nA sub/deeper"));
     // Another run continues with these changes.
     assert_eq!(run("cat changed; rm more/y"), "new");
-    assert!(Cmd::new(args!["changes", place]).ok().contains("A more\nA sub/deeper"));
+    assert!(Cmd::new(args!["changes", place]).ok().contains("A more\nM sub\nA sub/deeper"));
     assert_eq!(listing(&dir), before);
     let other = tree();
     let words = args!["--changes", place, "-o", other.path(), "/mnt/w", "run", "true"];
     Cmd::new(words).refused("it has the changes of another directory");
     // Nothing in it is closed to the caller.
     Cmd::program(args!["rm", "-r", place]).ok();
+}
+
+/// A second overlay with these changes would break the first one.
+#[rstest]
+fn one_run_at_a_time_uses_a_directory_of_changes(
+    #[values(&[][..], &["--unprivileged"])] mode: &[&str],
+    #[values("DIR", "/")] source: &str,
+) {
+    let (dir, kept) = (tree(), TempDir::new_in(std::env::var_os("HOME").expect("a home")).unwrap());
+    let place = kept.path().join("changes");
+    let at = if source == "/" { "/" } else { "/mnt/w" };
+    let source = if source == "/" { Path::new("/") } else { dir.path() };
+    let cmd = |command: &[&str]| {
+        let words = mode.iter().map(Into::into).chain(args!["--changes", place, "-o", source, at, "run"]);
+        Cmd::new(words.chain(command.iter().map(Into::into)))
+    };
+    let script = format!("cd {at}; mkdir new; echo up; read go; echo x >new/x && mv new newer && echo well");
+    let mut first = cmd(&["sh", "-c", &script]).spawn();
+    assert_eq!(first.line(), "up");
+    let words = format!("keep changes in '{}': another run uses it", place.display());
+    cmd(&["true"]).refused(&words);
+    first.write("\n");
+    assert_eq!(first.rest(), ["well"]);
+    assert!(first.wait().success());
+    assert!(Cmd::new(args!["changes", place]).ok().contains("A newer\nA newer/x"));
+    // One after the other, and after one that was killed.
+    for _ in 0..3 {
+        cmd(&["true"]).ok();
+    }
+    let killed = cmd(&["cat"]).spawn().that_repeats();
+    killed.signal(Signal::SIGKILL);
+    cmd(&["true"]).ok();
+}
+
+/// F4: hung or foreign mounts, links where directories are. A copy of the image has an empty directory in their place.
+#[rstest]
+#[case::below_a_place("/opt/x")]
+#[case::below_another("/usr/local/x")]
+#[case::beside_the_places("/mnt")]
+#[case::where_a_copy_could_be("/srv")]
+fn file_systems_of_others_hold_up_no_copy(
+    #[case] place: &str,
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("me", "me env HOME=PLACE/hung/me")] who: &str,
+) {
+    let script = format!(
+        "{FILESYSTEMS}
+         filesystems {place}
+         {who} timeout 20 $SD {mode} -o / / run sh -c 'ls -A {place}/hung {place}/dead {place}/foreign | xargs'; echo $?
+         mkdir /tmp/kept; mount -t tmpfs -o mode=1777 t /tmp/kept
+         {who} timeout 20 $SD {mode} -o / / --changes /tmp/kept/here run true; echo $?
+         kill $servers 2>/dev/null; umount -l {place}/hung"
+    )
+    .replace("PLACE", place);
+    let ran = on_a_host(&format!("mkdir -p .{place}"), &script).output();
+    let seen = match place {
+        "/mnt" | "/srv" => "\n",
+        _ => "PLACE/dead: PLACE/foreign: PLACE/hung:\n",
+    };
+    assert_eq!(ran.stdout, format!("{seen}0\n0\n").replace("PLACE", place), "{}", ran.stderr);
+}
+
+/// The directory in which a copy is made may be such a file system.
+#[rstest]
+fn no_hung_file_system_is_taken_for_an_empty_directory(
+    #[values("-o / /", "-m /dev/fd/9 /tmp/x")] options: &str,
+) {
+    let script = format!(
+        "{FILESYSTEMS}
+         filesystems /opt/x; mount --bind /opt/x/hung /mnt; mount --bind /opt/x/hung /srv
+         me timeout 20 $SD {options} run echo ran 9</etc/passwd; echo $?
+         kill $servers 2>/dev/null; umount -l /opt/x/hung"
+    );
+    let ran = on_a_host("mkdir -p opt/x", &script).output();
+    assert_eq!(ran.stdout, "ran\n0\n", "{}", ran.stderr);
 }
 
 /// What is made around an instance is made in an empty directory. If there is no other, the installation has one.
@@ -280,6 +359,7 @@ fn overlays_work_nested() {
 
 #[rstest]
 #[case::missing(args!["-o", "/no/such", "/mnt/w"], "copy '/no/such': no such file")]
+#[case::the_kernels(args!["-o", "/proc", "/mnt/w"], "copy '/proc': files of /proc cannot be copied")]
 #[case::a_file(args!["-o", "/etc/passwd", "/mnt/w"], "copy '/etc/passwd': not a directory")]
 #[case::closed(args!["-o", fixture("p"), "/mnt/w"], "permission denied")]
 #[case::two_to_keep(args!["-o", "/etc", "/mnt/a", "-o", "/usr", "/mnt/b", "--changes", "/tmp/x"], "of one --overlay")]

@@ -1,0 +1,83 @@
+//! One run at a time uses a directory of changes. Two overlays with the same upper layer would break each other: the
+//! second one clears the first one's work directory. Documentation/filesystems/overlayfs.rst, "Sharing and copying
+//! layers".
+//!
+//! A lock says that a run uses the directory. It has to live as long as the copy, and selfdock closes all descriptors.
+//! So a process outside holds the lock. It waits for the end of the supervisor, and then until the kernel has unmounted
+//! the copy: the kernel tells that to a watch on it. So a killed run leaves no lock. flock(2), inotify(7), `IN_UNMOUNT`
+
+use super::super::outside::{stand_apart, start_orphan};
+use super::{LITERALLY, WORK, open};
+use crate::descriptors::number_of;
+use crate::error::{Error, OrFail, Result, on};
+use crate::files;
+use crate::process::read;
+use crate::sys::{self, Duration};
+use crate::text::{decimal, join};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{FlockOperation, OFlags, flock, inotify};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
+/// A directory of changes that this run uses.
+pub struct Kept<'a> {
+    /// Its path.
+    pub dir: &'a [u8],
+    /// Whether it had no changes before.
+    pub is_new: bool,
+    /// Watches the copies. A caller can have too many watches; then the end of the supervisor counts.
+    watch: Option<OwnedFd>,
+}
+
+/// How long to wait for the end of a run. The kernel unmounts a copy some milliseconds after the end of its instance.
+const PATIENCE: Duration = Duration { seconds: 2, nanoseconds: 0 };
+
+impl<'a> Kept<'a> {
+    /// Takes a directory of changes for the instance whose supervisor this process becomes.
+    pub fn take(dir: &'a [u8], is_new: bool) -> Result<Self> {
+        let failed = on("keep changes in {}", dir);
+        let place = open(dir).or_fail(failed)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        let lock = files::open_path(place.as_fd(), WORK, flags, LITERALLY)
+            .or_fail(failed)
+            .map_err(|e| e.hint_if(Errno::LOOP, "selfdock follows no links in a directory of changes"))?;
+        let until = sys::now().or_fail("read the clock")?.plus(PATIENCE);
+        // A file system without locks is used without one.
+        while flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::AGAIN) {
+            if until.left().or_fail("read the clock")? == Duration::default() {
+                return Err(Error::refused(failed, "another run uses it"));
+            }
+            let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 10_000_000 }));
+        }
+        let watch = inotify::init(inotify::CreateFlags::CLOEXEC).ok();
+        let life = pidfd_open(getpid(), PidfdFlags::empty()).or_fail(failed)?;
+        let mut kept = alloc::vec![number_of(&lock), number_of(&life)];
+        kept.extend(watch.as_ref().map(number_of));
+        let hold = || {
+            while poll(&mut [PollFd::new(&life, PollFlags::IN)], None) == Err(Errno::INTR) {}
+            while let Some(watch) = watch.as_ref().filter(|watch| watches(watch)) {
+                // One event at least is to come, when the kernel removes the watch.
+                let _ = rustix::io::read(watch, &mut [0u8; 4096][..]);
+            }
+            0
+        };
+        start_orphan("start the process that holds the changes", || stand_apart(&kept), hold)?;
+        Ok(Kept { dir, is_new, watch })
+    }
+
+    /// Notes that a copy uses the directory.
+    pub fn holds(&self, copy: &OwnedFd) {
+        if let Some(watch) = &self.watch {
+            let top = join(&[files::name_of(copy), b"/."]);
+            let _ = crate::text::c_string(top)
+                .and_then(|top| inotify::add_watch(watch, top, inotify::WatchFlags::DELETE_SELF));
+        }
+    }
+}
+
+/// Whether something is still watched. proc(5), `/proc/PID/fdinfo`
+fn watches(watch: &OwnedFd) -> bool {
+    let info = read(join(&[b"/proc/self/fdinfo/", decimal(number_of(watch))])).unwrap_or_default();
+    info.split(|b| *b == b'\n').any(|line| line.starts_with(b"inotify "))
+}
