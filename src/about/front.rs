@@ -3,11 +3,12 @@
 
 use super::profiles::Lines;
 use super::{foreign, network::Network, overlay};
-use crate::cli::{Command, Request, holds_both, may_be_descriptor};
+use crate::cli::{Command, Request, holds_both, may_be_descriptor, scaled};
 use crate::command::{self, current_directory};
 use crate::error::{Error, Result, both, on};
 use crate::files;
 use crate::handover::About;
+use crate::host::lies_in;
 use crate::options::{
     ALIASES, BUILD, CHANGES, Complete, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
 };
@@ -17,6 +18,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::fs::{Access, AtFlags, CWD, FileType};
+use rustix::io::Errno;
 
 /// A parsed command line.
 #[derive(Clone, Debug, Default)]
@@ -82,7 +84,7 @@ impl<'a> Line<'a> {
             match *word {
                 b"--" if !ended => ended = true,
                 [b'-', _, ..] if !ended => line.take_options(word, &mut rest)?,
-                [b'@', name @ ..] if !ended && !name.is_empty() => line.take_file(name, files, MOST_FILES)?,
+                [b'@', name @ ..] if !ended && !name.is_empty() => line.take_file(name, files, &[])?,
                 // After `--` the word is CMD, not a command of selfdock.
                 _ if line.verb.is_none() && !ended => {
                     let is_of_bind = |said: &Said<'_>| matches!(said.opt.id, Id::Bind | Id::BindRo);
@@ -114,13 +116,22 @@ impl<'a> Line<'a> {
     }
 
     /// Takes the options of a file, and of files that it includes.
-    fn take_file(&mut self, name: &[u8], files: &dyn Fn(&[u8]) -> Result<Lines>, depth: usize) -> Result<()> {
-        if depth == 0 {
-            return Err(Error::refused(
-                on("read the options in {}", name),
-                "more than 16 files include each other",
-            ));
+    ///
+    /// `around` are the files that include this one.
+    fn take_file(
+        &mut self,
+        name: &[u8],
+        files: &dyn Fn(&[u8]) -> Result<Lines>,
+        around: &[&[u8]],
+    ) -> Result<()> {
+        let failed = on("read the options in {}", name);
+        if around.contains(&name) {
+            return Err(Error::refused(failed, "it includes itself"));
         }
+        if around.len() == MOST_FILES {
+            return Err(Error::refused(failed, "more than 16 files include each other"));
+        }
+        let all = [around, &[name]].concat();
         for (place, words) in files(name)? {
             let start = self.options.len();
             let mut rest: &'a [&'a [u8]] = words;
@@ -128,7 +139,7 @@ impl<'a> Line<'a> {
                 rest = after;
                 match *word {
                     [b'-', _, ..] if *word != b"--" => self.take_options(word, &mut rest),
-                    [b'@', name @ ..] if !name.is_empty() => self.take_file(name, files, depth - 1),
+                    [b'@', name @ ..] if !name.is_empty() => self.take_file(name, files, &all),
                     word => Err(Error::refused(on("{}", word), "not an option")),
                 }
                 .map_err(|error| error.within(on("{}", place)))?;
@@ -223,6 +234,11 @@ impl<'a> Line<'a> {
         })
     }
 
+    /// The name of the command, if it was given.
+    pub fn name(&self) -> Option<&[u8]> {
+        self.verb.map(|verb| verb.name.as_bytes())
+    }
+
     /// The command. It is an error if the command does not take all options.
     pub fn verb(&self) -> Result<&'static Verb> {
         let Some(verb) = self.verb else {
@@ -298,7 +314,9 @@ impl<'a> Line<'a> {
                 Id::Net if around.network.is_some() || is_user(one.values[0]) => {}
                 // selfdock is started in a user namespace already, so it needs no privilege. With --fake-root and for
                 // root as the caller, it could not map the caller's ids a second time.
-                Id::Unprivileged if around.fake_root || (is_root && !around.is_nothing()) => {}
+                // Nor could an instance be entered whose network belongs to another user namespace than its mounts.
+                Id::Unprivileged
+                    if around.fake_root || around.network.is_some() || (is_root && !around.is_nothing()) => {}
                 _ => options.push(*one),
             }
         }
@@ -343,10 +361,19 @@ impl<'a> Line<'a> {
     /// Refuses a line in which CMD was probably taken as a value of an option, or a value as CMD. Otherwise a shell
     /// would start instead of CMD.
     pub fn check_the_last(&self, about: &About) -> Result<()> {
-        for Said { opt, values: [_, dst], .. } in &self.options {
+        for Said { opt, values: [src, dst], .. } in &self.options {
             let has_dst = matches!(opt.id, Id::Vol | Id::Map | Id::Tmpfs | Id::Overlay);
+            if has_dst && matches!(dst, [b'-' | b'@', ..]) {
+                let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
+                let form = [b"write --", opt.long.as_bytes(), foreign::values(opt)];
+                return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
+            }
             if has_dst && !dst.starts_with(b"/") && program(about, dst).is_some() {
                 let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
+                if opt.id == Id::Map && scaled(src).is_some() && files::lstat(CWD, src).is_err() {
+                    let form = [b"for a limit of memory write --memory ", *src];
+                    return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
+                }
                 let form = [b"write --", opt.long.as_bytes(), foreign::values(opt), b" CMD"];
                 return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
             }
@@ -369,18 +396,34 @@ impl<'a> Line<'a> {
                 Err(Error::refused(what, "no CMD is left").hint(foreign::hint(&form)))
             }
             Some(Said { opt, .. }) if matches!(opt.id, Id::Bind | Id::BindRo) => {
-                let dir = self.command.first().filter(|word| word.starts_with(b"/"));
-                match dir {
+                let refuse = |what| {
+                    Err(Error::refused(what, "the option takes one PATH")
+                        .hint("for SRC DST use -v SRC DST, or -m SRC DST"))
+                };
+                let name = opt.long.as_bytes();
+                match self.command.first().filter(|word| word.starts_with(b"/")) {
                     Some(dir) if c_string(dir).is_ok_and(is_directory) => {
-                        let what = both("option --{=}: {} is a directory, not CMD", opt.long.as_bytes(), dir);
-                        Err(Error::refused(what, "the option takes one PATH")
-                            .hint("for SRC DST use -v SRC DST, or -m SRC DST"))
+                        refuse(both("option --{=}: {} is a directory, not CMD", name, dir))
+                    }
+                    Some(file) if self.is_nowhere(file) => {
+                        refuse(both("option --{=}: {} does not exist, and is not CMD", name, file))
                     }
                     _ => Ok(()),
                 }
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether there is no such file outside, and nothing that the caller mounts can have it.
+    fn is_nowhere(&self, path: &[u8]) -> bool {
+        let is_image = self.has(Id::Root) || self.mounts_on(b"/");
+        let is_shown = |said: &Said<'_>| {
+            let dst =
+                if matches!(said.opt.id, Id::Bind | Id::BindRo) { said.values[0] } else { said.values[1] };
+            !dst.is_empty() && lies_in(path, dst)
+        };
+        !is_image && files::lstat(CWD, path).err() == Some(Errno::NOENT) && !self.options.iter().any(is_shown)
     }
 
     /// The request for the set-uid program, after all checks.
@@ -416,10 +459,10 @@ impl<'a> Said<'a> {
         OPTIONS.iter().find(|opt| opt.id == id).map(|opt| Said { opt, values, is_of_file: false })
     }
 
-    /// Parses `-v SRC:DST[:ro]`, Docker's form, unless a file has this name.
+    /// Parses `-v SRC:DST[:ro]`, Docker's form, unless a file has this name. `-m` and `-o` have the same form.
     fn of_one_word(opt: &'static Opt, word: &'a [u8]) -> Result<Option<Self>> {
         let Some(at) = word.windows(2).position(|two| two == b":/") else { return Ok(None) };
-        if !matches!(opt.id, Id::Vol | Id::Map) || files::lstat(CWD, word).is_ok() {
+        if !matches!(opt.id, Id::Vol | Id::Map | Id::Overlay) || files::lstat(CWD, word).is_ok() {
             return Ok(None);
         }
         let mut rest = word[at + 1..].splitn(2, |b| *b == b':');
@@ -427,6 +470,10 @@ impl<'a> Said<'a> {
         let mut id = opt.id;
         for mode in rest.next().unwrap_or(b"rw").split(|b| *b == b',') {
             match mode {
+                b"ro" if id == Id::Overlay => {
+                    let what = both("option --{=} {}", opt.long.as_bytes(), word);
+                    return Err(Error::refused(what, "a copy is writable").hint("-m SRC DST is read-only"));
+                }
                 b"ro" => id = Id::Map,
                 b"rw" | b"z" | b"Z" | b"cached" | b"consistent" | b"delegated" => {}
                 _ => {
@@ -463,7 +510,7 @@ pub fn knows(verb: &Verb, opt: &Opt) -> bool {
 }
 
 /// Whether two absolute paths are the same, as they are written.
-fn is_same_place(one: &[u8], other: &[u8]) -> bool {
+pub fn is_same_place(one: &[u8], other: &[u8]) -> bool {
     one.starts_with(b"/") && other.starts_with(b"/") && components(one).eq(components(other))
 }
 
@@ -611,7 +658,7 @@ mod tests {
         assert_eq!((&said[..], &line.command[..]), (&["chdir", "net", "here", "net"][..], &[&b"@c"[..]][..]));
         let refusal =
             |word: &str| format!("{}", Line::read(&[word.as_bytes()], &files).expect_err("accepted"));
-        assert!(refusal("@loop").contains("include each other"));
+        assert_eq!(refusal("@loop"), "'here:1': read the options in 'loop': it includes itself");
         assert!(refusal("@word").contains("'here:1': 'sh': not an option"));
         assert!(refusal("@half").contains("'here:1': option --vol: needs SRC DST"));
         assert!(refusal("@none").contains("no such profile"));

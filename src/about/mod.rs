@@ -64,7 +64,7 @@ fn go(start: &Start) -> Result<End> {
         return Err(missing::why(&about, &line));
     }
     if line.has(Id::Help) || line.has(Id::Version) {
-        let text = help::text();
+        let text = help::about(line.name().as_slice())?;
         print(if line.has(Id::Help) { text.as_bytes() } else { cli::VERSION })?;
         return Ok(End::Exit(0));
     }
@@ -154,9 +154,12 @@ fn begin<'a>(
 }
 
 /// Becomes the set-uid program, with signals, descriptors and environment as the caller had them. The set-uid program
-/// understands `plain`, and did not understand `words`, so it does not come back here. Returns only on failure.
+/// understands `plain`, and took `words` for another request or for none, so it does not come back here. Returns only
+/// on failure.
 fn become_selfdock(about: &About, plain: &[&[u8]], words: &[&[u8]]) -> Error {
-    if cli::parse(words).is_ok() || cli::parse(plain).is_err() {
+    let Ok(request) = cli::parse(plain) else { return alone() };
+    // `--vol=SRC:DST CMD` is a whole request for the set-uid program, too: CMD is the destination there.
+    if cli::parse(words).is_ok_and(|told| alloc::format!("{told:?}") == alloc::format!("{request:?}")) {
         return alone();
     }
     let all = [about.name].into_iter().map(Ok).chain(plain.iter().map(|word| c_string(word)));
@@ -171,5 +174,6 @@ fn become_selfdock(about: &About, plain: &[&[u8]], words: &[&[u8]]) -> Error {
 }
 
 fn alone() -> Error {
-    Error::refused("start", "only selfdock can start this program").hint("see 'selfdock --help'")
+    Error::refused("start", "this program is a part of selfdock, which starts it")
+        .hint("start 'selfdock' instead")
 }

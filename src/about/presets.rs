@@ -1,7 +1,8 @@
 //! Short forms: options that stand for other options. They read the environment and the file system with the caller's
 //! rights.
 
-use super::front::{Line, Said};
+use super::front::{Line, Said, is_same_place};
+use super::overlay;
 use crate::command::{current_directory, home, variable};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
@@ -59,8 +60,29 @@ pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
             expand(about, *said, &mut all)?;
         }
     }
-    line.options = variables(about, all);
+    line.options = variables(about, once(all));
     Ok(line)
+}
+
+/// Leaves out a volume or map that is requested again by another name of its source.
+fn once(all: Vec<Said<'_>>) -> Vec<Said<'_>> {
+    let here = if all.iter().any(|said| said.opt.id == Id::Here) { current_directory() } else { None };
+    let of_here = here.and_then(|dir| Said::new(Id::Vol, [b".", dir]));
+    let mut kept: Vec<Said<'_>> = Vec::new();
+    for said in all {
+        let [src, dst] = said.values;
+        let is_same = |other: &Said<'_>| {
+            other.opt.id == said.opt.id
+                && is_same_place(other.values[1], dst)
+                && overlay::real_path(src)
+                    .is_some_and(|path| overlay::real_path(other.values[0]) == Some(path))
+        };
+        let is_again = matches!(said.opt.id, Id::Vol | Id::Map) && kept.iter().chain(&of_here).any(is_same);
+        if !is_again {
+            kept.push(said);
+        }
+    }
+    kept
 }
 
 /// Refuses `--home` together with `--here` in the caller's home, since they contradict each other.

@@ -113,3 +113,11 @@ fn what_is_missing_is_said() {
         .cmd(inner)
         .refused("open '/dev/net/tun': no such file or directory (ENOENT); 'modprobe tun' as root");
 }
+
+#[rstest]
+fn it_can_be_entered(#[values("--net=user", "--unprivileged")] option: &str) {
+    let machine = Machine::new();
+    let instance = machine.cmd(args!["--net", "user", option, "run", "cat"]).spawn().that_repeats();
+    let pid = instance.pid().to_string();
+    assert_eq!(Cmd::new(args!["enter", pid, "sh", "-c", DEVICES]).ok(), "2");
+}

@@ -78,6 +78,7 @@ fn a_file_is_a_volume_too() {
 #[case::labelled("-v", ":z", true)]
 #[case::read_only("-v", ":ro", false)]
 #[case::map("-m", "", false)]
+#[case::map_by_its_long_name("--map", "", false)]
 fn source_and_destination_stand_in_one_word_too(
     #[case] option: &str,
     #[case] mode: &str,
@@ -90,6 +91,29 @@ fn source_and_destination_stand_in_one_word_too(
     let seen =
         Cmd::run(words).sh("touch '/mnt/a b/new' 2>/dev/null && echo written; test -d '/mnt/a b'").ok();
     assert_eq!((seen == "written", dir.path().join("new").exists()), (writable, writable));
+}
+
+/// Without a command after them the set-uid program takes the next word as the destination.
+#[rstest]
+fn an_option_in_one_word_may_be_followed_by_anything(
+    #[values(
+        "--vol=DIR:/mnt/w",
+        "--map=DIR:/mnt/w:ro",
+        "--map DIR:/mnt/w",
+        "--volume=DIR:/mnt/w",
+        "-o DIR:/mnt/w"
+    )]
+    option: &str,
+    #[values("ls /mnt/w", "-- ls /mnt/w", "-H run ls /mnt/w", "-C /mnt/w run ls", "sh -c ls<>/mnt/w")]
+    rest: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let dir = scratch();
+    std::fs::write(dir.path().join("found"), "").unwrap();
+    let before = if rest.contains("run") { "" } else { "run" };
+    let line = format!("{mode} {before} {option} {rest}").replace("DIR", &dir.path().display().to_string());
+    let words = line.split(' ').filter(|word| !word.is_empty()).map(|word| word.replace("<>", " "));
+    assert_eq!(Cmd::new(words.map(Into::into)).current_dir(dir.path()).ok(), "found", "{line}");
 }
 
 #[test]
@@ -509,4 +533,26 @@ fn an_option_of_tmpfs_that_is_not_on_the_list_is_refused(
 fn selfdocks_own_directory_as_a_volume_still_nests() {
     let dir = selfdock().parent().unwrap().to_owned();
     Cmd::run(args!["-m", &dir, &dir, selfdock(), "run", "true"]).ok();
+}
+
+/// One place by two names is one request.
+#[rstest]
+#[case("-H -b .")]
+#[case("-H -v . $PWD")]
+#[case("-v $PWD/. $PWD -H")]
+#[case("-b sub -b ./sub")]
+#[case("-v sub /mnt/x -v link /mnt//x/")]
+#[case("-m sub /mnt/x -m $PWD/sub /mnt/x")]
+fn a_place_may_be_requested_by_two_names(#[case] options: &str, #[values("", "--unprivileged")] mode: &str) {
+    let dir = scratch();
+    fs::create_dir(dir.path().join("sub")).unwrap();
+    std::os::unix::fs::symlink("sub", dir.path().join("link")).unwrap();
+    let run = |options: &str| {
+        let script = format!("exec $SELFDOCK {mode} run {options} true");
+        Cmd::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).current_dir(dir.path())
+    };
+    run(options).ok();
+    for other in ["-H -B .", "-v sub /mnt/x -v . /mnt/x", "-v sub /mnt/x -m link /mnt/x"] {
+        run(other).refused("two different mounts are requested there");
+    }
 }

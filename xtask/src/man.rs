@@ -136,7 +136,10 @@ fn about_option(id: Id) -> &'static str {
         Id::Pulse => "It adds the sockets of PulseAudio and PipeWire, and the cookie of PulseAudio.\n",
         Id::SshAgent => "It adds the socket of SSH_AUTH_SOCK. The keys themselves stay in the agent.\n",
         Id::Gpu => "It adds /dev/dri, /dev/kfd, /dev/dxg and /dev/nvidia*, as far as they exist.\n",
-        Id::Chdir => "DIR is a path in the instance. A relative DIR starts from the current directory.\n",
+        Id::Chdir => {
+            "DIR is a path in the instance. A relative DIR starts from the current directory; with enter it starts\n\
+             from the root directory.\n"
+        }
         Id::Timeout => {
             "TIME and GRACE are in seconds, or end in s, m, h or d. After TIME selfdock sends SIGTERM to CMD. After\n\
              GRACE (default: 5 seconds) it kills all processes of the instance by SIGKILL. TIME includes the time\n\
