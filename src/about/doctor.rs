@@ -184,11 +184,20 @@ fn levels(about: &About) -> Result<usize> {
     Ok(reports.windows(started.len()).filter(|part| part == started).count().clamp(1, DEEPEST))
 }
 
+/// The set-uid bit of a mode. inode(7)
+const SET_UID: u32 = 0o4000;
+
 /// How the program is installed; if it has no privilege, why not.
 fn installation(about: &About) -> String {
     let path = Quoted(about.program.to_bytes());
     if about.mode == Mode::SetUid {
         let where_ = if is_own_user_namespace() { ", and has privilege in this user namespace" } else { "" };
+        if files::lstat(CWD, path.0).is_ok_and(|stat| stat.st_mode & SET_UID == 0) {
+            return format!(
+                "ok    {path} has privilege by its file capabilities, without the set-uid bit; 'setcap -r' takes \
+                 them away"
+            );
+        }
         return format!("ok    {path} is installed set-uid root{where_}");
     }
     let why = why_not_privileged(path.0).map_or_else(what_is_missing, String::from);

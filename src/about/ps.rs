@@ -1,6 +1,6 @@
 //! `selfdock ps`: lists the caller's instances, as `/proc` shows them here.
 
-use super::foreign;
+use super::{foreign, overlay};
 use crate::cli::{self, Command};
 use crate::error::{FAILED, OrFail, Result, is_unprintable, say};
 use crate::handover::About;
@@ -129,11 +129,20 @@ fn root(supervisor: &[Bytes], command: Pid) -> Vec<u8> {
     match cli::parse(supervisor.get(1..).unwrap_or_default()) {
         Ok(Command::Run(request)) => match request.roots[..] {
             [] => b"/".to_vec(),
+            [one] if request.build && is_copy_of_host(command, one) => b"/".to_vec(),
             [one] if !one.starts_with(b"/") => place_of_root(command, one).unwrap_or(one).to_vec(),
             _ => request.roots.join(&b'+'),
         },
         _ => b"/".to_vec(),
     }
+}
+
+/// Whether the root filesystem is a copy of the host image: `-o / /`. Then it has an overlay on /usr, as no other has
+/// that is named like this.
+fn is_copy_of_host(pid: Pid, root: &[u8]) -> bool {
+    let list = read(path(pid, b"mountinfo")).unwrap_or_default();
+    root.ends_with(overlay::OF_HOST)
+        && mountinfo::lines(list).any(|line| line.point == b"/usr" && line.kind == b"overlay")
 }
 
 /// Finds the absolute path of a relative root filesystem. It looks for a mount inside at its own path, and for the

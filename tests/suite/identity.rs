@@ -276,3 +276,12 @@ fn a_program_for_members_of_a_group_is_for_them_alone() {
     let group = nix::unistd::getgid();
     assert!(ran.stdout.ends_with(&format!("{group} 4711\nnested\n126\n")), "{}{}", ran.stdout, ran.stderr);
 }
+
+/// Without the set-uid bit its file capabilities are still privilege.
+#[test]
+fn the_doctor_says_what_the_privilege_consists_of() {
+    let doctor = |changes: &str| on_a_host(changes, "me $SD doctor | head -n 1").ok();
+    assert!(doctor("").ends_with("is installed set-uid root"));
+    assert!(doctor("chmod u-s .$SD").ends_with("without the set-uid bit; 'setcap -r' takes them away"));
+    assert!(doctor("chmod u-s .$SD; setcap -r .$SD").contains("has no privilege"));
+}

@@ -144,3 +144,15 @@ fn ps_says_if_proc_hides_processes(#[case] hidepid: &str) {
     );
     assert_eq!(on_a_host("", "me $SD ps").output().stderr, "");
 }
+
+/// It is not the place where the copy was made.
+#[rstest]
+fn the_root_of_a_copy_of_the_image_is_the_hosts(#[values("run", "--unprivileged run")] words: &str) {
+    let words = words.split(' ').map(Into::into);
+    let instance =
+        Cmd::new(args!["-o", "/", "/"].into_iter().chain(words).chain(args!["cat"])).spawn().that_repeats();
+    let table = Cmd::new(args!["ps"]).ok();
+    let row =
+        table.lines().find(|row| row.trim_start().starts_with(&format!("{} ", instance.pid()))).unwrap();
+    assert_eq!(row.split_whitespace().nth(4), Some("/"), "{table}");
+}
