@@ -1,5 +1,6 @@
 //! `cargo xtask kernels`
 
+mod systemd;
 mod full;
 mod qemu;
 mod guest;
@@ -12,8 +13,8 @@ use crate::run::{Context, Result, no_more, root, wants_help};
 use fetch::Fetched;
 use full::Guest;
 use guest::Programs;
-use qemu::Outcome;
-use smoke::{CHECKS, ROOTS};
+use qemu::{Outcome, Said};
+use smoke::{CHECKS, Check, ROOTS};
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
@@ -24,7 +25,7 @@ Boot other kernels in qemu, without acceleration, and check in each that selfdoc
 the set-uid program and with --unprivileged, and as root; where the root is the initramfs, and where it is mounted.
 
 Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [--fetch]
-                            [--full] [--only TEXT...]
+                            [--full | --systemd] [--only TEXT...]
 
   --kernel VERSION   this kernel, not all: 6.1, 6.12 or newest, which are those of Debian's bookworm, trixie and sid;
                      for aarch64 also newest-16k, which has pages of 16 KiB
@@ -32,6 +33,8 @@ Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [-
   --image FILE       boot this kernel instead of the first one. It needs the options of Debian's kernel, and overlayfs
                      built in
   --full             run the whole suite in a guest with a disk; this needs root, and hours without acceleration
+  --systemd          check limits of an instance where systemd is the first process, in the Debian that the kernel
+                     is from; this needs root
   --only TEXT        only checks, or tests of the suite, whose names contain TEXT: of the suite, a property such as
                      volumes:: is a part; the time that each part took is printed
   --fetch            download newer packages; otherwise those in target/kernels are used
@@ -128,9 +131,13 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     let kernels: Vec<String> = args.values_from_str("--kernel").context("--kernel")?;
     let image: Option<PathBuf> = args.opt_value_from_str("--image").context("--image")?;
     let full = args.contains("--full");
+    let with_systemd = args.contains("--systemd");
     let only: Vec<String> = args.values_from_str("--only").context("--only")?;
     let anew = args.contains("--fetch");
     no_more(args)?;
+    if full && with_systemd {
+        return Err("--full and --systemd are two kinds of guest: take one".into());
+    }
     let name = arch.unwrap_or_else(|| std::env::consts::ARCH.into());
     let arch = ARCHES.iter().find(|arch| arch.target.0 == name);
     let arch = arch.ok_or_else(|| format!("--arch '{name}': not one of x86_64, aarch64"))?;
@@ -158,6 +165,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
             .map(|fetched| fetched.with(image.as_deref()))
             .and_then(|fetched| match &guest {
                 Some(guest) => guest.boot(arch, &fetched, &dir),
+                None if with_systemd => systemd::boot(arch, kernel, &fetched, &programs, &dir, &only, anew),
                 None => boot(arch, &fetched, &programs, &dir, &only),
             })
             .context(format_args!("kernel {}", kernel.name))
@@ -192,9 +200,22 @@ fn boot(
     let archive = guest::archive(arch, fetched, programs, only)?;
     let said = qemu::boot(arch, fetched, &archive, dir)?;
     let on = format!("Linux {} ({})", said.release, arch.target.0);
+    Ok(judge(&said, CHECKS, only, &ROOTS, &on, start, dir))
+}
+
+/// Compares the output of checks with the expected one. `on` names the system.
+fn judge(
+    said: &Said,
+    checks: &[Check],
+    only: &[String],
+    roots: &[&str],
+    on: &str,
+    start: Instant,
+    dir: &Path,
+) -> Vec<String> {
     let mut faults = Vec::new();
     for Outcome { number, at, printed } in &said.outcomes {
-        let Some(check) = CHECKS.get(*number) else { continue };
+        let Some(check) = checks.get(*number) else { continue };
         let expected = (check.expected)(at);
         if !smoke::matches(expected, printed) {
             let (root, mode, name) = (at.root, at.mode.name(), check.name);
@@ -204,11 +225,11 @@ fn boot(
         }
     }
     let (ended, failed) = (said.outcomes.len(), faults.len());
-    let checks = CHECKS.iter().filter(|check| check.is_of(only));
-    let wanted = ROOTS.len() * checks.map(|check| check.modes.len()).sum::<usize>();
+    let checks = checks.iter().filter(|check| check.is_of(only));
+    let wanted = roots.len() * checks.map(|check| check.modes.len()).sum::<usize>();
     if ended != wanted {
         faults.push(format!("{on}: {ended} of {wanted} checks ended; see {}", dir.join("console").display()));
     }
     println!("kernels: {on}: {ended} checks, {failed} failed, {:.0} s", start.elapsed().as_secs_f32());
-    Ok(faults)
+    faults
 }

@@ -9,5 +9,6 @@ for pass in 1 2 3 4; do for module in /modules/*; do insmod $module 2>/dev/null;
 tries=0
 until [ -b /dev/vda ] || [ $tries = 600 ]; do tries=$((tries + 1)); sleep 0.05; done
 mount -t ext4 /dev/vda /new
+@FILL@
 for name in proc sys dev; do mount --move /$name /new/$name; done
-exec switch_root /new /sbin/guest
+exec switch_root /new @FIRST@

@@ -40,7 +40,7 @@ const MODULES: [&str; 12] = [
     "ext4",
 ];
 
-/// The first process in the initramfs.
+/// The first process in the initramfs. `@…@` are put in.
 const INIT: &str = include_str!("disk_init.sh");
 
 /// The first process on the disk. `@…@` are put in.
@@ -71,16 +71,7 @@ impl Guest {
         let dir = root().join("target/kernels").join(arch.debian).join("root");
         if anew || !dir.join("sbin").exists() {
             let (mirror, release) = fetch::mirror()?;
-            println!("kernels: making a Debian {release} from {mirror} in {}", dir.display());
-            let new = dir.with_file_name("root.new");
-            run(Command::new("rm").arg("-rf").arg(&new))?;
-            fs::create_dir_all(&new).context(new.display())?;
-            let mut make = Command::new("mmdebstrap");
-            make.args(["--quiet", "--mode=root", "--variant=minbase"]);
-            make.args(fetch::PATIENCE.iter().flat_map(|option| ["--aptopt", option]));
-            run(make.arg(format!("--include={}", packages().join(","))).arg(release).arg(&new).arg(mirror))?;
-            run(Command::new("rm").arg("-rf").arg(&dir))?;
-            fs::rename(&new, &dir).context(dir.display())?;
+            make_root(&dir, &mirror, &release, &packages(), |_| Ok(()))?;
         }
         Ok(Self { dir, built, filters })
     }
@@ -90,15 +81,10 @@ impl Guest {
         let disk = dir.join("disk");
         self.fill(fetched, &disk)?;
         let start = Instant::now();
-        let machine = [
-            "-m".into(),
-            "4096".into(),
-            "-drive".into(),
-            format!("if=virtio,format=raw,cache=unsafe,file={}", disk.display()),
-            "-nic".into(),
-            "user,model=virtio-net-pci".into(),
-        ];
-        let lines = qemu::run(arch, fetched, &archive(fetched)?, dir, &machine, SILENCE)?;
+        let machine = ["-m", "4096", "-nic", "user,model=virtio-net-pci"].map(str::to_owned);
+        let machine = [&machine[..], &drive(&disk)].concat();
+        let archive = initramfs(fetched, "", "/sbin/guest")?.archive();
+        let lines = qemu::run(arch, fetched, &archive, dir, &machine, SILENCE)?;
         fs::remove_file(&disk).context(disk.display())?;
         let outcomes: Vec<suite::Outcome> = lines.iter().filter_map(|line| suite::outcome(line)).collect();
         let is_failed = |outcome: &&suite::Outcome| outcome.verdict == Verdict::Failed;
@@ -177,15 +163,42 @@ fn packages() -> Vec<&'static str> {
     all.filter(|package| !package.starts_with("qemu")).collect()
 }
 
-/// The initramfs, which brings the disk up.
-fn archive(fetched: &Fetched) -> Result<Vec<u8>> {
+/// Makes the root filesystem of a Debian with these packages. `finish` adds to it.
+pub fn make_root(
+    dir: &Path,
+    mirror: &str,
+    release: &str,
+    packages: &[&str],
+    finish: impl FnOnce(&Path) -> Result,
+) -> Result {
+    println!("kernels: making a Debian {release} from {mirror} in {}", dir.display());
+    let new = dir.with_extension("new");
+    run(Command::new("rm").arg("-rf").arg(&new))?;
+    fs::create_dir_all(&new).context(new.display())?;
+    let mut make = Command::new("mmdebstrap");
+    make.args(["--quiet", "--mode=root", "--variant=minbase"]);
+    make.args(fetch::PATIENCE.iter().flat_map(|option| ["--aptopt", option]));
+    run(make.arg(format!("--include={}", packages.join(","))).arg(release).arg(&new).arg(mirror))?;
+    finish(&new)?;
+    run(Command::new("rm").arg("-rf").arg(dir))?;
+    fs::rename(&new, dir).context(dir.display())
+}
+
+/// The options of the emulator for a disk.
+pub fn drive(disk: &Path) -> [String; 2] {
+    ["-drive".into(), format!("if=virtio,format=raw,cache=unsafe,file={}", disk.display())]
+}
+
+/// The initramfs, which brings the disk up. `fill` are commands that put files below /new, where the disk is. `first`
+/// is the first process on the disk.
+pub fn initramfs(fetched: &Fetched, fill: &str, first: &str) -> Result<Tree> {
     let mut tree = Tree::default();
     for name in ["proc", "sys", "dev", "new", "modules"] {
         tree.add(name, Entry::directory(0o755));
     }
     let busybox = fs::read(&fetched.busybox).context(fetched.busybox.display())?;
     tree.add("usr/bin/busybox", Entry::file(0o755, busybox));
-    tree.add("init", Entry::file(0o755, INIT));
+    tree.add("init", Entry::file(0o755, INIT.replace("@FILL@", fill).replace("@FIRST@", first)));
     let files = output(Command::new("find").arg(&fetched.modules).args(["-name", "*.ko*"]))?;
     for file in files.lines() {
         let name = file.rsplit('/').next().unwrap_or_default().split('.').next().unwrap_or_default();
@@ -193,7 +206,7 @@ fn archive(fetched: &Fetched) -> Result<Vec<u8>> {
             tree.add(&format!("modules/{name}"), Entry::file(0o644, module(file)?));
         }
     }
-    Ok(tree.archive())
+    Ok(tree)
 }
 
 /// A module as the kernel takes it: without compression.

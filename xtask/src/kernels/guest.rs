@@ -3,7 +3,7 @@
 use super::Arch;
 use super::cpio::{Entry, Tree};
 use super::fetch::Fetched;
-use super::smoke::{CHECKS, Mode};
+use super::smoke::{CHECKS, Check, Mode};
 use crate::replace::{Source, capabilities};
 use crate::run::{Context, Result};
 use crate::{host, place, prepare};
@@ -12,7 +12,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The prefix of selfdock in guests.
-const PREFIX: &str = "usr/local";
+pub const PREFIX: &str = "usr/local";
 
 /// The script of the first process. Checks run in the initramfs, and again in a mounted copy that replaces the root.
 const INIT: &str = include_str!("init.sh");
@@ -47,8 +47,12 @@ pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs, only: &[Stri
     tree.add("usr/bin/busybox", Entry::file(0o755, read(&fetched.busybox)?));
     tree.add("init", Entry::file(0o755, INIT));
     tree.add("opt/checks/overlay.ko", Entry::file(0o644, read(&fetched.overlayfs)?));
-    checks(arch, &mut tree, programs, only)?;
-    installed(&mut tree, programs)?;
+    checks(arch, &mut tree, programs, CHECKS, ALL, only)?;
+    tree.add("opt/checks/second", Entry::file(0o755, SECOND));
+    // A device that belongs to root, at a path that a caller can name.
+    tree.add("opt/checks/nodes/null", Entry::device(0o666, 1, 3));
+    tree.add("opt/checks/layer/l/two", Entry::file(0o644, "two\n"));
+    installed(&mut tree, programs, &|_| host::Seen::Nothing)?;
     Ok(tree.archive())
 }
 
@@ -64,9 +68,17 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     fs::read(path).context(path.display())
 }
 
-fn checks(arch: &Arch, tree: &mut Tree, programs: &Programs, only: &[String]) -> Result {
+/// The scripts of the checks, the list of them, and `all`, the script that runs the list.
+pub fn checks(
+    arch: &Arch,
+    tree: &mut Tree,
+    programs: &Programs,
+    checks: &[Check],
+    all: &str,
+    only: &[String],
+) -> Result {
     let mut list = String::new();
-    for (number, check) in CHECKS.iter().enumerate() {
+    for (number, check) in checks.iter().enumerate() {
         if !check.is_of(only) {
             continue;
         }
@@ -85,19 +97,16 @@ fn checks(arch: &Arch, tree: &mut Tree, programs: &Programs, only: &[String]) ->
     for (name, number) in arch.calls {
         let _ = write!(numbers, " {name}={number}");
     }
-    for (name, text) in [("list", &*list), ("numbers", &numbers), ("all", ALL)] {
+    for (name, text) in [("list", &*list), ("numbers", &numbers), ("all", all)] {
         tree.add(&format!("opt/checks/{name}"), Entry::file(0o644, text));
     }
-    tree.add("opt/checks/second", Entry::file(0o755, SECOND));
     tree.add("opt/checks/ask", Entry::file(0o755, read(&programs.bare.join("ask"))?));
-    // A device that belongs to root, at a path that a caller can name.
-    tree.add("opt/checks/nodes/null", Entry::device(0o666, 1, 3));
-    tree.add("opt/checks/layer/l/two", Entry::file(0o644, "two\n"));
     Ok(())
 }
 
-/// All files that `install` installs and prepares.
-fn installed(tree: &mut Tree, programs: &Programs) -> Result {
+/// All files that `install` installs and prepares. `beside` tells what the guest has beside the tree, by the path
+/// without the first `/`.
+pub fn installed(tree: &mut Tree, programs: &Programs, beside: &dyn Fn(&str) -> host::Seen) -> Result {
     let prefix = Path::new("/").join(PREFIX);
     for item in place::items() {
         let bytes = match item.source {
@@ -114,7 +123,7 @@ fn installed(tree: &mut Tree, programs: &Programs) -> Result {
         match tree.get(&path) {
             // Directories of the kernel, which it makes when it runs.
             None if path.starts_with("sys/") => host::Seen::Place,
-            None => host::Seen::Nothing,
+            None => beside(&path),
             Some(entry) => {
                 entry.target().map_or(host::Seen::Place, |target| host::Seen::Link(target.to_vec()))
             }

@@ -36,7 +36,7 @@ pub fn find(arch: &Arch) -> Result {
 
 pub fn boot(arch: &Arch, fetched: &Fetched, archive: &[u8], dir: &Path) -> Result<Said> {
     let machine = ["-m", "1024", "-net", "none"].map(str::to_owned);
-    understand(&run(arch, fetched, archive, dir, &machine, SILENCE)?, &dir.join("console"))
+    understand(&run(arch, fetched, archive, dir, &machine, SILENCE)?, &dir.join("console"), &ROOTS)
 }
 
 /// Boots a kernel with an initramfs, and with the options `machine` beside the usual ones. Returns its output.
@@ -97,11 +97,11 @@ fn read(child: &mut Child, console: &Path, silence: Duration) -> Result<Vec<Stri
 }
 
 /// Marks are `@@ kernel RELEASE`, `@@ check NUMBER WHO OPTION`, `@@ status N`, and `@@ next root` after all checks.
-fn understand(lines: &[String], console: &Path) -> Result<Said> {
+pub fn understand(lines: &[String], console: &Path, roots: &[&'static str]) -> Result<Said> {
     let mut said = Said { release: String::new(), outcomes: Vec::new() };
     let mut check: Option<Outcome> = None;
     let mut kernel = (0, 0);
-    let mut roots = ROOTS.into_iter();
+    let mut roots = roots.iter().copied();
     let mut root = roots.next().unwrap_or_default();
     for line in lines {
         // The kernel or firmware can have printed something on the same line.
@@ -149,7 +149,7 @@ mod tests {
         let text = "firmware\x1b[c@@ kernel 6.12.1+x\n@@ check 3 user \none\n\n@@ status 0\n@@ check 4 root \n\n\
                     @@ status 7\n@@ next root\n@@ check 3 user --unprivileged\n[1.0] noise\n@@ status 0\n";
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let said = understand(&lines, Path::new("console")).unwrap();
+        let said = understand(&lines, Path::new("console"), &ROOTS).unwrap();
         let all: Vec<_> = said
             .outcomes
             .iter()
@@ -162,6 +162,6 @@ mod tests {
         ];
         assert_eq!(all, expected);
         assert_eq!(said.outcomes[0].at.kernel, (6, 12));
-        assert!(understand(&[], Path::new("console")).is_err_and(|error| error.contains("come up")));
+        assert!(understand(&[], Path::new("console"), &ROOTS).is_err_and(|error| error.contains("come up")));
     }
 }

@@ -44,9 +44,9 @@ impl Check {
 }
 
 const ALL: &[Mode] = &[SetUid, Unprivileged, Root];
-const USER: &[Mode] = &[SetUid, Unprivileged];
+pub const USER: &[Mode] = &[SetUid, Unprivileged];
 
-const fn check(
+pub const fn check(
     name: &'static str,
     modes: &'static [Mode],
     script: &'static str,
@@ -452,7 +452,8 @@ pub const CHECKS: &[Check] = &[
     ),
     check(
         "a group that systemd gives, in the place of which is a script",
-        // As systemd, the script limits the tasks of all its scopes, and marks no scope as delegated.
+        // As systemd, the script limits the tasks of all its scopes, and marks no scope as delegated. systemd.rs has
+        // the real one.
         &[Root],
         include_str!("systemd_group.sh"),
         |_| {
