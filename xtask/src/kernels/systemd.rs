@@ -132,7 +132,7 @@ const CHECKS: &[Check] = &[
             systemd-run --user --quiet --scope -p Delegate=yes selfdock --memory 32M run echo as advised",
         |_| {
             "selfdock: *'/system.slice/run-*.service': is not delegated to you; \
-             start it by 'systemd-run --user --scope -p Delegate=yes', *\n125\ndelegated\nas advised"
+             start selfdock with 'systemd-run --user --scope -p Delegate=yes', *\n125\ndelegated\nas advised"
         },
     ),
     check(
