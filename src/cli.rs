@@ -185,8 +185,8 @@ pub fn may_be_descriptor(src: &[u8]) -> bool {
 }
 
 /// Whether a source may include the destination, in Docker's form.
-fn is_in_one_word(wish: &MountRequest<'_>) -> bool {
-    matches!(wish, MountRequest::Bind { src, .. } if src.windows(2).any(|two| two == b":/"))
+fn is_in_one_word(mount: &MountRequest<'_>) -> bool {
+    matches!(mount, MountRequest::Bind { src, .. } if src.windows(2).any(|two| two == b":/"))
 }
 
 /// Whether a word is an option, or a profile.
@@ -448,11 +448,11 @@ mod tests {
 
     #[test]
     fn options_stand_before_or_after_the_word_run() {
-        let wish = MountRequest::Bind { src: b"/a", dst: b"/b", writable: true };
-        assert_eq!(request(&[b"-v", b"/a", b"/b", b"run", b"sh"]).mounts, [wish]);
-        assert_eq!(request(&[b"run", b"-v", b"/a", b"/b", b"sh"]).mounts, [wish]);
-        assert_eq!(request(&[b"run", b"--vol=/a", b"/b", b"sh"]).mounts, [wish]);
-        assert_eq!(request(&[b"run", b"-v/a", b"/b", b"sh"]).mounts, [wish]);
+        let mount = MountRequest::Bind { src: b"/a", dst: b"/b", writable: true };
+        assert_eq!(request(&[b"-v", b"/a", b"/b", b"run", b"sh"]).mounts, [mount]);
+        assert_eq!(request(&[b"run", b"-v", b"/a", b"/b", b"sh"]).mounts, [mount]);
+        assert_eq!(request(&[b"run", b"--vol=/a", b"/b", b"sh"]).mounts, [mount]);
+        assert_eq!(request(&[b"run", b"-v/a", b"/b", b"sh"]).mounts, [mount]);
     }
 
     #[test]
@@ -508,9 +508,9 @@ mod tests {
 
     #[test]
     fn letters_stand_together() {
-        let wish = MountRequest::Bind { src: b"/a", dst: b"/b", writable: true };
+        let mount = MountRequest::Bind { src: b"/a", dst: b"/b", writable: true };
         let request = request(&[b"-Hv/a", b"/b", b"-nnone", b"run"]);
-        assert!(request.here && request.own_network && request.mounts == [wish]);
+        assert!(request.here && request.own_network && request.mounts == [mount]);
     }
 
     #[test]

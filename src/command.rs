@@ -110,7 +110,7 @@ impl<'a> Command<'a> {
         if name.is_empty() || name.contains(&b'/') {
             let errno = self.attempt(self.words[0], &argv, &envp);
             // The image may lack the caller's shell.
-            if self.of_shell && errno == Errno::NOENT && !exists(self.words[0]) {
+            if self.of_shell && errno == Errno::NOENT && !is_there(self.words[0]) {
                 sys::execve(c"/bin/sh", &Pointers::new(&[c"sh"]), &envp);
             }
             return Self::failure(self.words[0], errno);
@@ -123,7 +123,7 @@ impl<'a> Command<'a> {
                 continue;
             };
             match self.attempt(file, &argv, &envp) {
-                Errno::NOENT if exists(file) => return Self::failure(file, Errno::NOENT),
+                Errno::NOENT if is_there(file) => return Self::failure(file, Errno::NOENT),
                 Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG => {}
                 Errno::ACCESS => denied = Some(file),
                 errno => return Self::failure(file, errno),
@@ -150,7 +150,7 @@ impl<'a> Command<'a> {
     fn failure(file: &CStr, errno: Errno) -> Error {
         let error = Error::of(on("run {}", file.to_bytes()), errno);
         match errno {
-            Errno::NOENT if exists(file) => error
+            Errno::NOENT if is_there(file) => error
                 .hint("the file exists, but the interpreter that it names does not")
                 .status(NOT_EXECUTABLE),
             Errno::NOENT | Errno::NOTDIR => error.status(NOT_FOUND),
@@ -170,7 +170,7 @@ pub fn current_directory() -> Option<Bytes> {
     path.starts_with(b"/").then_some(path)
 }
 
-fn exists(file: &CStr) -> bool {
+fn is_there(file: &CStr) -> bool {
     rustix::fs::accessat(CWD, file, Access::EXISTS, AtFlags::empty()).is_ok()
 }
 

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 use rustix::process::{getppid, setpgid, setsid};
 
-/// The restrictions that the caller wishes.
+/// The restrictions that the caller requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Containment {
     /// `--abstract`

@@ -454,7 +454,7 @@ pub fn become_command(join: &Join<'_>, privileged: Privileged) -> u8 {
         Err(error) => error,
     }
     .report();
-    if let Some((note, why)) = join.note.as_ref().zip(error::told()) {
+    if let Some((note, why)) = join.note.as_ref().zip(error::first_message()) {
         note.add(why);
     }
     status

@@ -257,14 +257,14 @@ impl Error {
     pub fn report(&self) -> u8 {
         let _ = crate::sys::block_only(crate::sys::ALL_SIGNALS);
         if self.note() && !LATER.load(Ordering::Relaxed) {
-            say_what_is_left();
+            say_unsaid_message();
         }
         self.0.status
     }
 
     /// Like [`Error::report`], for a failure that the first one has not caused: both are printed.
     pub fn report_as_well(&self) {
-        if told().is_some() {
+        if first_message().is_some() {
             say_error(self.message());
         } else {
             self.report();
@@ -285,7 +285,7 @@ impl Error {
     /// soon causes failures in the others. Only the first is printed.
     fn note(&self) -> bool {
         let message = Box::leak(Box::new(self.message()));
-        TOLD.compare_exchange(ptr::null_mut(), message, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        FIRST.compare_exchange(ptr::null_mut(), message, Ordering::AcqRel, Ordering::Relaxed).is_ok()
     }
 
     /// Prints the message and ends the process.
@@ -318,19 +318,19 @@ impl Error {
 const POLICY: &str = "a policy (Landlock, AppArmor, SELinux) or a filter of system calls forbids it";
 
 /// The message of the first failure, from any process of selfdock that shares this memory.
-static TOLD: AtomicPtr<Bytes> = AtomicPtr::new(ptr::null_mut());
+static FIRST: AtomicPtr<Bytes> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether it was printed.
-static SHOWN: AtomicBool = AtomicBool::new(false);
+static SAID: AtomicBool = AtomicBool::new(false);
 
 /// The message of the first failure, if there was one.
-pub fn told() -> Option<Bytes> {
-    crate::sys::pointee(&TOLD)
+pub fn first_message() -> Option<Bytes> {
+    crate::sys::pointee(&FIRST)
 }
 
 /// The message, if it was not printed yet.
-pub fn left_to_say() -> Option<Bytes> {
-    if SHOWN.load(Ordering::Acquire) { None } else { told() }
+pub fn unsaid_message() -> Option<Bytes> {
+    if SAID.load(Ordering::Acquire) { None } else { first_message() }
 }
 
 /// Whether only the supervisor prints messages from here on, when the other processes have ended. A process that failed
@@ -348,10 +348,10 @@ pub fn say_error(message: &[u8]) {
 }
 
 /// Prints the message, if it was not printed yet.
-pub fn say_what_is_left() {
-    if let Some(message) = left_to_say() {
+pub fn say_unsaid_message() {
+    if let Some(message) = unsaid_message() {
         say_error(message);
-        SHOWN.store(true, Ordering::Release);
+        SAID.store(true, Ordering::Release);
     }
 }
 

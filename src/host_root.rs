@@ -74,11 +74,11 @@ impl HostRoot {
             Some(Prepared { tree, nested }) => {
                 let root = stage.cover_root(tree)?;
                 // Otherwise each nesting level would add a root below, and mounts would get slower.
-                stage.go_into(root, nested)?
+                stage.enter_root(root, nested)?
             }
             None => {
                 let root = stage.begin_own_root()?;
-                let old = stage.go_into(root, true)?;
+                let old = stage.enter_root(root, true)?;
                 make(stage, self.list)?;
                 old
             }

@@ -175,7 +175,7 @@ impl Keeper {
     /// Whether a signal to the supervisor was sent to its whole process group. A group gets a signal from its newest
     /// process to its oldest (`hlist_add_head_rcu()` in `attach_pid()`, kernel/pid.c), so the keeper has it already.
     /// It is asked for at most `limit`.
-    pub fn saw(&self, signal: i32, limit: Option<Duration>) -> bool {
+    pub fn has_seen(&self, signal: i32, limit: Option<Duration>) -> bool {
         let continued = self.ask(limit);
         let seen = self.shared.seen.load(Ordering::Acquire);
         // The supervisor has got these signals by now, since a group is served under one lock.

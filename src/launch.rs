@@ -26,11 +26,11 @@ use rustix::process::{Pid, getpid};
 
 /// The start of the set-uid program.
 pub fn main(start: &Start) -> ! {
-    outcome::end(go(start))
+    outcome::end(run_command_line(start))
 }
 
 /// Starts what is asked for, and ends this process with one line where that fails.
-fn go(start: &Start) -> End {
+fn run_command_line(start: &Start) -> End {
     // start
     let mut placeholders = Vec::new();
     fill_standard_descriptors(&mut placeholders).or_end();
@@ -58,7 +58,7 @@ fn go(start: &Start) -> End {
         Err(Unsaid) => hand_over(start, privilege, signals),
     };
     let end = end.unwrap_or_else(|error| End::Exit(error.report()));
-    error::say_what_is_left();
+    error::say_unsaid_message();
     end
 }
 
@@ -109,8 +109,8 @@ fn start_instance(
         };
         spawn_and_supervise(job, privileged, need, &supervision)
     });
-    let end = supervision.tell_of_none(end)?;
-    if end == End::Exit(NOT_FOUND) && error::left_to_say().is_some() {
+    let end = supervision.report_no_start(end)?;
+    if end == End::Exit(NOT_FOUND) && error::unsaid_message().is_some() {
         // The second program prints the message, with advice.
         let _ = handover::hand_over(start, NOT_FOUND_INSIDE, signals);
     }
@@ -162,7 +162,7 @@ struct Supervision {
     /// The caller's signal mask.
     signals: SignalSet,
     /// Whether the report was written, or could not be.
-    told: Cell<bool>,
+    reported: Cell<bool>,
 }
 
 impl Supervision {
@@ -174,37 +174,37 @@ impl Supervision {
             timeout: request.timeout,
             report,
             required: request.report_required,
-            told: Cell::new(false),
+            reported: Cell::new(false),
         })
     }
 
     /// Waits for a command that has just been started.
     fn supervise(&self, command: Pid, witness: &Keeper, own_instance: bool, jobs: Jobs) -> Result<Outcome> {
-        let watch = Watch::new(command, witness, own_instance, jobs).counting(self.counts());
+        let watch = Watch::new(command, witness, own_instance, jobs).counting(self.has_report());
         watch.for_at_most(self.timeout)?.wait()
     }
 
     /// Whether resource usage is needed.
-    fn counts(&self) -> bool {
+    fn has_report(&self) -> bool {
         self.report.is_some()
     }
 
     /// The time of the start, if it is needed.
     fn start(&self) -> Result<Instant> {
-        if self.counts() { sys::now().or_fail("read the clock") } else { Ok(Instant::default()) }
+        if self.has_report() { sys::now().or_fail("read the clock") } else { Ok(Instant::default()) }
     }
 
     /// Writes the report, and reports what failed after the end of the command. The status is still the command's,
     /// unless a report is required: a command can spoil the report, but cannot hide how it ended. `error` is why the
     /// command could not be executed.
-    fn tell(
+    fn report_outcome(
         &self,
         outcome: &Outcome,
         started: Instant,
         ended: Result<()>,
         error: Option<Bytes>,
     ) -> Result<End> {
-        self.told.set(true);
+        self.reported.set(true);
         let report = |report: &Report| {
             let wall = sys::now().or_fail("read the clock")?.since(started);
             let none = (!outcome.started).then_some(&b"selfdock was ended before CMD was started"[..]);
@@ -218,8 +218,8 @@ impl Supervision {
                 error.report_as_well();
                 return Err(error);
             }
-            told => {
-                if let Err(error) = ended.and(told) {
+            written => {
+                if let Err(error) = ended.and(written) {
                     error.report_as_well();
                 }
             }
@@ -228,8 +228,8 @@ impl Supervision {
     }
 
     /// Writes a report that says that the command never ran, if no report was written yet.
-    fn tell_of_none(&self, ended: Result<End>) -> Result<End> {
-        let Some(report) = self.report.as_ref().filter(|_| !self.told.get()) else { return ended };
+    fn report_no_start(&self, ended: Result<End>) -> Result<End> {
+        let Some(report) = self.report.as_ref().filter(|_| !self.reported.get()) else { return ended };
         if let Err(error) = &ended {
             let (end, why) = (End::Exit(error.exit_status()), Some(error.message()));
             let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
@@ -275,8 +275,8 @@ fn spawn_and_supervise(
         }
     };
     // What the caller has started before is no part of the instance. If there is anything of it, no child counts.
-    let counts_strays = supervision.counts() && matches!(sys::wait(None), Err(Errno::CHILD));
-    let shared = Shared::new(supervision.counts())?;
+    let counts_strays = supervision.has_report() && matches!(sys::wait(None), Err(Errno::CHILD));
+    let shared = Shared::new(supervision.has_report())?;
     privileged.set_aside()?;
     error::leave_it_to_the_supervisor(true);
     let keeper = Keeper::start(shared, privileged.for_child(), job.plan.own_network, empty)?;
@@ -308,12 +308,12 @@ fn spawn_and_supervise(
             _ => {}
         }
         (outcome.started, outcome.usage) = (false, Usage::default());
-        return supervision.tell(&outcome, started, Ok(()), error::told());
+        return supervision.report_outcome(&outcome, started, Ok(()), error::first_message());
     }
     outcome.usage.take_off(&shared.building.get());
     outcome.usage.add(&keeper.others(counts_strays));
     // If the command could not be executed, its process has reported why.
-    supervision.tell(&outcome, started, kept.map(drop), error::told())
+    supervision.report_outcome(&outcome, started, kept.map(drop), error::first_message())
 }
 
 /// A signal to the process group from before the command started did not reach the command, but the witness has it.
@@ -354,7 +354,7 @@ fn start_joiner(
     check_stack(start)?;
     let (containment, supervision) = with_signals(signals, || open_files(request, signals))??;
     creds::become_undumpable()?;
-    let note = if supervision.counts() { Some(enter::Note::new()?) } else { None };
+    let note = if supervision.has_report() { Some(enter::Note::new()?) } else { None };
     let mut keep_fds = request.keep_fds.clone();
     keep_fds.extend(note.as_ref().map(enter::Note::writer));
     let join = Join {
@@ -402,7 +402,7 @@ fn start_joiner(
     let ended = witness.end().map(drop);
     let (joining, error) = note.map(enter::Note::read).unwrap_or_default();
     outcome.usage.take_off(&joining);
-    supervision.tell(&outcome, started, ended, error)
+    supervision.report_outcome(&outcome, started, ended, error)
 }
 
 /// Gives up all privilege and every descriptor that is not needed. From here on this process has only its caller's

@@ -11,9 +11,9 @@ pub type Limit = (Resource, Rlimit, &'static str);
 
 /// Checks the requested limits against the caller's. Nobody can go above the hard limit, and selfdock does not use
 /// its privilege for that.
-pub fn check<E: Fault>(wishes: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>, E> {
-    let mut limits = Vec::with_capacity(wishes.len());
-    for (name, value) in wishes {
+pub fn check<E: Fault>(requested: &[(&'static str, Option<u64>)]) -> Result<Vec<Limit>, E> {
+    let mut limits = Vec::with_capacity(requested.len());
+    for (name, value) in requested {
         let failed = on("option --rlimit {}", name.as_bytes());
         let resource = resource(name).ok_or_else(|| E::refused(failed, "no such limit"))?;
         let hard = getrlimit(resource).maximum;

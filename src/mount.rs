@@ -202,7 +202,7 @@ pub fn may_be_silent(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
     let Ok(stat) = c_string(name).and_then(|name| rustix::fs::statx(dir, name, at, wanted)) else {
         return false;
     };
-    let kind = || sys::told_of(stat.stx_mnt_id).ok()?.kind;
+    let kind = || sys::describe_mount(stat.stx_mnt_id).ok()?.kind;
     stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
         && match (kind(), stat.stx_dev_major) {
             (Some(kind), 0) => !mountinfo::has(LOCAL, &kind),

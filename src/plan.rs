@@ -167,8 +167,8 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
     if request.mounts.len() > MOST_MOUNTS {
         return Err(E::refused("plan mounts", "too many mounts").hint(TOO_MANY_MOUNTS));
     }
-    for wish in &request.mounts {
-        add(&mut plan, *wish, &mut own_shm)?;
+    for mount in &request.mounts {
+        add(&mut plan, *mount, &mut own_shm)?;
     }
     if request.here {
         let dir = cwd.ok_or_else(|| E::refused("option --here", "the current directory has no path here"))?;
@@ -179,8 +179,8 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
 }
 
 /// Adds a mount. `own_shm`: `/dev/shm` has been requested before.
-fn add<'a, E: Fault>(plan: &mut Plan<'a>, wish: MountRequest<'a>, own_shm: &mut bool) -> Result<(), E> {
-    match wish {
+fn add<'a, E: Fault>(plan: &mut Plan<'a>, mount: MountRequest<'a>, own_shm: &mut bool) -> Result<(), E> {
+    match mount {
         MountRequest::Bind { src, dst, writable } => {
             if src.is_empty() {
                 return Err(E::refused(on("bind '' on {}", dst), "the source path is empty"));

@@ -62,7 +62,7 @@ impl Process {
 
     /// Its children, where the kernel lists them.
     pub fn children(&self) -> Vec<Process> {
-        let task = join(&[b"task/", shown(self.pid), b"/children"]);
+        let task = join(&[b"task/", pid_digits(self.pid), b"/children"]);
         let text = read(path(self.pid, task)).unwrap_or_default();
         let mut all = Vec::new();
         for pid in words(text).filter_map(pid) {
@@ -185,11 +185,11 @@ fn with_stat<T>(pid: Pid, read: impl FnOnce(&[u8]) -> T) -> Option<T> {
 
 /// `/proc/PID/...`
 pub fn path(pid: Pid, what: &[u8]) -> Bytes {
-    join(&[b"/proc/", shown(pid), b"/", what])
+    join(&[b"/proc/", pid_digits(pid), b"/", what])
 }
 
 /// A PID in digits.
-pub fn shown(pid: Pid) -> Bytes {
+pub fn pid_digits(pid: Pid) -> Bytes {
     decimal(pid.as_raw_nonzero().get().unsigned_abs())
 }
 

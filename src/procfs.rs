@@ -67,7 +67,7 @@ struct Cover {
 
 impl Hidden {
     /// Reads what the caller's `/proc` hides.
-    pub fn look(privileged: &Privileged) -> Result<Self> {
+    pub fn read(privileged: &Privileged) -> Result<Self> {
         const PROC_ROOT_INO: u64 = 1;
         let failed = "mount on '/proc'";
         let proc = find(b"/proc", OFlags::DIRECTORY).or_fail(failed)?;
@@ -203,11 +203,11 @@ fn options_of_free(mount: u64) -> Option<Vec<u8>> {
     let mut others = [0; 3];
     let count = sys::mounts_below(mount, &mut others).ok().filter(|count| *count < others.len())?;
     for other in &others[..count] {
-        let told = sys::told_of(*other).ok()?;
-        let (point, kind) = (told.point?, told.kind?);
+        let info = sys::describe_mount(*other).ok()?;
+        let (point, kind) = (info.point?, info.kind?);
         point.strip_prefix(b"/proc").filter(|path| is_over_nothing(path, &kind))?;
     }
-    match sys::told_of(mount).ok()?.options {
+    match sys::describe_mount(mount).ok()?.options {
         None if kernel_version() < (6, 11) => None,
         options => Some(options.unwrap_or_default()),
     }

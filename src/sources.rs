@@ -115,7 +115,7 @@ impl Sources {
         let names = names::open(plan, privileged)?;
         let early =
             privileged.in_own_namespace || !matches!(&image, Image::Host(root) if root.keeps_the_old());
-        let hidden = Hidden::look(privileged)?;
+        let hidden = Hidden::read(privileged)?;
         let proc = if early { Some(hidden.fresh(privileged)?) } else { None };
         let programs = [own, second];
         Ok((image, Sources { here, proc, hidden, mounts, dev, devices, programs, names }))

@@ -56,7 +56,7 @@ pub struct Stage {
     /// Mounts that stay writable until the end, so that entries can be added; and where they are.
     unfinished: Vec<(OwnedFd, Bytes)>,
     /// The mount points of the caller so far, with links resolved.
-    wished: Vec<Bytes>,
+    mount_points: Vec<Bytes>,
 }
 
 impl Stage {
@@ -64,7 +64,7 @@ impl Stage {
     /// `attributes` to each. Mounts that must stay without them must be copied before. `mount_namespaces(7)`.
     pub fn begin(privileged: Privileged, in_image: bool, attributes: Attributes) -> Result<Self> {
         let root = make_private(attributes)?;
-        let (own, unfinished, wished) = (Vec::new(), Vec::new(), Vec::new());
+        let (own, unfinished, mount_points) = (Vec::new(), Vec::new(), Vec::new());
         Ok(Stage {
             privileged,
             root,
@@ -74,7 +74,7 @@ impl Stage {
             file_covers: 0,
             own,
             unfinished,
-            wished,
+            mount_points,
         })
     }
 
@@ -89,7 +89,7 @@ impl Stage {
     /// [`host_root`](crate::host_root). With `exchange` the two are exchanged, so that [`Stage::let_go`] can unmount
     /// the old one, which costs a grace period of the kernel. An initramfs cannot be exchanged. `pivot_root(2)`,
     /// notes
-    pub fn go_into(&mut self, root: OwnedFd, exchange: bool) -> Result<Old> {
+    pub fn enter_root(&mut self, root: OwnedFd, exchange: bool) -> Result<Old> {
         let failed = "change the root directory";
         change_root(&root)?;
         refuse_jail(&self.root, &root)?;
@@ -118,7 +118,7 @@ impl Stage {
         Ok(())
     }
 
-    /// Attaches a tree on the root directory. It becomes visible by [`Stage::go_into`].
+    /// Attaches a tree on the root directory. It becomes visible by [`Stage::enter_root`].
     pub fn cover_root(&self, tree: Detached) -> Result<OwnedFd> {
         tree.attach_at(&self.privileged, CWD, b"/").or_fail("attach the root filesystem")
     }
@@ -130,7 +130,7 @@ impl Stage {
     }
 
     fn leave_old_root(&mut self, root: OwnedFd) -> Result<()> {
-        let old = self.go_into(root, true)?;
+        let old = self.enter_root(root, true)?;
         self.let_go(old)
     }
 
@@ -193,7 +193,7 @@ impl Stage {
                 mount::tmpfs_on(&self.privileged, c".", options).or_fail(failed)?;
                 // The new mount is visible by its path only, which was resolved a moment ago. For a mount of the
                 // caller's that is the place without links.
-                files::identity_of(self.wished.last().unwrap_or(&path)).or_fail(failed)?
+                files::identity_of(self.mount_points.last().unwrap_or(&path)).or_fail(failed)?
             }
             // The caller may not enter this directory, but may mount on it.
             Err(_) => {
@@ -265,7 +265,7 @@ impl Stage {
     /// Covers a directory or file of the instance by an empty, read-only one. Returns whether it exists.
     pub fn hide(&mut self, path: &[u8]) -> Result<bool> {
         let failed = on("mask {}", path);
-        let target = match self.wish(path, failed)?.1 {
+        let target = match self.resolve_destination(path, failed)?.1 {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
             found => found.or_fail(failed)?,
         };
@@ -395,7 +395,7 @@ impl Stage {
     /// Opens the mount point for a mount of the caller. It is made if it is missing.
     pub fn wished_place(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("mount on {}", path);
-        match self.wish(path, failed)? {
+        match self.resolve_destination(path, failed)? {
             (place, Err(Errno::NOENT)) => self.make_mount_point(place, kind),
             (_, found) => found.or_fail(failed),
         }
@@ -404,7 +404,11 @@ impl Stage {
     /// Notes that the caller mounts or hides something at `path`. Gives the path without links, and opens it if it
     /// exists. Links must not lead into a file system of the instance, which would cover the mount later, or above an
     /// earlier mount of the caller, which it would cover.
-    fn wish(&mut self, path: &[u8], failed: Operation<'_>) -> Result<(Bytes, rustix::io::Result<OwnedFd>)> {
+    fn resolve_destination(
+        &mut self,
+        path: &[u8],
+        failed: Operation<'_>,
+    ) -> Result<(Bytes, rustix::io::Result<OwnedFd>)> {
         let there = self.open_literally(path).ok();
         let place = if there.is_some() {
             join(&[path])
@@ -416,11 +420,11 @@ impl Stage {
             let why = "a link leads to /, or into /proc or /dev";
             return Err(Error::refused(failed, why).hint("they are the instance's own"));
         }
-        if self.wished.iter().any(|other| lies_in(other, place)) {
+        if self.mount_points.iter().any(|other| lies_in(other, place)) {
             let why = "through a link, it would cover another mount";
             return Err(Error::refused(failed, why).hint("give the path that the link leads to"));
         }
-        self.wished.push(place);
+        self.mount_points.push(place);
         // From here on no link is followed, since it could lead elsewhere now.
         Ok((place, there.map_or_else(|| self.open_literally(place), Ok)))
     }

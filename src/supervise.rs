@@ -4,7 +4,7 @@
 //! It blocks all signals, from before the command exists to its own end, and takes them one by one. So no signal ever
 //! acts on the supervisor itself. The command blocks no signal, from its first instruction on. So each signal is
 //! passed on, and acts there as on any process: first it ends the building of the instance, and later it does what
-//! the command wishes. signal(7), `rt_sigtimedwait(2)`.
+//! the command has set. signal(7), `rt_sigtimedwait(2)`.
 
 use crate::cli::Timeout;
 use crate::containment::{Jobs, is_a_job};
@@ -39,7 +39,7 @@ pub struct Watch<'a> {
     /// The limit of processor time may have ended the command.
     used_up: bool,
     /// The last signal to this process that could have ended the command.
-    passed: Option<i32>,
+    last_signal: Option<i32>,
     /// The stop signal for which SIGSTOP was sent instead.
     stop: i32,
 }
@@ -78,7 +78,7 @@ impl<'a> Watch<'a> {
             counts: false,
             started: true,
             used_up: false,
-            passed: None,
+            last_signal: None,
             stop: STOP,
         }
     }
@@ -188,7 +188,7 @@ impl<'a> Watch<'a> {
             // The same statuses as timeout(1).
             _ if matches!(self.deadline, Deadline::Kill(_)) => (End::Exit(TIMED_OUT), Cause::Timeout),
             _ if matches!(self.deadline, Deadline::Leave(_)) => (End::Exit(KILLED_IN_TIME), Cause::Timeout),
-            End::Signal(signal) if self.passed == Some(signal) => (end, Cause::Signal),
+            End::Signal(signal) if self.last_signal == Some(signal) => (end, Cause::Signal),
             // Sent at the soft limit of processor time, and SIGKILL at the hard limit. setrlimit(2)
             End::Signal(XCPU) => (end, Cause::Limit("cpu")),
             End::Signal(KILL) if self.used_up => (end, Cause::Limit("cpu")),
@@ -254,11 +254,11 @@ impl<'a> Watch<'a> {
     fn pass_on(&mut self, signal: i32) -> Result<()> {
         // By default all other signals end a process.
         if !matches!(signal, CHLD | CONT | STOP..=TTOU | URG | WINCH) {
-            self.passed = Some(signal);
+            self.last_signal = Some(signal);
         }
         // After the deadline the keeper is not asked, since it could be kept from answering.
         let is_past = matches!(self.deadline, Deadline::Kill(_) | Deadline::Leave(_));
-        if !is_past && self.is_together() && self.witness.saw(signal, self.time_left()?) {
+        if !is_past && self.is_together() && self.witness.has_seen(signal, self.time_left()?) {
             return Ok(());
         }
         let leads = self.has_own_session || leads_a_session(self.command);

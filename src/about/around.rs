@@ -19,7 +19,7 @@ use crate::host::{homes, lies_in, places};
 use crate::mount::make_private;
 use crate::names::{HOSTS, RESOLV};
 use crate::options::Id;
-use crate::process::shown;
+use crate::process::pid_digits;
 use crate::sys::{self, Attributes, namespace};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
@@ -58,7 +58,7 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
         return Err(Error::refused("option --fake-root", why));
     }
     let kept = overlay::prepare(about, &around.copies, around.changes)?;
-    let pid = shown(rustix::process::getpid());
+    let pid = pid_digits(rustix::process::getpid());
     let find = |name: &[u8]| front::program(about, name);
     let served =
         around.network.as_ref().map(|network| network.command(find, about.caller, pid)).transpose()?;

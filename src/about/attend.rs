@@ -63,7 +63,7 @@ impl Limits {
     }
 
     /// Whether there is a limit.
-    pub fn any(&self) -> bool {
+    pub fn has_any(&self) -> bool {
         *self != Limits::default()
     }
 
@@ -104,7 +104,7 @@ impl Attendant {
             program: files::identity_of(about.program.to_bytes()).ok(),
             supervisor: getpid(),
             started_as: None,
-            life: pidfd_open(getpid(), PidfdFlags::empty()).or_fail(FAILED)?,
+            supervisor_pidfd: pidfd_open(getpid(), PidfdFlags::empty()).or_fail(FAILED)?,
             from_report,
             to_report,
             from_unstarted,
@@ -114,7 +114,7 @@ impl Attendant {
             streams,
             limits,
             nothing: placeholder().or_fail(FAILED)?,
-            is_told: false,
+            is_reported: false,
             printed: 0,
             left: limits.output.unwrap_or(0),
             exceeded: false,
@@ -122,7 +122,7 @@ impl Attendant {
             started: sys::now().or_fail("read the clock")?,
             timeout: timeout.map(|timeout| timeout.time),
             // The group comes last: if a later step failed, the group would be left over.
-            group: if limits.group.any() { Some(group::make(about, &limits.group)?) } else { None },
+            group: if limits.group.has_any() { Some(group::make(about, &limits.group)?) } else { None },
         })
     }
 
@@ -134,15 +134,15 @@ impl Attendant {
     /// Reports why no instance is started, and removes the group again.
     pub fn give_up(mut self, error: &Error) {
         if let Some(pid) = self.started_as {
-            let told = files::write(self.to_report.as_fd(), of_none(error));
-            let _ = told.and_then(|()| waitpid(Some(pid), WCLONE));
+            let written = files::write(self.to_report.as_fd(), of_none(error));
+            let _ = written.and_then(|()| waitpid(Some(pid), WCLONE));
             return;
         }
         if let Some(group) = self.group.take() {
             group.end(Some(self.supervisor));
         }
         if let Some(report) = self.report.take() {
-            tell_to(&report, error);
+            write_no_start(&report, error);
         }
     }
 
@@ -169,10 +169,10 @@ impl Attendant {
 }
 
 /// Writes the report that a line asks for, if there will be no instance and nobody has opened the report yet.
-pub fn tell_of_none(line: &Line<'_>, error: &Error) {
+pub fn report_no_start(line: &Line<'_>, error: &Error) {
     let Some(report) = line.value(Id::Report).map(|target| Report::open(target, false)) else { return };
     match report {
-        Ok(report) => tell_to(&report, error),
+        Ok(report) => write_no_start(&report, error),
         Err(other) if other.message() == error.message() => {}
         Err(other) => {
             error.report();
@@ -183,7 +183,7 @@ pub fn tell_of_none(line: &Line<'_>, error: &Error) {
 
 /// Says why there will be no instance, and writes it into the report. A reader of the report may take long, and signals
 /// must be able to end the wait.
-fn tell_to(report: &Report, error: &Error) {
+fn write_no_start(report: &Report, error: &Error) {
     let by_writing = sys::set_of(PIPE) | sys::set_of(XFSZ);
     let before = sys::exchange_mask(sys::ALL_SIGNALS).unwrap_or(sys::ALL_SIGNALS);
     error.report();
@@ -338,7 +338,7 @@ pub struct Attendant {
     /// The PID of the attendant itself, once it is started.
     started_as: Option<Pid>,
     /// A pidfd of the supervisor.
-    life: OwnedFd,
+    supervisor_pidfd: OwnedFd,
     from_report: OwnedFd,
     to_report: OwnedFd,
     /// The end of the pipe of [`Unstarted`] that the attendant reads, until all is read.
@@ -353,7 +353,7 @@ pub struct Attendant {
     /// A descriptor that is never ready.
     nothing: OwnedFd,
     /// Whether the report has come, or will not come.
-    is_told: bool,
+    is_reported: bool,
     /// How many bytes were printed.
     printed: u64,
     /// How many more bytes are allowed.
@@ -394,15 +394,15 @@ impl Attendant {
                 break false;
             }
         };
-        self.is_told = true;
+        self.is_reported = true;
         self.take_all();
         // No writer is alive. The supervisor can have the pipe open, but waits for this process.
         while self.from_unstarted.as_ref().is_some_and(|from| available(from) > 0) {
             self.learn_why();
         }
         self.speak();
-        while !self.is_over() && self.progresses() {}
-        let answer = self.tell(is_there.then_some(text.leak()));
+        while !self.is_over() && self.has_progressed() {}
+        let answer = self.write_report(is_there.then_some(text.leak()));
         // A reader of the report must see its end now, and not after the output.
         self.report = None;
         let _ = self.pass_on();
@@ -462,7 +462,7 @@ impl Attendant {
 
     /// Whether the supervisor lives. Until somebody has waited for it, no other process gets its PID.
     fn has_supervisor(&self) -> bool {
-        has_ended(&self.life) == Ok(false)
+        has_ended(&self.supervisor_pidfd) == Ok(false)
     }
 
     /// Blocks signals, leaves the session, and closes what the attendant does not need.
@@ -476,7 +476,7 @@ impl Attendant {
                 sys::redirect(number_of(&self.nothing), standard).or_fail(FAILED)?;
             }
         }
-        let own = [&self.nothing, &self.life, &self.from_report];
+        let own = [&self.nothing, &self.supervisor_pidfd, &self.from_report];
         let mut kept: Vec<u32> = own.into_iter().map(number_of).collect();
         kept.extend(self.streams.iter().filter_map(|stream| stream.from.as_ref()).map(number_of));
         kept.extend(self.from_unstarted.as_ref().map(number_of));
@@ -490,7 +490,7 @@ impl Attendant {
     }
 
     /// Reads and writes as much as possible without waiting. Returns whether that was anything.
-    fn progresses(&mut self) -> bool {
+    fn has_progressed(&mut self) -> bool {
         let before = self.streams.each_ref().map(|stream| (stream.from.is_some(), stream.gone));
         self.turn(Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
         before != self.streams.each_ref().map(|stream| (stream.from.is_some(), stream.gone))
@@ -508,9 +508,9 @@ impl Attendant {
                 None => PollFd::new(&self.nothing, PollFlags::IN),
             }
         };
-        let of_end = |fd| PollFd::new(if self.is_told { &self.nothing } else { fd }, PollFlags::IN);
+        let of_end = |fd| PollFd::new(if self.is_reported { &self.nothing } else { fd }, PollFlags::IN);
         let why = PollFd::new(self.from_unstarted.as_ref().unwrap_or(&self.nothing), PollFlags::IN);
-        let mut all = [wanted(0), wanted(1), of_end(&self.from_report), of_end(&self.life), why];
+        let mut all = [wanted(0), wanted(1), of_end(&self.from_report), of_end(&self.supervisor_pidfd), why];
         if poll(&mut all, limit).is_err() {
             return [false; 2];
         }
@@ -563,7 +563,7 @@ impl Attendant {
     /// must still name the same command, and the supervisor must still live. If there is no command, it has ended, and
     /// the report comes; or it has not started yet, and is killed at the next try.
     fn kill_command(&mut self) {
-        if self.is_told {
+        if self.is_reported {
             return;
         }
         let command = || Some(Instance::of(Process::read(self.supervisor)?, self.program)?.command.pid);
@@ -577,7 +577,7 @@ impl Attendant {
         self.tries = if killed { 0 } else { self.tries.saturating_sub(1) };
         if !killed && self.tries == 0 {
             // /proc does not name the command. So the supervisor is killed, and with it the whole instance.
-            let _ = pidfd_send_signal(&self.life, Signal::KILL);
+            let _ = pidfd_send_signal(&self.supervisor_pidfd, Signal::KILL);
         }
     }
 
@@ -594,7 +594,7 @@ impl Attendant {
 
     /// Writes the report to the caller's file. Returns the exit status of the attendant, which tells the result to the
     /// supervisor.
-    fn tell(&mut self, text: Option<Bytes>) -> u8 {
+    fn write_report(&mut self, text: Option<Bytes>) -> u8 {
         let supervisor = Some(self.supervisor).filter(|_| self.has_supervisor());
         let used = self.group.take().map(|group| group.end(supervisor));
         let out_of_memory = used.as_ref().is_some_and(|used| used.out_of_memory > 0);
@@ -607,8 +607,11 @@ impl Attendant {
         }
         if self.exceeded {
             text = ended_by(text, "output", "OL");
-        } else if out_of_memory && !says(text, "status", "\"OK\"") && !says(text, "status", "\"TO\"") {
-            let by = if says(text, "signal", "9") { "memory" } else { "command" };
+        } else if out_of_memory
+            && !has_field(text, "status", "\"OK\"")
+            && !has_field(text, "status", "\"TO\"")
+        {
+            let by = if has_field(text, "signal", "9") { "memory" } else { "command" };
             text = ended_by(text, by, "MO");
         }
         if self.limits.output.is_some() {
@@ -643,7 +646,7 @@ fn place(text: &[u8], name: &str) -> Option<core::ops::Range<usize>> {
     Some(start..start + end)
 }
 
-fn says(text: &[u8], name: &str, value: &str) -> bool {
+fn has_field(text: &[u8], name: &str, value: &str) -> bool {
     place(text, name).is_some_and(|place| &text[place] == value.as_bytes())
 }
 
@@ -674,12 +677,16 @@ mod tests {
     fn a_report_is_changed_and_added_to() {
         let text = b"{\"version\":1,\"error\":\"a,\\\"exit\\\":\",\"exit\":0,\"signal\":null,\
                      \"ended_by\":\"command\",\"status\":\"OK\"}\n";
-        assert!(says(text, "status", "\"OK\"") && !says(text, "status", "\"RE\"") && !says(text, "no", "0"));
+        assert!(
+            has_field(text, "status", "\"OK\"")
+                && !has_field(text, "status", "\"RE\"")
+                && !has_field(text, "no", "0")
+        );
         let changed = with(ended_by(text, "output", "OL"), "output_bytes", b"7");
         let expected = b"{\"version\":1,\"error\":\"a,\\\"exit\\\":\",\"exit\":null,\"signal\":9,\
                          \"ended_by\":\"output\",\"status\":\"OL\",\"output_bytes\":7}\n";
         assert_eq!(changed, expected);
         let killed = ended_by(text, "command", "MO");
-        assert!(says(killed, "exit", "0") && says(killed, "status", "\"MO\""));
+        assert!(has_field(killed, "exit", "0") && has_field(killed, "status", "\"MO\""));
     }
 }

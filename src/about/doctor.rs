@@ -51,7 +51,7 @@ pub fn report(about: &About) -> Result<u8> {
     tell(&unprivileged_mode(about, &unprivileged))?;
     let run = Trial::make(about, &[c"run"])?;
     let mode = about.mode.text();
-    if !run.works() {
+    if !run.is_working() {
         tell(&format!("FAIL  run does not work in {mode} mode: {}{}", run.why(), cures(about)))?;
         return Ok(1);
     }
@@ -59,19 +59,19 @@ pub fn report(about: &About) -> Result<u8> {
     tell(&format!("ok    run works in {mode} mode; instances nest {levels} levels deep from here"))?;
     // This needs a new root directory, which replaces the old one by pivot_root(2).
     let own_root = Trial::make(about, &[c"-t", c"-", c"/selfdock-doctor", c"run"])?;
-    tell(&if own_root.works() {
+    tell(&if own_root.is_working() {
         "ok    mount points can be made in the root directory".into()
     } else {
         format!("FAIL  no mount point can be made in the root directory: {}", own_root.why())
     })?;
-    if own_root.works() {
+    if own_root.is_working() {
         tell(&option(about, c"--fake-root", &[])?)?;
         tell(&option(about, c"--net", &[c"user"])?)?;
     }
     for line in limits(about) {
         tell(&line)?;
     }
-    Ok(u8::from(!own_root.works()))
+    Ok(u8::from(!own_root.is_working()))
 }
 
 /// Whether an option works that needs programs of others.
@@ -80,7 +80,7 @@ fn option(about: &About, name: &'static CStr, values: &[&'static CStr]) -> Resul
     let said: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
     let said = said.join(" ");
     let trial = Trial::make(about, &[&words[..], &[c"run"]].concat())?;
-    if trial.works() {
+    if trial.is_working() {
         return Ok(format!("ok    {said} works"));
     }
     // Programs that selfdock starts can have said something before.
@@ -155,7 +155,7 @@ impl Trial {
         Ok(Trial { status: status_of(child), words: words.trim().into() })
     }
 
-    fn works(&self) -> bool {
+    fn is_working(&self) -> bool {
         self.status == 0
     }
 
@@ -381,7 +381,7 @@ fn filters() -> &'static str {
 }
 
 fn unprivileged_mode(about: &About, trial: &Trial) -> String {
-    if trial.works() {
+    if trial.is_working() {
         return "ok    unprivileged mode works too".into();
     }
     format!("note  unprivileged mode does not work: {}{}", trial.why(), cures(about))

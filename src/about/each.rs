@@ -174,7 +174,7 @@ impl Output {
     }
 
     /// Writes all of it to a standard descriptor.
-    fn show(&self, standard: i32) -> Result<()> {
+    fn print_to(&self, standard: i32) -> Result<()> {
         let failed = "write the output";
         self.drain()?;
         rustix::fs::seek(&self.kept, rustix::fs::SeekFrom::Start(0)).or_fail(failed)?;
@@ -241,7 +241,7 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
         list: List::new(batch.nul),
         tally: Tally::default(),
     };
-    let done = work.go();
+    let done = work.run_all();
     work.tally.clear();
     if let Err(error) = done {
         work.end_all();
@@ -295,7 +295,7 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn go(&mut self) -> Result<()> {
+    fn run_all(&mut self) -> Result<()> {
         loop {
             self.start_more()?;
             let running = self.is_running();
@@ -402,7 +402,7 @@ impl Work<'_> {
             slot.pid = None;
             if let Some(outputs) = slot.outputs.take() {
                 self.tally.clear();
-                (1..).zip(&outputs).try_for_each(|(number, output)| output.show(number))?;
+                (1..).zip(&outputs).try_for_each(|(number, output)| output.print_to(number))?;
             }
             // xargs(1) starts no more either.
             let by_pipe = [End::Signal(PIPE), End::Exit(after_signal(PIPE))].contains(&end);

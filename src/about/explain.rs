@@ -59,14 +59,14 @@ pub fn rows(
         Root::Host => overlay::list(about),
         Root::Dir(_) | Root::Layers(_) => b"",
     };
-    let told = Told { about, request, plan, mode, all, around, list };
-    let mut rows = told.who();
-    rows.extend(told.root());
+    let explained = Explained { about, request, plan, mode, all, around, list };
+    let mut rows = explained.who();
+    rows.extend(explained.root());
     for step in STEPS {
-        rows.extend(told.step(step));
+        rows.extend(explained.step(step));
     }
     rows.extend(limits.words().iter().map(|words| row(["limit all", words])));
-    rows.extend(told.rest(command));
+    rows.extend(explained.rest(command));
     if !all {
         rows.push(row(["more", "--explain=all also lists what every instance has"]));
     }
@@ -101,7 +101,7 @@ fn are_there(plan: &Plan<'_>) -> Result<()> {
 }
 
 /// All that the lines are made from.
-struct Told<'t> {
+struct Explained<'t> {
     about: &'t About,
     request: &'t Request<'t>,
     plan: &'t Plan<'t>,
@@ -113,7 +113,7 @@ struct Told<'t> {
     list: Bytes,
 }
 
-impl Told<'_> {
+impl Explained<'_> {
     fn who(&self) -> Vec<Row> {
         let of_mode = if self.mode == Mode::Unprivileged { namespace::USER } else { 0 };
         let of_pasta = if self.around.network.is_some() { namespace::NETWORK } else { 0 };
@@ -276,13 +276,13 @@ impl Told<'_> {
 
     fn mounts(&self, in_shm: bool) -> Vec<Row> {
         let of_step = self.plan.mounts.iter().filter(|mount| is_in_shm(mount.dst) == in_shm);
-        let told = |Mount { dst, source }: &Mount<'_>| match source {
+        let line = |Mount { dst, source }: &Mount<'_>| match source {
             Source::Bind { src, .. } if self.around.copies.iter().any(|copy| copy.is_of(src)) => {
                 row(["overlay", &quoted(src), &quoted(dst), &attributes(VOLUME)])
             }
-            source => told_of(&quoted(dst), source),
+            source => row_of(&quoted(dst), source),
         };
-        of_step.map(told).collect()
+        of_step.map(line).collect()
     }
 
     fn is_installed(&self) -> bool {
@@ -406,7 +406,7 @@ fn is_in(dir: &[u8], path: &[u8]) -> bool {
     files::lstat(CWD, join(&[dir, path])).is_ok()
 }
 
-fn told_of(dst: &str, source: &Source<'_>) -> Row {
+fn row_of(dst: &str, source: &Source<'_>) -> Row {
     match source {
         Source::Bind { src, writable: true } => row(["volume", &quoted(src), dst, &attributes(VOLUME)]),
         Source::Bind { src, writable: false } if may_be_descriptor(src) => {

@@ -16,7 +16,7 @@ use crate::handover::{About, FAKE_ROOT};
 use crate::installation::second_program;
 use crate::names::PASSWD;
 use crate::options::Id;
-use crate::process::{read, shown};
+use crate::process::{pid_digits, read};
 use crate::sys::{self, namespace};
 use crate::text::{Bytes, decimal, join, number};
 use alloc::format;
@@ -104,7 +104,7 @@ impl Ids {
     fn map(&self, own: &OwnedFd) -> Result<()> {
         let pid = asking(own).or_fail("learn who asks for ids")?;
         for (map, range) in [("uid_map", &self.uids), ("gid_map", &self.gids)] {
-            let path = join(&[b"/proc/", shown(pid), b"/", map.as_bytes()]);
+            let path = join(&[b"/proc/", pid_digits(pid), b"/", map.as_bytes()]);
             let failed = on("open {}", path);
             let file = files::open(CWD, path, OFlags::WRONLY).or_fail(failed)?;
             // A line must lie in one range of the outer namespace. `map_id_range_down()`, kernel/user_namespace.c

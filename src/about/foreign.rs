@@ -177,7 +177,7 @@ pub fn unknown_option(word: &[u8], name: &[u8]) -> Error {
         Some(found) => found,
         None => (name, nearest_option(name)),
     };
-    Error::refused(on("option {=}", shown(option).as_bytes()), "unknown").hint(hint)
+    Error::refused(on("option {=}", typed(option).as_bytes()), "unknown").hint(hint)
 }
 
 fn nearest_option(name: &[u8]) -> &'static str {
@@ -195,7 +195,7 @@ pub fn unknown_command(word: &[u8]) -> Error {
     if let Some(text) = of_others(COMMANDS_OF_OTHERS, word) {
         return unknown.hint(text);
     }
-    let program = shown(word);
+    let program = typed(word);
     let program = program.as_bytes();
     unknown.hint(match nearest(word, VERBS.iter().map(|verb| verb.name)) {
         Some(near) if near.len() > 2 => {
@@ -206,7 +206,7 @@ pub fn unknown_command(word: &[u8]) -> Error {
 }
 
 /// A word as a user would type it: quoted if it has unusual characters.
-pub fn shown(word: &[u8]) -> String {
+pub fn typed(word: &[u8]) -> String {
     let is_usual =
         !word.is_empty() && word.iter().all(|b| b.is_ascii_alphanumeric() || b"%+,-./:=@_".contains(b));
     match core::str::from_utf8(word) {

@@ -197,7 +197,8 @@ impl<'a> Line<'a> {
     }
 
     fn take(&mut self, opt: &'static Opt, value: Option<&'a [u8]>, rest: &mut &'a [&'a [u8]]) -> Result<()> {
-        let mut next = |missing: usize| rest.split_off_first().copied().ok_or_else(|| wants(opt, missing));
+        let mut next =
+            |missing: usize| rest.split_off_first().copied().ok_or_else(|| needs_values(opt, missing));
         let mut values: [&[u8]; 2] = [b"", b""];
         if !opt.values.is_empty() {
             values[0] = value.map_or_else(|| next(0), Ok)?;
@@ -244,7 +245,7 @@ impl<'a> Line<'a> {
         let Some(verb) = self.verb else {
             return Err(Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'"));
         };
-        if let Some(said) = self.options.iter().find(|said| !knows(verb, said.opt)) {
+        if let Some(said) = self.options.iter().find(|said| !has_option(verb, said.opt)) {
             let what = on("option --{=}", said.opt.long.as_bytes());
             let of_run = verb.bit == EACH && said.opt.verbs & RUN != 0;
             let hint = if of_run { "use --explain with run" } else { "see 'selfdock --help'" };
@@ -504,7 +505,7 @@ impl<'a> Said<'a> {
 }
 
 /// Whether a command takes an option. `each` also takes those of `run`.
-pub fn knows(verb: &Verb, opt: &Opt) -> bool {
+pub fn has_option(verb: &Verb, opt: &Opt) -> bool {
     let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
     opt.verbs == 0 || of_run || opt.verbs & verb.bit != 0
 }
@@ -555,13 +556,13 @@ fn check_tilde(opt: &Opt, value: Option<&[u8]>) -> Result<()> {
         return Ok(());
     }
     let what = both("option --{=} {}", opt.long.as_bytes(), value);
-    let rest = if rest.is_empty() { String::new() } else { foreign::shown(rest) };
+    let rest = if rest.is_empty() { String::new() } else { foreign::typed(rest) };
     let form = [b"write --", opt.long.as_bytes(), b"=\"$HOME\"", rest.as_bytes()];
     Err(Error::refused(what, "the shell replaces ~ only at the start of a word").hint(foreign::hint(&form)))
 }
 
 /// The error for an option without all its values.
-fn wants(opt: &Opt, missing: usize) -> Error {
+fn needs_values(opt: &Opt, missing: usize) -> Error {
     let error = Error::plain(both("option --{=}: needs{=}", opt.long.as_bytes(), foreign::values(opt)));
     match opt.values.get(missing) {
         Some((name, _)) if missing > 0 => error.hint(foreign::hint(&[name.as_bytes(), b" is missing"])),

@@ -17,7 +17,7 @@ use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::options::Id;
-use crate::process::{LONGEST, read, shown, words};
+use crate::process::{LONGEST, pid_digits, read, words};
 use crate::sys::{self, Duration, Pointers};
 use crate::text::{Bytes, c_string, decimal, join, number};
 use alloc::string::String;
@@ -72,7 +72,7 @@ impl Limits {
     }
 
     /// Whether there is a limit.
-    pub fn any(&self) -> bool {
+    pub fn has_any(&self) -> bool {
         *self != Limits::default()
     }
 
@@ -194,7 +194,7 @@ fn own_path() -> Option<Bytes> {
 
 /// Opens the directory of a group, if this process is in that group.
 fn find(path: &[u8]) -> Option<OwnedFd> {
-    let own = shown(getpid());
+    let own = pid_digits(getpid());
     MOUNTED.iter().find_map(|mounted| {
         let dir = files::open(CWD, join(&[mounted, path]), OFlags::PATH | OFlags::DIRECTORY).ok()?;
         let listed = content(&dir, PROCESSES)?;
@@ -344,7 +344,7 @@ fn ask_systemd(about: &About) -> Result<Option<Bytes>> {
         }
         path = files::parent(path);
     }
-    let pid = shown(getpid());
+    let pid = pid_digits(getpid());
     let name = join(&[b"selfdock-", pid, b".scope"]);
     let call: [&[u8]; 20] = [
         b"busctl",
@@ -479,7 +479,7 @@ const TOO_DEEP: &str = "a group above allows no more groups (cgroup.max.depth, c
 
 impl Group {
     fn new(above: OwnedFd, own: OwnedFd) -> Result<Self> {
-        let own_name = join(&[PREFIX, shown(getpid())]);
+        let own_name = join(&[PREFIX, pid_digits(getpid())]);
         let failed = on("make the control group {}", own_name);
         for again in 0..TRIES {
             // An earlier instance whose supervisor had this PID can have left its group. Such a group has limits and
@@ -553,7 +553,7 @@ impl Group {
     /// what was used.
     pub fn end(self, supervisor: Option<Pid>) -> Used {
         if let Some(pid) = supervisor {
-            let _ = set(&self.own, PROCESSES, shown(pid));
+            let _ = set(&self.own, PROCESSES, pid_digits(pid));
         }
         // Where the supervisor was killed, the kernel ends the instance meanwhile.
         let mut tries = if supervisor.is_none() { ENDINGS } else { 0 };

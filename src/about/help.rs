@@ -1,6 +1,6 @@
 //! The text of `--help`, made from the table of options.
 
-use super::front::{by_name, knows};
+use super::front::{by_name, has_option};
 use crate::error::Result;
 use crate::options::{Complete, EXAMPLES, GROUPS, Group, OPTIONS, Opt, VERBS};
 use alloc::format;
@@ -37,7 +37,7 @@ pub fn about(words: &[&[u8]]) -> Result<String> {
         "selfdock {}: {}\n\nUsage: selfdock [OPTION...] {} [OPTION...] {}\n",
         verb.name, verb.help, verb.name, verb.usage
     );
-    options(&mut out, |opt| knows(verb, opt));
+    options(&mut out, |opt| has_option(verb, opt));
     out.push_str("\n'man selfdock' says more.\n");
     Ok(out)
 }

@@ -1,6 +1,6 @@
 //! Says why a command was not found in its instance, and what to do. It searches outside, with the caller's rights.
 
-use super::foreign::{hint, shown};
+use super::foreign::{hint, typed};
 use super::front::{Line, is_program, program};
 use super::presets;
 use crate::cli::Command;
@@ -48,7 +48,7 @@ fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
     if said.opt.id != Id::Env || value.is_empty() || program(about, value).is_none() {
         return None;
     }
-    Some(hint(&[b"-e took ", shown(value).as_bytes(), b" as VALUE; write -e NAME=VALUE as one word"]))
+    Some(hint(&[b"-e took ", typed(value).as_bytes(), b" as VALUE; write -e NAME=VALUE as one word"]))
 }
 
 /// Advice for a command that is a path.
@@ -68,7 +68,7 @@ fn of_name(about: &About, name: &[u8]) -> Option<&'static str> {
 }
 
 fn how_to_show(file: &[u8]) -> &'static str {
-    let (file, dir) = (shown(file), shown(files::parent(file)));
+    let (file, dir) = (typed(file), typed(files::parent(file)));
     let dir = dir.as_bytes();
     hint(&[file.as_bytes(), b" exists only outside; add it with -m ", dir, b" ", dir])
 }

@@ -111,7 +111,7 @@ fn request(about: &About, line: &Line<'_>, verb: &'static Verb, words: &[&[u8]])
     let error = begun.map_or_else(|error| error, |plain| become_selfdock(about, &plain, words));
     match attendant {
         Some(attendant) => attendant.give_up(&error),
-        None => attend::tell_of_none(line, &error),
+        None => attend::report_no_start(line, &error),
     }
     Err(error)
 }
@@ -142,7 +142,7 @@ fn begin<'a>(
     // Data and report are opened before the copies are made, so that their paths do not lead into a copy.
     let data = data::read(&mut plain, request.timeout)?;
     let stands_in = around.fake_root || around.proxy.is_some();
-    if limits.any() || (stands_in && line.has(Id::Report)) {
+    if limits.has_any() || (stands_in && line.has(Id::Report)) {
         *attendant = Some(Attendant::new(about, &plain, limits, request.timeout, stands_in)?);
     }
     let unstarted = attendant.as_ref().and_then(Attendant::unstarted);

@@ -31,7 +31,7 @@ pub struct Job {
 pub struct Outside {
     pid: Pid,
     /// A pipe to the helper. A byte says that the namespaces exist.
-    go: OwnedFd,
+    start: OwnedFd,
     /// A pipe from the helper. A byte says how many jobs have succeeded.
     done: OwnedFd,
     programs: Vec<Bytes>,
@@ -41,9 +41,9 @@ pub struct Outside {
 pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
     let failed = "start a helper process outside";
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).or_fail(failed);
-    let ((wait, go), (done, tell)) = (pipe()?, pipe()?);
+    let ((wait, start), (done, finished)) = (pipe()?, pipe()?);
     let supervisor = getpid();
-    let number = number_of(&go);
+    let number = number_of(&start);
     let act = || {
         // The helper closes its own copy. Otherwise it would not notice the end of its parent.
         if sys::close_range(number, number).is_err() {
@@ -54,23 +54,23 @@ pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
         while is_ready && jobs.get(usize::from(count)).is_some_and(|job| run(job, environment, supervisor)) {
             count += 1;
         }
-        u8::from(rustix::io::write(&tell, &[count]).is_err())
+        u8::from(rustix::io::write(&finished, &[count]).is_err())
     };
     let pid = sys::start_child(0, act).or_fail(failed)?;
-    Ok(Outside { pid, go, done, programs: jobs.iter().map(|job| job.words[0]).collect() })
+    Ok(Outside { pid, start, done, programs: jobs.iter().map(|job| job.words[0]).collect() })
 }
 
 /// Runs a program to its end, or until it is ready. Returns whether it succeeded.
 fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
     let run = || {
-        let (told, tell) = rustix::pipe::pipe()?;
-        let number = number_of(&tell);
+        let (reader, writer) = rustix::pipe::pipe()?;
+        let number = number_of(&writer);
         let mut words = Vec::new();
         for word in &job.words {
             words.push(c_string(word)?);
         }
         if let Some(option) = job.pid_option {
-            let own = [option, files::name_of(&tell)];
+            let own = [option, files::name_of(&writer)];
             words.splice(1..1, [c_string(own[0])?, c_string(own[1])?]);
         }
         let act = || {
@@ -88,16 +88,16 @@ fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
             Err(Errno::CHILD) => {}
             _ => return Err(Errno::CHILD),
         }
-        drop(tell);
-        if job.pid_option.is_some() { watch(&told, supervisor) } else { Ok(()) }
+        drop(writer);
+        if job.pid_option.is_some() { watch(&reader, supervisor) } else { Ok(()) }
     };
     run().is_ok()
 }
 
 /// Starts a process that kills a program when the instance has ended.
-fn watch(told: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
+fn watch(reader: &OwnedFd, supervisor: Pid) -> rustix::io::Result<()> {
     let mut digits = [0u8; 16];
-    let count = rustix::io::read(told, &mut digits)?;
+    let count = rustix::io::read(reader, &mut digits)?;
     let pid = number(digits[..count].trim_ascii(), 10).and_then(|pid| i32::try_from(pid).ok());
     let pid = pid.and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
     let served = pidfd_open(supervisor, PidfdFlags::empty())?;
@@ -140,14 +140,14 @@ impl Outside {
     /// Tells the helper that the namespaces exist, and waits until it has run all jobs.
     pub fn finish(self) -> Result<()> {
         let failed = "wait for the helper process outside";
-        rustix::io::write(&self.go, b".").or_fail(failed)?;
-        drop(self.go);
+        rustix::io::write(&self.start, b".").or_fail(failed)?;
+        drop(self.start);
         let mut count = [0u8; 1];
-        let told = rustix::io::read(&self.done, &mut count[..]).or_fail(failed)?;
+        let count_read = rustix::io::read(&self.done, &mut count[..]).or_fail(failed)?;
         // The pipe has told the result already.
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
         match self.programs.get(usize::from(count[0])) {
-            None if told == 1 => Ok(()),
+            None if count_read == 1 => Ok(()),
             Some(program) => Err(Error::refused(on("run {} outside", program), "it failed")),
             None => Err(Error::refused(failed, "it has ended")),
         }

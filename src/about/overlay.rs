@@ -539,7 +539,7 @@ impl List {
             files::open(self.changed.as_fd(), dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW);
         // The directory belongs to a subordinate id, which is another user here.
         if opened.as_ref().err() == Some(&Errno::ACCESS) && !below.is_empty() {
-            self.tell('?', below);
+            self.add_line('?', below);
             return Ok(());
         }
         let mut names: Vec<Bytes> = Vec::new();
@@ -559,7 +559,7 @@ impl List {
             // A whiteout is a device with the number 0.
             if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
                 if !self.origin.as_ref().is_some_and(|origin| own::is_closed(origin, &path[1..])) {
-                    self.tell('D', path);
+                    self.add_line('D', path);
                 }
                 continue;
             }
@@ -571,7 +571,7 @@ impl List {
                 _ => false,
             };
             if !is_unchanged {
-                self.tell(if was_there { 'M' } else { 'A' }, path);
+                self.add_line(if was_there { 'M' } else { 'A' }, path);
             }
             if kind.is_dir() {
                 self.walk(path)?;
@@ -582,7 +582,7 @@ impl List {
 
     /// Adds a line. A command has chosen the name. It is quoted if it has characters that control the terminal, or if
     /// it would look like a quoted name.
-    fn tell(&mut self, what: char, path: &[u8]) {
+    fn add_line(&mut self, what: char, path: &[u8]) {
         let name = &path[1..];
         let is_plain = |text: &&str| !text.starts_with('\'') && !text.chars().any(is_unprintable);
         self.lines.push(match core::str::from_utf8(name).ok().filter(is_plain) {

@@ -116,8 +116,8 @@ fn expand<'a>(about: &About, said: Said<'a>, all: &mut Vec<Said<'a>>) -> Result<
     match said.opt.id {
         Id::Bind => preset.show(Id::Vol, path)?,
         Id::BindRo => preset.show(Id::Map, path)?,
-        Id::BindIfExists if exists(path) => preset.show(Id::Vol, path)?,
-        Id::BindRoIfExists if exists(path) => preset.show(Id::Map, path)?,
+        Id::BindIfExists if is_there(path) => preset.show(Id::Vol, path)?,
+        Id::BindRoIfExists if is_there(path) => preset.show(Id::Map, path)?,
         Id::BindIfExists | Id::BindRoIfExists => {}
         Id::Home => preset.home(path)?,
         Id::X11 => preset.x11()?,
@@ -201,17 +201,17 @@ impl<'a> Preset<'_, 'a> {
         if let Some(number) = local.strip_prefix(b":") {
             let number = number.split(|b| *b == b'.').next().unwrap_or_default();
             let socket = join(&[b"/tmp/.X11-unix/X", number]);
-            if exists(socket) {
+            if is_there(socket) {
                 self.show(Id::Map, socket)?;
             }
             // Clients try the abstract socket first. If it exists and refuses them, they do not try the other.
-            if !exists(socket) || is_listening(socket) {
+            if !is_there(socket) || is_listening(socket) {
                 self.say(Id::Abstract, [b"", b""]);
             }
         }
         let of_home = || self.variable("HOME").map(|home| join(&[home, b"/.Xauthority"]));
         match self.variable("XAUTHORITY").or_else(of_home) {
-            Some(cookies) if exists(cookies) => self.show(Id::Map, cookies),
+            Some(cookies) if is_there(cookies) => self.show(Id::Map, cookies),
             _ => Ok(()),
         }
     }
@@ -246,12 +246,12 @@ impl<'a> Preset<'_, 'a> {
             Some(path) => alloc::vec![path],
             None => alloc::vec![self.runtime(&[b"pulse", b"native"])?, self.runtime(&[b"pipewire-0"])?],
         };
-        if !sockets.iter().any(|socket| exists(socket)) {
+        if !sockets.iter().any(|socket| is_there(socket)) {
             return self.show_socket(sockets[0]);
         }
         let of_home = || self.variable("HOME").map(|home| join(&[home, b"/.config/pulse/cookie"]));
         let cookie = self.variable("PULSE_COOKIE").or_else(of_home);
-        for path in sockets.into_iter().chain(cookie).filter(|path| exists(path)) {
+        for path in sockets.into_iter().chain(cookie).filter(|path| is_there(path)) {
             self.show(Id::Map, path)?;
         }
         Ok(())
@@ -259,13 +259,13 @@ impl<'a> Preset<'_, 'a> {
 
     fn gpu(&mut self) -> Result<()> {
         let devices: Vec<Bytes> = CARDS.iter().map(|name| join(&[b"/dev/", name.as_bytes()])).collect();
-        if !devices.iter().any(|path| exists(path)) {
+        if !devices.iter().any(|path| is_there(path)) {
             return Err(self.lacks("there is no graphics card in /dev"));
         }
-        for path in devices.into_iter().filter(|path| exists(path)) {
+        for path in devices.into_iter().filter(|path| is_there(path)) {
             self.say(Id::Dev, [path, b""]);
         }
-        for path in ABOUT_CARDS.iter().map(|path| path.as_bytes()).filter(|path| exists(path)) {
+        for path in ABOUT_CARDS.iter().map(|path| path.as_bytes()).filter(|path| is_there(path)) {
             self.say(Id::Map, [path, path]);
         }
         Ok(())
@@ -278,7 +278,7 @@ fn is_listening(name: &[u8]) -> bool {
     read(b"/proc/net/unix").is_some_and(|list| list.split(|b| *b == b'\n').any(|line| line.ends_with(end)))
 }
 
-fn exists(path: &[u8]) -> bool {
+fn is_there(path: &[u8]) -> bool {
     files::identity_of(path).is_ok()
 }
 

@@ -1,7 +1,7 @@
 //! Options in files: `@FILE`, or `@NAME` for a profile of the caller, the machine or the installation. The files are
 //! read with the caller's rights and without privilege.
 
-use super::foreign::shown;
+use super::foreign::typed;
 use crate::command::variable;
 use crate::error::{Error, OrFail, Quoted, Result, on};
 use crate::files;
@@ -79,7 +79,7 @@ pub fn list(about: &About) -> String {
     }
     let mut out = String::new();
     for (name, path) in found {
-        let (name, place) = (format!("@{}", shown(name)), shown(path));
+        let (name, place) = (format!("@{}", typed(name)), typed(path));
         let _ = writeln!(out, "{name:<12} {}\n{:12} {place}", purpose(path), "");
     }
     out

@@ -179,8 +179,8 @@ fn age(pid: Pid) -> u64 {
 }
 
 /// Words as a user would type them.
-fn shown(words: &[impl AsRef<[u8]>]) -> String {
-    words.iter().map(|word| foreign::shown(word.as_ref())).collect::<Vec<_>>().join(" ")
+fn typed(words: &[impl AsRef<[u8]>]) -> String {
+    words.iter().map(|word| foreign::typed(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
 fn span(seconds: u64) -> String {
@@ -197,7 +197,7 @@ fn as_table(all: &[Listed]) -> String {
     for one in all {
         let pid = one.supervisor.as_raw_nonzero();
         let (age, memory) = (span(one.age), format!("{}k", one.memory));
-        let (root, line) = (shown(core::slice::from_ref(&one.root)), shown(&one.words));
+        let (root, line) = (typed(core::slice::from_ref(&one.root)), typed(&one.words));
         let _ = writeln!(out, "{pid:>7} {age:>7} {:>5} {memory:>7} {root:<16} {line}", one.level);
     }
     out
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn unusual_words_are_quoted() {
         let words = [b"sh".to_vec(), b"-c".to_vec(), b"a b\n".to_vec(), Vec::new()];
-        assert_eq!(shown(&words), "sh -c 'a b\\n' ''");
+        assert_eq!(typed(&words), "sh -c 'a b\\n' ''");
     }
 
     #[test]

@@ -154,7 +154,7 @@ pub fn mounts_below(mount: u64, room: &mut [u64]) -> Result<usize> {
 }
 
 /// What the kernel returns for a mount.
-pub struct Told {
+pub struct MountInfo {
     /// The type of its file system.
     pub kind: Option<Vec<u8>>,
     /// Its mount point, from the root directory of this process.
@@ -164,7 +164,7 @@ pub struct Told {
 }
 
 /// Reads the type, the mount point and the options of a mount. statmount(2), `struct statmount` of linux/mount.h
-pub fn told_of(mount: u64) -> Result<Told> {
+pub fn describe_mount(mount: u64) -> Result<MountInfo> {
     const POINT: u64 = 0x10;
     const KIND: u64 = 0x20;
     const OPTIONS: u64 = 0x80;
@@ -183,5 +183,5 @@ pub fn told_of(mount: u64) -> Result<Told> {
         let text = answer.get(512 + number(at)..).filter(|_| mask & bit != 0)?;
         text.iter().position(|byte| *byte == 0).map(|end| text[..end].to_vec())
     };
-    Ok(Told { kind: text(KIND, 36), point: text(POINT, 108), options: text(OPTIONS, 4) })
+    Ok(MountInfo { kind: text(KIND, 36), point: text(POINT, 108), options: text(OPTIONS, 4) })
 }

@@ -23,7 +23,7 @@ struct RawUsage {
 }
 
 impl RawUsage {
-    fn told(&self) -> Usage {
+    fn to_usage(&self) -> Usage {
         let microseconds = |[whole, parts]: [i64; 2]| whole.saturating_mul(1_000_000).saturating_add(parts);
         Usage::new([
             microseconds(self.user),
@@ -55,7 +55,7 @@ pub fn usage(whose: Whose) -> Result<Usage> {
     let mut usage = RawUsage::default();
     // SAFETY: writes a struct rusage of 144 bytes, of this frame.
     unsafe { call(nr::GETRUSAGE, [who, ptr::from_mut(&mut usage) as usize, 0, 0, 0, 0]) }?;
-    Ok(usage.told())
+    Ok(usage.to_usage())
 }
 
 /// Collects one child that ended or stopped, without waiting: this one, or any. Returns its PID, its wait status, and
@@ -79,5 +79,5 @@ pub fn wait(pid: Option<Pid>) -> Result<Option<(Pid, i32, Usage)>> {
             ],
         )
     }?;
-    Ok(i32::try_from(found).ok().and_then(Pid::from_raw).map(|pid| (pid, status, usage.told())))
+    Ok(i32::try_from(found).ok().and_then(Pid::from_raw).map(|pid| (pid, status, usage.to_usage())))
 }
