@@ -169,15 +169,13 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
 fn hide_homes(about: &About, plain: &mut Line<'_>) {
     let list = overlay::list(about);
     let own = home(&about.environment).filter(|_| about.caller.uid != 0);
+    let own_uid = rustix::process::getuid().as_raw();
     for home in homes(list, decimal(about.caller.uid), own) {
-        // A home in a file system that does not answer is in no copy.
-        if !overlay::answers(&home) {
-            continue;
-        }
-        // selfdock refuses a path with `..`. A home that the caller cannot find cannot be seen inside either.
-        let Some(home) = overlay::whole_path(&home) else { continue };
-        let is_own =
-            files::lstat(CWD, home).is_ok_and(|stat| stat.st_uid == rustix::process::getuid().as_raw());
+        // selfdock refuses a path with `..`. A home that the caller cannot find cannot be seen inside either. One in a
+        // file system that does not answer now may answer later.
+        let Some((home, is_known)) = overlay::path_without_waiting(&home) else { continue };
+        let is_callers = |home| files::lstat(CWD, home).is_ok_and(|stat| stat.st_uid == own_uid);
+        let is_own = !is_known || is_callers(home);
         let is_in_place = places(list).any(|place| home != place && lies_in(home, place));
         if is_own && is_in_place && !plain.mounts_on(home) {
             plain.options.extend(Said::new(Id::MaskIfExists, [home, b""]));

@@ -13,6 +13,7 @@ mod used;
 
 pub use self::used::Kept;
 
+use self::silent::Answer;
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Quoted, Result, is_unprintable, on};
 use crate::files;
@@ -127,9 +128,21 @@ fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
     }
 }
 
-/// Whether a file or directory can be asked for without waiting for somebody.
-pub fn answers(path: &[u8]) -> bool {
-    silent::answers(CWD, path)
+/// The path of a directory without links in it, and whether it could be looked at. Of a file system that does not
+/// answer nothing is known: there the rest of the path stays as it is. `None` if the caller may not look at it.
+pub fn path_without_waiting(path: &[u8]) -> Option<(Bytes, bool)> {
+    let mut known = path;
+    loop {
+        match silent::answer(CWD, known) {
+            Answer::There => {
+                let whole = whole_path(known)?;
+                return Some((join(&[whole, &path[known.len()..]]), known == path));
+            }
+            Answer::Refused if known == path => return None,
+            Answer::Refused | Answer::Nothing if known.len() > 1 => known = files::parent(known),
+            Answer::Refused | Answer::Nothing => return Some((join(&[path]), false)),
+        }
+    }
 }
 
 /// The path of a directory without links in it.
@@ -168,6 +181,8 @@ pub fn lay_over(
             _ => layer.lay(copy)?,
         }
     }
+    // A run that ends before this leaves a directory that counts as new.
+    changes.map_or(Ok(()), Kept::mark)?;
     rustix::process::umask(umask);
     // The current directory is still the original one, below the overlay: enter the copy.
     if let Ok(path) = sys::getcwd() {
@@ -481,24 +496,18 @@ fn has_mounts(path: &[u8]) -> bool {
     mountinfo::lines(list).any(|line| line.point != path && lies_in(line.point, path))
 }
 
-/// Makes a directory of changes, or checks that an existing one belongs to the same source. Returns whether it is new.
-fn make_changes(dir: &[u8], source: &[u8]) -> Result<bool> {
+/// Makes a directory of changes, unless it exists. Returns the absolute path of its source.
+fn make_changes(dir: &[u8], source: &[u8]) -> Result<Bytes> {
     let failed = on("keep changes in {}", dir);
     make(CWD, dir).or_fail(failed)?;
     let opened = open(dir).or_fail(failed)?;
     for name in [CHANGED, WORK] {
         make(opened.as_fd(), name).or_fail(failed)?;
     }
-    let origin = match sys::getcwd() {
+    Ok(match sys::getcwd() {
         Ok(cwd) if !source.starts_with(b"/") => join(&[&cwd, b"/", source]),
         _ => join(&[source]),
-    };
-    match files::make_link(origin, opened.as_fd(), ORIGIN) {
-        Ok(()) => Ok(true),
-        Err(Errno::EXIST) if files::link_target(opened.as_fd(), ORIGIN) == Ok(origin) => Ok(false),
-        Err(Errno::EXIST) => Err(Error::refused(failed, "it has the changes of another directory")),
-        Err(errno) => Err(Error::of(failed, errno)),
-    }
+    })
 }
 
 /// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted, `?` for a directory

@@ -175,3 +175,23 @@ fn what_is_missing_is_said() {
         "newuidmap is set-uid, and no set-uid bit counts here; in an instance only that of selfdock counts",
     );
 }
+
+/// A file system that is asked for the home does not answer in time, and later it does.
+#[rstest]
+#[case::of_a_copy(&["-o", "/", "/"])]
+#[case::of_the_host(&["--fake-root"])]
+#[case::of_both(&["--fake-root", "-o", "/", "/"])]
+fn a_home_that_answers_late_stays_hidden(#[case] options: &[&str]) {
+    const LATE: &str = "inject=setsid:delay_enter=1500000";
+    let (machine, home) = (Machine::new(), scratch());
+    let secret = home.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let strace = args!["strace", "-qq", "-f", "-e", "trace=setsid", "-e", LATE, "-o", "/dev/null"];
+    // Root's own strace leaves set-uid programs their privilege.
+    let mut words = machine.launcher();
+    words.splice(2..2, strace);
+    let words = words.into_iter().chain([selfdock().into()]);
+    let words = words.chain(options.iter().map(Into::into)).chain(args!["run", "cat", &secret]);
+    let ran = Cmd::program(words).env("HOME", home.path()).output();
+    assert!(ran.stdout.is_empty() && ran.stderr.contains("No such file"), "{} {}", ran.stdout, ran.stderr);
+}

@@ -12,19 +12,35 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal, waitpid};
 
+/// The exit statuses of the process that asks.
+const THERE: u8 = 0;
+const REFUSED: u8 = 1;
+const NOT_ASKED: u8 = 2;
+
 /// How long a file system has to answer.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// Whether such a file system is mounted there, and does not answer this caller.
-pub fn is_silent(dir: BorrowedFd<'_>, path: &[u8]) -> bool {
-    may_be_silent(dir, path) && !answers(dir, path)
+/// What a file system says about a file or directory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// The caller can look at it.
+    There,
+    /// The caller cannot look at it.
+    Refused,
+    /// Nothing in time, or it could not be asked.
+    Nothing,
 }
 
-/// Whether the caller can look at a file or directory without waiting.
-pub fn answers(dir: BorrowedFd<'_>, path: &[u8]) -> bool {
+/// Whether such a file system is mounted there, and does not answer this caller.
+pub fn is_silent(dir: BorrowedFd<'_>, path: &[u8]) -> bool {
+    may_be_silent(dir, path) && answer(dir, path) != Answer::There
+}
+
+/// Asks for a file or directory without waiting for long.
+pub fn answer(dir: BorrowedFd<'_>, path: &[u8]) -> Answer {
     // Only a descriptor that is not a standard one stays open in the other process.
     let start: &[u8] = if path.starts_with(b"/") { b"/" } else { b"." };
-    let Ok(from) = files::open(dir, start, OFlags::PATH) else { return false };
+    let Ok(from) = files::open(dir, start, OFlags::PATH) else { return Answer::Nothing };
     let ask = || {
         let ask = || {
             let file = files::open(from.as_fd(), path, OFlags::PATH)?;
@@ -32,7 +48,11 @@ pub fn answers(dir: BorrowedFd<'_>, path: &[u8]) -> bool {
             rustix::fs::fstat(&file)
         };
         // Until it has an answer, nobody can end this process. It must hold no pipe of the caller.
-        u8::from(stand_apart(&[number_of(&from)]).is_err() || ask().is_err())
+        match stand_apart(&[number_of(&from)]).map(|()| ask()) {
+            Ok(Ok(_)) => THERE,
+            Ok(Err(_)) => REFUSED,
+            Err(_) => NOT_ASKED,
+        }
     };
     let asked = || {
         let child = sys::start_child_apart(ask)?;
@@ -42,11 +62,17 @@ pub fn answers(dir: BorrowedFd<'_>, path: &[u8]) -> bool {
         if !has_ended {
             pidfd_send_signal(&life, Signal::KILL)?;
             if !ended(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 }) {
-                return Ok(false);
+                return Ok(Answer::Nothing);
             }
         }
         let status = waitpid(Some(child), crate::report::WCLONE)?;
-        Ok::<_, rustix::io::Errno>(status.is_some_and(|(_, status)| status.exit_status() == Some(0)))
+        let status =
+            status.and_then(|(_, status)| status.exit_status()).and_then(|status| status.try_into().ok());
+        Ok::<_, rustix::io::Errno>(match status {
+            Some(THERE) => Answer::There,
+            Some(REFUSED) => Answer::Refused,
+            _ => Answer::Nothing,
+        })
     };
-    asked().unwrap_or(false)
+    asked().unwrap_or(Answer::Nothing)
 }

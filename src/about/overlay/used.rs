@@ -7,13 +7,13 @@
 //! the copy: the kernel tells that to a watch on it. So a killed run leaves no lock. flock(2), inotify(7), `IN_UNMOUNT`
 
 use super::super::outside::{stand_apart, start_orphan};
-use super::{LITERALLY, WORK, open};
+use super::{LITERALLY, ORIGIN, WORK, open};
 use crate::descriptors::number_of;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::process::read;
 use crate::sys::{self, Duration};
-use crate::text::{decimal, join};
+use crate::text::{Bytes, decimal, join};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, OFlags, flock, inotify};
@@ -24,6 +24,8 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 pub struct Kept<'a> {
     /// Its path.
     pub dir: &'a [u8],
+    /// The absolute path of what is copied.
+    origin: Bytes,
     /// Whether it had no changes before.
     pub is_new: bool,
     /// Watches the copies. A caller can have too many watches; then the end of the supervisor counts.
@@ -35,7 +37,7 @@ const PATIENCE: Duration = Duration { seconds: 2, nanoseconds: 0 };
 
 impl<'a> Kept<'a> {
     /// Takes a directory of changes for the instance whose supervisor this process becomes.
-    pub fn take(dir: &'a [u8], is_new: bool) -> Result<Self> {
+    pub fn take(dir: &'a [u8], origin: Bytes) -> Result<Self> {
         let failed = on("keep changes in {}", dir);
         let place = open(dir).or_fail(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
@@ -50,6 +52,15 @@ impl<'a> Kept<'a> {
             }
             let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 10_000_000 }));
         }
+        // Another run could have made the link until now.
+        let is_new = match files::link_target(place.as_fd(), ORIGIN) {
+            Ok(known) if known == origin => false,
+            Ok(_) | Err(Errno::INVAL) => {
+                return Err(Error::refused(failed, "it has the changes of another directory"));
+            }
+            Err(Errno::NOENT) => true,
+            Err(errno) => return Err(Error::of(failed, errno)),
+        };
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC).ok();
         let life = pidfd_open(getpid(), PidfdFlags::empty()).or_fail(failed)?;
         let mut kept = alloc::vec![number_of(&lock), number_of(&life)];
@@ -63,7 +74,18 @@ impl<'a> Kept<'a> {
             0
         };
         start_orphan("start the process that holds the changes", || stand_apart(&kept), hold)?;
-        Ok(Kept { dir, is_new, watch })
+        Ok(Kept { dir, origin, is_new, watch })
+    }
+
+    /// Marks the directory as one that has the changes of its source, once everything in it is prepared.
+    pub fn mark(&self) -> Result<()> {
+        let failed = on("keep changes in {}", self.dir);
+        let place = open(self.dir).or_fail(failed)?;
+        if self.is_new {
+            files::make_link(self.origin, place.as_fd(), ORIGIN).or_fail(failed)
+        } else {
+            Ok(())
+        }
     }
 
     /// Notes that a copy uses the directory.
