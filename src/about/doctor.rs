@@ -193,10 +193,15 @@ fn installation(about: &About) -> String {
     if about.mode == Mode::SetUid {
         let where_ = if is_own_user_namespace() { ", and has privilege in this user namespace" } else { "" };
         if files::lstat(CWD, path.0).is_ok_and(|stat| stat.st_mode & SET_UID == 0) {
-            return format!(
-                "ok    {path} has privilege by its file capabilities, without the set-uid bit; 'setcap -r' takes \
-                 them away"
-            );
+            let has_own = rustix::fs::getxattr(path.0, "security.capability", &mut [0u8; 64][..]).is_ok();
+            return if has_own {
+                format!(
+                    "ok    {path} has privilege by its file capabilities, without the set-uid bit; 'setcap -r' \
+                     takes them away"
+                )
+            } else {
+                format!("ok    {path} has your own privilege{where_}")
+            };
         }
         return format!("ok    {path} is installed set-uid root{where_}");
     }

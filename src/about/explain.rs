@@ -14,7 +14,7 @@ use crate::host::{DEVICES, Entry, entries, homes, lies_in, places};
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
 use crate::names::{self, GROUP, HOSTS, PASSWD, RESOLV};
-use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, is_in_shm};
+use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, components, is_in_shm};
 use crate::procfs;
 use crate::sys::{self, Attributes, Duration, namespace};
 use crate::text::{Bytes, decimal, join};
@@ -177,11 +177,14 @@ impl Explained<'_> {
             let places = format!("{copies}the host's {}, and {others} directories of /var", places.join(" "));
             rows = Vec::from([row(["root", &places, "'/'", image])]);
         }
-        let home = command::home(&self.about.environment).filter(|_| self.about.caller.uid != 0);
-        for home in homes(list, decimal(self.about.caller.uid), home) {
-            rows.push(row(["hide", "-", &quoted(&home), &attributes(INERT)]));
-        }
+        rows.extend(self.homes().iter().map(|home| row(["hide", "-", &quoted(home), &attributes(INERT)])));
         rows
+    }
+
+    /// The homes of the caller that are hidden in the host image.
+    fn homes(&self) -> Vec<Vec<u8>> {
+        let home = command::home(&self.about.environment).filter(|_| self.about.caller.uid != 0);
+        homes(self.list, decimal(self.about.caller.uid), home)
     }
 
     fn step(&self, step: Step) -> Vec<Row> {
@@ -318,18 +321,30 @@ impl Explained<'_> {
     /// Whether a path inside leads to the current directory, as far as mounts decide it.
     fn leads_to_the_directory(&self, path: &[u8]) -> bool {
         let covers = |mount: &&Mount<'_>| lies_in(path, mount.dst);
-        let of_image = |dir: &[u8]| join(&[dir, path]);
-        let outside = match (self.plan.mounts.iter().rfind(covers), &self.plan.root) {
-            (Some(Mount { dst, source: Source::Bind { src, .. } }), _) => join(&[src, &path[dst.len()..]]),
-            (Some(_), _) => return false,
-            (None, Root::Host) if places(self.list).any(|place| lies_in(path, place)) => join(&[path]),
-            (None, Root::Host) => return path == b"/",
-            (None, Root::Dir(dir)) => of_image(dir),
-            (None, Root::Layers(dirs)) => {
-                dirs.iter().rev().find(|dir| is_in(dir, path)).map_or(&b"/"[..], |dir| of_image(dir))
+        let of_image = |dir: &[u8]| (join(&[dir]), join(&[dir, path]));
+        let (below, outside) = match (self.plan.mounts.iter().rfind(covers), &self.plan.root) {
+            _ if components(path).next().is_none() => return true,
+            _ if components(path).any(|name| name == b"..") => return false,
+            (Some(Mount { dst, source: Source::Bind { src, .. } }), _) => {
+                (join(&[src]), join(&[src, &path[dst.len()..]]))
             }
+            (Some(_), _) => return false,
+            (None, Root::Host) => {
+                let is_hidden = self.homes().iter().any(|home| lies_in(path, home));
+                let place = places(self.list).find(|place| lies_in(path, place));
+                let Some(place) = place.filter(|_| !is_hidden) else { return false };
+                (join(&[place]), join(&[path]))
+            }
+            (None, Root::Dir(dir)) => of_image(dir),
+            (None, Root::Layers(dirs)) => match dirs.iter().rev().find(|dir| is_in(dir, path)) {
+                Some(dir) => of_image(dir),
+                None => return false,
+            },
         };
-        files::identity_of(outside).is_ok_and(|there| files::identity_of(b".") == Ok(there))
+        // A link in it can lead to what is not shown.
+        let (below, whole) = (overlay::whole_path(below), overlay::whole_path(outside));
+        below.zip(whole).is_some_and(|(below, whole)| below == b"/" || lies_in(whole, below))
+            && files::identity_of(outside).is_ok_and(|there| files::identity_of(b".") == Ok(there))
     }
 
     /// The settings of the command itself.
