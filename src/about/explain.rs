@@ -323,7 +323,10 @@ impl Explained<'_> {
         let covers = |mount: &&Mount<'_>| lies_in(path, mount.dst);
         let of_image = |dir: &[u8]| (join(&[dir]), join(&[dir, path]));
         let (below, outside) = match (self.plan.mounts.iter().rfind(covers), &self.plan.root) {
-            _ if components(path).next().is_none() => return true,
+            _ if !path.starts_with(b"/") => return false,
+            _ if components(path).next().is_none() => {
+                return files::identity_of(b".").is_ok_and(|here| files::identity_of(b"/") == Ok(here));
+            }
             _ if components(path).any(|name| name == b"..") => return false,
             (Some(Mount { dst, source: Source::Bind { src, .. } }), _) => {
                 (join(&[src]), join(&[src, &path[dst.len()..]]))

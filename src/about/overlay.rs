@@ -135,8 +135,10 @@ pub fn path_without_waiting(path: &[u8]) -> Option<(Bytes, bool)> {
     loop {
         match silent::answer(CWD, known) {
             Answer::There => {
-                let whole = whole_path(known)?;
-                return Some((join(&[whole, &path[known.len()..]]), known == path));
+                // It may have stopped to answer since.
+                let whole = whole_path(known);
+                let is_known = whole.is_some() && known == path;
+                return Some((join(&[whole.unwrap_or(known), &path[known.len()..]]), is_known));
             }
             Answer::Refused if known == path => return None,
             Answer::Refused | Answer::Nothing if known.len() > 1 => known = files::parent(known),

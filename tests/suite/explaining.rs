@@ -151,6 +151,7 @@ fn the_plan_has_a_console_where_the_instance_has_one() {
 #[case::another_directory("link/in", "-t - $PWD/link/in", "/")]
 #[case::not_shown("real/in", "", "/")]
 #[case::the_root("/", "", "/")]
+#[case::no_path_of_the_shell("real/in", "-e PWD=.", "/")]
 #[case::shown_by_itself("/usr/lib", "", "/usr/lib")]
 #[case::in_another_image("real/in", "--root $BOX", "/")]
 fn the_plan_says_where_the_command_starts(

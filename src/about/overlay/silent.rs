@@ -10,6 +10,7 @@ use crate::sys;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal, waitpid};
 
 /// The exit statuses of the process that asks.
@@ -25,9 +26,9 @@ const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 pub enum Answer {
     /// The caller can look at it.
     There,
-    /// The caller cannot look at it.
+    /// It is not there, or the caller may not look at it.
     Refused,
-    /// Nothing in time, or it could not be asked.
+    /// Nothing in time, or it could not be asked, or it does not work now.
     Nothing,
 }
 
@@ -50,8 +51,8 @@ pub fn answer(dir: BorrowedFd<'_>, path: &[u8]) -> Answer {
         // Until it has an answer, nobody can end this process. It must hold no pipe of the caller.
         match stand_apart(&[number_of(&from)]).map(|()| ask()) {
             Ok(Ok(_)) => THERE,
-            Ok(Err(_)) => REFUSED,
-            Err(_) => NOT_ASKED,
+            Ok(Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NOTCONN)) => REFUSED,
+            Ok(Err(_)) | Err(_) => NOT_ASKED,
         }
     };
     let asked = || {
@@ -68,7 +69,7 @@ pub fn answer(dir: BorrowedFd<'_>, path: &[u8]) -> Answer {
         let status = waitpid(Some(child), crate::report::WCLONE)?;
         let status =
             status.and_then(|(_, status)| status.exit_status()).and_then(|status| status.try_into().ok());
-        Ok::<_, rustix::io::Errno>(match status {
+        Ok::<_, Errno>(match status {
             Some(THERE) => Answer::There,
             Some(REFUSED) => Answer::Refused,
             _ => Answer::Nothing,

@@ -79,12 +79,15 @@ impl<'a> Kept<'a> {
 
     /// Marks the directory as one that has the changes of its source, once everything in it is prepared.
     pub fn mark(&self) -> Result<()> {
+        if !self.is_new {
+            return Ok(());
+        }
         let failed = on("keep changes in {}", self.dir);
         let place = open(self.dir).or_fail(failed)?;
-        if self.is_new {
-            files::make_link(self.origin, place.as_fd(), ORIGIN).or_fail(failed)
-        } else {
-            Ok(())
+        match files::make_link(self.origin, place.as_fd(), ORIGIN) {
+            // Of another run, on a file system without locks.
+            Err(Errno::EXIST) if files::link_target(place.as_fd(), ORIGIN) == Ok(self.origin) => Ok(()),
+            made => made.or_fail(failed),
         }
     }
 
