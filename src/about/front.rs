@@ -511,7 +511,7 @@ pub fn has_option(verb: &Verb, opt: &Opt) -> bool {
 }
 
 /// Whether two absolute paths are the same, as they are written.
-pub fn is_same_place(one: &[u8], other: &[u8]) -> bool {
+fn is_same_place(one: &[u8], other: &[u8]) -> bool {
     one.starts_with(b"/") && other.starts_with(b"/") && components(one).eq(components(other))
 }
 

@@ -1,15 +1,17 @@
 //! Short forms: options that stand for other options. They read the environment and the file system with the caller's
 //! rights.
 
-use super::front::{Line, Said, is_same_place};
+use super::front::{Line, Said};
 use super::overlay;
 use crate::command::{current_directory, home, variable};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::handover::About;
 use crate::options::{Id, Opt, REPEATABLE};
+use crate::plan::components;
 use crate::process::read;
 use crate::text::{Bytes, join};
+use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
 
@@ -65,19 +67,28 @@ pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
 }
 
 /// Leaves out a volume or map that is requested again by another name of its source.
-fn once(all: Vec<Said<'_>>) -> Vec<Said<'_>> {
+fn once<'a>(all: Vec<Said<'a>>) -> Vec<Said<'a>> {
     let here = if all.iter().any(|said| said.opt.id == Id::Here) { current_directory() } else { None };
     let of_here = here.and_then(|dir| Said::new(Id::Vol, [b".", dir]));
-    let mut kept: Vec<Said<'_>> = Vec::new();
+    let place = |said: &Said<'a>| components(said.values[1]).collect::<Vec<_>>().join(&b'/');
+    // Only the first of a place counts: two different ones are refused.
+    let mut first = BTreeMap::new();
+    first.extend(of_here.iter().map(|said| (place(said), (said.opt.id, said.values[0]))));
+    let mut kept = Vec::new();
     for said in all {
-        let [src, dst] = said.values;
-        let is_same = |other: &Said<'_>| {
-            other.opt.id == said.opt.id
-                && is_same_place(other.values[1], dst)
-                && overlay::real_path(src)
-                    .is_some_and(|path| overlay::real_path(other.values[0]) == Some(path))
+        let (id, src) = (said.opt.id, said.values[0]);
+        let is_again = match first.entry(place(&said)) {
+            _ if !matches!(id, Id::Vol | Id::Map) => false,
+            Entry::Vacant(entry) => {
+                entry.insert((id, src));
+                false
+            }
+            Entry::Occupied(entry) => {
+                let (other_id, other_src) = *entry.get();
+                let is_same = |path| overlay::real_path(other_src) == Some(path);
+                id == other_id && overlay::real_path(src).is_some_and(is_same)
+            }
         };
-        let is_again = matches!(said.opt.id, Id::Vol | Id::Map) && kept.iter().chain(&of_here).any(is_same);
         if !is_again {
             kept.push(said);
         }
