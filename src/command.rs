@@ -90,7 +90,7 @@ impl<'a> Command<'a> {
 
     /// The path that a shell has for its directory, in `PWD`. It can lead through links, or to another directory.
     pub fn shells_directory(&self) -> &[u8] {
-        variable(self.environment, b"PWD").unwrap_or(b"/")
+        variable(self.environment, b"PWD").unwrap_or(self.directory)
     }
 
     /// Whether the caller chose this directory.

@@ -271,7 +271,9 @@ fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>
     if command.chosen_directory() {
         return open_in(root, dir, OFlags::DIRECTORY).or_fail(on("enter {}", dir));
     }
-    for path in [dir, command.shells_directory()] {
+    let of_shell = command.shells_directory();
+    // Mostly they are equal.
+    for path in [dir, of_shell].into_iter().take(if of_shell == dir { 1 } else { 2 }) {
         match open_in(root, path, OFlags::DIRECTORY) {
             Ok(fd) if here.is_some() && identity(&fd).ok() == here => return Ok(fd),
             _ => {}
