@@ -74,19 +74,20 @@ fn once<'a>(all: Vec<Said<'a>>) -> Vec<Said<'a>> {
     // Only the first of a place counts: two different ones are refused.
     let mut first = BTreeMap::new();
     first.extend(of_here.iter().map(|said| (place(said), (said.opt.id, said.values[0]))));
+    let is_same = |(id, src): (Id, &[u8]), (other_id, other_src): (Id, &[u8])| {
+        id == other_id
+            && overlay::real_path(src).is_some_and(|path| overlay::real_path(other_src) == Some(path))
+    };
     let mut kept = Vec::new();
     for said in all {
-        let (id, src) = (said.opt.id, said.values[0]);
-        let is_again = match first.entry(place(&said)) {
-            _ if !matches!(id, Id::Vol | Id::Map) => false,
-            Entry::Vacant(entry) => {
-                entry.insert((id, src));
-                false
-            }
-            Entry::Occupied(entry) => {
-                let (other_id, other_src) = *entry.get();
-                let is_same = |path| overlay::real_path(other_src) == Some(path);
-                id == other_id && overlay::real_path(src).is_some_and(is_same)
+        let is_again = matches!(said.opt.id, Id::Vol | Id::Map) && {
+            let own = (said.opt.id, said.values[0]);
+            match first.entry(place(&said)) {
+                Entry::Vacant(entry) => {
+                    entry.insert(own);
+                    false
+                }
+                Entry::Occupied(entry) => is_same(*entry.get(), own),
             }
         };
         if !is_again {
