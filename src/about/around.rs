@@ -10,18 +10,18 @@ use super::network::{self, Network};
 use super::outside::{self, Job};
 use super::overlay::{self, Source};
 use super::proxy;
-use crate::command::{current_directory, home};
+use crate::command::current_directory;
 use crate::creds::{self, Caller, Need, Privileged};
 use crate::error::{Error, OrFail, Result};
 use crate::files;
 use crate::handover::About;
-use crate::host::{homes, lies_in, places};
+use crate::host::{lies_in, places};
 use crate::mount::make_private;
 use crate::names::{HOSTS, RESOLV};
 use crate::options::Id;
 use crate::process::pid_digits;
 use crate::sys::{self, Attributes, namespace};
-use crate::text::{Bytes, decimal, join};
+use crate::text::{Bytes, join};
 use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
@@ -168,14 +168,12 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
 /// Hides the caller's homes, as an instance of the host image does, unless the caller mounts something there.
 fn hide_homes(about: &About, plain: &mut Line<'_>) {
     let list = overlay::list(about);
-    let own = home(&about.environment).filter(|_| about.caller.uid != 0);
     let own_uid = rustix::process::getuid().as_raw();
-    for home in homes(list, decimal(about.caller.uid), own) {
+    for home in overlay::callers_homes(about, list) {
         // selfdock refuses a path with `..`. A home that the caller cannot find cannot be seen inside either. One in a
         // file system that does not answer now may answer later.
         let Some((home, is_known)) = overlay::path_without_waiting(&home) else { continue };
-        let is_callers = |home| files::lstat(CWD, home).map_or(true, |stat| stat.st_uid == own_uid);
-        let is_own = !is_known || is_callers(home);
+        let is_own = !is_known || files::lstat(CWD, home).map_or(true, |stat| stat.st_uid == own_uid);
         let is_in_place = places(list).any(|place| home != place && lies_in(home, place));
         if is_own && is_in_place && !plain.mounts_on(home) {
             plain.options.extend(Said::new(Id::MaskIfExists, [home, b""]));

@@ -10,7 +10,7 @@ use crate::containment::Jobs;
 use crate::error::{OrFail, Quoted, Result, both, on};
 use crate::files;
 use crate::handover::{About, Mode};
-use crate::host::{DEVICES, Entry, entries, homes, lies_in, places};
+use crate::host::{DEVICES, Entry, entries, lies_in, places};
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
 use crate::names::{self, GROUP, HOSTS, PASSWD, RESOLV};
@@ -177,14 +177,12 @@ impl Explained<'_> {
             let places = format!("{copies}the host's {}, and {others} directories of /var", places.join(" "));
             rows = Vec::from([row(["root", &places, "'/'", image])]);
         }
-        rows.extend(self.homes().iter().map(|home| row(["hide", "-", &quoted(home), &attributes(INERT)])));
+        rows.extend(
+            overlay::callers_homes(self.about, self.list)
+                .iter()
+                .map(|home| row(["hide", "-", &quoted(home), &attributes(INERT)])),
+        );
         rows
-    }
-
-    /// The homes of the caller that are hidden in the host image.
-    fn homes(&self) -> Vec<Vec<u8>> {
-        let home = command::home(&self.about.environment).filter(|_| self.about.caller.uid != 0);
-        homes(self.list, decimal(self.about.caller.uid), home)
     }
 
     fn step(&self, step: Step) -> Vec<Row> {
@@ -333,7 +331,8 @@ impl Explained<'_> {
             }
             (Some(_), _) => return false,
             (None, Root::Host) => {
-                let is_hidden = self.homes().iter().any(|home| lies_in(path, home));
+                let is_hidden =
+                    overlay::callers_homes(self.about, self.list).iter().any(|home| lies_in(path, home));
                 let place = places(self.list).find(|place| lies_in(path, place));
                 let Some(place) = place.filter(|_| !is_hidden) else { return false };
                 (join(&[place]), join(&[path]))

@@ -14,11 +14,12 @@ mod used;
 pub use self::used::Kept;
 
 use self::silent::Answer;
+use crate::command::home;
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Quoted, Result, is_unprintable, on};
 use crate::files;
 use crate::handover::About;
-use crate::host::{EMPTY, Entry, entries, lies_in, places};
+use crate::host::{EMPTY, Entry, entries, homes, lies_in, places};
 use crate::host_root;
 use crate::installation::Installation;
 use crate::mount::{Detached, MAP, VOLUME};
@@ -30,7 +31,7 @@ use crate::text::{Bytes, decimal, join};
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, Stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 /// The tmpfs for changes that are not kept: large enough for a build.
@@ -101,7 +102,7 @@ pub fn prepare<'a>(
     }
     for dir in copies.iter().flat_map(Copy::dirs) {
         let opened = open(dir).or_fail(on("copy {}", dir))?;
-        if rustix::fs::fstatfs(&opened).is_ok_and(|about| about.f_type == PROC_SUPER_MAGIC) {
+        if files::is_procfs(&opened) == Ok(true) {
             return Err(Error::refused(on("copy {}", dir), "files of /proc cannot be copied"));
         }
     }
@@ -160,6 +161,12 @@ pub fn real_path(path: &[u8]) -> Option<Bytes> {
 /// What an instance of the host image shows.
 pub fn list(about: &About) -> Bytes {
     Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
+}
+
+/// The caller's homes that an instance of the host image hides.
+pub fn callers_homes(about: &About, list: &[u8]) -> Vec<Vec<u8>> {
+    let variable = home(&about.environment).filter(|_| about.caller.uid != 0);
+    homes(list, decimal(about.caller.uid), variable)
 }
 
 /// Mounts the copies in the mount namespace of this process, each over its source. The copy of the host image is a root
