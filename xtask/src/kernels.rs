@@ -15,6 +15,8 @@ use full::Guest;
 use guest::Programs;
 use qemu::{Outcome, Said};
 use smoke::{CHECKS, Check, ROOTS};
+use std::collections::BTreeSet;
+use std::fs;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
@@ -159,48 +161,71 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     // Whatever it is, it is booted once.
     let most = if image.is_some() { 1 } else { usize::MAX };
     let kernels: Vec<&Kernel> = arch.kernels.iter().filter(is_wanted).take(most).collect();
-    let try_one = |kernel: &Kernel| {
-        let dir = root().join("target/kernels").join(arch.debian).join(kernel.name);
-        fetch::fetch(arch, kernel, &dir, anew)
-            .map(|fetched| fetched.with(image.as_deref()))
-            .and_then(|fetched| match &guest {
-                Some(guest) => guest.boot(arch, &fetched, &dir),
-                None if with_systemd => systemd::boot(arch, kernel, &fetched, &programs, &dir, &only, anew),
-                None => boot(arch, &fetched, &programs, &dir, &only),
-            })
-            .context(format_args!("kernel {}", kernel.name))
-            .unwrap_or_else(|error| vec![error])
+    let dir_of = |kernel: &Kernel| root().join("target/kernels").join(arch.debian).join(kernel.name);
+    let fetch = |kernel: &&'static Kernel| -> Result<(&'static Kernel, Fetched)> {
+        let fetched = fetch::fetch(arch, kernel, &dir_of(kernel), anew).context(kernel.name)?;
+        Ok((*kernel, fetched.with(image.as_deref())))
+    };
+    let kernels = kernels.iter().map(fetch).collect::<Result<Vec<_>>>()?;
+    let try_one = |kernel: &Kernel, fetched: &Fetched, root: &'static str| {
+        let dir = dir_of(kernel);
+        let faults = match &guest {
+            Some(guest) => guest.boot(arch, fetched, &dir),
+            None if with_systemd => systemd::boot(arch, kernel, fetched, &programs, &dir, &only, anew),
+            None => boot(arch, fetched, &programs, &dir.join(format!("on-{root}")), root, &only),
+        };
+        faults.context(format_args!("kernel {}", kernel.name)).unwrap_or_else(|error| vec![error])
     };
     // The checks of a guest run one after the other, so a guest uses little more than one CPU. The suite uses two.
     let cpus = available_parallelism().map_or(1, NonZero::get);
     let at_once = if full { 1 } else { cpus };
-    let mut failed = Vec::new();
-    for some in kernels.chunks(at_once) {
-        let faults: Vec<Vec<String>> = std::thread::scope(|scope| {
-            let guests: Vec<_> = some.iter().map(|kernel| scope.spawn(|| try_one(kernel))).collect();
-            guests.into_iter().map(|guest| guest.join().expect("no guest panics")).collect()
-        });
-        for (kernel, faults) in some.iter().zip(faults).filter(|(_, faults)| !faults.is_empty()) {
-            println!("{}", faults.join("\n"));
-            failed.push(kernel.name);
+    let roots: &[&str] = if full || with_systemd { &[""] } else { &ROOTS };
+    let guests: Vec<_> =
+        kernels.iter().flat_map(|kernel| roots.iter().map(move |root| (kernel, *root))).collect();
+    let failed = find_in_all(&guests, at_once, |((kernel, fetched), root)| {
+        let faults = try_one(kernel, fetched, root);
+        if faults.is_empty() {
+            return None;
         }
+        println!("{}", faults.join("\n"));
+        Some(kernel.name)
+    });
+    if failed.is_empty() {
+        return Ok(());
     }
-    if failed.is_empty() { Ok(()) } else { Err(format!("failed on kernel {}", failed.join(", "))) }
+    Err(format!("failed on kernel {}", failed.into_iter().collect::<Vec<_>>().join(", ")))
 }
 
-/// Boots one kernel, and compares the output of its checks with the expected one.
+/// Runs a function on each item, on so many at once, and returns what it has found.
+fn find_in_all<T: Sync, F: Ord + Send>(
+    items: &[T],
+    at_once: usize,
+    found: impl Fn(&T) -> Option<F> + Sync,
+) -> BTreeSet<F> {
+    let together = |some: &[T]| -> Vec<Option<F>> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = some.iter().map(|item| scope.spawn(|| found(item))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("no guest panics")).collect()
+        })
+    };
+    items.chunks(at_once).flat_map(together).flatten().collect()
+}
+
+/// Boots one kernel, and compares the output of its checks on one root directory with the expected one.
 fn boot(
     arch: &Arch,
     fetched: &Fetched,
     programs: &Programs,
     dir: &Path,
+    root: &'static str,
     only: &[String],
 ) -> Result<Vec<String>> {
     let start = Instant::now();
-    let archive = guest::archive(arch, fetched, programs, only)?;
+    fs::create_dir_all(dir).context(dir.display())?;
+    let archive = guest::archive(arch, fetched, programs, root, only)?;
     let said = qemu::boot(arch, fetched, &archive, dir)?;
     let on = format!("Linux {} ({})", said.release, arch.target.0);
-    Ok(judge(&said, CHECKS, only, &ROOTS, &on, start, dir))
+    Ok(judge(&said, CHECKS, only, root, &on, start, dir))
 }
 
 /// Compares the output of checks with the expected one. `on` names the system.
@@ -208,7 +233,7 @@ fn judge(
     said: &Said,
     checks: &[Check],
     only: &[String],
-    roots: &[&str],
+    root: &str,
     on: &str,
     start: Instant,
     dir: &Path,
@@ -218,7 +243,7 @@ fn judge(
         let Some(check) = checks.get(*number) else { continue };
         let expected = (check.expected)(at);
         if !smoke::matches(expected, printed) {
-            let (root, mode, name) = (at.root, at.mode.name(), check.name);
+            let (mode, name) = (at.mode.name(), check.name);
             faults.push(format!(
                 "{on}, root {root}, {mode}: {name}\n  expected {expected:?}\n  printed  {printed:?}"
             ));
@@ -226,10 +251,16 @@ fn judge(
     }
     let (ended, failed) = (said.outcomes.len(), faults.len());
     let checks = checks.iter().filter(|check| check.is_of(only));
-    let wanted = roots.len() * checks.map(|check| check.modes.len()).sum::<usize>();
+    let wanted = checks.map(|check| check.modes.len()).sum::<usize>();
     if ended != wanted {
-        faults.push(format!("{on}: {ended} of {wanted} checks ended; see {}", dir.join("console").display()));
+        faults.push(format!(
+            "{on}, root {root}: {ended} of {wanted} checks ended; see {}",
+            dir.join("console").display()
+        ));
     }
-    println!("kernels: {on}: {ended} checks, {failed} failed, {:.0} s", start.elapsed().as_secs_f32());
+    println!(
+        "kernels: {on}, root {root}: {ended} checks, {failed} failed, {:.0} s",
+        start.elapsed().as_secs_f32()
+    );
     faults
 }

@@ -25,4 +25,3 @@ while read -r number who option; do
     echo
     echo "@@ status $status"
 done </opt/checks/list
-echo '@@ next root'

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 /// The prefix of selfdock in guests.
 pub const PREFIX: &str = "usr/local";
 
-/// The script of the first process. Checks run in the initramfs, and again in a mounted copy that replaces the root.
+/// The script of the first process. Checks run in the initramfs, or in a mounted copy that replaces the root: `@ROOT@`
+/// is put in.
 const INIT: &str = include_str!("init.sh");
 
 const SECOND: &str = include_str!("second.sh");
@@ -24,8 +25,14 @@ const SECOND: &str = include_str!("second.sh");
 /// left.
 const ALL: &str = include_str!("all.sh");
 
-/// `only` selects checks by their names.
-pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs, only: &[String]) -> Result<Vec<u8>> {
+/// `root` is one of `smoke::ROOTS`. `only` selects checks by their names.
+pub fn archive(
+    arch: &Arch,
+    fetched: &Fetched,
+    programs: &Programs,
+    root: &str,
+    only: &[String],
+) -> Result<Vec<u8>> {
     let mut tree = Tree::default();
     for (name, mode) in
         [("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("tmp", 0o1777), ("home/user", 0o700)]
@@ -45,7 +52,7 @@ pub fn archive(arch: &Arch, fetched: &Fetched, programs: &Programs, only: &[Stri
     tree.add("etc/group", Entry::file(0o644, "root:x:0:\nuser:x:1000:\nextra:x:2000:user\n"));
     tree.add("etc/shadow", Entry::file(0o600, "root:*:1::::::\nuser:*:1::::::\n"));
     tree.add("usr/bin/busybox", Entry::file(0o755, read(&fetched.busybox)?));
-    tree.add("init", Entry::file(0o755, INIT));
+    tree.add("init", Entry::file(0o755, INIT.replace("@ROOT@", root)));
     tree.add("opt/checks/overlay.ko", Entry::file(0o644, read(&fetched.overlayfs)?));
     checks(arch, &mut tree, programs, CHECKS, ALL, only)?;
     tree.add("opt/checks/second", Entry::file(0o755, SECOND));

@@ -2,7 +2,7 @@
 
 use super::Arch;
 use super::fetch::Fetched;
-use super::smoke::{Mode, ROOTS, Where};
+use super::smoke::{Mode, Where};
 use crate::run::{Context, Result, line};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -34,9 +34,10 @@ pub fn find(arch: &Arch) -> Result {
     asked.map(drop).map_err(|error| format!("{}: {error}; install {}", arch.qemu, arch.package))
 }
 
+/// Runs the checks of an initramfs.
 pub fn boot(arch: &Arch, fetched: &Fetched, archive: &[u8], dir: &Path) -> Result<Said> {
     let machine = ["-m", "1024", "-net", "none"].map(str::to_owned);
-    understand(&run(arch, fetched, archive, dir, &machine, SILENCE)?, &dir.join("console"), &ROOTS)
+    understand(&run(arch, fetched, archive, dir, &machine, SILENCE)?, &dir.join("console"))
 }
 
 /// Boots a kernel with an initramfs, and with the options `machine` beside the usual ones. Returns its output.
@@ -96,13 +97,11 @@ fn read(child: &mut Child, console: &Path, silence: Duration) -> Result<Vec<Stri
     }
 }
 
-/// Marks are `@@ kernel RELEASE`, `@@ check NUMBER WHO OPTION`, `@@ status N`, and `@@ next root` after all checks.
-pub fn understand(lines: &[String], console: &Path, roots: &[&'static str]) -> Result<Said> {
+/// Marks are `@@ kernel RELEASE`, `@@ check NUMBER WHO OPTION` and `@@ status N`.
+pub fn understand(lines: &[String], console: &Path) -> Result<Said> {
     let mut said = Said { release: String::new(), outcomes: Vec::new() };
     let mut check: Option<Outcome> = None;
     let mut kernel = (0, 0);
-    let mut roots = roots.iter().copied();
-    let mut root = roots.next().unwrap_or_default();
     for line in lines {
         // The kernel or firmware can have printed something on the same line.
         let mark = line.find("@@ ").map(|at| line[at + 3..].split(' ').collect::<Vec<_>>());
@@ -113,7 +112,7 @@ pub fn understand(lines: &[String], console: &Path, roots: &[&'static str]) -> R
                 said.release = (*release).to_owned();
             }
             Some(["check", number, who, option]) => {
-                let at = Where { kernel, root, mode: Mode::of(who, option) };
+                let at = Where { kernel, mode: Mode::of(who, option) };
                 check = number.parse().ok().map(|number| Outcome { number, at, printed: String::new() });
             }
             Some(["status", status]) => {
@@ -125,7 +124,6 @@ pub fn understand(lines: &[String], console: &Path, roots: &[&'static str]) -> R
                     said.outcomes.push(done);
                 }
             }
-            Some(["next", "root"]) => root = roots.next().unwrap_or_default(),
             _ => {
                 if let Some(check) = &mut check {
                     check.printed.push_str(line);
@@ -147,21 +145,15 @@ mod tests {
     #[test]
     fn a_console_is_read_whatever_stands_before_a_mark() {
         let text = "firmware\x1b[c@@ kernel 6.12.1+x\n@@ check 3 user \none\n\n@@ status 0\n@@ check 4 root \n\n\
-                    @@ status 7\n@@ next root\n@@ check 3 user --unprivileged\n[1.0] noise\n@@ status 0\n";
+                    @@ status 7\n@@ check 3 user --unprivileged\n[1.0] noise\n@@ status 0\n";
         let lines: Vec<String> = text.lines().map(str::to_owned).collect();
-        let said = understand(&lines, Path::new("console"), &ROOTS).unwrap();
-        let all: Vec<_> = said
-            .outcomes
-            .iter()
-            .map(|done| (done.number, done.at.root, done.at.mode, &*done.printed))
-            .collect();
-        let expected = [
-            (3, "initramfs", Mode::SetUid, "one"),
-            (4, "initramfs", Mode::Root, "\nstatus 7"),
-            (3, "mounted", Mode::Unprivileged, "[1.0] noise"),
-        ];
+        let said = understand(&lines, Path::new("console")).unwrap();
+        let all: Vec<_> =
+            said.outcomes.iter().map(|done| (done.number, done.at.mode, &*done.printed)).collect();
+        let expected =
+            [(3, Mode::SetUid, "one"), (4, Mode::Root, "\nstatus 7"), (3, Mode::Unprivileged, "[1.0] noise")];
         assert_eq!(all, expected);
         assert_eq!(said.outcomes[0].at.kernel, (6, 12));
-        assert!(understand(&[], Path::new("console"), &ROOTS).is_err_and(|error| error.contains("come up")));
+        assert!(understand(&[], Path::new("console")).is_err_and(|error| error.contains("come up")));
     }
 }

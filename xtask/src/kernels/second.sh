@@ -1,4 +1,3 @@
 #!/bin/sh
 sh /opt/checks/all
-echo '@@ end'
 poweroff -f

@@ -17,14 +17,13 @@ pub enum Mode {
     Root,
 }
 
-/// Where a check runs: the kernel, the kind of root, and the caller.
+/// Where a check runs: the kernel, and the caller.
 pub struct Where {
     pub kernel: (u32, u32),
-    pub root: &'static str,
     pub mode: Mode,
 }
 
-/// The kinds of root that checks run on, in order.
+/// The kinds of root that checks run on.
 pub const ROOTS: [&str; 2] = ["initramfs", "mounted"];
 
 pub struct Check {

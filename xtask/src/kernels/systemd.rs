@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 const PACKAGES: [&str; 5] = ["dbus", "dbus-user-session", "libpam-systemd", "login", "systemd"];
 
 /// The place of selfdock and the checks. It is the only one.
-const ROOTS: [&str; 1] = ["systemd"];
+const ROOT: &str = "systemd";
 
 /// How long the guest may print nothing.
 const SILENCE: Duration = Duration::from_secs(600);
@@ -189,9 +189,9 @@ pub fn boot(
     let machine = [&machine[..], &drive(&disk)].concat();
     let lines = qemu::run(arch, fetched, &tree.archive(), dir, &machine, SILENCE)?;
     fs::remove_file(&disk).context(disk.display())?;
-    let said = qemu::understand(&lines, &dir.join("console"), &ROOTS)?;
+    let said = qemu::understand(&lines, &dir.join("console"))?;
     let version =
         lines.iter().find_map(|line| line.split_once("@@ systemd ")).map_or("systemd", |(_, name)| name);
     let on = format!("Linux {}, {version}", said.release);
-    Ok(judge(&said, CHECKS, only, &ROOTS, &on, start, dir))
+    Ok(judge(&said, CHECKS, only, ROOT, &on, start, dir))
 }
