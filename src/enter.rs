@@ -130,39 +130,43 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
     let refuse = |why| Err(Error::refused(failed, why));
     let not_an_instance = || refuse("not an instance of selfdock, and not a process in one");
 
-    let here = Process::read(rustix::process::getpid())
-        .ok_or_else(|| Error::refused(failed, "/proc cannot be read"))?;
-    let named = i32::try_from(pid).ok().and_then(Pid::from_raw).and_then(Process::read);
-    let Some(named) = named else {
-        // The caller's other processes can be signalled, even if /proc hides them.
-        let there =
-            i32::try_from(pid).ok().and_then(Pid::from_raw).is_some_and(|pid| sys::kill(pid, 0).is_ok());
-        return refuse(if there { "/proc hides it (hidepid)" } else { "no such process" });
-    };
-    let Some(process) = representative(named, here.depth, program)? else { return not_an_instance() };
-
+    let ours = read(b"/proc/self/status");
+    let here = ours.and_then(|text| Process::parse(rustix::process::getpid(), text));
+    let (Some(ours), Some(here)) = (ours, here) else { return refuse("/proc cannot be read") };
     // Pinned: while the pidfd is open and the process lives, its PID belongs to no other process. So it is read
-    // again.
-    let pinned = pidfd_open(process.pid, PidfdFlags::empty()).or_fail(failed)?;
-    let Some(process) = Process::read(process.pid).filter(|process| !process.ended) else {
-        return refuse("it has ended");
+    // afterwards.
+    let pin = |pid| pidfd_open(pid, PidfdFlags::empty());
+    let named = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let mut pinned = match named.map_or(Err(Errno::SRCH), pin) {
+        Err(Errno::SRCH) => return refuse("no such process"),
+        pinned => pinned.or_fail(failed)?,
     };
+    let Some(mut process) = named.and_then(Process::read) else { return refuse("/proc hides it (hidepid)") };
+    let Some(chosen) = representative(process, here.depth, program)? else { return not_an_instance() };
+    if chosen.pid != process.pid {
+        pinned = pin(chosen.pid).or_fail(failed)?;
+        let Some(again) = Process::read(chosen.pid) else { return refuse("it has ended") };
+        process = again;
+    }
+    if process.ended {
+        return refuse("it has ended");
+    }
     if process.depth <= here.depth {
         return not_an_instance();
     }
     if process.ids != Some((caller.uid, caller.gid)) {
         return refuse("it is not yours");
     }
-    if Instance::around(process, Some(program)).is_none() {
-        return not_an_instance();
-    }
+    let Some(instance) = Instance::around(process, Some(program)) else { return not_an_instance() };
     if !can_be_seen(&process, &pinned) {
         return refuse(
             "no process in it can be inspected: it holds another instance (enter that one), or a program that is \
              undumpable or not readable",
         );
     }
-    let target = examine(&process, here.depth, program, pinned, own_group).map_err(|e| e.within(failed))?;
+    let expected = expected_filters(instance, here.depth, program);
+    let target =
+        examine(process.pid, ours, expected, program, pinned, own_group).map_err(|e| e.within(failed))?;
     if has_ended(&target.process).or_fail(failed)? {
         // The last reads may have been from another process with this PID.
         return refuse("it has ended");
@@ -203,17 +207,18 @@ fn can_be_seen(process: &Process, pinned: &OwnedFd) -> bool {
     process.program().is_some()
 }
 
-/// Opens namespaces and directories of the target, and compares its restrictions with our own.
+/// Opens namespaces and directories of the target, and compares its restrictions with our own: `ours` is our
+/// `/proc/PID/status`. `expected` are the filters that it should have.
 fn examine(
-    target: &Process,
-    depth: usize,
+    pid: Pid,
+    ours: Bytes,
+    expected: Option<Vec<OurFilter>>,
     program: Identity,
     process: OwnedFd,
     own_group: bool,
 ) -> Result<Target> {
     // SECCOMP_MODE_STRICT, seccomp(2)
     const STRICT: u64 = 1;
-    let pid = target.pid;
     let refuse = |why| Err(Error::refused("examine the instance", why));
     let open = |what: &[u8]| {
         let path = path(pid, what);
@@ -221,14 +226,11 @@ fn examine(
     };
     let spaces = Spaces::open(pid)?;
 
-    let (Some(theirs), Some(ours)) = (status(pid), read(b"/proc/self/status")) else {
-        return refuse("/proc cannot be read");
-    };
+    let Some(theirs) = status(pid) else { return refuse("/proc cannot be read") };
     let number = |status: &[u8], name| field(status, name).and_then(whole).unwrap_or(0);
     let no_new_privs = number(theirs, "NoNewPrivs:") != 0;
     let filters = number(theirs, "Seccomp_filters:").saturating_sub(number(ours, "Seccomp_filters:"));
     let filters = usize::try_from(filters).unwrap_or(usize::MAX);
-    let expected = expected_filters(target, depth, program);
     if number(theirs, "Seccomp:") == STRICT
         || expected.as_ref().is_none_or(|expected| expected.len() != filters)
     {
@@ -303,13 +305,11 @@ enum OurFilter {
     NoUserNamespaces,
 }
 
-/// The filters of the instances around a process, as the command lines of their supervisors say. Nobody else can
+/// The filters of an instance and of those around it, as the command lines of their supervisors say. Nobody else can
 /// change these. `None` if a filter is not ours, or unknown.
-fn expected_filters(target: &Process, depth: usize, program: Identity) -> Option<Vec<OurFilter>> {
+fn expected_filters(mut instance: Instance, depth: usize, program: Identity) -> Option<Vec<OurFilter>> {
     let mut filters = Vec::new();
-    let mut at = *target;
-    while at.depth > depth {
-        let instance = Instance::around(at, Some(program))?;
+    loop {
         let words = arguments(instance.supervisor.pid);
         let Ok(cli::Command::Run(request)) = cli::parse(words.get(1..).unwrap_or_default()) else {
             return None;
@@ -322,9 +322,11 @@ fn expected_filters(target: &Process, depth: usize, program: Identity) -> Option
         if request.no_user_namespaces {
             filters.push(OurFilter::NoUserNamespaces);
         }
-        at = instance.supervisor;
+        if instance.supervisor.depth <= depth {
+            return Some(filters);
+        }
+        instance = Instance::around(instance.supervisor, Some(program))?;
     }
-    Some(filters)
 }
 
 /// The bounding set. It is empty here for a new user namespace, which starts with all capabilities.
