@@ -14,7 +14,7 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, each_entry, open_in};
 use crate::installation::has_number_of_null;
 use crate::mount::{self, DEVICE, Detached, INERT, MAP, PROC, find, make_private};
-use crate::mountinfo::{self, has};
+use crate::mountinfo::{self, Line, has};
 use crate::process::{LONGEST, kernel_version, read};
 use crate::sys::{self, Attributes, Number};
 use crate::text::{Bytes, c_string, decimal, join};
@@ -90,46 +90,7 @@ impl Hidden {
         let number = sys::place_of(&proc, Number::Current).or_fail(failed)?.mount.map(decimal);
         let own = mountinfo::lines(list).find(|line| Some(line.number) == number && line.point == b"/proc");
         let own = own.ok_or_else(|| Error::refused(failed, "/proc outside is not a mount"))?;
-        let mut covers: Vec<Cover> = Vec::new();
-        for line in mountinfo::lines(list) {
-            // Mounts are selected by their parents, not by paths: the owner of an outer image can rename its /proc
-            // meanwhile.
-            if !mountinfo::is_below(list, &line, own.number) {
-                continue;
-            }
-            let Some(path) = line.point.strip_prefix(b"/proc").filter(|path| path.starts_with(b"/")) else {
-                return Err(Error::refused(failed, "/proc outside is not a mount"));
-            };
-            if is_of_a_process(path) || is_over_nothing(path, line.kind) {
-                continue;
-            }
-            let is_itself = line.kind == b"proc" && line.root == path;
-            // In a nested instance a file can have several read-only mounts. A read-only file may also be covered.
-            let is_told = |other: &Cover| match other.tree {
-                Some(_) => crate::host::lies_in(path, other.path),
-                None => is_itself && other.path == path,
-            };
-            if covers.iter().any(is_told) {
-                continue;
-            }
-            if covers.len() == MOST_COVERS {
-                return Err(Error::refused(failed, "/proc outside has too many mounts"));
-            }
-            if is_itself && !has(line.options, b"ro") {
-                continue;
-            }
-            if line.kind == b"proc" && is_of_a_process(line.root) {
-                return Err(Error::refused(
-                    on("cover {}", line.point),
-                    "a file of a process is mounted there",
-                ));
-            }
-            let failed = on("cover {}", line.point);
-            let copy = || copy_of_cover(&proc, privileged, &path[1..]).or_fail(failed);
-            let tree = if is_itself { None } else { Some(copy()?) };
-            covers.push(Cover { path: join(&[path]), tree });
-        }
-        Ok(Hidden { options: inherited(own.super_options), covers })
+        of_mounts(list, &own, &proc, privileged)
     }
 
     /// A new procfs, not attached yet.
@@ -186,6 +147,48 @@ impl Hidden {
         }
         Ok(())
     }
+}
+
+/// What the list of mounts says of the caller's `/proc`, with copies of the mounts below it.
+fn of_mounts(list: Bytes, own: &Line<'static>, proc: &OwnedFd, privileged: &Privileged) -> Result<Hidden> {
+    let failed = "mount on '/proc'";
+    let mut covers: Vec<Cover> = Vec::new();
+    for line in mountinfo::lines(list) {
+        // Mounts are selected by their parents, not by paths: the owner of an outer image can rename its /proc
+        // meanwhile.
+        if !mountinfo::is_below(list, &line, own.number) {
+            continue;
+        }
+        let Some(path) = line.point.strip_prefix(b"/proc").filter(|path| path.starts_with(b"/")) else {
+            return Err(Error::refused(failed, "/proc outside is not a mount"));
+        };
+        if is_of_a_process(path) || is_over_nothing(path, line.kind) {
+            continue;
+        }
+        let is_itself = line.kind == b"proc" && line.root == path;
+        // In a nested instance a file can have several read-only mounts. A read-only file may also be covered.
+        let is_told = |other: &Cover| match other.tree {
+            Some(_) => crate::host::lies_in(path, other.path),
+            None => is_itself && other.path == path,
+        };
+        if covers.iter().any(is_told) {
+            continue;
+        }
+        if covers.len() == MOST_COVERS {
+            return Err(Error::refused(failed, "/proc outside has too many mounts"));
+        }
+        if is_itself && !has(line.options, b"ro") {
+            continue;
+        }
+        if line.kind == b"proc" && is_of_a_process(line.root) {
+            return Err(Error::refused(on("cover {}", line.point), "a file of a process is mounted there"));
+        }
+        let failed = on("cover {}", line.point);
+        let copy = || copy_of_cover(proc, privileged, &path[1..]).or_fail(failed);
+        let tree = if is_itself { None } else { Some(copy()?) };
+        covers.push(Cover { path: join(&[path]), tree });
+    }
+    Ok(Hidden { options: inherited(own.super_options), covers })
 }
 
 /// Files are often covered by /dev/null. Its copy must stay usable as a device, so that the file is empty and can be

@@ -196,15 +196,6 @@ pub fn json(outcome: &Outcome, wall: Duration, error: Option<Bytes>) -> Bytes {
         Cause::Timeout => b"\"timeout\"",
         Cause::Limit(name) => join(&[b"\"rlimit ", name.as_bytes(), b"\""]),
     };
-    // As isolate(1) has it, and two more.
-    let status = match (outcome.cause, outcome.end) {
-        _ if error.is_some() => b"XX",
-        (Cause::Timeout | Cause::Limit("cpu"), _) => b"TO",
-        (Cause::Limit(_), _) => b"OL",
-        (_, End::Signal(_)) => b"SG",
-        (_, End::Exit(0)) => b"OK",
-        _ => b"RE",
-    };
     let mut text: Bytes = b"{";
     let mut add = |name: &str, value: Bytes| {
         let comma: Bytes = if text.len() > 1 { b"," } else { b"" };
@@ -216,7 +207,7 @@ pub fn json(outcome: &Outcome, wall: Duration, error: Option<Bytes>) -> Bytes {
     add("exit", exit);
     add("signal", signal);
     add("ended_by", by);
-    add("status", join(&[b"\"", status, b"\""]));
+    add("status", join(&[b"\"", status_of(outcome, error.is_some()), b"\""]));
     add(
         "wall_seconds",
         seconds(wall.seconds.saturating_mul(1_000_000).saturating_add(wall.nanoseconds / 1000)),
@@ -229,6 +220,18 @@ pub fn json(outcome: &Outcome, wall: Duration, error: Option<Bytes>) -> Bytes {
     add("voluntary_switches", count(usage.get(Of::VoluntarySwitches)));
     add("involuntary_switches", count(usage.get(Of::InvoluntarySwitches)));
     join(&[text, b"}\n"])
+}
+
+/// The status in a word, as isolate(1) has it, and two more.
+fn status_of(outcome: &Outcome, never_ran: bool) -> &'static [u8; 2] {
+    match (outcome.cause, outcome.end) {
+        _ if never_ran => b"XX",
+        (Cause::Timeout | Cause::Limit("cpu"), _) => b"TO",
+        (Cause::Limit(_), _) => b"OL",
+        (_, End::Signal(_)) => b"SG",
+        (_, End::Exit(0)) => b"OK",
+        _ => b"RE",
+    }
 }
 
 /// Escapes a message for a JSON string. All its bytes are printable.

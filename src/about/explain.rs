@@ -351,11 +351,19 @@ impl Explained<'_> {
 
     /// The settings of the command itself.
     fn rest(&self, command: &Command<'_>) -> Vec<Row> {
+        let mut rows = self.restrictions();
+        rows.extend(self.context());
+        rows.push(row(["directory", &self.directory(command)]));
+        rows.push([String::from("command")].into_iter().chain(command.words().map(quoted)).collect());
+        rows
+    }
+
+    /// What is forbidden to the command, and what it has of its own.
+    fn restrictions(&self) -> Vec<Row> {
         let request = self.request;
         let mut rows = Vec::new();
-        let mut add = |kind: &str, text: String| rows.push(row([kind, &text]));
         if let Some(name) = request.hostname {
-            add("hostname", quoted(name));
+            rows.push(row(["hostname", &quoted(name)]));
         }
         for (is, words) in [
             (request.no_nest, "no_new_privs"),
@@ -364,15 +372,23 @@ impl Explained<'_> {
             (request.new_session, "a session of its own"),
         ] {
             if is {
-                add("restrict", words.into());
+                rows.push(row(["restrict", words]));
             }
         }
         match request.filter() {
             Filter::Default if !self.all => {}
-            Filter::Default => add("filter", "default".into()),
-            Filter::None => add("filter", "none".into()),
-            Filter::And(path) => add("filter", format!("default, then {}", quoted(path))),
+            Filter::Default => rows.push(row(["filter", "default"])),
+            Filter::None => rows.push(row(["filter", "none"])),
+            Filter::And(path) => rows.push(row(["filter", &format!("default, then {}", quoted(path))])),
         }
+        rows
+    }
+
+    /// Environment, descriptors, limits, time and report.
+    fn context(&self) -> Vec<Row> {
+        let request = self.request;
+        let mut rows = Vec::new();
+        let mut add = |kind: &str, text: String| rows.push(row([kind, &text]));
         for change in &request.env {
             add(
                 "environment",
@@ -388,33 +404,27 @@ impl Explained<'_> {
         }
         for (name, value) in &request.limits {
             let value = value.map_or("unlimited".into(), |value| value.to_string());
-            add("limit", format!("{}={value}", name.trim_end_matches('=')));
+            add("limit", format!("{name}={value}"));
         }
         if let Some(timeout) = request.timeout {
-            add(
-                "timeout",
-                format!(
-                    "SIGTERM after {} s, SIGKILL {} s later",
-                    seconds(timeout.time),
-                    seconds(timeout.grace)
-                ),
-            );
+            let (time, grace) = (seconds(timeout.time), seconds(timeout.grace));
+            add("timeout", format!("SIGTERM after {time} s, SIGKILL {grace} s later"));
         }
         if let Some(report) = request.report {
             let required = if request.report_required { ", required" } else { "" };
             add("report", format!("to {}{required}", quoted(report)));
         }
+        rows
+    }
+
+    /// The directory in which the command starts.
+    fn directory(&self, command: &Command<'_>) -> String {
         let dir = command.directory();
         let is_same = |path: &&[u8]| command.chosen_directory() || self.leads_to_the_directory(path);
-        add(
-            "directory",
-            match [dir, command.shells_directory()].into_iter().find(is_same) {
-                Some(path) => quoted(path),
-                None => format!("'/', since {} is not shown", quoted(dir)),
-            },
-        );
-        rows.push([String::from("command")].into_iter().chain(command.words().map(quoted)).collect());
-        rows
+        match [dir, command.shells_directory()].into_iter().find(is_same) {
+            Some(path) => quoted(path),
+            None => format!("'/', since {} is not shown", quoted(dir)),
+        }
     }
 }
 

@@ -217,7 +217,7 @@ impl<'a> Line<'a> {
 
     /// Whether `--explain=all` was given.
     pub fn explains_all(&self) -> bool {
-        self.options.iter().any(|said| said.opt.id == Id::Explain && said.values[0] == b"all")
+        self.all(Id::Explain).any(|said| said.values[0] == b"all")
     }
 
     /// Whether an option was given.
@@ -268,66 +268,69 @@ impl<'a> Line<'a> {
     /// The line in plain options, and what the second program makes around the instance. A copy of a directory becomes
     /// a volume. A copy of the image becomes the root filesystem of a `build`.
     pub fn around(&self) -> Result<(Line<'a>, Around<'a>)> {
-        let said = |id: Id| self.options.iter().filter(move |said| said.opt.id == id);
         let mut around = Around {
             changes: self.value(Id::Changes),
             fake_root: self.has(Id::FakeRoot),
             proxy: self.value(Id::Proxy),
-            data: said(Id::Map).any(|map| may_be_descriptor(map.values[0])),
+            data: self.all(Id::Map).any(|map| may_be_descriptor(map.values[0])),
             ..Around::default()
         };
         let mut options = Vec::new();
-        for one in said(Id::Overlay) {
-            let [src, dst] = one.values;
-            let room = said(Id::Tmpfs).find(|room| is_same_place(room.values[1], dst));
-            let room = room.map_or(Ok(overlay::ROOM), |room| overlay::room(room.values[0]))?;
-            let mut source = overlay::Source::Dir(src);
-            if is_same_place(dst, b"/") {
-                source = self.image(src)?;
-                if core::mem::replace(&mut around.copies_root, true) {
-                    return Err(Error::refused(on("option --overlay {} /", src), "given twice"));
-                }
-                if !self.has(Id::Root) {
-                    options.extend(Said::new(Id::Root, [src, b""]));
-                }
+        for [src, dst] in self.all(Id::Overlay).map(|said| said.values) {
+            around.copies.push(self.copy(src, dst)?);
+            if !is_same_place(dst, b"/") {
+                continue;
             }
-            around.copies.push(overlay::Copy { source, room });
+            if core::mem::replace(&mut around.copies_root, true) {
+                return Err(Error::refused(on("option --overlay {} /", src), "given twice"));
+            }
+            if !self.has(Id::Root) {
+                options.extend(Said::new(Id::Root, [src, b""]));
+            }
         }
         // The last one counts.
-        if let Some(network) = said(Id::Net).next_back().and_then(|net| Network::parse(net.values[0])) {
+        if let Some(network) = self.all(Id::Net).next_back().and_then(|net| Network::parse(net.values[0])) {
             around.network = Some(network?);
         }
-        let is_user = |net: &[u8]| Network::parse(net).is_some();
-        let is_root = rustix::process::getuid().is_root();
-        let is_room = |place| said(Id::Overlay).any(|copy| is_same_place(copy.values[1], place));
-        for one in &self.options {
-            match one.opt.id {
-                Id::Overlay if is_same_place(one.values[1], b"/") => {}
-                Id::Overlay => options.extend(Said::new(Id::Vol, one.values)),
-                Id::Tmpfs if is_room(one.values[1]) => {}
-                Id::Changes
-                | Id::FakeRoot
-                | Id::Proxy
-                | Id::OutputLimit
-                | Id::Memory
-                | Id::Pids
-                | Id::Cpus => {}
-                Id::Net if around.network.is_some() || is_user(one.values[0]) => {}
-                // selfdock is started in a user namespace already, so it needs no privilege. With --fake-root and for
-                // root as the caller, it could not map the caller's ids a second time.
-                // Nor could an instance be entered whose network belongs to another user namespace than its mounts.
-                Id::Unprivileged
-                    if around.fake_root || around.network.is_some() || (is_root && !around.is_nothing()) => {}
-                _ => options.push(*one),
-            }
-        }
+        options.extend(self.options.iter().filter_map(|said| self.plain(said, &around)));
         Ok((Line { options, command: self.command.clone(), ..*self }, around))
+    }
+
+    /// The copy that `--overlay SRC DST` makes.
+    fn copy(&self, src: &'a [u8], dst: &[u8]) -> Result<overlay::Copy<'a>> {
+        let room = self.all(Id::Tmpfs).find(|room| is_same_place(room.values[1], dst));
+        let room = room.map_or(Ok(overlay::ROOM), |room| overlay::room(room.values[0]))?;
+        let source = if is_same_place(dst, b"/") { self.image(src)? } else { overlay::Source::Dir(src) };
+        Ok(overlay::Copy { source, room })
+    }
+
+    /// What the set-uid program gets of an option, if these things are made around the instance.
+    fn plain(&self, said: &Said<'a>, around: &Around<'_>) -> Option<Said<'a>> {
+        let is_root = rustix::process::getuid().is_root();
+        let is_room = |place| self.all(Id::Overlay).any(|copy| is_same_place(copy.values[1], place));
+        match said.opt.id {
+            Id::Overlay if is_same_place(said.values[1], b"/") => None,
+            Id::Overlay => Said::new(Id::Vol, said.values),
+            Id::Tmpfs if is_room(said.values[1]) => None,
+            Id::Changes | Id::FakeRoot | Id::Proxy | Id::OutputLimit | Id::Memory | Id::Pids | Id::Cpus => {
+                None
+            }
+            Id::Net if around.network.is_some() || Network::parse(said.values[0]).is_some() => None,
+            // selfdock is started in a user namespace already, so it needs no privilege. With --fake-root and for root
+            // as the caller, it could not map the caller's ids a second time.
+            // Nor could an instance be entered whose network belongs to another user namespace than its mounts.
+            Id::Unprivileged
+                if around.fake_root || around.network.is_some() || (is_root && !around.is_nothing()) =>
+            {
+                None
+            }
+            _ => Some(*said),
+        }
     }
 
     /// What a copy of the image is of.
     fn image(&self, src: &'a [u8]) -> Result<overlay::Source<'a>> {
-        let roots: Vec<&[u8]> =
-            self.options.iter().filter(|said| said.opt.id == Id::Root).map(|said| said.values[0]).collect();
+        let roots: Vec<&[u8]> = self.all(Id::Root).map(|said| said.values[0]).collect();
         match (is_same_place(src, b"/"), &*roots) {
             (true, []) => Ok(overlay::Source::Host),
             (true, [root]) if is_same_place(root, b"/") => Ok(overlay::Source::Host),
@@ -338,9 +341,14 @@ impl<'a> Line<'a> {
         }
     }
 
+    /// All options of one kind.
+    fn all(&self, id: Id) -> impl DoubleEndedIterator<Item = &Said<'a>> {
+        self.options.iter().filter(move |said| said.opt.id == id)
+    }
+
     /// The first value of an option.
     pub fn value(&self, id: Id) -> Option<&'a [u8]> {
-        self.options.iter().find(|said| said.opt.id == id).map(|said| said.values[0])
+        self.all(id).next().map(|said| said.values[0])
     }
 
     /// The words for the set-uid program.
@@ -362,23 +370,7 @@ impl<'a> Line<'a> {
     /// Refuses a line in which CMD was probably taken as a value of an option, or a value as CMD. Otherwise a shell
     /// would start instead of CMD.
     pub fn check_the_last(&self, about: &About) -> Result<()> {
-        for Said { opt, values: [src, dst], .. } in &self.options {
-            let has_dst = matches!(opt.id, Id::Vol | Id::Map | Id::Tmpfs | Id::Overlay);
-            if has_dst && matches!(dst, [b'-' | b'@', ..]) {
-                let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
-                let form = [b"write --", opt.long.as_bytes(), foreign::values(opt)];
-                return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
-            }
-            if has_dst && !dst.starts_with(b"/") && program(about, dst).is_some() {
-                let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
-                if opt.id == Id::Map && scaled(src).is_some() && files::lstat(CWD, src).is_err() {
-                    let form = [b"for a limit of memory write --memory ", *src];
-                    return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
-                }
-                let form = [b"write --", opt.long.as_bytes(), foreign::values(opt), b" CMD"];
-                return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
-            }
-        }
+        self.check_destinations(about)?;
         match self.options.last() {
             Some(Said { opt, values: [_, last], .. })
                 if opt.id == Id::Env && self.last_is_value && program(about, last).is_some() =>
@@ -414,6 +406,28 @@ impl<'a> Line<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a DST that is an option or a program.
+    fn check_destinations(&self, about: &About) -> Result<()> {
+        for Said { opt, values: [src, dst], .. } in &self.options {
+            let has_dst = matches!(opt.id, Id::Vol | Id::Map | Id::Tmpfs | Id::Overlay);
+            if has_dst && matches!(dst, [b'-' | b'@', ..]) {
+                let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
+                let form = [b"write --", opt.long.as_bytes(), foreign::values(opt)];
+                return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
+            }
+            if has_dst && !dst.starts_with(b"/") && program(about, dst).is_some() {
+                let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
+                if opt.id == Id::Map && scaled(src).is_some() && files::lstat(CWD, src).is_err() {
+                    let form = [b"for a limit of memory write --memory ", *src];
+                    return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
+                }
+                let form = [b"write --", opt.long.as_bytes(), foreign::values(opt), b" CMD"];
+                return Err(Error::refused(what, "not an absolute path").hint(foreign::hint(&form)));
+            }
+        }
+        Ok(())
     }
 
     /// Whether there is no such file outside, and nothing that the caller mounts can have it.

@@ -324,16 +324,28 @@ const ASKING: &str = "ask systemd for a control group";
 /// Asks the caller's systemd for a delegated scope, and waits until this process is in it. Returns its name, or nothing
 /// if systemd cannot be asked. It is an error if a limit of the caller's own groups would no longer hold in the scope.
 fn ask_systemd(about: &About) -> Result<Option<Bytes>> {
-    let failed = ASKING;
     let Some(before) = own_path() else { return Ok(None) };
     let Some(busctl) = busctl(about, before) else { return Ok(None) };
+    let tasks = tasks_in_groups_above(about, before)?;
+    let name = start_scope(about, busctl)?;
+    wait_for_another_group_than(before)?;
+    // Each unit of a user's systemd has a limit of tasks (`DefaultTasksMax=`), and the scope as well.
+    let given = own_directory().and_then(|(_, dir)| number(content(&dir, TASKS)?.trim_ascii_end(), 10));
+    match tasks {
+        Some(most) if given.is_none_or(|given| given > most) => Err(lost(before)),
+        _ => Ok(Some(name)),
+    }
+}
+
+/// The lowest limit of tasks of the caller's groups that will not be above the scope. Another limit there is an error.
+fn tasks_in_groups_above(about: &About, own: Bytes) -> Result<Option<u64>> {
     // The user's systemd makes the scope below its own group. So what limits that group limits the scope too.
     let manager = join(&[slice(about), b"user@", decimal(about.caller.uid), b".service"]);
-    let mut path = before;
+    let mut path = own;
     let mut tasks: Option<u64> = None;
     while path.len() >= slice(about).len() && path != manager {
         let dir =
-            files::open(CWD, join(&[MOUNTED[0], path]), OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
+            files::open(CWD, join(&[MOUNTED[0], path]), OFlags::PATH | OFlags::DIRECTORY).or_fail(ASKING)?;
         for (name, none) in FILES_OF_LIMITS {
             let text = content(&dir, name).unwrap_or(none).trim_ascii_end();
             match number(text, 10).filter(|_| name == TASKS) {
@@ -344,9 +356,14 @@ fn ask_systemd(about: &About) -> Result<Option<Bytes>> {
         }
         path = files::parent(path);
     }
+    Ok(tasks)
+}
+
+/// Starts a delegated scope with this process in it, by this `busctl`. Returns its name.
+fn start_scope(about: &About, busctl: Bytes) -> Result<Bytes> {
     let pid = pid_digits(getpid());
     let name = join(&[b"selfdock-", pid, b".scope"]);
-    let call: [&[u8]; 20] = [
+    let words: [&[u8]; 23] = [
         b"busctl",
         b"--user",
         b"--quiet",
@@ -367,34 +384,34 @@ fn ask_systemd(about: &About) -> Result<Option<Bytes>> {
         b"1",
         pid,
         b"CollectMode",
+        b"s",
+        b"inactive-or-failed",
+        b"0",
     ];
-    let mut words: Vec<&[u8]> = call.to_vec();
-    words.extend([&b"s"[..], b"inactive-or-failed", b"0"]);
     let words = words.iter().map(|word| c_string(word)).collect::<core::result::Result<Vec<_>, _>>();
-    let (words, file) = (words.or_fail(failed)?, c_string(busctl).or_fail(failed)?);
+    let (words, file) = (words.or_fail(ASKING)?, c_string(busctl).or_fail(ASKING)?);
     let (argv, envp) = (Pointers::new(&words), Pointers::new(&about.environment));
     let child = sys::start_child(0, || {
         sys::execve(file, &argv, &envp);
         crate::error::FAILED
     });
-    let ended = waitpid(Some(child.or_fail(failed)?), WaitOptions::empty()).or_fail(failed)?;
-    if ended.and_then(|(_, status)| status.exit_status()) != Some(0) {
-        return Err(Error::refused(failed, "busctl failed; its message is above"));
+    let ended = waitpid(Some(child.or_fail(ASKING)?), WaitOptions::empty()).or_fail(ASKING)?;
+    match ended.and_then(|(_, status)| status.exit_status()) {
+        Some(0) => Ok(name),
+        _ => Err(Error::refused(ASKING, "busctl failed; its message is above")),
     }
-    // systemd answers before it has made the scope.
+}
+
+/// Waits until this process is in another group: systemd answers before it has made the scope.
+fn wait_for_another_group_than(before: Bytes) -> Result<()> {
     let until = sys::now().or_fail("read the clock")?.plus(PATIENCE);
     while own_path() == Some(before) {
         if until.since(sys::now().or_fail("read the clock")?) == Duration::default() {
-            return Err(Error::refused(failed, "systemd made no group within 5 seconds"));
+            return Err(Error::refused(ASKING, "systemd made no group within 5 seconds"));
         }
         let _ = poll(&mut [], Some(&MOMENT));
     }
-    // Each unit of a user's systemd has a limit of tasks (`DefaultTasksMax=`), and the scope as well.
-    let given = own_directory().and_then(|(_, dir)| number(content(&dir, TASKS)?.trim_ascii_end(), 10));
-    match tasks {
-        Some(most) if given.is_none_or(|given| given > most) => Err(lost(before)),
-        _ => Ok(Some(name)),
-    }
+    Ok(())
 }
 
 /// How long systemd may take, and how long to wait before looking again.
