@@ -125,12 +125,12 @@ fn processor_seconds(options: &[&str], script: &str) -> f64 {
 #[case::an_orphan(&[], r#"mkfifo /tmp/f; (sh -c 'exec 3>/tmp/f; eval "$BURN"' &); cat /tmp/f"#)]
 #[case::a_child_of_an_orphan(&[], r#"mkfifo /tmp/f; (sh -c 'exec 3>/tmp/f; sh -c "$BURN"; true' &); cat /tmp/f"#)]
 #[case::in_a_nested_instance(&[], r#"$SELFDOCK run sh -c "$BURN""#)]
-#[case::what_is_killed_at_the_end(&[], "sh -c 'while :; do :; done' & sleep 1.5")]
-#[case::an_orphan_that_is_killed_at_the_end(&[], "(sh -c 'while :; do :; done' &); sleep 1.5")]
+#[case::what_is_killed_at_the_end(&[], r#"mkfifo /tmp/f; sh -c "$BURN stay" >/tmp/f & cat /tmp/f"#)]
+#[case::an_orphan_that_is_killed_at_the_end(&[], r#"mkfifo /tmp/f; (sh -c "$BURN stay" >/tmp/f &); cat /tmp/f"#)]
 #[case::what_is_killed_after_a_timeout(
-    &["--timeout", "1.5,0"], "trap '' TERM; sh -c 'while :; do :; done' & while :; do sleep 0.1; done"
+    &["--timeout", "5,0"], "trap '' TERM; sh -c 'while :; do :; done' & while :; do sleep 0.1; done"
 )]
-#[case::without_privilege(&["--unprivileged"], "(sh -c 'while :; do :; done' &); sleep 1.5")]
+#[case::without_privilege(&["--unprivileged"], r#"mkfifo /tmp/f; (sh -c "$BURN stay" >/tmp/f &); cat /tmp/f"#)]
 fn the_report_counts_all_in_the_instance(#[case] options: &[&str], #[case] script: &str) {
     let told = processor_seconds(options, script);
     // On a busy machine a process that runs until it is killed gets less than one CPU.
