@@ -421,6 +421,7 @@ mod tests {
         [argument, argument | 1 << 32, argument | 1 << 63]
     }
 
+    /// S4: keyrings.
     #[test]
     fn calls_without_use_in_an_instance_are_refused_on_every_abi() {
         for machine in MACHINES {
@@ -434,6 +435,7 @@ mod tests {
         }
     }
 
+    /// I7: terminal.
     #[test]
     fn pushing_input_is_refused_on_every_abi() {
         for request in [TIOCSTI, TIOCLINUX].into_iter().flat_map(every_half) {

@@ -367,6 +367,7 @@ mod tests {
         );
     }
 
+    /// P7: prefix compare.
     #[test]
     fn destinations_are_compared_by_component() {
         with_plan(&["-v", "/x", "/scratch", "-v", "/y", "/scratch2"], |plan| {
@@ -398,6 +399,7 @@ mod tests {
         assert!(refusal(&["--mask", "/a", "-t", "-", "/a"]).starts_with("mount on '/a'"));
     }
 
+    /// M8: tmpfs options.
     #[test]
     fn only_harmless_tmpfs_options_are_taken() {
         for bad in [
@@ -453,6 +455,7 @@ mod tests {
         });
     }
 
+    /// F2: tables.
     #[test]
     fn the_number_of_mounts_is_bounded() {
         let args: Vec<&str> = ["-v", "/x", "/y"].into_iter().cycle().take(3 * (MOST_MOUNTS + 1)).collect();

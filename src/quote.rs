@@ -50,6 +50,7 @@ mod tests {
     use super::*;
     use alloc::string::ToString;
 
+    /// I8: log escapes.
     #[test]
     fn unprintable_characters_are_escaped() {
         let shown = Quoted(b"a\x1b[31m\nb\xff'\xe2\x80\xae").to_string();

@@ -689,7 +689,7 @@ mod tests {
         }
     }
 
-    /// It tries all lines of three and four of these words.
+    /// C7: unprivileged features in the set-uid program. It tries all lines of three and four of these words.
     #[test]
     fn both_programs_parse_a_plain_line_alike() {
         const SOME: &[&[u8]] = &[

@@ -32,6 +32,7 @@ const WAYS: [&str; 4] = ["SD run", "SD run SD run", "SD --unprivileged run", "SD
 
 // Signals.
 
+/// S1: process group.
 #[rstest]
 #[case::kill_the_group("os.kill(0, 9)")]
 #[case::kill_the_group_by_number("os.killpg(os.getpgrp(), 9)")]
@@ -62,6 +63,7 @@ fn without_selfdock_a_signal_to_the_group_reaches_the_caller() {
     assert_eq!(transcript, Transcript { events: vec!["signaled 9".into()], output: Vec::new() });
 }
 
+/// S3: a stop against the deadline.
 #[rstest]
 #[case::itself("signal.raise_signal(signal.SIGSTOP)")]
 #[case::the_group("os.kill(0, signal.SIGSTOP)")]
@@ -82,6 +84,7 @@ fn a_stop_does_not_delay_the_deadline(
     assert_eq!(transcript.output, ["alive after 124"]);
 }
 
+/// S2: an outlived deadline.
 #[rstest]
 #[case::run(args![], 0)]
 #[case::nested(args![], 1)]
@@ -106,7 +109,7 @@ fn a_command_that_clears_its_death_signal_still_ends_with_its_supervisor<const N
 
 // Groups, sessions.
 
-/// Afterwards the calling script has its old priorities.
+/// S1: process group. Afterwards the calling script has its old priorities.
 #[rstest]
 fn a_priority_of_a_process_group_stays_inside(#[values(0, 1, 2, 3)] way: usize) {
     let actions = python("call(141, 1, 0, 19); call(251, 2, 0, 3 << 13)");
@@ -131,6 +134,7 @@ fn without_selfdock_a_group_can_be_made_slow() {
 /// Whether the command has its own process group and session.
 const OWNS: &str = include_str!("../programs/what_is_own.py");
 
+/// S1: process group.
 #[rstest]
 #[case::no_terminal(Setting::Bare, "SD run", true, true)]
 #[case::no_terminal_unprivileged(Setting::Bare, "SD --unprivileged run", true, true)]
@@ -176,6 +180,7 @@ fn with_a_key(script: &str) -> String {
 
 const READ_KEY: &str = include_str!("../programs/read_key.py");
 
+/// S4: keyrings.
 #[test]
 fn a_key_of_the_callers_session_is_out_of_reach() {
     let script = format!("read = {READ_KEY:?}\n{}", include_str!("../programs/read_key_everywhere.py"));
@@ -187,6 +192,7 @@ fn a_key_of_the_callers_session_is_out_of_reach() {
     assert_eq!(lines[6..], ["ENOKEY"; 2], "{seen}");
 }
 
+/// S4: keyrings.
 #[test]
 fn a_key_that_is_added_inside_is_not_outside() {
     let add = "print(call(248, b'user', b'behind', b'left', 4, -3))";
@@ -261,6 +267,7 @@ keyctl, x32 ENOSYS
 getpid True
 unix True";
 
+/// S4: keyrings.
 #[rstest]
 #[case::run(args!["run"])]
 #[case::asked_for(args!["--seccomp", "default", "run"])]
@@ -471,7 +478,8 @@ fn limited_processes() -> usize {
     all.filter(of_user).count()
 }
 
-/// Starts instances until no more fit, nested ones first: these would exceed the limit by themselves.
+/// S5: process limit. Starts instances until no more fit, nested ones first: these would exceed the limit by
+/// themselves.
 #[rstest]
 #[case::nested(&[], &[])]
 #[case::unprivileged_inside(&[], &["--unprivileged"])]

@@ -121,7 +121,8 @@ fn a_target_that_changes_its_namespaces_is_not_followed(#[case] delay: &str, #[c
     assert!(ran.stdout == expected && ran.stderr.contains(refusal), "{}{}", ran.stdout, ran.stderr);
 }
 
-/// U1: old set-uid file. selfdock joins a control group if the caller may move to it. Otherwise the caller decides.
+/// U1: old set-uid file; E2: weaker joiner. selfdock joins a control group if the caller may move to it. Otherwise the
+/// caller decides.
 #[rstest]
 #[case::delegated("", "", "0::/")]
 #[case::not_delegated("chown 0 own/cgroup.procs", "", "--own-cgroup stays")]

@@ -86,7 +86,7 @@ fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
     assert!(works || ran.stderr.contains("make a session keyring"), "{}", ran.stderr);
 }
 
-/// If a lookup fails for lack of resources, the home does not count as missing.
+/// M10: chroot only. If a lookup fails for lack of resources, the home does not count as missing.
 #[rstest]
 fn a_home_that_cannot_be_looked_up_prevents_the_run(
     #[values("ENOMEM", "EMFILE", "ENFILE", "EAGAIN")] errno: &str,
@@ -300,7 +300,7 @@ fn rights_that_cannot_be_dropped_are_not_handed_over(#[values("ps", "--help", "d
     assert!(refusals > 0);
 }
 
-/// I5: signals, umask. Even a stopped supervisor can be ended meanwhile.
+/// I5: signals, umask; S6: first moments. Even a stopped supervisor can be ended meanwhile.
 #[test]
 fn a_signal_ends_what_is_still_being_built() {
     // Each entry of a directory that gets a mount point becomes a mount, so this takes long.

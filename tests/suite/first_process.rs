@@ -36,7 +36,7 @@ fn the_keeper_is_the_parent_of_orphans() {
     instance.wait();
 }
 
-/// K6: pid escape.
+/// K6: pid escape; C3: ptrace window.
 #[rstest]
 #[case::run(args![])]
 #[case::nested(args![selfdock(), "run"])]
@@ -57,7 +57,7 @@ fn no_signal_from_inside_reaches_the_keeper<const N: usize>(#[case] words: [OsSt
 
 const TRACE: &str = include_str!("../programs/trace_pid_1.py");
 
-/// K6: pid escape. As an ordinary caller, and as root.
+/// K6: pid escape; C3: ptrace window. As an ordinary caller, and as root.
 #[rstest]
 #[case::run(args![selfdock(), "run"])]
 #[case::nested(args![selfdock(), "run", selfdock(), "run"])]
@@ -75,7 +75,7 @@ fn the_keeper_cannot_be_traced<const N: usize>(#[case] words: [OsString; N]) {
     assert_eq!(seen.lines().count(), 7);
 }
 
-/// K6: pid escape.
+/// K6: pid escape; C3: ptrace window.
 #[rstest]
 #[case::run(args![selfdock(), "run"])]
 #[case::nested(args![selfdock(), "run", selfdock(), "run"])]
@@ -135,6 +135,7 @@ fn where_selfdock_itself_is_pid_1_the_command_has_another() {
     assert_eq!(seen, "2");
 }
 
+/// C3: ptrace window.
 #[rstest]
 fn the_keeper_shows_only_the_network_of_the_instance(#[values(&[][..], &["--unprivileged"])] mode: &[&str]) {
     let script = "tail -n +3 /proc/1/net/dev | cut -d : -f 1 | tr -d ' '; tail -n +2 /proc/1/net/unix";
@@ -142,7 +143,7 @@ fn the_keeper_shows_only_the_network_of_the_instance(#[values(&[][..], &["--unpr
     assert_eq!(Cmd::new(options).sh(script).ok(), "lo");
 }
 
-/// Somebody outside can stop the keeper. It still exists then.
+/// S2: an outlived deadline. Somebody outside can stop the keeper. It still exists then.
 #[test]
 fn a_keeper_that_was_stopped_still_ends_everything() {
     let mut instance = Cmd::run([]).sh("sleep 1000 >/dev/null & echo up; read line; exit 4").spawn();

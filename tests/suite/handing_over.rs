@@ -62,7 +62,8 @@ fn signals_descriptors_and_environment_are_as_the_caller_had_them() {
     assert!(told.contains("\nvariable A\n") && !told.contains("\nvariable PATH\n"), "{told}");
 }
 
-/// A line that the second program rewrites runs as if the plain options had been typed.
+/// C7: unprivileged features in the set-uid program. A line that the second program rewrites runs as if the plain
+/// options had been typed.
 #[rstest]
 fn a_rewritten_command_line_runs_as_the_plain_one(#[values(&[][..], &["--unprivileged"])] how: &[&str]) {
     let script = "exec env --block-signal=USR1 --ignore-signal=USR2 -i A=1 PATH=/usr/bin:/bin \

@@ -347,7 +347,7 @@ fn a_part_of_a_procfs_is_not_taken_for_the_callers_own() {
     assert_eq!(ran.stdout, "125\n", "{}", ran.stderr);
 }
 
-/// F3: fault injection. Links in a destination are followed once.
+/// P5: destination escape. Links in a destination are followed once.
 #[rstest]
 #[case::into_the_instances_own("/dev/null", "-v /srv/own/f /mnt/link", "test -c /dev/null")]
 #[case::over_another_mount("/etc", "-m /usr/share /etc -m /srv/own /mnt/link", "test -d /etc/doc")]

@@ -207,8 +207,8 @@ fn processors_and_memory_of_sys_are_visible(#[values(0, 1)] depth: usize) {
     );
 }
 
-/// No list shows the mounts of the host, and statmount(2) shows them only to a process with privilege in the user
-/// namespace that made the mounts.
+/// M10: chroot only. No list shows the mounts of the host, and statmount(2) shows them only to a process with privilege
+/// in the user namespace that made the mounts.
 #[rstest]
 fn the_mounts_of_the_host_are_not_listed(#[values("", "unshare -Ur")] wrapper: &str) {
     let table = Cmd::run(args!["cat", "/proc/self/mountinfo"]).ok();
@@ -292,7 +292,8 @@ fn a_chroot_is_not_opened(
     assert!(ran.stdout.is_empty() && ran.stderr.contains("the root directory is a chroot"), "{}", ran.stderr);
 }
 
-/// The caller's own home is hidden also in a visible directory, except for parts that the caller requests.
+/// M10: chroot only. The caller's own home is hidden also in a visible directory, except for parts that the caller
+/// requests.
 #[rstest]
 #[case::by_home("HOME=/opt/homes/me", "$SD run")]
 #[case::by_home_that_is_untidy("HOME=//opt/./homes/me/", "$SD run")]
@@ -331,7 +332,7 @@ fn a_home_in_a_visible_directory_is_hidden(#[case] variable: &str, #[case] run: 
     assert_eq!(ran.stdout, "f\n/opt/homes/me/work\nf\nwork\nf\nwork\n", "{}", ran.stderr);
 }
 
-/// The kernel gives up the lookup of a path with `..` while anything is renamed. openat2(2), EAGAIN
+/// M10: chroot only. The kernel gives up the lookup of a path with `..` while anything is renamed. openat2(2), EAGAIN
 #[rstest]
 #[case::run("me", "$SD run")]
 #[case::nested("me", "$SD run $SD run")]
@@ -451,8 +452,8 @@ fn what_is_no_home_is_not_hidden(
     assert_eq!(ran.stdout, "ok\n", "{}", ran.stderr);
 }
 
-/// A directory on the list is bound from the path that it had when the list was made. A link that is there now is not
-/// followed, if users other than root could have made it, or the caller in an outer instance.
+/// M10: chroot only. A directory on the list is bound from the path that it had when the list was made. A link that is
+/// there now is not followed, if users other than root could have made it, or the caller in an outer instance.
 #[rstest]
 fn a_directory_that_has_become_a_link_is_empty(
     #[values("../../srv/secret", "/srv/secret", "../secret")] link: &str,

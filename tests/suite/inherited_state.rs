@@ -58,7 +58,7 @@ fn a_refusal_with_closed_descriptors_writes_into_nothing(
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
 
-/// I2: descriptors.
+/// I2: descriptors; C4: descriptor theft.
 #[rstest]
 fn descriptors_do_not_leak(#[values(0, 1)] depth: usize) {
     let inner = if depth == 1 { "$SD run" } else { "" };

@@ -119,6 +119,7 @@ fn processor_seconds(options: &[&str], script: &str) -> f64 {
     ["user_seconds", "system_seconds"].iter().map(|name| field(&report, name).parse::<f64>().unwrap()).sum()
 }
 
+/// R1: report.
 #[rstest]
 #[case::the_command(&[], r#"eval "$BURN""#)]
 #[case::a_child_that_is_waited_for(&[], r#"sh -c "$BURN"; true"#)]
@@ -301,7 +302,7 @@ fn a_report_whose_directory_is_exchanged_is_reported_as_not_written() {
     }
 }
 
-/// A judge must be able to see the effects of an overloaded machine, or of itself.
+/// R1: report. A judge must be able to see the effects of an overloaded machine, or of itself.
 #[rstest]
 #[case::the_time("--timeout 0.000001", "", "timeout")]
 #[case::a_signal("", "kill -TERM $(pgrep -P $!)", "signal")]
@@ -384,7 +385,7 @@ fn a_report_that_cannot_be_written_is_told_beside_why_there_is_no_command(
     assert_eq!((about[0], about[1..].iter().sum(), ran.stderr.lines().count()), (1, 1, 2), "{}", ran.stderr);
 }
 
-/// Events that a command can cause as often as it likes take no memory of the supervisor.
+/// R1: report. Events that a command can cause as often as it likes take no memory of the supervisor.
 #[test]
 fn the_supervisor_of_a_report_does_not_grow() {
     const STOPS: &str = include_str!("../programs/stop_and_continue.py");
@@ -403,7 +404,7 @@ fn the_supervisor_of_a_report_does_not_grow() {
     instance.wait();
 }
 
-/// A command that fills the signal queue loses no counts.
+/// R1: report. A command that fills the signal queue loses no counts.
 #[rstest]
 #[case::of_the_keeper("prlimit --pid 1 --sigpending=0:0")]
 #[case::of_the_user("prlimit --pid $$ --sigpending=0:0")]

@@ -321,6 +321,7 @@ every_way! {
 }
 
 every_way! {
+    /// S6: first moments.
     #[rstest]
     fn a_signal_right_after_the_start_ends_it(
         way,
@@ -341,6 +342,7 @@ every_way! {
 }
 
 every_way! {
+    /// S6: first moments.
     #[rstest]
     fn a_stop_right_after_the_start_stops_it(way, #[values(Setting::Bare, Setting::Terminal)] setting: Setting) {
         let start = way.start(setting);
@@ -360,6 +362,7 @@ every_way! {
 }
 
 every_way! {
+    /// S6: first moments.
     #[rstest]
     fn a_signal_at_the_first_output_is_the_commands(way) {
         let start = way.start(Setting::Bare);
@@ -417,6 +420,7 @@ every_way! {
 }
 
 every_way! {
+    /// S3: a stop against the deadline.
     #[rstest]
     fn with_a_deadline_a_stop_stops_nothing_but_the_command(way) {
         let start = way.start(Setting::Deadline);
@@ -455,6 +459,7 @@ fn own(all: &[i32]) -> impl Iterator<Item = i32> {
 }
 
 every_way! {
+    /// I5: signals, umask; S2: an outlived deadline; S7: terminal taken by what survives.
     #[rstest]
     fn a_killed_supervisor_leaves_nothing(
         way,
@@ -480,6 +485,7 @@ every_way! {
 }
 
 every_way! {
+    /// S2: an outlived deadline.
     #[rstest]
     fn a_killed_keeper_ends_all_by_the_same_signal(
         way,
@@ -496,6 +502,7 @@ every_way! {
 }
 
 every_way! {
+    /// S7: terminal taken by what survives.
     #[rstest]
     fn a_closed_terminal_ends_it(way) {
         let start = way.start(Setting::Terminal);
@@ -552,6 +559,7 @@ every_way! {
 }
 
 every_way! {
+    /// S7: terminal taken by what survives.
     #[rstest]
     fn processes_of_a_command_end_with_it(way, #[values(Setting::Bare, Setting::Deadline)] setting: Setting) {
         let start = way.start(setting);

@@ -87,6 +87,7 @@ fn an_error_in_a_file_is_reported_with_its_line(#[case] text: &str, #[case] word
     Cmd::run(args![word, "true"]).env("HOME", home.path()).refused(why);
 }
 
+/// C7: unprivileged features in the set-uid program.
 #[test]
 fn what_others_may_not_read_is_not_read() {
     let home = home("mine", "-H");

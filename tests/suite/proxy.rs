@@ -68,7 +68,7 @@ fn it_works_nested_and_for_a_root_of_ones_own() {
     assert_eq!(machine.cmd(words).ok(), GOT);
 }
 
-/// The relay can be looked into. It has no pipe by which the command could say that it was not started.
+/// R1: report. The relay can be looked into. It has no pipe by which the command could say that it was not started.
 #[rstest]
 fn a_command_cannot_forge_its_report(#[values("", "--unprivileged")] mode: &str) {
     let echo = Echo::new();

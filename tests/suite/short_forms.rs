@@ -109,7 +109,7 @@ fn variables_are_removed_by_patterns(
     assert_eq!(cmd.sh(script).ok(), left);
 }
 
-/// Everyone can read the command line of selfdock.
+/// C7: unprivileged features in the set-uid program. Everyone can read the command line of selfdock.
 #[test]
 fn no_value_of_a_variable_gets_into_the_command_line() {
     let words = args!["run", "--clear-env", "--pass", "PATH", "--pass", "SECRET", "cat"];

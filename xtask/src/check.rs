@@ -12,8 +12,8 @@ Check everything that needs no privilege: formatting, lints (warnings are errors
 documentation, licences and origins of the dependencies (where cargo-deny is installed), headers and size of the release
 binaries, that debug ones start, that all builds for the other architecture (where the tools for that are installed),
 and the rules of the tree: where unsafe code may stand and what must stand above it, no unfinished work, every property
-has tests, every entry of docs/mistakes.md names tests that exist, links of the documents lead somewhere, the code that
-they name is there, only known crates in the trusted binary.
+has tests, docs/mistakes.md names the tests whose comments have an id of it, and no others, links of the documents lead
+somewhere, the code that they name is there, only known crates in the trusted binary.
 
 Usage: cargo xtask check
 ";

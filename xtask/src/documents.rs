@@ -1,7 +1,7 @@
 //! Rules for the documents: everything that they name must exist.
 
 use crate::run::{Context, Result, root};
-use crate::source::{files, test_exists};
+use crate::source::{files, test_exists, tests_with_comments};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -51,6 +51,14 @@ pub fn check(faults: &mut Vec<String>) -> Result {
     for (name, text) in code.iter().filter(|(name, _)| name.starts_with(SUITE)) {
         faults.extend(id_faults(text, &classes).into_iter().map(|why| format!("{}: {why}", name.display())));
     }
+    let mut said = BTreeSet::new();
+    for (name, text) in &code {
+        let module = name.file_stem().unwrap_or_default().to_string_lossy();
+        for (test, comment) in tests_with_comments(text) {
+            said.extend(ids_of(&comment, &classes).map(|id| (id.to_owned(), format!("{module}::{test}"))));
+        }
+    }
+    faults.extend(unequal_lists(&listed(mistakes), &said));
     Ok(())
 }
 
@@ -80,6 +88,36 @@ fn id_faults(text: &str, classes: &BTreeMap<&str, String>) -> Vec<String> {
     faults
 }
 
+/// The ids in the comment of a test, each with the words of its heading.
+fn ids_of<'c>(comment: &str, classes: &BTreeMap<&'c str, String>) -> impl Iterator<Item = &'c str> {
+    let comment = comment.to_lowercase();
+    let has =
+        move |(id, words): &(&&str, &String)| comment.contains(&format!("{}: {words}", id.to_lowercase()));
+    classes.iter().filter(has).map(|(id, _)| *id).collect::<Vec<_>>().into_iter()
+}
+
+/// The ids of classes, each with a test that the document lists there.
+fn listed(mistakes: &str) -> BTreeSet<(String, String)> {
+    let tests = |(id, section)| names(section).map(move |name| (String::from(id), name.to_owned()));
+    sections(mistakes).into_iter().flat_map(tests).collect()
+}
+
+/// What the document lists without an id in the test's comment, and the other way round.
+fn unequal_lists(listed: &BTreeSet<(String, String)>, said: &BTreeSet<(String, String)>) -> Vec<String> {
+    let unsaid = listed.difference(said).map(|(id, test)| {
+        format!("{MISTAKES}: {id} names '{test}', whose comment lacks '{id}' and the words of its heading")
+    });
+    let unlisted = said
+        .difference(listed)
+        .map(|(id, test)| format!("{MISTAKES}: {id} does not name '{test}', which has its id"));
+    unsaid.chain(unlisted).collect()
+}
+
+/// The tests that a section lists.
+fn names(section: &str) -> impl Iterator<Item = &str> {
+    section.lines().filter_map(|line| line.strip_prefix("- `")?.strip_suffix('`'))
+}
+
 /// Checks that every class of mistakes names tests that exist.
 fn mistake_rules(text: &str, faults: &mut Vec<String>) {
     let sections = sections(text);
@@ -87,8 +125,7 @@ fn mistake_rules(text: &str, faults: &mut Vec<String>) {
         faults.push(format!("{MISTAKES}: it has no class of mistakes"));
     }
     for (id, section) in sections {
-        let names = section.lines().filter_map(|line| line.strip_prefix("- `")?.strip_suffix('`'));
-        let names: Vec<&str> = names.collect();
+        let names: Vec<&str> = names(section).collect();
         if names.is_empty() {
             faults.push(format!("{MISTAKES}: {id} names no test"));
         }
@@ -263,6 +300,22 @@ mod tests {
             assert_eq!(faults(bad), 1, "{bad}");
         }
         assert_eq!(faults("// P1\nfn p1() { \"P1\" }"), 0);
+    }
+
+    #[test]
+    fn the_list_and_the_comments_name_the_same_tests() {
+        let classes = BTreeMap::from([("P1", "one: two".into()), ("P10", "three".into())]);
+        let ids = |comment| ids_of(comment, &classes).collect::<Vec<_>>();
+        assert_eq!(ids("P1: One: two; P10: three. More."), ["P1", "P10"]);
+        assert_eq!(ids("P10: three"), ["P10"]);
+        assert_eq!(ids("P1"), [""; 0]);
+        let text = "\n### P1: one\n- `a::b`\n- `a::c`\n";
+        let has = |tests: &[&str]| tests.iter().map(|test| ("P1".into(), (*test).into())).collect();
+        assert_eq!(unequal_lists(&listed(text), &has(&["a::b", "a::c"])), [""; 0]);
+        assert!(unequal_lists(&listed(text), &has(&["a::b"]))[0].contains("lacks"));
+        assert!(
+            unequal_lists(&listed(text), &has(&["a::b", "a::c", "a::d"]))[0].contains("does not name 'a::d'")
+        );
     }
 
     #[test]

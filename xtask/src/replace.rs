@@ -149,6 +149,7 @@ mod tests {
         assert!(refusal.contains("ACL") || refusal.contains("belongs to uid"), "{refusal}");
     }
 
+    /// U1: old set-uid file.
     #[test]
     fn a_file_that_is_replaced_keeps_no_privilege_under_another_name() {
         let dir = tempfile::tempdir().unwrap();

@@ -157,14 +157,24 @@ pub fn tests_below(dir: &Path) -> Result<usize> {
 
 /// The functions of a file that are tests: those after `#[test]` or `#[rstest]`.
 pub fn tests_in(text: &str) -> Vec<String> {
+    tests_with_comments(text).into_iter().map(|(name, _)| name).collect()
+}
+
+/// The same tests, each with its documentation.
+pub fn tests_with_comments(text: &str) -> Vec<(String, String)> {
     let mut tests = Vec::new();
     let mut marked = false;
+    let mut comment = String::new();
     for line in lines(text) {
         let code = line.code.trim();
+        comment.extend(line.comment.strip_prefix("/ ").map(|words| format!("{words} ")));
         marked |= code == "#[test]" || code.starts_with("#[rstest");
         if let Some((_, rest)) = code.split_once("fn ").filter(|_| marked) {
-            tests.extend(rest.split(['(', '<']).next().map(str::to_owned));
+            let name = rest.split(['(', '<']).next().unwrap_or_default();
+            tests.push((name.to_owned(), std::mem::take(&mut comment)));
             marked = false;
+        } else if !marked && !code.is_empty() && !code.starts_with("#[") {
+            comment.clear();
         }
     }
     tests
@@ -208,5 +218,10 @@ mod tests {
     fn tests_are_found() {
         let text = "#[rstest]\n#[case(1)]\nfn one(#[case] n: u8) {}\nfn helper() {}\n#[test]\nfn two() {}";
         assert_eq!(tests_in(text), ["one", "two"]);
+        let text = "/// A.\nfn helper() {}\n/// B.\n/// C.\n#[rstest]\n#[case(\n)]\nfn one() {}\n#[test]\nfn two() {}";
+        assert_eq!(
+            tests_with_comments(text),
+            [("one".into(), "B. C. ".into()), ("two".into(), String::new())]
+        );
     }
 }
