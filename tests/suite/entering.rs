@@ -108,14 +108,7 @@ fn an_instance_outlives_an_upgrade() {
 fn a_target_that_changes_its_namespaces_is_not_followed(#[case] delay: &str, #[case] refusal: &str) {
     const GO: &str = include_str!("../programs/unshare_when_told.py");
     let changes = "mkdir -m 777 srv/own; mkfifo -m 666 srv/own/go";
-    // strace runs as root, so that the set-uid bit counts.
-    let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"
-        $user $SD run -v /srv/own /mnt python3 -c \"$GO\" & target=$!; sleep 0.3
-        spaces='readlink /proc/self/ns/mnt /proc/self/ns/user'
-        was=$($user $SD enter $target $spaces)
-        (sleep 1; echo > /srv/own/go) &
-        is=$(strace -qq -o /dev/null -f -e trace=prlimit64,setns -e inject=$DELAY $user $SD enter $target $spaces)
-        test \"$was\" = \"$is\" && echo same; kill $target; wait";
+    let script = include_str!("../programs/enter_while_it_changes.sh");
     let ran = on_a_host(changes, script).env("GO", GO).env("DELAY", delay).output();
     let expected = if refusal.is_empty() { "unshared 0\nsame\n" } else { "unshared 0\n" };
     assert!(ran.stdout == expected && ran.stderr.contains(refusal), "{}{}", ran.stdout, ran.stderr);

@@ -375,15 +375,7 @@ fn a_link_that_is_exchanged_meanwhile_leads_nowhere_else(
 /// K1: fake /proc. The owner of an image can rename its /proc, so the paths of mounts can change at any time.
 #[test]
 fn a_proc_that_is_renamed_meanwhile_uncovers_nothing() {
-    let script = r#"mkdir -p /srv/own/img/img $PREFIX; chown -R $ME /srv/own; cd /srv/own
-        setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups python3 -c "$RENAME" 2>/dev/null &
-        me $SD run --root img -m /usr /usr -m $PREFIX $PREFIX -m /srv/own/inner /img -v /srv/own /tmp sh -c '
-            touch /tmp/go
-            for i in $(seq 60); do
-                $SELFDOCK run --root /img -m /usr /usr -m $PREFIX $PREFIX \
-                    sh -c "cat /proc/version /proc/keys; echo ran"
-            done 2>/dev/null'
-        kill $!"#;
+    let script = include_str!("../programs/nest_while_proc_is_renamed.sh");
     let masks = "for name in version keys cpuinfo meminfo vmstat zoneinfo; do mount --bind /dev/null proc/$name; done";
     let inner = "(cd srv/own; mkdir -p inner; cp -a img/. inner; rmdir img/p2)";
     let changes = format!("{RACE}\n{masks}\n{inner}\nmkdir -p srv/own/img$PREFIX srv/own/inner$PREFIX");

@@ -110,18 +110,10 @@ fn a_store_of_programs_is_shown(
     #[values(Made::Unprivileged, Made::WithoutInstallation, Made::Nested)] made: Made,
 ) {
     let (changes, run) = made.on_host();
-    let changes = format!(
-        "{changes}
-        mkdir -p {store}/1-box/bin {store}/2-profile {store}/3-system {above} run
-        cp \"$BOX/bin/busybox\" {store}/1-box/bin/busybox-told
-        ln -s /{store}/1-box/bin {store}/2-profile/bin
-        ln -s /{store}/2-profile {store}/3-system/{profile}
-        ln -s /{store}/3-system .{system}
-        [ -L run/current-system ] || ln -s {system} run/current-system
-        rm -f .$PREFIX/lib/selfdock/root.list"
-    );
+    let changes = format!("{changes}\n{}", include_str!("../programs/make_a_store.sh"));
     let script = format!("me env PATH=/run/current-system/{profile}/bin:$PATH {run} busybox-told echo here");
-    let seen = on_a_host(&changes, &script).env("BOX", fixture("busybox")).output();
+    let on_host = on_a_host(&changes, &script).env("STORE", store).env("ABOVE", above).env("SYSTEM", system);
+    let seen = on_host.env("PROFILE", profile).env("BOX", fixture("busybox")).output();
     assert_eq!((&*seen.stdout, &*seen.stderr), ("here\n", ""));
 }
 
@@ -310,16 +302,6 @@ fn a_chroot_is_not_opened(
 #[case::in_a_copy_with_a_step_back("HOME=/opt/homes/other/../me", "$SD -o / / run")]
 #[case::in_a_copy_as_root("HOME=/opt/homes/me", "$SD -o / / --fake-root run")]
 fn a_home_in_a_visible_directory_is_hidden(#[case] variable: &str, #[case] run: &str) {
-    let changes = format!(
-        "mkdir -p opt/homes/me/work opt/homes/other; echo {CANARY} | tee opt/homes/me/f opt/homes/me/work/f >/dev/null
-         chown -R $ME opt/homes/me; touch opt/homes/other/f; ln -s me opt/homes/link
-         # For newuidmap.
-         echo tester:x:$ME:$MY_GROUP::/:/bin/sh >> etc/passwd
-         echo tester:700000:65536 | tee -a etc/subuid >> etc/subgid
-         test '{variable}' != HOME=/ || set -- \"$ME\" /opt/homes/me
-         test '{variable}' != HOME=/link/me || set -- @/link /opt/homes
-         printf '~%s\\0%s\\0' \"${{1:-1}}\" \"${{2:-/opt/x}}\" >> .$PREFIX/lib/selfdock/root.list"
-    );
     let script = format!(
         "export {variable}
          me {run} sh -c 'ls -A /opt/homes/me; cat /opt/homes/me/f /opt/homes/me/work/f; ls /opt/homes/other'
@@ -328,7 +310,8 @@ fn a_home_in_a_visible_directory_is_hidden(#[case] variable: &str, #[case] run: 
     );
     let run_twice = run.contains("run $SD");
     let script = if run_twice { script.replace("$SD run $SD run -", "$SD run -") } else { script };
-    let ran = on_a_host(&changes, &script).output();
+    let changes = include_str!("../programs/make_homes.sh");
+    let ran = on_a_host(changes, &script).env("VARIABLE", variable).env("CANARY", CANARY).output();
     assert_eq!(ran.stdout, "f\n/opt/homes/me/work\nf\nwork\nf\nwork\n", "{}", ran.stderr);
 }
 
@@ -411,17 +394,8 @@ fn a_home_on_a_disk_that_a_program_serves_holds_up_no_run(
 /// F3: fault injection. Either everything on the list is shown, or there is an error.
 #[rstest]
 fn no_place_is_left_out_for_want_of_memory(#[values("", "--unprivileged")] mode: &str) {
-    let script = format!(
-        "run() {{ $SD {mode} run sh -c 'ls -d /* /var/* /var/*/* /run/* /sys/*/*'; }}
-         run >/tmp/whole 2>/dev/null; refused=0
-         for n in $(seq 1 3 60); do
-             strace -f -o /dev/null -e trace=readlinkat -e inject=readlinkat:error=ENOMEM:when=$n \
-                 $SD {mode} run sh -c 'ls -d /* /var/* /var/*/* /run/* /sys/*/*' >/tmp/part 2>/tmp/said
-             case $? in 125) refused=$((refused + 1)) ;; *) cmp /tmp/part /tmp/whole ;; esac
-         done
-         [ $refused -ge 10 ] && echo refused"
-    );
-    let ran = on_a_host("rm .$PREFIX/lib/selfdock/root.list", &script).output();
+    let script = include_str!("../programs/list_without_memory.sh");
+    let ran = on_a_host("rm .$PREFIX/lib/selfdock/root.list", script).env("MODE", mode).output();
     assert_eq!((&*ran.stdout, &*ran.stderr), ("refused\n", ""));
 }
 
