@@ -17,7 +17,7 @@ use crate::files;
 use crate::handover::About;
 use crate::host::{lies_in, places};
 use crate::mount::make_private;
-use crate::names::{HOSTS, RESOLV};
+use crate::names::RESOLV;
 use crate::options::Id;
 use crate::process::pid_digits;
 use crate::sys::{self, Attributes, namespace};
@@ -148,7 +148,12 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
     plain.options.retain(|said| said.opt.id != Id::Root);
     say(plain, Id::Root, [image, b""]);
     if host.is_none() {
-        return show_names(plain);
+        let is_said = |path: &[u8]| plain.options.iter().any(|said| said.values[1] == path);
+        let names = overlay::names_of_copy(&[image], plain.value(Id::Net) == Some(b"none"), is_said);
+        for path in names {
+            say(plain, Id::Map, [path, path]);
+        }
+        return;
     }
     if files::identity_of(SYSTEM).is_ok() {
         say(plain, Id::Map, [SYSTEM, SYSTEM]);
@@ -183,19 +188,6 @@ fn hide_homes(about: &About, plain: &mut Line<'_>) {
 
 /// The description of the machine. It is one of [`crate::host::SHOWN`], but lies in no directory that can be copied.
 const SYSTEM: &[u8] = b"/sys/devices/system";
-
-/// Adds the host's resolv.conf and hosts, as for an image that is read-only.
-fn show_names(plain: &mut Line<'_>) {
-    if plain.value(Id::Net) == Some(b"none") {
-        return;
-    }
-    for path in [RESOLV, HOSTS] {
-        let is_said = plain.options.iter().any(|said| said.values[1] == path);
-        if !is_said && files::identity_of(path).is_ok() {
-            plain.options.extend(Said::new(Id::Map, [path, path]));
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {

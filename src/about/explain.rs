@@ -13,7 +13,7 @@ use crate::handover::{About, Mode};
 use crate::host::{DEVICES, Entry, entries, lies_in, places};
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
-use crate::names::{self, GROUP, HOSTS, PASSWD, RESOLV};
+use crate::names::{self, GROUP, PASSWD};
 use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, components, is_in_shm};
 use crate::procfs;
 use crate::sys::{self, Attributes, Duration, namespace};
@@ -23,7 +23,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use rustix::fd::AsFd;
-use rustix::fs::{CWD, OFlags};
+use rustix::fs::CWD;
 
 /// The names of namespaces, as unshare(1) has them.
 const NAMESPACES: [(u32, &str); 7] = [
@@ -240,18 +240,30 @@ impl Explained<'_> {
     /// the caller added. The host's own root needs only a resolver configuration that is a link.
     fn names(&self) -> Vec<Row> {
         let line = |from: &str, path: &[u8]| row(["names", from, &quoted(path), &attributes(INERT)]);
-        let is_there = |path: &&Bytes| files::identity_of(path).is_ok();
         // These are maps on a copy of an image, which is writable.
-        if self.around.copies_root && self.plan.root != Root::Host && !self.plan.own_network {
-            let is_free = |path: &&Bytes| self.plan.mounts.iter().all(|mount| mount.dst != **path);
-            let maps = [RESOLV, HOSTS].iter().filter(is_free).filter(is_there).map(|path| quoted(path));
-            return maps.map(|path| row(["map", &path, &path, &attributes(MAP)])).collect();
+        if self.around.copies_root && self.plan.root != Root::Host {
+            let is_taken = |path: &[u8]| self.plan.mounts.iter().any(|mount| mount.dst == path);
+            let maps = overlay::names_of_copy(self.image(), self.plan.own_network, is_taken);
+            let map = |path: &Bytes| row(["map", &quoted(path), &quoted(path), &attributes(MAP)]);
+            return maps.iter().map(map).collect();
         }
-        let of_hosts = names::of_hosts(self.plan).iter().filter(is_there);
-        let mut rows: Vec<Row> = of_hosts.map(|path| line(&quoted(path), path)).collect();
+        let has_place =
+            |path: &&Bytes| self.plan.root == Root::Host || overlay::has_place_of_name(self.image(), path);
+        let of_hosts = names::of_hosts(self.plan).iter().filter(|path| files::identity_of(path).is_ok());
+        let mut rows: Vec<Row> = of_hosts.filter(has_place).map(|path| line(&quoted(path), path)).collect();
         let of_users: &[Bytes] = if names::has_own_users(self.plan) { &[PASSWD, GROUP] } else { &[] };
-        rows.extend(of_users.iter().filter(|path| self.lacks_a_name(path)).map(|path| line("-", path)));
+        let lacking = of_users.iter().filter(|path| self.lacks_a_name(path));
+        rows.extend(lacking.filter(has_place).map(|path| line("-", path)));
         rows
+    }
+
+    /// The root filesystems of the image, a later one over the earlier ones.
+    fn image(&self) -> &[&[u8]] {
+        match &self.plan.root {
+            Root::Host => &[],
+            Root::Dir(dir) => core::slice::from_ref(dir),
+            Root::Layers(dirs) => dirs,
+        }
     }
 
     /// Whether a file of names of the image lacks the caller or one of the caller's groups, as the host names them.
@@ -261,16 +273,9 @@ impl Explained<'_> {
             PASSWD => &[decimal(self.about.caller.uid)],
             _ => names::group_ids(),
         };
-        let of_layer = |dir: &[u8]| {
-            let root = files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY).ok()?;
-            names::file_of(root.as_fd(), path)
-        };
-        let own = match &self.plan.root {
-            Root::Host => None,
-            Root::Dir(dir) => of_layer(dir),
-            Root::Layers(dirs) => {
-                dirs.iter().rev().find(|dir| is_in(dir, path)).and_then(|dir| of_layer(dir))
-            }
+        let own = match overlay::layer_of_name(self.image(), path) {
+            Some(root) => names::file_of(root.as_fd(), path),
+            None => Some(&b""[..]),
         };
         own.is_some_and(|own| names::missing(own, names::entries(path, ids)).next().is_some())
     }
@@ -344,7 +349,7 @@ impl Explained<'_> {
             },
         };
         // A link in it can lead to what is not shown.
-        let (below, whole) = (overlay::whole_path(below), overlay::whole_path(outside));
+        let (below, whole) = (overlay::real_path(below), overlay::real_path(outside));
         below.zip(whole).is_some_and(|(below, whole)| below == b"/" || lies_in(whole, below))
             && files::identity_of(outside).is_ok_and(|there| files::identity_of(b".") == Ok(there))
     }

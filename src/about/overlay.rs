@@ -17,13 +17,14 @@ use self::silent::Answer;
 use crate::command::home;
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Quoted, Result, is_unprintable, on};
-use crate::files;
+use crate::files::{self, Kind};
 use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, homes, lies_in, places};
 use crate::host_root;
 use crate::installation::Installation;
 use crate::mount::{Detached, MAP, VOLUME};
 use crate::mountinfo;
+use crate::names::{HOSTS, RESOLV};
 use crate::plan::{Tmpfs, components};
 use crate::process::read;
 use crate::sys;
@@ -122,10 +123,10 @@ pub fn prepare<'a>(
 fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
     let name_at = dir.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     let above: &[u8] = if name_at == 0 { b"." } else { &dir[..name_at] };
-    let Some(dir) = whole_path(dir).or_else(|| whole_path(above)) else { return false };
+    let Some(dir) = real_path(dir).or_else(|| real_path(above)) else { return false };
     match &copy.source {
         Source::Host => places(list(about)).any(|place| lies_in(dir, place)),
-        _ => copy.dirs().into_iter().filter_map(whole_path).any(|source| lies_in(dir, source)),
+        _ => copy.dirs().into_iter().filter_map(real_path).any(|source| lies_in(dir, source)),
     }
 }
 
@@ -137,7 +138,7 @@ pub fn path_without_waiting(path: &[u8]) -> Option<(Bytes, bool)> {
         match silent::answer(CWD, known) {
             Answer::There => {
                 // It may have stopped to answer since.
-                let whole = whole_path(known);
+                let whole = real_path(known);
                 let is_known = whole.is_some() && known == path;
                 return Some((join(&[whole.unwrap_or(known), &path[known.len()..]]), is_known));
             }
@@ -148,14 +149,35 @@ pub fn path_without_waiting(path: &[u8]) -> Option<(Bytes, bool)> {
     }
 }
 
-/// The path of a directory without links in it.
-pub fn whole_path(dir: &[u8]) -> Option<Bytes> {
-    files::path_of(&open(dir).ok()?).ok()
-}
-
 /// The path of a file or directory without links in it.
 pub fn real_path(path: &[u8]) -> Option<Bytes> {
     files::path_of(&files::open(CWD, path, OFlags::PATH).ok()?).ok()
+}
+
+/// The host's files with names of hosts that a copy of an image gets, as an image that is read-only gets them. It gets
+/// none that is taken, since the caller or the network of the instance has another one there.
+pub fn names_of_copy(image: &[&[u8]], own_network: bool, is_taken: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
+    let is_there = |path: &Bytes| files::identity_of(path).is_ok() && has_place_of_name(image, path);
+    let names = if own_network { &[][..] } else { &[RESOLV, HOSTS] };
+    names.iter().copied().filter(|path| !is_taken(path) && is_there(path)).collect()
+}
+
+/// Whether a file can be shown at a path of these layers: there is a file, or nothing. See `Stage::place_of_name`.
+pub fn has_place_of_name(image: &[&[u8]], path: &[u8]) -> bool {
+    let Some(root) = layer_of_name(image, path) else { return true };
+    match files::open_in(&root, path, OFlags::empty()) {
+        Ok(found) => Kind::of(&found) == Ok(Kind::File),
+        Err(_) => {
+            let literally = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+            files::open_path(root.as_fd(), path, OFlags::PATH, literally).err() == Some(Errno::NOENT)
+        }
+    }
+}
+
+/// The layer that decides what is at a path: the last one that has something there. `None` if none has.
+pub fn layer_of_name(image: &[&[u8]], path: &[u8]) -> Option<OwnedFd> {
+    let has = |dir: &&&[u8]| files::lstat(CWD, join(&[dir, path])).err() != Some(Errno::NOENT);
+    image.iter().rev().find(has).and_then(|dir| open(dir).ok())
 }
 
 /// What an instance of the host image shows.

@@ -78,6 +78,11 @@ fn the_plan_lists_exactly_what_is_visible_of_the_host() {
 #[case::an_image_that_knows_the_caller(args!["--root", image_that_knows_the_caller()])]
 #[case::layers(args!["--root", fixture("busybox"), "--root", scratch().keep()])]
 #[case::layers_that_know_the_caller(args!["--root", fixture("busybox"), "--root", image_that_knows_the_caller()])]
+#[case::an_image_whose_etc_is_a_file(args!["--root", image_without_etc(b"x")])]
+#[case::a_copy_of_one(args!["--overlay", image_without_etc(b"x"), "/"])]
+#[case::a_layer_whose_etc_is_a_file(args!["--root", fixture("busybox"), "--root", image_without_etc(b"x")])]
+#[case::an_image_without_etc(args!["--root", image_without_etc(b"")])]
+#[case::layers_without_etc(args!["--root", image_without_etc(b""), "--root", scratch().keep()])]
 #[case::wishes(args!["-m", "/etc/passwd", "/mnt/deep/er", "-t", "size=1M", "/opt", "--mask", "/etc/ssl", "-v",
     scratch().keep(), "/new", "-t", "size=2M,mode=700", "/dev/shm/x", "--no-nest"])]
 #[case::without_a_network(args!["--root", fixture("busybox"), "--net", "none"])]
@@ -131,6 +136,16 @@ fn image_that_knows_the_caller() -> std::path::PathBuf {
     let uid = nix::unistd::getuid();
     std::fs::write(image.path().join("etc/passwd"), format!("own:x:{uid}:0::/:/bin/sh\n")).unwrap();
     image.keep()
+}
+
+/// An image that has no directory /etc, but a file with this text, if there is one.
+fn image_without_etc(text: &[u8]) -> std::path::PathBuf {
+    let image = user_image().keep();
+    std::fs::remove_dir(image.join("etc")).unwrap();
+    if !text.is_empty() {
+        std::fs::write(image.join("etc"), text).unwrap();
+    }
+    image
 }
 
 #[test]
