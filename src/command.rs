@@ -94,7 +94,7 @@ impl<'a> Command<'a> {
     }
 
     /// Whether the caller chose this directory.
-    pub fn chosen_directory(&self) -> bool {
+    pub fn has_chosen_directory(&self) -> bool {
         self.chosen
     }
 

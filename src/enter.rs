@@ -427,7 +427,7 @@ impl Target {
         }
         let dir = command.directory();
         let failed = on("enter {}", dir);
-        let dir = if command.chosen_directory() {
+        let dir = if command.has_chosen_directory() {
             let flags = OFlags::PATH | OFlags::DIRECTORY;
             files::open_path(root.as_fd(), dir, flags, ResolveFlags::IN_ROOT).or_fail(failed)?
         } else {

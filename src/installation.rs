@@ -46,6 +46,11 @@ impl Installation {
         join(&[self.prefix, b"/", ABOUT.as_bytes()])
     }
 
+    /// The directory of profiles for all users.
+    pub fn profiles(self) -> Bytes {
+        join(&[self.prefix, b"/share/selfdock/profiles"])
+    }
+
     /// The path of the prepared root directory, or of something in it.
     pub fn root(self, part: &[u8]) -> Bytes {
         join(&[self.prefix, b"/", ROOT.as_bytes(), part])

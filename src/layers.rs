@@ -39,7 +39,8 @@ bound! {
 
 /// Binds the entries of all layers in `into`. The first layer that has a name wins.
 pub fn merge(privileged: &Privileged, into: &OwnedFd, layers: &[&Layer]) -> Result<()> {
-    merge_below(privileged, into, layers, &mut { MOST_BINDS }, 0)
+    let mut budget = MOST_BINDS;
+    merge_below(privileged, into, layers, &mut budget, 0)
 }
 
 /// Does so for a directory that lies `depth` directories below. At most `budget` binds are made.

@@ -118,7 +118,7 @@ impl Hidden {
     }
 
     /// Whether nothing covers the caller's.
-    pub fn covers_nothing(&self) -> bool {
+    pub fn is_uncovered(&self) -> bool {
         self.covers.is_empty()
     }
 

@@ -197,11 +197,11 @@ fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
                 }
             }
             OpenSource::Tmpfs(options) => {
-                let target = stage.wished_place(dst, Kind::Directory)?;
+                let target = stage.open_destination(dst, Kind::Directory)?;
                 stage.mount_tmpfs(dst, &options, target)?;
             }
             OpenSource::Bind { src, tree, kind } => {
-                let target = stage.wished_place(dst, kind)?;
+                let target = stage.open_destination(dst, kind)?;
                 let attached =
                     tree.attach(stage.privileged(), &target).or_fail(both("bind {} on {}", src, dst));
                 attached.map_err(|e| match kind {
@@ -225,7 +225,7 @@ fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: Hidden, is_root
         // In the host image `/proc` is a directory that only selfdock can have changed.
         None => {
             hidden.mount_on(stage.privileged(), c"/proc").or_fail(failed)?;
-            if hidden.covers_nothing() && !is_root {
+            if hidden.is_uncovered() && !is_root {
                 return Ok(());
             }
             stage.open(b"/proc", OFlags::DIRECTORY).or_fail(failed)?
@@ -268,7 +268,7 @@ fn show_file(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
 /// same inside, by the path that the kernel knows or by the one that the shell knows. Otherwise the root directory.
 fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>) -> Result<OwnedFd> {
     let dir = command.directory();
-    if command.chosen_directory() {
+    if command.has_chosen_directory() {
         return open_in(root, dir, OFlags::DIRECTORY).or_fail(on("enter {}", dir));
     }
     let of_shell = command.shells_directory();

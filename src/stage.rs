@@ -393,7 +393,7 @@ impl Stage {
     }
 
     /// Opens the mount point for a mount of the caller. It is made if it is missing.
-    pub fn wished_place(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
+    pub fn open_destination(&mut self, path: &[u8], kind: Kind) -> Result<OwnedFd> {
         let failed = on("mount on {}", path);
         match self.resolve_destination(path, failed)? {
             (place, Err(Errno::NOENT)) => self.make_mount_point(place, kind),

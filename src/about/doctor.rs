@@ -39,37 +39,37 @@ const DEEPEST: usize = 32;
 /// Runs all checks. Each line is printed as soon as it is known, since a check can kill this process.
 pub fn report(about: &About) -> Result<u8> {
     expect_end()?;
-    tell(&installation(about))?;
-    tell(&host_image(about))?;
-    tell(&kernel())?;
+    print_line(&installation(about))?;
+    print_line(&host_image(about))?;
+    print_line(&kernel())?;
     for line in surroundings() {
-        tell(&line)?;
+        print_line(&line)?;
     }
-    tell(containment())?;
-    tell(filters())?;
+    print_line(containment())?;
+    print_line(filters())?;
     let unprivileged = Trial::make(about, &[c"--unprivileged", c"run"])?;
-    tell(&unprivileged_mode(about, &unprivileged))?;
+    print_line(&unprivileged_mode(about, &unprivileged))?;
     let run = Trial::make(about, &[c"run"])?;
     let mode = about.mode.text();
     if !run.is_working() {
-        tell(&format!("FAIL  run does not work in {mode} mode: {}{}", run.why(), cures(about)))?;
+        print_line(&format!("FAIL  run does not work in {mode} mode: {}{}", run.why(), cures(about)))?;
         return Ok(1);
     }
     let levels = levels(about)?;
-    tell(&format!("ok    run works in {mode} mode; instances nest {levels} levels deep from here"))?;
+    print_line(&format!("ok    run works in {mode} mode; instances nest {levels} levels deep from here"))?;
     // This needs a new root directory, which replaces the old one by pivot_root(2).
     let own_root = Trial::make(about, &[c"-t", c"-", c"/selfdock-doctor", c"run"])?;
-    tell(&if own_root.is_working() {
+    print_line(&if own_root.is_working() {
         "ok    mount points can be made in the root directory".into()
     } else {
         format!("FAIL  no mount point can be made in the root directory: {}", own_root.why())
     })?;
     if own_root.is_working() {
-        tell(&option(about, c"--fake-root", &[])?)?;
-        tell(&option(about, c"--net", &[c"user"])?)?;
+        print_line(&option(about, c"--fake-root", &[])?)?;
+        print_line(&option(about, c"--net", &[c"user"])?)?;
     }
     for line in limits(about) {
-        tell(&line)?;
+        print_line(&line)?;
     }
     Ok(u8::from(!own_root.is_working()))
 }
@@ -113,7 +113,7 @@ fn limits(about: &About) -> Vec<String> {
     all.into_iter().map(|(names, verdict)| format!("{} {names} {verdict}", mark(&verdict))).collect()
 }
 
-fn tell(line: &str) -> Result<()> {
+fn print_line(line: &str) -> Result<()> {
     super::print(format!("{line}\n").as_bytes())
 }
 

@@ -425,7 +425,7 @@ impl Explained<'_> {
     /// The directory in which the command starts.
     fn directory(&self, command: &Command<'_>) -> String {
         let dir = command.directory();
-        let is_same = |path: &&[u8]| command.chosen_directory() || self.leads_to_the_directory(path);
+        let is_same = |path: &&[u8]| command.has_chosen_directory() || self.leads_to_the_directory(path);
         match [dir, command.shells_directory()].into_iter().find(is_same) {
             Some(path) => quoted(path),
             None => format!("'/', since {} is not shown", quoted(dir)),

@@ -40,10 +40,10 @@ use rustix::io::Errno;
 
 /// The start of the program.
 pub fn main(start: &Start) -> ! {
-    outcome::end(go(start).unwrap_or_else(|error| End::Exit(error.report())))
+    outcome::end(run_command_line(start).unwrap_or_else(|error| End::Exit(error.report())))
 }
 
-fn go(start: &Start) -> Result<End> {
+fn run_command_line(start: &Start) -> Result<End> {
     let mut placeholders = Vec::new();
     fill_standard_descriptors(&mut placeholders)?;
     // Root's own capabilities are given up too, as in the set-uid program, so that all callers see the same.
@@ -73,7 +73,7 @@ fn go(start: &Start) -> Result<End> {
     let line = presets::expanded(line, &about)?;
     match verb.bit {
         CHANGES => print(overlay::changes(line.command[0])?.as_bytes())?,
-        PS => return ps::show(&about, line.has(Id::Json), line.has(Id::Watch)),
+        PS => return ps::print_list(&about, line.has(Id::Json), line.has(Id::Watch)),
         DOCTOR => return doctor::report(&about).map(End::Exit),
         EACH => return each::run(&about, &line, verb),
         HELP => print(help::about(&line.command)?.as_bytes())?,

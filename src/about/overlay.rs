@@ -213,7 +213,9 @@ pub fn lay_over(
         }
     }
     // A run that ends before this leaves a directory that counts as new.
-    changes.map_or(Ok(()), Kept::mark)?;
+    if let Some(kept) = changes {
+        kept.mark()?;
+    }
     rustix::process::umask(umask);
     // The current directory is still the original one, below the overlay: enter the copy.
     if let Ok(path) = sys::getcwd() {

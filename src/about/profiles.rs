@@ -6,6 +6,7 @@ use crate::command::variable;
 use crate::error::{Error, OrFail, Quoted, Result, on};
 use crate::files;
 use crate::handover::About;
+use crate::installation::Installation;
 use crate::text::{Bytes, decimal, join};
 use alloc::format;
 use alloc::string::String;
@@ -54,9 +55,9 @@ fn directories(about: &About) -> Vec<Bytes> {
         let home = variable(&about.environment, b"HOME").filter(is_path)?;
         Some(join(&[home, b"/.config/selfdock"]))
     };
-    let prefix = files::parent(files::parent(about.program.to_bytes()));
+    let shared = Installation::around(about.program.to_bytes()).profiles();
     let mut all: Vec<Bytes> = own.or_else(of_home).into_iter().collect();
-    all.extend([&b"/etc/selfdock/profiles"[..], join(&[prefix, b"/share/selfdock/profiles"])]);
+    all.extend([b"/etc/selfdock/profiles", shared]);
     all
 }
 

@@ -37,15 +37,15 @@ struct Listed {
 const SECOND: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
 /// Prints the table or JSON, once or every second until a signal ends it.
-pub fn show(about: &About, json: bool, watch: bool) -> Result<End> {
+pub fn print_list(about: &About, json: bool, watch: bool) -> Result<End> {
     if !watch {
-        return show_once(about, json, "").map(|()| End::Exit(0));
+        return print_once(about, json, "").map(|()| End::Exit(0));
     }
     let clear = if sys::is_terminal(1) { "\x1b[H\x1b[2J" } else { "" };
     expect_end()?;
     loop {
         // A child does it, since its memory is freed when it ends; this program never frees memory.
-        let act = || show_once(about, json, clear).map_or_else(|error| error.report(), |()| 0);
+        let act = || print_once(about, json, clear).map_or_else(|error| error.report(), |()| 0);
         let child = sys::start_child(0, act).or_fail("start a process")?;
         let status =
             rustix::process::waitpid(Some(child), WaitOptions::empty()).or_fail("wait for a process")?;
@@ -59,7 +59,7 @@ pub fn show(about: &About, json: bool, watch: bool) -> Result<End> {
     }
 }
 
-fn show_once(about: &About, json: bool, before: &str) -> Result<()> {
+fn print_once(about: &About, json: bool, before: &str) -> Result<()> {
     let text = format!("{before}{}", text(about, json)?);
     super::print(text.as_bytes())
 }
@@ -111,12 +111,12 @@ fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {
 /// The words of the command. Before the command is executed it shares selfdock's memory, and shows selfdock's words;
 /// while it is executed it shows none. Then they are taken from selfdock's.
 fn command_line(supervisor: Pid, command: Pid) -> Vec<Bytes> {
-    let (words, told) = (arguments(command), arguments(supervisor));
-    let is_told = words.iter().any(|word| !word.is_empty());
-    if is_told && words != told {
+    let (words, of_supervisor) = (arguments(command), arguments(supervisor));
+    let is_known = words.iter().any(|word| !word.is_empty());
+    if is_known && words != of_supervisor {
         return words;
     }
-    match cli::parse(told.get(1..).unwrap_or_default()) {
+    match cli::parse(of_supervisor.get(1..).unwrap_or_default()) {
         Ok(Command::Run(request)) if !request.command.is_empty() => {
             request.command.iter().map(|w| join(&[w])).collect()
         }
@@ -147,9 +147,9 @@ fn is_copy_of_host(pid: Pid, root: &[u8]) -> bool {
 
 /// Finds the absolute path of a relative root filesystem. It looks for a mount inside at its own path, and for the
 /// same file system here. The path must end as the command line says.
-fn place_of_root(pid: Pid, told: &[u8]) -> Option<Bytes> {
-    let end = components(told).fold(&b""[..], |path, name| join(&[path, b"/", name]));
-    if end.is_empty() || components(told).any(|name| name == b"..") {
+fn place_of_root(pid: Pid, named: &[u8]) -> Option<Bytes> {
+    let end = components(named).fold(&b""[..], |path, name| join(&[path, b"/", name]));
+    if end.is_empty() || components(named).any(|name| name == b"..") {
         return None;
     }
     let (theirs, ours) = (read(path(pid, b"mountinfo"))?, read(b"/proc/self/mountinfo")?);

@@ -57,11 +57,11 @@ pub fn answer(dir: BorrowedFd<'_>, path: &[u8]) -> Answer {
     };
     let asked = || {
         let child = sys::start_child_apart(ask)?;
-        let life = pidfd_open(child, PidfdFlags::empty())?;
-        let ended = |limit| poll(&mut [PollFd::new(&life, PollFlags::IN)], Some(limit)) == Ok(1);
+        let child_pidfd = pidfd_open(child, PidfdFlags::empty())?;
+        let ended = |limit| poll(&mut [PollFd::new(&child_pidfd, PollFlags::IN)], Some(limit)) == Ok(1);
         let has_ended = ended(&PATIENCE);
         if !has_ended {
-            pidfd_send_signal(&life, Signal::KILL)?;
+            pidfd_send_signal(&child_pidfd, Signal::KILL)?;
             if !ended(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 }) {
                 return Ok(Answer::Nothing);
             }

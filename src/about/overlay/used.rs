@@ -62,11 +62,11 @@ impl<'a> Kept<'a> {
             Err(errno) => return Err(Error::of(failed, errno)),
         };
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC).ok();
-        let life = pidfd_open(getpid(), PidfdFlags::empty()).or_fail(failed)?;
-        let mut kept = alloc::vec![number_of(&lock), number_of(&life)];
+        let own_pidfd = pidfd_open(getpid(), PidfdFlags::empty()).or_fail(failed)?;
+        let mut kept = alloc::vec![number_of(&lock), number_of(&own_pidfd)];
         kept.extend(watch.as_ref().map(number_of));
         let hold = || {
-            while poll(&mut [PollFd::new(&life, PollFlags::IN)], None) == Err(Errno::INTR) {}
+            while poll(&mut [PollFd::new(&own_pidfd, PollFlags::IN)], None) == Err(Errno::INTR) {}
             while let Some(watch) = watch.as_ref().filter(|watch| watches(watch)) {
                 // One event at least is to come, when the kernel removes the watch.
                 let _ = rustix::io::read(watch, &mut [0u8; 4096][..]);
