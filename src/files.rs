@@ -64,11 +64,11 @@ pub fn lstat(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
     rustix::fs::statat(dir, c_string(path)?, AtFlags::SYMLINK_NOFOLLOW)
 }
 
-/// The type of a file, without following a link, as the kernel has it cached. The file system is not asked, since it
-/// could refuse or never answer. statx(2)
+/// The type of a file (with an empty name: of `dir` itself), without following a link, as the kernel has it cached. The
+/// file system is not asked, since it could refuse or never answer. statx(2)
 pub fn kind(dir: BorrowedFd<'_>, name: &[u8]) -> Result<FileType> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    let stat = rustix::fs::statx(dir, c_string(name)?, flags, StatxFlags::TYPE)?;
+    let stat = rustix::fs::statx(dir, c_string(name)?, flags | AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
     Ok(FileType::from_raw_mode(stat.stx_mode.into()))
 }
 

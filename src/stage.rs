@@ -269,9 +269,10 @@ impl Stage {
             Err(Errno::NOENT | Errno::NOTDIR) => return Ok(false),
             found => found.or_fail(failed)?,
         };
-        let cover = match Kind::of(&target).or_fail(failed)? {
-            Kind::Directory => self.copy_of_empty(failed)?,
-            Kind::File => {
+        // The kernel refuses stat on the mount point of another user's FUSE. It is mostly a directory.
+        let cover = match files::kind(target.as_fd(), b"") {
+            Ok(FileType::Directory) | Err(_) => self.copy_of_empty(failed)?,
+            Ok(_) => {
                 let name = join(&[b"cover", decimal(self.file_covers)]);
                 self.file_covers += 1;
                 self.make_scratch(name, Kind::File)?;

@@ -6,6 +6,7 @@ use super::attend::Unstarted;
 use super::data::{self, in_the_limit_of_a_file};
 use super::fake_root::{self, Ids};
 use super::front::{self, Around, Line, Said};
+use super::homes;
 use super::network::{self, Network};
 use super::outside::{self, Job};
 use super::overlay::{self, Source};
@@ -161,7 +162,8 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
     hide_homes(about, plain);
     let list = overlay::list(about);
     let is_chosen = plain.has(Id::Chdir) || plain.has(Id::Here);
-    let is_shown = |dir: &Bytes| places(list).any(|place| lies_in(dir, place));
+    // selfdock itself finds out whether the directory is in a mount of the caller.
+    let is_shown = |dir: &Bytes| places(list).any(|place| lies_in(dir, place)) && !plain.covers(dir);
     if let Some(dir) = current_directory().filter(is_shown).filter(|_| !is_chosen) {
         let inside = join(&[image, dir]);
         if files::open(CWD, inside, OFlags::PATH | OFlags::DIRECTORY).is_ok() {
@@ -172,15 +174,8 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
 
 /// Hides the caller's homes, as an instance of the host image does, unless the caller mounts something there.
 fn hide_homes(about: &About, plain: &mut Line<'_>) {
-    let list = overlay::list(about);
-    let own_uid = rustix::process::getuid().as_raw();
-    for home in overlay::callers_homes(about, list) {
-        // selfdock refuses a path with `..`. A home that the caller cannot find cannot be seen inside either. One in a
-        // file system that does not answer now may answer later.
-        let Some((home, is_known)) = overlay::path_without_waiting(&home) else { continue };
-        let is_own = !is_known || files::lstat(CWD, home).map_or(true, |stat| stat.st_uid == own_uid);
-        let is_in_place = places(list).any(|place| home != place && lies_in(home, place));
-        if is_own && is_in_place && !plain.mounts_on(home) {
+    for home in homes::hidden(about, overlay::list(about)) {
+        if !plain.covers(home) {
             plain.options.extend(Said::new(Id::MaskIfExists, [home, b""]));
         }
     }

@@ -3,6 +3,7 @@
 
 use super::attend::Limits;
 use super::front::Around;
+use super::homes;
 use super::overlay;
 use crate::cli::{EnvChange, Filter, Request, may_be_descriptor};
 use crate::command::{self, Command};
@@ -178,7 +179,7 @@ impl Explained<'_> {
             rows = Vec::from([row(["root", &places, "'/'", image])]);
         }
         rows.extend(
-            overlay::callers_homes(self.about, self.list)
+            homes::hidden(self.about, self.list)
                 .iter()
                 .map(|home| row(["hide", "-", &quoted(home), &attributes(INERT)])),
         );
@@ -336,10 +337,13 @@ impl Explained<'_> {
             }
             (Some(_), _) => return false,
             (None, Root::Host) => {
-                let is_hidden =
-                    overlay::callers_homes(self.about, self.list).iter().any(|home| lies_in(path, home));
+                let hidden = homes::hidden(self.about, self.list);
+                let is_hidden = |path: &[u8]| hidden.iter().any(|home| lies_in(path, home));
                 let place = places(self.list).find(|place| lies_in(path, place));
-                let Some(place) = place.filter(|_| !is_hidden) else { return false };
+                // The whole path is asked for only if that does not go into what is hidden.
+                let is_free =
+                    |_: &&[u8]| !is_hidden(path) && !overlay::real_path(path).is_some_and(is_hidden);
+                let Some(place) = place.filter(is_free) else { return false };
                 (join(&[place]), join(&[path]))
             }
             (None, Root::Dir(dir)) => of_image(dir),

@@ -225,12 +225,12 @@ impl<'a> Line<'a> {
         self.options.iter().any(|said| said.opt.id == id)
     }
 
-    /// Whether the caller mounts something on exactly this path.
-    pub fn mounts_on(&self, place: &[u8]) -> bool {
+    /// Whether the caller mounts or hides something on this path, or on a directory above it.
+    pub fn covers(&self, place: &[u8]) -> bool {
         self.options.iter().any(|said| match said.opt.id {
-            Id::Vol | Id::Map | Id::Tmpfs => is_same_place(said.values[1], place),
-            Id::Mask | Id::MaskIfExists => is_same_place(said.values[0], place),
-            Id::Here => current_directory().is_some_and(|dir| is_same_place(dir, place)),
+            Id::Vol | Id::Map | Id::Tmpfs => is_in_place(place, said.values[1]),
+            Id::Mask | Id::MaskIfExists => is_in_place(place, said.values[0]),
+            Id::Here => current_directory().is_some_and(|dir| is_in_place(place, dir)),
             _ => false,
         })
     }
@@ -432,7 +432,7 @@ impl<'a> Line<'a> {
 
     /// Whether there is no such file outside, and nothing that the caller mounts can have it.
     fn is_nowhere(&self, path: &[u8]) -> bool {
-        let is_image = self.has(Id::Root) || self.mounts_on(b"/");
+        let is_image = self.has(Id::Root) || self.covers(b"/");
         let is_shown = |said: &Said<'_>| {
             let dst =
                 if matches!(said.opt.id, Id::Bind | Id::BindRo) { said.values[0] } else { said.values[1] };
@@ -527,6 +527,12 @@ pub fn has_option(verb: &Verb, opt: &Opt) -> bool {
 /// Whether two absolute paths are the same, as they are written.
 fn is_same_place(one: &[u8], other: &[u8]) -> bool {
     one.starts_with(b"/") && other.starts_with(b"/") && components(one).eq(components(other))
+}
+
+/// Whether an absolute path equals another or lies in it, as they are written.
+fn is_in_place(path: &[u8], dir: &[u8]) -> bool {
+    let mut path = components(path);
+    dir.starts_with(b"/") && components(dir).all(|name| path.next() == Some(name))
 }
 
 /// Takes a directory that follows `--home`. It cannot be CMD, since a directory cannot be executed.

@@ -16,6 +16,7 @@ mod missing;
 mod ps;
 pub mod presets;
 pub mod front;
+mod homes;
 pub mod network;
 pub mod overlay;
 pub mod outside;

@@ -13,13 +13,11 @@ mod used;
 
 pub use self::used::Kept;
 
-use self::silent::Answer;
-use crate::command::home;
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Quoted, Result, is_unprintable, on};
 use crate::files::{self, Kind};
 use crate::handover::About;
-use crate::host::{EMPTY, Entry, entries, homes, lies_in, places};
+use crate::host::{EMPTY, Entry, entries, lies_in, places};
 use crate::host_root;
 use crate::installation::Installation;
 use crate::mount::{Detached, MAP, VOLUME};
@@ -130,25 +128,6 @@ fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
     }
 }
 
-/// The path of a directory without links in it, and whether it could be looked at. Of a file system that does not
-/// answer nothing is known: there the rest of the path stays as it is. `None` if the caller may not look at it.
-pub fn path_without_waiting(path: &[u8]) -> Option<(Bytes, bool)> {
-    let mut known = path;
-    loop {
-        match silent::answer(CWD, known) {
-            Answer::There => {
-                // It may have stopped to answer since.
-                let whole = real_path(known);
-                let is_known = whole.is_some() && known == path;
-                return Some((join(&[whole.unwrap_or(known), &path[known.len()..]]), is_known));
-            }
-            Answer::Refused if known == path => return None,
-            Answer::Refused | Answer::Nothing if known.len() > 1 => known = files::parent(known),
-            Answer::Refused | Answer::Nothing => return Some((join(&[path]), false)),
-        }
-    }
-}
-
 /// The path of a file or directory without links in it.
 pub fn real_path(path: &[u8]) -> Option<Bytes> {
     files::path_of(&files::open(CWD, path, OFlags::PATH).ok()?).ok()
@@ -183,12 +162,6 @@ pub fn layer_of_name(image: &[&[u8]], path: &[u8]) -> Option<OwnedFd> {
 /// What an instance of the host image shows.
 pub fn list(about: &About) -> Bytes {
     Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
-}
-
-/// The caller's homes that an instance of the host image hides.
-pub fn callers_homes(about: &About, list: &[u8]) -> Vec<Vec<u8>> {
-    let variable = home(&about.environment).filter(|_| about.caller.uid != 0);
-    homes(list, decimal(about.caller.uid), variable)
 }
 
 /// Mounts the copies in the mount namespace of this process, each over its source. The copy of the host image is a root

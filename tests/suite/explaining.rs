@@ -194,6 +194,29 @@ fn the_plan_says_where_the_command_starts(
     assert_eq!(ran.ok(), format!("{starts}\n{starts}"));
 }
 
+/// What is hidden has the name that the plan gives it, whatever the name in HOME is.
+#[rstest]
+#[case::by_its_name("/opt/all/u", "$ME", "/", "'/opt/all/u'\n'/', since '/opt/all/u/d' is not shown")]
+#[case::by_a_link("/opt/link", "$ME", "/", "'/opt/all/u'\n'/', since '/opt/all/u/d' is not shown")]
+#[case::by_a_parent("/opt/all/../link", "$ME", "/", "'/opt/all/u'\n'/', since '/opt/all/u/d' is not shown")]
+#[case::of_another_user("/opt/all/u", "0", "/opt/all/u/d", "'/opt/all/u/d'")]
+fn the_plan_names_the_home_that_is_hidden(
+    #[case] home: &str,
+    #[case] owner: &str,
+    #[case] starts: &str,
+    #[case] plan: &str,
+    #[values("", "--fake-root", "-o / /")] options: &str,
+) {
+    let ids = crate::fake_root::WITH_IDS;
+    let changes = format!("mkdir -p opt/all/u/d; ln -s all/u opt/link; chown {owner} opt/all/u; {ids}");
+    let script = format!(
+        r#"cd /opt/link/d; HOME={home}; export HOME
+        me $SD {options} run pwd
+        me $SD --explain {options} run true | sed -n 's/^hide.-.\([^\t]*\)\t.*/\1/p; s/^directory.//p'"#
+    );
+    assert_eq!(on_a_host(&changes, &script).ok(), format!("{starts}\n{plan}"));
+}
+
 /// A copy of selfdock in a directory that is not shown.
 #[test]
 fn the_plan_of_a_build_has_no_program_that_the_host_image_lacks() {

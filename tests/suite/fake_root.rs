@@ -2,7 +2,7 @@
 
 use crate::proxy::Echo;
 use crate::support::machine::{COUNT, FIRST, Machine};
-use crate::support::{Cmd, args, fixture, scratch, selfdock};
+use crate::support::{Cmd, FILESYSTEMS, args, fixture, on_a_host, scratch, selfdock};
 use crate::whole_instance::field;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -194,4 +194,46 @@ fn a_home_that_answers_late_stays_hidden(#[case] options: &[&str]) {
     let words = words.chain(options.iter().map(Into::into)).chain(args!["run", "cat", &secret]);
     let ran = Cmd::program(words).env("HOME", home.path()).output();
     assert!(ran.stdout.is_empty() && ran.stderr.contains("No such file"), "{} {}", ran.stdout, ran.stderr);
+}
+
+/// Gives the user of the tests subordinate ids, on a host of its own.
+pub const WITH_IDS: &str = "echo tester:x:$ME:$MY_GROUP::/:/bin/sh >>etc/passwd
+     for file in subuid subgid; do echo tester:700000:65536 >etc/$file; done";
+
+/// F4: hung or foreign mounts, links where directories are. As without the options, a file system that a path of a home
+/// leads into is hidden.
+#[rstest]
+#[case::the_mount_point("hung", "late", "secret\n")]
+#[case::in_it("hung/me", "hung", "")]
+#[case::by_a_link("link/me", "hung", "")]
+#[case::of_another_user("foreign/me", "late", "secret\n")]
+#[case::beside_it("hung/../late", "late", "")]
+fn a_home_in_a_hung_file_system_holds_up_no_run(
+    #[case] home: &str,
+    #[case] place: &str,
+    #[case] seen: &str,
+    #[values("", "--fake-root", "--fake-root -o / /", "-o / /")] options: &str,
+) {
+    let script = format!(
+        "{FILESYSTEMS}
+         filesystems /opt/x
+         ln -s /opt/x/hung /opt/x/link; mkdir /opt/x/late; touch /opt/x/late/secret; chown $ME /opt/x/late
+         me env HOME=/opt/x/{home} timeout 20 $SD {options} run ls -A /opt/x/{place}; echo $?
+         kill $servers 2>/dev/null; umount -l /opt/x/hung"
+    );
+    let ran = on_a_host(&format!("mkdir -p opt/x; {WITH_IDS}"), &script).output();
+    assert_eq!(ran.stdout, format!("{seen}0\n"), "{}", ran.stderr);
+}
+
+/// What the caller mounts on a directory above its home shows the home, as without these options.
+#[rstest]
+fn a_home_in_a_mount_of_the_caller_is_shown(
+    #[values("", "--fake-root", "--fake-root -o / /", "-o / /")] options: &str,
+    #[values("-v /opt/all /opt/all", "-m /opt/all/u /opt/all/u")] mount: &str,
+) {
+    let changes = format!("mkdir -p opt/all/u; touch opt/all/u/mine; chown -R $ME opt/all/u; {WITH_IDS}");
+    let ls = "run ls -A /opt/all/u; echo $?";
+    let script =
+        format!("HOME=/opt/all/u; export HOME; me $SD {options} {mount} {ls}; me $SD {options} {ls}");
+    assert_eq!(on_a_host(&changes, &script).output().stdout, "mine\n0\n0\n");
 }

@@ -118,6 +118,25 @@ fn one_run_at_a_time_uses_a_directory_of_changes(
     cmd(&["true"]).ok();
 }
 
+/// The oracle is the run without a copy.
+#[rstest]
+#[case::below_a_hidden_home("")]
+#[case::in_a_mount("-v . /opt/all/u/d")]
+#[case::below_a_tmpfs("-t - /opt/all")]
+#[case::below_a_mask("--mask /opt/all")]
+fn a_copy_of_the_image_starts_where_the_image_does(
+    #[case] options: &str,
+    #[values("/opt/all/u", "/nosuch")] home: &str,
+) {
+    let script = format!(
+        "cd /opt/all/u/d; HOME={home}; export HOME
+         me $SD {options} run pwd; me $SD {options} -o / / run pwd"
+    );
+    let ran = on_a_host("mkdir -p opt/all/u/d; chown -R $ME opt/all", &script).ok();
+    let (image, copy) = ran.split_once('\n').unwrap_or_default();
+    assert_eq!(image, copy);
+}
+
 /// F4: hung or foreign mounts, links where directories are. A copy of the image has an empty directory in their place.
 #[rstest]
 #[case::below_a_place("/opt/x")]

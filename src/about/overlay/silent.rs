@@ -13,35 +13,19 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal, waitpid};
 
-/// The exit statuses of the process that asks.
-const THERE: u8 = 0;
-const REFUSED: u8 = 1;
-const NOT_ASKED: u8 = 2;
-
 /// How long a file system has to answer.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };
 
-/// What a file system says about a file or directory.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// The caller can look at it.
-    There,
-    /// It is not there, or the caller may not look at it.
-    Refused,
-    /// Nothing in time, or it could not be asked, or it does not work now.
-    Nothing,
-}
-
 /// Whether such a file system is mounted there, and does not answer this caller.
 pub fn is_silent(dir: BorrowedFd<'_>, path: &[u8]) -> bool {
-    may_be_silent(dir, path) && answer(dir, path) != Answer::There
+    may_be_silent(dir, path) && !answers(dir, path)
 }
 
-/// Asks for a file or directory without waiting for long.
-pub fn answer(dir: BorrowedFd<'_>, path: &[u8]) -> Answer {
+/// Whether the caller can look at a file or directory. Does not wait for long.
+fn answers(dir: BorrowedFd<'_>, path: &[u8]) -> bool {
     // Only a descriptor that is not a standard one stays open in the other process.
     let start: &[u8] = if path.starts_with(b"/") { b"/" } else { b"." };
-    let Ok(from) = files::open(dir, start, OFlags::PATH) else { return Answer::Nothing };
+    let Ok(from) = files::open(dir, start, OFlags::PATH) else { return false };
     let ask = || {
         let ask = || {
             let file = files::open(from.as_fd(), path, OFlags::PATH)?;
@@ -49,11 +33,7 @@ pub fn answer(dir: BorrowedFd<'_>, path: &[u8]) -> Answer {
             rustix::fs::fstat(&file)
         };
         // Until it has an answer, nobody can end this process. It must hold no pipe of the caller.
-        match stand_apart(&[number_of(&from)]).map(|()| ask()) {
-            Ok(Ok(_)) => THERE,
-            Ok(Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NOTCONN)) => REFUSED,
-            Ok(Err(_)) | Err(_) => NOT_ASKED,
-        }
+        u8::from(!matches!(stand_apart(&[number_of(&from)]).map(|()| ask()), Ok(Ok(_))))
     };
     let asked = || {
         let child = sys::start_child_apart(ask)?;
@@ -63,17 +43,11 @@ pub fn answer(dir: BorrowedFd<'_>, path: &[u8]) -> Answer {
         if !has_ended {
             pidfd_send_signal(&child_pidfd, Signal::KILL)?;
             if !ended(&Timespec { tv_sec: 0, tv_nsec: 100_000_000 }) {
-                return Ok(Answer::Nothing);
+                return Ok(false);
             }
         }
         let status = waitpid(Some(child), crate::report::WCLONE)?;
-        let status =
-            status.and_then(|(_, status)| status.exit_status()).and_then(|status| status.try_into().ok());
-        Ok::<_, Errno>(match status {
-            Some(THERE) => Answer::There,
-            Some(REFUSED) => Answer::Refused,
-            _ => Answer::Nothing,
-        })
+        Ok::<_, Errno>(status.is_some_and(|(_, status)| status.exit_status() == Some(0)))
     };
-    asked().unwrap_or(Answer::Nothing)
+    asked().unwrap_or(false)
 }
