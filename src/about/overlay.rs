@@ -178,7 +178,7 @@ pub fn lay_over(
     for copy in copies {
         let mut layer = Layer { privileged, caller, room: None, works: 0, kept: changes };
         if let Some(kept) = changes {
-            layer.room = Some(open(kept.dir).or_fail(on("keep changes in {}", kept.dir))?);
+            layer.room = Some(kept.room()?);
         }
         match &copy.source {
             Source::Host => root = Some(layer.host(about, copy)?),
@@ -205,13 +205,27 @@ fn open(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
     files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY)
 }
 
+/// A directory for changes.
+pub struct Room {
+    dir: OwnedFd,
+    /// The directory in it that holds the work directories. It is opened once, so that it is the one that was locked.
+    works: OwnedFd,
+}
+
+impl Room {
+    fn of(dir: OwnedFd) -> Result<Self> {
+        let works = below(&dir, WORK)?;
+        Ok(Room { dir, works })
+    }
+}
+
 /// A copy that is being made. Everything is opened in the new mount namespace, since the kernel takes no layers from
 /// another one.
 struct Layer<'l> {
     privileged: &'l Privileged,
     caller: Caller,
     /// The directory for changes.
-    room: Option<OwnedFd>,
+    room: Option<Room>,
     /// How many overlays use this directory.
     works: u32,
     /// The directory of changes, if they are kept.
@@ -231,11 +245,11 @@ impl Layer<'_> {
         let place = open(source).or_fail(failed)?;
         let is_kept = self.room.is_some();
         if !is_kept {
-            self.room = Some(self.make_room(&place, &copy.room).or_fail(failed)?);
+            self.room = Some(Room::of(self.make_room(&place, &copy.room).or_fail(failed)?)?);
         }
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
-        let changed = below(room, CHANGED)?;
-        if matches!(copy.source, Source::Roots(_)) && self.kept.is_none_or(|kept| kept.is_new) {
+        let changed = below(&room.dir, CHANGED)?;
+        if matches!(copy.source, Source::Roots(_)) && self.is_new() {
             for layer in &layers {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
                     own::take_over(layer, &changed, b"").or_fail(failed).map_err(want_of_room)?;
@@ -243,7 +257,7 @@ impl Layer<'_> {
             }
         }
         // A room that is not kept is mounted on the directory. The overlay then goes over the room.
-        let target = if is_kept { &place } else { room };
+        let target = if is_kept { &place } else { &room.dir };
         let work = self.work(room)?;
         let overlay = self.overlay(&layers, &changed, &work);
         if is_kept {
@@ -254,6 +268,12 @@ impl Layer<'_> {
             .attach(self.privileged, target)
             .or_fail(failed)
             .map(|copy| self.note(&copy))
+    }
+
+    /// Whether no run has prepared everything in the directory of changes. A run that was killed may have prepared a
+    /// part of it, and no command has changed anything there.
+    fn is_new(&self) -> bool {
+        self.kept.is_none_or(|kept| kept.is_new)
     }
 
     /// Notes a copy that has been mounted.
@@ -274,10 +294,10 @@ impl Layer<'_> {
     }
 
     /// The work directory of the next overlay.
-    fn work(&self, room: &OwnedFd) -> Result<OwnedFd> {
-        let (all, name) = (below(room, WORK)?, decimal(self.works));
-        make(all.as_fd(), name).or_fail(KEEP)?;
-        below(&all, name)
+    fn work(&self, room: &Room) -> Result<OwnedFd> {
+        let name = decimal(self.works);
+        make(room.works.as_fd(), name).or_fail(KEEP)?;
+        below(&room.works, name)
     }
 
     /// Makes an overlay of these layers, the later over the earlier. Changes go to the directory `upper`.
@@ -304,13 +324,13 @@ impl Layer<'_> {
                     Error::refused(failed, "no empty directory was found for it")
                         .hint("an empty /mnt is enough")
                 })?;
-                self.room = Some(self.make_room(&place, &copy.room).or_fail(failed)?);
+                self.room = Some(Room::of(self.make_room(&place, &copy.room).or_fail(failed)?)?);
                 path
             }
         };
         let list = list(about);
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
-        let root = below(room, CHANGED)?;
+        let root = below(&room.dir, CHANGED)?;
         for entry in entries(list) {
             match entry {
                 // The kernel's own files are shown as they are.
@@ -359,7 +379,7 @@ impl Layer<'_> {
         // The directory is gone, or the caller may not enter it. It is then left out.
         let Ok(lower) = files::open_path(CWD, path, flags, rules) else { return Ok(()) };
         // The directory of changes is not copied into itself.
-        let room = self.room.as_ref().and_then(|room| files::identity(room).ok());
+        let room = self.room.as_ref().and_then(|room| files::identity(&room.dir).ok());
         if files::identity(&lower).ok() == room {
             return Ok(());
         }
@@ -370,7 +390,7 @@ impl Layer<'_> {
         self.works += 1;
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
         let work = self.work(room)?;
-        if !was_there {
+        if !was_there || self.is_new() {
             own::take_over(&lower, &upper, join(&[path])).or_fail(failed).map_err(want_of_room)?;
         }
         let layers = [lower];
@@ -411,7 +431,9 @@ impl Layer<'_> {
                 // The kernel tells nothing about the FUSE of another user.
                 Ok(FileType::Directory) | Err(Errno::ACCESS) => self.show(root, join(&[path, b"/", name]))?,
                 Ok(_) if silent::is_silent(lower.as_fd(), name) => {}
-                Ok(_) if !was_there => own::copy(lower, upper, name).or_fail(failed).map_err(want_of_room)?,
+                Ok(_) if !was_there || self.is_new() => {
+                    own::copy(lower, upper, name).or_fail(failed).map_err(want_of_room)?;
+                }
                 _ => {}
             }
         }
@@ -422,6 +444,13 @@ impl Layer<'_> {
 /// Adds advice on how to give the copy of an image more room.
 fn want_of_room(error: Error) -> Error {
     error.hint_if(Errno::NOSPC, "'-t size=1G /' gives the copy more room")
+}
+
+/// Says why root may not write there: selfdock gives up all capabilities.
+fn want_of_rights(error: Error) -> Error {
+    let is_root = rustix::process::getuid().is_root();
+    let why = "selfdock gives root no right over what belongs to other users; use a directory of root's";
+    if is_root { error.hint_if(Errno::ACCESS, why) } else { error }
 }
 
 /// A submount would have to be left out, and what it covers would become visible: the kernel refuses that.
@@ -505,10 +534,10 @@ fn has_mounts(path: &[u8]) -> bool {
 /// Makes a directory of changes, unless it exists. Returns the absolute path of its source.
 fn make_changes(dir: &[u8], source: &[u8]) -> Result<Bytes> {
     let failed = on("keep changes in {}", dir);
-    make(CWD, dir).or_fail(failed)?;
-    let opened = open(dir).or_fail(failed)?;
+    make(CWD, dir).or_fail(failed).map_err(want_of_rights)?;
+    let opened = open(dir).or_fail(failed).map_err(want_of_rights)?;
     for name in [CHANGED, WORK] {
-        make(opened.as_fd(), name).or_fail(failed)?;
+        make(opened.as_fd(), name).or_fail(failed).map_err(want_of_rights)?;
     }
     Ok(match sys::getcwd() {
         Ok(cwd) if !source.starts_with(b"/") => join(&[&cwd, b"/", source]),

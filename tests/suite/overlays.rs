@@ -118,6 +118,30 @@ fn one_run_at_a_time_uses_a_directory_of_changes(
     cmd(&["true"]).ok();
 }
 
+/// The next run takes nothing for complete that a killed one has left.
+#[test]
+fn a_first_run_that_is_killed_leaves_nothing_half_made() {
+    // Large directories would take long.
+    let changes = "for dir in usr/share usr/include usr/src usr/lib/*; do
+             case $dir in *-linux-gnu) ;; *) [ ! -d $dir ] || [ -L $dir ] || mount -t tmpfs t $dir ;; esac
+         done; mkdir -p usr/share/x/y/z; mount -t tmpfs -o mode=1777 t tmp";
+    let script = "
+        list() {
+            (cd /tmp/$1/changed; find . -path ./opt -prune -o -type d -printf '%y %m %p\\n' \\
+                -o -printf '%y %m %s %l %p\\n' | sort) >/tmp/$1.list
+        }
+        run() { me \"$@\" $SD --changes /tmp/$dir -o / / run true; echo $?; }
+        dir=whole; run env; list whole; dir=cut
+        for moment in mkdirat:2 mkdirat:25 mkdirat:60 mknodat:1 sendfile:1 sendfile:20 fsmount:3; do
+            call=${moment%:*}
+            run strace -qq -f -o /dev/null -e trace=$call -e inject=$call:signal=KILL:when=${moment#*:}
+            test ! -L /tmp/cut/origin && run env; list cut
+            diff /tmp/whole.list /tmp/cut.list && grep -c '/etc/passwd$' /tmp/cut.list; rm -r /tmp/cut
+        done";
+    let ran = on_a_host(changes, script).output();
+    assert_eq!(ran.stdout, format!("0\n{}", "137\n0\n1\n".repeat(7)), "{}", ran.stderr);
+}
+
 /// The oracle is the run without a copy.
 #[rstest]
 #[case::below_a_hidden_home("")]
@@ -135,6 +159,25 @@ fn a_copy_of_the_image_starts_where_the_image_does(
     let ran = on_a_host("mkdir -p opt/all/u/d; chown -R $ME opt/all", &script).ok();
     let (image, copy) = ran.split_once('\n').unwrap_or_default();
     assert_eq!(image, copy);
+}
+
+/// Another run could use the directory that is there now.
+#[test]
+fn changes_that_are_exchanged_meanwhile_are_refused() {
+    let (dir, kept) = (tree(), scratch());
+    // Without privilege, a process that is traced is stopped before it makes its namespaces.
+    let script = r#"
+        strace -qq -f -o /dev/null -e trace=unshare -e inject=unshare:signal=STOP:when=1 \
+            $SELFDOCK --changes c -o "$0" /mnt/w run echo never & tracer=$!
+        until pid=$(cat /proc/$tracer/task/$tracer/children) && test -d c/work && ! flock -n c/work true; do
+            sleep 0.05
+        done
+        mv c/work c/before; $SELFDOCK --changes c -o "$0" /mnt/w run echo second
+        while kill -CONT $pid 2>/dev/null; do sleep 0.05; done; wait $tracer; echo $?"#;
+    let cmd = Cmd::program(args!["sh", "-c", script, dir.path()]);
+    let ran = cmd.current_dir(kept.path()).env("SELFDOCK", selfdock()).output();
+    let words = "selfdock: keep changes in 'c': another directory has taken its place meanwhile\n";
+    assert_eq!((&*ran.stdout, &*ran.stderr), ("second\n125\n", words));
 }
 
 /// F4: hung or foreign mounts, links where directories are. A copy of the image has an empty directory in their place.

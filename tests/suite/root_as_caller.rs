@@ -55,6 +55,20 @@ fn root_has_a_copy_to_write_to(
     assert_eq!((seen.stdout.trim_end(), &*seen.stderr), (expected, ""));
 }
 
+/// selfdock gives up the capabilities by which root can write everywhere.
+#[rstest]
+#[case::in_a_directory_of_theirs("new")]
+#[case::a_directory_of_theirs("own")]
+fn root_keeps_no_changes_among_files_of_others(#[case] name: &str) {
+    let dir = scratch();
+    std::fs::create_dir(dir.path().join("own")).unwrap();
+    let kept = dir.path().join(name);
+    let words =
+        args![fixture("setuid/probe"), "as-root", selfdock(), "--changes", kept, "-o", "/etc", "/mnt/w"];
+    let ran = Cmd::program(words.into_iter().chain(args!["run", "true"])).output();
+    ran.refused("(EACCES); selfdock gives root no right over what belongs to other users");
+}
+
 /// K3: /proc/sys as root.
 #[test]
 fn every_setting_of_the_kernel_is_read_only() {

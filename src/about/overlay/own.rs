@@ -118,27 +118,31 @@ fn copy_if_empty(from: &OwnedFd, into: &OwnedFd, name: &[u8]) {
     if let Ok(stat) = files::lstat(from.as_fd(), name)
         && stat.st_size == 0
     {
-        let _ = new_file(into, name, &stat);
+        let _ = new_file(into, name, &stat, OFlags::CREATE | OFlags::EXCL);
     }
 }
 
-fn new_file(into: &OwnedFd, name: &[u8], stat: &Stat) -> Result<OwnedFd> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    let file = files::open(into.as_fd(), name, flags)?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(stat.st_mode & 0o777))?;
-    Ok(file)
+/// Makes a file with the permissions of another one. No bit of the umask is set meanwhile.
+fn new_file(into: &OwnedFd, name: &[u8], stat: &Stat, how: OFlags) -> Result<OwnedFd> {
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
+    rustix::fs::openat(into, c_string(name)?, OFlags::WRONLY | OFlags::CLOEXEC | how, mode)
 }
 
+/// Copies a file. It gets its name when it is complete: a run can be killed meanwhile, and the next one takes a file
+/// with this name for complete. open(2), `O_TMPFILE`
 fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
     let stat = files::lstat(from.as_fd(), name)?;
     let source = files::open(from.as_fd(), name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
     let source = match source {
-        Err(_) if stat.st_size == 0 => return new_file(into, name, &stat).map(drop),
+        Err(_) if stat.st_size == 0 => {
+            return new_file(into, name, &stat, OFlags::CREATE | OFlags::EXCL).map(drop);
+        }
         source => source?,
     };
-    let file = new_file(into, name, &stat)?;
+    let file = new_file(into, b".", &stat, OFlags::TMPFILE)?;
     while rustix::fs::sendfile(&file, &source, None, 1 << 20)? > 0 {}
-    Ok(())
+    let (unnamed, name) = (c_string(files::name_of(&file))?, c_string(name)?);
+    rustix::fs::linkat(CWD, unnamed, into, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 /// Copies resolv.conf, if it is a link to a file that is not shown. `into` makes a directory in the copy.

@@ -7,10 +7,10 @@
 //! the copy: the kernel tells that to a watch on it. So a killed run leaves no lock. flock(2), inotify(7), `IN_UNMOUNT`
 
 use super::super::outside::{stand_apart, start_orphan};
-use super::{LITERALLY, ORIGIN, WORK, open};
+use super::{LITERALLY, ORIGIN, Room, WORK, open, want_of_rights};
 use crate::descriptors::number_of;
 use crate::error::{Error, OrFail, Result, on};
-use crate::files;
+use crate::files::{self, Identity};
 use crate::process::read;
 use crate::sys::{self, Duration};
 use crate::text::{Bytes, decimal, join};
@@ -28,6 +28,8 @@ pub struct Kept<'a> {
     origin: Bytes,
     /// Whether it had no changes before.
     pub is_new: bool,
+    /// The directory that is locked.
+    locked: Identity,
     /// Watches the copies. A caller can have too many watches; then the end of the supervisor counts.
     watch: Option<OwnedFd>,
 }
@@ -73,8 +75,20 @@ impl<'a> Kept<'a> {
             }
             0
         };
+        let locked = files::identity(&lock).or_fail(failed)?;
         start_orphan("start the process that holds the changes", || stand_apart(&kept), hold)?;
-        Ok(Kept { dir, origin, is_new, watch })
+        Ok(Kept { dir, origin, is_new, locked, watch })
+    }
+
+    /// Opens the directory in the mount namespace of this process. The lock counts for one directory, whatever has its
+    /// path now.
+    pub fn room(&self) -> Result<Room> {
+        let failed = on("keep changes in {}", self.dir);
+        let room = Room::of(open(self.dir).or_fail(failed)?)?;
+        if files::identity(&room.works) != Ok(self.locked) {
+            return Err(Error::refused(failed, "another directory has taken its place meanwhile"));
+        }
+        Ok(room)
     }
 
     /// Marks the directory as one that has the changes of its source, once everything in it is prepared.
@@ -83,11 +97,11 @@ impl<'a> Kept<'a> {
             return Ok(());
         }
         let failed = on("keep changes in {}", self.dir);
-        let place = open(self.dir).or_fail(failed)?;
+        let place = self.room()?.dir;
         match files::make_link(self.origin, place.as_fd(), ORIGIN) {
             // Of another run, on a file system without locks.
             Err(Errno::EXIST) if files::link_target(place.as_fd(), ORIGIN) == Ok(self.origin) => Ok(()),
-            made => made.or_fail(failed),
+            made => made.or_fail(failed).map_err(want_of_rights),
         }
     }
 
