@@ -5,7 +5,8 @@ use crate::process;
 use rustix::io::Errno;
 
 /// For ENOSPC of unshare(2).
-pub const TOO_MANY: &str = "user.max_mnt_namespaces, user.max_ipc_namespaces or a similar limit is reached";
+pub const TOO_MANY: &str =
+    "user.max_mnt_namespaces, max_ipc_namespaces, max_net_namespaces or a similar limit is reached";
 
 /// For EAGAIN of clone(2).
 pub const CROWDED: &str = "the limit of processes (ulimit -u) or of memory is reached";

@@ -10,7 +10,7 @@
 //! It is also a witness of signals: it is in the supervisor's process group, so it knows which signals were sent to
 //! the whole group and have reached the command already.
 
-use crate::advice::CROWDED;
+use crate::advice::{CROWDED, TOO_MANY};
 use crate::creds::{self, Privileged};
 use crate::error::{Error, OrFail, Result};
 use crate::outcome::End;
@@ -316,7 +316,7 @@ impl Shared {
     fn keep(&'static self, privileged: Option<Privileged>, own_network: bool, empty: Option<Bytes>) -> Error {
         match self.become_keeper(privileged, own_network, empty) {
             Ok(()) => self.witness(),
-            Err(error) => error,
+            Err(error) => error.hint_if(Errno::NOSPC, TOO_MANY),
         }
     }
 

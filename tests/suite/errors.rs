@@ -214,11 +214,13 @@ fn output_that_cannot_be_written_is_an_error(
 
 /// The nesting depth is not the only limit of namespaces.
 #[rstest]
-#[case("pid")]
-#[case("mnt")]
-#[case("ipc")]
-fn a_limit_of_namespaces_is_named(#[case] kind: &str) {
-    let script = format!("echo 0 > /proc/sys/user/max_{kind}_namespaces; exec $SELFDOCK run true");
+#[case("pid", "run")]
+#[case("mnt", "run")]
+#[case("ipc", "run")]
+#[case("net", "-n none run")]
+#[case("user", "-o /etc /mnt/w run")]
+fn a_limit_of_namespaces_is_named(#[case] kind: &str, #[case] words: &str) {
+    let script = format!("echo 0 > /proc/sys/user/max_{kind}_namespaces; exec $SELFDOCK {words} true");
     let ran = Cmd::program(args!["unshare", "-Urm", "sh", "-c", script]).env("SELFDOCK", selfdock()).output();
     let ran = ran.exits(125);
     assert!(ran.stderr.contains(&format!("max_{kind}_namespaces")), "{}", ran.stderr);
