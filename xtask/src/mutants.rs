@@ -7,11 +7,13 @@ mod tree;
 mod done;
 mod exceptions;
 mod points;
+mod calls;
 
 use crate::cargo;
 use crate::properties::PROPERTIES;
 use crate::run::{Context, Result, no_more, output, root, wants_help};
 use crate::stop::Stop;
+use calls::Calls;
 use done::Done;
 use exceptions::Exceptions;
 use judge::Judge;
@@ -34,7 +36,8 @@ Usage: cargo xtask mutants [OPTION...]
   --changed-since REV  only those on lines of the work tree that differ from REV
   --limit N            at most N untried ones, spread over all chosen ones
   --full               run the whole suite on each, not only the modules for its file
-  --quick              leave out those that ignore a failure, and all that takes more than a moment
+  --quick              only what takes a moment: the first few tests, the unit tests, and a mutant's own failing calls
+  --by TESTS           only by these modules or tests, with spaces in between, in this order
   --survivors          only those that have survived before
   --together           those that have survived before, many at once: for modules that take long
   --again              also those with a result
@@ -44,7 +47,8 @@ A mutant is a program with one change: a call left out, or its failure ignored; 
 a flag, a capability, a namespace, an entry of a table left out. Each is built and installed into a throwaway prefix.
 A mutant whose programs are the original's byte by byte counts as equal. For each other mutant tests run until the first
 of them fails: those that have killed its neighbours, a few quick ones, the unit tests of its file, and the modules of
-the suite that are about it. The test must fail twice, and pass with the original. The next mutant is built meanwhile.
+the suite that are about it. If a mutant ignores a failure, first those calls fail that the code left out may make.
+The test must fail twice, and pass with the original. The next mutant is built meanwhile.
 
 Results are kept in target/mutants, so a run continues where the last one ended. A function that has changed is tried
 again. ci/mutants.killed lists the functions whose mutants are all tried, also for other checkouts. ci/mutants.txt lists
@@ -70,7 +74,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "files",
-        "hidden_files any_image layers mount_points environment limits inherited_state entering contained",
+        "hidden_files any_image layers mount_points environment limits inherited_state entering contained faults",
     ),
     (
         "sources",
@@ -96,8 +100,8 @@ const FILES: &[(&str, &str)] = &[
         first_process contained nothing_left faults errors one_life",
     ),
     ("keeper", "first_process processes network limits contained one_life nothing_left faults races"),
-    ("handover", "handing_over help explaining listing faults races"),
-    ("names", "any_image network host_image hidden_files"),
+    ("handover", "handing_over errors fake_root proxy explaining help listing faults races"),
+    ("names", "any_image network build host_image hidden_files"),
     ("limits", "limits entering"),
     ("installation", "host_image set_uid_inert devices nesting_is_monotone hidden_files races"),
     ("dev", "devices terminal ipc any_image unprivileged_mode"),
@@ -122,6 +126,7 @@ struct Options {
     limit: Option<usize>,
     full: bool,
     quick: bool,
+    by: Option<String>,
     survivors: bool,
     together: bool,
     again: bool,
@@ -159,9 +164,6 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
         Some(_) => options.again,
     };
     let mut to_try: Vec<Mutant> = spread(chosen.iter().filter(is_untried).cloned().collect(), options.limit);
-    if options.quick {
-        to_try.retain(|mutant| !mutant.name.contains(points::IGNORED));
-    }
     // Mutants that remove a whole step come first, since they tell more.
     to_try.sort_by_key(|mutant| mutant.name.contains(points::IGNORED));
     if !to_try.is_empty() {
@@ -179,6 +181,7 @@ fn options(mut args: pico_args::Arguments) -> Result<Options> {
         limit: args.opt_value_from_str("--limit").context("--limit")?,
         full: args.contains("--full"),
         quick: args.contains("--quick"),
+        by: args.opt_value_from_str("--by").context("--by")?,
         survivors: args.contains("--survivors"),
         together: args.contains("--together"),
         again: args.contains("--again"),
@@ -295,11 +298,12 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
         unit: Tree::copy("unit")?,
         known,
         sane: BTreeSet::new(),
-        quick: options.quick,
+        quick: options.quick || options.by.is_some(),
     };
     if options.together {
         return together::try_all(&mut trial, &tree, mutants, options, state, &stop);
     }
+    let calls = Calls::read()?;
     let ahead = tree::build_ahead(tree, mutants.to_vec(), stop.clone());
     for (count, mutant) in mutants.iter().enumerate() {
         let Ok(built) = ahead.recv() else { break };
@@ -310,7 +314,7 @@ fn try_all(mutants: &[Mutant], options: &Options, state: &mut State) -> Result {
         let start = std::time::Instant::now();
         let outcome = match programs {
             None => Outcome::of(Verdict::Unviable),
-            Some(programs) => trial.of(mutant, &programs, &selection(mutant, options, state))?,
+            Some(programs) => trial.of(mutant, &programs, &selection(mutant, options, state, &calls)?)?,
         };
         let (of, at) = (mutants.len(), format!("{}:{}", mutant.file, mutant.line));
         let by = outcome.by.as_deref().map(|by| format!(" by {by}")).unwrap_or_default();
@@ -390,10 +394,28 @@ fn all_modules() -> String {
 }
 
 /// What a mutant is tried with: in a moment, and then.
-fn selection(mutant: &Mutant, options: &Options, state: &State) -> [String; 2] {
-    let killers = state.killers(mutant).join(",");
-    [format!("{killers} {SMOKE}"), modules_for(mutant, options)]
+fn selection(mutant: &Mutant, options: &Options, state: &State, calls: &Calls) -> Result<[String; 2]> {
+    if let Some(tests) = &options.by {
+        return Ok([tests.clone(), String::new()]);
+    }
+    // These make all calls fail, which takes long.
+    let killers = state.killers(mutant).into_iter().filter(|test| !test.starts_with(judge::FAILING));
+    let killers = killers.collect::<Vec<_>>().join(",");
+    let quick = format!("{killers} {SMOKE}");
+    if !mutant.name.contains(points::IGNORED) {
+        return Ok([quick, modules_for(mutant, options)]);
+    }
+    let text = fs::read_to_string(root().join(&mutant.file)).context(&mutant.file)?;
+    let own: Vec<String> = calls.of(&mutant.file, mutant.replaced(&text)).into_iter().collect();
+    if own.is_empty() || own.len() > MOST_CALLS {
+        return Ok([quick, modules_for(mutant, options)]);
+    }
+    let rest = if options.full { all_modules() } else { "faults".to_owned() };
+    Ok([format!("{quick} {}@{}", judge::FAILING, own.join("+")), rest])
 }
+
+/// With more calls, those of a mutant are too many to be tried first.
+const MOST_CALLS: usize = 8;
 
 /// Quick tests of all modes. They kill most.
 const SMOKE: &str = "network,ipc,read_only_root";

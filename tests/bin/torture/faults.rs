@@ -451,7 +451,11 @@ fn hows(call: &str, all: bool, turn: usize, usual: bool) -> Vec<How> {
 }
 
 fn is_wanted((point, how): &(Point, How), options: &Options) -> bool {
-    options.call.as_ref().is_none_or(|call| *call == point.call)
+    // A name without an operation means each operation.
+    let names = |call: &str| {
+        point.call.strip_prefix(call).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    };
+    options.call.as_ref().is_none_or(|calls| calls.split(',').any(names))
         && options.with.as_ref().is_none_or(|with| *with == how.to_string())
 }
 

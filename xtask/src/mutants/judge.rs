@@ -21,9 +21,16 @@ use std::time::Duration;
 /// All modules of the suite.
 pub const ALL: &str = "";
 
-/// Which tests are run, in which order: words, each a module, a test's whole name, or several of them with commas in
-/// between. What one word names is run together.
+/// Which tests are run, in which order: words, each a module, a test, a case of a test, or several of them with commas
+/// in between. What one word names is run together. After `@` stand the only calls that [`FAILING`] makes fail, with
+/// `+` in between.
 pub type Selection = str;
+
+/// The module that makes system calls fail.
+pub const FAILING: &str = "failing_calls";
+
+/// Tells that module which calls.
+const FAILING_CALLS: &str = "SELFDOCK_FAILING_CALLS";
 
 /// The judging process, and the pipes to it.
 pub struct Judge {
@@ -124,8 +131,15 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     Ok(())
 }
 
-/// What is run together. Each test is in the first part that names it, and in no other.
-fn parts(tests: &[String], selection: &Selection) -> Vec<Vec<String>> {
+/// What is run together.
+struct Part {
+    tests: Vec<String>,
+    /// The only calls that fail; empty for all.
+    calls: String,
+}
+
+/// Each test is in the first part that names it, and in no other. A part with some calls only does not count.
+fn parts(tests: &[String], selection: &Selection) -> Vec<Part> {
     let module = |test: &str| test.split("::").next().unwrap_or_default().to_owned();
     let mut words: Vec<String> = selection.split_whitespace().map(str::to_owned).collect();
     if selection == ALL {
@@ -133,13 +147,18 @@ fn parts(tests: &[String], selection: &Selection) -> Vec<Vec<String>> {
         words.dedup();
     }
     let mut taken = BTreeSet::new();
-    let mut part = |word: &String| -> Vec<String> {
-        let names: BTreeSet<&str> = word.split(',').collect();
-        let is_named =
-            |test: &&String| names.contains(test.as_str()) || names.contains(module(test).as_str());
-        tests.iter().filter(is_named).filter(|test| taken.insert((*test).clone())).cloned().collect()
+    let mut part = |word: &String| -> Part {
+        let (word, calls) = word.split_once('@').unwrap_or((word, ""));
+        let names: Vec<&str> = word.split(',').collect();
+        let is_of = |test: &str, name: &str| {
+            test.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
+        let is_named = |test: &&String| names.iter().any(|name| is_of(test, name));
+        let mut is_new = |test: &&String| !calls.is_empty() || taken.insert((*test).clone());
+        let tests = tests.iter().filter(is_named).filter(&mut is_new).cloned().collect();
+        Part { tests, calls: calls.replace('+', ",") }
     };
-    words.iter().map(&mut part).filter(|part| !part.is_empty()).collect()
+    words.iter().map(&mut part).filter(|part| !part.tests.is_empty()).collect()
 }
 
 /// The judge, and what it has learned.
@@ -164,7 +183,11 @@ impl Court {
     ) -> Result<Option<String>> {
         self.place(programs)?;
         for part in parts(&self.tests, selection) {
-            let mut tests = part;
+            let Part { mut tests, calls } = part;
+            self.suite.env.retain(|(name, _)| *name != FAILING_CALLS);
+            if !calls.is_empty() {
+                self.suite.env.push((FAILING_CALLS, calls.into()));
+            }
             while let Some(test) = self.run(&mut tests)? {
                 let hangs = !tests.contains(&test);
                 let failed = if hangs { tests.clone() } else { vec![test.clone()] };
@@ -242,9 +265,11 @@ mod tests {
     #[test]
     fn each_test_is_run_once_and_in_the_order_of_the_selection() {
         let tests = ["a::x", "a::y", "b::x", "b::y::z", "c::x"].map(str::to_owned);
-        let of = |selection| parts(&tests, selection).iter().map(|part| part.join(" ")).collect::<Vec<_>>();
+        let text = |part: &Part| format!("{}{}", part.tests.join(" "), part.calls);
+        let of = |selection| parts(&tests, selection).iter().map(text).collect::<Vec<_>>();
         assert_eq!(of("b"), ["b::x b::y::z"]);
         assert_eq!(of("c::x,b::y::z nosuch b a"), ["b::y::z c::x", "b::x", "a::x a::y"]);
+        assert_eq!(of("b@open+read b"), ["b::x b::y::zopen,read", "b::x b::y::z"]);
         assert_eq!(of(ALL), ["a::x a::y", "b::x b::y::z", "c::x"]);
     }
 }

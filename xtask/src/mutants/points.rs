@@ -33,6 +33,11 @@ impl Mutant {
         [before, &self.instead, &missing, after].concat()
     }
 
+    /// What the mutant replaces, in the text of its file.
+    pub fn replaced<'t>(&self, text: &'t str) -> &'t str {
+        &text[self.place.clone()]
+    }
+
     /// Whether both changes can be made at once.
     pub fn is_apart_from(&self, other: &Self) -> bool {
         self.file != other.file || self.place.end <= other.place.start || other.place.end <= self.place.start

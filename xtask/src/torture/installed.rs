@@ -18,7 +18,7 @@ Usage: cargo xtask torture faults [OPTION...]
   --mode MODE     only this way to start a command: run, older-kernel, mounts, image, layers, build, unprivileged,
                   unprivileged-image, strict, no-filter, root, root-image, root-unprivileged, nested,
                   nested-unprivileged, enter, enter-unprivileged, enter-strict, root-enter, each
-  --call NAME     only this system call: mount, capset
+  --call NAMES    only these system calls: mount,capset. `prctl` means all its operations, `prctl-8` one.
   --with HOW      only this: an errno (ENOMEM), false-success, SIGKILL, SIGTERM, wait
   --at PLACE      only this call: PROCESS.EXECS:CALL:NTH. Process 0 is the supervisor, 1 the keeper, 2 the command.
                   EXECS is the number of times that it has executed another program of selfdock. NTH counts from 1.
