@@ -49,6 +49,22 @@ const GIVE_UP: [&str; 7] =
 /// a lie, and a check would cost every start a system call. `PR_SET_SECCOMP` is 22, and `PR_SET_NO_NEW_PRIVS` is 38.
 const BELIEVED: [&str; 5] = ["prctl-22", "prctl-38", "seccomp", "mount_setattr", "landlock_restrict_self"];
 
+/// No command is started if one of these calls fails: they give up rights, read that back, or close something off.
+const NEEDED: [&str; 10] = [
+    "capset",
+    "capget",
+    "setresuid",
+    "getresuid",
+    "getresgid",
+    "prctl-1",
+    "prctl-4",
+    "prctl-27",
+    "prctl-28",
+    "unshare",
+];
+/// Nor if these return another id than the user's.
+const IDS: [&str; 2] = ["setfsuid", "setfsgid"];
+
 /// If the kernel has no Landlock, or refuses it, there is no domain.
 const LANDLOCK: [&str; 2] = ["landlock_create_ruleset", "landlock_restrict_self"];
 /// A place that is gone, or has become a link, is not shown.
@@ -356,6 +372,22 @@ impl Sweep {
         Ok(None)
     }
 
+    /// Whether a command must not be started.
+    fn is_needed(&self, point: &Point, how: How) -> bool {
+        // The process that only waits beside a joiner can be missing.
+        if self.mode.target.is_some() && point.process.is_none_or(|process| process == 1) {
+            return false;
+        }
+        // A program first asks who has started it.
+        let asks = point.nth == 1 && (point.process.is_none_or(|process| process == 0) || point.execs > 0);
+        match how {
+            How::Fails(_) => NEEDED.contains(&&*point.call),
+            // Root's ids are 0, which a lie says, too.
+            How::Lies => self.uid != 0 && IDS.contains(&&*point.call) && !asks,
+            _ => false,
+        }
+    }
+
     /// The faults of a run.
     fn fault(&self, ran: &Ran, inject: Option<(&Point, How)>) -> Option<String> {
         if let Some(who) = &ran.hung {
@@ -391,6 +423,9 @@ impl Sweep {
             }
         }
         let is_success = matches!(ran.status, WaitStatus::Exited(_, 0));
+        if is_success && inject.is_some_and(|(point, how)| self.is_needed(point, how)) {
+            return Some("it goes on without this call".to_owned());
+        }
         let is_refusal = match (ran.status, how) {
             // The command may have printed its portrait before the fault, or may print it just after.
             (WaitStatus::Exited(_, 125..=127), _) => !said.is_empty() || matches!(how, Some(How::Gets(_))),

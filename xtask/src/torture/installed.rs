@@ -29,8 +29,9 @@ Usage: cargo xtask torture faults [OPTION...]
 A tracer stops selfdock at each system call, and changes one of them in a run. The call is skipped and fails with an
 errno. Or it is skipped and reports success, although it should give up a right. Or a signal arrives. Or the process
 waits until all others wait for it. Afterwards the command must have the same instance as without a fault, or selfdock
-must have refused in one line. No process may be left, and the host's mounts, files and keys must be as before. For each
-fault the command line that repeats it is printed.
+must have refused in one line. It must refuse if it cannot give up a right, or read its ids back. No process may be
+left, and the host's mounts, files and keys must be as before. For each fault the command line that repeats it is
+printed.
 ";
 
 const RACES: &str = "\
