@@ -93,7 +93,7 @@ pub fn allow_to_map_root(caller: Caller) -> Result<()> {
 /// Whether root can map itself in a user namespace. Root gets its own capabilities back only at exec, so this checks
 /// what exec would give: the bounding set.
 pub fn can_map_root() -> bool {
-    rustix::thread::capability_is_in_bounding_set(CapabilitySet::SETFCAP).unwrap_or(false)
+    rustix::thread::capability_is_in_bounding_set(CapabilitySet::SETFCAP) == Ok(true)
 }
 
 /// Sets all four uids to the caller's, and keeps the permitted capabilities. A caller can have forbidden that
@@ -201,7 +201,6 @@ pub fn own_user_namespace(caller: Caller, need: Need) -> Result<Privileged> {
 /// uid 0. Keeps `SYS_ADMIN`, what the request needs, and what mapping the ids once more needs.
 pub fn root_of_user_namespace(need: Need) -> Result<Privileged> {
     let caller = Caller { uid: 0, gid: 0 };
-    become_undumpable()?;
     verify_ids(caller)?;
     let to_map = CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SETFCAP;
     let wanted = need.capabilities(caller) | to_map;

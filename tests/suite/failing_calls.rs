@@ -55,3 +55,27 @@ fn a_line_that_its_process_could_not_write_is_written_by_the_supervisor() {
     let line = "selfdock: open '/no/such/place' to bind it on '/mnt': no such file or directory (ENOENT)\n";
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", line));
 }
+
+/// F3: fault injection. The first three writes deny setgroups(2) and map the ids.
+#[rstest]
+#[case::denied(
+    "EPERM",
+    "operation not permitted (EPERM); a policy (Landlock, AppArmor, SELinux) or a filter of system calls forbids it"
+)]
+#[case::cut_short("false-success", "the write was cut short")]
+fn a_user_namespace_without_its_ids_is_refused(
+    #[case] how: &str,
+    #[case] why: &str,
+    #[values((1, "setgroups"), (2, "uid_map"), (3, "gid_map"))] (write, name): (usize, &str),
+) {
+    let words = args!["inject", format!("0.0:write:{write}"), how, crate::support::selfdock()];
+    let ran = torture(words.into_iter().chain(args!["--unprivileged", "run", "true"])).output();
+    assert_eq!(ran.stderr, format!("selfdock: map your ids in '/proc/self/{name}': {why}\n"));
+}
+
+/// C1: capabilities, securebits. What prctl(2) only says that it has done is read back.
+#[test]
+fn a_process_that_would_keep_its_capabilities_is_not_started() {
+    let words = args!["inject", "0.0:prctl-8:2", "false-success", crate::support::selfdock(), "run", "true"];
+    torture(words).output().refused("give up privilege: the kernel would still keep capabilities");
+}

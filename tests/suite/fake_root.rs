@@ -159,6 +159,16 @@ fn nothing_of_it_is_left() {
     assert_eq!(seen.lines().count(), 4 + 2, "{seen}");
 }
 
+/// A mapper only says that it has mapped the ids.
+#[test]
+fn ids_that_were_not_mapped_are_noticed() {
+    let change = "for name in newuidmap newgidmap; do mount --bind /bin/true /usr/bin/$name; done";
+    let machine = Machine { change, ..Machine::new() };
+    machine
+        .cmd(args!["--fake-root", "run", "true"])
+        .refused("become the caller: the ids are not the caller's, or were mapped to others");
+}
+
 #[test]
 fn what_is_missing_is_said() {
     let machine = Machine::new();

@@ -36,24 +36,27 @@ fn a_program_that_is_installed_set_gid_refuses(#[case] mode: &str) {
     Cmd::program(args![&copy, "run", "true"]).refused("start: the program is installed set-gid");
 }
 
-/// What the processes of a command line set as their capabilities: those in effect, of those that stay permitted. One
-/// line for each process, sorted, with `>` between its steps.
+/// What the processes of a command line set as their capabilities: those in effect, of those that stay permitted; and
+/// when they read their ids back: `ids`. One line for each process, sorted, with `>` between its steps.
 fn capability_steps(user: &str, launcher: &str, words: &[OsString]) -> String {
     let dir = scratch();
     let file = dir.path().join("trace");
-    let trace = args!["-u", user, "-e", "trace=capset", "-e", "signal=none", "-o", &file];
+    let trace = args!["-u", user, "-e", "trace=capset,getresuid", "-e", "signal=none", "-o", &file];
     let launcher = launcher.split_whitespace().map(Into::into);
     strace_as_root(launcher, trace, args![selfdock()].into_iter().chain(words.iter().cloned())).output();
     let mut processes: Vec<(String, Vec<String>)> = Vec::new();
-    for line in fs::read_to_string(file).unwrap().lines().filter(|line| line.contains("capset(")) {
+    let is_step = |line: &&str| line.contains("capset(") || line.contains("getresuid(");
+    for line in fs::read_to_string(file).unwrap().lines().filter(is_step) {
         let (pid, call) = line.split_once(' ').unwrap();
-        assert!(call.contains("inheritable=0}"), "{call}");
+        let reads_ids = call.contains("getresuid(");
+        assert!(reads_ids || call.contains("inheritable=0}"), "{call}");
         let set = |name: &str| {
-            let (_, set) = call.split_once(name).unwrap();
+            let (_, set) = call.split_once(name).unwrap_or_default();
             let set = set.split([',', '}']).next().unwrap().to_lowercase();
             ["1<<cap_", "sys_", "checkpoint_"].iter().fold(set, |set, word| set.replace(word, ""))
         };
         let step = match [set("effective="), set("permitted=")] {
+            _ if reads_ids => "ids".to_owned(),
             [effective, permitted] if effective == "0" && permitted == "0" => "none".to_owned(),
             [effective, permitted] if effective == permitted => format!("all of {permitted}"),
             [effective, permitted] => format!("{effective} of {permitted}"),
@@ -65,6 +68,8 @@ fn capability_steps(user: &str, launcher: &str, words: &[OsString]) -> String {
                 if let [.., a, b, c, d] = &steps[..]
                     && (a, b) == (c, d)
                     && a != b
+                    && b != "ids"
+                    && a != "ids"
                 {
                     steps.truncate(steps.len() - 2);
                 }
@@ -81,48 +86,70 @@ fn capability_steps(user: &str, launcher: &str, words: &[OsString]) -> String {
 /// builds, the supervisor and the keeper.
 #[rstest]
 #[case::run("tester", "", "", &[
-    "all of chroot|admin > none",
-    "all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
-    "none",
+    "all of chroot|admin > none > ids",
+    "ids > ids > all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none > ids",
+    "none > ids",
 ])]
 #[case::own_network("tester", "", "--net none", &[
-    "all of net_admin|chroot|admin > none",
-    "all of net_admin|chroot|admin|restore > chroot|restore of net_admin|chroot|admin|restore > none",
-    "all of net_admin|chroot|admin|restore > none",
+    "all of net_admin|chroot|admin > none > ids",
+    "all of net_admin|chroot|admin|restore > none > ids",
+    "ids > ids > all of net_admin|chroot|admin|restore > chroot|restore of net_admin|chroot|admin|restore > \
+     none > ids",
 ])]
 #[case::image("tester", "", "--root IMAGE -m /usr /usr", &[
-    "all of chroot|admin > 0 of chroot|admin > all of chroot|admin > none",
-    "all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
-    "none",
+    "all of chroot|admin > 0 of chroot|admin > all of chroot|admin > none > ids",
+    "ids > ids > all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none > ids",
+    "none > ids",
 ])]
 #[case::unprivileged("tester", "", "--unprivileged", &[
-    "all of chroot|admin > none",
-    "none",
-    "none > all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
+    "all of chroot|admin > none > ids",
+    "ids > ids > none > ids > all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none > ids",
+    "none > ids",
 ])]
 #[case::without_enough("tester", "setpriv --bounding-set -checkpoint_restore", "", &[
-    "all of chroot|admin > none",
-    "none",
-    "none > all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
+    "all of chroot|admin > none > ids",
+    "ids > ids > none > ids > all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none > ids",
+    "none > ids",
 ])]
 #[case::overlay("tester", "", "-o / /", &[
-    "all of chroot|admin > none",
-    "none",
-    "none > none > all of chown|dac_override|fowner|fsetid|chroot|admin|restore > none > \
-     all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none",
+    "all of chroot|admin > none > ids",
+    "ids > ids > none > ids > none > ids > \
+     all of chown|dac_override|fowner|fsetid|chroot|admin|restore > none > ids > ids > \
+     all of chroot|admin|restore > chroot|restore of chroot|admin|restore > none > ids",
+    "none > ids",
+])]
+#[case::root_overlay("root", "", "-o / /", &[
+    "all of setpcap|chroot|admin > all of setpcap|chroot|admin > none > ids",
+    "ids > 0 of setpcap|net_admin|chroot|admin|setfcap|restore > 0 of setfcap > ids > \
+     0 of setpcap|net_admin|chroot|admin|setfcap|restore > 0 of setfcap > all of setfcap > ids > \
+     all of chown|dac_override|fowner|fsetid|setpcap|chroot|admin|restore > none > ids > ids > \
+     0 of setpcap|net_admin|chroot|admin|setfcap|restore > all of setpcap|chroot|admin|restore > \
+     chroot|restore of setpcap|chroot|admin|restore > all of setpcap|chroot|admin|restore > none > ids",
+    "none > ids",
+])]
+#[case::root_overlay_without_new_privileges("root", "setpriv --no-new-privs", "-o / /", &[
+    "all of setpcap|chroot|admin > all of setpcap|chroot|admin > none > ids",
+    "ids > 0 of setpcap|net_admin|chroot|admin|setfcap|restore > \
+     0 of setpcap|net_admin|chroot|admin|setfcap|restore > ids > \
+     0 of setpcap|net_admin|chroot|admin|setfcap|restore > 0 of setpcap|net_admin|chroot|admin|setfcap|restore > \
+     all of setfcap > ids > all of chown|dac_override|fowner|fsetid|setpcap|chroot|admin|restore > \
+     0 of chown|dac_override|fowner|fsetid|setpcap|chroot|admin|restore > ids > ids > \
+     0 of setpcap|chroot|admin|restore > all of setpcap|chroot|admin|restore > \
+     chroot|restore of setpcap|chroot|admin|restore > all of setpcap|chroot|admin|restore > none > ids",
+    "none > ids",
 ])]
 #[case::root("root", "", "", &[
-    "0 of setpcap|net_admin|chroot|admin|setfcap|restore > all of setpcap|chroot|admin|restore > \
-     chroot|restore of setpcap|chroot|admin|restore > all of setpcap|chroot|admin|restore > none",
-    "all of setpcap|chroot|admin > all of setpcap|chroot|admin > none",
-    "none",
+    "all of setpcap|chroot|admin > all of setpcap|chroot|admin > none > ids",
+    "ids > 0 of setpcap|net_admin|chroot|admin|setfcap|restore > all of setpcap|chroot|admin|restore > \
+     chroot|restore of setpcap|chroot|admin|restore > all of setpcap|chroot|admin|restore > none > ids",
+    "none > ids",
 ])]
 #[case::root_unprivileged("root", "", "--unprivileged", &[
-    "0 of setpcap|net_admin|chroot|admin|setfcap|restore > 0 of setfcap > all of setfcap > \
+    "all of setpcap|chroot|admin > all of setpcap|chroot|admin > none > ids",
+    "ids > 0 of setpcap|net_admin|chroot|admin|setfcap|restore > 0 of setfcap > all of setfcap > ids > \
      all of setpcap|chroot|admin|restore > chroot|restore of setpcap|chroot|admin|restore > \
-     all of setpcap|chroot|admin|restore > none",
-    "all of setpcap|chroot|admin > all of setpcap|chroot|admin > none",
-    "none",
+     all of setpcap|chroot|admin|restore > none > ids",
+    "none > ids",
 ])]
 fn capabilities_are_given_up_step_by_step(
     #[case] user: &str,
@@ -161,12 +188,12 @@ fn the_processes_of_selfdock_are_closed_to_their_user<const N: usize>(
 
 /// The second program is started without privilege; by root, with root's own alone, which it has at exec anyway.
 #[rstest]
-#[case::user("tester", "", "none > none")]
-#[case::root("root", "", "0 of KEPT > 0 of setfcap")]
+#[case::user("tester", "", "ids > ids > none > ids > none")]
+#[case::root("root", "", "ids > 0 of KEPT > 0 of setfcap > ids > 0 of KEPT > 0 of setfcap")]
 #[case::root_without_new_privileges(
     "root",
     "setpriv --no-new-privs",
-    "0 of KEPT > 0 of KEPT > 0 of KEPT > 0 of KEPT"
+    "ids > 0 of KEPT > 0 of KEPT > ids > 0 of KEPT > 0 of KEPT"
 )]
 fn capabilities_are_given_up_before_another_program_starts(
     #[case] user: &str,
@@ -179,14 +206,14 @@ fn capabilities_are_given_up_before_another_program_starts(
 
 #[rstest]
 #[case::set_uid("", &[
-    "all of chroot|admin > chroot of chroot|admin > none",
-    "all of chroot|admin > none",
+    "all of chroot|admin > none > ids",
+    "ids > ids > all of chroot|admin > chroot of chroot|admin > none > ids",
     "none",
 ])]
 #[case::unprivileged("--unprivileged", &[
-    "all of chroot|admin > none",
+    "all of chroot|admin > none > ids",
+    "ids > ids > none > ids > all of chroot|admin > chroot of chroot|admin > none > ids",
     "none",
-    "none > all of chroot|admin > chroot of chroot|admin > none",
 ])]
 fn capabilities_of_a_joiner_are_given_up_step_by_step(#[case] options: &str, #[case] wanted: &[&str]) {
     let instance = instance(options.split_whitespace().map(Into::into));
@@ -275,6 +302,17 @@ fn a_program_for_members_of_a_group_is_for_them_alone() {
     let ran = on_a_host(changes, script).output();
     let group = nix::unistd::getgid();
     assert!(ran.stdout.ends_with(&format!("{group} 4711\nnested\n126\n")), "{}{}", ran.stdout, ran.stderr);
+}
+
+/// The set-uid bit alone gives all capabilities. Only the usual ones stay permitted, from the start on.
+#[test]
+fn without_file_capabilities_the_set_uid_bit_gives_no_more() {
+    let script =
+        "strace -u tester -qq -e trace=capset -e signal=none -o /tmp/trace $SD --unprivileged run true
+                  head -n 1 /tmp/trace";
+    let changes = "setcap -r .$SD; echo tester:x:$ME:$MY_GROUP::/:/bin/sh >> etc/passwd";
+    let first = on_a_host(changes, script).ok();
+    assert!(first.contains("CAP_SYS_ADMIN") && !first.contains("CAP_SETFCAP"), "{first}");
 }
 
 /// Without the set-uid bit its file capabilities are still privilege.

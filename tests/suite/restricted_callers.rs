@@ -158,6 +158,26 @@ fn the_doctor_says_that_a_masked_proc_ends_unprivileged_mode() {
     assert!(run.stdout.contains("systempaths=unconfined in Docker, unmask=ALL in podman"), "{}", run.stdout);
 }
 
+/// Root needs `SETFCAP` to map itself. The doctor says so if that is missing, and only then.
+#[rstest]
+#[case::has_it("-sys_admin", false)]
+#[case::lacks_it("-sys_admin,-setfcap", true)]
+fn the_doctor_says_what_root_needs_for_unprivileged_mode(#[case] set: &str, #[case] is_said: bool) {
+    let script = format!(
+        "mount -t tmpfs none /proc/acpi || mount -t tmpfs none /proc/fs; setpriv --bounding-set {set} $SD doctor"
+    );
+    let told = on_a_host("", &script).output().stdout;
+    assert!(told.contains("systempaths=unconfined"), "{told}");
+    assert_eq!(told.contains("; uid 0 needs CAP_SETFCAP to make a user namespace"), is_said, "{told}");
+}
+
+#[test]
+fn root_that_cannot_map_itself_is_told_why() {
+    let launcher = as_root(args!["setpriv", "--bounding-set", "-setfcap"]);
+    Cmd::under(launcher, args!["--unprivileged", "run", "true"])
+        .refused("uid 0 cannot be mapped without CAP_SETFCAP; other users can");
+}
+
 #[test]
 fn root_without_new_privileges_can_do_all() {
     let root = |words: &[&str]| {
