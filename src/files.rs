@@ -191,7 +191,7 @@ pub fn each_entry(
     failed: Operation<'_>,
     f: &mut dyn FnMut(&[u8]) -> crate::error::Result<()>,
 ) -> crate::error::Result<()> {
-    let list = open(dir, b".", OFlags::RDONLY | OFlags::DIRECTORY).or_fail(failed)?;
+    let list = open(dir, b".", OFlags::RDONLY).or_fail(failed)?;
     each_of(list.as_fd(), failed, f)
 }
 
@@ -277,6 +277,16 @@ mod tests {
             let stat = lstat(dir.as_fd(), name).unwrap();
             assert_eq!(FileType::from_raw_mode(stat.st_mode), FileType::Symlink);
             assert_eq!(open_entry(&dir, name).and_then(Kind::of), Ok(Kind::File));
+        }
+    }
+
+    #[test]
+    fn what_runs_out_says_nothing_about_a_file() {
+        for errno in [Errno::AGAIN, Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+            assert!(is_want(errno), "{errno}");
+        }
+        for errno in [Errno::NOENT, Errno::ACCESS, Errno::LOOP, Errno::NOTDIR, Errno::PERM, Errno::IO] {
+            assert!(!is_want(errno), "{errno}");
         }
     }
 

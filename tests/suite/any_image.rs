@@ -153,6 +153,19 @@ fn a_file_of_names_has_the_callers_added_up_to_a_megabyte(#[case] size: usize, #
     assert_eq!(seen.status.success(), added);
 }
 
+/// The root directory of the caller is opened, and not listed.
+#[test]
+fn in_a_root_directory_that_cannot_be_listed_selfdock_works() {
+    use std::os::unix::fs::PermissionsExt;
+    let image = user_image();
+    let top = selfdock().components().nth(1).expect("a path").as_os_str().to_owned();
+    fs::create_dir_all(image.path().join(top)).unwrap();
+    fs::set_permissions(image.path(), fs::Permissions::from_mode(0o311)).unwrap();
+    let run = Cmd::run(args!["--root", image.path(), selfdock(), "run"]).sh("echo here").output();
+    fs::set_permissions(image.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    assert!(run.stdout.ends_with("here\n"), "{} {}", run.stdout, run.stderr);
+}
+
 #[test]
 fn the_time_zone_of_an_image_is_left_alone() {
     let image = user_image();

@@ -24,6 +24,23 @@ fn only_what_the_caller_may_write_is_written() {
     assert_eq!(ran.stderr.matches("Permission denied").count(), 2, "{}", ran.stderr);
 }
 
+/// What gives names to an image that only runs would be in the way here.
+#[test]
+fn files_of_names_are_its_own_and_can_be_written() {
+    let image = user_image();
+    let file = |name: &str| image.path().join("etc").join(name);
+    for name in ["passwd", "group"] {
+        fs::write(file(name), "root:x:0:0::/:/bin/sh\n").unwrap();
+    }
+    let script =
+        "cat /etc/passwd /etc/group; for f in passwd group hosts resolv.conf; do echo new > /etc/$f; done";
+    let seen = Cmd::new(args!["build", "--root", image.path()]).sh(script).ok();
+    assert_eq!(seen, "root:x:0:0::/:/bin/sh\nroot:x:0:0::/:/bin/sh");
+    for name in ["passwd", "group", "hosts", "resolv.conf"] {
+        assert_eq!(fs::read_to_string(file(name)).unwrap(), "new\n", "{name}");
+    }
+}
+
 /// M3: set-uid in a user's tree.
 #[test]
 fn set_uid_bits_and_devices_in_it_have_no_effect() {
