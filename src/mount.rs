@@ -184,10 +184,9 @@ fn move_tree(tree: BorrowedFd<'_>, dir: BorrowedFd<'_>, name: &[u8]) -> rustix::
     rustix::mount::move_mount(tree, c"", dir, c_string(name)?, flags)
 }
 
-/// Whether something is mounted on an entry of a directory. Nothing can be mounted on a link.
+/// Whether something is mounted on an entry of a directory, or on what a link there leads to.
 pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
-    let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    let stat = rustix::fs::statx(dir, c_string(name)?, at, StatxFlags::TYPE)?;
+    let stat = rustix::fs::statx(dir, c_string(name)?, AtFlags::empty(), StatxFlags::TYPE)?;
     Ok(stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
 }
 

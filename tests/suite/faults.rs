@@ -133,6 +133,21 @@ fn layers_that_cannot_be_listed_for_want_of_something_refuse(
     assert!(refused > 3, "{refused}");
 }
 
+/// P5: destination escape. An entry that the kernel does not describe is an empty directory, and never what it leads
+/// to. One that is gone is left out.
+#[rstest]
+#[case::closed("EACCES", "out\n")]
+#[case::gone("ENOENT", "")]
+fn a_link_that_cannot_be_looked_at_leads_nowhere(#[case] errno: &str, #[case] seen: &str) {
+    let image = user_image();
+    symlink("/etc", image.path().join("out")).unwrap();
+    let fault = args!["-P", "out", "-e", "trace=statx", "-e", format!("inject=statx:error={errno}")];
+    let words =
+        args!["--root", image.path(), "-t", "-", "/new", "run", "sh", "-c", "ls / | grep out; ls -A /out/"];
+    let ran = strace(fault.into_iter().chain(args!["-o", "/dev/null"]), words).output();
+    assert_eq!(ran.stdout, seen, "{}", ran.stderr);
+}
+
 /// P6: staging path.
 #[test]
 fn no_path_is_opened_but_those_of_a_fixed_list() {

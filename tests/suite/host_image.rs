@@ -373,6 +373,23 @@ fn a_home_in_a_file_system_that_does_not_answer_holds_up_no_run(
     assert_eq!(ran.stdout, format!("0\n{seen}"), "{}", ran.stderr);
 }
 
+/// F4: hung or foreign mounts, links where directories are. What would be mounted on demand stays as it is.
+#[rstest]
+#[case::the_way_to_a_home("/opt/x", "run true")]
+#[case::an_entry_of_an_image("/srv/img/x", "--root /srv/img -m /usr /usr -t - /new run true")]
+fn nothing_is_demanded_of_an_automounter(#[case] place: &str, #[case] words: &str) {
+    let changes = "mkdir -p opt/x srv/img; cd srv/img; mkdir x usr
+                   for name in bin lib lib64; do ln -s usr/$name $name; done; cd ../..";
+    let script = format!(
+        "python3 -c \"$MOUNT_AUTOFS\" {place} /tmp/demands & server=$!
+         until grep -q ' {place} .* autofs ' /proc/self/mountinfo; do sleep 0.05; done
+         me timeout 10 env HOME=/opt/x/me $SD {words}; echo $?
+         cat /tmp/demands; umount -l {place}; kill $server"
+    );
+    let ran = on_a_host(changes, &script).output();
+    assert_eq!(ran.stdout, "0\n", "{}", ran.stderr);
+}
+
 /// F4: hung or foreign mounts, links where directories are. FUSE of a block device need not answer either. Linux tells
 /// that from 6.8 on.
 #[rstest]

@@ -19,6 +19,7 @@ pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Cmd {
     Cmd::program(args![fixture("setuid/probe"), "as-root", "unshare", "-m", "sh", "-c", HOST])
         .env("AT", fixture("host"))
         .env("MOUNT_FUSE", MOUNT_FUSE)
+        .env("MOUNT_AUTOFS", MOUNT_AUTOFS)
         .env("OVER", over)
         .env("CHANGES", changes)
         .env("SCRIPT", script)
@@ -29,6 +30,7 @@ pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Cmd {
 }
 
 const MOUNT_FUSE: &str = include_str!("../../programs/mount_fuse.py");
+const MOUNT_AUTOFS: &str = include_str!("../../programs/mount_autofs.py");
 
 /// Functions for a script: `filesystems DIR` mounts file systems in user space on `DIR/foreign`, which only root may
 /// look at; `DIR/hung`, which never answers anybody; and `DIR/dead`, whose server has ended. `$servers` are their
