@@ -10,7 +10,7 @@ use crate::sys::{self, Pointers};
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use rustix::fs::{Access, AtFlags, CWD, StatVfsMountFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, StatVfsMountFlags};
 use rustix::io::Errno;
 
 /// The search path if the environment has no `PATH`.
@@ -154,6 +154,7 @@ impl<'a> Command<'a> {
                 .hint("the file exists, but the interpreter that it names does not")
                 .status(NOT_EXECUTABLE),
             Errno::NOENT | Errno::NOTDIR => error.status(NOT_FOUND),
+            Errno::ACCESS if is_directory(file) => error.hint("it is a directory").status(NOT_EXECUTABLE),
             Errno::ACCESS if is_on_noexec(file) => {
                 error.hint("it lies on a mount that executes nothing (noexec)").status(NOT_EXECUTABLE)
             }
@@ -172,6 +173,10 @@ pub fn current_directory() -> Option<Bytes> {
 
 fn is_there(file: &CStr) -> bool {
     rustix::fs::accessat(CWD, file, Access::EXISTS, AtFlags::empty()).is_ok()
+}
+
+fn is_directory(file: &CStr) -> bool {
+    rustix::fs::stat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
 }
 
 fn is_on_noexec(file: &CStr) -> bool {

@@ -22,8 +22,9 @@ fn the_status_is_the_commands_own(
 #[rstest]
 #[case::bare_name("no-such-command", "(ENOENT)")]
 #[case::path("/no/such/command", "(ENOENT)")]
-#[case::not_executable("/etc/passwd", "(EACCES)")]
-#[case::directory("/etc", "(EACCES)")]
+#[case::not_executable("/etc/passwd", "(EACCES)\n")]
+#[case::directory("/etc", "(EACCES); it is a directory\n")]
+#[case::directory_behind_a_link("/proc/self/cwd", "(EACCES); it is a directory\n")]
 fn a_command_that_cannot_start_has_the_status_that_env_gives(#[case] command: &str, #[case] errno: &str) {
     let ran = Cmd::run(args![command]).output();
     assert_eq!(ran.status, Cmd::program(args!["env", command]).output().status);
