@@ -184,6 +184,11 @@ pub fn may_be_descriptor(src: &[u8]) -> bool {
     [&b"/dev/fd/"[..], b"/dev/std", b"/proc/self/fd/"].iter().any(|start| src.starts_with(start))
 }
 
+/// Whether a destination may end in a mode, in Docker's form: `DST:ro`. With a slash at its end it cannot.
+pub fn may_have_mode(dst: &[u8]) -> bool {
+    dst.iter().any(|b| *b == b':') && !dst.ends_with(b"/")
+}
+
 /// Whether a source may include the destination, in Docker's form.
 fn is_in_one_word(mount: &MountRequest<'_>) -> bool {
     matches!(mount, MountRequest::Bind { src, .. } if src.windows(2).any(|two| two == b":/"))
@@ -219,7 +224,7 @@ impl<'a> Request<'a> {
             // The last word of the line may have been meant as CMD.
             Id::Env => takes_two && rest.is_empty(),
             Id::UnsetEnv => value.is_none() && rest.is_empty(),
-            Id::Vol | Id::Map => may_be_descriptor(first),
+            Id::Vol | Id::Map => may_be_descriptor(first) || may_have_mode(second),
             _ => false,
         };
         // A shell leaves `~` as it is in the middle of a word.

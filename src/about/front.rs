@@ -3,7 +3,7 @@
 
 use super::profiles::Lines;
 use super::{foreign, network::Network, overlay};
-use crate::cli::{Command, Request, holds_both, may_be_descriptor, scaled};
+use crate::cli::{Command, Request, holds_both, may_be_descriptor, may_have_mode, scaled};
 use crate::command::{self, current_directory};
 use crate::error::{Error, Result, both, on};
 use crate::files;
@@ -412,6 +412,9 @@ impl<'a> Line<'a> {
     fn check_destinations(&self, about: &About) -> Result<()> {
         for Said { opt, values: [src, dst], .. } in &self.options {
             let has_dst = matches!(opt.id, Id::Vol | Id::Map | Id::Tmpfs | Id::Overlay);
+            if has_dst && opt.id != Id::Tmpfs && src != dst {
+                check_mode(opt, src, dst)?;
+            }
             if has_dst && matches!(dst, [b'-' | b'@', ..]) {
                 let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
                 let form = [b"write --", opt.long.as_bytes(), foreign::values(opt)];
@@ -461,8 +464,9 @@ impl<'a> Line<'a> {
     pub fn request(&self, verb: &Verb) -> Result<Command<'a>> {
         let mut request = Request { command: self.command.clone(), ..Request::default() };
         let (plain, around) = self.around()?;
-        for Said { opt, values: [first, second], .. } in &plain.options {
-            request.add::<Error>(opt.id, opt.long, first, second)?;
+        for said in &plain.options {
+            let [first, second] = said.plain_values();
+            request.add::<Error>(said.opt.id, said.opt.long, first, second)?;
         }
         request.of(if around.copies_root { BUILD } else { verb.bit })
     }
@@ -505,9 +509,16 @@ impl<'a> Said<'a> {
         Ok(Said::new(id, [src, dst]))
     }
 
+    /// The values for the set-uid program: a DST that could end in a mode gets a slash.
+    fn plain_values(&self) -> [&'a [u8]; 2] {
+        let [first, second] = self.values;
+        let is_odd = matches!(self.opt.id, Id::Vol | Id::Map) && may_have_mode(second);
+        [first, if is_odd { join(&[second, b"/"]) } else { second }]
+    }
+
     /// The option as words for the set-uid program, in a form with only one meaning.
     pub fn words(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let (mut values, mut said) = (self.opt.values.len(), *self);
+        let (mut values, mut said) = (self.opt.values.len(), Said { values: self.plain_values(), ..*self });
         if self.opt.id == Id::Env {
             values = 1;
             if !holds_both(Id::Env, self.values[0]) {
@@ -522,6 +533,21 @@ impl<'a> Said<'a> {
 pub fn has_option(verb: &Verb, opt: &Opt) -> bool {
     let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
     opt.verbs == 0 || of_run || opt.verbs & verb.bit != 0
+}
+
+/// Refuses `-v SRC DST:ro`, which Docker's users expect to be read-only.
+fn check_mode(opt: &Opt, src: &[u8], dst: &[u8]) -> Result<()> {
+    let Some(place) = without_read_only(dst) else { return Ok(()) };
+    let what = both("option --{=}: took {} as DST", opt.long.as_bytes(), dst);
+    let [from, to] = [src, place].map(foreign::typed);
+    let form = [b"for read-only write -m ", from.as_bytes(), b" ", to.as_bytes()];
+    Err(Error::refused(what, "a mode stands only in the form SRC:DST:ro").hint(foreign::hint(&form)))
+}
+
+/// The part of a destination before a mode of Docker's that includes `ro`. `None` if it has no such mode.
+fn without_read_only(dst: &[u8]) -> Option<&[u8]> {
+    let at = dst.iter().rposition(|b| *b == b':')?;
+    dst[at + 1..].split(|b| *b == b',').any(|word| word == b"ro").then_some(&dst[..at])
 }
 
 /// Whether two absolute paths are the same, as they are written.
@@ -639,6 +665,31 @@ mod tests {
         assert!(refusal(&["enter"]).contains("no PID"));
         assert!(refusal(&["enter", "-v", "/a", "/b", "1"]).contains("not for this command"));
         assert!(refusal(&["ps", "x"]).contains("takes no arguments"));
+    }
+
+    #[test]
+    fn a_mode_that_includes_ro_is_recognized_at_the_end() {
+        for (dst, place) in [
+            ("/a:ro", Some("/a")),
+            ("/a:b:ro", Some("/a:b")),
+            ("/a:z,ro", Some("/a")),
+            ("/a:ro,Z", Some("/a")),
+            ("/a:rom", None),
+            ("/a:b,rw", None),
+            ("/a,ro", None),
+            ("/a:ro/b", None),
+            ("/a:ro/", None),
+        ] {
+            assert_eq!(without_read_only(dst.as_bytes()), place.map(str::as_bytes), "{dst}");
+        }
+    }
+
+    #[test]
+    fn a_destination_with_a_colon_comes_back_to_the_set_uid_program() {
+        let words = Said::new(Id::Vol, [b"/a", b"/b:c"]).unwrap().words().chain([&b"run"[..]]);
+        let words: Vec<&[u8]> = words.collect();
+        assert_eq!(words, [&b"--vol"[..], b"/a", b"/b:c/", b"run"]);
+        assert!(cli::parse(&words).is_ok() && cli::parse(&[b"-v", b"/a", b"/b:c", b"run"]).is_err());
     }
 
     #[test]

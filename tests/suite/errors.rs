@@ -65,6 +65,15 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::no_value(&["run", "-v"], "needs SRC DST")]
 #[case::a_named_volume(&["run", "-v", "data:/data", "sh"], "selfdock has no named volumes")]
 #[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "neither SRC:DST nor SRC:DST:ro")]
+#[case::a_mode_after_a_word(
+    &["run", "-v", "/etc", "/mnt/x:ro", "true"],
+    "option --vol: took '/mnt/x:ro' as DST: a mode stands only in the form SRC:DST:ro; for read-only write -m /etc /mnt/x"
+)]
+#[case::a_mode_in_a_list(&["run", "--vol", "/etc", "/mnt/x:ro,z", "true"], "write -m /etc /mnt/x")]
+#[case::a_mode_that_comes_second(&["run", "--unprivileged", "-v/etc", "/mnt/x:z,ro", "true"], "write -m /etc /mnt/x")]
+#[case::a_mode_of_a_map(&["run", "-m", "/etc", "/mnt/x:ro", "true"], "option --map: took '/mnt/x:ro' as DST")]
+#[case::a_mode_of_a_copied_word(&["run", "-o", "/etc", "/mnt/x:ro", "true"], "option --overlay: took '/mnt/x:ro'")]
+#[case::a_mode_in_a_batch(&["each", "-v", "/etc", "/mnt/x:ro", "true"], "option --vol: took '/mnt/x:ro' as DST")]
 #[case::a_mode_of_copies(&["run", "-o", "/etc:/mnt:ro", "sh"], "a copy is writable; -m SRC DST is read-only")]
 #[case::changes_of_several_at_once(&["each", "-j", "2", "-o", "/etc", "/mnt", "--changes", "x", "true"], "use -j 1")]
 #[case::a_command_that_was_swallowed(&["run", "-e", "NAME", "sh"], "took 'sh' as VALUE")]

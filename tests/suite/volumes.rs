@@ -116,6 +116,46 @@ fn an_option_in_one_word_may_be_followed_by_anything(
     assert_eq!(Cmd::new(words.map(Into::into)).current_dir(dir.path()).ok(), "found", "{line}");
 }
 
+/// Only `:ro` at the end of a DST is taken for a mode of Docker's.
+#[rstest]
+fn a_destination_with_a_colon_is_what_it_is_called(
+    #[values(
+        "/mnt/a:b",
+        "/mnt/a:rw",
+        "/mnt/a:rom",
+        "/mnt/a:ro/",
+        "/mnt/a:ro/b",
+        "/mnt/a,ro",
+        "/dev/shm/a:b"
+    )]
+    dst: &str,
+    #[values("-v", "--vol", "-m")] option: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let dir = marked("x");
+    let how = Some(mode).filter(|mode| !mode.is_empty()).map(Into::into);
+    let (file, name) = (dir.path().join("marker"), dst.trim_end_matches('/'));
+    for words in [
+        args![option, dir.path(), dst, "cat", format!("{name}/marker")],
+        args![option, file, dst, "cat", name],
+    ] {
+        assert_eq!(Cmd::run(how.iter().cloned().chain(words)).ok(), "x");
+    }
+}
+
+/// A path that is named once, or twice, is no mistake.
+#[test]
+fn a_place_that_ends_like_a_mode_can_be_the_same_inside() {
+    let dir = scratch();
+    let path = dir.path().join("x:ro");
+    fs::create_dir(&path).unwrap();
+    for words in [&args!["-b", &path][..], &args!["-v", &path, &path]] {
+        Cmd::run(words.iter().cloned().chain(args!["touch", path.join("new")])).ok();
+        fs::remove_file(path.join("new")).unwrap();
+    }
+    Cmd::run(args!["-H", "touch", "new"]).current_dir(&path).ok();
+}
+
 #[test]
 fn a_source_with_a_colon_is_what_it_is_called() {
     let dir = scratch();

@@ -95,7 +95,10 @@ fn about_command(bit: u16) -> &'static str {
 /// Text for an option beyond its line of `--help`, in roff.
 fn about_option(id: Id) -> &'static str {
     match id {
-        Id::Vol => "SRC is a file or a directory. Everything that is mounted in it is bound, too.\n",
+        Id::Vol => {
+            "SRC is a file or a directory. Everything that is mounted in it is bound, too. A DST that ends in :ro is\n\
+             an error, since only SRC:DST:ro in one word is read\\-only. DST:ro/ is a path with that name.\n"
+        }
         Id::Map => {
             "If SRC is /dev/fd/N, /proc/self/fd/N or /dev/stdin, DST is a file with what can be read there, at most\n\
              64 MiB. So bash's \\-m <(CMD) DST works. Several options may name the same descriptor. The file is on no\n\
