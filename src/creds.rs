@@ -280,6 +280,22 @@ impl Privileged {
         verify_ids(self.caller)
     }
 
+    /// Hands what selfdock may hold on to the next program, as ambient capabilities. They count only in the user
+    /// namespace that this process has made. If the caller forbids that (`SECBIT_NO_CAP_AMBIENT_RAISE`), the next
+    /// program gets nothing. capabilities(7)
+    pub fn bequeath(self) -> Result<()> {
+        let (kept, failed) = (self.held & KEPT, "hand on capabilities");
+        let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };
+        rustix::thread::set_capabilities(None, sets).or_fail(failed)?;
+        for capability in kept.iter() {
+            match rustix::thread::configure_capability_in_ambient_set(capability, true) {
+                Err(Errno::PERM) => return self.relinquish(),
+                raised => raised.or_fail(failed)?,
+            }
+        }
+        verify_ids(self.caller)
+    }
+
     /// Gives up everything, and verifies it: no capability is in any set that the process could use, no id differs
     /// from the caller's, and no flag would bring capabilities back. A caller with uid 0 would get them back at exec;
     /// `NOROOT` prevents that for good. File capabilities still work, but count on selfdock's own file only.

@@ -372,11 +372,14 @@ pub fn group_to_join(theirs: Bytes, ours: Bytes) -> Result<Option<Bytes>> {
     }
 }
 
+/// The namespaces of an instance with `--fake-root` belong to two user namespaces.
+const NOT_JOINED: &str = "it has ended, or is one with --fake-root, or a policy forbids it";
+
 /// setns(2)
 fn join_namespace(space: &OwnedFd, kind: &'static [u8]) -> Result<()> {
     move_into_link_name_space(space.as_fd(), None)
         .or_fail(on("enter its {=} namespace", kind))
-        .map_err(|e| e.hint_if(Errno::INVAL, "it has ended, or its namespaces cannot be joined"))
+        .map_err(|e| e.hint(NOT_JOINED))
 }
 
 impl Target {

@@ -88,6 +88,9 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     match ids {
         // There selfdock is started as root again. It maps no ids a second time, which the kernel would refuse.
         None if about.caller.uid == 0 => privileged.hand_on(),
+        // If selfdock is not installed, it would make a user namespace of its own. The network would belong to another
+        // one than the mounts then, and nobody could enter the instance.
+        None if around.network.is_some() => privileged.bequeath(),
         None => privileged.relinquish(),
         Some(ids) => {
             Ids::put_before(about, ids.start_mapper()?, unstarted, plain)?;

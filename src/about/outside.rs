@@ -5,7 +5,7 @@
 use crate::descriptors::{close_descriptors, number_of};
 use crate::error::{Error, NOT_FOUND, OrFail, Result, on};
 use crate::files;
-use crate::sys::{self, Pointers};
+use crate::sys::{self, Disposition, Pointers, signal::PIPE};
 use crate::text::{Bytes, c_string, number};
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -76,7 +76,10 @@ fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
         let act = || {
             // A program that stays must not hold descriptors of the caller.
             let keep: &[u32] = if job.pid_option.is_some() { &[number] } else { &[] };
-            if close_descriptors(keep).is_ok() {
+            // pasta does not start if SIGPIPE is ignored, as programs in Python leave it.
+            let is_ready =
+                close_descriptors(keep).is_ok() && sys::dispose(PIPE, Disposition::Default).is_ok();
+            if is_ready {
                 sys::execve(words[0], &Pointers::new(&words), &Pointers::new(environment));
             }
             NOT_FOUND

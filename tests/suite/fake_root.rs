@@ -247,3 +247,14 @@ fn a_home_in_a_mount_of_the_caller_is_shown(
         format!("HOME=/opt/all/u; export HOME; me $SD {options} {mount} {ls}; me $SD {options} {ls}");
     assert_eq!(on_a_host(&changes, &script).output().stdout, "mine\n0\n0\n");
 }
+
+/// Its namespaces belong to two user namespaces, and the kernel lets nobody from outside into both.
+#[rstest]
+fn it_cannot_be_entered(#[values("", "--unprivileged")] mode: &str) {
+    let machine = Machine::new();
+    let options = [mode].into_iter().filter(|mode| !mode.is_empty()).map(OsString::from);
+    let words = options.chain(args!["--fake-root", "run", "cat"]);
+    let instance = machine.cmd(words).spawn().that_repeats();
+    let why = "enter its pid namespace: operation not permitted (EPERM); it has ended, or is one with --fake-root, or";
+    Cmd::new(args!["enter", instance.pid().to_string(), "true"]).refused(why);
+}

@@ -1,6 +1,6 @@
 //! unprivileged-mode: Without privilege an instance is the same, in a user namespace of its own.
 
-use crate::support::{Cmd, args, fixture, nested, scratch, selfdock};
+use crate::support::{Cmd, about, args, fixture, nested, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,10 +8,11 @@ use std::path::PathBuf;
 use tempfile::TempDir;
 
 /// A copy of selfdock that belongs to the caller, as after `cargo install`.
-fn own_copy() -> (TempDir, PathBuf) {
+pub fn own_copy() -> (TempDir, PathBuf) {
     let dir = scratch();
     let program = dir.path().join("selfdock");
     crate::support::copy_program(selfdock(), &program);
+    crate::support::copy_program(about(), dir.path().join("selfdock-about"));
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     (dir, program)
 }

@@ -2,6 +2,7 @@
 
 use crate::support::machine::Machine;
 use crate::support::{Cmd, args, fixture, selfdock, wait_until};
+use crate::unprivileged_mode::own_copy;
 use rstest::rstest;
 use std::ffi::OsString;
 use std::io::Read;
@@ -114,10 +115,33 @@ fn what_is_missing_is_said() {
         .refused("open '/dev/net/tun': no such file or directory (ENOENT); 'modprobe tun' as root");
 }
 
+/// The program, which may not be installed, is in the user namespace of the network: with no right for the command.
 #[rstest]
-fn it_can_be_entered(#[values("--net=user", "--unprivileged")] option: &str) {
-    let machine = Machine::new();
-    let instance = machine.cmd(args!["--net", "user", option, "run", "cat"]).spawn().that_repeats();
+#[case::set_uid(&[], true, "")]
+#[case::unprivileged(&[], true, "--unprivileged")]
+#[case::not_installed(&[], false, "")]
+#[case::without_new_privileges(&["setpriv", "--no-new-privs"], true, "--hostname=x")]
+#[case::not_installed_without_new_privileges(&["setpriv", "--no-new-privs"], false, "--no-userns")]
+fn it_can_be_entered(#[case] launcher: &[&str], #[case] installed: bool, #[case] option: &str) {
+    let (machine, (_dir, own)) = (Machine::new(), own_copy());
+    let program = if installed { selfdock() } else { own };
+    let before = machine.launcher().into_iter().chain(launcher.iter().map(Into::into));
+    let options = args!["--net=user", option].into_iter().filter(|option| !option.is_empty());
+    let words = before.chain(args![program]).chain(options).chain(args!["run", "cat"]);
+    let instance = Cmd::program(words).spawn().that_repeats();
     let pid = instance.pid().to_string();
-    assert_eq!(Cmd::new(args!["enter", pid, "sh", "-c", DEVICES]).ok(), "2");
+    let script =
+        format!("{DEVICES}; grep -E 'Cap(Inh|Prm|Eff|Amb)' /proc/$$/status /proc/{pid}/status | cut -f2");
+    let seen = Cmd::program(args![program, "enter", pid, "sh", "-c", script]).ok();
+    assert_eq!(seen, format!("2{}", "\n0000000000000000".repeat(8)));
+}
+
+/// pasta does not start if it has to ignore SIGPIPE.
+#[test]
+fn a_program_in_python_can_execute_selfdock() {
+    let exec = args!["python3", "-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])"];
+    let machine = Machine::new();
+    let words = machine.launcher().into_iter().chain(exec);
+    let words = words.chain(args![selfdock(), "--net", "user", "run", "sh", "-c", DEVICES]);
+    assert_eq!(Cmd::program(words).ok(), "2");
 }
