@@ -29,8 +29,8 @@ struct Listed {
     level: usize,
     /// Memory of all its processes, in KiB.
     memory: u64,
-    /// The value of `--root`, or `/` for the host's.
-    root: Vec<u8>,
+    /// The values of `--root`, or `/` for the host's. A later one lies over the earlier ones.
+    roots: Vec<Bytes>,
     words: Vec<Bytes>,
 }
 
@@ -103,7 +103,7 @@ fn describe(instance: &Instance, all: &[Process], here: usize) -> Listed {
         age: age(supervisor),
         level: instance.keeper.depth - here,
         memory: all.iter().filter(inside).map(|process| process.memory).sum(),
-        root: root(&arguments(supervisor), command),
+        roots: roots(&arguments(supervisor), command),
         words: command_line(supervisor, command),
     }
 }
@@ -124,16 +124,19 @@ fn command_line(supervisor: Pid, command: Pid) -> Vec<Bytes> {
     }
 }
 
-/// The root filesystem, as the supervisor's command line names it. A relative path is made absolute, if possible.
-fn root(supervisor: &[Bytes], command: Pid) -> Vec<u8> {
+/// The root filesystem, as the supervisor's command line names it. Relative paths are made absolute, if possible.
+fn roots(supervisor: &[Bytes], command: Pid) -> Vec<Bytes> {
+    let place = |told: &[u8]| match told {
+        [b'/', ..] => join(&[told]),
+        _ => place_of_root(command, told).unwrap_or_else(|| join(&[told])),
+    };
     match cli::parse(supervisor.get(1..).unwrap_or_default()) {
         Ok(Command::Run(request)) => match request.roots[..] {
-            [] => b"/".to_vec(),
-            [one] if request.build && is_copy_of_host(command, one) => b"/".to_vec(),
-            [one] if !one.starts_with(b"/") => place_of_root(command, one).unwrap_or(one).to_vec(),
-            _ => request.roots.join(&b'+'),
+            [one] if request.build && is_copy_of_host(command, one) => Vec::from([&b"/"[..]]),
+            [] => Vec::from([&b"/"[..]]),
+            ref several => several.iter().map(|root| place(root)).collect(),
         },
-        _ => b"/".to_vec(),
+        _ => Vec::from([&b"/"[..]]),
     }
 }
 
@@ -183,6 +186,11 @@ fn typed(words: &[impl AsRef<[u8]>]) -> String {
     words.iter().map(|word| foreign::typed(word.as_ref())).collect::<Vec<_>>().join(" ")
 }
 
+/// Root filesystems that lie over each other, the last one on top: `/ + /srv/mine`.
+fn layers(roots: &[Bytes]) -> String {
+    roots.iter().map(|root| foreign::typed(root)).collect::<Vec<_>>().join(" + ")
+}
+
 fn span(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
@@ -197,7 +205,7 @@ fn as_table(all: &[Listed]) -> String {
     for one in all {
         let pid = one.supervisor.as_raw_nonzero();
         let (age, memory) = (span(one.age), format!("{}k", one.memory));
-        let (root, line) = (typed(core::slice::from_ref(&one.root)), typed(&one.words));
+        let (root, line) = (layers(&one.roots), typed(&one.words));
         let _ = writeln!(out, "{pid:>7} {age:>7} {:>5} {memory:>7} {root:<16} {line}", one.level);
     }
     out
@@ -215,7 +223,7 @@ fn as_json(all: &[Listed]) -> String {
             one.age,
             one.level,
             one.memory,
-            Json(&one.root),
+            Json(&one.roots.join(&b" + "[..])),
         );
         for (i, word) in one.words.iter().enumerate() {
             let _ = write!(out, "{}{}", if i == 0 { "" } else { "," }, Json(word));
@@ -269,8 +277,9 @@ mod tests {
     #[test]
     fn the_root_is_what_the_supervisor_was_told() {
         let own = rustix::process::getpid();
-        assert_eq!(root(&split(b"selfdock\0--root\0/a\0run\0sh\0"), own), b"/a");
-        assert_eq!(root(&split(b"selfdock\0run\0sh\0"), own), b"/");
-        assert_eq!(root(&split(b"selfdock\0--root\0a\0--root\0/b\0run\0sh\0"), own), b"a+/b");
+        let root = |words: &[Bytes], pid| layers(&roots(words, pid));
+        assert_eq!(root(&split(b"selfdock\0--root\0/a\0run\0sh\0"), own), "/a");
+        assert_eq!(root(&split(b"selfdock\0run\0sh\0"), own), "/");
+        assert_eq!(root(&split(b"selfdock\0--root\0a\0--root\0/b\0run\0sh\0"), own), "a + /b");
     }
 }

@@ -1,7 +1,7 @@
 //! listing: `ps` lists the caller's instances, and no others.
 
 use crate::support::{
-    Cmd, args, command_of, fixture, instance, instance_of_root, nested, on_a_host, selfdock,
+    Cmd, args, command_of, fixture, instance, instance_of_root, nested, on_a_host, scratch, selfdock,
 };
 use rstest::rstest;
 
@@ -30,6 +30,25 @@ fn a_relative_root_is_listed_with_its_absolute_path() {
         let row =
             table.lines().find(|row| row.trim_start().starts_with(&format!("{} ", instance.pid()))).unwrap();
         assert_eq!(row.split_whitespace().nth(4), image.to_str(), "{table}");
+    }
+}
+
+/// A layer named like `L` is not `/+L`.
+#[test]
+fn layers_are_listed_with_their_absolute_paths() {
+    let dir = scratch();
+    let places = ["one/opt/x", "t w o/opt/y"].map(|place| dir.path().join(place));
+    places.iter().for_each(|place| std::fs::create_dir_all(place).unwrap());
+    for how in [&[][..], &["--unprivileged"]] {
+        let words =
+            how.iter().map(Into::into).chain(args!["--root", "/", "--root", "one", "--root", "t w o", "cat"]);
+        let instance = Cmd::run(words).current_dir(dir.path()).spawn().that_repeats();
+        let (path, pid) = (dir.path().display(), instance.pid());
+        let table = Cmd::new(args!["ps"]).ok();
+        assert!(table.contains(&format!(" / + {path}/one + '{path}/t w o' cat")), "{table}");
+        let json = Cmd::new(args!["ps", "--json"]).ok();
+        let object = json.lines().find(|line| line.starts_with(&format!("{{\"pid\":{pid},"))).unwrap();
+        assert!(object.contains(&format!("\"root\":\"/ + {path}/one + {path}/t w o\"")), "{json}");
     }
 }
 
