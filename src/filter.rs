@@ -122,7 +122,9 @@ pub fn read(path: &[u8]) -> Result<&'static [Instruction]> {
     const MOST: usize = 4096;
     const SIZE: usize = size_of::<Instruction>();
     let failed = on("read the filter {}", path);
-    let file = files::open(CWD, path, OFlags::RDONLY | OFlags::NOCTTY).or_fail(failed)?;
+    let file = files::open(CWD, path, OFlags::RDONLY | OFlags::NOCTTY)
+        .or_fail(failed)
+        .map_err(|e| e.hint("if that is CMD, write --seccomp default CMD"))?;
     let bytes = files::read(file.as_fd(), 1024, MOST * SIZE).or_fail(failed)?;
     let (chunks, rest) = bytes.as_chunks::<SIZE>();
     if chunks.is_empty() || !rest.is_empty() {

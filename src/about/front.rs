@@ -83,7 +83,10 @@ impl<'a> Line<'a> {
             rest = after;
             match *word {
                 b"--" if !ended => ended = true,
-                [b'-', _, ..] if !ended => line.take_options(word, &mut rest)?,
+                [b'-', _, ..] if !ended => {
+                    let taken = line.take_options(word, &mut rest);
+                    taken.map_err(|error| line.took_as_filter().unwrap_or(error))?;
+                }
                 [b'@', name @ ..] if !ended && !name.is_empty() => line.take_file(name, files, &[])?,
                 // After `--` the word is CMD, not a command of selfdock.
                 _ if line.verb.is_none() && !ended => {
@@ -94,7 +97,8 @@ impl<'a> Line<'a> {
                             Error::refused(what, "unknown").hint("for SRC DST use -v SRC DST, or -m SRC DST")
                         );
                     }
-                    line.verb = Some(by_name(word)?);
+                    let verb = by_name(word);
+                    line.verb = Some(verb.map_err(|error| line.took_as_value().unwrap_or(error))?);
                 }
                 _ => {
                     line.command.push(word);
@@ -215,6 +219,29 @@ impl<'a> Line<'a> {
         Ok(())
     }
 
+    /// The error for a line in which `--seccomp` stands without a value, as firejail has it, and took CMD.
+    fn took_as_filter(&self) -> Option<Error> {
+        let Said { opt, values: [word, _], .. } = self.options.last()?;
+        let is_file = || matches!(*word, b"none" | b"default") || files::lstat(CWD, word).is_ok();
+        if opt.id != Id::Seccomp || is_file() {
+            return None;
+        }
+        let what = both("option --{=}: took {} as FILE", opt.long.as_bytes(), word);
+        Some(Error::refused(what, "no such file").hint("write --seccomp default CMD"))
+    }
+
+    /// The error for a line in which the last option took the command of selfdock as its value: `-e NAME run CMD`.
+    fn took_as_value(&self) -> Option<Error> {
+        let Said { opt, values, .. } = self.options.last()?;
+        let (word, (name, _)) = values.iter().zip(opt.values).rfind(|(word, _)| !word.is_empty())?;
+        let verb = VERBS.iter().find(|verb| verb.name.as_bytes() == *word)?;
+        let template =
+            if *name == "VALUE" { "option --{=}: took {} as VALUE" } else { "option --{=}: took {}" };
+        let form = [b"write --", opt.long.as_bytes(), foreign::values(opt), b" ", verb.name.as_bytes()];
+        let hint = if opt.id == Id::Env { "write -e NAME=VALUE as one word" } else { foreign::hint(&form) };
+        Some(Error::refused(both(template, opt.long.as_bytes(), word), "no command is left").hint(hint))
+    }
+
     /// Whether `--explain=all` was given.
     pub fn explains_all(&self) -> bool {
         self.all(Id::Explain).any(|said| said.values[0] == b"all")
@@ -243,7 +270,8 @@ impl<'a> Line<'a> {
     /// The command. It is an error if the command does not take all options.
     pub fn verb(&self) -> Result<&'static Verb> {
         let Some(verb) = self.verb else {
-            return Err(Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'"));
+            let none = || Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'");
+            return Err(self.took_as_value().unwrap_or_else(none));
         };
         if let Some(said) = self.options.iter().find(|said| !has_option(verb, said.opt)) {
             let what = on("option --{=}", said.opt.long.as_bytes());

@@ -67,7 +67,7 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "neither SRC:DST nor SRC:DST:ro")]
 #[case::a_mode_after_a_word(
     &["run", "-v", "/etc", "/mnt/x:ro", "true"],
-    "option --vol: took '/mnt/x:ro' as DST: a mode stands only in the form SRC:DST:ro; for read-only write -m /etc /mnt/x"
+    "option --vol: took '/mnt/x:ro' as DST: a mode stands only in the form SRC:DST:ro; for read-only write -m /etc /mn"
 )]
 #[case::a_mode_in_a_list(&["run", "--vol", "/etc", "/mnt/x:ro,z", "true"], "write -m /etc /mnt/x")]
 #[case::a_mode_that_comes_second(&["run", "--unprivileged", "-v/etc", "/mnt/x:z,ro", "true"], "write -m /etc /mnt/x")]
@@ -77,6 +77,25 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::a_mode_of_copies(&["run", "-o", "/etc:/mnt:ro", "sh"], "a copy is writable; -m SRC DST is read-only")]
 #[case::changes_of_several_at_once(&["each", "-j", "2", "-o", "/etc", "/mnt", "--changes", "x", "true"], "use -j 1")]
 #[case::a_command_that_was_swallowed(&["run", "-e", "NAME", "sh"], "took 'sh' as VALUE")]
+#[case::a_run_that_was_swallowed(
+    &["-e", "NAME", "run", "true"],
+    "option --env: took 'run' as VALUE: no command is left; write -e NAME=VALUE as one word"
+)]
+#[case::a_run_without_a_command_that_was(&["-e", "NAME", "run"], "option --env: took 'run' as VALUE")]
+#[case::a_run_that_became_a_directory(
+    &["-C", "run", "make"],
+    "option --chdir: took 'run': no command is left; write --chdir DIR run"
+)]
+#[case::a_run_that_became_a_destination(&["-v", "/etc", "run", "sh"], "--vol: took 'run': no command is left")]
+#[case::a_filter_of_firejail(
+    &["run", "--seccomp", "true"],
+    "read the filter 'true': no such file or directory (ENOENT); if that is CMD, write --seccomp default CMD"
+)]
+#[case::a_filter_of_firejail_before_words(&["run", "--seccomp", "true", "x"], "if that is CMD, write --seccomp")]
+#[case::a_filter_of_firejail_before_options(
+    &["run", "--seccomp", "ls", "-l"],
+    "option --seccomp: took 'ls' as FILE: no such file; write --seccomp default CMD"
+)]
 #[case::a_command_that_became_a_name(&["run", "--pass", "sh"], "took 'sh' as NAME")]
 #[case::a_command_that_became_another_name(
     &["run", "-E", "sh"],
