@@ -38,6 +38,8 @@ pub struct Watch<'a> {
     started: bool,
     /// The limit of processor time may have ended the command.
     used_up: bool,
+    /// Whether there is such a limit, as far as is known.
+    limited: bool,
     /// The last signal to this process that could have ended the command.
     last_signal: Option<i32>,
     /// The stop signal for which SIGSTOP was sent instead.
@@ -78,6 +80,7 @@ impl<'a> Watch<'a> {
             counts: false,
             started: true,
             used_up: false,
+            limited: true,
             last_signal: None,
             stop: STOP,
         }
@@ -190,7 +193,7 @@ impl<'a> Watch<'a> {
             _ if matches!(self.deadline, Deadline::Leave(_)) => (End::Exit(KILLED_IN_TIME), Cause::Timeout),
             End::Signal(signal) if self.last_signal == Some(signal) => (end, Cause::Signal),
             // Sent at the soft limit of processor time, and SIGKILL at the hard limit. setrlimit(2)
-            End::Signal(XCPU) => (end, Cause::Limit("cpu")),
+            End::Signal(XCPU) if self.limited => (end, Cause::Limit("cpu")),
             End::Signal(KILL) if self.used_up => (end, Cause::Limit("cpu")),
             End::Signal(XFSZ) => (end, Cause::Limit("fsize")),
             _ => (end, Cause::Command),
@@ -204,6 +207,7 @@ impl<'a> Watch<'a> {
         let limit = sys::limit(Some(self.command), Resource::Cpu as usize, None);
         let (Ok([soft, hard]), Some(stock)) = (limit, Stock::of(self.command)) else { return };
         self.started = stock.executed;
+        self.limited = soft != u64::MAX;
         // For the limit the kernel counts ticks, but it reports the exact time, which can be much less on a busy
         // machine. If there is a second between the limits, SIGXCPU comes first, so a command that did not handle it
         // would have ended by it.

@@ -155,6 +155,7 @@ fn the_report_leaves_out_what_selfdock_itself_has_used() {
 #[case::that_is_ignored("cpu=1", "trap '' XCPU; while :; do :; done", "9", "rlimit cpu")]
 #[case::a_file_that_grows("fsize=1k", "exec head -c 9999 /dev/zero >/tmp/x", "25", "rlimit fsize")]
 #[case::a_signal_of_its_own("cpu=1", "kill -9 $$", "9", "command")]
+#[case::a_signal_like_that_of_a_limit("nofile=64", "kill -XCPU $$", "24", "command")]
 #[case::of_children(
     "cpu=1",
     "sh -c 'while :; do :; done'; sh -c 'while :; do :; done'; kill -9 $$",
