@@ -14,7 +14,7 @@ mod used;
 pub use self::used::Kept;
 
 use crate::creds::{Caller, Privileged};
-use crate::error::{Error, OrFail, Quoted, Result, is_unprintable, on};
+use crate::error::{Error, Operation, OrFail, Quoted, Result, is_unprintable, on};
 use crate::files::{self, Kind};
 use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, lies_in, places};
@@ -30,7 +30,7 @@ use crate::text::{Bytes, decimal, join};
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfsMountFlags};
 use rustix::io::Errno;
 
 /// The tmpfs for changes that are not kept: large enough for a build.
@@ -176,7 +176,8 @@ pub fn lay_over(
     let mut root = None;
     let umask = rustix::process::umask(Mode::empty());
     for copy in copies {
-        let mut layer = Layer { privileged, caller, room: None, works: 0, kept: changes };
+        let mut layer =
+            Layer { privileged, caller, room: None, works: 0, kept: changes, copied: false, refused: false };
         if let Some(kept) = changes {
             layer.room = Some(kept.room()?);
         }
@@ -230,6 +231,9 @@ struct Layer<'l> {
     works: u32,
     /// The directory of changes, if they are kept.
     kept: Option<&'l Kept<'l>>,
+    /// Whether a directory of the host image is copied, and whether one cannot be.
+    copied: bool,
+    refused: bool,
 }
 
 impl Layer<'_> {
@@ -252,7 +256,9 @@ impl Layer<'_> {
         if matches!(copy.source, Source::Roots(_)) && self.is_new() {
             for layer in &layers {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
-                    own::take_over(layer, &changed, b"").or_fail(failed).map_err(want_of_room)?;
+                    own::take_over(layer, &changed, b"", files::identity(&room.dir).or_fail(failed)?)
+                        .or_fail(failed)
+                        .map_err(want_of_room)?;
                 }
             }
         }
@@ -264,7 +270,7 @@ impl Layer<'_> {
             open_to_its_owner(&work);
         }
         overlay
-            .map_err(|errno| Error::of(failed, errno).hint_if(Errno::INVAL, MOUNTS))?
+            .map_err(|errno| self.blame(failed, errno, &layers, &place))?
             .attach(self.privileged, target)
             .or_fail(failed)
             .map(|copy| self.note(&copy))
@@ -274,6 +280,19 @@ impl Layer<'_> {
     /// part of it, and no command has changed anything there.
     fn is_new(&self) -> bool {
         self.kept.is_none_or(|kept| kept.is_new)
+    }
+
+    /// The error for an overlay that the kernel has refused. If it is possible with changes on a tmpfs, the file system
+    /// of the changes is at fault.
+    fn blame(&self, failed: Operation<'_>, errno: Errno, layers: &[OwnedFd], place: &OwnedFd) -> Error {
+        let error = Error::of(failed, errno).hint_if(Errno::INVAL, MOUNTS);
+        let Some(kept) = self.kept.filter(|_| errno == Errno::INVAL) else { return error };
+        let is_possible = || {
+            let room = Room::of(self.make_room(place, &ROOM).or_fail(failed)?)?;
+            let (changed, work) = (below(&room.dir, CHANGED)?, self.work(&room)?);
+            self.overlay(layers, &changed, &work).or_fail(failed)
+        };
+        if is_possible().is_ok() { kept.refuse() } else { error }
     }
 
     /// Notes a copy that has been mounted.
@@ -309,8 +328,11 @@ impl Layer<'_> {
         }
         let (upper, work) = (at(upper), at(work));
         let options = [(c"lowerdir", lower), (c"upperdir", upper), (c"workdir", work), (c"userxattr", b"")];
-        Detached::fresh(self.privileged, c"overlay", &options, VOLUME)
-            .map_err(|error| error.errno().unwrap_or(Errno::INVAL))
+        let overlay = Detached::fresh(self.privileged, c"overlay", &options, VOLUME)
+            .map_err(|error| error.errno().unwrap_or(Errno::INVAL))?;
+        // The kernel makes it read-only if it could not make its own directory.
+        let is_writable = !rustix::fs::fstatvfs(&overlay)?.f_flag.contains(StatVfsMountFlags::RDONLY);
+        if is_writable { Ok(overlay) } else { Err(Errno::NOSPC) }
     }
 
     /// Makes a root filesystem with a copy of each place that an instance of the host image shows, and nothing else of
@@ -352,6 +374,11 @@ impl Layer<'_> {
                 make_all(&root, join(&[b"/", name])).or_fail(on("make the directory {}", name))?;
             }
         }
+        // Without this everything would be read-only, and nothing kept.
+        if self.refused && !self.copied {
+            let no_layer = || Error::refused(failed, "no file system of it can be a layer");
+            return Err(self.kept.map_or_else(no_layer, Kept::refuse));
+        }
         own::copy_resolver(|dir| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP))
             .or_fail(failed)
             .map_err(want_of_room)?;
@@ -391,7 +418,8 @@ impl Layer<'_> {
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
         let work = self.work(room)?;
         if !was_there || self.is_new() {
-            own::take_over(&lower, &upper, join(&[path])).or_fail(failed).map_err(want_of_room)?;
+            let changes = files::identity(&room.dir).or_fail(failed)?;
+            own::take_over(&lower, &upper, join(&[path]), changes).or_fail(failed).map_err(want_of_room)?;
         }
         let layers = [lower];
         let tree = self.overlay(&layers, &upper, &work);
@@ -401,11 +429,13 @@ impl Layer<'_> {
             Err(Errno::ACCESS) => return Ok(()),
             // A file system that cannot be a layer is shown unchanged.
             Err(Errno::INVAL) => {
+                self.refused = true;
                 let tree = Detached::copy(self.privileged, layers[0].as_fd(), b"", MAP).or_fail(failed)?;
                 return tree.attach(self.privileged, &upper).or_fail(failed).map(drop);
             }
             made => made.or_fail(failed)?,
         };
+        self.copied = true;
         tree.attach(self.privileged, &upper).or_fail(failed).map(|copy| self.note(&copy))
     }
 

@@ -371,6 +371,22 @@ fn no_link_in_kept_changes_leads_outside() {
     }
 }
 
+/// The kernel does not take a directory of an overlay for the changes of another one.
+#[rstest]
+fn a_directory_that_cannot_hold_changes_is_refused(
+    #[values("/ /", "/usr/share/doc /mnt/x", "/usr/share/doc /")] copy: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let dir = tree();
+    let options = mode.split_whitespace().chain(["-o"]).chain(copy.split(' ')).map(OsString::from);
+    let inner = args![selfdock()].into_iter().chain(options);
+    let inner = inner.chain(args!["--changes", "/mnt/w/kept-changes", "run", "echo", "started"]);
+    let ran = Cmd::run(args!["-o", dir.path(), "/mnt/w"].into_iter().chain(inner));
+    ran.refused(
+        "keep changes in '/mnt/w/kept-changes': its file system cannot hold the changes of a copy; use a",
+    );
+}
+
 /// Also a copy of layers, and of a root filesystem that belongs to another user.
 #[test]
 fn a_root_filesystem_can_be_copied() {
@@ -402,6 +418,23 @@ fn a_tmpfs_of_the_same_place_says_how_much_can_be_written() {
     }
     let words = args!["-o", dir.path(), "/mnt/w", "-t", "size=1M", "/mnt/w", "-C", "/mnt/w", "run"];
     assert_eq!(Cmd::new(words).sh(script).ok(), (1 << 20).to_string());
+}
+
+/// Without room for its own directory the kernel would make the copy read-only.
+#[test]
+fn a_copy_without_room_is_refused() {
+    let dir = tree();
+    for files in 3..8 {
+        let room = format!("nr_inodes={files}");
+        let words =
+            args!["-o", dir.path(), "/mnt/w", "-t", room, "/mnt/w", "-C", "/mnt/w", "run", "sh", "-c"];
+        let ran = Cmd::new(words.into_iter().chain(args!["echo new > kept && echo written"])).output();
+        assert!(
+            ran.stdout == "written\n" || ran.stderr.contains("no space left (ENOSPC)"),
+            "{files}: {}",
+            ran.stderr
+        );
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! replaced and removed there, as package managers do. Files are not merged. Files that package managers change in
 //! place or rename are copied.
 
-use crate::files;
+use crate::files::{self, Identity};
 use crate::host::lies_in;
 use crate::names::RESOLV;
 use crate::text::{Bytes, c_string, join};
@@ -30,8 +30,9 @@ const ELSEWHERE: &[u8] = b"?";
 
 /// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
 /// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. If
-/// there is no room for the copy of a file, that is an error. `path` is the place of `from` in the image.
-pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) -> Result<()> {
+/// there is no room for the copy of a file, that is an error. `path` is the place of `from` in the image. The image can
+/// show the directory of changes by another path. It is not copied into itself.
+pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: Identity) -> Result<()> {
     let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return Ok(()) };
     let is_written = WRITTEN.contains(&path);
     let is_state = is_written || STATE.iter().any(|dir| lies_in(path, dir));
@@ -43,8 +44,8 @@ pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes) -> Result<()> {
             continue;
         }
         match entry.file_type() {
-            FileType::Directory => match directory(from, into, name) {
-                Ok((from, into)) => take_over(&from, &into, below(path, name))?,
+            FileType::Directory => match directory(from, into, name, changes) {
+                Ok((from, into)) => take_over(&from, &into, below(path, name), changes)?,
                 Err(Errno::ACCESS) if lies_in(path, b"/var") => take_away(into, name),
                 Err(_) => {}
             },
@@ -83,10 +84,14 @@ fn below(path: Bytes, name: &[u8]) -> Bytes {
     if WRITTEN.iter().chain(STATE).any(|dir| counts(&dir)) { path } else { ELSEWHERE }
 }
 
-fn directory(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<(OwnedFd, OwnedFd)> {
+fn directory(from: &OwnedFd, into: &OwnedFd, name: &[u8], changes: Identity) -> Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let from = files::open(from.as_fd(), name, flags)?;
-    let mode = rustix::fs::fstat(&from)?.st_mode & 0o1777;
+    let stat = rustix::fs::fstat(&from)?;
+    if (stat.st_dev, stat.st_ino) == changes {
+        return Err(Errno::LOOP);
+    }
+    let mode = stat.st_mode & 0o1777;
     match files::make_directory(into.as_fd(), name, mode | 0o700) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno),

@@ -91,6 +91,15 @@ impl<'a> Kept<'a> {
         Ok(room)
     }
 
+    /// The error for a directory on a file system that cannot have them, such as another overlay.
+    pub fn refuse(&self) -> Error {
+        Error::refused(
+            on("keep changes in {}", self.dir),
+            "its file system cannot hold the changes of a copy",
+        )
+        .hint("use a directory on another one, such as ext4, xfs, btrfs or tmpfs")
+    }
+
     /// Marks the directory as one that has the changes of its source, once everything in it is prepared.
     pub fn mark(&self) -> Result<()> {
         if !self.is_new {
