@@ -160,8 +160,9 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
     let Some(instance) = Instance::around(process, Some(program)) else { return not_an_instance() };
     if !can_be_seen(&process, &pinned) {
         return refuse(
-            "no process in it can be inspected: it holds another instance (enter that one), or a program that is \
-             undumpable or not readable",
+            "no process in it can be inspected: it holds another instance (enter that one, 'selfdock ps' lists it), or \
+             a program that is undumpable or not readable (started as sh -c 'CMD; :' it has a shell beside it, which \
+             can be entered)",
         );
     }
     let expected = expected_filters(instance, here.depth, program);

@@ -261,12 +261,17 @@ fn lacking(limits: &Limits, available: &[u8], path: &[u8]) -> Error {
     let mut missing = limits.wanted().filter(|(_, name)| words(available).all(|other| other != *name));
     let (option, name) = missing.next().unwrap_or((b"memory", b"memory"));
     let what = both("option --{=}: find its controller in the control group {}", option, path);
-    if is_of_version_1(read(b"/proc/cgroups").unwrap_or_default(), name) {
-        Error::refused(what, "it belongs to control groups of version 1 on this machine")
-            .hint("after a boot with cgroup_no_v1=all version 2 has it")
-    } else {
-        Error::refused(what, "cgroup.controllers there does not list it")
+    if files::identity_of(MOUNTED[0]).is_err() {
+        return Error::refused(what, "no control groups are shown here")
+            .hint("an instance shows none: give the option to the outer one");
     }
+    if is_of_version_1(read(b"/proc/cgroups").unwrap_or_default(), name) {
+        return Error::refused(what, "it belongs to control groups of version 1 on this machine")
+            .hint("after a boot with cgroup_no_v1=all version 2 has it");
+    }
+    Error::refused(what, "cgroup.controllers there does not list it").hint(
+        "the group above has to enable it; 'systemd-run --user --scope -p Delegate=yes' makes a group that has it",
+    )
 }
 
 /// Whether a hierarchy of version 1 has a controller. `list` is the text of /proc/cgroups, where the hierarchy of

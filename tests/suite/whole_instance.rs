@@ -363,8 +363,10 @@ fn a_limit_that_cannot_be_is_refused(
 ) {
     let words = [selfdock().into()].into_iter().chain(mode.split_whitespace().map(OsString::from));
     let words = words.chain(args![option, "9", "run", "sh", "-c", "echo ran"]);
-    Cmd::run(words)
-        .refused(&format!("option {option}: find its controller in the control group '/sys/fs/cgroup': "));
+    Cmd::run(words).refused(&format!(
+        "option {option}: find its controller in the control group '/sys/fs/cgroup': no control groups are \
+                           shown here; an instance shows none: give the option to the outer one"
+    ));
 }
 
 /// Hostile programs, the statuses that each may have, and its options beside those for all.
