@@ -138,10 +138,13 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
     let pin = |pid| pidfd_open(pid, PidfdFlags::empty());
     let named = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let mut pinned = match named.map_or(Err(Errno::SRCH), pin) {
-        Err(Errno::SRCH) => return refuse("no such process"),
+        // Without a process: a thread, or a process group.
+        Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return refuse("no such process"),
         pinned => pinned.or_fail(failed)?,
     };
-    let Some(mut process) = named.and_then(Process::read) else { return refuse("/proc hides it (hidepid)") };
+    let Some(mut process) = named.and_then(Process::read) else {
+        return refuse("it has ended, or /proc hides it (hidepid)");
+    };
     let Some(chosen) = representative(process, here.depth, program)? else { return not_an_instance() };
     if chosen.pid != process.pid {
         pinned = pin(chosen.pid).or_fail(failed)?;
