@@ -405,6 +405,8 @@ impl Layer<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         // The directory is gone, or the caller may not enter it. It is then left out.
         let Ok(lower) = files::open_path(CWD, path, flags, rules) else { return Ok(()) };
+        // It can go away after that, too.
+        let is_gone = || files::open_path(CWD, path, flags, rules).is_err();
         // The directory of changes is not copied into itself.
         let room = self.room.as_ref().and_then(|room| files::identity(&room.dir).ok());
         if files::identity(&lower).ok() == room {
@@ -427,10 +429,14 @@ impl Layer<'_> {
         let tree = match tree {
             // The directory is closed to the caller, and stays empty here.
             Err(Errno::ACCESS) => return Ok(()),
+            Err(Errno::NOENT) if is_gone() => return Ok(()),
             // A file system that cannot be a layer is shown unchanged.
             Err(Errno::INVAL) => {
                 self.refused = true;
-                let tree = Detached::copy(self.privileged, layers[0].as_fd(), b"", MAP).or_fail(failed)?;
+                let tree = match Detached::copy(self.privileged, layers[0].as_fd(), b"", MAP) {
+                    Err(Errno::NOENT) if is_gone() => return Ok(()),
+                    tree => tree.or_fail(failed)?,
+                };
                 return tree.attach(self.privileged, &upper).or_fail(failed).map(drop);
             }
             made => made.or_fail(failed)?,
