@@ -25,21 +25,23 @@
 //! ([`keeper::Shared`]): that the supervisor lives, that the keeper is ready, and that the supervisor has no
 //! privilege. The command is executed only after all three.
 //!
-//! **Privilege timeline.** Every line of code runs in one of these rows.
+//! **Privilege timeline.** Every line of code runs in one of these rows. ARCHITECTURE has the reasons.
 //!
 //! | row | holds | module |
 //! |---|---|---|
 //! | start | what the file grants | [`sys`], [`launch`] |
 //! | shed | the caller's ids; capabilities permitted, none in effect | [`creds`] |
-//! | parse, plan | same | [`cli`], [`plan`], [`command`] |
+//! | parse, plan | same | [`cli`], [`plan`], [`command`], [`containment`] |
 //! | hand over | nothing | [`handover`], then [`about`] |
 //! | raise | `SYS_ADMIN` and what the request needs | [`launch`] |
 //! | start the others | `SYS_CHROOT` and `CHECKPOINT_RESTORE` in effect | [`launch`] |
 //! | supervise | nothing | [`supervise`] |
 //! | keep | keeper: `SYS_CHROOT`, with `--net none` `SYS_ADMIN`, for one call each; then nothing | [`keeper`] |
-//! | open | command: `SYS_ADMIN`; opens each path once, as the caller | [`containment`], [`sources`], [`names`] |
+//! | contain | command: `SYS_ADMIN`, and `NET_ADMIN` and `SETPCAP` if needed | [`containment`], [`sandbox`] |
+//! | open | same; opens each path once, as the caller | [`sources`], [`names`] |
 //! | build | same, and `SYS_CHROOT`; uses descriptors only | [`sandbox`], [`stage`] |
-//! | drop, exec | nothing | [`creds`], [`command`] |
+//! | drop | gives up the rest, and verifies that | [`creds`] |
+//! | exec | nothing | [`command`] |
 //!
 //! A module without a row runs in the row of its caller.
 //!

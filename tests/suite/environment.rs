@@ -69,6 +69,8 @@ fn no_variable_makes_selfdock_open_a_file() {
         "LOCPATH",
         "NLSPATH",
         "SHELL",
+        "HOME",
+        "PWD",
     ] {
         run = run.env(name, &fifo);
     }
