@@ -184,8 +184,9 @@ fn about_option(id: Id) -> &'static str {
         }
         Id::NoNest => "With this option selfdock works inside in unprivileged mode only.\n",
         Id::Explain => {
-            "Each line is a step: its kind, source, destination and flags. The steps stand in their order. On a\n\
-             terminal the columns are aligned; otherwise tabs separate them.\n"
+            "A line for a mount has its kind, source, destination and flags. These lines stand in the order of the\n\
+             steps. Other lines have a name and a text. On a terminal the columns are aligned; otherwise tabs\n\
+             separate them.\n"
         }
         Id::Hostname => "NAME has up to 64 letters, digits, dots and dashes.\n",
         _ => "",

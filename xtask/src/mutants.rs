@@ -47,7 +47,7 @@ A mutant is a program with one change: a call left out, or its failure ignored; 
 a flag, a capability, a namespace, an entry of a table left out. Each is built and installed into a throwaway prefix.
 A mutant whose programs are the original's byte by byte counts as equal. For each other mutant tests run until the first
 of them fails: those that have killed its neighbours, a few quick ones, the unit tests of its file, and the modules of
-the suite that are about it. If a mutant ignores a failure, first those calls fail that the code left out may make.
+the suite that are about it. If a mutant ignores a failure, the first runs make exactly those calls fail.
 The test must fail twice, and pass with the original. The next mutant is built meanwhile.
 
 Results are kept in target/mutants, so a run continues where the last one ended. A function that has changed is tried
