@@ -13,6 +13,7 @@
 use super::front::{Line, Said};
 use super::group::{self, Group};
 use crate::cli::{Timeout, scaled, small};
+use crate::creds;
 use crate::descriptors::{check_descriptors, close_descriptors, is_placeholder, number_of, placeholder};
 use crate::error::{Error, OrFail, Result, TIMED_OUT, on};
 use crate::files;
@@ -465,8 +466,9 @@ impl Attendant {
         has_ended(&self.supervisor_pidfd) == Ok(false)
     }
 
-    /// Blocks signals, leaves the session, and closes what the attendant does not need.
+    /// Gives up capabilities, blocks signals, leaves the session, and closes what the attendant does not need.
     fn settle(&self) -> Result<()> {
+        creds::hold_nothing()?;
         sys::block_only(sys::ALL_SIGNALS).or_fail(FAILED)?;
         rustix::process::setsid().or_fail(FAILED)?;
         rustix::thread::set_name(c"attendant").or_fail(FAILED)?;

@@ -136,6 +136,19 @@ fn it_can_be_entered(#[case] launcher: &[&str], #[case] installed: bool, #[case]
     assert_eq!(seen, format!("2{}", "\n0000000000000000".repeat(8)));
 }
 
+/// The attendant is made by a process with the capabilities of the namespaces around the instance.
+#[test]
+fn no_attendant_holds_a_capability() {
+    let machine = Machine::new();
+    let words = args![selfdock(), "--net", "user", "--output-limit", "1M", "run", "cat"];
+    let _instance = Cmd::program(machine.launcher().into_iter().chain(words)).spawn().that_repeats();
+    // Those of other tests count as well.
+    let all = "for dir in /proc/[0-9]*; do
+                   [ \"$(cat $dir/comm)\" != attendant ] || grep -E 'Cap(Inh|Prm|Eff|Amb)' $dir/status
+               done 2>/dev/null | cut -f2 | sort -u";
+    assert_eq!(Cmd::program(args!["sh", "-c", all]).ok(), "0000000000000000");
+}
+
 /// pasta does not start if it has to ignore SIGPIPE.
 #[test]
 fn a_program_in_python_can_execute_selfdock() {
