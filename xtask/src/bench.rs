@@ -24,7 +24,7 @@ use crate::run::{Context, Result, again_as_root, is_root, no_more, run, wants_he
 use crate::stop::Stop;
 use crate::suite::User;
 use contenders::CONTENDERS;
-use pace::Limits;
+use pace::Size;
 use sections::SECTIONS;
 use serde_json::{Value, json};
 use site::Site;
@@ -51,20 +51,6 @@ and p90, and each time as a multiple of selfdock's, pair by pair. Root installs 
 contenders run without privilege, unless their list says otherwise. The floor is a program that makes only the system
 calls that cannot be avoided.
 ";
-
-/// The amount of measurement.
-pub struct Size {
-    pub quick: bool,
-    /// The time for one case.
-    pub milliseconds: u64,
-    pub rounds: u32,
-}
-
-impl Size {
-    fn limits(&self) -> Limits {
-        Limits { rounds: self.rounds, milliseconds: self.milliseconds, ..Limits::default() }
-    }
-}
 
 struct Options {
     sections: Vec<String>,

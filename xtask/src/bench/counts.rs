@@ -1,9 +1,8 @@
 //! Exact counts: system calls, mounts and page faults of one instance, on the standard host.
 
-use super::Size;
 use super::contenders::Contender;
 use super::job::{BUBBLEWRAP, FLOOR, Job, SELFDOCK};
-use super::pace::Limits;
+use super::pace::{Limits, Size};
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;

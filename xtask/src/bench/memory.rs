@@ -5,10 +5,10 @@
 //! memory of processes. All counts are of the whole machine, since the counts of processes include shared memory
 //! twice. `proc_meminfo(5)`
 
-use super::Size;
 use super::contenders::Contender;
 use super::job::{BUBBLEWRAP, FLOOR, Job, PLAIN, SELFDOCK};
 use super::machine::field;
+use super::pace::Size;
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;

@@ -31,6 +31,20 @@ pub struct Limits {
     pub root: Option<PathBuf>,
 }
 
+/// The amount of measurement.
+pub struct Size {
+    pub quick: bool,
+    /// The time for one case.
+    pub milliseconds: u64,
+    pub rounds: u32,
+}
+
+impl Size {
+    pub fn limits(&self) -> Limits {
+        Limits { rounds: self.rounds, milliseconds: self.milliseconds, ..Limits::default() }
+    }
+}
+
 /// The first rounds do not count, since caches fill.
 const WARM_UP: u32 = 3;
 /// A slow program is started less often, but at least this many times.

@@ -2,11 +2,11 @@
 
 use super::contenders::{CONTENDERS, Contender, bubblewrap};
 use super::job::{BUBBLEWRAP, FLOOR, Job, PLAIN, SELFDOCK, words};
-use super::pace::{Held, Limits, read_samples};
+use super::pace::{Held, Limits, Size, read_samples};
 use super::site::Site;
 use super::stats::Summary;
 use super::table::Table;
-use super::{Size, counts, machine, memory};
+use super::{counts, machine, memory};
 use crate::run::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs;
