@@ -1,7 +1,7 @@
 //! `selfdock ps`: lists the caller's instances, as `/proc` shows them here.
 
 use super::{foreign, overlay};
-use crate::cli::{self, Command};
+use crate::cli::{self, Command, Request};
 use crate::error::{FAILED, OrFail, Result, is_unprintable, say};
 use crate::handover::About;
 use crate::instance::{Instance, is_below};
@@ -131,21 +131,25 @@ fn roots(supervisor: &[Bytes], command: Pid) -> Vec<Bytes> {
         _ => place_of_root(command, told).unwrap_or_else(|| join(&[told])),
     };
     match cli::parse(supervisor.get(1..).unwrap_or_default()) {
-        Ok(Command::Run(request)) => match request.roots[..] {
-            [one] if request.build && is_copy_of_host(command, one) => Vec::from([&b"/"[..]]),
-            [] => Vec::from([&b"/"[..]]),
-            ref several => several.iter().map(|root| place(root)).collect(),
-        },
+        Ok(Command::Run(request)) if !is_of_host(&request, command) => {
+            request.roots.iter().map(|root| place(root)).collect()
+        }
         _ => Vec::from([&b"/"[..]]),
     }
 }
 
-/// Whether the root filesystem is a copy of the host image: `-o / /`. Then it has an overlay on /usr, as no other has
-/// that is named like this.
-fn is_copy_of_host(pid: Pid, root: &[u8]) -> bool {
-    let list = read(path(pid, b"mountinfo")).unwrap_or_default();
-    root.ends_with(overlay::OF_HOST)
-        && mountinfo::lines(list).any(|line| line.point == b"/usr" && line.kind == b"overlay")
+/// Whether the root filesystem is the host image, or a copy of it: `-o / /`. A copy has an overlay on /usr, as no other
+/// root filesystem has that is named like this.
+fn is_of_host(request: &Request<'_>, pid: Pid) -> bool {
+    let has_copy = || {
+        let list = read(path(pid, b"mountinfo")).unwrap_or_default();
+        mountinfo::lines(list).any(|line| line.point == b"/usr" && line.kind == b"overlay")
+    };
+    match request.roots[..] {
+        [] => true,
+        [one] => request.build && one.ends_with(overlay::OF_HOST) && has_copy(),
+        _ => false,
+    }
 }
 
 /// Finds the absolute path of a relative root filesystem. It looks for a mount inside at its own path, and for the
