@@ -4,13 +4,14 @@
 use crate::cli::{EnvChange, Request};
 use crate::descriptors::check_descriptors;
 use crate::error::{Error, FAILED, Fault, NOT_EXECUTABLE, NOT_FOUND, Result, on};
+use crate::files;
 use crate::limits::{self, Limit};
 use crate::plan::{self, Plan, components};
 use crate::sys::{self, Pointers};
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use rustix::fs::{Access, AtFlags, CWD, FileType, StatVfsMountFlags};
+use rustix::fs::{Access, AtFlags, CWD, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 /// The search path if the environment has no `PATH`.
@@ -176,7 +177,7 @@ fn is_there(file: &CStr) -> bool {
 }
 
 fn is_directory(file: &CStr) -> bool {
-    rustix::fs::stat(file).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir())
+    files::open(CWD, file.to_bytes(), OFlags::PATH | OFlags::DIRECTORY).is_ok()
 }
 
 fn is_on_noexec(file: &CStr) -> bool {

@@ -281,8 +281,7 @@ impl Privileged {
     }
 
     /// Hands what selfdock may hold on to the next program, as ambient capabilities. They count only in the user
-    /// namespace that this process has made. If the caller forbids that (`SECBIT_NO_CAP_AMBIENT_RAISE`), the next
-    /// program gets nothing. capabilities(7)
+    /// namespace that this process has made. If a policy forbids that, the next program gets nothing. capabilities(7)
     pub fn bequeath(self) -> Result<()> {
         let (kept, failed) = (self.held & KEPT, "hand on capabilities");
         let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: kept };

@@ -185,6 +185,19 @@ pub fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
     open_path(root.as_fd(), path, flags | OFlags::PATH, resolve)
 }
 
+/// The same without any link.
+pub fn open_literally(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
+    open_path(root.as_fd(), path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
+}
+
+/// Whether this is a directory of this owner. The file system is not asked, since it may not answer. Without an answer
+/// it counts as one. statx(2)
+pub fn may_be_directory_of(file: &OwnedFd, owner: u32) -> bool {
+    let at = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
+    let Ok(stat) = rustix::fs::statx(file, c"", at, StatxFlags::UID | StatxFlags::TYPE) else { return true };
+    stat.stx_uid == owner && FileType::from_raw_mode(stat.stx_mode.into()).is_dir()
+}
+
 /// Calls `f` with each name in a directory.
 pub fn each_entry(
     dir: BorrowedFd<'_>,

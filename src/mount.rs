@@ -3,6 +3,7 @@
 use crate::creds::Privileged;
 use crate::error::{Error, Operation, OrFail, Result, on};
 use crate::files::{self, Kind, each_entry, make_entry};
+use crate::host::{lies_in, places};
 use crate::mountinfo;
 use crate::plan::Tmpfs;
 use crate::sys::{self, Attributes, Reach, Tighten};
@@ -209,6 +210,19 @@ pub fn may_be_silent(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
             (Some(kind), _) => kind == b"fuseblk",
             (None, major) => major == 0,
         }
+}
+
+/// Whether a lookup that is at `at`, an absolute path below `root`, has gone into a file system that may never answer.
+/// It is called with each place on the way. `silent` becomes the mount point of such a file system. The places of the
+/// list are none.
+pub fn is_in_silent(root: BorrowedFd<'_>, at: &[u8], list: &[u8], silent: &mut Bytes) -> bool {
+    if !silent.is_empty() && lies_in(at, silent) {
+        return true;
+    }
+    if may_be_silent(root, &at[1..]) && !places(list).any(|place| place == at) {
+        *silent = join(&[at]);
+    }
+    false
 }
 
 /// Adds an entry of `from` to a directory of ours: a link is copied, everything else is bound, with these attributes

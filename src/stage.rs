@@ -15,7 +15,7 @@ use crate::sys::{self, Attributes, Reach, Tighten};
 use crate::text::{Bytes, bound, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{CWD, FileType, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 
 bound! {
@@ -288,17 +288,7 @@ impl Stage {
     pub fn hide_of(&mut self, path: &[u8], list: &[u8], owner: u32) -> Result<()> {
         let failed = on("hide {}", path);
         let mut silent: Bytes = b"";
-        let mut stop = |at: &[u8]| {
-            if !silent.is_empty() && lies_in(at, silent) {
-                return true;
-            }
-            if mount::may_be_silent(self.root.as_fd(), &at[1..])
-                && !host::places(list).any(|place| place == at)
-            {
-                silent = join(&[at]);
-            }
-            false
-        };
+        let mut stop = |at: &[u8]| mount::is_in_silent(self.root.as_fd(), at, list, &mut silent);
         let place = self.follow(path, &mut stop);
         let is_silent = place == Err(Errno::XDEV);
         let place = if is_silent { Ok(silent) } else { place };
@@ -308,12 +298,8 @@ impl Stage {
             // It does not exist, or nobody can reach it.
             Err(_) => return Ok(()),
         };
-        // The file system is not asked, since it may not answer. If there is no answer, the directory is taken for
-        // the caller's.
-        let at = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-        let stat = rustix::fs::statx(&target, c"", at, StatxFlags::UID | StatxFlags::TYPE);
-        let is_dir = |mode: u16| FileType::from_raw_mode(mode.into()).is_dir();
-        if is_silent || stat.map_or(true, |stat| stat.stx_uid == owner && is_dir(stat.stx_mode)) {
+        let is_owners = files::may_be_directory_of(&target, owner);
+        if is_silent || is_owners {
             self.copy_of_empty(failed)?.attach(&self.privileged, target).or_fail(failed)?;
         }
         Ok(())
@@ -432,8 +418,7 @@ impl Stage {
 
     /// Opens a path of the instance that has no links in it.
     fn open_literally(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
-        let literal = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-        files::open_path(self.root.as_fd(), path, OFlags::PATH, literal)
+        files::open_literally(&self.root, path)
     }
 
     /// Resolves the links of a path inside the root directory, as far as the path exists. `stop` is called with each

@@ -83,7 +83,7 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     show_root(about, around, root, plain);
     // With --fake-root selfdock is started as uid 0. Then it does not recognize the caller's homes.
     if around.fake_root && !around.copies_root && !plain.has(Id::Root) {
-        hide_homes(about, plain);
+        hide_homes(about, overlay::list(about), plain);
     }
     match ids {
         // There selfdock is started as root again. It maps no ids a second time, which the kernel would refuse.
@@ -163,8 +163,8 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
     if files::identity_of(SYSTEM).is_ok() {
         say(plain, Id::Map, [SYSTEM, SYSTEM]);
     }
-    hide_homes(about, plain);
     let list = overlay::list(about);
+    hide_homes(about, list, plain);
     let is_chosen = plain.has(Id::Chdir) || plain.has(Id::Here);
     // selfdock itself finds out whether the directory is in a mount of the caller.
     let is_shown = |dir: &Bytes| places(list).any(|place| lies_in(dir, place)) && !plain.covers(dir);
@@ -177,8 +177,8 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
 }
 
 /// Hides the caller's homes, as an instance of the host image does, unless the caller mounts something there.
-fn hide_homes(about: &About, plain: &mut Line<'_>) {
-    for home in homes::hidden(about, overlay::list(about)) {
+fn hide_homes(about: &About, list: &[u8], plain: &mut Line<'_>) {
+    for home in homes::hidden(about, list) {
         if !plain.covers(home) {
             plain.options.extend(Said::new(Id::MaskIfExists, [home, b""]));
         }

@@ -3,13 +3,14 @@
 //! ([`crate::stage::Stage::hide_of`]), so no lookup goes into a file system that need not answer.
 
 use crate::command::home;
-use crate::files;
+use crate::files::{self, may_be_directory_of};
 use crate::handover::About;
 use crate::host::{Seen, follow, homes, lies_in, places};
-use crate::mount::may_be_silent;
-use crate::text::{Bytes, c_string, decimal, join};
+use crate::mount::is_in_silent;
+use crate::text::{Bytes, decimal};
 use alloc::vec::Vec;
-use rustix::fs::{AtFlags, CWD, FileType, StatxFlags, statx};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
 
 /// What an instance of the host image hides of the caller's homes: paths without links. `list` are the directories that
@@ -17,20 +18,18 @@ use rustix::io::Errno;
 pub fn hidden(about: &About, list: &[u8]) -> Vec<Bytes> {
     let variable = home(&about.environment).filter(|_| about.caller.uid != 0);
     let all = homes(list, decimal(about.caller.uid), variable);
-    let found = all.iter().filter_map(|home| hidden_place(home, list));
+    let Ok(root) = files::open(CWD, b"/", OFlags::PATH) else { return Vec::new() };
+    let found = all.iter().filter_map(|home| hidden_place(&root, home, list));
     found.filter(|home| places(list).any(|place| lies_in(home, place))).collect()
 }
 
 /// The directory that is hidden for this home. `None` if nobody can reach the home, or if it belongs to another user.
-fn hidden_place(home: &[u8], list: &[u8]) -> Option<Bytes> {
+fn hidden_place(root: &OwnedFd, home: &[u8], list: &[u8]) -> Option<Bytes> {
     let (mut silent, mut is_silent): (Bytes, bool) = (b"", false);
     let mut look = |at: &[u8]| {
-        if !silent.is_empty() && lies_in(at, silent) {
+        if is_in_silent(root.as_fd(), at, list, &mut silent) {
             is_silent = true;
             return Seen::Nothing;
-        }
-        if may_be_silent(CWD, at) && !places(list).any(|place| place == at) {
-            silent = join(&[at]);
         }
         match files::link_target(CWD, at) {
             Ok(target) => Seen::Link(target.to_vec()),
@@ -43,10 +42,7 @@ fn hidden_place(home: &[u8], list: &[u8]) -> Option<Bytes> {
         return Some(silent);
     }
     let place: Bytes = place?.leak();
-    let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
-    let stat = c_string(place).and_then(|path| statx(CWD, path, at, StatxFlags::UID | StatxFlags::TYPE));
     let own = rustix::process::getuid().as_raw();
-    let is_dir = |mode: u16| FileType::from_raw_mode(mode.into()).is_dir();
-    // Without an answer, the directory is taken for the caller's.
-    stat.map_or(true, |stat| stat.stx_uid == own && is_dir(stat.stx_mode)).then_some(place)
+    let opened = files::open(CWD, place, OFlags::PATH | OFlags::NOFOLLOW);
+    opened.map_or(true, |home| may_be_directory_of(&home, own)).then_some(place)
 }
