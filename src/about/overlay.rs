@@ -15,7 +15,7 @@ pub use self::used::Kept;
 
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, Operation, OrFail, Quoted, Result, is_unprintable, on};
-use crate::files::{self, Kind};
+use crate::files::{self, Identity, Kind};
 use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, lies_in, places};
 use crate::host_root;
@@ -146,10 +146,7 @@ pub fn has_place_of_name(image: &[&[u8]], path: &[u8]) -> bool {
     let Some(root) = layer_of_name(image, path) else { return true };
     match files::open_in(&root, path, OFlags::empty()) {
         Ok(found) => Kind::of(&found) == Ok(Kind::File),
-        Err(_) => {
-            let literally = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
-            files::open_path(root.as_fd(), path, OFlags::PATH, literally).err() == Some(Errno::NOENT)
-        }
+        Err(_) => files::open_literally(&root, path).err() == Some(Errno::NOENT),
     }
 }
 
@@ -209,6 +206,8 @@ fn open(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
 /// A directory for changes.
 pub struct Room {
     dir: OwnedFd,
+    /// It, and the directory in it that holds what is changed. The image can show both by other paths.
+    identities: [Identity; 2],
     /// The directory in it that holds the work directories. It is opened once, so that it is the one that was locked.
     works: OwnedFd,
 }
@@ -216,7 +215,9 @@ pub struct Room {
 impl Room {
     fn of(dir: OwnedFd) -> Result<Self> {
         let works = below(&dir, WORK)?;
-        Ok(Room { dir, works })
+        let of = |dir: &OwnedFd| files::identity(dir).or_fail(KEEP);
+        let identities = [of(&dir)?, of(&below(&dir, CHANGED)?)?];
+        Ok(Room { dir, identities, works })
     }
 }
 
@@ -256,7 +257,7 @@ impl Layer<'_> {
         if matches!(copy.source, Source::Roots(_)) && self.is_new() {
             for layer in &layers {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
-                    own::take_over(layer, &changed, b"", files::identity(&room.dir).or_fail(failed)?)
+                    own::take_over(layer, &changed, b"", &room.identities)
                         .or_fail(failed)
                         .map_err(want_of_room)?;
                 }
@@ -404,12 +405,13 @@ impl Layer<'_> {
         let rules = ResolveFlags::NO_SYMLINKS;
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         // The directory is gone, or the caller may not enter it. It is then left out.
-        let Ok(lower) = files::open_path(CWD, path, flags, rules) else { return Ok(()) };
+        let look = || files::open_path(CWD, path, flags, rules);
+        let Ok(lower) = look() else { return Ok(()) };
         // It can go away after that, too.
-        let is_gone = || files::open_path(CWD, path, flags, rules).is_err();
+        let is_gone = || look().is_err();
         // The directory of changes is not copied into itself.
-        let room = self.room.as_ref().and_then(|room| files::identity(&room.dir).ok());
-        if files::identity(&lower).ok() == room {
+        let own = self.room.as_ref().map_or(&[][..], |room| &room.identities);
+        if files::identity(&lower).is_ok_and(|identity| own.contains(&identity)) {
             return Ok(());
         }
         let Some((upper, was_there)) = make_all(root, path).or_fail(failed)? else { return Ok(()) };
@@ -420,8 +422,9 @@ impl Layer<'_> {
         let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
         let work = self.work(room)?;
         if !was_there || self.is_new() {
-            let changes = files::identity(&room.dir).or_fail(failed)?;
-            own::take_over(&lower, &upper, join(&[path]), changes).or_fail(failed).map_err(want_of_room)?;
+            own::take_over(&lower, &upper, join(&[path]), &room.identities)
+                .or_fail(failed)
+                .map_err(want_of_room)?;
         }
         let layers = [lower];
         let tree = self.overlay(&layers, &upper, &work);

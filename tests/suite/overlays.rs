@@ -420,6 +420,27 @@ fn a_tmpfs_of_the_same_place_says_how_much_can_be_written() {
     assert_eq!(Cmd::new(words).sh(script).ok(), (1 << 20).to_string());
 }
 
+/// Its directories are copied level by level.
+#[rstest]
+fn a_deep_directory_of_somebody_holds_up_no_copy(#[values("", "--unprivileged")] mode: &str) {
+    let changes =
+        r#"(cd opt; python3 -c 'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(3000)]')"#;
+    let script = format!("ulimit -n $(ulimit -Hn); me $SD {mode} -o / / run ls /opt/d/d");
+    assert_eq!(on_a_host(changes, &script).ok(), "d");
+}
+
+/// Otherwise they would be copied into themselves.
+#[rstest]
+fn changes_that_the_image_shows_elsewhere_are_left_out(#[values("tmp/c", "tmp/c/changed")] shown: &str) {
+    let changes = format!(
+        "mount -t tmpfs -o mode=1777 t tmp; mkdir -p tmp/c/changed tmp/c/work opt/again; chown -R $ME tmp/c
+         mount --bind {shown} opt/again"
+    );
+    let script = "ulimit -n $(ulimit -Hn); me $SD -o / / --changes /tmp/c run echo ran
+                  ls /tmp/c/changed/opt/again 2>/dev/null";
+    assert_eq!(on_a_host(&changes, script).output().stdout, "ran\n");
+}
+
 /// Without room for its own directory the kernel would make the copy read-only.
 #[test]
 fn a_copy_without_room_is_refused() {

@@ -25,14 +25,28 @@ const WRITTEN: &[&[u8]] = &[
 /// Directories where empty files are copied. Most of these files are locks.
 const STATE: &[&[u8]] = &[b"/etc", b"/var", b"/lib/apk"];
 
+/// Directories that lie deeper are left as they are. Each level takes ten kilobytes of stack, and three descriptors.
+const DEEPEST: usize = 100;
+
 /// Stands for a path that is in none of these directories.
 const ELSEWHERE: &[u8] = b"?";
 
 /// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
 /// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. If
 /// there is no room for the copy of a file, that is an error. `path` is the place of `from` in the image. The image can
-/// show the directory of changes by another path. It is not copied into itself.
-pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: Identity) -> Result<()> {
+/// show a directory of `changes` by another path. It is not copied into itself.
+pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: &[Identity]) -> Result<()> {
+    take_over_below(from, into, path, changes, DEEPEST)
+}
+
+/// Does so for a directory, and for `levels` of directories below.
+fn take_over_below(
+    from: &OwnedFd,
+    into: &OwnedFd,
+    path: Bytes,
+    changes: &[Identity],
+    levels: usize,
+) -> Result<()> {
     let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return Ok(()) };
     let is_written = WRITTEN.contains(&path);
     let is_state = is_written || STATE.iter().any(|dir| lies_in(path, dir));
@@ -44,8 +58,9 @@ pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: Identity)
             continue;
         }
         match entry.file_type() {
+            FileType::Directory if levels == 0 => {}
             FileType::Directory => match directory(from, into, name, changes) {
-                Ok((from, into)) => take_over(&from, &into, below(path, name), changes)?,
+                Ok((from, into)) => take_over_below(&from, &into, below(path, name), changes, levels - 1)?,
                 Err(Errno::ACCESS) if lies_in(path, b"/var") => take_away(into, name),
                 Err(_) => {}
             },
@@ -84,11 +99,16 @@ fn below(path: Bytes, name: &[u8]) -> Bytes {
     if WRITTEN.iter().chain(STATE).any(|dir| counts(&dir)) { path } else { ELSEWHERE }
 }
 
-fn directory(from: &OwnedFd, into: &OwnedFd, name: &[u8], changes: Identity) -> Result<(OwnedFd, OwnedFd)> {
+fn directory(
+    from: &OwnedFd,
+    into: &OwnedFd,
+    name: &[u8],
+    changes: &[Identity],
+) -> Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
     let from = files::open(from.as_fd(), name, flags)?;
     let stat = rustix::fs::fstat(&from)?;
-    if (stat.st_dev, stat.st_ino) == changes {
+    if changes.contains(&(stat.st_dev, stat.st_ino)) {
         return Err(Errno::LOOP);
     }
     let mode = stat.st_mode & 0o1777;
