@@ -8,7 +8,7 @@ use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::descriptors::{close_descriptors, fill_standard_descriptors};
 use crate::enter::{self, Join};
 use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, say};
-use crate::handover::{self, Mode, NOT_FOUND_INSIDE};
+use crate::handover::{self, Mode, Task};
 use crate::installation::{Installation, OwnFile, Shows, own_identity, own_program};
 use crate::keeper::{Keeper, Shared};
 use crate::lifeline::{end_with_the_outer_supervisor, expect_end, supervisor_pidfd};
@@ -68,7 +68,7 @@ fn hand_over(start: &Start, privilege: Option<Privilege>, signals: SignalSet) ->
     if let Some(privilege) = privilege {
         privilege.hand_on()?;
     }
-    handover::hand_over(start, mode.name(), signals).map(|never| match never {})
+    handover::hand_over(start, Task::command_line(mode), signals).map(|never| match never {})
 }
 
 fn start_instance(
@@ -112,7 +112,7 @@ fn start_instance(
     let end = supervision.report_no_start(end)?;
     if end == End::Exit(NOT_FOUND) && error::unsaid_message().is_some() {
         // The second program prints the message, with advice.
-        let _ = handover::hand_over(start, NOT_FOUND_INSIDE, signals);
+        let _ = handover::hand_over(start, Task::NOT_FOUND, signals);
     }
     Ok(end)
 }

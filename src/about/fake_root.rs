@@ -12,7 +12,7 @@ use crate::creds::{self, Caller};
 use crate::descriptors::{close_descriptors, number_of};
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
-use crate::handover::{About, FAKE_ROOT};
+use crate::handover::{About, Task};
 use crate::installation::second_program;
 use crate::names::PASSWD;
 use crate::options::Id;
@@ -151,7 +151,7 @@ impl Ids {
         if whole.len() > path.len() && !is_chosen {
             plain.options.extend(Said::new(Id::Env, [b"PATH", join(&[whole])]));
         }
-        let words = [INSIDE, FAKE_ROOT.to_bytes(), INSIDE, number, kept, unstarted];
+        let words = [INSIDE, Task::FAKE_ROOT.to_bytes(), INSIDE, number, kept, unstarted];
         plain.command.splice(0..0, words);
         Ok(())
     }

@@ -31,7 +31,7 @@ use crate::creds;
 use crate::descriptors::{fill_standard_descriptors, is_placeholder};
 use crate::error::{Error, Result, on, say_error};
 use crate::files;
-use crate::handover::{About, FAKE_ROOT, NOT_FOUND_INSIDE, RELAY};
+use crate::handover::{About, Task};
 use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
 use crate::outcome::{self, End};
 use crate::sys::{self, Pointers, Start};
@@ -52,16 +52,16 @@ fn run_command_line(start: &Start) -> Result<End> {
     if let Some(privilege) = privilege {
         privilege.hand_on()?;
     }
-    let Some((about, why, words)) = About::take(start, caller) else { return Err(alone()) };
+    let Some((about, task, words)) = About::take(start, caller) else { return Err(alone()) };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
-    if why == FAKE_ROOT {
+    if task == Task::FAKE_ROOT {
         fake_root::become_root(&about, &words)?;
     }
-    if why == RELAY {
+    if task == Task::RELAY {
         proxy::become_client(&about, &words)?;
     }
     let line = Line::read(&words, &|name| profiles::read(&about, name))?;
-    if why == NOT_FOUND_INSIDE {
+    if task == Task::NOT_FOUND {
         return Err(missing::why(&about, &line));
     }
     if line.has(Id::Help) || line.has(Id::Version) {

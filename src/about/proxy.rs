@@ -11,7 +11,7 @@ use crate::command::Command;
 use crate::descriptors::number_of;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::handover::{About, RELAY};
+use crate::handover::{About, Task};
 use crate::installation::second_program;
 use crate::options::Id;
 use crate::sys::{self, Disposition, dispose, signal};
@@ -64,7 +64,7 @@ pub fn put_before<'a>(
         say(Id::Env, [name, b"localhost,127.0.0.1,::1"]);
     }
     let unstarted = Unstarted::word(unstarted, plain)?;
-    plain.command.splice(0..0, [INSIDE, RELAY.to_bytes(), INSIDE, unstarted]);
+    plain.command.splice(0..0, [INSIDE, Task::RELAY.to_bytes(), INSIDE, unstarted]);
     Ok(())
 }
 
