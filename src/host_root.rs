@@ -13,7 +13,7 @@ use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Kind, make_entry};
 use crate::host::{EMPTY, Entry, Seen, Shown, entries, homes};
-use crate::installation::{Prepared, Shows};
+use crate::installation::{Preparations, Prepared};
 use crate::mount::{self, Detached};
 use crate::plan::{Mount, Source, components};
 use crate::stage::Stage;
@@ -35,11 +35,11 @@ impl HostRoot {
     /// Finds the prepared root directory and the list.
     pub fn open(
         privileged: &Privileged,
-        from: Shows,
+        preparations: Preparations,
         mounts: &[Mount<'_>],
         program: Option<&[u8]>,
     ) -> Result<Self> {
-        let Shows { installation: Some(installation), list: Some(list) } = from else {
+        let Preparations { installation: Some(installation), list: Some(list) } = preparations else {
             return Ok(HostRoot { prepared: None, list: look_up() });
         };
         let mut prepared = installation.copy(privileged, b"");

@@ -101,19 +101,19 @@ impl Installation {
     }
 }
 
-/// What is read of an installation before privilege is raised.
+/// What an installation has prepared for instances, as far as it is read before privilege is raised.
 #[derive(Clone, Copy, Default)]
-pub struct Shows {
+pub struct Preparations {
     pub installation: Option<Installation>,
     /// Its list of the host's directories.
     pub list: Option<Bytes>,
 }
 
-impl Shows {
+impl Preparations {
     /// Reads the list. No capability may be in effect.
     pub fn read(installation: Option<Installation>, root: &Root<'_>) -> Self {
         let list = installation.filter(|_| *root == Root::Host).and_then(Installation::list);
-        Shows { installation, list }
+        Preparations { installation, list }
     }
 }
 

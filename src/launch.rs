@@ -9,7 +9,7 @@ use crate::descriptors::{close_descriptors, fill_standard_descriptors};
 use crate::enter::{self, Join};
 use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, say};
 use crate::handover::{self, Mode, Task};
-use crate::installation::{Installation, OwnFile, Shows, own_identity, own_program};
+use crate::installation::{Installation, OwnFile, Preparations, own_identity, own_program};
 use crate::keeper::{Keeper, Shared};
 use crate::lifeline::{end_with_the_outer_supervisor, expect_end, supervisor_pidfd};
 use crate::outcome::{self, Cause, End, Outcome};
@@ -84,7 +84,7 @@ fn start_instance(
     };
     check_stack(start)?;
     let installation = Installation::of_this_program();
-    let read = || (open_files(request, signals), Shows::read(installation, &plan.root));
+    let read = || (open_files(request, signals), Preparations::read(installation, &plan.root));
     let (opened, prepared) = with_signals(signals, read)?;
     let (containment, supervision) = opened?;
     let by_its_path = |installation: &Installation| {

@@ -9,7 +9,7 @@ use crate::dev::{self, Dev, Places};
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files::{Identity, Kind, identity, open_in};
 use crate::host_root::Owner;
-use crate::installation::{OwnFile, Shows, open_program};
+use crate::installation::{OwnFile, Preparations, open_program};
 use crate::keeper::Shared;
 use crate::mount::{self, Detached, of_files};
 use crate::plan::{Plan, STEPS, Step, Tmpfs, components, is_in_shm};
@@ -31,8 +31,8 @@ pub struct Job<'a> {
     pub plan: Plan<'a>,
     /// The command to execute.
     pub command: Command<'a>,
-    /// The files that the installation has prepared.
-    pub prepared: Shows,
+    /// What the installation has prepared.
+    pub prepared: Preparations,
     /// The caller's home, from `HOME`.
     pub home: Option<&'a [u8]>,
     /// selfdock's own file, so that it works inside.

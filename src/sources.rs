@@ -6,7 +6,7 @@ use crate::dev::{self, Dev, Device, other_device, own_terminal};
 use crate::error::{OrFail, Result, both, on};
 use crate::files::{self, Identity, Kind};
 use crate::host_root::HostRoot;
-use crate::installation::{Shows, open_second};
+use crate::installation::{Preparations, open_second};
 use crate::layers::Layer;
 use crate::mount::{Detached, find, make_private, of_files};
 use crate::names::{self, Names};
@@ -82,7 +82,7 @@ impl Sources {
     /// Opens the image and all sources. `own` is selfdock's own file, to be bound inside.
     pub fn open(
         plan: &Plan<'static>,
-        from: Shows,
+        preparations: Preparations,
         own: Option<(Bytes, Detached)>,
         has_terminal: bool,
         privileged: &Privileged,
@@ -105,12 +105,12 @@ impl Sources {
             devices.push(other_device(path, privileged)?);
         }
         let program = own.as_ref().map(|own| own.0);
-        let image = open_image(plan, from, program, privileged)?;
+        let image = open_image(plan, preparations, program, privileged)?;
         let dev = match &image {
             Image::Host(root) if root.is_prepared() => Dev::InRoot,
-            _ => dev::open(from.installation, privileged)?,
+            _ => dev::open(preparations.installation, privileged)?,
         };
-        let is_shown = !plan.shows_second(from.installation.is_some());
+        let is_shown = !plan.shows_second(preparations.installation.is_some());
         let second = if is_shown { None } else { program.and_then(|path| open_second(path, privileged)) };
         let names = names::open(plan, privileged)?;
         let early =
@@ -140,13 +140,13 @@ fn open_mount(mount: &Mount<'static>, privileged: &Privileged) -> Result<Opened>
 
 fn open_image(
     plan: &Plan<'_>,
-    from: Shows,
+    preparations: Preparations,
     program: Option<&[u8]>,
     privileged: &Privileged,
 ) -> Result<Image> {
     let open = |dir: &[u8]| find(dir, OFlags::DIRECTORY).or_fail(on("use the root filesystem {}", dir));
     match &plan.root {
-        Root::Host => HostRoot::open(privileged, from, &plan.mounts, program).map(Image::Host),
+        Root::Host => HostRoot::open(privileged, preparations, &plan.mounts, program).map(Image::Host),
         Root::Dir(dir) => {
             let failed = on("use the root filesystem {}", dir);
             let tree = Detached::copy(privileged, open(dir)?, b"", of_files(plan.writable));
