@@ -206,26 +206,43 @@ fn own_file() -> Result<(Bytes, OwnedFd, Identity)> {
     look().or_fail(failed)
 }
 
+/// The programs of selfdock that are bound inside.
+#[derive(Default)]
+pub struct Programs {
+    /// selfdock's own file.
+    pub own: Option<OpenProgram>,
+    /// The second program, if it is not visible by itself.
+    pub second: Option<OpenProgram>,
+}
+
+/// A program of selfdock, to be bound inside.
+pub struct OpenProgram {
+    /// Its path inside.
+    pub path: Bytes,
+    /// A copy of its mount.
+    pub tree: Detached,
+}
+
 /// A mount of the program, to be bound inside. An installed program is the file at that path, which root put there.
 /// Without privilege it is found by its path, and must be the running one.
-pub fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result<Option<(Bytes, Detached)>> {
+pub fn open_program(program: Option<OwnFile>, privileged: &Privileged) -> Result<Option<OpenProgram>> {
     let Program { path, identity: running, tree } = match program {
         None => return Ok(None),
         Some(OwnFile::Installed(path)) => {
             let tree = own_mount(privileged, CWD, path).or_fail(on("bind selfdock on {}", path))?;
-            return Ok(Some((path, tree)));
+            return Ok(Some(OpenProgram { path, tree }));
         }
         Some(OwnFile::Found(program)) => program,
     };
     if let Some(tree) = tree {
-        return Ok(Some((path, tree)));
+        return Ok(Some(OpenProgram { path, tree }));
     }
     let failed = on("bind selfdock on {}", path);
     let Ok(fd) = find(path, OFlags::empty()) else { return Ok(None) };
     if identity(&fd).or_fail(failed)? != running {
         return Ok(None);
     }
-    Ok(Some((path, Detached::copy(privileged, fd, b"", MAP).or_fail(failed)?)))
+    Ok(Some(OpenProgram { path, tree: Detached::copy(privileged, fd, b"", MAP).or_fail(failed)? }))
 }
 
 /// A read-only mount of selfdock's file. Its set-uid bit counts there only if the file belongs to root, and nobody
@@ -271,11 +288,11 @@ pub fn second_program(own: &[u8]) -> Result<Bytes> {
 
 /// Opens the second program, to be bound inside. It is needed in another root filesystem, and if selfdock is not
 /// installed.
-pub fn open_second(program: &[u8], privileged: &Privileged) -> Option<(Bytes, Detached)> {
+pub fn open_second(program: &[u8], privileged: &Privileged) -> Option<OpenProgram> {
     let file = find(second_program(program).ok()?, OFlags::empty()).ok()?;
     if Kind::of(&file).ok()? != Kind::File {
         return None;
     }
     let tree = Detached::copy(privileged, file, b"", MAP).ok()?;
-    Some((beside(program), tree))
+    Some(OpenProgram { path: beside(program), tree })
 }

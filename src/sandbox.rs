@@ -9,7 +9,7 @@ use crate::dev::{self, Dev, Places};
 use crate::error::{Error, OrEnd, OrFail, Result, both, on};
 use crate::files::{Identity, Kind, identity, open_in};
 use crate::host_root::Owner;
-use crate::installation::{OwnFile, Preparations, open_program};
+use crate::installation::{OpenProgram, OwnFile, Preparations, Programs, open_program};
 use crate::keeper::Shared;
 use crate::mount::{self, Detached, of_files};
 use crate::plan::{Plan, STEPS, Step, Tmpfs, components, is_in_shm};
@@ -17,7 +17,6 @@ use crate::procfs::Hidden;
 use crate::sources::{Image, OpenSource, Opened, Sources};
 use crate::stage::Stage;
 use crate::sys::{self, Attributes};
-use crate::text::Bytes;
 use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Mode, OFlags};
@@ -166,7 +165,7 @@ fn set_root(stage: &mut Stage, caller: &Owner<'_>, sources: &Sources, image: Ima
         }
         Image::Layers(layers) => stage.stack_roots(&layers)?,
     }
-    let program = sources.programs[0].iter().map(|program| program.0);
+    let program = sources.programs.own.iter().map(|own| own.path);
     let mounts = sources.mounts.iter().filter(|mount| !matches!(mount.source, OpenSource::Mask { .. }));
     let names = |path| components(path).next();
     stage.prepare_root([&b"dev"[..], b"etc", b"proc", b"tmp"].into_iter())?;
@@ -236,9 +235,9 @@ fn mount_proc(stage: &mut Stage, proc: Option<Detached>, hidden: Hidden, is_root
 
 /// Binds selfdock's own file at the path that it was started from: the only mount on which a set-uid bit counts. Also
 /// binds the second program. In a writable image no mount point is made for them.
-fn show_programs(stage: &mut Stage, programs: [Option<(Bytes, Detached)>; 2], writable: bool) -> Result<()> {
-    let [own, second] = programs;
-    let Some((path, tree)) = own else { return Ok(()) };
+fn show_programs(stage: &mut Stage, programs: Programs, writable: bool) -> Result<()> {
+    let Programs { own, second } = programs;
+    let Some(OpenProgram { path, tree }) = own else { return Ok(()) };
     if writable && is_missing(stage, path) {
         return Ok(());
     }
@@ -249,7 +248,9 @@ fn show_programs(stage: &mut Stage, programs: [Option<(Bytes, Detached)>; 2], wr
         shown => shown?,
     }
     match second {
-        Some((path, tree)) if !writable && is_missing(stage, path) => show_file(stage, path, tree),
+        Some(OpenProgram { path, tree }) if !writable && is_missing(stage, path) => {
+            show_file(stage, path, tree)
+        }
         _ => Ok(()),
     }
 }

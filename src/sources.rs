@@ -6,7 +6,7 @@ use crate::dev::{self, Dev, Device, other_device, own_terminal};
 use crate::error::{OrFail, Result, both, on};
 use crate::files::{self, Identity, Kind};
 use crate::host_root::HostRoot;
-use crate::installation::{Preparations, open_second};
+use crate::installation::{OpenProgram, Preparations, Programs, open_second};
 use crate::layers::Layer;
 use crate::mount::{Detached, find, make_private, of_files};
 use crate::names::{self, Names};
@@ -72,8 +72,8 @@ pub struct Sources {
     pub dev: Dev,
     /// The devices that the caller asked for.
     pub devices: Vec<Device>,
-    /// selfdock's own file, and the second program if it is not visible by itself, each with its path inside.
-    pub programs: [Option<(Bytes, Detached)>; 2],
+    /// The programs of selfdock.
+    pub programs: Programs,
     /// Files for host names and user names.
     pub names: Names,
 }
@@ -83,7 +83,7 @@ impl Sources {
     pub fn open(
         plan: &Plan<'static>,
         preparations: Preparations,
-        own: Option<(Bytes, Detached)>,
+        own: Option<OpenProgram>,
         has_terminal: bool,
         privileged: &Privileged,
     ) -> Result<(Image, Self)> {
@@ -104,7 +104,7 @@ impl Sources {
         for path in &plan.devices {
             devices.push(other_device(path, privileged)?);
         }
-        let program = own.as_ref().map(|own| own.0);
+        let program = own.as_ref().map(|own| own.path);
         let image = open_image(plan, preparations, program, privileged)?;
         let dev = match &image {
             Image::Host(root) if root.is_prepared() => Dev::InRoot,
@@ -117,7 +117,7 @@ impl Sources {
             privileged.in_own_namespace || !matches!(&image, Image::Host(root) if root.keeps_the_old());
         let hidden = Hidden::read(privileged)?;
         let proc = if early { Some(hidden.fresh(privileged)?) } else { None };
-        let programs = [own, second];
+        let programs = Programs { own, second };
         Ok((image, Sources { here, proc, hidden, mounts, dev, devices, programs, names }))
     }
 }
