@@ -37,6 +37,23 @@ pub struct Keeper {
     shared: &'static Shared,
 }
 
+/// What a keeper is for.
+enum Role {
+    /// To be PID 1 of an instance, and a witness of signals.
+    Init(Init),
+    /// To be a witness of signals alone.
+    Witness,
+}
+
+/// What a keeper needs to become PID 1 of an instance.
+pub struct Init {
+    pub privileged: Privileged,
+    /// It makes the network namespace of the instance.
+    pub own_network: bool,
+    /// An empty directory, which becomes its root directory.
+    pub empty: Option<Bytes>,
+}
+
 /// The words by which the processes of selfdock inform each other. They share a memory.
 pub struct Shared {
     /// Not 0 while the supervisor lives. The kernel clears it at its end.
@@ -146,15 +163,9 @@ const SOON: Duration = Duration { seconds: 0, nanoseconds: 2_000_000 };
 const LAST_PATIENCE: Duration = Duration { seconds: 2, nanoseconds: 0 };
 
 impl Keeper {
-    /// Starts the keeper as the first process of the new PID namespace of this process. `empty` is an empty
-    /// directory.
-    pub fn start(
-        shared: &'static Shared,
-        privileged: Privileged,
-        own_network: bool,
-        empty: Option<Bytes>,
-    ) -> Result<Self> {
-        let keep = move || Shared::keep(shared, Some(privileged), own_network, empty).report();
+    /// Starts the keeper as the first process of the new PID namespace of this process.
+    pub fn start(shared: &'static Shared, init: Init) -> Result<Self> {
+        let keep = move || Shared::keep(shared, Role::Init(init)).report();
         let pid =
             sys::start_beside(Stack::Keeper, None, keep).or_fail("start the keeper").map_err(crowded)?;
         Ok(Keeper { pid, gone: Cell::new(false), strays: Cell::default(), shared })
@@ -165,7 +176,7 @@ impl Keeper {
     pub fn witness(shared: &'static Shared) -> Result<Self> {
         // There is no instance to build.
         shared.complete();
-        let keep = move || Shared::keep(shared, None, false, None).report();
+        let keep = move || Shared::keep(shared, Role::Witness).report();
         let pid = sys::start_beside(Stack::Keeper, None, keep)
             .or_fail("start a witness of signals")
             .map_err(crowded)?;
@@ -313,19 +324,14 @@ fn crowded(error: Error) -> Error {
 
 impl Shared {
     /// The keeper's side, with all signals blocked. Returns only on failure.
-    fn keep(&'static self, privileged: Option<Privileged>, own_network: bool, empty: Option<Bytes>) -> Error {
-        match self.become_keeper(privileged, own_network, empty) {
+    fn keep(&'static self, role: Role) -> Error {
+        match self.become_keeper(role) {
             Ok(()) => self.witness(),
             Err(error) => error.hint_if(Errno::NOSPC, TOO_MANY),
         }
     }
 
-    fn become_keeper(
-        &'static self,
-        privileged: Option<Privileged>,
-        own_network: bool,
-        empty: Option<Bytes>,
-    ) -> Result<()> {
+    fn become_keeper(&'static self, role: Role) -> Result<()> {
         set_parent_process_death_signal(Some(Signal::KILL)).or_fail("tie the keeper to its supervisor")?;
         if self.supervisor.load(Ordering::Acquire) == 0 {
             // The supervisor was gone before prctl(2). The kernel clears this word before it tells children.
@@ -335,7 +341,7 @@ impl Shared {
         // With another name, `killall selfdock` ends only supervisors.
         rustix::thread::set_name(c"keeper").or_fail(failed)?;
         sys::clear_at_end(&self.answers).or_fail(failed)?;
-        if let Some(mut privileged) = privileged {
+        if let Role::Init(Init { mut privileged, own_network, empty }) = role {
             if own_network {
                 // /proc/1/net shows the network of PID 1.
                 privileged.take_up(true)?;

@@ -10,7 +10,7 @@ use crate::enter::{self, Join};
 use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, say};
 use crate::handover::{self, Mode, Task};
 use crate::installation::{Installation, OwnFile, Preparations, own_identity, own_program};
-use crate::keeper::{Keeper, Shared};
+use crate::keeper::{Init, Keeper, Shared};
 use crate::lifeline::{end_with_the_outer_supervisor, expect_end, supervisor_pidfd};
 use crate::outcome::{self, Cause, End, Outcome};
 use crate::report::Report;
@@ -279,7 +279,8 @@ fn spawn_and_supervise(
     let shared = Shared::new(supervision.has_report())?;
     privileged.set_aside()?;
     error::leave_it_to_the_supervisor(true);
-    let keeper = Keeper::start(shared, privileged.for_child(), job.plan.own_network, empty)?;
+    let own_network = job.plan.own_network;
+    let keeper = Keeper::start(shared, Init { privileged: privileged.for_child(), own_network, empty })?;
     let started = supervision.start()?;
     // PID 1 is the keeper's, so a supervisor with PID 1 cannot give the command its PID.
     let pid = if own.is_init() { None } else { Some(own) };
