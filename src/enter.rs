@@ -128,7 +128,7 @@ impl Note {
 pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool) -> Result<Target> {
     let failed = on("enter {=}", decimal(pid));
     let refuse = |why| Err(Error::refused(failed, why));
-    let not_an_instance = || refuse("not an instance of selfdock, and not a process in one");
+    let not_an_instance = || refuse(NOT_AN_INSTANCE);
 
     let ours = read(b"/proc/self/status");
     let here = ours.and_then(|text| Process::parse(rustix::process::getpid(), text));
@@ -151,22 +151,12 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
         let Some(again) = Process::read(chosen.pid) else { return refuse("it has ended") };
         process = again;
     }
-    if process.ended {
-        return refuse("it has ended");
-    }
-    if process.depth <= here.depth {
-        return not_an_instance();
-    }
-    if process.ids != Some((caller.uid, caller.gid)) {
-        return refuse("it is not yours");
+    if let Some(why) = reason_against(&process, here.depth, caller) {
+        return refuse(why);
     }
     let Some(instance) = Instance::around(process, Some(program)) else { return not_an_instance() };
     if !can_be_seen(&process, &pinned) {
-        return refuse(
-            "no process in it can be inspected: it holds another instance (enter that one, 'selfdock ps' lists it), or \
-             a program that is undumpable or not readable (started as sh -c 'CMD; :' it has a shell beside it, which \
-             can be entered)",
-        );
+        return refuse(NOT_SEEN);
     }
     let expected = expected_filters(instance, here.depth, program);
     let target =
@@ -176,6 +166,25 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
         return refuse("it has ended");
     }
     Ok(target)
+}
+
+const NOT_AN_INSTANCE: &str = "not an instance of selfdock, and not a process in one";
+
+const NOT_SEEN: &str = "no process in it can be inspected: it holds another instance (enter that one, \
+    'selfdock ps' lists it), or a program that is undumpable or not readable (started as sh -c 'CMD; :' it has a shell \
+    beside it, which can be entered)";
+
+/// Why this process cannot be entered, as far as its `/proc/PID/status` tells.
+fn reason_against(process: &Process, depth: usize, caller: Caller) -> Option<&'static str> {
+    if process.ended {
+        Some("it has ended")
+    } else if process.depth <= depth {
+        Some(NOT_AN_INSTANCE)
+    } else if process.ids != Some((caller.uid, caller.gid)) {
+        Some("it is not yours")
+    } else {
+        None
+    }
 }
 
 /// The process whose namespaces are entered: the named one, if it is in an instance and can be inspected. If a
