@@ -19,7 +19,7 @@ const SOURCES: [&str; 6] = ["/usr", "/", "/etc/passwd", "/none", "", "etc"];
 const DIRECTORY: &str = "/usr";
 
 /// A mount that the caller asks for.
-enum Wish {
+enum MountRequest {
     Bind { src: &'static str, dst: String, writable: bool },
     Tmpfs { options: &'static str, dst: String },
     Mask { path: String, optional: bool },
@@ -43,41 +43,41 @@ pub fn check(data: &[u8]) {
     let (build, here) = (input.below(4) == 1, input.below(4) == 1);
     let roots: Vec<&str> =
         (0..[0, 1, 1, 2][input.below(4)]).map(|_| input.one_of(&["/usr", "/", "//", "/none"])).collect();
-    let mut wishes = Vec::new();
+    let mut requested = Vec::new();
     while !input.is_over() {
-        wishes.push(wish(&mut input));
+        requested.push(mount_request(&mut input));
     }
-    let words = words(&wishes, &roots, here, build);
+    let words = words(&requested, &roots, here, build);
     let bytes: Vec<&[u8]> = words.iter().map(String::as_bytes).collect();
     let Ok(Command::Run(request)) = cli::parse(&bytes) else { panic!("{words:?} is not understood") };
     let made = make::<Error>(&request, Some(DIRECTORY.as_bytes()));
     if here {
-        wishes.push(Wish::Bind { src: DIRECTORY, dst: DIRECTORY.into(), writable: true });
+        requested.push(MountRequest::Bind { src: DIRECTORY, dst: DIRECTORY.into(), writable: true });
     }
-    let expected = Expected::of(&wishes).filter(|_| !build || !roots.is_empty());
+    let expected = Expected::of(&requested).filter(|_| !build || !roots.is_empty());
     match (made, expected) {
         (Err(error), None) => is_one_line(&error),
         (Ok(plan), Some(expected)) => {
             compare(&plan, &expected, &words);
-            explanation(&request, &wishes, &roots, &expected, &words);
+            explanation(&request, &requested, &roots, &expected, &words);
         }
         (made, expected) => panic!("{words:?}: {made:?}, and allowed: {}", expected.is_some()),
     }
 }
 
-fn wish(input: &mut Input<'_>) -> Wish {
+fn mount_request(input: &mut Input<'_>) -> MountRequest {
     let kind = input.byte();
     let dst = path(input);
     match kind % 8 {
-        0 | 1 => Wish::Bind { src: input.one_of(&SOURCES), dst, writable: kind & 1 == 0 },
-        2 => Wish::Bind { src: SOURCES[0], dst, writable: kind & 8 == 0 },
-        3 => Wish::Tmpfs {
+        0 | 1 => MountRequest::Bind { src: input.one_of(&SOURCES), dst, writable: kind & 1 == 0 },
+        2 => MountRequest::Bind { src: SOURCES[0], dst, writable: kind & 8 == 0 },
+        3 => MountRequest::Tmpfs {
             options: input.one_of(&["-", "size=1M", "mode=700,size=2k", "size=0", "uid=0"]),
             dst,
         },
-        4 | 5 => Wish::Mask { path: dst, optional: kind & 1 == 0 },
-        6 => Wish::Device { path: format!("/dev{dst}") },
-        _ => Wish::Device { path: dst },
+        4 | 5 => MountRequest::Mask { path: dst, optional: kind & 1 == 0 },
+        6 => MountRequest::Device { path: format!("/dev{dst}") },
+        _ => MountRequest::Device { path: dst },
     }
 }
 
@@ -88,17 +88,20 @@ fn path(input: &mut Input<'_>) -> String {
     format!("{start}{}", names.join("/"))
 }
 
-fn words(wishes: &[Wish], roots: &[&str], here: bool, build: bool) -> Vec<String> {
+fn words(requested: &[MountRequest], roots: &[&str], here: bool, build: bool) -> Vec<String> {
     let mut words: Vec<String> = roots.iter().flat_map(|root| ["--root", root]).map(String::from).collect();
-    for wish in wishes {
-        let said = match wish {
-            Wish::Bind { src, dst, writable } => [if *writable { "--vol" } else { "--map" }, src, dst],
-            Wish::Tmpfs { options, dst } => ["--tmpfs", options, dst],
-            Wish::Mask { path, optional: false } => ["--mask", path, ""],
-            Wish::Mask { path, optional: true } => ["--mask-if-exists", path, ""],
-            Wish::Device { path } => ["--dev", path, ""],
+    for mount in requested {
+        let said = match mount {
+            MountRequest::Bind { src, dst, writable } => {
+                [if *writable { "--vol" } else { "--map" }, src, dst]
+            }
+            MountRequest::Tmpfs { options, dst } => ["--tmpfs", options, dst],
+            MountRequest::Mask { path, optional: false } => ["--mask", path, ""],
+            MountRequest::Mask { path, optional: true } => ["--mask-if-exists", path, ""],
+            MountRequest::Device { path } => ["--dev", path, ""],
         };
-        let count = if matches!(wish, Wish::Bind { .. } | Wish::Tmpfs { .. }) { 3 } else { 2 };
+        let count =
+            if matches!(mount, MountRequest::Bind { .. } | MountRequest::Tmpfs { .. }) { 3 } else { 2 };
         words.extend(said[..count].iter().map(ToString::to_string));
     }
     words.extend(here.then(|| "--here".into()));
@@ -126,18 +129,18 @@ fn tmpfs(options: &str) -> Option<String> {
 
 impl Expected {
     /// `None` if a mount is refused.
-    fn of(wishes: &[Wish]) -> Option<Self> {
+    fn of(requested: &[MountRequest]) -> Option<Self> {
         let mut all = Expected::default();
-        for wish in wishes {
-            all.add(wish)?;
+        for mount in requested {
+            all.add(mount)?;
         }
         Some(all)
     }
 
-    fn add(&mut self, wish: &Wish) -> Option<()> {
+    fn add(&mut self, mount: &MountRequest) -> Option<()> {
         let quoted = |text: &str| format!("'{text}'");
-        match wish {
-            Wish::Device { path } => {
+        match mount {
+            MountRequest::Device { path } => {
                 let names = names(path)?;
                 let of_instance = ["pts", "shm", "mqueue", "hugepages", "fd"];
                 let [dev, first, ..] = &names[..] else { return None };
@@ -147,20 +150,22 @@ impl Expected {
                 self.devices.push(names[1..].join("/"));
                 Some(())
             }
-            Wish::Tmpfs { options, dst } if names(dst).is_some_and(|names| names == ["dev", "shm"]) => {
+            MountRequest::Tmpfs { options, dst }
+                if names(dst).is_some_and(|names| names == ["dev", "shm"]) =>
+            {
                 let before = self.shm.replace(tmpfs(options)?);
                 (before.is_none() || before == self.shm).then_some(())
             }
-            Wish::Tmpfs { options, dst } => {
+            MountRequest::Tmpfs { options, dst } => {
                 let options = tmpfs(options)?;
                 self.mount(dst, ["tmpfs".into(), "-".into(), String::new(), options])
             }
-            Wish::Mask { path, optional } => {
+            MountRequest::Mask { path, optional } => {
                 let kind = if *optional { "mask-if-exists" } else { "mask" };
                 self.mount(path, [kind.into(), "-".into(), String::new(), "ro,nosuid,nodev,noexec".into()])
             }
-            Wish::Bind { src: "", .. } => None,
-            Wish::Bind { src, dst, writable } => {
+            MountRequest::Bind { src: "", .. } => None,
+            MountRequest::Bind { src, dst, writable } => {
                 let (kind, flags) =
                     if *writable { ("volume", "rw,nosuid,nodev") } else { ("map", "ro,nosuid,nodev") };
                 self.mount(dst, [kind.into(), quoted(src), String::new(), flags.into()])
@@ -211,19 +216,19 @@ fn compare(plan: &Plan<'_>, expected: &Expected, words: &[String]) {
 /// The rows of `--explain` are the mounts of the plan. Mounts in `/dev/shm` follow it. A missing source is reported.
 fn explanation(
     request: &Request<'_>,
-    wishes: &[Wish],
+    requested: &[MountRequest],
     roots: &[&str],
     expected: &Expected,
     words: &[String],
 ) {
-    let is_missing = |wish: &Wish| match wish {
+    let is_missing = |mount: &MountRequest| match mount {
         // This depends on the machine.
-        Wish::Bind { src, .. } => *src == "/none" || *src == "etc",
-        Wish::Device { path } => names(path).is_none_or(|names| names[1..] != ["null"]),
+        MountRequest::Bind { src, .. } => *src == "/none" || *src == "etc",
+        MountRequest::Device { path } => names(path).is_none_or(|names| names[1..] != ["null"]),
         _ => false,
     };
     // explain looks up the current directory by itself.
-    if request.here || wishes.iter().any(is_missing) || roots.contains(&"/none") {
+    if request.here || requested.iter().any(is_missing) || roots.contains(&"/none") {
         return;
     }
     let rows = explain::rows(&about(), request, true, &Around::default(), &Limits::default());

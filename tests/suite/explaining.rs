@@ -83,8 +83,8 @@ fn the_plan_lists_exactly_what_is_visible_of_the_host() {
 #[case::a_layer_whose_etc_is_a_file(args!["--root", fixture("busybox"), "--root", image_without_etc(b"x")])]
 #[case::an_image_without_etc(args!["--root", image_without_etc(b"")])]
 #[case::layers_without_etc(args!["--root", image_without_etc(b""), "--root", scratch().keep()])]
-#[case::wishes(args!["-m", "/etc/passwd", "/mnt/deep/er", "-t", "size=1M", "/opt", "--mask", "/etc/ssl", "-v",
-    scratch().keep(), "/new", "-t", "size=2M,mode=700", "/dev/shm/x", "--no-nest"])]
+#[case::mounts_of_the_caller(args!["-m", "/etc/passwd", "/mnt/deep/er", "-t", "size=1M", "/opt", "--mask", "/etc/ssl",
+    "-v", scratch().keep(), "/new", "-t", "size=2M,mode=700", "/dev/shm/x", "--no-nest"])]
 #[case::without_a_network(args!["--root", fixture("busybox"), "--net", "none"])]
 #[case::an_image_unprivileged(args!["--unprivileged", "--root", fixture("busybox")])]
 #[case::a_copy(args!["--overlay", scratch().keep(), "/mnt/c", "-m", "/etc/passwd", "/mnt/p"])]

@@ -138,7 +138,7 @@ fn with_no_new_privs_selfdock_uses_unprivileged_mode() {
     "$AS_ROOT setpriv --bounding-set -all,+setfcap,+setpcap,+sys_chroot,+chown,+setuid,+setgid"
 )]
 #[case::of_a_user_namespace("unshare -r")]
-#[case::by_its_wish("$AS_ROOT env")]
+#[case::with_all_capabilities("$AS_ROOT env")]
 fn root_can_use_unprivileged_mode_too(
     #[case] launcher: &str,
     #[values("run", "--unprivileged run")] words: &str,

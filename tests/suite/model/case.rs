@@ -26,7 +26,7 @@ pub struct Level {
     build: bool,
     unprivileged: bool,
     root: Root,
-    wishes: Vec<Wish>,
+    mounts: Vec<MountRequest>,
 }
 
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ enum Root {
 }
 
 #[derive(Clone, Debug)]
-enum Wish {
+enum MountRequest {
     Bind { src: Source, dst: Place, writable: bool },
     Tmpfs { mode: u32, dst: Place },
     Mask { dst: Place, optional: bool },
@@ -72,7 +72,7 @@ fn place() -> impl Strategy<Value = Place> {
     ]
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
+fn mount_request() -> impl Strategy<Value = MountRequest> {
     let source = prop_oneof![
         12 => any::<u16>().prop_map(Source::There),
         1 => names().prop_map(Source::Named),
@@ -80,10 +80,10 @@ fn wish() -> impl Strategy<Value = Wish> {
     let mode = prop_oneof![3 => Just(0o1777), 1 => select(&[0o700, 0o755, 0o500, 0o000][..])];
     prop_oneof![
         5 => (source, place(), any::<bool>())
-            .prop_map(|(src, dst, writable)| Wish::Bind { src, dst, writable }),
-        2 => (mode, place()).prop_map(|(mode, dst)| Wish::Tmpfs { mode, dst }),
-        2 => (place(), proptest::bool::weighted(0.8)).prop_map(|(dst, optional)| Wish::Mask { dst, optional }),
-        1 => select(&DEVICES[..]).prop_map(Wish::Device),
+            .prop_map(|(src, dst, writable)| MountRequest::Bind { src, dst, writable }),
+        2 => (mode, place()).prop_map(|(mode, dst)| MountRequest::Tmpfs { mode, dst }),
+        2 => (place(), proptest::bool::weighted(0.8)).prop_map(|(dst, optional)| MountRequest::Mask { dst, optional }),
+        1 => select(&DEVICES[..]).prop_map(MountRequest::Device),
     ]
 }
 
@@ -93,8 +93,8 @@ fn level() -> impl Strategy<Value = Level> {
         3 => any::<u16>().prop_map(Root::Image),
         2 => vec(any::<u16>(), 2..4).prop_map(Root::Layers),
     ];
-    (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2), root, vec(wish(), 0..5))
-        .prop_map(|(build, unprivileged, root, wishes)| Level { build, unprivileged, root, wishes })
+    (proptest::bool::weighted(0.2), proptest::bool::weighted(0.2), root, vec(mount_request(), 0..5))
+        .prop_map(|(build, unprivileged, root, mounts)| Level { build, unprivileged, root, mounts })
 }
 
 pub fn any_case() -> impl Strategy<Value = Case> {
@@ -179,21 +179,21 @@ impl Level {
             }
             Source::Named(names) => format!("/{}", names.join("/")),
         };
-        let mount = |wish: &Wish| match wish {
-            Wish::Bind { src, dst, writable } => {
+        let mount = |request: &MountRequest| match request {
+            MountRequest::Bind { src, dst, writable } => {
                 let dst = place(dst);
                 Mount { what: What::Bind { src: source(src, &dst), writable: *writable }, dst }
             }
-            Wish::Tmpfs { mode, dst } => {
+            MountRequest::Tmpfs { mode, dst } => {
                 let dst = place(dst);
                 Mount { dst, what: What::Tmpfs { mode: *mode } }
             }
-            Wish::Device(path) => Mount { dst: (*path).into(), what: What::Device },
-            Wish::Mask { dst, optional } => {
+            MountRequest::Device(path) => Mount { dst: (*path).into(), what: What::Device },
+            MountRequest::Mask { dst, optional } => {
                 Mount { dst: place(dst), what: What::Mask { optional: *optional } }
             }
         };
-        let mounts = self.wishes.iter().map(mount).collect();
+        let mounts = self.mounts.iter().map(mount).collect();
         Request { build: self.build, unprivileged: self.unprivileged, roots, mounts }
     }
 }

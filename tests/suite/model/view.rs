@@ -426,7 +426,8 @@ impl View {
             self.walk(&path)?.or_else(|errno| failed(format!("device {path}: {errno:?}"), errno))?;
         }
         let view = self.root_of(request)?;
-        let mut stage = Stage { view, outer: self, request, wished: Vec::new(), names: Vec::new(), sources };
+        let mut stage =
+            Stage { view, outer: self, request, destinations: Vec::new(), names: Vec::new(), sources };
         stage.build(&mounts, &devices, shm)?;
         stage.view.root.change(&end);
         Ok(stage.view)
@@ -602,7 +603,7 @@ struct Stage<'o> {
     outer: &'o View,
     request: &'o Request,
     /// The paths of the caller's mounts.
-    wished: Vec<Names>,
+    destinations: Vec<Names>,
     /// The names that the root directory must have.
     names: Vec<String>,
     /// The source of each mount, if it is a bind.
@@ -722,7 +723,7 @@ impl Stage<'_> {
     fn mount(&mut self, mount: &Mount, number: usize) -> Result {
         match &mount.what {
             What::Mask { optional } => {
-                let Some(at) = self.wished(&mount.dst, None)? else {
+                let Some(at) = self.destination(&mount.dst, None)? else {
                     return if *optional {
                         Ok(())
                     } else {
@@ -738,7 +739,7 @@ impl Stage<'_> {
                 self.view.root.put(&at, node);
             }
             What::Tmpfs { mode } => {
-                let at = self.wished(&mount.dst, Some(true))?.expect("a kind is given");
+                let at = self.destination(&mount.dst, Some(true))?.expect("a kind is given");
                 if self.view.root.dir(&at).is_none() {
                     return refuse(format!("a tmpfs on the file {}", mount.dst));
                 }
@@ -748,7 +749,7 @@ impl Stage<'_> {
             What::Device => unreachable!("none of the plan"),
             What::Bind { .. } => {
                 let is_dir = matches!(self.sources[number], Some(Node::Dir(_)));
-                let at = self.wished(&mount.dst, Some(is_dir))?.expect("a kind is given");
+                let at = self.destination(&mount.dst, Some(is_dir))?.expect("a kind is given");
                 if self.view.root.dir(&at).is_some() != is_dir {
                     return refuse(format!("a file on a directory, or the reverse: {}", mount.dst));
                 }
@@ -761,7 +762,7 @@ impl Stage<'_> {
     }
 
     /// The place of a mount of the caller. If `directory` is given, a missing one is made, as a directory or file.
-    fn wished(&mut self, path: &str, directory: Option<bool>) -> Result<Option<Names>> {
+    fn destination(&mut self, path: &str, directory: Option<bool>) -> Result<Option<Names>> {
         let there = self.view.literally(&split(path))?;
         let at = match there {
             Ok(()) => split(path),
@@ -773,10 +774,10 @@ impl Stage<'_> {
         {
             return refuse(format!("{path} leads into what is the instance's own"));
         }
-        if self.wished.iter().any(|other| other.starts_with(&at)) {
+        if self.destinations.iter().any(|other| other.starts_with(&at)) {
             return refuse(format!("{path} leads above another mount"));
         }
-        self.wished.push(at.clone());
+        self.destinations.push(at.clone());
         match (self.view.literally(&at)?, directory) {
             _ if at.is_empty() => refuse(format!("{path} leads to the root")),
             (Ok(()), _) => Ok(Some(at)),

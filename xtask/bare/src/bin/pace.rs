@@ -324,8 +324,8 @@ fn no_limits() {
     unsafe { call(nr::PRLIMIT64, [0, RLIMIT_NPROC, limit.as_ptr() as usize, 0, 0]) };
 }
 
-fn pin(wish: &CStr, cpu: usize) {
-    if wish == c"-" {
+fn pin(word: &CStr, cpu: usize) {
+    if word == c"-" {
         return;
     }
     let mut set = [0_u64; 16];
