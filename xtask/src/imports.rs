@@ -1,5 +1,5 @@
 //! Imports of a group of modules run downward: a module imports only from those that its root lists below it. So
-//! there is no circle, and the list is a reading order.
+//! there is no circle, and the list is a reading order. ARCHITECTURE describes the modules in the same order.
 
 use crate::run::{Context, Result, root};
 use crate::source::lines;
@@ -19,8 +19,22 @@ const FAMILIES: [(&str, &str, &str); 9] = [
     ("xtask/src/torture.rs", "xtask/src/torture", "super"),
 ];
 
-/// Finds imports that run upward.
+/// The document whose layout describes the modules, and how it writes those of a root.
+const LAYOUT: &str = "ARCHITECTURE.md";
+const DESCRIBED: [(&str, &str, &str); 2] =
+    [("src/lib.rs", "src", "src/"), ("src/about/mod.rs", "src/about", "    ")];
+
+/// Finds imports that run upward, and modules that the layout does not describe in their order.
 pub fn check(faults: &mut Vec<String>) -> Result {
+    let layout = fs::read_to_string(root().join(LAYOUT)).context(LAYOUT)?;
+    for (list, dir, prefix) in DESCRIBED {
+        let mut order = modules(&fs::read_to_string(root().join(list)).context(list)?);
+        order.retain(|module| !files(&root().join(dir), module).is_empty());
+        let described = described(&layout, prefix, &order);
+        if described != order {
+            faults.push(format!("{LAYOUT}: describes {described:?}, and {list} lists {order:?}"));
+        }
+    }
     for (list, dir, prefix) in FAMILIES {
         let text = fs::read_to_string(root().join(list)).context(list)?;
         let order = modules(&text);
@@ -47,6 +61,15 @@ fn modules(text: &str) -> Vec<String> {
         Some(line.trim_start_matches("pub ").strip_prefix("mod ")?.strip_suffix(';')?.to_owned())
     };
     text.lines().filter_map(name).collect()
+}
+
+/// Which of these modules a layout describes, in its order: a line begins with the file or directory of one.
+fn described(layout: &str, prefix: &str, modules: &[String]) -> Vec<String> {
+    let name = |line: &str| {
+        let word = line.strip_prefix(prefix)?.split(' ').next()?;
+        Some(word.strip_suffix(".rs").or_else(|| word.strip_suffix('/'))?.to_owned())
+    };
+    layout.lines().filter_map(name).filter(|name| modules.contains(name)).collect()
 }
 
 /// The file of a module, or all files of its directory.
@@ -111,6 +134,14 @@ mod tests {
         let text = "use crate::{a, b::{c, d}};\nuse crate::e::f;\n// crate::g\nfn h() { crate::i::j() }\n\
                     #[cfg(test)]\nuse crate::k;";
         assert_eq!(taken(text, "crate"), ["a", "b", "e", "i"]);
+    }
+
+    #[test]
+    fn the_modules_of_a_layout_are_found_in_its_order() {
+        let order = ["a", "b", "c"].map(String::from);
+        let layout = "src/b/     files\n    c.rs   more\nsrc/a.rs   a file\nsrc/d.rs   another\n";
+        assert_eq!(described(layout, "src/", &order), ["b", "a"]);
+        assert_eq!(described(layout, "    ", &order), ["c"]);
     }
 
     #[test]
