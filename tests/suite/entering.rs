@@ -298,6 +298,43 @@ fn a_joiner_has_the_filters_of_its_target_below_a_level_without_a_filter() {
     enter([], command_of(instance.pid())).arg("true").refused("filter");
 }
 
+/// E2: weaker joiner. In strict mode a process has no filter that could be counted. seccomp(2)
+#[test]
+fn a_process_in_strict_mode_is_not_joined() {
+    const STRICT: &str = "import ctypes; libc = ctypes.CDLL(None); room = ctypes.create_string_buffer(9)
+libc.prctl(22, 1, 0, 0, 0) or libc.write(1, b'strict\\n', 7); libc.read(0, room, 1)";
+    let instance = Cmd::run(args!["--seccomp", "none", "python3", "-c", STRICT]).spawn();
+    assert_eq!(instance.line(), "strict");
+    enter([], instance.pid()).arg("true").refused("it has a system-call filter that a joiner would lack");
+}
+
+/// E2: weaker joiner. The bounding set limits what a program with file capabilities gets at exec.
+#[test]
+fn a_joiner_that_could_have_more_capabilities_is_refused() {
+    let smaller = args![fixture("filecap/setpriv"), "--bounding-set", "-net_raw"];
+    let instance = Cmd::under(smaller.clone(), args!["run", "cat"]).spawn().that_repeats();
+    let refusal = "its capability bounding set is smaller than a joiner's";
+    enter([], instance.pid()).arg("true").refused(refusal);
+    let words = args!["enter", instance.pid().to_string(), "echo", "in"];
+    assert_eq!(Cmd::under(smaller, words).ok(), "in");
+}
+
+/// E2: weaker joiner. Root can have mounted something in the instance.
+#[rstest]
+#[case::refused("", false)]
+#[case::nothing_gains_privilege_there("--no-nest", true)]
+fn where_set_uid_programs_would_work_nobody_joins(#[case] option: &str, #[case] joins: bool) {
+    let instance = instance(option.split_whitespace().map(Into::into));
+    let command = command_of(instance.pid()).to_string();
+    let mount = args!["nsenter", "-t", command, "-m", "mount", "-t", "tmpfs", "of-root", "/tmp"];
+    Cmd::program(args![fixture("setuid/probe"), "as-root"].into_iter().chain(mount)).ok();
+    let joined = enter([], instance.pid()).arg("echo").arg("in").output();
+    match joins {
+        true => assert_eq!(joined.ok(), "in"),
+        false => drop(joined.refused("set-uid programs would work in it")),
+    }
+}
+
 #[test]
 fn a_prefix_may_have_a_space_in_its_name() {
     let changes =

@@ -296,6 +296,37 @@ fn rights_that_root_only_seems_to_lose_are_detected() {
     assert!(found.count() > 0);
 }
 
+/// C1: capabilities, securebits. However slow the other processes of selfdock are, a command starts after they have
+/// given up their rights. The last capset(2) of a supervisor gives up all. Only the keeper ignores a signal.
+#[rstest]
+#[case::supervisor("capset:when=3", "run")]
+#[case::supervisor_in_a_user_namespace("capset:when=4", "--unprivileged run")]
+#[case::supervisor_of_a_joiner("capset:when=3", "enter")]
+#[case::keeper("rt_sigaction:when=1", "run")]
+#[case::keeper_in_a_user_namespace("rt_sigaction:when=1", "--unprivileged run")]
+fn a_command_waits_until_the_others_have_given_up_their_rights(#[case] slow: &str, #[case] words: &str) {
+    let instance = crate::support::instance([]);
+    let mut words: Vec<OsString> = words.split(' ').map(Into::into).collect();
+    if words == ["enter"] {
+        words.extend(args!["--own-cgroup", instance.pid().to_string()]);
+    }
+    let dir = scratch();
+    let file = dir.path().join("trace");
+    let delay = format!("inject={slow}:delay_enter=300000");
+    let options = args!["-e", "trace=capset,execve,rt_sigaction,close_range", "-e", delay, "-o", &file];
+    assert!(strace(options, words.into_iter().chain(args![bin("nothing")])).output().status.success());
+    let text = fs::read_to_string(file).unwrap();
+    let (supervisor, _) = text.split_once(' ').expect("a line");
+    let last =
+        |is_it: &dyn Fn(&str) -> bool| text.lines().collect::<Vec<_>>().iter().rposition(|line| is_it(line));
+    let start = last(&|line| line.contains("execve(") && line.contains("nothing"));
+    let end = match slow.starts_with("capset") {
+        true => last(&|line| line.starts_with(supervisor) && line.contains("capset")),
+        false => last(&|line| line.contains("close_range(0, 4294967295")),
+    };
+    assert!(end.is_some() && end < start, "{text}");
+}
+
 /// C7: unprivileged features in the set-uid program; C2: incomplete drop.
 #[rstest]
 fn rights_that_cannot_be_dropped_are_not_handed_over(#[values("ps", "--help", "doctor")] word: &str) {

@@ -1,6 +1,8 @@
 //! inherited-state: No descriptor, signal state or limit of the caller leaks into an instance or breaks it.
 
-use crate::support::{Cmd, args, bin, children, fixture, is_alive, nested, scratch, selfdock, wait_until};
+use crate::support::{
+    Cmd, args, bin, children, fixture, is_alive, is_own, nested, scratch, selfdock, wait_until,
+};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
@@ -65,6 +67,26 @@ fn descriptors_do_not_leak(#[values(0, 1)] depth: usize) {
     let seen = shell(&format!("$SD run {inner} $PROBE fds 9</ 77</etc/passwd")).ok();
     let open: Vec<&str> = seen.lines().filter_map(|line| line.split(' ').next()).collect();
     assert_eq!(open, ["0", "1", "2"], "{seen}");
+}
+
+/// I2: descriptors; C4: descriptor theft. The reader of a pipe waits for the last process that could write to it.
+#[rstest]
+fn no_process_of_selfdock_keeps_a_descriptor(#[values("run", "--unprivileged run", "enter")] words: &str) {
+    let target = crate::support::instance([]);
+    let words = words.replace("enter", &format!("enter {}", target.pid()));
+    let script = format!("exec $SD {words} cat 9</ 77</etc/passwd");
+    let mut run = shell(&script).spawn().that_repeats();
+    let all = children(run.pid()).into_iter().chain([run.pid()]);
+    let own: Vec<String> = all.filter(|pid| is_own(*pid)).map(|pid| pid.to_string()).collect();
+    assert_eq!(own.len(), 2, "a supervisor, and a keeper or a witness");
+    let list = "for pid; do ls /proc/$pid/fd; done | tr '\\n' ' '";
+    let list = args![fixture("setuid/probe"), "as-root", "sh", "-c", list, "sh"];
+    // A joiner's supervisor closes the last ones when its command runs already.
+    wait_until("only the standard descriptors are open", || {
+        Cmd::program(list.iter().cloned().chain(own.iter().map(Into::into))).ok() == "0 1 2"
+    });
+    run.close();
+    run.wait();
 }
 
 /// I2: descriptors.

@@ -117,6 +117,19 @@ fn a_link_to_a_path_that_is_covered_later_is_an_error(
 }
 
 #[test]
+fn a_link_in_shared_memory_leads_to_no_device() {
+    let dir = volume();
+    symlink("/dev/pts", dir.path().join("link")).unwrap();
+    let volume = args!["-v", dir.path(), "/dev/shm/v", "-m", dir.path()];
+    let mounted =
+        |place: &str| Cmd::run(volume.iter().cloned().chain(args![place, "cat", "/dev/shm/v/marker"]));
+    mounted("/dev/shm/v/link")
+        .refused("mount on '/dev/shm/v/link': a link leads to /, or into /proc or /dev");
+    symlink("/dev/shm", dir.path().join("own")).unwrap();
+    assert_eq!(mounted("/dev/shm/v/own/new").ok(), "here");
+}
+
+#[test]
 fn entries_beside_a_mount_point_stay_read_only() {
     let dir = volume();
     let run = Cmd::run(args!["-v", dir.path(), "/opt/new", "-v", dir.path(), "/data"]);
