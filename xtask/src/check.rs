@@ -8,14 +8,23 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 const HELP: &str = "\
-Check everything that needs no privilege: formatting, lints (warnings are errors), unit tests, a moment of fuzzing,
-documentation, licences and origins of the dependencies (where cargo-deny is installed), headers and size of the release
-binaries, that debug ones start, that all builds for the other architecture (where the tools for that are installed),
-and the rules of the tree: where unsafe code may stand and what must stand above it, no unfinished work, every property
-has tests, docs/mistakes.md names the tests whose comments have an id of it, and no others, links of the documents lead
-somewhere, the code that they name is there, only known crates in the trusted binary.
+Check everything that needs no privilege. It takes some minutes, and names each check before it begins.
 
 Usage: cargo xtask check
+
+The code:
+  - it is formatted, and has no warning of rustc and clippy
+  - the unit tests pass, and each fuzzer runs for a moment
+  - the release programs have the right headers, and the set-uid one has at most 128 KiB
+  - the debug programs start, and the other architecture builds, if its tools are installed
+  - the set-uid program links only known crates, whose licences are checked if cargo-deny is installed
+
+The rules of the tree:
+  - unsafe code stands where it may, below a comment that says why it is sound
+  - imports run downward, and each property has tests
+  - a document names only code and tests that exist, and its links lead somewhere
+  - numbers and paths that stand in several files are the same in all
+  - docs/mistakes.md lists exactly the tests whose comments name one of its mistakes
 ";
 
 /// The name of a check, and its function.

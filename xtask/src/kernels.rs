@@ -23,26 +23,27 @@ use std::thread::available_parallelism;
 use std::time::Instant;
 
 const HELP: &str = "\
-Boot other kernels in qemu, without acceleration, and check in each that selfdock does what it should: as a user with
-the set-uid program and with --unprivileged, and as root; where the root is the initramfs, and where it is mounted.
+Boot other kernels in qemu, and check what of selfdock depends on the kernel.
 
-Usage: cargo xtask kernels [--kernel VERSION...] [--arch ARCH] [--image FILE] [--fetch]
-                            [--full | --systemd] [--only TEXT...]
+Usage: cargo xtask kernels [--kernel VERSION]... [--arch ARCH] [--image FILE] [--fetch]
+                            [--full | --systemd] [--only TEXT]...
 
-  --kernel VERSION   this kernel, not all: 6.1, 6.12 or newest, which are those of Debian's bookworm, trixie and sid;
-                     for aarch64 also newest-16k, which has pages of 16 KiB
-  --arch ARCH        of this architecture, x86_64 or aarch64 (default: this machine's)
-  --image FILE       boot this kernel instead of the first one. It needs the options of Debian's kernel, and overlayfs
-                     built in
-  --full             run the whole suite in a guest with a disk; this needs root, and hours without acceleration
-  --systemd          check limits of an instance where systemd is the first process, in the Debian that the kernel
-                     is from; this needs root
-  --only TEXT        only checks, or tests of the suite, whose names contain TEXT: of the suite, a property such as
-                     volumes:: is a part; the time that each part took is printed
-  --fetch            download newer packages; otherwise those in target/kernels are used
+  --kernel VERSION   boot only this kernel: 6.1, 6.12 or newest. These are the kernels of Debian's bookworm, trixie
+                     and sid. For aarch64 there is also newest-16k, with pages of 16 KiB
+  --arch ARCH        boot kernels for x86_64 or aarch64 (default: as this machine)
+  --image FILE       boot the kernel in FILE, in place of the first of Debian's. It needs the options of that kernel,
+                     and overlayfs built in
+  --full             run the whole suite, in a guest with a disk. This needs root, and takes hours
+  --systemd          check the limits of an instance in a Debian where systemd is the first process. This needs root
+  --only TEXT        run only the checks whose names contain TEXT. With --full TEXT chooses tests, as volumes:: does,
+                     and the time of each part is printed
+  --fetch            download newer packages first. Without this option the packages in target/kernels are used
 
-All else needs no privilege. Kernels and a static busybox are Debian's packages, from the mirror that apt is set
-up with. qemu is in qemu-system-x86 and qemu-system-arm, which ci/setup.sh installs.
+Each kernel is booted twice: with the initramfs as its root filesystem, and with a mounted one. Each check runs as a
+user, by the set-uid program and with --unprivileged, and as root. qemu runs without acceleration.
+
+The kernels and a static busybox are packages of Debian. They come from the mirror that apt is set up with. qemu is in
+the packages qemu-system-x86 and qemu-system-arm, which ci/setup.sh installs.
 ";
 
 /// A kernel of Debian.

@@ -26,22 +26,22 @@ use std::process::Command;
 use tree::{Built, Programs, Tree};
 
 const HELP: &str = "\
-Remove the protections of the trusted program one at a time, and check that the suite notices.
+Remove the protections of the trusted program one at a time, and check that a test fails each time.
 
 Usage: cargo xtask mutants [OPTION...]
 
-  --list               print the chosen mutants and their results so far, and try none
-  --file NAME          only those of this file: creds, creds.rs or src/creds.rs; may be repeated
-  --name TEXT          only those with this text in their name; may be repeated
-  --changed-since REV  only those on lines of the work tree that differ from REV
-  --limit N            at most N untried ones, spread over all chosen ones
-  --full               run the whole suite on each, not only the modules for its file
-  --quick              only what takes a moment: the first few tests, the unit tests, and a mutant's own failing calls
-  --by TESTS           only by these modules or tests, with spaces in between, in this order
-  --survivors          only those that have survived before
-  --together           those that have survived before, many at once: for modules that take long
-  --again              also those with a result
-  --write              write ci/mutants.killed from the results, and try none
+  --list               try no mutant, and print the chosen ones with their results
+  --file NAME          choose the mutants of this file: creds, creds.rs or src/creds.rs. May be repeated
+  --name TEXT          choose the mutants whose names contain TEXT. May be repeated
+  --changed-since REV  choose the mutants on lines that differ between the work tree and REV
+  --survivors          choose the mutants that no test has noticed so far
+  --limit N            try at most N mutants, spread over all chosen ones
+  --again              also try mutants that have a result
+  --full               run the whole suite on each mutant, not only the modules that are about its file
+  --quick              run only what takes a moment: a few tests, the unit tests, and failing system calls
+  --by TESTS           run only these modules or tests, in this order. TESTS is one word, with spaces in it
+  --together           try many survivors in one program. This saves time if the modules for them are slow
+  --write              try no mutant, and write ci/mutants.killed from the results
 
 A mutant is a program with one change: a call left out, or its failure ignored; a condition that never or always holds;
 a flag, a capability, a namespace, an entry of a table left out. Each is built and installed into a throwaway prefix.
