@@ -21,6 +21,9 @@ const fn fact(
 }
 
 const README: &str = "README.md";
+const ARCHITECTURE: &str = "ARCHITECTURE.md";
+const SECURITY: &str = "SECURITY.md";
+const CONTRIBUTING: &str = "CONTRIBUTING.md";
 const RECIPES: &str = "docs/recipes.md";
 const MAN: &str = "xtask/src/man.rs";
 const DETAILS: &str = "xtask/src/man/details.roff";
@@ -28,11 +31,7 @@ const DETAILS: &str = "xtask/src/man/details.roff";
 const FACTS: &[Fact] = &[
     fact("src/plan.rs", ("MOST_MOUNTS = ", ","), &[(README, " {} mounts"), (DETAILS, "{} mounts")]),
     fact("src/plan.rs", ("MOST_LAYERS = ", ","), &[(README, " {} layers"), (DETAILS, " {} layers")]),
-    fact(
-        "src/layers.rs",
-        ("MOST_BINDS = ", ","),
-        &[("ARCHITECTURE.md", " {} binds"), (DETAILS, " {} entries")],
-    ),
+    fact("src/layers.rs", ("MOST_BINDS = ", ","), &[(ARCHITECTURE, " {} binds"), (DETAILS, " {} entries")]),
     fact(
         "src/plan.rs",
         ("DEFAULT: Tmpfs = Tmpfs { size: ", " << 20"),
@@ -41,7 +40,7 @@ const FACTS: &[Fact] = &[
             (README, "private, {} MiB each"),
             (RECIPES, "/tmp has {} MiB"),
             (RECIPES, "with {} MiB each"),
-            ("SECURITY.md", " {} MiB each"),
+            (SECURITY, " {} MiB each"),
             (MAN, "a tmpfs has {} MiB"),
             (DETAILS, " {} MiB and"),
         ],
@@ -77,7 +76,45 @@ const FACTS: &[Fact] = &[
         ("None => (word, &b\"", "\"[..])"),
         &[(README, "after GRACE ({} seconds)"), (MAN, "(default: {} seconds)")],
     ),
-    fact("src/cli.rs", ("(1..=", ").contains(&name.len())"), &[("src/cli.rs", "\"1 to {} letters")]),
+    fact(
+        "src/cli.rs",
+        ("(1..=", ").contains(&name.len())"),
+        &[("src/cli.rs", "\"1 to {} letters"), (MAN, "up to {} letters")],
+    ),
+    fact(
+        "src/stage.rs",
+        ("MOST_ENTRIES = ", ","),
+        &[
+            (ARCHITECTURE, "with more than {}"),
+            (DETAILS, "more than {} entries"),
+            ("tests/suite/mount_points.rs", "refused(\"{}\")"),
+        ],
+    ),
+    fact(
+        "xtask/src/elf.rs",
+        ("LARGEST: usize = ", " << 10"),
+        &[
+            (ARCHITECTURE, "At most {} KiB"),
+            (SECURITY, "at most {} KiB"),
+            (CONTRIBUTING, "at most {} KiB"),
+            ("docs/performance.md", "At most {} KiB"),
+            ("docs/history.md", "at most {} KiB"),
+            ("xtask/src/check.rs", "at most {} KiB"),
+        ],
+    ),
+    fact(
+        "Cargo.toml",
+        ("rust-version = \"", "\""),
+        &[
+            (README, "Rust {} or later"),
+            (CONTRIBUTING, "Rust {} or later"),
+            ("docs/where-it-runs.md", "Rust {} or later"),
+            ("fuzz/Cargo.toml", "rust-version = \"{}\""),
+            ("tests/Cargo.toml", "rust-version = \"{}\""),
+            ("xtask/Cargo.toml", "rust-version = \"{}\""),
+            ("xtask/bare/Cargo.toml", "rust-version = \"{}\""),
+        ],
+    ),
     fact(
         "src/about/group.rs",
         ("PATIENCE: Duration = Duration { seconds: ", ","),
