@@ -17,8 +17,8 @@ pub fn text() -> String {
         let left = format!("{} {}", verb.name, verb.usage);
         let _ = writeln!(out, "  {left:<27} {}", verb.help);
     }
-    options(&mut out, |opt| !matches!(opt.group, Group::Limits | Group::Short | Group::Batch));
-    for (groups, command) in [(&[Group::Limits, Group::Short][..], "run"), (&[Group::Batch], "each")] {
+    options(&mut out, |opt| !matches!(opt.group, Group::Limits | Group::More | Group::Batch));
+    for (groups, command) in [(&[Group::Limits, Group::More][..], "run"), (&[Group::Batch], "each")] {
         names(&mut out, groups, command);
     }
     out.push('\n');
