@@ -64,7 +64,7 @@ pub const VERBS: &[Verb] = &[
            help: "run CMD in the instance that PID belongs to" },
     Verb { name: "each", usage: "CMD [ARG...]", bit: EACH, class: Front,
            help: "run CMD in an instance for each line of input" },
-    Verb { name: "ps", usage: "[--json] [--watch]", bit: PS, class: Front,
+    Verb { name: "ps", usage: "", bit: PS, class: Front,
            help: "list your running instances" },
     Verb { name: "changes", usage: "DIR", bit: CHANGES, class: Front,
            help: "list what --changes DIR has kept" },

@@ -33,10 +33,8 @@ pub fn text() -> String {
 pub fn about(words: &[&[u8]]) -> Result<String> {
     let Some(word) = words.first() else { return Ok(text()) };
     let verb = by_name(word)?;
-    let mut out = format!(
-        "selfdock {}: {}\n\nUsage: selfdock [OPTION...] {} [OPTION...] {}\n",
-        verb.name, verb.help, verb.name, verb.usage
-    );
+    let usage = format!("selfdock [OPTION...] {} [OPTION...] {}", verb.name, verb.usage);
+    let mut out = format!("selfdock {}: {}\n\nUsage: {}\n", verb.name, verb.help, usage.trim_end());
     options(&mut out, |opt| has_option(verb, opt));
     out.push_str("\n'man selfdock' says more.\n");
     Ok(out)
