@@ -6,7 +6,7 @@ use crate::options::{
 use std::fmt::Write as _;
 
 /// When the text was last checked.
-const DATE: &str = "2026-11-29";
+const DATE: &str = "2026-11-30";
 
 /// selfdock(1), in roff.
 pub fn page() -> String {
