@@ -88,9 +88,10 @@ impl Names {
     /// If the file is missing on the host, or closed to the caller, it is left out.
     fn add_file(&mut self, path: &'static [u8], privileged: &Privileged) -> Result<()> {
         let Ok(fd) = find(path, OFlags::empty()) else { return Ok(()) };
-        let failed = on("bind {} in the instance", path);
-        if Kind::of(&fd).or_fail(failed)? == Kind::File {
-            self.files.push((path, Detached::copy(privileged, &fd, b"", INERT).or_fail(failed)?));
+        if Kind::of(&fd) == Ok(Kind::File) {
+            let tree =
+                Detached::copy(privileged, &fd, b"", INERT).or_fail(on("bind {} in the instance", path))?;
+            self.files.push((path, tree));
         }
         Ok(())
     }
@@ -98,9 +99,7 @@ impl Names {
     /// Binds the files in the instance.
     pub fn show(self, stage: &mut Stage) -> Result<()> {
         for (path, tree) in self.files {
-            if let Some(target) = stage.place_of_name(path)? {
-                tree.attach(stage.privileged(), target).or_fail(on("bind {} in the instance", path))?;
-            }
+            bind(stage, path, tree)?;
         }
         add_entries(stage, PASSWD, self.passwd)?;
         add_entries(stage, GROUP, self.group)
@@ -155,8 +154,13 @@ fn add_entries(stage: &mut Stage, path: &[u8], entries: &[Entry]) -> Result<()> 
         return Ok(());
     }
     let name = &path[files::parent(path).len() + 1..];
-    let Some(target) = stage.place_of_name(path)? else { return Ok(()) };
     let tree = stage.text_file(name, text)?;
+    bind(stage, path, tree)
+}
+
+/// Binds a file in the instance, if there is a place for it.
+fn bind(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
+    let Some(target) = stage.place_of_name(path)? else { return Ok(()) };
     tree.attach(stage.privileged(), target).or_fail(on("bind {} in the instance", path)).map(drop)
 }
 

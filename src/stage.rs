@@ -27,6 +27,10 @@ bound! {
 /// What to do if the entries of a directory cannot be shown beside a new one.
 const IN_THE_IMAGE: &str = "make the mount point in the image";
 
+/// Where a link of a file of names may lead, if it leads to nothing in the instance: `/etc` itself, and the directories
+/// in which services of the host write such files. An instance has nothing there.
+const PLACES_OF_NAMES: [&[u8]; 3] = [b"/etc", b"/run", b"/mnt"];
+
 /// The options of the tmpfs for a new root directory and for scratch files: it has room for names only.
 const SCRATCH: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
 
@@ -57,6 +61,14 @@ pub struct Stage {
     unfinished: Vec<(OwnedFd, Bytes)>,
     /// The mount points of the caller so far, with links resolved.
     mount_points: Vec<Bytes>,
+}
+
+/// Whether entries can be added to a directory.
+#[derive(PartialEq)]
+enum Growth {
+    Grows,
+    ReadOnly,
+    OfVolume,
 }
 
 impl Stage {
@@ -143,8 +155,10 @@ impl Stage {
             if name != last {
                 match files::lstat(self.root.as_fd(), name) {
                     Ok(_) => {}
-                    Err(Errno::NOENT) if self.root_grows()? => return Ok(()),
-                    Err(Errno::NOENT) => return self.make_own_root(),
+                    Err(Errno::NOENT) => {
+                        let growth = self.growth(&self.root).or_fail("examine the root directory")?;
+                        return if growth == Growth::Grows { Ok(()) } else { self.make_own_root() };
+                    }
                     Err(errno) => return Err(Error::of(on("look up {} in the root directory", name), errno)),
                 }
             }
@@ -153,12 +167,14 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether entries can be added to the present root directory.
-    fn root_grows(&self) -> Result<bool> {
-        let failed = "examine the root directory";
-        let (device, _) = identity(&self.root).or_fail(failed)?;
-        let writable = !is_read_only(&self.root).or_fail(failed)?;
-        Ok(writable && (self.in_image || self.own.contains(&device)))
+    /// Whether entries can be added to a directory. In a volume they would be the caller's.
+    fn growth(&self, dir: &OwnedFd) -> rustix::io::Result<Growth> {
+        if rustix::fs::fstatvfs(dir)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+            return Ok(Growth::ReadOnly);
+        }
+        let (device, _) = identity(dir)?;
+        let grows = self.in_image || self.own.contains(&device);
+        Ok(if grows { Growth::Grows } else { Growth::OfVolume })
     }
 
     fn make_own_root(&mut self) -> Result<()> {
@@ -289,7 +305,7 @@ impl Stage {
         let failed = on("hide {}", path);
         let mut silent: Bytes = b"";
         let mut stop = |at: &[u8]| mount::is_in_silent(self.root.as_fd(), at, list, &mut silent);
-        let place = self.follow(path, &mut stop);
+        let place = follow(&self.root, path, &mut stop);
         let is_silent = place == Err(Errno::XDEV);
         let place = if is_silent { Ok(silent) } else { place };
         let target = match place.and_then(|place| self.open_literally(place)) {
@@ -348,7 +364,8 @@ impl Stage {
         match self.open(path, OFlags::empty()) {
             // If `path` is a dangling link, the mount point is made where it points to.
             Err(Errno::NOENT) => {
-                let place = self.follow(path, &mut |_| false).or_fail(on("find {} in the instance", path))?;
+                let place =
+                    follow(&self.root, path, &mut |_| false).or_fail(on("find {} in the instance", path))?;
                 self.make_mount_point(place, kind)
             }
             other => other.or_fail(on("find {} in the instance", path)),
@@ -360,9 +377,10 @@ impl Stage {
     pub fn place_of_name(&mut self, path: &[u8]) -> Result<Option<OwnedFd>> {
         match self.open(path, OFlags::empty()) {
             Ok(found) => Ok(Some(found).filter(|found| Kind::of(found) == Ok(Kind::File))),
-            Err(_) if self.open_literally(path).err() == Some(Errno::NOENT) => {
-                self.make_mount_point(path, Kind::File).map(Some)
-            }
+            Err(Errno::NOENT) => match place_of_missing_name(&self.root, path) {
+                Some(place) => self.make_mount_point(place, Kind::File).map(Some),
+                None => Ok(None),
+            },
             Err(_) => Ok(None),
         }
     }
@@ -400,7 +418,7 @@ impl Stage {
         let place = if there.is_some() {
             join(&[path])
         } else {
-            self.follow(path, &mut |_| false).or_fail(failed)?
+            follow(&self.root, path, &mut |_| false).or_fail(failed)?
         };
         let is_of_instance = matches!(components(place).next(), None | Some(b"proc" | b"dev"));
         if is_of_instance && !(is_in_shm(path) && is_in_shm(place)) {
@@ -419,29 +437,6 @@ impl Stage {
     /// Opens a path of the instance that has no links in it.
     fn open_literally(&self, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         files::open_literally(&self.root, path)
-    }
-
-    /// Resolves the links of a path inside the root directory, as far as the path exists. `stop` is called with each
-    /// place before a look at it, and can end this: `EXDEV`.
-    fn follow(&self, path: &[u8], stop: &mut dyn FnMut(&[u8]) -> bool) -> rustix::io::Result<Bytes> {
-        let mut failed = Errno::LOOP;
-        let mut look = |place: &[u8]| {
-            let target = if stop(place) {
-                Err(Errno::XDEV)
-            } else {
-                files::link_target(self.root.as_fd(), &place[1..])
-            };
-            match target {
-                Ok(target) => Seen::Link(target.to_vec()),
-                Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Seen::Place,
-                Err(errno) => {
-                    failed = errno;
-                    Seen::Nothing
-                }
-            }
-        };
-        let place = host::follow(path, &mut look, &mut |_, _| {});
-        place.map(|place| &*place.leak()).ok_or(failed)
     }
 
     /// `path` has no links in it.
@@ -472,19 +467,19 @@ impl Stage {
     /// caller stay untouched. `above` is the path of `dir`.
     fn growing_directory(&mut self, dir: OwnedFd, above: &[u8], path: &[u8]) -> Result<OwnedFd> {
         let failed = on("make the mount point {}", path);
-        if is_read_only(&dir).or_fail(failed)? {
-            // Its directory can be bound in another place, too, where it can be covered.
-            if above.is_empty() {
-                let why = "a link leads to a missing name in the root directory";
-                return Err(Error::refused(failed, why).hint("give the path that the link leads to"));
+        match self.growth(&dir).or_fail(failed)? {
+            Growth::Grows => Ok(dir),
+            Growth::OfVolume => {
+                let why = "it would have to be made in a volume";
+                Err(Error::refused(failed, why).hint("make it there first"))
             }
-            return self.cover_with_growing(&dir, above);
+            // Its directory can be bound in another place, too, where it can be covered.
+            Growth::ReadOnly if above.is_empty() => {
+                let why = "a link leads to a missing name in the root directory";
+                Err(Error::refused(failed, why).hint("give the path that the link leads to"))
+            }
+            Growth::ReadOnly => self.cover_with_growing(&dir, above),
         }
-        let (device, _) = identity(&dir).or_fail(failed)?;
-        if self.in_image || self.own.contains(&device) {
-            return Ok(dir);
-        }
-        Err(Error::refused(failed, "it would have to be made in a volume").hint("make it there first"))
     }
 
     /// Covers a directory of the image by a new one, in which its entries are bound.
@@ -523,6 +518,34 @@ impl Stage {
     }
 }
 
+/// Resolves the links of a path inside a root directory, as far as the path exists. `stop` is called with each
+/// place before a look at it, and can end this: `EXDEV`.
+fn follow(root: &OwnedFd, path: &[u8], stop: &mut dyn FnMut(&[u8]) -> bool) -> rustix::io::Result<Bytes> {
+    let mut failed = Errno::LOOP;
+    let mut look = |place: &[u8]| {
+        let target =
+            if stop(place) { Err(Errno::XDEV) } else { files::link_target(root.as_fd(), &place[1..]) };
+        match target {
+            Ok(target) => Seen::Link(target.to_vec()),
+            Err(Errno::INVAL | Errno::NOENT | Errno::NOTDIR) => Seen::Place,
+            Err(errno) => {
+                failed = errno;
+                Seen::Nothing
+            }
+        }
+    };
+    let place = host::follow(path, &mut look, &mut |_, _| {});
+    place.map(|place| &*place.leak()).ok_or(failed)
+}
+
+/// Where a missing file of names is made: at its path, or where a link leads in a directory of [`PLACES_OF_NAMES`].
+/// `None` if there is no place for it.
+pub fn place_of_missing_name(root: &OwnedFd, path: &[u8]) -> Option<Bytes> {
+    let place = follow(root, path, &mut |_| false).ok()?;
+    let has = |dir: &&[u8]| lies_in(place, dir) && files::open_literally(root, dir).is_ok();
+    (place == path || PLACES_OF_NAMES.iter().any(has)).then_some(place)
+}
+
 /// Makes an open directory the root directory of this process. chroot(2)
 pub fn change_root(dir: &OwnedFd) -> Result<()> {
     let changed = rustix::process::fchdir(dir).and_then(|()| rustix::process::chroot(c"."));
@@ -540,10 +563,6 @@ pub fn refuse_jail(root: &OwnedFd, top: &OwnedFd) -> Result<()> {
     let place = |fd: &OwnedFd| sys::place_of(fd, sys::Number::Current).or_fail(failed);
     let (above, top) = (place(&above)?, place(top)?);
     if above == top && top.mount.is_some() && top.is_root { Ok(()) } else { Err(jail()) }
-}
-
-fn is_read_only(fd: &OwnedFd) -> rustix::io::Result<bool> {
-    Ok(rustix::fs::fstatvfs(fd)?.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// Makes the missing directories. The last name gets the given kind.

@@ -25,6 +25,7 @@ use crate::mountinfo;
 use crate::names::{HOSTS, RESOLV};
 use crate::plan::{Tmpfs, components};
 use crate::process::read;
+use crate::stage::place_of_missing_name;
 use crate::sys;
 use crate::text::{Bytes, decimal, join};
 use alloc::string::String;
@@ -141,12 +142,13 @@ pub fn names_of_copy(image: &[&[u8]], own_network: bool, is_taken: impl Fn(&[u8]
     names.iter().copied().filter(|path| !is_taken(path) && is_there(path)).collect()
 }
 
-/// Whether a file can be shown at a path of these layers: there is a file, or nothing. See `Stage::place_of_name`.
+/// Whether a file of names can be shown at a path of these layers. See `Stage::place_of_name`.
 pub fn has_place_of_name(image: &[&[u8]], path: &[u8]) -> bool {
     let Some(root) = layer_of_name(image, path) else { return true };
     match files::open_in(&root, path, OFlags::empty()) {
         Ok(found) => Kind::of(&found) == Ok(Kind::File),
-        Err(_) => files::open_literally(&root, path).err() == Some(Errno::NOENT),
+        Err(Errno::NOENT) => place_of_missing_name(&root, path).is_some(),
+        Err(_) => false,
     }
 }
 

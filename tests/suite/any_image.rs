@@ -189,12 +189,39 @@ fn an_images_passwd_file_reveals_no_more_than_the_caller_may_read(#[case] name: 
     assert_eq!(Cmd::run(outer.into_iter().chain(inner)).ok(), own);
 }
 
+/// As of an image with systemd-resolved. The link is followed in the image.
+#[rstest]
+#[case::run("mkdir run", "run")]
+#[case::run_in_a_copy("mkdir run", "-o / / run")]
+#[case::layers("mkdir run", "--root /srv/other run")]
+#[case::without_privilege("mkdir run", "--unprivileged run")]
+#[case::a_link_of_the_directory(
+    "mkdir run var; rm etc/resolv.conf; ln -s ../run var/run; ln -s ../var/run/some/resolver etc/resolv.conf",
+    "run"
+)]
+fn a_resolver_that_is_a_link_to_nothing_in_the_image_is_shown_there(
+    #[case] change: &str,
+    #[case] words: &str,
+) {
+    let changes = format!(
+        "echo it >made; cat made >etc/resolv.conf || {{ rm etc/resolv.conf; mv made etc/resolv.conf; }}
+         mkdir -p srv/other srv/img; cd srv/img; mkdir etc proc dev tmp usr opt
+         for name in bin lib lib64; do ln -s usr/$name $name; done
+         ln -s ../run/some/resolver etc/resolv.conf; {change}; cd ../.."
+    );
+    let script = format!("me $SD --root /srv/img -m /usr /usr {words} cat /etc/resolv.conf");
+    assert_eq!(on_a_host(&changes, &script).ok(), "it");
+}
+
 /// Names are optional: an image without a place for them, or with something unusual there, keeps what it has.
 #[rstest]
 #[case::no_etc("rmdir etc")]
 #[case::a_file("rmdir etc; touch etc")]
 #[case::a_closed_directory("chmod 700 etc")]
 #[case::a_link_to_nowhere("ln -s /nowhere etc/passwd; ln -s /nowhere etc/resolv.conf")]
+#[case::a_link_to_nowhere_in_run("ln -s /run/x etc/passwd; ln -s /run/x etc/resolv.conf")]
+#[case::a_link_to_a_closed_directory("mkdir -m 0 run; ln -s /run/x etc/passwd; ln -s /run/x etc/resolv.conf")]
+#[case::a_link_below_a_file("touch run; ln -s /run/x etc/passwd; ln -s /run/x etc/resolv.conf")]
 #[case::a_loop("ln -s passwd etc/passwd; ln -s resolv.conf etc/resolv.conf")]
 #[case::directories("mkdir etc/passwd etc/resolv.conf etc/hosts etc/group")]
 #[case::fifos("mkfifo etc/passwd etc/resolv.conf etc/hosts")]

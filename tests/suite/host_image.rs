@@ -373,6 +373,36 @@ fn a_home_in_a_file_system_that_does_not_answer_holds_up_no_run(
     assert_eq!(ran.stdout, format!("0\n{seen}"), "{}", ran.stderr);
 }
 
+/// As of systemd-resolved, of resolvconf (whose link goes through `/var/run`), and of WSL. The file is shown alone, and
+/// only with the network of the host.
+#[rstest]
+#[case::in_run("../run/some/resolver", "$SD run", "it")]
+#[case::through_another_link("/var/run/some/resolver", "$SD run", "it")]
+#[case::in_mnt("/mnt/resolver", "$SD run", "it")]
+#[case::nested("../run/some/resolver", "$SD run $SD run", "it")]
+#[case::without_privilege("../run/some/resolver", "$SD --unprivileged run", "it")]
+#[case::as_root_of_a_namespace("../run/some/resolver", "$SD --fake-root run", "it")]
+#[case::in_a_copy("../run/some/resolver", "$SD -o / / run", "it")]
+#[case::with_a_new_mount_point("../run/some/resolver", "$SD -m /usr /new/ly run", "it")]
+#[case::beside_a_volume("../run/some/resolver", "$SD -m /usr /run/beside run", "it\nbeside")]
+#[case::without_a_network("../run/some/resolver", "$SD --net none run", "")]
+#[case::that_leads_elsewhere("/srv/resolver", "$SD run", "")]
+fn a_resolver_behind_a_link_into_a_hidden_directory_is_shown(
+    #[case] link: &str,
+    #[case] run: &str,
+    #[case] seen: &str,
+) {
+    let changes = format!(
+        "mkdir -p run/some var; ln -sfn /run var/run; rm -f etc/resolv.conf; ln -s {link} etc/resolv.conf
+         for at in run/some/resolver mnt/resolver srv/resolver; do echo it >$at; done; touch run/some/beside
+         for ids in subuid subgid; do echo $ME:200000:65536 >etc/$ids; done
+         echo me:x:$ME:$MY_GROUP::/:/bin/sh >>etc/passwd"
+    );
+    let look = "cat /etc/resolv.conf 2>/dev/null; ls /run; ls /run/some 2>/dev/null | grep -v ^resolver$";
+    let script = format!("me {run} sh -c '{look}' | grep -v ^some$");
+    assert_eq!(on_a_host(&changes, &script).output().stdout.trim_end(), seen);
+}
+
 /// F4: hung or foreign mounts, links where directories are. What would be mounted on demand stays as it is.
 #[rstest]
 #[case::the_way_to_a_home("/opt/x", "run true")]

@@ -694,9 +694,10 @@ impl Stage<'_> {
             let at = match found {
                 Ok(at) if matches!(self.view.root.get(&at), Some(Node::File { .. })) => at,
                 Ok(_) => continue,
-                Err(_) if self.view.literally(&split(path))? == Err(Errno::Missing) => {
-                    self.make(split(path), false)?
-                }
+                Err(Errno::Missing) => match self.place_of_missing_name(path)? {
+                    Some(at) => self.make(at, false)?,
+                    None => continue,
+                },
                 Err(_) => continue,
             };
             let file = if of_users {
@@ -707,6 +708,19 @@ impl Stage<'_> {
             self.view.root.put(&at, file);
         }
         Ok(())
+    }
+
+    /// Where a missing file of names is made: at its path, or where a link leads in `/run` or `/mnt`.
+    fn place_of_missing_name(&self, path: &str) -> Result<Option<Names>> {
+        let Ok(at) = self.view.meant(path)? else { return Ok(None) };
+        if at == split(path) {
+            return Ok(Some(at));
+        }
+        let Some(top) = at.first().filter(|top| ["etc", "run", "mnt"].contains(&top.as_str())) else {
+            return Ok(None);
+        };
+        let has_top = self.view.literally(std::slice::from_ref(top))?.is_ok();
+        Ok(has_top.then_some(at))
     }
 
     /// Whether the image's file is missing, or can be read and does not name the caller.
