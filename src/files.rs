@@ -59,6 +59,14 @@ pub fn is_want(errno: Errno) -> bool {
     matches!(errno, Errno::AGAIN | Errno::MFILE | Errno::NFILE | Errno::NOMEM)
 }
 
+/// Whether a call failed because nothing can be reached at a path, and not because a file system failed for now.
+pub fn is_absence(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP | Errno::NAMETOOLONG | Errno::NOTCONN
+    )
+}
+
 /// Reads the status of a file, without following a link. fstatat(2)
 pub fn lstat(dir: BorrowedFd<'_>, path: &[u8]) -> Result<Stat> {
     rustix::fs::statat(dir, c_string(path)?, AtFlags::SYMLINK_NOFOLLOW)

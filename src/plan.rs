@@ -151,7 +151,7 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
                 .hint("name one with --root DIR (the host's: --root /)"));
         }
         [] => Root::Host,
-        [dir] if dir.starts_with(b"/") && components(dir).next().is_none() => Root::Host,
+        [dir] if is_host(dir) => Root::Host,
         [dir] => Root::Dir(dir),
         several if several.len() > MOST_LAYERS => {
             return Err(
@@ -176,6 +176,11 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
             .map_err(|fault: E| fault.hint("--here binds the current directory: start in another one"))?;
     }
     Ok(plan)
+}
+
+/// Whether a root filesystem that is named alone is the host image.
+pub fn is_host(dir: &[u8]) -> bool {
+    dir.starts_with(b"/") && components(dir).next().is_none()
 }
 
 /// Adds a mount. `own_shm`: `/dev/shm` has been requested before.

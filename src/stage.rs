@@ -310,9 +310,9 @@ impl Stage {
         let place = if is_silent { Ok(silent) } else { place };
         let target = match place.and_then(|place| self.open_literally(place)) {
             Ok(target) => target,
-            Err(errno) if files::is_want(errno) => return Err(Error::of(failed, errno)),
-            // It does not exist, or nobody can reach it.
-            Err(_) => return Ok(()),
+            Err(errno) if files::is_absence(errno) => return Ok(()),
+            // The command could reach it later.
+            Err(errno) => return Err(Error::of(failed, errno)),
         };
         let is_owners = files::may_be_directory_of(&target, owner);
         if is_silent || is_owners {

@@ -80,10 +80,10 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
         }
         Ok(root)
     })?;
-    show_root(about, around, root, plain);
+    show_root(about, around, root, plain)?;
     // With --fake-root selfdock is started as uid 0. Then it does not recognize the caller's homes.
-    if around.fake_root && !around.copies_root && !plain.has(Id::Root) {
-        hide_homes(about, overlay::list(about), plain);
+    if around.fake_root && !around.copies_root && plain.is_of_host() {
+        hide_homes(about, overlay::list(about), plain)?;
     }
     match ids {
         // There selfdock is started as root again. It maps no ids a second time, which the kernel would refuse.
@@ -142,14 +142,19 @@ fn namespaces(
 }
 
 /// Makes the copy of the image the root filesystem.
-fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain: &mut Line<'a>) {
+fn show_root<'a>(
+    about: &About,
+    around: &Around<'a>,
+    host: Option<Bytes>,
+    plain: &mut Line<'a>,
+) -> Result<()> {
     let say = |plain: &mut Line<'a>, id, values| plain.options.extend(Said::new(id, values));
     let image = around.copies.iter().find_map(|copy| match &copy.source {
         Source::Dir(_) => None,
         Source::Host => host,
         Source::Roots(roots) => roots.last().copied(),
     });
-    let Some(image) = image else { return };
+    let Some(image) = image else { return Ok(()) };
     plain.options.retain(|said| said.opt.id != Id::Root);
     say(plain, Id::Root, [image, b""]);
     if host.is_none() {
@@ -158,13 +163,13 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
         for path in names {
             say(plain, Id::Map, [path, path]);
         }
-        return;
+        return Ok(());
     }
     if files::identity_of(SYSTEM).is_ok() {
         say(plain, Id::Map, [SYSTEM, SYSTEM]);
     }
     let list = overlay::list(about);
-    hide_homes(about, list, plain);
+    hide_homes(about, list, plain)?;
     let is_chosen = plain.has(Id::Chdir) || plain.has(Id::Here);
     // selfdock itself finds out whether the directory is in a mount of the caller.
     let is_shown = |dir: &Bytes| places(list).any(|place| lies_in(dir, place)) && !plain.covers(dir);
@@ -174,15 +179,17 @@ fn show_root<'a>(about: &About, around: &Around<'a>, host: Option<Bytes>, plain:
             say(plain, Id::Chdir, [dir, b""]);
         }
     }
+    Ok(())
 }
 
 /// Hides the caller's homes, as an instance of the host image does, unless the caller mounts something there.
-fn hide_homes(about: &About, list: &[u8], plain: &mut Line<'_>) {
-    for home in homes::hidden(about, list) {
+fn hide_homes(about: &About, list: &[u8], plain: &mut Line<'_>) -> Result<()> {
+    for home in homes::hidden(about, list)? {
         if !plain.covers(home) {
             plain.options.extend(Said::new(Id::MaskIfExists, [home, b""]));
         }
     }
+    Ok(())
 }
 
 /// The description of the machine. It is one of [`crate::host::SHOWN`], but lies in no directory that can be copied.

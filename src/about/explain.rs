@@ -180,6 +180,7 @@ impl Explained<'_> {
         }
         rows.extend(
             homes::hidden(self.about, self.list)
+                .unwrap_or_default()
                 .iter()
                 .map(|home| row(["hide", "-", &quoted(home), &attributes(INERT)])),
         );
@@ -337,7 +338,7 @@ impl Explained<'_> {
             }
             (Some(_), _) => return false,
             (None, Root::Host) => {
-                let hidden = homes::hidden(self.about, self.list);
+                let hidden = homes::hidden(self.about, self.list).unwrap_or_default();
                 let is_hidden = |path: &[u8]| hidden.iter().any(|home| lies_in(path, home));
                 let place = places(self.list).find(|place| lies_in(path, place));
                 // The whole path is asked for only if that does not go into what is hidden.

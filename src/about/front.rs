@@ -12,7 +12,7 @@ use crate::host::lies_in;
 use crate::options::{
     ALIASES, BUILD, CHANGES, Complete, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
 };
-use crate::plan::components;
+use crate::plan::{components, is_host};
 use crate::text::{Bytes, c_string, join};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -245,6 +245,15 @@ impl<'a> Line<'a> {
     /// Whether `--explain=all` was given.
     pub fn explains_all(&self) -> bool {
         self.all(Id::Explain).any(|said| said.values[0] == b"all")
+    }
+
+    /// Whether the root filesystem is the host image.
+    pub fn is_of_host(&self) -> bool {
+        let mut roots = self.all(Id::Root).map(|said| said.values[0]);
+        match (roots.next(), roots.next()) {
+            (root, None) => root.is_none_or(is_host),
+            _ => false,
+        }
     }
 
     /// Whether an option was given.

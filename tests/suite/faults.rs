@@ -86,14 +86,21 @@ fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
     assert!(works || ran.stderr.contains("make a session keyring"), "{}", ran.stderr);
 }
 
-/// M10: chroot only. If a lookup fails for lack of resources, the home does not count as missing.
+/// M10: chroot only. If a lookup fails for lack of resources, or as the file system fails for now, the home does not
+/// count as missing.
 #[rstest]
+#[case::by_the_set_uid_program("openat2", "run echo in")]
+#[case::in_a_copy("readlinkat", "-o / / run echo in")]
 fn a_home_that_cannot_be_looked_up_prevents_the_run(
-    #[values("ENOMEM", "EMFILE", "ENFILE", "EAGAIN")] errno: &str,
+    #[case] call: &str,
+    #[case] words: &str,
+    #[values("ENOMEM", "EMFILE", "ENFILE", "EAGAIN", "EIO", "ESTALE", "ETIMEDOUT")] errno: &str,
 ) {
-    let inject = format!("inject=openat2:error={errno}");
-    let fault = args!["-P", "/opt/home-of-a-test", "-e", "trace=openat2", "-e", inject, "-o", "/dev/null"];
-    let ran = strace(fault, args!["run", "echo", "in"]).env("HOME", "/opt/home-of-a-test").output();
+    let trace = format!("trace={call}");
+    let inject = format!("inject={call}:error={errno}");
+    let fault = args!["-f", "-P", "/opt/home-of-a-test", "-e", trace, "-e", inject, "-o", "/dev/null"];
+    let words = words.split(' ').map(OsString::from);
+    let ran = strace(fault, words).env("HOME", "/opt/home-of-a-test").output();
     assert!(
         ran.stderr.contains("hide '/opt/home-of-a-test'") && ran.stderr.contains(errno),
         "{}",

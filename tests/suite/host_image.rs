@@ -298,6 +298,8 @@ fn a_chroot_is_not_opened(
 #[case::without_privilege("HOME=/opt/homes/me", "$SD --unprivileged run")]
 #[case::as_root_of_a_namespace("HOME=/opt/homes/me", "$SD --fake-root run")]
 #[case::as_root_by_a_link("HOME=/opt/homes/link", "$SD --fake-root run")]
+#[case::as_root_of_the_host_by_name("HOME=/opt/homes/me", "$SD --fake-root --root /./ run")]
+#[case::as_root_in_build("HOME=/opt/homes/me", "$SD --fake-root --root / build")]
 #[case::in_a_copy("HOME=/opt/homes/me", "$SD -o / / run")]
 #[case::in_a_copy_with_a_step_back("HOME=/opt/homes/other/../me", "$SD -o / / run")]
 #[case::in_a_copy_as_root("HOME=/opt/homes/me", "$SD -o / / --fake-root run")]
