@@ -1,8 +1,8 @@
 //! entering: A command can join only the caller's instances, and gets no more rights than they have.
 
 use crate::support::{
-    Cmd, args, children, command_of, fixture, instance, instance_of_root, keeper_of, nested, on_a_host,
-    selfdock,
+    Cmd, args, children, command_of, fixture, instance, instance_of_root, is_alive, keeper_of, nested,
+    on_a_host, selfdock, tree, wait_until,
 };
 use rstest::rstest;
 use std::ffi::OsString;
@@ -272,6 +272,19 @@ fn a_hostile_instance_gets_no_handle_from_a_joiner() {
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();
     assert_eq!(instance.rest(), Vec::<String>::new());
+}
+
+/// I5: signals, umask. What a joiner starts ends with the joiner, also if it is set-uid: exec then clears the signal
+/// for that.
+#[test]
+fn an_instance_in_an_instance_ends_with_a_killed_joiner() {
+    let outer = instance([]);
+    let joined = enter([], outer.pid()).arg(selfdock()).arg("run").arg("cat");
+    let mut joiner = joined.spawn().that_repeats();
+    let all = tree(joiner.pid());
+    joiner.signal(nix::sys::signal::Signal::SIGKILL);
+    joiner.wait();
+    wait_until("nothing of the joiner is left", || !all.iter().any(|pid| is_alive(*pid)));
 }
 
 #[test]

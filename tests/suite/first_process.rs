@@ -1,5 +1,6 @@
 //! first-process: PID 1 is selfdock's keeper, and the command is an ordinary process with its supervisor's PID.
 
+use crate::faults::strace_as_root;
 use crate::support::{
     Cmd, args, fixture, is_alive, keeper_of, nested, patient, python, selfdock, tree, wait_until,
 };
@@ -102,6 +103,36 @@ fn the_keeper_ends_with_a_killed_supervisor(#[values(0, 2)] depth: usize) {
     instance.signal(nix::sys::signal::Signal::SIGKILL);
     instance.wait();
     wait_until("nothing is left", || !all.iter().any(|pid| is_alive(*pid)));
+}
+
+/// I5: signals, umask. The supervisor can be killed before the keeper has asked to end with it.
+#[test]
+fn a_keeper_without_a_supervisor_from_its_start_on_ends() {
+    let slow = args!["-u", "tester", "-e", "inject=prctl:delay_enter=300000:when=1", "-o", "/dev/null"];
+    let mut traced = strace_as_root([], slow, args![selfdock(), "run", "sleep", "1000"]).spawn();
+    let mut below = Vec::new();
+    wait_until("there is a keeper", || {
+        below = tree(traced.pid());
+        below.len() > 2
+    });
+    let end = |pid: i32| nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), Signal::SIGKILL);
+    end(below[1]).unwrap();
+    let has_ended = std::panic::catch_unwind(|| wait_until("the keeper ends", || !is_alive(below[2])));
+    // strace waits for the last process.
+    let _ = end(below[2]);
+    traced.wait();
+    assert!(has_ended.is_ok());
+}
+
+/// It keeps no directory of its caller in use. Only root sees where it is.
+#[rstest]
+fn the_keeper_is_in_an_empty_root_directory(#[values("run", "--unprivileged run")] words: &str) {
+    let run =
+        Cmd::new(words.split(' ').map(Into::into)).arg("cat").current_dir("/usr").spawn().that_repeats();
+    let look = "cd /proc/$0; stat -Lc %d:%i root cwd | uniq | wc -l; ls -A root/ cwd/ | grep -v :";
+    let keeper = keeper_of(run.pid()).to_string();
+    let seen = Cmd::program(args![fixture("setuid/probe"), "as-root", "sh", "-c", look, keeper]).output();
+    assert_eq!(seen.stdout.trim(), "1", "{}", seen.stderr);
 }
 
 #[rstest]

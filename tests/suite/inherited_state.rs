@@ -210,6 +210,17 @@ fn a_small_limit_ends_in_an_instance_or_a_refusal(#[case] limit: &str) {
     }
 }
 
+/// I6: rlimits. The keeper and the command have their stacks below that of the supervisor.
+#[rstest]
+fn a_stack_without_room_for_three_processes_is_refused(
+    #[values("run", "--unprivileged run", "enter")] words: &str,
+) {
+    let target = crate::support::instance([]);
+    let words = words.replace("enter", &format!("enter {}", target.pid()));
+    let words = words.split(' ').map(Into::into).chain(args!["true"]);
+    Cmd::under(args!["prlimit", "--stack=98304"], words).refused("start: the stack limit is too small");
+}
+
 /// I6: rlimits.
 #[test]
 fn a_message_into_a_full_file_is_no_crash() {
