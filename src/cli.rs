@@ -1,6 +1,6 @@
 //! The command line: turns argv into a [`Command`]. Pure: no system calls.
 
-use crate::error::{Fault, Operation, Result, Unsaid, both, on};
+use crate::error::{Fault, Result, Unsaid, both, on};
 use crate::options::{ALIASES, BUILD, ENTER, Id, LIMITS, SYNTAX, Syntax, WORDS};
 use crate::sys::Duration;
 use crate::text::whole;
@@ -270,24 +270,31 @@ impl<'a> Request<'a> {
             Id::Mask => self.mounts.push(MountRequest::Mask { path: first, optional: false }),
             Id::MaskIfExists => self.mounts.push(MountRequest::Mask { path: first, optional: true }),
             Id::Here => self.here = true,
-            Id::Chdir => set_once(&mut self.chdir, name, first)?,
+            Id::Chdir => self.chdir = Some(first),
             Id::Env => self.env.push(assignment(first, second)?),
             Id::UnsetEnv => self.env.push(EnvChange::Unset(unset(first)?)),
             Id::ClearEnv => self.env.push(EnvChange::Clear),
             Id::KeepFd => self.keep_fds.push(number(name, first)?),
             Id::Net => self.own_network = network(first)?,
-            Id::Hostname => set_once(&mut self.hostname, name, hostname(first)?)?,
+            Id::Hostname => self.hostname = Some(hostname(first)?),
             Id::NoNest => self.no_nest = true,
             Id::Unprivileged => self.unprivileged = true,
-            Id::Seccomp => set_once(&mut self.seccomp, name, first)?,
+            Id::Seccomp => self.seccomp = Some(first),
             Id::NewSession => self.new_session = true,
             Id::Abstract => self.abstract_sockets = true,
             Id::NoUserns => self.no_user_namespaces = true,
             Id::OwnCgroup => self.own_group = true,
             Id::Timeout => self.timeout = Some(timeout(first)?),
-            Id::Rlimit => self.limits.push(limit(first)?),
+            Id::Rlimit => {
+                let new = limit(first)?;
+                // Of two values for one limit the second program takes one. Here that would take more room.
+                if self.limits.iter().any(|(name, _)| name.as_ptr() == new.0.as_ptr()) {
+                    return Err(E::refused(on("option --rlimit {}", first), "given twice"));
+                }
+                self.limits.push(new);
+            }
             Id::ReportRequired => self.report_required = true,
-            Id::Report => set_once(&mut self.report, name, first)?,
+            Id::Report => self.report = Some(first),
             // The set-uid program has no other options.
             _ => {}
         }
@@ -298,17 +305,6 @@ impl<'a> Request<'a> {
 fn by_long(name: &[u8]) -> Option<&'static Syntax> {
     let alias = ALIASES.iter().find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
     SYNTAX.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id))
-}
-
-fn option_named(name: &str) -> Operation<'_> {
-    on("option --{=}", name.as_bytes())
-}
-
-fn set_once<'a, E: Fault>(slot: &mut Option<&'a [u8]>, name: &str, value: &'a [u8]) -> Result<(), E> {
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(E::refused(option_named(name), "given twice")),
-    }
 }
 
 fn number<E: Fault>(name: &str, digits: &[u8]) -> Result<u32, E> {
@@ -483,7 +479,7 @@ mod tests {
             "run -Z",
             "run -v /a",
             "run --here=x",
-            "run -C /a -C /b",
+            "run --rlimit nofile=1 --rlimit nofile=2 sh",
             "run -e =x x",
             "run --keep-fd 4294967297",
             "run -n some",
@@ -509,6 +505,22 @@ mod tests {
         }
         assert_eq!(request(&[b"run", b"--", b"@file"]).command, [b"@file"]);
         assert!(matches!(parse(&[b"run", b"-HV", b"--nope"]), Ok(Command::Version)));
+    }
+
+    #[test]
+    fn of_several_values_the_last_counts() {
+        for words in [
+            "-C /a -C /b",
+            "--report a --report b",
+            "--seccomp none --seccomp b",
+            "--hostname a --hostname b",
+        ] {
+            let words: Vec<&[u8]> = words.split(' ').chain(["run", "sh"]).map(str::as_bytes).collect();
+            let request = request(&words);
+            let all = [request.chdir, request.report, request.seccomp, request.hostname];
+            let last = all.into_iter().flatten().next().unwrap();
+            assert_eq!(last.strip_prefix(b"/").unwrap_or(last), b"b", "{words:?}");
+        }
     }
 
     #[test]

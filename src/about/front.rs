@@ -10,7 +10,8 @@ use crate::files;
 use crate::handover::About;
 use crate::host::lies_in;
 use crate::options::{
-    ALIASES, BUILD, CHANGES, Complete, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, RUN, VERBS, Verb,
+    ALIASES, BUILD, CHANGES, Complete, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, REPEATABLE, RUN,
+    VERBS, Verb,
 };
 use crate::plan::{components, is_host};
 use crate::text::{Bytes, c_string, join};
@@ -39,7 +40,8 @@ pub struct Said<'a> {
     pub opt: &'static Opt,
     /// Its values; empty if it has none.
     pub values: [&'a [u8]; 2],
-    /// Whether it comes from a file: then the command line can replace it.
+    /// Whether it comes from a file, or from a file that the file names: then the command line, or the file itself, can
+    /// replace it.
     pub is_of_file: bool,
 }
 
@@ -116,7 +118,38 @@ impl<'a> Line<'a> {
                 break;
             }
         }
+        line.settle(0);
         Ok(line)
+    }
+
+    /// Leaves one value of each option that can have only one. What stands here itself replaces what comes from a file;
+    /// otherwise the last one counts.
+    ///
+    /// `start` is the first option of this place: the command line, or a file.
+    fn settle(&mut self, start: usize) {
+        let all = self.options.split_off(start);
+        for (at, said) in all.iter().enumerate() {
+            let is_stronger = |(place, other): (usize, &Said<'_>)| match (other.is_of_file, said.is_of_file) {
+                (false, true) => true,
+                (true, false) => false,
+                _ => place > at,
+            };
+            if all.iter().enumerate().any(|other| replaces(other.1, said) && is_stronger(other)) {
+                continue;
+            }
+            // A variable that this place sets or removes by name stays so, whatever a file behind it says.
+            let mut place = self.options.len();
+            if said.is_of_file && changes_environment(said) {
+                for (at, before) in self.options.iter().enumerate().skip(start).rev() {
+                    match changes_environment(before) {
+                        true if before.is_of_file || !names_variable(before) => break,
+                        true => place = at,
+                        false => {}
+                    }
+                }
+            }
+            self.options.insert(place, *said);
+        }
     }
 
     /// Takes the options of a file, and of files that it includes.
@@ -136,8 +169,8 @@ impl<'a> Line<'a> {
             return Err(Error::refused(failed, "more than 16 files include each other"));
         }
         let all = [around, &[name]].concat();
+        let start = self.options.len();
         for (place, words) in files(name)? {
-            let start = self.options.len();
             let mut rest: &'a [&'a [u8]] = words;
             while let [word, after @ ..] = rest {
                 rest = after;
@@ -149,8 +182,9 @@ impl<'a> Line<'a> {
                 .map_err(|error| error.within(on("{}", place)))?;
             }
             self.last_is_value = false;
-            self.options[start..].iter_mut().for_each(|said| said.is_of_file = true);
         }
+        self.settle(start);
+        self.options[start..].iter_mut().for_each(|said| said.is_of_file = true);
         Ok(())
     }
 
@@ -325,7 +359,6 @@ impl<'a> Line<'a> {
                 options.extend(Said::new(Id::Root, [src, b""]));
             }
         }
-        // The last one counts.
         if let Some(network) = self.all(Id::Net).next_back().and_then(|net| Network::parse(net.values[0])) {
             around.network = Some(network?);
         }
@@ -383,7 +416,7 @@ impl<'a> Line<'a> {
         self.options.iter().filter(move |said| said.opt.id == id)
     }
 
-    /// The first value of an option.
+    /// The first value of an option, which is the only one if only one counts.
     pub fn value(&self, id: Id) -> Option<&'a [u8]> {
         self.all(id).next().map(|said| said.values[0])
     }
@@ -566,6 +599,34 @@ impl<'a> Said<'a> {
     }
 }
 
+/// Whether an option replaces another one, since only one of them counts.
+fn replaces(other: &Said<'_>, said: &Said<'_>) -> bool {
+    let is_single = match said.opt.id {
+        Id::Home => true,
+        Id::Rlimit => is_of_one_limit(other.values[0], said.values[0]),
+        id => !said.opt.values.is_empty() && !REPEATABLE.contains(&id),
+    };
+    other.opt.id == said.opt.id && is_single
+}
+
+fn is_of_one_limit(one: &[u8], other: &[u8]) -> bool {
+    one.split(|b| *b == b'=').next() == other.split(|b| *b == b'=').next()
+}
+
+fn changes_environment(said: &Said<'_>) -> bool {
+    matches!(said.opt.id, Id::Env | Id::UnsetEnv | Id::ClearEnv | Id::NoSecrets)
+}
+
+/// Whether an option for the environment sets or removes one variable, by its name.
+fn names_variable(said: &Said<'_>) -> bool {
+    said.opt.id == Id::Env || (said.opt.id == Id::UnsetEnv && !is_pattern(said.values[0]))
+}
+
+/// Whether a name is a pattern for names of variables.
+pub fn is_pattern(name: &[u8]) -> bool {
+    name.iter().any(|b| matches!(b, b'*' | b'?'))
+}
+
 /// Whether a command takes an option. `each` also takes those of `run`.
 pub fn has_option(verb: &Verb, opt: &Opt) -> bool {
     let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
@@ -694,7 +755,6 @@ mod tests {
         assert!(refusal(&["run", "--nope"]).contains("option --nope: unknown"));
         assert!(refusal(&["run", "-v", "/a"]).contains("SRC DST"));
         assert!(refusal(&["run", "--here=x"]).contains("takes no value"));
-        assert!(refusal(&["run", "-C", "/a", "-C", "/b"]).contains("twice"));
         assert!(refusal(&["run", "-e", "=x"]).contains("not a name"));
         assert!(refusal(&["run", "--keep-fd", "4294967297"]).contains("number"));
         assert!(refusal(&["run", "-n", "some"]).contains("not 'none'"));
@@ -764,7 +824,7 @@ mod tests {
         };
         let line = Line::read(&[b"@a", b"run", b"@b", b"--", b"@c"], &files).unwrap();
         let said: Vec<&str> = line.options.iter().map(|said| said.opt.long).collect();
-        assert_eq!((&said[..], &line.command[..]), (&["chdir", "net", "here", "net"][..], &[&b"@c"[..]][..]));
+        assert_eq!((&said[..], &line.command[..]), (&["chdir", "here", "net"][..], &[&b"@c"[..]][..]));
         let refusal =
             |word: &str| format!("{}", Line::read(&[word.as_bytes()], &files).expect_err("accepted"));
         assert_eq!(refusal("@loop"), "'here:1': read the options in 'loop': it includes itself");

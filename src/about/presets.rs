@@ -1,13 +1,13 @@
 //! Short forms: options that stand for other options. They read the environment and the file system with the caller's
 //! rights.
 
-use super::front::{Line, Said};
+use super::front::{Line, Said, is_pattern};
 use super::overlay;
 use crate::command::{current_directory, home, variable};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
 use crate::handover::About;
-use crate::options::{Id, Opt, REPEATABLE};
+use crate::options::{Id, Opt};
 use crate::plan::components;
 use crate::process::read;
 use crate::text::{Bytes, join};
@@ -55,12 +55,8 @@ const ABOUT_CARDS: &[&str] = &["/sys/dev/char", "/sys/devices", "/sys/class/drm"
 pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
     let mut all = Vec::new();
     check_home(about, &line)?;
-    let options = line.options;
-    for (at, said) in options.iter().enumerate() {
-        let is_said_later = || options[at + 1..].iter().any(|other| replaces(other, said));
-        if !(said.is_of_file && is_said_later()) {
-            expand(about, *said, &mut all)?;
-        }
+    for said in line.options {
+        expand(about, said, &mut all)?;
     }
     line.options = variables(about, once(all));
     Ok(line)
@@ -105,20 +101,6 @@ fn check_home(about: &About, line: &Line<'_>) -> Result<()> {
         return Err(Error::refused("option --home", why).hint("start selfdock in another directory"));
     }
     Ok(())
-}
-
-/// Whether an option on the command line replaces one of a file, since only one of them counts.
-fn replaces(other: &Said<'_>, said: &Said<'_>) -> bool {
-    let is_single = match said.opt.id {
-        Id::Home => true,
-        Id::Rlimit => is_of_one_limit(other.values[0], said.values[0]),
-        id => !said.opt.values.is_empty() && !REPEATABLE.contains(&id),
-    };
-    is_single && other.opt.id == said.opt.id
-}
-
-fn is_of_one_limit(one: &[u8], other: &[u8]) -> bool {
-    one.split(|b| *b == b'=').next() == other.split(|b| *b == b'=').next()
 }
 
 /// Adds the options that one option stands for.
@@ -343,10 +325,6 @@ fn variables<'a>(about: &About, options: Vec<Said<'a>>) -> Vec<Said<'a>> {
     all
 }
 
-fn is_pattern(name: &[u8]) -> bool {
-    name.iter().any(|b| matches!(b, b'*' | b'?'))
-}
-
 /// Whether a name matches a pattern: `*` matches any characters, `?` matches one.
 fn matches(pattern: &[u8], name: &[u8]) -> bool {
     match (pattern, name) {
@@ -364,7 +342,7 @@ mod tests {
     use crate::about::attend::Limits;
     use crate::creds::Caller;
     use crate::handover::Mode;
-    use crate::options::{OPTIONS, RUN};
+    use crate::options::{OPTIONS, REPEATABLE, RUN};
     use crate::plan::Tmpfs;
     use alloc::format;
     use alloc::string::String;

@@ -116,8 +116,81 @@ fn the_command_line_replaces_options_of_a_file() {
     fs::write(home.path().join(".config/selfdock/other"), "--changes /no/such/place\n").unwrap();
     Cmd::new(words).env("HOME", home.path()).ok();
     assert!(kept.exists());
-    // The last word of a line is not CMD.
-    Cmd::run(args!["-C", "/", "-C", "/usr", "@mine", "true"]).env("HOME", home.path()).refused("given twice");
+}
+
+/// The file's name stands behind the option that replaces it, so the last one of all would be the file's.
+#[rstest]
+#[case::network("--net host", "--net none", "tail -n +3 /proc/net/dev | wc -l", "1")]
+#[case::directory("-C /usr", "-C /etc", "pwd", "/etc")]
+#[case::host_name("--hostname of-file", "--hostname said", "uname -n", "said")]
+#[case::filter("--seccomp default", "--seccomp none", "sed -n 's/^Seccomp:.//p' /proc/self/status", "0")]
+#[case::soft_limit("--rlimit nofile=50", "--rlimit nofile=20", "ulimit -n", "20")]
+#[case::another_limit("--rlimit core=0\n--rlimit nofile=50", "--rlimit nofile=20", "ulimit -c; ulimit -n", "0\n20")]
+#[case::variable("-e A=of-file", "-e A=said", "echo $A", "said")]
+#[case::removed_variable("-e A=of-file", "-E A", "echo ${A-none}", "none")]
+#[case::secret("--no-secrets", "-e MY_TOKEN=said", "echo $MY_TOKEN", "said")]
+#[case::clear("--clear-env\n-e B=file", "-e A=said", "echo $A $B", "said file")]
+#[case::clear_before("-e B=file", "--clear-env", "echo $B", "file")]
+#[case::an_included_file("-e B=outer\n-C /usr\n@./inner", "-e A=b", "pwd; uname -n; echo $B", "/usr\ninner\nouter")]
+fn the_command_line_wins_also_before_the_file(
+    #[case] file: &str,
+    #[case] option: &str,
+    #[case] look: &str,
+    #[case] seen: &str,
+    #[values(false, true)] is_unprivileged: bool,
+) {
+    let dir = scratch();
+    fs::write(dir.path().join("file"), format!("{file}\n")).unwrap();
+    fs::write(dir.path().join("inner"), "-C /etc\n--hostname inner\n-e B=inner\n").unwrap();
+    let words = option.split(' ').map(Into::into).chain(args!["@./file"]);
+    let words = words.chain(is_unprivileged.then(|| "--unprivileged".into()));
+    assert_eq!(Cmd::run(words).current_dir(dir.path()).sh(look).ok(), seen);
+}
+
+/// `--explain` shows what came of it.
+#[rstest]
+#[case("--timeout 60", "--timeout 5", "timeout\tSIGTERM after 5 s, SIGKILL 5 s later")]
+#[case("--output-limit 7M", "--output-limit 3", "limit all\toutput=3")]
+#[case("--memory 7M", "--memory 3M", "limit all\tmemory=3145728")]
+#[case("--pids 7", "--pids 3", "limit all\tpids=3")]
+#[case("--cpus 7", "--cpus 3", "limit all\tcpus=3")]
+#[case("--report /tmp/a", "--report /tmp/b", "report\tto '/tmp/b'")]
+#[case("--home=/etc", "--home", "tmpfs\t-")]
+fn the_plan_has_the_value_of_the_command_line(#[case] file: &str, #[case] option: &str, #[case] line: &str) {
+    let dir = scratch();
+    fs::write(dir.path().join("file"), file).unwrap();
+    let kind = line.split('\t').next().unwrap();
+    for before in [false, true] {
+        let mut words: Vec<OsString> = option.split(' ').map(Into::into).collect();
+        words.insert(if before { words.len() } else { 0 }, "@./file".into());
+        let words = args!["--explain"].into_iter().chain(words).chain(args!["run", "true"]);
+        let plan = Cmd::new(words).env("HOME", "/mnt/home").current_dir(dir.path()).ok();
+        let told: Vec<&str> = plan.lines().filter(|told| told.split('\t').next() == Some(kind)).collect();
+        assert!(matches!(*told, [one] if one.starts_with(line)), "{plan}");
+    }
+}
+
+#[rstest]
+#[case(&["-C", "/etc", "-C", "/usr"], "/usr")]
+#[case(&["--hostname", "a", "--hostname", "b"], "b")]
+#[case(&["--rlimit", "nofile=20", "--rlimit", "nofile=50"], "50")]
+#[case(&["--rlimit", "nofile=50", "--rlimit", "nofile=20"], "20")]
+#[case(&["--seccomp", "/none", "--seccomp", "none"], "0")]
+#[case(&["--net", "host", "--net", "none"], "1")]
+#[case(&["--home=/none", "--home"], "0")]
+fn of_several_values_the_last_counts(#[case] options: &[&str], #[case] last: &str) {
+    let look = match options[0] {
+        "-C" => "pwd",
+        "--hostname" => "uname -n",
+        "--rlimit" => "ulimit -n",
+        "--net" => "tail -n +3 /proc/net/dev | wc -l",
+        "--seccomp" => "sed -n 's/^Seccomp:.//p' /proc/self/status",
+        _ => "ls ~ | wc -l",
+    };
+    for mode in [&[][..], &["--unprivileged"]] {
+        let words = mode.iter().chain(options).map(Into::into);
+        assert_eq!(Cmd::run(words).env("HOME", "/mnt/home").sh(look).ok(), last, "{options:?}");
+    }
 }
 
 #[test]
