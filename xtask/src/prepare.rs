@@ -1,7 +1,9 @@
 //! Prepares the root directory for instances without `--root`, which has no files of the host, and the list of the
 //! host's directories in it.
 
-use crate::host::{ALIAS, DEVICES, EMPTY, Entry, LIB, LINKS, LIST, PROGRAM, ROOT, Seen, Shown, entries};
+use crate::host::{
+    ALIAS, DEVICES, EMPTY, Entry, LIB, LINKS, LIST, PROGRAM, ROOT, Seen, Shown, entries, lies_in, places,
+};
 use crate::replace::{Source, check_parents, replace};
 use crate::run::{Context, Result};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -36,6 +38,13 @@ pub fn prepare(prefix: &Path) -> Result {
     fs::set_permissions(&root, Permissions::from_mode(0o755)).context(root.display())?;
     let list = list(prefix)?.0;
     let items = items(prefix, &list);
+    if !shows(&list, prefix) {
+        let prefix = prefix.display();
+        eprintln!(
+            "xtask: note: instances do not show {prefix}, so inside, selfdock lacks its second program: \
+             '-m {prefix} {prefix}' shows it"
+        );
+    }
     if let Some(error) = lacks_devices(&root) {
         eprintln!(
             "xtask: note: no root directory is prepared (no device can be made: {error}); instances start more slowly"
@@ -48,6 +57,10 @@ pub fn prepare(prefix: &Path) -> Result {
     }
     replace(&Source::Bytes(list), &prefix.join(LIST), 0o644, Gid::from_raw(0))?;
     if in_use { Ok(()) } else { remove_others(&root, Path::new(""), &items) }
+}
+
+fn shows(list: &[u8], path: &Path) -> bool {
+    places(list).any(|place| lies_in(path.as_os_str().as_bytes(), place))
 }
 
 /// Whether an instance runs in the directory. A directory with a mount in another mount namespace can be removed, and
@@ -384,6 +397,14 @@ fn remove_others(root: &Path, dir: &Path, items: &BTreeMap<PathBuf, Item>) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prefix_is_shown_by_a_directory_of_the_list_above_it() {
+        let list = b"/usr\0>/bin\0usr/bin\0!\0/opt/of others\0";
+        let shown = |path: &str| shows(list, Path::new(path));
+        assert!(shown("/usr/local") && shown("/opt/of others"));
+        assert!(!shown("/opt") && !shown("/usr2") && !shown("/bin/x"));
+    }
 
     #[test]
     fn lines_of_an_administrator_are_read_and_others_refused() {
