@@ -1,7 +1,7 @@
 //! `--report`: how a command ended and what it used, as one JSON object. It is written completely or not at all.
 
 use crate::descriptors::{is_placeholder, number_of};
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Error, FAILED, OrFail, Result, on};
 use crate::files;
 use crate::outcome::{self, Cause, End, Outcome};
 use crate::sys::{self, Duration, signal::KILL};
@@ -26,6 +26,9 @@ pub enum Report {
 
 /// An exit status that is no errno: the command counts as killed, even if it ended by itself just before.
 pub const KILLED: i32 = 255;
+
+/// Another one: output of the command is lost, so selfdock has failed. The attendant has said so.
+pub const LOST: i32 = 254;
 
 /// A file that selfdock made. The command can write to it, remove or replace it; at the end it is selfdock's file
 /// again.
@@ -137,6 +140,7 @@ fn answer(attendant: Pid) -> rustix::io::Result<()> {
     match ended.and_then(|(_, status)| status.exit_status()) {
         Some(0) => Ok(()),
         Some(KILLED) => outcome::end(End::Signal(KILL)),
+        Some(LOST) => outcome::end(End::Exit(FAILED)),
         // It was killed: nobody reads.
         errno => Err(errno.map_or(Errno::PIPE, Errno::from_raw_os_error)),
     }

@@ -15,14 +15,14 @@ use super::group::{self, Group};
 use crate::cli::{Timeout, scaled, small};
 use crate::creds;
 use crate::descriptors::{check_descriptors, close_descriptors, is_placeholder, number_of, placeholder};
-use crate::error::{Error, OrFail, Result, TIMED_OUT, on};
+use crate::error::{Error, FAILED as EXIT_FAILED, OrFail, Result, TIMED_OUT, on};
 use crate::files;
 use crate::handover::About;
 use crate::instance::Instance;
 use crate::options::Id;
 use crate::outcome::{Cause, End, Outcome};
 use crate::process::{Process, has_ended};
-use crate::report::{self, KILLED, Report, WCLONE};
+use crate::report::{self, KILLED, LOST, Report, WCLONE};
 use crate::sys::{
     self, Duration, Instant,
     signal::{KILL, PIPE, XFSZ},
@@ -259,6 +259,8 @@ struct Stream {
     /// Output that was read. The first `gone` bytes have been passed on.
     held: Vec<u8>,
     gone: usize,
+    /// Why output could not be passed on to a reader that is still there.
+    lost: Option<Errno>,
 }
 
 /// How long to wait before looking again for a command that must be killed and has not started yet.
@@ -279,7 +281,7 @@ const LONGEST: usize = 1 << 20;
 
 impl Stream {
     fn of(standard: i32) -> Self {
-        Stream { from: None, to: None, standard, held: Vec::new(), gone: 0 }
+        Stream { from: None, to: None, standard, held: Vec::new(), gone: 0, lost: None }
     }
 
     fn is_held(&self) -> bool {
@@ -296,9 +298,10 @@ impl Stream {
         match rustix::io::write(sys::standard(self.standard), &self.held[self.gone..end]) {
             Ok(count) => self.gone += count,
             Err(Errno::INTR | Errno::AGAIN) => {}
-            Err(_) => {
+            Err(errno) => {
                 // The reader is gone, or the write failed. The pipe is closed, so the next write of the command fails.
                 (self.from, self.gone) = (None, self.held.len());
+                self.lost = self.lost.or((errno != Errno::PIPE).then_some(errno));
             }
         }
     }
@@ -401,8 +404,13 @@ impl Attendant {
         while self.from_unstarted.as_ref().is_some_and(|from| available(from) > 0) {
             self.learn_why();
         }
-        self.speak();
+        let why = self.why.clone();
+        self.speak(&why);
         while !self.is_over() && self.has_progressed() {}
+        if let Some(error) = self.loss() {
+            self.speak(error.message());
+            while !self.is_over() && self.has_progressed() {}
+        }
         let answer = self.write_report(is_there.then_some(text.leak()));
         // A reader of the report must see its end now, and not after the output.
         self.report = None;
@@ -423,14 +431,22 @@ impl Attendant {
         }
     }
 
-    /// Adds the message about a command that was not started to the output. It is no output of the command and does not
-    /// count. Standard error can be full, so nobody waits until it is written.
-    fn speak(&mut self) {
-        if self.why.is_empty() || !is_written(2) {
+    /// Adds a message of selfdock's to the output. It is no output of the command and does not count. Standard error
+    /// can be full, so nobody waits until it is written.
+    fn speak(&mut self, message: &[u8]) {
+        if message.is_empty() || !is_written(2) {
             return;
         }
         let held = &mut self.streams[1].held;
-        held.extend_from_slice(join(&[b"selfdock: ", &self.why, b"\n"]));
+        held.extend_from_slice(join(&[b"selfdock: ", message, b"\n"]));
+    }
+
+    /// The error if output of the command could not be written. The command wrote to a pipe, and could not see that.
+    fn loss(&self) -> Option<Error> {
+        let stream = self.streams.iter().find(|stream| stream.lost.is_some())?;
+        let what =
+            if stream.standard == 1 { "write the standard output" } else { "write the standard error" };
+        stream.lost.map(|errno| Error::of(on(what, b""), errno))
     }
 
     /// Passes on the rest of the output. The reader may take long, and the supervisor must not wait for that. So
@@ -616,6 +632,12 @@ impl Attendant {
             let by = if has_field(text, "signal", "9") { "memory" } else { "command" };
             text = ended_by(text, by, "MO");
         }
+        let loss = self.loss().filter(|_| !self.exceeded);
+        if let Some(error) = &loss {
+            let why = join(&[b"\"", report::escaped(error.message()), b"\""]);
+            text = put(put(text, "error", why), "status", b"\"XX\"");
+            text = put(put(text, "exit", decimal(EXIT_FAILED)), "signal", b"null");
+        }
         if self.limits.output.is_some() {
             text = with(text, "output_bytes", decimal(self.printed));
         }
@@ -623,6 +645,12 @@ impl Attendant {
             text = with(text, name, value);
         }
         match self.report.as_ref().map_or(Ok(()), |report| report.put(text)) {
+            written if loss.is_some() => {
+                if let Err(error) = written {
+                    self.speak(error.message());
+                }
+                u8::try_from(LOST).unwrap_or(u8::MAX)
+            }
             Err(error) => {
                 let errno = error.errno().unwrap_or(Errno::IO).raw_os_error();
                 u8::try_from(errno).unwrap_or(u8::MAX - 1)

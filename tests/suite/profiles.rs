@@ -125,13 +125,23 @@ fn the_command_line_replaces_options_of_a_file() {
 #[case::host_name("--hostname of-file", "--hostname said", "uname -n", "said")]
 #[case::filter("--seccomp default", "--seccomp none", "sed -n 's/^Seccomp:.//p' /proc/self/status", "0")]
 #[case::soft_limit("--rlimit nofile=50", "--rlimit nofile=20", "ulimit -n", "20")]
-#[case::another_limit("--rlimit core=0\n--rlimit nofile=50", "--rlimit nofile=20", "ulimit -c; ulimit -n", "0\n20")]
+#[case::another_limit(
+    "--rlimit core=0\n--rlimit nofile=50",
+    "--rlimit nofile=20",
+    "ulimit -c; ulimit -n",
+    "0\n20"
+)]
 #[case::variable("-e A=of-file", "-e A=said", "echo $A", "said")]
 #[case::removed_variable("-e A=of-file", "-E A", "echo ${A-none}", "none")]
 #[case::secret("--no-secrets", "-e MY_TOKEN=said", "echo $MY_TOKEN", "said")]
 #[case::clear("--clear-env\n-e B=file", "-e A=said", "echo $A $B", "said file")]
 #[case::clear_before("-e B=file", "--clear-env", "echo $B", "file")]
-#[case::an_included_file("-e B=outer\n-C /usr\n@./inner", "-e A=b", "pwd; uname -n; echo $B", "/usr\ninner\nouter")]
+#[case::an_included_file(
+    "-e B=outer\n-C /usr\n@./inner",
+    "-e A=b",
+    "pwd; uname -n; echo $B",
+    "/usr\ninner\nouter"
+)]
 fn the_command_line_wins_also_before_the_file(
     #[case] file: &str,
     #[case] option: &str,

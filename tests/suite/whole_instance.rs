@@ -292,6 +292,34 @@ fn a_reader_that_goes_away_ends_the_command_as_without_the_limit() {
     assert_eq!(Cmd::program(args!["bash", "-c", script]).ok(), "y\n141");
 }
 
+/// The command writes to a pipe, and cannot see that its output does not arrive.
+#[rstest]
+#[case::at_the_end("echo hello", "/dev/full", "selfdock: write the standard output: no space left")]
+#[case::of_much("exec yes", "/dev/full", "selfdock: write the standard output: no space left")]
+#[case::errors("echo hello >&2", "/dev/full 2>&1", "")]
+#[case::too_large("head -c 9000 /dev/zero", "file", "selfdock: write the standard output: file too large")]
+fn output_that_cannot_be_written_is_a_failure(
+    #[case] script: &str,
+    #[case] target: &str,
+    #[case] said: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let dir = scratch();
+    let line = format!(
+        "ulimit -f 8; exec $SELFDOCK run {mode} --output-limit 9G --report report sh -c \"$1\" > {target}"
+    );
+    let ran = Cmd::program(args!["sh", "-c", line, "sh", script]).current_dir(dir.path()).output().exits(125);
+    assert!(
+        ran.stderr.starts_with(said) && ran.stderr.lines().count() == usize::from(!said.is_empty()),
+        "{}",
+        ran.stderr
+    );
+    let report = fs::read_to_string(dir.path().join("report")).unwrap();
+    let seen = ["started", "exit", "signal", "status"].map(|name| field(&report, name));
+    assert_eq!(seen, ["True", "125", "null", "XX"], "{report}");
+    assert!(field(&report, "error").starts_with("write the standard "), "{report}");
+}
+
 #[test]
 fn a_message_of_selfdocks_is_no_output() {
     let run = Cmd::run(args!["--output-limit", "0", "no-such-command"]).output().exits(127);

@@ -170,9 +170,10 @@ fn about_option(id: Id) -> &'static str {
         Id::Cpus => "A number with up to two digits after the point. It needs what \\-\\-memory needs.\n",
         Id::OutputLimit => {
             "CMD has pipes as its standard output and error. selfdock passes on SIZE bytes of both together. The next\n\
-             byte kills CMD by SIGKILL, and selfdock ends in the same way. Output that nobody has read when CMD ends\n\
-             is passed on by a process that outlives selfdock. No process outlives an instance, so inside one\n\
-             selfdock itself waits for the reader: with \\-\\-timeout until TIME, but at least 5 seconds.\n"
+             byte kills CMD by SIGKILL, and selfdock ends in the same way. If output cannot be written, as on a full\n\
+             disk, a line on standard error says so, and the exit status is 125. Output that nobody has read when\n\
+             CMD ends is passed on by a process that outlives selfdock. No process outlives an instance, so inside\n\
+             one selfdock itself waits for the reader: with \\-\\-timeout until TIME, but at least 5 seconds.\n"
         }
         Id::OwnCgroup => {
             "Without this option CMD joins the control group of the instance. If the caller may not do that,\n\
