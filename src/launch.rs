@@ -355,11 +355,16 @@ fn start_joiner(
     check_stack(start)?;
     let (containment, supervision) = with_signals(signals, || open_files(request, signals))??;
     creds::become_undumpable()?;
+    let found = own_identity().and_then(|own| enter::find_target(pid, caller, own, request.own_group));
+    let target = match found {
+        Err(error) => return supervision.report_no_start(Err(error)),
+        Ok(target) => target,
+    };
     let note = if supervision.has_report() { Some(enter::Note::new()?) } else { None };
     let mut keep_fds = request.keep_fds.clone();
     keep_fds.extend(note.as_ref().map(enter::Note::writer));
     let join = Join {
-        target: enter::find_target(pid, caller, own_identity()?, request.own_group)?,
+        target,
         command,
         supervisor: supervisor_pidfd()?,
         gate: enter::Gate::new()?,

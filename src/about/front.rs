@@ -31,6 +31,8 @@ pub struct Line<'a> {
     pub command: Vec<&'a [u8]>,
     /// Whether the last word of the line is the second value of an option.
     last_is_value: bool,
+    /// The first option with Docker's form that names no file.
+    named_volume: Option<(&'static Opt, &'a [u8])>,
 }
 
 /// An option with its values.
@@ -241,6 +243,10 @@ impl<'a> Line<'a> {
         if !opt.values.is_empty() {
             values[0] = value.map_or_else(|| next(0), Ok)?;
             if let Some(said) = Said::of_one_word(opt, values[0])? {
+                let src = said.values[0];
+                if !src.contains(&b'/') && files::lstat(CWD, src).is_err() {
+                    self.named_volume = self.named_volume.or(Some((opt, values[0])));
+                }
                 self.options.push(said);
                 return Ok(());
             }
@@ -440,6 +446,11 @@ impl<'a> Line<'a> {
     /// Refuses a line in which CMD was probably taken as a value of an option, or a value as CMD. Otherwise a shell
     /// would start instead of CMD.
     pub fn check_the_last(&self, about: &About) -> Result<()> {
+        if let Some((opt, word)) = self.named_volume {
+            let what = both("option --{=} {}", opt.long.as_bytes(), word);
+            return Err(Error::refused(what, "selfdock has no named volumes")
+                .hint("SRC must be a file or a directory"));
+        }
         self.check_destinations(about)?;
         match self.options.last() {
             Some(Said { opt, values: [_, last], .. })
@@ -570,11 +581,6 @@ impl<'a> Said<'a> {
                     return Err(Error::refused(what, "neither SRC:DST nor SRC:DST:ro"));
                 }
             }
-        }
-        if !src.contains(&b'/') && files::lstat(CWD, src).is_err() {
-            let what = both("option --{=} {}", opt.long.as_bytes(), word);
-            return Err(Error::refused(what, "selfdock has no named volumes")
-                .hint("SRC must be a file or a directory"));
         }
         Ok(Said::new(id, [src, dst]))
     }

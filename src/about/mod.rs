@@ -32,7 +32,7 @@ use crate::descriptors::{fill_standard_descriptors, is_placeholder};
 use crate::error::{Error, Result, on, say_error};
 use crate::files;
 use crate::handover::{About, Task};
-use crate::options::{CHANGES, DOCTOR, EACH, HELP, Id, PROFILES, PS, VERSION, Verb};
+use crate::options::{BUILD, CHANGES, DOCTOR, EACH, ENTER, HELP, Id, PROFILES, PS, RUN, VERSION, Verb};
 use crate::outcome::{self, End};
 use crate::sys::{self, Pointers, Start};
 use crate::text::c_string;
@@ -70,8 +70,15 @@ fn run_command_line(start: &Start) -> Result<End> {
         return Ok(End::Exit(0));
     }
     let verb = line.verb()?;
-    line.check_the_last(&about)?;
-    let line = presets::expanded(line, &about)?;
+    // A request that is understood, and cannot be met, is one that the report tells of.
+    let reported = |error| {
+        if verb.bit & (RUN | BUILD | ENTER) != 0 && !line.has(Id::Explain) {
+            attend::report_no_start(&line, &error);
+        }
+        error
+    };
+    line.check_the_last(&about).map_err(reported)?;
+    let line = presets::expanded(line.clone(), &about).map_err(reported)?;
     match verb.bit {
         CHANGES => print(overlay::changes(line.command[0])?.as_bytes())?,
         PS => return ps::print_list(&about, line.has(Id::Json), line.has(Id::Watch)),

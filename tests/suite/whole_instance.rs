@@ -227,6 +227,11 @@ fn an_early_failure_is_told_as_one() {
 #[case::a_network("$REPORT --net user,tcp=0 run true", "--net 'user,tcp=0'")]
 #[case::a_limit("$REPORT --pids 0 run true", "--pids '0'")]
 #[case::a_wrong_line("$REPORT -m /etc etc run true", "'etc'")]
+#[case::a_preset("$REPORT --x11 run true", "DISPLAY is not set")]
+#[case::an_agent("$REPORT --ssh-agent run true", "SSH_AUTH_SOCK is not set")]
+#[case::a_home("$REPORT --home run true", "HOME is not set")]
+#[case::no_source("$REPORT -b missing run true", "'missing'")]
+#[case::a_named_volume("$REPORT -v data:/x run true", "no named volumes")]
 #[case::inside("-H run $SD $REPORT --fake-root --no-userns run true", "--no-userns")]
 fn the_report_tells_why_there_is_no_instance(
     #[case] line: &str,
@@ -237,11 +242,28 @@ fn the_report_tells_why_there_is_no_instance(
     // It replaces what an earlier run has left.
     let script = format!("echo old >report; exec $SD {line} 9>&-");
     let run = Cmd::program(args!["bash", "-c", script]).env("REPORT", format!("--report report {mode}"));
+    let run = ["HOME", "DISPLAY", "SSH_AUTH_SOCK"].iter().fold(run, |run, name| run.env(name, ""));
     let ran = run.env("SD", selfdock()).current_dir(dir.path()).refused(why);
     let report = fs::read_to_string(dir.path().join("report")).unwrap();
     let seen = ["started", "exit", "signal", "status"].map(|name| field(&report, name));
     assert_eq!(seen, ["False", "125", "null", "XX"], "{report}");
     assert_eq!(format!("selfdock: {}", field(&report, "error")), ran.stderr.trim_end());
+}
+
+/// It replaces what an earlier run has left.
+#[rstest]
+#[case::of_nobody("999999999", "no such process")]
+#[case::of_another("1", "enter '1'")]
+fn the_report_tells_why_an_instance_is_not_entered(#[case] pid: &str, #[case] why: &str) {
+    let dir = scratch();
+    let file = dir.path().join("report");
+    fs::write(&file, "old").unwrap();
+    let ran = Cmd::new(args!["--report", &file, "enter", pid, "true"]).output().exits(125);
+    let report = fs::read_to_string(&file).unwrap();
+    let seen = ["started", "exit", "signal", "status"].map(|name| field(&report, name));
+    assert_eq!(seen, ["False", "125", "null", "XX"], "{report}");
+    assert_eq!(format!("selfdock: {}", field(&report, "error")), ran.stderr.trim_end());
+    assert!(ran.stderr.contains(&why.replace('\'', "")), "{}", ran.stderr);
 }
 
 /// The oracle is the same message where selfdock itself starts the command. The name has as many bytes as a word can
