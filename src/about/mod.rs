@@ -25,8 +25,9 @@ mod foreign;
 
 use self::around::Surroundings;
 use self::attend::{Attendant, Limits};
-use self::front::Line;
+use self::front::{Around, Line};
 use crate::cli::{self, Command};
+use crate::containment::Containment;
 use crate::creds;
 use crate::descriptors::{fill_standard_descriptors, is_placeholder};
 use crate::error::{Error, Result, on, say_error};
@@ -126,9 +127,24 @@ fn request(about: &About, line: &Line<'_>, verb: &'static Verb, words: &[&[u8]])
 
 fn explain(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
     let Command::Run(request) = line.check(verb, about)? else { return Err(alone()) };
-    let (_, around) = line.around()?;
+    let (plain, around) = line.around()?;
+    check_changes(&around)?;
+    if let Some(socket) = around.proxy {
+        proxy::check(socket, &plain)?;
+    }
+    // It reads the filter, and changes nothing.
+    Containment::new(&request)?;
     let rows = explain::rows(about, &request, line.explains_all(), &around, &Limits::of(line)?)?;
     print(explain::text(&rows).as_bytes())
+}
+
+/// Refuses `--changes` without a copy.
+fn check_changes(around: &Around<'_>) -> Result<()> {
+    if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
+        return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
+            .hint("add --overlay SRC DST"));
+    }
+    Ok(())
 }
 
 /// Makes namespaces, copies, limits and the like. Returns the words for the set-uid program.
@@ -143,10 +159,7 @@ fn begin<'a>(
     };
     let limits = Limits::of(line)?;
     let (mut plain, around) = line.around()?;
-    if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
-        return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
-            .hint("add --overlay SRC DST"));
-    }
+    check_changes(&around)?;
     // Data and report are opened before the copies are made, so that their paths do not lead into a copy.
     let data = data::read(&mut plain, request.timeout)?;
     let stands_in = around.fake_root || around.proxy.is_some();

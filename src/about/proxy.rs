@@ -38,13 +38,8 @@ const VARIABLES: [&[u8]; 4] = [b"http_proxy", b"https_proxy", b"HTTP_PROXY", b"H
 /// The variables that name what is reached without the proxy.
 const DIRECT: [&[u8]; 2] = [b"no_proxy", b"NO_PROXY"];
 
-/// Adds the socket and the second program to the instance, and puts the second program before the command.
-pub fn put_before<'a>(
-    about: &About,
-    socket: &'a [u8],
-    unstarted: Option<Unstarted<'_>>,
-    plain: &mut Line<'a>,
-) -> Result<()> {
+/// Checks that the proxy is the only way out, and that its socket exists.
+pub fn check(socket: &[u8], plain: &Line<'_>) -> Result<()> {
     let failed = on("option --proxy {}", socket);
     if plain.options.iter().rfind(|said| said.opt.id == Id::Net).is_none_or(|net| net.values[0] != b"none") {
         return Err(Error::refused(failed, "CMD could reach the network without it").hint("add --net none"));
@@ -53,6 +48,17 @@ pub fn put_before<'a>(
     if FileType::from_raw_mode(stat.st_mode) != FileType::Socket {
         return Err(Error::refused(failed, "it is not a socket"));
     }
+    Ok(())
+}
+
+/// Adds the socket and the second program to the instance, and puts the second program before the command.
+pub fn put_before<'a>(
+    about: &About,
+    socket: &'a [u8],
+    unstarted: Option<Unstarted<'_>>,
+    plain: &mut Line<'a>,
+) -> Result<()> {
+    check(socket, plain)?;
     let mut say = |id, values| plain.options.extend(Said::new(id, values));
     say(Id::Map, [socket, SOCKET]);
     say(Id::Map, [second_program(about.program.to_bytes())?, INSIDE]);

@@ -266,6 +266,10 @@ fn the_plan_lists_settings_of_the_command_and_summarizes_the_rest() {
 #[case::of_a_bind(args!["-m", "/no/such", "/x"], "open '/no/such' to bind it on '/x': no such file")]
 #[case::of_a_root(args!["--root", "/no/such"], "use the root filesystem '/no/such': no such file")]
 #[case::of_a_device(args!["--dev", "/dev/nosuch"], "bind the device '/dev/nosuch': no such file")]
+#[case::of_a_filter(args!["--seccomp", "/no/such"], "'/no/such'")]
+#[case::of_a_proxy(args!["--net", "none", "--proxy", "/no/such"], "option --proxy '/no/such': no such file")]
+#[case::of_a_network(args!["--proxy", "/no/such"], "CMD could reach the network without it; add --net none")]
+#[case::of_a_copy(args!["--changes", "/tmp"], "there is no --overlay")]
 fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
     #[case] options: [std::ffi::OsString; N],
     #[case] words: &str,
