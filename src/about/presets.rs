@@ -276,15 +276,24 @@ fn is_there(path: &[u8]) -> bool {
     files::identity_of(path).is_ok()
 }
 
-/// The absolute path, without `..`.
+/// The absolute path, without `..`. If the last name is a link, the path is that of the link, as it is written.
 fn absolute(path: &[u8]) -> Result<Bytes> {
     let is_whole = path.starts_with(b"/") && !path.split(|b| *b == b'/').any(|name| name == b"..");
     if is_whole {
         return Ok(join(&[path]));
     }
     let failed = on("open {}", path);
-    let file = files::open(CWD, path, OFlags::PATH).or_fail(failed)?;
-    files::path_of(&file).or_fail(failed)
+    let open = |path: &[u8]| files::open(CWD, path, OFlags::PATH).or_fail(failed);
+    let file = open(path)?;
+    let (above, name) = match path.iter().rposition(|b| *b == b'/') {
+        Some(at) => (&path[..=at], &path[at + 1..]),
+        None => (&b"."[..], path),
+    };
+    if matches!(name, [] | [b'.'] | [b'.', b'.']) {
+        return files::path_of(&file).or_fail(failed);
+    }
+    let above = files::path_of(&open(above)?).or_fail(failed)?;
+    Ok(join(&[above.strip_suffix(b"/").unwrap_or(above), b"/", name]))
 }
 
 /// Turns options for the environment into plain ones: patterns become names, and `--pass` removes names from them.

@@ -243,3 +243,29 @@ fn advice_for_a_missing_command_knows_short_forms() {
     let ran = Cmd::run(words).env("PATH", dir.path()).env("HOME", "/home/me").output().exits(127);
     assert!(ran.stderr.contains("add it with"), "{}", ran.stderr);
 }
+
+/// The destination is the path as it is written, also if its last name is a link.
+#[rstest]
+#[case::by_its_name("link", "link")]
+#[case::by_its_directory("./link", "link")]
+#[case::by_a_parent("dir/../link", "link")]
+#[case::all_of_it("$D/link", "link")]
+#[case::what_it_names("link/.", "dir")]
+fn a_link_is_bound_where_it_lies(
+    #[case] path: &str,
+    #[case] place: &str,
+    #[values("", "--explain")] how: &str,
+) {
+    // No part of it is shown inside.
+    let dir = tempfile::tempdir_in("/tmp").unwrap();
+    let look = if how.is_empty() { "sh -c \"ls $D; cat $D/*/file\"" } else { "true" };
+    let script = "mkdir dir; echo found > dir/file; ln -s dir link; D=$PWD";
+    let script = format!("{script}; $SELFDOCK {how} -b {path} run {look}");
+    let seen = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok();
+    if how.is_empty() {
+        assert_eq!(seen, format!("{place}\nfound"));
+    } else {
+        let place = format!("\t'{}'\t", dir.path().canonicalize().unwrap().join(place).display());
+        assert!(seen.lines().any(|line| line.starts_with("volume") && line.contains(&place)), "{seen}");
+    }
+}
