@@ -69,8 +69,10 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     // A dumpable process can open /proc/self/fd. Its rights count only for what belongs to the caller.
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
-    let root = in_the_limit_of_a_file(|| {
-        let root = overlay::lay_over(about, caller, &privileged, &around.copies, kept.as_ref())?;
+    let used = data::named_outside(plain);
+    let image = in_the_limit_of_a_file(|| {
+        let paths = overlay::lay_over(about, caller, &privileged, &around.copies, kept.as_ref(), &used)?;
+        let image = name_copies(around, &paths, plain);
         data.show(about, &privileged, plain)?;
         if around.network.is_some() {
             network::open_all_ports();
@@ -78,9 +80,11 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
                 plain.options.extend(Said::new(Id::Map, [path, RESOLV]));
             }
         }
-        Ok(root)
+        Ok(image)
     })?;
-    show_root(about, around, root, plain)?;
+    if let Some((source, image)) = image {
+        show_root(about, source, image, plain)?;
+    }
     // With --fake-root selfdock is started as uid 0. Then it does not recognize the caller's homes.
     if around.fake_root && !around.copies_root && plain.is_of_host() {
         hide_homes(about, overlay::list(about), plain)?;
@@ -141,23 +145,33 @@ fn namespaces(
     Ok((Caller { uid: 0, gid: 0 }, creds::root_of_user_namespace(need)?))
 }
 
-/// Makes the copy of the image the root filesystem.
-fn show_root<'a>(
-    about: &About,
-    around: &Around<'a>,
-    host: Option<Bytes>,
+/// Puts the paths of copies into the options that show them. Returns the copy of the image, with its path.
+fn name_copies<'s, 'a>(
+    around: &'s Around<'a>,
+    paths: &[Bytes],
     plain: &mut Line<'a>,
-) -> Result<()> {
+) -> Option<(&'s Source<'a>, Bytes)> {
+    let mut image = None;
+    let mut options = around.volumes.iter();
+    for (copy, path) in around.copies.iter().zip(paths.iter().copied()) {
+        match &copy.source {
+            Source::Dir(_) => {
+                if let Some(at) = options.next() {
+                    plain.options[*at].values[0] = path;
+                }
+            }
+            source => image = Some((source, path)),
+        }
+    }
+    image
+}
+
+/// Makes the copy of the image the root filesystem.
+fn show_root<'a>(about: &About, source: &Source<'_>, image: Bytes, plain: &mut Line<'a>) -> Result<()> {
     let say = |plain: &mut Line<'a>, id, values| plain.options.extend(Said::new(id, values));
-    let image = around.copies.iter().find_map(|copy| match &copy.source {
-        Source::Dir(_) => None,
-        Source::Host => host,
-        Source::Roots(roots) => roots.last().copied(),
-    });
-    let Some(image) = image else { return Ok(()) };
     plain.options.retain(|said| said.opt.id != Id::Root);
     say(plain, Id::Root, [image, b""]);
-    if host.is_none() {
+    if !matches!(source, Source::Host) {
         let is_said = |path: &[u8]| plain.options.iter().any(|said| said.values[1] == path);
         let names = overlay::names_of_copy(&[image], plain.value(Id::Net) == Some(b"none"), is_said);
         for path in names {

@@ -127,15 +127,7 @@ impl Read {
             return Ok(());
         }
         let failed = "make files with data of descriptors";
-        // The path without links that an option names. If there is no such file yet, the path of its directory.
-        let real = |path: &[u8]| -> Option<Bytes> {
-            let file = find(path, OFlags::empty()).or_else(|_| find(files::parent(path), OFlags::empty()));
-            files::path_of(&file.ok()?).ok()
-        };
-        let names_outside =
-            |said: &&Said<'_>| matches!(said.opt.id, Id::Vol | Id::Map | Id::Root | Id::Report);
-        let named = line.options.iter().filter(names_outside).map(|said| said.values[0]);
-        let used: Vec<Bytes> = named.chain(current_directory()).filter_map(real).collect();
+        let used = named_outside(line);
         let is_free = |place: &[u8]| !used.iter().any(|path| lies_in(path, place) || lies_in(place, path));
         let (path, place) = empty_places(about).find(|(path, _)| is_free(path)).ok_or_else(|| {
             Error::refused(failed, "no empty directory was found for them").hint("an empty /mnt is enough")
@@ -155,6 +147,18 @@ impl Read {
         }
         Ok(())
     }
+}
+
+/// The paths that options name outside, without links, and the current directory. Nothing may be mounted there. If there
+/// is no such file yet, it is the path of its directory.
+pub fn named_outside(line: &Line<'_>) -> Vec<Bytes> {
+    let real = |path: &[u8]| -> Option<Bytes> {
+        let file = find(path, OFlags::empty()).or_else(|_| find(files::parent(path), OFlags::empty()));
+        files::path_of(&file.ok()?).ok()
+    };
+    let is_outside = |said: &&Said<'_>| matches!(said.opt.id, Id::Vol | Id::Map | Id::Root | Id::Report);
+    let named = line.options.iter().filter(is_outside).map(|said| said.values[0]);
+    named.chain(current_directory()).filter_map(real).collect()
 }
 
 /// The descriptor that a path names.

@@ -52,6 +52,8 @@ pub struct Said<'a> {
 pub struct Around<'a> {
     /// The directories to copy.
     pub copies: Vec<overlay::Copy<'a>>,
+    /// The places of the volumes that show copies of directories, in the line of plain options.
+    pub volumes: Vec<usize>,
     /// Whether one of the copies is the image.
     pub copies_root: bool,
     /// The directory that keeps the changes of the copy.
@@ -368,7 +370,13 @@ impl<'a> Line<'a> {
         if let Some(network) = self.all(Id::Net).next_back().and_then(|net| Network::parse(net.values[0])) {
             around.network = Some(network?);
         }
-        options.extend(self.options.iter().filter_map(|said| self.plain(said, &around)));
+        for said in &self.options {
+            let Some(plain) = self.plain(said, &around) else { continue };
+            if said.opt.id == Id::Overlay {
+                around.volumes.push(options.len());
+            }
+            options.push(plain);
+        }
         Ok((Line { options, command: self.command.clone(), ..*self }, around))
     }
 

@@ -31,7 +31,7 @@ use crate::text::{Bytes, decimal, join};
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfsMountFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// The tmpfs for changes that are not kept: large enough for a build.
@@ -49,6 +49,8 @@ pub fn room(options: &[u8]) -> Result<Tmpfs> {
 const CHANGED: &[u8] = b"changed";
 /// How the path of a copy of the host image ends.
 pub const OF_HOST: &[u8] = b"/changed";
+/// How the path of a copy of another image begins below its place. The path of the image follows, for `ps`.
+pub const OF_IMAGE: &[u8] = b"/.selfdock-copy-of";
 const ORIGIN: &[u8] = b"origin";
 const WORK: &[u8] = b"work";
 
@@ -66,6 +68,11 @@ pub enum Source<'a> {
     Roots(Vec<&'a [u8]>),
 }
 
+impl Source<'_> {
+    /// What is done for a copy of the host image, for errors.
+    const OF_HOST: &'static str = "make a copy of the host image";
+}
+
 /// A copy.
 #[derive(Clone, Debug)]
 pub struct Copy<'a> {
@@ -79,6 +86,14 @@ impl<'a> Copy<'a> {
     /// Whether this directory alone is copied.
     pub fn is_of(&self, src: &[u8]) -> bool {
         matches!(self.source, Source::Dir(dir) if dir == src)
+    }
+
+    /// What is done for it, for errors.
+    fn failed(&self) -> Operation<'a> {
+        match self.dirs().last() {
+            Some(dir) if !matches!(self.source, Source::Host) => on("copy {}", dir),
+            _ => Source::OF_HOST.into(),
+        }
     }
 
     /// The directories that are copied. A later one lies over the earlier ones.
@@ -111,7 +126,10 @@ pub fn prepare<'a>(
             Err(Error::refused(on("keep changes in {}", kept), "it lies in the directory that is copied"))
         }
         (Some(kept), [copy]) => match copy.dirs().last() {
-            Some(dir) => Kept::take(kept, make_changes(kept, dir)?).map(Some),
+            Some(dir) => {
+                let (place, origin) = make_changes(kept, dir)?;
+                Kept::take(kept, &place, origin).map(Some)
+            }
             None => Ok(None),
         },
         _ => Ok(None),
@@ -163,42 +181,101 @@ pub fn list(about: &About) -> Bytes {
     Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
 }
 
-/// Mounts the copies in the mount namespace of this process, each over its source. The copy of the host image is a root
-/// filesystem of its own. Returns the path of that one.
+/// Mounts the copies in the mount namespace of this process. Returns the path of each, in a tmpfs of this process: no
+/// other process can rename what is on the way. So whoever can rename a source or the directory of changes cannot
+/// exchange the copy. The copy of a directory is mounted over its source as well. The copy of the host image is a root
+/// filesystem of its own. `used` are paths that the options name.
 pub fn lay_over(
     about: &About,
     caller: Caller,
     privileged: &Privileged,
     copies: &[Copy<'_>],
     changes: Option<&Kept<'_>>,
-) -> Result<Option<Bytes>> {
-    let mut root = None;
-    let umask = rustix::process::umask(Mode::empty());
-    for copy in copies {
-        let mut layer =
-            Layer { privileged, caller, room: None, works: 0, kept: changes, copied: false, refused: false };
-        if let Some(kept) = changes {
-            layer.room = Some(kept.room()?);
-        }
-        match &copy.source {
-            Source::Host => root = Some(layer.host(about, copy)?),
-            _ => layer.lay(copy)?,
-        }
+    used: &[Bytes],
+) -> Result<Vec<Bytes>> {
+    let mut paths = Vec::new();
+    if copies.is_empty() {
+        return Ok(paths);
     }
-    // A run that ends before this leaves a directory that counts as new.
-    if let Some(kept) = changes {
-        kept.mark()?;
+    let umask = rustix::process::umask(Mode::empty());
+    let (path, stand) = make_stand(about, privileged, copies, used)?;
+    for (number, copy) in (0u64..).zip(copies) {
+        let failed = copy.failed();
+        make(stand.as_fd(), decimal(number)).or_fail(failed)?;
+        let place = below(&stand, decimal(number))?;
+        let room = match changes {
+            Some(kept) => kept.room()?,
+            None => Room::of(make_room(privileged, &place, &copy.room).or_fail(failed)?)?,
+        };
+        let layer =
+            Layer { privileged, caller, place, room, works: 0, kept: changes, copied: false, refused: false };
+        let place = join(&[path, b"/", decimal(number)]);
+        let below = if matches!(copy.source, Source::Host) { layer.host(about) } else { layer.lay(copy) };
+        paths.push(join(&[place, below?]));
     }
     rustix::process::umask(umask);
-    // The current directory is still the original one, below the overlay: enter the copy.
-    if let Ok(path) = sys::getcwd() {
-        match open(&path).and_then(rustix::process::fchdir) {
-            // Root may not enter a directory of another user here. Then no path can begin there either.
-            Ok(()) | Err(Errno::ACCESS) => {}
-            Err(errno) => return Err(Error::of("enter the copy", errno)),
-        }
+    Ok(paths)
+}
+
+/// Mounts a tmpfs on an empty directory that no option names. The copies get directories in it.
+fn make_stand(
+    about: &About,
+    privileged: &Privileged,
+    copies: &[Copy<'_>],
+    used: &[Bytes],
+) -> Result<(Bytes, OwnedFd)> {
+    let failed = copies.first().map_or("make a copy".into(), Copy::failed);
+    let is_free = |place: &[u8]| !used.iter().any(|path| lies_in(path, place) || lies_in(place, path));
+    let (path, place) = empty_places(about).find(|(path, _)| is_free(path)).ok_or_else(|| {
+        Error::refused(failed, "no empty directory was found for it").hint("an empty /mnt is enough")
+    })?;
+    // A place can have a whole path in it.
+    let size = Tmpfs { size: 1 << 20, inodes: 4096 + copies.len() as u64, mode: 0o755 };
+    let stand = Detached::tmpfs(privileged, &size)?.attach(privileged, &place).or_fail(failed)?;
+    Ok((path, stand))
+}
+
+/// Mounts a tmpfs on a directory, and makes the directories of an overlay in it.
+fn make_room(privileged: &Privileged, place: &OwnedFd, size: &Tmpfs) -> rustix::io::Result<OwnedFd> {
+    let room = Detached::tmpfs(privileged, size).map_err(|e| e.errno().unwrap_or(Errno::NOMEM))?;
+    let room = room.attach(privileged, place)?;
+    for name in [CHANGED, WORK] {
+        make(room.as_fd(), name)?;
     }
-    Ok(root)
+    Ok(room)
+}
+
+/// The way from a directory down to the current one, if that lies in it: the same mount, whatever was renamed above it.
+fn way_to_current(dir: &OwnedFd) -> Option<Bytes> {
+    let is_it = |one: &OwnedFd| {
+        let of = |fd: &OwnedFd| {
+            let wanted = StatxFlags::INO | StatxFlags::MNT_ID;
+            let stat = rustix::fs::statx(fd, c"", AtFlags::EMPTY_PATH, wanted).ok()?;
+            Some((stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino, stat.stx_mnt_id))
+        };
+        of(one).is_some_and(|one| of(dir) == Some(one))
+    };
+    let path = sys::getcwd().ok()?;
+    let names: Vec<&[u8]> = components(&path).collect();
+    let (mut at, mut way): (OwnedFd, Bytes) = (open(b".").ok()?, b".");
+    for name in names.into_iter().rev() {
+        if is_it(&at) {
+            return Some(way);
+        }
+        way = join(&[name, b"/", way]);
+        at = files::open(at.as_fd(), b"..", OFlags::PATH | OFlags::DIRECTORY).ok()?;
+    }
+    is_it(&at).then_some(way)
+}
+
+/// Enters the copy, if the current directory lies in what is copied: it is still the original one.
+fn enter(copy: &OwnedFd, way: &[u8]) -> Result<()> {
+    let entered = files::open_path(copy.as_fd(), way, OFlags::PATH | OFlags::DIRECTORY, LITERALLY);
+    match entered.and_then(rustix::process::fchdir) {
+        // Root may not enter a directory of another user here. Then no path can begin there either.
+        Ok(()) | Err(Errno::ACCESS) => Ok(()),
+        Err(errno) => Err(Error::of("enter the copy", errno)),
+    }
 }
 
 fn open(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
@@ -210,16 +287,18 @@ pub struct Room {
     dir: OwnedFd,
     /// It, and the directory in it that holds what is changed. The image can show both by other paths.
     identities: [Identity; 2],
-    /// The directory in it that holds the work directories. It is opened once, so that it is the one that was locked.
+    /// The directory in it that holds what is changed. It is opened once, like the next one.
+    changed: OwnedFd,
+    /// The directory in it that holds the work directories. It is the one that was locked.
     works: OwnedFd,
 }
 
 impl Room {
     fn of(dir: OwnedFd) -> Result<Self> {
-        let works = below(&dir, WORK)?;
+        let (changed, works) = (below(&dir, CHANGED)?, below(&dir, WORK)?);
         let of = |dir: &OwnedFd| files::identity(dir).or_fail(KEEP);
-        let identities = [of(&dir)?, of(&below(&dir, CHANGED)?)?];
-        Ok(Room { dir, identities, works })
+        let identities = [of(&dir)?, of(&changed)?];
+        Ok(Room { dir, identities, changed, works })
     }
 }
 
@@ -228,8 +307,10 @@ impl Room {
 struct Layer<'l> {
     privileged: &'l Privileged,
     caller: Caller,
+    /// The directory where the copy is mounted, for the options of the instance.
+    place: OwnedFd,
     /// The directory for changes.
-    room: Option<Room>,
+    room: Room,
     /// How many overlays use this directory.
     works: u32,
     /// The directory of changes, if they are kept.
@@ -240,43 +321,53 @@ struct Layer<'l> {
 }
 
 impl Layer<'_> {
-    /// Mounts the copy over the last of its directories.
-    fn lay(mut self, copy: &Copy<'_>) -> Result<()> {
-        let dirs = copy.dirs();
-        let Some(source) = dirs.last() else { return Ok(()) };
-        let failed = on("copy {}", source);
+    /// Mounts the copy in its place, and over the last of its directories. Returns its path below the place.
+    fn lay(self, copy: &Copy<'_>) -> Result<Bytes> {
+        let failed = copy.failed();
         let mut layers = Vec::new();
-        for dir in &dirs {
+        for dir in &copy.dirs() {
             layers.push(open(dir).or_fail(failed)?);
         }
-        let place = open(source).or_fail(failed)?;
-        let is_kept = self.room.is_some();
-        if !is_kept {
-            self.room = Some(Room::of(self.make_room(&place, &copy.room).or_fail(failed)?)?);
-        }
-        let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
-        let changed = below(&room.dir, CHANGED)?;
+        let Some(source) = layers.last() else { return Err(Error::of(failed, Errno::NOENT)) };
+        let (room, way) = (&self.room, way_to_current(source));
         if matches!(copy.source, Source::Roots(_)) && self.is_new() {
             for layer in &layers {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
-                    own::take_over(layer, &changed, b"", &room.identities)
+                    own::take_over(layer, &room.changed, b"", &room.identities)
                         .or_fail(failed)
                         .map_err(want_of_room)?;
                 }
             }
         }
-        // A room that is not kept is mounted on the directory. The overlay then goes over the room.
-        let target = if is_kept { &place } else { &room.dir };
         let work = self.work(room)?;
-        let overlay = self.overlay(&layers, &changed, &work);
-        if is_kept {
+        let overlay = self.overlay(&layers, &room.changed, &work);
+        if self.kept.is_some() {
             open_to_its_owner(&work);
         }
-        overlay
-            .map_err(|errno| self.blame(failed, errno, &layers, &place))?
-            .attach(self.privileged, target)
-            .or_fail(failed)
-            .map(|copy| self.note(&copy))
+        let overlay = overlay.map_err(|errno| self.blame(failed, errno, &layers))?;
+        // A room that is not kept is mounted on the place.
+        let place = if self.kept.is_some() { &self.place } else { &room.dir };
+        let (place, path) = if matches!(copy.source, Source::Roots(_)) {
+            let path = join(&[OF_IMAGE, files::path_of(source).or_fail(failed)?]);
+            let made = make_all(place, path).or_fail(failed)?.ok_or(Errno::LOOP).or_fail(failed)?;
+            (made.0, path)
+        } else {
+            (files::duplicate(place).or_fail(failed)?, &b""[..])
+        };
+        let again = Detached::copy_one(self.privileged, &overlay, b"", VOLUME);
+        let overlay = overlay.attach(self.privileged, source).or_fail(failed)?;
+        again.and_then(|again| again.attach(self.privileged, &place)).or_fail(failed)?;
+        self.note(&overlay);
+        if let Some(way) = way {
+            enter(&overlay, way)?;
+        }
+        self.mark().map(|()| path)
+    }
+
+    /// Marks a directory of changes in which everything is prepared. A run that ends before this leaves a directory that
+    /// counts as new.
+    fn mark(&self) -> Result<()> {
+        self.kept.map_or(Ok(()), |kept| kept.mark(&self.room))
     }
 
     /// Whether no run has prepared everything in the directory of changes. A run that was killed may have prepared a
@@ -287,13 +378,13 @@ impl Layer<'_> {
 
     /// The error for an overlay that the kernel has refused. If it is possible with changes on a tmpfs, the file system
     /// of the changes is at fault.
-    fn blame(&self, failed: Operation<'_>, errno: Errno, layers: &[OwnedFd], place: &OwnedFd) -> Error {
+    fn blame(&self, failed: Operation<'_>, errno: Errno, layers: &[OwnedFd]) -> Error {
         let error = Error::of(failed, errno).hint_if(Errno::INVAL, MOUNTS);
         let Some(kept) = self.kept.filter(|_| errno == Errno::INVAL) else { return error };
         let is_possible = || {
-            let room = Room::of(self.make_room(place, &ROOM).or_fail(failed)?)?;
-            let (changed, work) = (below(&room.dir, CHANGED)?, self.work(&room)?);
-            self.overlay(layers, &changed, &work).or_fail(failed)
+            let room = Room::of(make_room(self.privileged, &self.place, &ROOM).or_fail(failed)?)?;
+            let work = self.work(&room)?;
+            self.overlay(layers, &room.changed, &work).or_fail(failed)
         };
         if is_possible().is_ok() { kept.refuse() } else { error }
     }
@@ -303,16 +394,6 @@ impl Layer<'_> {
         if let Some(kept) = self.kept {
             kept.holds(copy);
         }
-    }
-
-    /// Mounts a tmpfs on a directory, and makes the directories of an overlay in it.
-    fn make_room(&self, place: &OwnedFd, size: &Tmpfs) -> rustix::io::Result<OwnedFd> {
-        let room = Detached::tmpfs(self.privileged, size).map_err(|e| e.errno().unwrap_or(Errno::NOMEM))?;
-        let room = room.attach(self.privileged, place)?;
-        for name in [CHANGED, WORK] {
-            make(room.as_fd(), name)?;
-        }
-        Ok(room)
     }
 
     /// The work directory of the next overlay.
@@ -339,23 +420,11 @@ impl Layer<'_> {
     }
 
     /// Makes a root filesystem with a copy of each place that an instance of the host image shows, and nothing else of
-    /// the host. Returns its path.
-    fn host(mut self, about: &About, copy: &Copy<'_>) -> Result<Bytes> {
-        let failed = "make a copy of the host image";
-        let path = match self.kept {
-            Some(kept) => kept.dir,
-            None => {
-                let (path, place) = empty_place(about).ok_or_else(|| {
-                    Error::refused(failed, "no empty directory was found for it")
-                        .hint("an empty /mnt is enough")
-                })?;
-                self.room = Some(Room::of(self.make_room(&place, &copy.room).or_fail(failed)?)?);
-                path
-            }
-        };
+    /// the host. Returns its path below the place of this copy.
+    fn host(mut self, about: &About) -> Result<Bytes> {
+        let failed = Source::OF_HOST;
         let list = list(about);
-        let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
-        let root = below(&room.dir, CHANGED)?;
+        let root = files::duplicate(&self.room.changed).or_fail(failed)?;
         for entry in entries(list) {
             match entry {
                 // The kernel's own files are shown as they are.
@@ -392,7 +461,15 @@ impl Layer<'_> {
                 let _ = files::make_file(dir.as_fd(), &own[files::parent(own).len() + 1..]);
             }
         }
-        Ok(join(&[path, b"/", CHANGED]))
+        if self.kept.is_some() {
+            // By its descriptor: commands of other instances may rename what is on the way.
+            make(self.place.as_fd(), CHANGED).or_fail(failed)?;
+            let place = below(&self.place, CHANGED)?;
+            let tree = Detached::copy(self.privileged, &root, b"", VOLUME).or_fail(failed)?;
+            tree.attach(self.privileged, &place).or_fail(failed)?;
+        }
+        self.mark()?;
+        Ok(OF_HOST)
     }
 
     /// Shows a copy of a directory of the host. The kernel refuses a directory with submounts as a layer, since what
@@ -412,8 +489,7 @@ impl Layer<'_> {
         // It can go away after that, too.
         let is_gone = || look().is_err();
         // The directory of changes is not copied into itself.
-        let own = self.room.as_ref().map_or(&[][..], |room| &room.identities);
-        if files::identity(&lower).is_ok_and(|identity| own.contains(&identity)) {
+        if files::identity(&lower).is_ok_and(|identity| self.room.identities.contains(&identity)) {
             return Ok(());
         }
         let Some((upper, was_there)) = make_all(root, path).or_fail(failed)? else { return Ok(()) };
@@ -421,10 +497,9 @@ impl Layer<'_> {
             return self.show_parts(root, path, &lower, &upper, was_there);
         }
         self.works += 1;
-        let room = self.room.as_ref().ok_or_else(|| Error::of(failed, Errno::NOENT))?;
-        let work = self.work(room)?;
+        let work = self.work(&self.room)?;
         if !was_there || self.is_new() {
-            own::take_over(&lower, &upper, join(&[path]), &room.identities)
+            own::take_over(&lower, &upper, join(&[path]), &self.room.identities)
                 .or_fail(failed)
                 .map_err(want_of_room)?;
         }
@@ -526,7 +601,7 @@ fn below(dir: &OwnedFd, name: &[u8]) -> Result<OwnedFd> {
 fn open_to_its_owner(work: &OwnedFd) {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     if let Ok(made) = files::open_path(work.as_fd(), WORK, flags, LITERALLY) {
-        let _ = rustix::fs::chmodat(CWD, files::name_of(&made), Mode::RWXU, rustix::fs::AtFlags::empty());
+        let _ = rustix::fs::chmodat(CWD, files::name_of(&made), Mode::RWXU, AtFlags::empty());
     }
 }
 
@@ -572,18 +647,19 @@ fn has_mounts(path: &[u8]) -> bool {
     mountinfo::lines(list).any(|line| line.point != path && lies_in(line.point, path))
 }
 
-/// Makes a directory of changes, unless it exists. Returns the absolute path of its source.
-fn make_changes(dir: &[u8], source: &[u8]) -> Result<Bytes> {
+/// Makes a directory of changes, unless it exists. Returns it, and the absolute path of its source.
+fn make_changes(dir: &[u8], source: &[u8]) -> Result<(OwnedFd, Bytes)> {
     let failed = on("keep changes in {}", dir);
     make(CWD, dir).or_fail(failed).map_err(want_of_rights)?;
     let opened = open(dir).or_fail(failed).map_err(want_of_rights)?;
     for name in [CHANGED, WORK] {
         make(opened.as_fd(), name).or_fail(failed).map_err(want_of_rights)?;
     }
-    Ok(match sys::getcwd() {
+    let origin = match sys::getcwd() {
         Ok(cwd) if !source.starts_with(b"/") => join(&[&cwd, b"/", source]),
         _ => join(&[source]),
-    })
+    };
+    Ok((opened, origin))
 }
 
 /// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted, `?` for a directory

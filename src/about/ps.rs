@@ -127,7 +127,7 @@ fn command_line(supervisor: Pid, command: Pid) -> Vec<Bytes> {
 /// The root filesystem, as the supervisor's command line names it. Relative paths are made absolute, if possible.
 fn roots(supervisor: &[Bytes], command: Pid) -> Vec<Bytes> {
     let place = |told: &[u8]| match told {
-        [b'/', ..] => join(&[told]),
+        [b'/', ..] => join(&[without_place_of_copy(told)]),
         _ => place_of_root(command, told).unwrap_or_else(|| join(&[told])),
     };
     match cli::parse(supervisor.get(1..).unwrap_or_default()) {
@@ -136,6 +136,12 @@ fn roots(supervisor: &[Bytes], command: Pid) -> Vec<Bytes> {
         }
         _ => Vec::from([&b"/"[..]]),
     }
+}
+
+/// The path of the image, if this is the path of a copy of an image.
+fn without_place_of_copy(path: &[u8]) -> &[u8] {
+    let at = path.windows(overlay::OF_IMAGE.len()).position(|part| part == overlay::OF_IMAGE);
+    at.map_or(path, |at| &path[at + overlay::OF_IMAGE.len()..])
 }
 
 /// Whether the root filesystem is the host image, or a copy of it: `-o / /`. A copy has an overlay on /usr, as no other

@@ -4,6 +4,7 @@ use crate::support::{
     Cmd, args, command_of, fixture, instance, instance_of_root, nested, on_a_host, scratch, selfdock,
 };
 use rstest::rstest;
+use std::path::Path;
 
 #[test]
 fn an_instance_is_listed_with_its_command_and_root() {
@@ -166,12 +167,17 @@ fn ps_says_if_proc_hides_processes(#[case] hidepid: &str) {
 
 /// It is not the place where the copy was made.
 #[rstest]
-fn the_root_of_a_copy_of_the_image_is_the_hosts(#[values("run", "--unprivileged run")] words: &str) {
+fn the_root_of_a_copy_is_what_was_copied(
+    #[values("run", "--unprivileged run")] words: &str,
+    #[values("/", "IMAGE")] source: &str,
+) {
     let words = words.split(' ').map(Into::into);
-    let instance =
-        Cmd::new(args!["-o", "/", "/"].into_iter().chain(words).chain(args!["cat"])).spawn().that_repeats();
+    let image = fixture("debian");
+    let source = if source == "/" { Path::new("/") } else { &image };
+    let instance = Cmd::new(args!["-o", source, "/"].into_iter().chain(words).chain(args!["cat"]));
+    let instance = instance.spawn().that_repeats();
     let table = Cmd::new(args!["ps"]).ok();
     let row =
         table.lines().find(|row| row.trim_start().starts_with(&format!("{} ", instance.pid()))).unwrap();
-    assert_eq!(row.split_whitespace().nth(4), Some("/"), "{table}");
+    assert_eq!(row.split_whitespace().nth(4), source.to_str(), "{table}");
 }

@@ -61,6 +61,19 @@ fn a_copy_can_be_on_the_path_of_its_directory() {
     assert_eq!(listing(&dir), before);
 }
 
+/// Also if the directory that is copied has another path by then.
+#[test]
+fn the_current_directory_in_a_copied_one_is_the_copy() {
+    let dir = tree();
+    let before = listing(&dir);
+    let script = "pwd; echo new >new; cat new deep ../kept; cat /mnt/w/sub/new";
+    let seen = Cmd::new(args!["-H", "-o", "..", "/mnt/w", "run", "sh", "-c", script]);
+    let seen = seen.current_dir(&dir.path().join("sub")).output();
+    let pwd = dir.path().join("sub").display().to_string();
+    assert_eq!(seen.stdout, format!("{pwd}\nnew\n41new\n"), "{}", seen.stderr);
+    assert_eq!(listing(&dir), before);
+}
+
 #[test]
 fn changes_can_be_kept_and_listed() {
     let (dir, kept) = (tree(), scratch());
@@ -178,6 +191,32 @@ fn changes_that_are_exchanged_meanwhile_are_refused() {
     let ran = cmd.current_dir(kept.path()).env("SELFDOCK", selfdock()).output();
     let words = "selfdock: keep changes in 'c': another directory has taken its place meanwhile\n";
     assert_eq!((&*ran.stdout, &*ran.stderr), ("second\n125\n", words));
+}
+
+/// Commands of another instance can rename what the caller names, while selfdock makes the copy and after that.
+#[rstest]
+#[case::of_the_image("--changes c -o / /", "mv c real; mkdir -p evil/work; ln -s ../other evil/changed; ln -s evil c")]
+#[case::with_changes("--changes c -o e/x /mnt/w", "mv e/x e/z; mv e/y e/x")]
+#[case::of_a_directory("-o e/x /mnt/w", "mv e/x e/z; mv e/y e/x")]
+#[case::as_an_image("--root image -o / /", "mv image old; mv other image")]
+fn a_copy_stays_the_one_that_was_made(#[case] options: &str, #[case] rename: &str) {
+    let dir = TempDir::new_in(std::env::var_os("HOME").expect("a home")).unwrap();
+    // The second call of umask is the one after the copy has been made.
+    let script = format!(
+        r#"mkdir -p e/x e/y image other; cp -r "$IMAGE/bin" image; cp -r "$IMAGE/bin" other; touch other/victim trace
+           strace -qq -o trace -e trace=umask -e inject=umask:signal=STOP:when=2 \
+               $SELFDOCK {options} run /bin/sh -c '
+                   test ! -e /victim; echo $?; mkdir -p /mnt/w; echo new >/mnt/w/new
+               ' & tracer=$!
+           until grep -q 'stopped by SIGSTOP' trace; do kill -0 $tracer || exit; sleep 0.05; done
+           pid=$(cat /proc/$tracer/task/$tracer/children)
+           {rename}
+           while kill -CONT $pid 2>/dev/null; do sleep 0.05; done; wait $tracer
+           find . -name new | grep -v /changed/"#
+    );
+    let cmd = Cmd::program(args!["sh", "-c", script]).env("IMAGE", fixture("busybox"));
+    let ran = cmd.current_dir(dir.path()).env("SELFDOCK", selfdock()).output();
+    assert_eq!((&*ran.stdout, &*ran.stderr), ("0\n", ""));
 }
 
 /// F4: hung or foreign mounts, links where directories are. A copy of the image has an empty directory in their place.

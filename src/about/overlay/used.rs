@@ -22,8 +22,8 @@ use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
 /// A directory of changes that this run uses.
 pub struct Kept<'a> {
-    /// Its path.
-    pub dir: &'a [u8],
+    /// Its path, which another process may give to another directory.
+    dir: &'a [u8],
     /// The absolute path of what is copied.
     origin: Bytes,
     /// Whether it had no changes before.
@@ -39,9 +39,8 @@ const PATIENCE: Duration = Duration { seconds: 2, nanoseconds: 0 };
 
 impl<'a> Kept<'a> {
     /// Takes a directory of changes for the instance whose supervisor this process becomes.
-    pub fn take(dir: &'a [u8], origin: Bytes) -> Result<Self> {
+    pub fn take(dir: &'a [u8], place: &OwnedFd, origin: Bytes) -> Result<Self> {
         let failed = on("keep changes in {}", dir);
-        let place = open(dir).or_fail(failed)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY;
         let lock = files::open_path(place.as_fd(), WORK, flags, LITERALLY)
             .or_fail(failed)
@@ -101,12 +100,12 @@ impl<'a> Kept<'a> {
     }
 
     /// Marks the directory as one that has the changes of its source, once everything in it is prepared.
-    pub fn mark(&self) -> Result<()> {
+    pub fn mark(&self, room: &Room) -> Result<()> {
         if !self.is_new {
             return Ok(());
         }
         let failed = on("keep changes in {}", self.dir);
-        let place = self.room()?.dir;
+        let place = &room.dir;
         match files::make_link(self.origin, place.as_fd(), ORIGIN) {
             // Of another run, on a file system without locks.
             Err(Errno::EXIST) if files::link_target(place.as_fd(), ORIGIN) == Ok(self.origin) => Ok(()),
