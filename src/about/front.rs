@@ -356,6 +356,7 @@ impl<'a> Line<'a> {
         };
         let mut options = Vec::new();
         for [src, dst] in self.all(Id::Overlay).map(|said| said.values) {
+            self.check_alone(dst)?;
             around.copies.push(self.copy(src, dst)?);
             if !is_same_place(dst, b"/") {
                 continue;
@@ -378,6 +379,20 @@ impl<'a> Line<'a> {
             options.push(plain);
         }
         Ok((Line { options, command: self.command.clone(), ..*self }, around))
+    }
+
+    /// Refuses another mount in the place of a copy. The set-uid program could not tell a volume from the copy.
+    fn check_alone(&self, place: &[u8]) -> Result<()> {
+        let is_again = |said: &&Said<'_>| match said.opt.id {
+            Id::Vol | Id::Map | Id::Overlay => is_same_place(said.values[1], place),
+            Id::Here => current_directory().is_some_and(|dir| is_same_place(dir, place)),
+            _ => false,
+        };
+        if is_same_place(place, b"/") || self.options.iter().filter(is_again).count() <= 1 {
+            return Ok(());
+        }
+        let place = components(place).fold(&b""[..], |path, name| join(&[path, b"/", name]));
+        Err(Error::refused(on("mount on {}", place), "two different mounts are requested there"))
     }
 
     /// The copy that `--overlay SRC DST` makes.

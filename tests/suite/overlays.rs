@@ -72,6 +72,8 @@ fn the_current_directory_in_a_copied_one_is_the_copy() {
     let pwd = dir.path().join("sub").display().to_string();
     assert_eq!(seen.stdout, format!("{pwd}\nnew\n41new\n"), "{}", seen.stderr);
     assert_eq!(listing(&dir), before);
+    let words = args!["-H", "-o", ".", dir.path(), "run", "true"];
+    Cmd::new(words).current_dir(dir.path()).refused("two different mounts are requested there");
 }
 
 #[test]
@@ -523,6 +525,9 @@ fn overlays_work_nested() {
 #[case::into_itself(args!["-o", "/", "/", "--changes", "/opt/selfdock-changes"], "in the directory that is copied")]
 #[case::two_images(args!["-o", "/", "/", "-o", "/etc", "/"], "given twice")]
 #[case::two_names(args!["-o", "/etc", "/", "--root", "/usr"], "--root names another image; -o / / copies")]
+#[case::a_volume_there(args!["-o", "/etc", "/mnt/w", "-v", "/etc", "/mnt/w"], "mount on '/mnt/w': two different mounts")]
+#[case::a_volume_there_before(args!["-v", "/etc", "/mnt/w/", "-o", "/etc", "/mnt/w"], "two different mounts are")]
+#[case::a_copy_there(args!["-o", "/etc", "/mnt/w", "-o", "/usr", "//mnt/w"], "two different mounts are requested there")]
 #[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]
 fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
     let is_run = words[0] != *"changes";
