@@ -672,8 +672,12 @@ pub fn changes(dir: &[u8]) -> Result<String> {
         .map_err(|e| e.hint("--changes DIR makes such a directory"))?;
     let is_of_host = origin == b"/";
     let origin = open(origin).ok();
-    let mut list = List { origin, is_of_host, changed: opened, lines: Vec::new() };
-    list.walk(b"")?;
+    let mut list = List { origin, is_of_host, changed: opened, rest: Vec::new(), lines: Vec::new() };
+    list.list(b"")?;
+    // No recursion, since the limit of the stack may be low (`ulimit -s`).
+    while let Some(below) = list.rest.pop() {
+        list.list(below)?;
+    }
     list.lines.sort_by(|a, b| a[2..].cmp(&b[2..]));
     Ok(list.lines.concat())
 }
@@ -689,11 +693,14 @@ struct List {
     /// Whether it is the host image. Not all directories of its copy have the permissions of the original.
     is_of_host: bool,
     changed: OwnedFd,
+    /// Directories that are still to be listed.
+    rest: Vec<Bytes>,
     lines: Vec<String>,
 }
 
 impl List {
-    fn walk(&mut self, below: &[u8]) -> Result<()> {
+    /// Lists a directory, and notes those in it.
+    fn list(&mut self, below: &[u8]) -> Result<()> {
         let dir = join(&[CHANGED, below]);
         let failed = on("list {}", dir);
         let opened =
@@ -735,7 +742,7 @@ impl List {
                 self.add_line(if was_there { 'M' } else { 'A' }, path);
             }
             if kind.is_dir() {
-                self.walk(path)?;
+                self.rest.push(path);
             }
         }
         Ok(())

@@ -461,12 +461,15 @@ fn a_tmpfs_of_the_same_place_says_how_much_can_be_written() {
     assert_eq!(Cmd::new(words).sh(script).ok(), (1 << 20).to_string());
 }
 
-/// Its directories are copied level by level.
+/// Its directories are copied level by level, also with a small stack.
 #[rstest]
-fn a_deep_directory_of_somebody_holds_up_no_copy(#[values("", "--unprivileged")] mode: &str) {
+fn a_deep_directory_of_somebody_holds_up_no_copy(
+    #[values("", "--unprivileged")] mode: &str,
+    #[values(256, 8192)] stack: u32,
+) {
     let changes =
         r#"(cd opt; python3 -c 'import os; [(os.mkdir("d"), os.chdir("d")) for _ in range(3000)]')"#;
-    let script = format!("ulimit -n $(ulimit -Hn); me $SD {mode} -o / / run ls /opt/d/d");
+    let script = format!("ulimit -s {stack}; ulimit -n $(ulimit -Hn); me $SD {mode} -o / / run ls /opt/d/d");
     assert_eq!(on_a_host(changes, &script).ok(), "d");
 }
 

@@ -7,7 +7,7 @@ use crate::files::{self, Identity};
 use crate::host::lies_in;
 use crate::names::RESOLV;
 use crate::text::{Bytes, c_string, join};
-use core::mem::MaybeUninit;
+use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, accessat, mknodat};
 use rustix::io::{Errno, Result};
@@ -25,7 +25,7 @@ const WRITTEN: &[&[u8]] = &[
 /// Directories where empty files are copied. Most of these files are locks.
 const STATE: &[&[u8]] = &[b"/etc", b"/var", b"/lib/apk"];
 
-/// Directories that lie deeper are left as they are. Each level takes ten kilobytes of stack, and three descriptors.
+/// Directories that lie deeper are left as they are. Each level takes two descriptors.
 const DEEPEST: usize = 100;
 
 /// Stands for a path that is in none of these directories.
@@ -36,34 +36,85 @@ const ELSEWHERE: &[u8] = b"?";
 /// there is no room for the copy of a file, that is an error. `path` is the place of `from` in the image. The image can
 /// show a directory of `changes` by another path. It is not copied into itself.
 pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: &[Identity]) -> Result<()> {
-    take_over_below(from, into, path, changes, DEEPEST)
+    // No recursion, since the limit of the stack may be low (`ulimit -s`).
+    let (mut names, mut name) = (Names(Vec::new()), Vec::new());
+    let mut buffer = Vec::with_capacity(8192);
+    let mut levels = Vec::with_capacity(DEEPEST + 1);
+    let top = Level { from: files::duplicate(from)?, into: files::duplicate(into)?, path, rest: 0 };
+    take_over_files(&top, &mut buffer, &mut names)?;
+    levels.push(top);
+    while let Some(level) = levels.last() {
+        if !names.pop(level.rest, &mut name) {
+            levels.pop();
+            continue;
+        }
+        match directory(&level.from, &level.into, &name, changes) {
+            Ok((from, into)) => {
+                let level = Level { from, into, path: below(level.path, &name), rest: names.0.len() };
+                take_over_files(&level, &mut buffer, &mut names)?;
+                if levels.len() < DEEPEST {
+                    levels.push(level);
+                } else {
+                    names.0.truncate(level.rest);
+                }
+            }
+            Err(Errno::ACCESS) if lies_in(level.path, b"/var") => take_away(&level.into, &name),
+            Err(_) => {}
+        }
+    }
+    Ok(())
 }
 
-/// Does so for a directory, and for `levels` of directories below.
-fn take_over_below(
-    from: &OwnedFd,
-    into: &OwnedFd,
+/// A directory that is being taken over.
+struct Level {
+    from: OwnedFd,
+    into: OwnedFd,
+    /// Its place in the image.
     path: Bytes,
-    changes: &[Identity],
-    levels: usize,
-) -> Result<()> {
+    /// How long the list of names was before those of its directories were added.
+    rest: usize,
+}
+
+/// Names of directories that are still to be taken over, each with a zero at its end. Memory is never freed, so that one
+/// list serves all levels.
+struct Names(Vec<u8>);
+
+impl Names {
+    fn push(&mut self, name: &[u8]) {
+        self.0.extend_from_slice(name);
+        self.0.push(0);
+    }
+
+    /// Takes the last name, if it is one of those from `rest` on. `name` is replaced by it.
+    fn pop(&mut self, rest: usize, name: &mut Vec<u8>) -> bool {
+        let (end, start) = match self.0[rest..].split_last() {
+            Some((_, names)) => {
+                let at = names.iter().rposition(|b| *b == 0).map_or(0, |at| at + 1);
+                (rest + names.len(), rest + at)
+            }
+            None => return false,
+        };
+        name.clear();
+        name.extend_from_slice(&self.0[start..end]);
+        self.0.truncate(start);
+        true
+    }
+}
+
+/// Takes over the files of a directory, and adds the names of its directories to the list.
+fn take_over_files(level: &Level, buffer: &mut Vec<u8>, names: &mut Names) -> Result<()> {
+    let Level { from, into, path, .. } = level;
     let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return Ok(()) };
-    let is_written = WRITTEN.contains(&path);
+    let is_written = WRITTEN.contains(path);
     let is_state = is_written || STATE.iter().any(|dir| lies_in(path, dir));
-    let mut buffer = [MaybeUninit::uninit(); 8192];
-    let mut entries = RawDir::new(list.as_fd(), &mut buffer);
+    let mut entries = RawDir::new(list.as_fd(), buffer.spare_capacity_mut());
     while let Some(Ok(entry)) = entries.next() {
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
             continue;
         }
         match entry.file_type() {
-            FileType::Directory if levels == 0 => {}
-            FileType::Directory => match directory(from, into, name, changes) {
-                Ok((from, into)) => take_over_below(&from, &into, below(path, name), changes, levels - 1)?,
-                Err(Errno::ACCESS) if lies_in(path, b"/var") => take_away(into, name),
-                Err(_) => {}
-            },
+            FileType::Directory => names.push(name),
             FileType::RegularFile if is_written && is_closed(from, name) => take_away(into, name),
             FileType::RegularFile if is_written => copy(from, into, name)?,
             FileType::RegularFile if is_state => copy_if_empty(from, into, name),
