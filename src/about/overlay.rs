@@ -663,7 +663,7 @@ fn make_changes(dir: &[u8], source: &[u8]) -> Result<(OwnedFd, Bytes)> {
 }
 
 /// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted, `?` for a directory
-/// that the caller cannot read.
+/// that the caller cannot read, and for a path that is too long.
 pub fn changes(dir: &[u8]) -> Result<String> {
     let failed = on("read the changes in {}", dir);
     let opened = open(dir).or_fail(failed)?;
@@ -705,8 +705,9 @@ impl List {
         let failed = on("list {}", dir);
         let opened =
             files::open(self.changed.as_fd(), dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW);
-        // The directory belongs to a subordinate id, which is another user here.
-        if opened.as_ref().err() == Some(&Errno::ACCESS) && !below.is_empty() {
+        // The directory belongs to a subordinate id, which is another user here. Or its path is longer than the kernel
+        // takes, and than anybody wants to read.
+        if matches!(opened, Err(Errno::ACCESS | Errno::NAMETOOLONG)) && !below.is_empty() {
             self.add_line('?', below);
             return Ok(());
         }
@@ -717,7 +718,13 @@ impl List {
         })?;
         for name in names {
             let path = join(&[below, b"/", name]);
-            let stat = files::lstat(self.changed.as_fd(), join(&[CHANGED, path])).or_fail(failed)?;
+            let stat = match files::lstat(self.changed.as_fd(), join(&[CHANGED, path])) {
+                Err(Errno::NAMETOOLONG) => {
+                    self.add_line('?', path);
+                    continue;
+                }
+                stat => stat.or_fail(failed)?,
+            };
             let kind = FileType::from_raw_mode(stat.st_mode);
             let before = self.origin.as_ref().map(|origin| files::lstat(origin.as_fd(), &path[1..]));
             let was_there = matches!(before, Some(Ok(_)));

@@ -283,6 +283,25 @@ fn what_is_made_around_an_instance_needs_an_empty_directory(#[case] options: &st
     assert!(ran.stdout.is_empty() && ran.stderr.contains(&words), "{}", ran.stderr);
 }
 
+/// Also with a small stack.
+#[test]
+fn changes_deeper_than_a_path_can_be_are_listed() {
+    let (dir, kept) = (scratch(), scratch());
+    let place = kept.path().join("changes");
+    let script =
+        "import os\nos.chdir('/mnt/w')\nfor i in range(3000): os.mkdir('d'); os.chdir('d')\nopen('../x', 'w')";
+    let words = args!["--changes", place, "-o", dir.path(), "/mnt/w", "run", "python3", "-c"];
+    Cmd::new(words).arg(script).ok();
+    fs::write(place.join("changed/other"), "").unwrap();
+    let listed = Cmd::program(args!["sh", "-c", "ulimit -s 256; exec $SELFDOCK changes \"$0\"", place]);
+    let told = listed.env("SELFDOCK", selfdock()).ok();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!((lines[0], lines[1], *lines.last().unwrap()), ("A d", "A d/d", "A other"));
+    let unlisted: Vec<&&str> = lines.iter().filter(|line| line.starts_with("? d/d/")).collect();
+    assert_eq!(unlisted.len(), 1, "{}", lines.len());
+    Cmd::program(args!["rm", "-r", kept.path().join("changes")]).ok();
+}
+
 /// A command has chosen the names, and they are printed on the terminal.
 #[test]
 fn names_of_changes_cannot_pass_for_others() {
