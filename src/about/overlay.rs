@@ -335,7 +335,7 @@ impl Layer<'_> {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
                     own::take_over(layer, &room.changed, b"", &room.identities)
                         .or_fail(failed)
-                        .map_err(want_of_room)?;
+                        .map_err(|e| self.want_of_room(e))?;
                 }
             }
         }
@@ -387,6 +387,13 @@ impl Layer<'_> {
             self.overlay(layers, &room.changed, &work).or_fail(failed)
         };
         if is_possible().is_ok() { kept.refuse() } else { error }
+    }
+
+    /// Adds advice on how to give the copy of an image more room.
+    fn want_of_room(&self, error: Error) -> Error {
+        let is_kept = self.kept.is_some();
+        let kept = "the disk of the directory of --changes is full";
+        error.hint_if(Errno::NOSPC, if is_kept { kept } else { "'-t size=1G /' gives the copy more room" })
     }
 
     /// Notes a copy that has been mounted.
@@ -453,7 +460,7 @@ impl Layer<'_> {
         }
         own::copy_resolver(|dir| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP))
             .or_fail(failed)
-            .map_err(want_of_room)?;
+            .map_err(|e| self.want_of_room(e))?;
         if self.kept.is_none() {
             // A mount point for selfdock itself, if it lies in no place that is shown.
             let own = about.program.to_bytes();
@@ -485,7 +492,10 @@ impl Layer<'_> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
         // The directory is gone, or the caller may not enter it. It is then left out.
         let look = || files::open_path(CWD, path, flags, rules);
-        let Ok(lower) = look() else { return Ok(()) };
+        let lower = match look() {
+            Ok(lower) => lower,
+            Err(errno) => return own::unless_out(Err(errno)).or_fail(failed),
+        };
         // It can go away after that, too.
         let is_gone = || look().is_err();
         // The directory of changes is not copied into itself.
@@ -501,7 +511,7 @@ impl Layer<'_> {
         if !was_there || self.is_new() {
             own::take_over(&lower, &upper, join(&[path]), &self.room.identities)
                 .or_fail(failed)
-                .map_err(want_of_room)?;
+                .map_err(|e| self.want_of_room(e))?;
         }
         let layers = [lower];
         let tree = self.overlay(&layers, &upper, &work);
@@ -517,7 +527,10 @@ impl Layer<'_> {
                     Err(Errno::NOENT) if is_gone() => return Ok(()),
                     tree => tree.or_fail(failed)?,
                 };
-                return tree.attach(self.privileged, &upper).or_fail(failed).map(drop);
+                return match tree.attach(self.privileged, &upper) {
+                    Err(Errno::NOENT) if is_gone() => Ok(()),
+                    shown => shown.or_fail(failed).map(drop),
+                };
             }
             made => made.or_fail(failed)?,
         };
@@ -539,8 +552,8 @@ impl Layer<'_> {
             names.push(join(&[name]));
             Ok(())
         });
-        if listed.is_err() {
-            return Ok(());
+        if let Err(error) = listed {
+            return own::unless_out(Err(error.errno().unwrap_or(Errno::ACCESS))).or_fail(failed);
         }
         for name in names {
             match files::kind(lower.as_fd(), name) {
@@ -548,18 +561,13 @@ impl Layer<'_> {
                 Ok(FileType::Directory) | Err(Errno::ACCESS) => self.show(root, join(&[path, b"/", name]))?,
                 Ok(_) if silent::is_silent(lower.as_fd(), name) => {}
                 Ok(_) if !was_there || self.is_new() => {
-                    own::copy(lower, upper, name).or_fail(failed).map_err(want_of_room)?;
+                    own::copy(lower, upper, name).or_fail(failed).map_err(|e| self.want_of_room(e))?;
                 }
                 _ => {}
             }
         }
         Ok(())
     }
-}
-
-/// Adds advice on how to give the copy of an image more room.
-fn want_of_room(error: Error) -> Error {
-    error.hint_if(Errno::NOSPC, "'-t size=1G /' gives the copy more room")
 }
 
 /// Says why root may not write there: selfdock gives up all capabilities.

@@ -157,6 +157,23 @@ fn a_first_run_that_is_killed_leaves_nothing_half_made() {
     assert_eq!(ran.stdout, format!("0\n{}", "137\n0\n1\n".repeat(7)), "{}", ran.stderr);
 }
 
+/// The next run would take what is there for complete.
+#[rstest]
+#[case::descriptors("ulimit -n 40", "too many open files (EMFILE)")]
+#[case::inodes("mount -o remount,nr_inodes=300 /tmp/kept", "the disk of the directory of --changes is full")]
+fn a_first_run_that_lacks_something_leaves_nothing_half_made(#[case] lack: &str, #[case] words: &str) {
+    let changes = "mkdir -p opt/$(seq -s / 60)/end; chmod -R a+rX opt/1";
+    let script = format!(
+        "mkdir /tmp/kept; mount -t tmpfs -o mode=1777 t /tmp/kept
+         ({lack}; me $SD --changes /tmp/kept/c -o / / run echo never; echo $?); test ! -L /tmp/kept/c/origin; echo $?
+         mount -o remount,nr_inodes=0 /tmp/kept
+         me $SD --changes /tmp/kept/c -o / / run touch /opt/$(seq -s / 60)/end/new; echo $?"
+    );
+    let ran = on_a_host(changes, &script).output();
+    assert_eq!(ran.stdout, "125\n0\n0\n", "{}", ran.stderr);
+    assert!(ran.stderr.contains(words) && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+}
+
 /// The oracle is the run without a copy.
 #[rstest]
 #[case::below_a_hidden_home("")]

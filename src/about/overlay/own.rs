@@ -32,8 +32,8 @@ const DEEPEST: usize = 100;
 const ELSEWHERE: &[u8] = b"?";
 
 /// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
-/// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. If
-/// there is no room for the copy of a file, that is an error. `path` is the place of `from` in the image. The image can
+/// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. It
+/// is an error if something has run out, such as room or descriptors: the next run would take the rest for complete. `path` is the place of `from` in the image. The image can
 /// show a directory of `changes` by another path. It is not copied into itself.
 pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: &[Identity]) -> Result<()> {
     // No recursion, since the limit of the stack may be low (`ulimit -s`).
@@ -58,8 +58,8 @@ pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: &[Identit
                     names.0.truncate(level.rest);
                 }
             }
-            Err(Errno::ACCESS) if lies_in(level.path, b"/var") => take_away(&level.into, &name),
-            Err(_) => {}
+            Err(Errno::ACCESS) if lies_in(level.path, b"/var") => take_away(&level.into, &name)?,
+            Err(errno) => unless_out(Err(errno))?,
         }
     }
     Ok(())
@@ -104,20 +104,27 @@ impl Names {
 /// Takes over the files of a directory, and adds the names of its directories to the list.
 fn take_over_files(level: &Level, buffer: &mut Vec<u8>, names: &mut Names) -> Result<()> {
     let Level { from, into, path, .. } = level;
-    let Ok(list) = files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) else { return Ok(()) };
+    let list = match files::open(from.as_fd(), b".", OFlags::RDONLY | OFlags::DIRECTORY) {
+        Ok(list) => list,
+        Err(errno) => return unless_out(Err(errno)),
+    };
     let is_written = WRITTEN.contains(path);
     let is_state = is_written || STATE.iter().any(|dir| lies_in(path, dir));
     let mut entries = RawDir::new(list.as_fd(), buffer.spare_capacity_mut());
-    while let Some(Ok(entry)) = entries.next() {
+    while let Some(entry) = entries.next() {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(errno) => return unless_out(Err(errno)),
+        };
         let name = entry.file_name().to_bytes();
         if name == b"." || name == b".." {
             continue;
         }
         match entry.file_type() {
             FileType::Directory => names.push(name),
-            FileType::RegularFile if is_written && is_closed(from, name) => take_away(into, name),
+            FileType::RegularFile if is_written && is_closed(from, name) => take_away(into, name)?,
             FileType::RegularFile if is_written => copy(from, into, name)?,
-            FileType::RegularFile if is_state => copy_if_empty(from, into, name),
+            FileType::RegularFile if is_state => copy_if_empty(from, into, name)?,
             _ => {}
         }
     }
@@ -126,10 +133,10 @@ fn take_over_files(level: &Level, buffer: &mut Vec<u8>, names: &mut Names) -> Re
 
 /// Removes an entry from the copy: a directory of a service or a file of secrets that is closed to the caller. Programs
 /// can then make a new one, or work without it.
-fn take_away(into: &OwnedFd, name: &[u8]) {
+fn take_away(into: &OwnedFd, name: &[u8]) -> Result<()> {
     let whiteout = |name| mknodat(into, name, FileType::CharacterDevice, Mode::empty(), 0);
-    // If that fails, the entry stays closed.
-    let _ = c_string(name).and_then(whiteout);
+    // If that fails for another reason, the entry stays closed.
+    unless_out(c_string(name).and_then(whiteout))
 }
 
 /// Whether the caller may not read a file or directory. An empty file does not count.
@@ -171,10 +178,10 @@ fn directory(
     Ok((from, into))
 }
 
-/// Copies a file or a link, if the caller can read it. It is an error if there is no room for the copy, which would be
-/// cut short.
+/// Copies a file or a link, if the caller can read it. It is an error if something has run out: the copy would be cut
+/// short, or missing.
 pub fn copy(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
-    if_it_fits(match files::kind(from.as_fd(), name) {
+    unless_out(match files::kind(from.as_fd(), name) {
         Ok(FileType::Symlink) => files::link_target(from.as_fd(), name)
             .and_then(|target| files::make_link(target, into.as_fd(), name)),
         Ok(FileType::RegularFile) => copy_file(from, into, name),
@@ -182,20 +189,21 @@ pub fn copy(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
     })
 }
 
-/// If a copy fails for another reason, the original shows, or nothing.
-fn if_it_fits(copied: Result<()>) -> Result<()> {
-    copied.or_else(|errno| match errno {
+/// An error only if something has run out. If a copy fails for another reason, the original shows, or nothing.
+pub fn unless_out(made: Result<()>) -> Result<()> {
+    made.or_else(|errno| match errno {
         Errno::NOSPC | Errno::DQUOT | Errno::FBIG => Err(errno),
+        errno if files::is_want(errno) => Err(errno),
         _ => Ok(()),
     })
 }
 
-fn copy_if_empty(from: &OwnedFd, into: &OwnedFd, name: &[u8]) {
-    if let Ok(stat) = files::lstat(from.as_fd(), name)
-        && stat.st_size == 0
-    {
-        let _ = new_file(into, name, &stat, OFlags::CREATE | OFlags::EXCL);
-    }
+fn copy_if_empty(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
+    let copied = match files::lstat(from.as_fd(), name) {
+        Ok(stat) if stat.st_size == 0 => new_file(into, name, &stat, OFlags::CREATE | OFlags::EXCL).map(drop),
+        stat => stat.map(drop),
+    };
+    unless_out(copied)
 }
 
 /// Makes a file with the permissions of another one. No bit of the umask is set meanwhile.
@@ -232,7 +240,7 @@ pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) -> Result<()> {
         copy_file(&from, &into, &path[files::parent(path).len() + 1..])
     };
     // On another failure there is no such file, or it is shown already.
-    if_it_fits(copy())
+    unless_out(copy())
 }
 
 /// Whether a file or link in a directory of changes is an unchanged copy of the original.
