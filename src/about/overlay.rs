@@ -207,8 +207,17 @@ pub fn lay_over(
             Some(kept) => kept.room()?,
             None => Room::of(make_room(privileged, &place, &copy.room).or_fail(failed)?)?,
         };
-        let layer =
-            Layer { privileged, caller, place, room, works: 0, kept: changes, copied: false, refused: false };
+        let layer = Layer {
+            privileged,
+            caller,
+            place,
+            room,
+            works: 0,
+            mounts: Vec::new(),
+            kept: changes,
+            copied: false,
+            refused: false,
+        };
         let place = join(&[path, b"/", decimal(number)]);
         let below = if matches!(copy.source, Source::Host) { layer.host(about) } else { layer.lay(copy) };
         paths.push(join(&[place, below?]));
@@ -313,6 +322,8 @@ struct Layer<'l> {
     room: Room,
     /// How many overlays use this directory.
     works: u32,
+    /// What was mounted before the first overlay.
+    mounts: Vec<Bytes>,
     /// The directory of changes, if they are kept.
     kept: Option<&'l Kept<'l>>,
     /// Whether a directory of the host image is copied, and whether one cannot be.
@@ -431,6 +442,7 @@ impl Layer<'_> {
     fn host(mut self, about: &About) -> Result<Bytes> {
         let failed = Source::OF_HOST;
         let list = list(about);
+        self.mounts = mount_points();
         let root = files::duplicate(&self.room.changed).or_fail(failed)?;
         for entry in entries(list) {
             match entry {
@@ -503,7 +515,7 @@ impl Layer<'_> {
             return Ok(());
         }
         let Some((upper, was_there)) = make_all(root, path).or_fail(failed)? else { return Ok(()) };
-        if has_mounts(path) {
+        if self.mounts.iter().any(|point| point != &path && lies_in(point, path)) {
             return self.show_parts(root, path, &lower, &upper, was_there);
         }
         self.works += 1;
@@ -649,10 +661,10 @@ pub fn empty_places(about: &About) -> impl Iterator<Item = (Bytes, OwnedFd)> {
     })
 }
 
-/// Whether something is mounted in a directory.
-fn has_mounts(path: &[u8]) -> bool {
+/// All mount points. The list is long, and reading it takes memory that is never freed.
+fn mount_points() -> Vec<Bytes> {
     let list = read(b"/proc/self/mountinfo").unwrap_or_default();
-    mountinfo::lines(list).any(|line| line.point != path && lies_in(line.point, path))
+    mountinfo::lines(list).map(|line| line.point).collect()
 }
 
 /// Makes a directory of changes, unless it exists. Returns it, and the absolute path of its source.

@@ -509,6 +509,15 @@ fn a_deep_directory_of_somebody_holds_up_no_copy(
     assert_eq!(on_a_host(changes, &script).ok(), "d");
 }
 
+/// Each directory beside a mount is copied by itself. The list of mounts grows with them.
+#[test]
+fn a_copy_does_not_read_the_list_of_mounts_for_each_directory() {
+    let changes = "for n in $(seq 100); do mkdir -p opt/all/$n; done; mount -t tmpfs t opt/all/7";
+    let script = "me strace -qq -f -e trace=openat $SD -o / / run echo ran 2>&1 | grep -c '/mountinfo\\|^ran'";
+    let count: u32 = on_a_host(changes, script).ok().parse().unwrap();
+    assert!((2..20).contains(&count), "{count}");
+}
+
 /// Otherwise they would be copied into themselves.
 #[rstest]
 fn changes_that_the_image_shows_elsewhere_are_left_out(#[values("tmp/c", "tmp/c/changed")] shown: &str) {
