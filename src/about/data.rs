@@ -149,8 +149,8 @@ impl Read {
     }
 }
 
-/// The paths that options name outside, without links, and the current directory. Nothing may be mounted there. If there
-/// is no such file yet, it is the path of its directory.
+/// The paths that options name outside, without links, and the current directory. Nothing may be mounted there. If
+/// there is no such file yet, it is the path of its directory.
 pub fn named_outside(line: &Line<'_>) -> Vec<Bytes> {
     let real = |path: &[u8]| -> Option<Bytes> {
         let file = find(path, OFlags::empty()).or_else(|_| find(files::parent(path), OFlags::empty()));

@@ -288,6 +288,12 @@ impl Explained<'_> {
             Source::Bind { src, .. } if self.around.copies.iter().any(|copy| copy.is_of(src)) => {
                 row(["overlay", &quoted(src), &quoted(dst), &attributes(VOLUME)])
             }
+            // Every path in a directory that is copied means the copy.
+            Source::Bind { src, writable } if overlay::is_in_copy(self.about, &self.around.copies, src) => {
+                let kind = if *writable { "volume" } else { "map" };
+                let of = attributes(of_files(*writable));
+                row([kind, &format!("{} in the copy", quoted(src)), &quoted(dst), &of])
+            }
             source => row_of(&quoted(dst), source),
         };
         of_step.map(line).collect()

@@ -160,6 +160,7 @@ fn begin<'a>(
     let limits = Limits::of(line)?;
     let (mut plain, around) = line.around()?;
     check_changes(&around)?;
+    overlay::check_report(about, &around.copies, line.value(Id::Report))?;
     // Data and report are opened before the copies are made, so that their paths do not lead into a copy.
     let data = data::read(&mut plain, request.timeout)?;
     let stands_in = around.fake_root || around.proxy.is_some();

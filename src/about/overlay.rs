@@ -136,6 +136,25 @@ pub fn prepare<'a>(
     }
 }
 
+/// Refuses a report in a directory that is copied: it would be written into the copy, and nobody could read it. Its
+/// target can be a descriptor.
+pub fn check_report(about: &About, copies: &[Copy<'_>], report: Option<&[u8]>) -> Result<()> {
+    let is_file =
+        |report: &&[u8]| !report.strip_prefix(b"=").unwrap_or(report).iter().all(u8::is_ascii_digit);
+    let Some(report) = report.filter(is_file) else { return Ok(()) };
+    if is_in_copy(about, copies, report) {
+        return Err(Error::refused(on("report to {}", report), "it lies in a directory that is copied")
+            .hint("the copy is discarded; use a file elsewhere"));
+    }
+    Ok(())
+}
+
+/// Whether a path means the copy of a directory, since it lies in that. A copy of the host image is mounted elsewhere.
+pub fn is_in_copy(about: &About, copies: &[Copy<'_>], path: &[u8]) -> bool {
+    let is_over = |copy: &&Copy<'_>| !matches!(copy.source, Source::Host);
+    copies.iter().filter(is_over).any(|copy| lies_in_source(about, path, copy))
+}
+
 /// Whether a directory lies in what is copied, and so would be copied into itself. The directory need not exist yet.
 fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
     let name_at = dir.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
@@ -375,8 +394,8 @@ impl Layer<'_> {
         self.mark().map(|()| path)
     }
 
-    /// Marks a directory of changes in which everything is prepared. A run that ends before this leaves a directory that
-    /// counts as new.
+    /// Marks a directory of changes in which everything is prepared. A run that ends before this leaves a directory
+    /// that counts as new.
     fn mark(&self) -> Result<()> {
         self.kept.map_or(Ok(()), |kept| kept.mark(&self.room))
     }

@@ -50,6 +50,34 @@ fn the_plan_lists_an_overlay() {
 }
 
 #[test]
+fn the_plan_says_which_volumes_are_in_a_copy() {
+    let dir = tree();
+    let (sub, whole) = (dir.path().join("sub"), dir.path().join("whole"));
+    let words = args!["-o", dir.path(), "/mnt/w", "-v", &sub, "/mnt/v", "-m", &whole, "/mnt/m", "-m", "/etc", "/mnt/e"];
+    let plan = Cmd::new(args!["--explain"].into_iter().chain(words).chain(args!["run", "true"])).ok();
+    let sub = format!("volume\t'{}' in the copy\t'/mnt/v'\trw", sub.display());
+    let whole = format!("map\t'{}' in the copy\t'/mnt/m'\tro", whole.display());
+    let other = "map\t'/etc'\t'/mnt/e'";
+    assert!(plan.contains(&sub) && plan.contains(&whole) && plan.contains(other), "{plan}");
+}
+
+/// Whoever writes the report.
+#[rstest]
+fn a_report_in_a_copy_is_refused(
+    #[values("--report DIR/sub/report", "--report DIR/kept", "--report-required --report DIR/report")] report: &str,
+    #[values("", "--output-limit 9", "--fake-root")] option: &str,
+    #[values("/mnt/w", "/")] place: &str,
+) {
+    let dir = tree();
+    let report = report.replace("DIR", dir.path().to_str().unwrap());
+    let options = report.split(' ').chain(option.split_whitespace()).map(OsString::from);
+    let words = options.chain(args!["-o", dir.path(), place, "run", "true"]);
+    Cmd::new(words).refused("it lies in a directory that is copied; the copy is discarded; use a file elsewhere");
+    let words = args!["--report", "1", "-o", dir.path(), "/mnt/w", "run", "true"];
+    assert!(Cmd::new(words).ok().starts_with('{'));
+}
+
+#[test]
 fn a_copy_can_be_on_the_path_of_its_directory() {
     let dir = tree();
     let before = listing(&dir);
@@ -68,7 +96,7 @@ fn the_current_directory_in_a_copied_one_is_the_copy() {
     let before = listing(&dir);
     let script = "pwd; echo new >new; cat new deep ../kept; cat /mnt/w/sub/new";
     let seen = Cmd::new(args!["-H", "-o", "..", "/mnt/w", "run", "sh", "-c", script]);
-    let seen = seen.current_dir(&dir.path().join("sub")).output();
+    let seen = seen.current_dir(dir.path().join("sub")).output();
     let pwd = dir.path().join("sub").display().to_string();
     assert_eq!(seen.stdout, format!("{pwd}\nnew\n41new\n"), "{}", seen.stderr);
     assert_eq!(listing(&dir), before);
@@ -573,9 +601,9 @@ fn overlays_work_nested() {
 #[case::into_itself(args!["-o", "/", "/", "--changes", "/opt/selfdock-changes"], "in the directory that is copied")]
 #[case::two_images(args!["-o", "/", "/", "-o", "/etc", "/"], "given twice")]
 #[case::two_names(args!["-o", "/etc", "/", "--root", "/usr"], "--root names another image; -o / / copies")]
-#[case::a_volume_there(args!["-o", "/etc", "/mnt/w", "-v", "/etc", "/mnt/w"], "mount on '/mnt/w': two different mounts")]
+#[case::a_volume_there(args!["-o", "/etc", "/mnt/w", "-v", "/etc", "/mnt/w"], "on '/mnt/w': two different mounts")]
 #[case::a_volume_there_before(args!["-v", "/etc", "/mnt/w/", "-o", "/etc", "/mnt/w"], "two different mounts are")]
-#[case::a_copy_there(args!["-o", "/etc", "/mnt/w", "-o", "/usr", "//mnt/w"], "two different mounts are requested there")]
+#[case::a_copy_there(args!["-o", "/etc", "/mnt/w", "-o", "/usr", "//mnt/w"], "two different mounts are requested")]
 #[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]
 fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
     let is_run = words[0] != *"changes";

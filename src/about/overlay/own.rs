@@ -33,8 +33,9 @@ const ELSEWHERE: &[u8] = b"?";
 
 /// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
 /// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. It
-/// is an error if something has run out, such as room or descriptors: the next run would take the rest for complete. `path` is the place of `from` in the image. The image can
-/// show a directory of `changes` by another path. It is not copied into itself.
+/// is an error if something has run out, such as room or descriptors: the next run would take the rest for complete.
+/// `path` is the place of `from` in the image. The image can show a directory of `changes` by another path. It is not
+/// copied into itself.
 pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: &[Identity]) -> Result<()> {
     // No recursion, since the limit of the stack may be low (`ulimit -s`).
     let (mut names, mut name) = (Names(Vec::new()), Vec::new());
@@ -75,8 +76,8 @@ struct Level {
     rest: usize,
 }
 
-/// Names of directories that are still to be taken over, each with a zero at its end. Memory is never freed, so that one
-/// list serves all levels.
+/// Names of directories that are still to be taken over, each with a zero at its end. Memory is never freed, so that
+/// one list serves all levels.
 struct Names(Vec<u8>);
 
 impl Names {
