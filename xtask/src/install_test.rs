@@ -9,6 +9,7 @@ use crate::results::report;
 use crate::run::{Context, Result, again_as_root, can_become_root, is_root, run, unexpected, wants_help};
 use crate::stop::Stop;
 use crate::suite::{Suite, User};
+use std::ffi::OsString;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -106,6 +107,39 @@ fn as_root(built: &Built, options: &Options) -> Result {
         command.arg("--report").arg(file);
     }
     run(command.args(&options.filters))
+}
+
+/// Builds, becomes root, installs, and does something with that. `command` are the words of the subcommand.
+pub fn with_installation(
+    command: &[&str],
+    help: &str,
+    mut args: pico_args::Arguments,
+    act: impl FnOnce(Suite, Vec<OsString>, &Stop) -> Result,
+) -> Result {
+    if wants_help(&mut args, help) {
+        return Ok(());
+    }
+    let stop = Stop::watch()?;
+    let (built, user) = match args.opt_value_from_fn("--as", User::parse).context("--as")? {
+        Some(user) => (Built::take(&mut args)?, user),
+        None => {
+            can_become_root()?;
+            cargo::build_release()?;
+            let built = cargo::build_tests()?;
+            if !is_root() {
+                let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+                let mut again = again_as_root()?;
+                again.args(command).args(["--as", &format!("{uid}:{gid}")]);
+                return run(again.args(built.words()).args(args.finish()));
+            }
+            (built, User::NOBODY)
+        }
+    };
+    own_mounts()?;
+    let prefix = Prefix::new(false)?;
+    let home = home_of(user)?;
+    let suite = set_up(&prefix.path, &built, user, home.path())?;
+    act(suite, args.finish(), &stop)
 }
 
 /// A home for the user, in a usual directory that instances do not contain.

@@ -8,6 +8,9 @@ mod smoke;
 mod fetch;
 mod cpio;
 
+pub use fetch::mirror;
+pub use full::make_root;
+
 use crate::cargo::Target;
 use crate::run::{Context, Result, no_more, root, wants_help};
 use fetch::Fetched;

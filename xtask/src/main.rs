@@ -9,6 +9,7 @@ mod audit;
 mod docs;
 mod uninstall;
 mod install;
+mod recipes;
 mod kernels;
 mod torture;
 mod mutants;
@@ -68,6 +69,7 @@ Commands:
   uninstall      remove all files that install has installed
   install-test   install into a throwaway prefix and run the whole suite against it
   kernels        boot other kernels in qemu, and check selfdock on each
+  recipes        run the recipes of programs that are too large for CI
   mutants        remove protections one at a time, and check that the suite notices
   torture        search for unknown faults, for minutes or hours
   audit          count what must be trusted, and the tests that check it
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
             "uninstall" => uninstall::main(args),
             "install-test" => install_test::main(args),
             "kernels" => kernels::main(args),
+            "recipes" => recipes::main(args),
             "mutants" => mutants::main(args),
             "torture" => torture::main(args),
             "audit" => audit::main(args),

@@ -55,8 +55,20 @@ pub struct Outcome {
 impl Suite {
     /// The names of the tests that one of the filters selects; of all, if there is none.
     pub fn list(&self, filters: &[String]) -> Result<Vec<String>> {
+        let others = self.list_ignored(filters)?;
+        let mut names = self.names(&[], filters)?;
+        names.retain(|name| !others.contains(name));
+        Ok(names)
+    }
+
+    /// The same of the tests that are marked as ignored. Another command than `install-test` runs them.
+    pub fn list_ignored(&self, filters: &[String]) -> Result<Vec<String>> {
+        self.names(&["--ignored"], filters)
+    }
+
+    fn names(&self, options: &[&str], filters: &[String]) -> Result<Vec<String>> {
         let mut command = self.command();
-        command.args(["--list", "--format", "terse"]).args(filters);
+        command.args(["--list", "--format", "terse"]).args(options).args(filters);
         let listing = crate::run::output(&mut command)?;
         let names = listing.lines().filter_map(|line| line.strip_suffix(": test"));
         Ok(names.map(str::to_owned).collect())
@@ -126,7 +138,7 @@ impl Suite {
             return Ok(Vec::new());
         }
         let mut command = self.command();
-        command.args(["--test-threads", threads, "--exact"]).args(&tests);
+        command.args(["--test-threads", threads, "--include-ignored", "--exact"]).args(&tests);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().context("start the suite")?;
         stop.guard(child.id());

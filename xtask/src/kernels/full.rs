@@ -171,7 +171,7 @@ pub fn make_root(
     packages: &[&str],
     finish: impl FnOnce(&Path) -> Result,
 ) -> Result {
-    println!("kernels: making a Debian {release} from {mirror} in {}", dir.display());
+    println!("making a Debian {release} from {mirror} in {}", dir.display());
     let new = dir.with_extension("new");
     run(Command::new("rm").arg("-rf").arg(&new))?;
     fs::create_dir_all(&new).context(new.display())?;

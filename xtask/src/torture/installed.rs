@@ -1,13 +1,9 @@
 //! `cargo xtask torture faults`, `races`, `model` and `load`: what takes an installed selfdock.
 
-use crate::cargo::{self, Built};
-use crate::install_test::{home_of, set_up};
-use crate::prefix::{Prefix, own_mounts};
-use crate::run::{Context, Result, again_as_root, can_become_root, is_root, no_more, run, wants_help};
-use crate::stop::Stop;
-use crate::suite::{Suite, User, Verdict};
+use crate::install_test::with_installation;
+use crate::run::{Context, Result, no_more};
+use crate::suite::Verdict;
 use pico_args::Arguments;
-use std::ffi::OsString;
 use std::process::Command;
 
 const FAULTS: &str = "\
@@ -80,7 +76,7 @@ pub fn load(args: Arguments) -> Result {
 
 /// Sets up a throwaway installation, and runs the search there, in a program that root runs.
 fn as_root(kind: &str, help: &str, args: Arguments) -> Result {
-    with_installation(kind, help, args, |suite, words, stop| {
+    with_installation(&["torture", kind], help, args, |suite, words, stop| {
         let program = suite.program.with_file_name("fixtures/bin/torture");
         let mut command = Command::new("setsid");
         command.arg("--wait").arg(program).arg(kind).args(words).current_dir("/");
@@ -98,7 +94,7 @@ const HOSTILE: &str = "whole_instance::a_hostile_program";
 
 /// The tests of that module, one after another.
 pub fn races(args: Arguments) -> Result {
-    with_installation("races", RACES, args, |mut suite, words, stop| {
+    with_installation(&["torture", "races"], RACES, args, |mut suite, words, stop| {
         let mut args = Arguments::from_vec(words);
         let minutes: f64 = args.opt_value_from_str("--minutes").context("--minutes")?.unwrap_or(10.0);
         let filter = args.opt_free_from_str::<String>().context("FILTER")?;
@@ -120,7 +116,7 @@ pub fn races(args: Arguments) -> Result {
 
 /// The tests of that module, for as long as is said or with one case.
 pub fn model(args: Arguments) -> Result {
-    with_installation("model", MODEL, args, |mut suite, words, stop| {
+    with_installation(&["torture", "model"], MODEL, args, |mut suite, words, stop| {
         let mut args = Arguments::from_vec(words);
         let minutes: Option<u64> = args.opt_value_from_str("--minutes").context("--minutes")?;
         let seed: Option<u64> = args.opt_value_from_str("--seed").context("--seed")?;
@@ -136,37 +132,4 @@ pub fn model(args: Arguments) -> Result {
         let differs = outcomes.iter().any(|outcome| outcome.verdict != Verdict::Passed);
         if differs { Err("an instance is not as the model says".into()) } else { Ok(()) }
     })
-}
-
-/// Builds, becomes root, installs, and does something with that.
-fn with_installation(
-    kind: &str,
-    help: &str,
-    mut args: Arguments,
-    act: impl FnOnce(Suite, Vec<OsString>, &Stop) -> Result,
-) -> Result {
-    if wants_help(&mut args, help) {
-        return Ok(());
-    }
-    let stop = Stop::watch()?;
-    let (built, user) = match args.opt_value_from_fn("--as", User::parse).context("--as")? {
-        Some(user) => (Built::take(&mut args)?, user),
-        None => {
-            can_become_root()?;
-            cargo::build_release()?;
-            let built = cargo::build_tests()?;
-            if !is_root() {
-                let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
-                let mut command = again_as_root()?;
-                command.args(["torture", kind, "--as", &format!("{uid}:{gid}")]);
-                return run(command.args(built.words()).args(args.finish()));
-            }
-            (built, User::NOBODY)
-        }
-    };
-    own_mounts()?;
-    let prefix = Prefix::new(false)?;
-    let home = home_of(user)?;
-    let suite = set_up(&prefix.path, &built, user, home.path())?;
-    act(suite, args.finish(), &stop)
 }
