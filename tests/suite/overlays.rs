@@ -53,7 +53,20 @@ fn the_plan_lists_an_overlay() {
 fn the_plan_says_which_volumes_are_in_a_copy() {
     let dir = tree();
     let (sub, whole) = (dir.path().join("sub"), dir.path().join("whole"));
-    let words = args!["-o", dir.path(), "/mnt/w", "-v", &sub, "/mnt/v", "-m", &whole, "/mnt/m", "-m", "/etc", "/mnt/e"];
+    let words = args![
+        "-o",
+        dir.path(),
+        "/mnt/w",
+        "-v",
+        &sub,
+        "/mnt/v",
+        "-m",
+        &whole,
+        "/mnt/m",
+        "-m",
+        "/etc",
+        "/mnt/e"
+    ];
     let plan = Cmd::new(args!["--explain"].into_iter().chain(words).chain(args!["run", "true"])).ok();
     let sub = format!("volume\t'{}' in the copy\t'/mnt/v'\trw", sub.display());
     let whole = format!("map\t'{}' in the copy\t'/mnt/m'\tro", whole.display());
@@ -72,7 +85,8 @@ fn a_report_in_a_copy_is_refused(
     let report = report.replace("DIR", dir.path().to_str().unwrap());
     let options = report.split(' ').chain(option.split_whitespace()).map(OsString::from);
     let words = options.chain(args!["-o", dir.path(), place, "run", "true"]);
-    Cmd::new(words).refused("it lies in a directory that is copied; the copy is discarded; use a file elsewhere");
+    Cmd::new(words)
+        .refused("it lies in a directory that is copied; the copy is discarded; use a file elsewhere");
     let words = args!["--report", "1", "-o", dir.path(), "/mnt/w", "run", "true"];
     assert!(Cmd::new(words).ok().starts_with('{'));
 }
@@ -242,7 +256,10 @@ fn changes_that_are_exchanged_meanwhile_are_refused() {
 
 /// Commands of another instance can rename what the caller names, while selfdock makes the copy and after that.
 #[rstest]
-#[case::of_the_image("--changes c -o / /", "mv c real; mkdir -p evil/work; ln -s ../other evil/changed; ln -s evil c")]
+#[case::of_the_image(
+    "--changes c -o / /",
+    "mv c real; mkdir -p evil/work; ln -s ../other evil/changed; ln -s evil c"
+)]
 #[case::with_changes("--changes c -o e/x /mnt/w", "mv e/x e/z; mv e/y e/x")]
 #[case::of_a_directory("-o e/x /mnt/w", "mv e/x e/z; mv e/y e/x")]
 #[case::as_an_image("--root image -o / /", "mv image old; mv other image")]
@@ -333,8 +350,7 @@ fn what_is_made_around_an_instance_needs_an_empty_directory(#[case] options: &st
 fn changes_deeper_than_a_path_can_be_are_listed() {
     let (dir, kept) = (scratch(), scratch());
     let place = kept.path().join("changes");
-    let script =
-        "import os\nos.chdir('/mnt/w')\nfor i in range(3000): os.mkdir('d'); os.chdir('d')\nopen('../x', 'w')";
+    let script = "import os\nos.chdir('/mnt/w')\nfor i in range(3000): os.mkdir('d'); os.chdir('d')\nopen('../x', 'w')";
     let words = args!["--changes", place, "-o", dir.path(), "/mnt/w", "run", "python3", "-c"];
     Cmd::new(words).arg(script).ok();
     fs::write(place.join("changed/other"), "").unwrap();
@@ -541,7 +557,8 @@ fn a_deep_directory_of_somebody_holds_up_no_copy(
 #[test]
 fn a_copy_does_not_read_the_list_of_mounts_for_each_directory() {
     let changes = "for n in $(seq 100); do mkdir -p opt/all/$n; done; mount -t tmpfs t opt/all/7";
-    let script = "me strace -qq -f -e trace=openat $SD -o / / run echo ran 2>&1 | grep -c '/mountinfo\\|^ran'";
+    let script =
+        "me strace -qq -f -e trace=openat $SD -o / / run echo ran 2>&1 | grep -c '/mountinfo\\|^ran'";
     let count: u32 = on_a_host(changes, script).ok().parse().unwrap();
     assert!((2..20).contains(&count), "{count}");
 }
