@@ -48,19 +48,25 @@ struct Data {
     text: Vec<u8>,
 }
 
+/// Refuses a descriptor as a volume.
+pub fn check(line: &Line<'_>) -> Result<()> {
+    let is_descriptor = |said: &&Said<'_>| said.opt.id == Id::Vol && number(said.values[0]).is_some();
+    let Some(said) = line.options.iter().find(is_descriptor) else { return Ok(()) };
+    let [src, dst] = said.values;
+    let why = "nothing is written back to a descriptor";
+    Err(Error::refused(both("bind {} on {}", src, dst), why)
+        .hint("-m shows its data read-only; --keep-fd N passes it on"))
+}
+
 /// Reads the data of all such options. A timeout holds for reading and the command together, so what is left of it is
 /// added to the line.
 pub fn read(line: &mut Line<'_>, timeout: Option<Timeout>) -> Result<Read> {
     let now = sys::now().or_fail("read the clock")?;
     let until = timeout.map(|timeout| now.plus(timeout.time));
+    check(line)?;
     let mut all: Vec<Data> = Vec::new();
     for (at, said) in line.options.iter().enumerate() {
         let [src, dst] = said.values;
-        if said.opt.id == Id::Vol && number(src).is_some() {
-            let why = "nothing is written back to a descriptor";
-            return Err(Error::refused(both("bind {} on {}", src, dst), why)
-                .hint("-m shows its data read-only; --keep-fd N passes it on"));
-        }
         if matches!(said.opt.id, Id::Vol | Id::Map) && may_be_descriptor(src) {
             add(&mut all, at, src, dst, until)?;
         }

@@ -60,7 +60,8 @@ pub fn rows(
         Root::Host => overlay::list(about),
         Root::Dir(_) | Root::Layers(_) => b"",
     };
-    let explained = Explained { about, request, plan, mode, all, around, list };
+    let homes = if list.is_empty() { Vec::new() } else { homes::hidden(about, list)? };
+    let explained = Explained { about, request, plan, mode, all, around, list, homes };
     let mut rows = explained.who();
     rows.extend(explained.root());
     for step in STEPS {
@@ -112,6 +113,8 @@ struct Explained<'t> {
     around: &'t Around<'t>,
     /// The directories of the host image.
     list: Bytes,
+    /// The caller's homes that are hidden, if it is the host image.
+    homes: Vec<Bytes>,
 }
 
 impl Explained<'_> {
@@ -178,12 +181,8 @@ impl Explained<'_> {
             let places = format!("{copies}the host's {}, and {others} directories of /var", places.join(" "));
             rows = Vec::from([row(["root", &places, "'/'", image])]);
         }
-        rows.extend(
-            homes::hidden(self.about, self.list)
-                .unwrap_or_default()
-                .iter()
-                .map(|home| row(["hide", "-", &quoted(home), &attributes(INERT)])),
-        );
+        let hide = |home: &Bytes| row(["hide", "-", &quoted(home), &attributes(INERT)]);
+        rows.extend(self.homes.iter().map(hide));
         rows
     }
 
@@ -344,8 +343,7 @@ impl Explained<'_> {
             }
             (Some(_), _) => return false,
             (None, Root::Host) => {
-                let hidden = homes::hidden(self.about, self.list).unwrap_or_default();
-                let is_hidden = |path: &[u8]| hidden.iter().any(|home| lies_in(path, home));
+                let is_hidden = |path: &[u8]| self.homes.iter().any(|home| lies_in(path, home));
                 let place = places(self.list).find(|place| lies_in(path, place));
                 // The whole path is asked for only if that does not go into what is hidden.
                 let is_free =

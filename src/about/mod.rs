@@ -129,6 +129,8 @@ fn explain(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
     let Command::Run(request) = line.check(verb, about)? else { return Err(alone()) };
     let (plain, around) = line.around()?;
     check_changes(&around)?;
+    overlay::check_report(about, &around.copies, line.value(Id::Report))?;
+    data::check(&plain)?;
     if let Some(socket) = around.proxy {
         proxy::check(socket, &plain)?;
     }

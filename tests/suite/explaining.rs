@@ -270,6 +270,8 @@ fn the_plan_lists_settings_of_the_command_and_summarizes_the_rest() {
 #[case::of_a_proxy(args!["--net", "none", "--proxy", "/no/such"], "option --proxy '/no/such': no such file")]
 #[case::of_a_network(args!["--proxy", "/no/such"], "CMD could reach the network without it; add --net none")]
 #[case::of_a_copy(args!["--changes", "/tmp"], "there is no --overlay")]
+#[case::of_a_report_in_a_copy(args!["-o", "/usr", "/x", "--report", "/usr/r"], "it lies in a directory that is copied")]
+#[case::of_a_volume_of_a_descriptor(args!["-v", "/dev/fd/0", "/x"], "nothing is written back to a descriptor")]
 fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
     #[case] options: [std::ffi::OsString; N],
     #[case] words: &str,
