@@ -10,7 +10,7 @@ cargo xtask install-test --report "${REPORT:-target/properties.json}"
 cargo xtask torture load --spawns 3000 --alive 500
 # Exact counts of an instance, which do not depend on the load: system calls, mounts and page faults.
 cargo xtask bench --gate
-# The oldest supported kernel, in two guests: three minutes without acceleration. The other kernels are tried by hand.
+# The oldest supported kernel, in two guests: three minutes without acceleration. `cargo xtask kernels` has the others.
 if grep -q '^ID=debian' /etc/os-release; then
     cargo xtask kernels --kernel 6.1
 else

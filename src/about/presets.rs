@@ -1,4 +1,4 @@
-//! Short forms: options that stand for other options. They read the environment and the file system with the caller's
+//! Options that stand for other options. They read the environment and the file system with the caller's
 //! rights.
 
 use super::front::{Line, Said, is_pattern};
@@ -51,7 +51,7 @@ const CARDS: &[&str] = &[
 ];
 const ABOUT_CARDS: &[&str] = &["/sys/dev/char", "/sys/devices", "/sys/class/drm", "/sys/bus/pci"];
 
-/// Replaces short forms by the options that they stand for.
+/// Replaces options that stand for others by those others.
 pub fn expanded<'a>(mut line: Line<'a>, about: &About) -> Result<Line<'a>> {
     let mut all = Vec::new();
     check_home(about, &line)?;
@@ -133,7 +133,7 @@ fn expand<'a>(about: &About, said: Said<'a>, all: &mut Vec<Said<'a>>) -> Result<
     Ok(())
 }
 
-/// A short form that is being expanded.
+/// An option that stands for others, while it is expanded.
 struct Preset<'p, 'a> {
     about: &'p About,
     opt: &'static Opt,

@@ -254,7 +254,8 @@ fn changes_that_are_exchanged_meanwhile_are_refused() {
     assert_eq!((&*ran.stdout, &*ran.stderr), ("second\n125\n", words));
 }
 
-/// Commands of another instance can rename what the caller names, while selfdock makes the copy and after that.
+/// P6: staging path. Commands of another instance can rename what the caller names, while selfdock makes the copy and
+/// after that.
 #[rstest]
 #[case::of_the_image(
     "--changes c -o / /",

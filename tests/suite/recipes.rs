@@ -25,7 +25,7 @@ const EXAMPLES: [(&str, &str); 4] = [
 const NOT_RUN: [&str; 3] = [
     // `cargo xtask install-test` does this for each run of the suite.
     "Install",
-    // They need a terminal or a long time. Tests of `listing`, `entering` and `bench` do the same.
+    // They need a terminal or a long time. Tests of `listing` and `entering` do the same.
     "See what runs, and join it",
     "Show more of the host to everyone",
 ];
@@ -127,7 +127,7 @@ impl Reader {
 #[case::same_place("The same place inside", "")]
 #[case::profile("Options that you use again", "")]
 #[case::secrets("Without your secrets", "")]
-#[case::hide("Hide one file more", "")]
+#[case::hide("Hide one more file", "")]
 #[case::configuration("Another configuration file", "")]
 #[case::copy("Try it in a copy", "rm -r examples; touch run-tests; chmod 755 run-tests")]
 #[case::make("Make", r"printf 'all: a b\na b:\n\techo $@ > $@\n' > Makefile")]

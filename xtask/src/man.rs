@@ -31,7 +31,7 @@ pub fn page() -> String {
     let _ = writeln!(
         out,
         ".SH OPTIONS\nOptions stand before or after the command word, up to CMD or \\-\\-. These options may be \
-         repeated:\n{}.",
+         repeated:\n{}.\nOf several values of any other option the last one counts.",
         repeatable.join(",\n")
     );
     for (group, heading) in GROUPS {
@@ -157,8 +157,9 @@ fn about_option(id: Id) -> &'static str {
         Id::Report => {
             "A number is an open descriptor. A FILE is created, empty, before CMD starts, and an older file is\n\
              replaced. Devices, FIFOs and links are not replaced, but written to. When CMD has ended, selfdock\n\
-             writes one line to FILE, whatever CMD did to it. REPORT lists the fields. The form =N is for the\n\
-             programs of selfdock themselves.\n"
+             writes one line to FILE. If CMD has put another file there, selfdock replaces it. CMD can prevent a\n\
+             report in a volume; see --report-required. REPORT lists the fields. The form =N is for the programs\n\
+             of selfdock themselves.\n"
         }
         Id::Memory => {
             "SIZE may end in k, M, G or T. It is the limit of a control group, without swap. At the limit the kernel\n\

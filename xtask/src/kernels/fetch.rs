@@ -243,7 +243,7 @@ fn is_of_kernel(package: &str) -> bool {
 
 /// The Debian mirror of this machine, and its release.
 pub fn mirror() -> Result<(String, String)> {
-    let missing = "apt knows no mirror of Debian: its kernels can be fetched on a Debian only";
+    let missing = "apt knows no mirror of Debian: this works on a Debian only";
     let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
     let name = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME=")).ok_or(missing)?;
     let targets = output(
