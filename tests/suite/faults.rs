@@ -378,20 +378,24 @@ fn a_signal_ends_what_is_still_being_built() {
     signals.into_iter().collect::<SigSet>().thread_unblock().unwrap();
     let options: [&[&str]; 2] = [&[], &["--report", "/dev/null"]];
     for (signal, options) in signals.into_iter().flat_map(|signal| options.map(|options| (signal, options))) {
-        let mut building = slow(options).spawn();
-        let mut inside = Vec::new();
-        wait_until("an instance is being built", || {
-            inside = children(building.pid());
-            !inside.is_empty()
-        });
-        let start = Instant::now();
-        building.signal(signal);
-        assert_eq!(building.wait().signal(), Some(signal as i32));
-        let took = start.elapsed();
-        // On a machine that has become busy everything takes longer.
-        let whole = if took < whole / 2 { whole } else { 2 * takes().max(whole) };
-        assert!(took < whole / 2, "{signal}: {took:?} of {whole:?}");
-        wait_until("the child is gone", || !is_alive(inside[0]));
+        let ends = || {
+            let mut building = slow(options).spawn();
+            let mut inside = Vec::new();
+            wait_until("an instance is being built", || {
+                inside = children(building.pid());
+                !inside.is_empty()
+            });
+            let start = Instant::now();
+            building.signal(signal);
+            assert_eq!(building.wait().signal(), Some(signal as i32));
+            let took = start.elapsed();
+            wait_until("the child is gone", || !is_alive(inside[0]));
+            took
+        };
+        // A machine that is busy for a moment delays the end as well. A signal that waits for the end of the building
+        // takes as long as that each time.
+        let is_soon = (0..5).any(|_| ends() < whole.min(takes()) / 2);
+        assert!(is_soon, "{signal}: five times more than half of {whole:?}");
     }
 }
 
