@@ -384,9 +384,10 @@ impl Layer<'_> {
         } else {
             (files::duplicate(place).or_fail(failed)?, &b""[..])
         };
-        let again = Detached::copy_one(self.privileged, &overlay, b"", VOLUME);
         let overlay = overlay.attach(self.privileged, source).or_fail(failed)?;
-        again.and_then(|again| again.attach(self.privileged, &place)).or_fail(failed)?;
+        // Before Linux 6.15 only a mount that is attached can be copied.
+        let again = Detached::copy_one(self.privileged, &overlay, b"", VOLUME).or_fail(failed)?;
+        again.attach(self.privileged, &place).or_fail(failed)?;
         self.note(&overlay);
         if let Some(way) = way {
             enter(&overlay, way)?;
