@@ -298,24 +298,10 @@ impl Stage {
         cover.attach(&self.privileged, target).or_fail(failed).map(|_| true)
     }
 
-    /// Hides a directory of this owner, if it exists. A mount of the caller may cover it later. No lookup goes into a
-    /// file system that need not answer: if one is mounted in a place of the list, and the path leads into it, all of
-    /// it is hidden.
+    /// Hides a directory of this owner, if it exists. A mount of the caller may cover it later.
     pub fn hide_of(&mut self, path: &[u8], list: &[u8], owner: u32) -> Result<()> {
         let failed = on("hide {}", path);
-        let mut silent: Bytes = b"";
-        let mut stop = |at: &[u8]| mount::is_in_silent(self.root.as_fd(), at, list, &mut silent);
-        let place = follow(&self.root, path, &mut stop);
-        let is_silent = place == Err(Errno::XDEV);
-        let place = if is_silent { Ok(silent) } else { place };
-        let target = match place.and_then(|place| self.open_literally(place)) {
-            Ok(target) => target,
-            Err(errno) if files::is_absence(errno) => return Ok(()),
-            // The command could reach it later.
-            Err(errno) => return Err(Error::of(failed, errno)),
-        };
-        let is_owners = files::may_be_directory_of(&target, owner);
-        if is_silent || is_owners {
+        if let Some((_, target)) = home_to_hide(&self.root, path, list, owner).or_fail(failed)? {
             self.copy_of_empty(failed)?.attach(&self.privileged, target).or_fail(failed)?;
         }
         Ok(())
@@ -536,6 +522,28 @@ fn follow(root: &OwnedFd, path: &[u8], stop: &mut dyn FnMut(&[u8]) -> bool) -> r
     };
     let place = host::follow(path, &mut look, &mut |_, _| {});
     place.map(|place| &*place.leak()).ok_or(failed)
+}
+
+/// The directory that is hidden for a home of this owner, and its path without links. `None` if nobody can reach the
+/// home, or if it belongs to another user. No lookup goes into a file system that need not answer: if one is mounted in
+/// a place of the list, and the path leads into it, all of it is hidden.
+pub fn home_to_hide(
+    root: &OwnedFd,
+    path: &[u8],
+    list: &[u8],
+    owner: u32,
+) -> rustix::io::Result<Option<(Bytes, OwnedFd)>> {
+    let mut silent: Bytes = b"";
+    let mut stop = |at: &[u8]| mount::is_in_silent(root.as_fd(), at, list, &mut silent);
+    let place = follow(root, path, &mut stop);
+    let is_silent = place == Err(Errno::XDEV);
+    let place = if is_silent { Ok(silent) } else { place };
+    match place.and_then(|place| Ok((place, files::open_literally(root, place)?))) {
+        Ok(found) => Ok(Some(found).filter(|(_, dir)| is_silent || files::may_be_directory_of(dir, owner))),
+        Err(errno) if files::is_absence(errno) => Ok(None),
+        // The command could reach it later.
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Where a missing file of names is made: at its path, or where a link leads in a directory of [`PLACES_OF_NAMES`].

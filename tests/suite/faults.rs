@@ -90,7 +90,7 @@ fn a_joiner_without_a_keyring_needs_the_filter<const N: usize>(
 /// count as missing.
 #[rstest]
 #[case::by_the_set_uid_program("openat2", "run echo in")]
-#[case::in_a_copy("readlinkat", "-o / / run echo in")]
+#[case::in_a_copy("openat2", "-o / / run echo in")]
 fn a_home_that_cannot_be_looked_up_prevents_the_run(
     #[case] call: &str,
     #[case] words: &str,
