@@ -76,7 +76,7 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
         data.show(about, &privileged, plain)?;
         if around.network.is_some() {
             network::open_all_ports();
-            if let Some(path) = Network::resolver(about, &privileged)? {
+            if let Some(path) = Network::resolver(about, &privileged, &data::named_outside(plain))? {
                 plain.options.extend(Said::new(Id::Map, [path, RESOLV]));
             }
         }

@@ -6,7 +6,7 @@
 //! when the last process of the instance has ended.
 
 use super::front::{Line, Said};
-use super::overlay::empty_places;
+use super::overlay::free_place;
 use crate::cli::{Timeout, may_be_descriptor, small};
 use crate::command::current_directory;
 use crate::creds::Privileged;
@@ -14,7 +14,6 @@ use crate::descriptors::is_placeholder;
 use crate::error::{Error, OrFail, Result, TIMED_OUT, both};
 use crate::files::{self, Identity};
 use crate::handover::About;
-use crate::host::lies_in;
 use crate::mount::{Detached, find};
 use crate::options::Id;
 use crate::plan::Tmpfs;
@@ -134,10 +133,7 @@ impl Read {
         }
         let failed = "make files with data of descriptors";
         let used = named_outside(line);
-        let is_free = |place: &[u8]| !used.iter().any(|path| lies_in(path, place) || lies_in(place, path));
-        let (path, place) = empty_places(about).find(|(path, _)| is_free(path)).ok_or_else(|| {
-            Error::refused(failed, "no empty directory was found for them").hint("an empty /mnt is enough")
-        })?;
+        let (path, place) = free_place(about, &used, failed, "no empty directory was found for them")?;
         // A file takes whole pages, of at most 64 KiB. The rest is for the tmpfs itself.
         let size: usize = self.0.iter().map(|data| data.text.len() + (128 << 10)).sum();
         let room = Tmpfs { size: size as u64, inodes: self.0.len() as u64 + 8, mode: 0o755 };

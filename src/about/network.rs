@@ -3,7 +3,7 @@
 //! the instance has a right over this network.
 
 use super::outside::Job;
-use super::overlay::empty_place;
+use super::overlay::free_place;
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
@@ -91,12 +91,11 @@ impl<'a> Network<'a> {
     }
 
     /// Makes a resolv.conf for the instance, if the host's names a server on the loopback. Returns its path.
-    pub fn resolver(about: &About, privileged: &Privileged) -> Result<Option<Bytes>> {
+    /// `used` are paths that the options name.
+    pub fn resolver(about: &About, privileged: &Privileged, used: &[Bytes]) -> Result<Option<Bytes>> {
         let Some(text) = own_resolver() else { return Ok(None) };
         let failed = "make a configuration of the resolver";
-        let full =
-            || Error::refused(failed, "no empty directory was found for it").hint("an empty /mnt is enough");
-        let (path, place) = empty_place(about).ok_or_else(full)?;
+        let (path, place) = free_place(about, used, failed, "no empty directory was found for it")?;
         let room = Detached::tmpfs(privileged, &ROOM)?.attach(privileged, &place).or_fail(failed)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file = files::open(room.as_fd(), b"resolv.conf", flags).or_fail(failed)?;

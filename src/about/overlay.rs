@@ -14,7 +14,7 @@ mod used;
 pub use self::used::Kept;
 
 use crate::creds::{Caller, Privileged};
-use crate::error::{Error, Operation, OrFail, Quoted, Result, is_unprintable, on};
+use crate::error::{Context, Error, Operation, OrFail, Quoted, Result, is_unprintable, on};
 use crate::files::{self, Identity, Kind};
 use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, lies_in, places};
@@ -253,10 +253,7 @@ fn make_stand(
     used: &[Bytes],
 ) -> Result<(Bytes, OwnedFd)> {
     let failed = copies.first().map_or("make a copy".into(), Copy::failed);
-    let is_free = |place: &[u8]| !used.iter().any(|path| lies_in(path, place) || lies_in(place, path));
-    let (path, place) = empty_places(about).find(|(path, _)| is_free(path)).ok_or_else(|| {
-        Error::refused(failed, "no empty directory was found for it").hint("an empty /mnt is enough")
-    })?;
+    let (path, place) = free_place(about, used, failed, "no empty directory was found for it")?;
     // A place can have a whole path in it.
     let size = Tmpfs { size: 1 << 20, inodes: 4096 + copies.len() as u64, mode: 0o755 };
     let stand = Detached::tmpfs(privileged, &size)?.attach(privileged, &place).or_fail(failed)?;
@@ -664,21 +661,26 @@ fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Option<(OwnedFd, 
     Ok(Some((dir, was_there)))
 }
 
-/// Finds a directory that is empty for the caller, so that a mount on it hides nothing.
-pub fn empty_place(about: &About) -> Option<(Bytes, OwnedFd)> {
-    empty_places(about).next()
-}
-
-/// Finds all directories that are empty for the caller.
-pub fn empty_places(about: &About) -> impl Iterator<Item = (Bytes, OwnedFd)> {
+/// Finds a directory that is empty for the caller, so that a mount on it hides nothing. `used` are paths that options
+/// name: what they show, or what is written there, would be in the mount. `why` says what an error is about.
+pub fn free_place(
+    about: &About,
+    used: &[Bytes],
+    failed: impl Context,
+    why: &'static str,
+) -> Result<(Bytes, OwnedFd)> {
     let own = Installation::around(about.program.to_bytes()).root(b"/mnt");
-    PLACES.iter().copied().chain([own]).filter(|path| !silent::is_silent(CWD, path)).filter_map(|path| {
+    let is_free = |path: &Bytes| !used.iter().any(|used| lies_in(used, path) || lies_in(path, used));
+    let open = |path: Bytes| {
         let place =
             files::open_path(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()?;
         let full = || Error::refused("look", "it is not empty");
         let is_empty = files::each_entry(place.as_fd(), on("list {}", path), &mut |_| Err(full())).is_ok();
         is_empty.then_some((path, place))
-    })
+    };
+    let mut places = PLACES.iter().copied().chain([own]).filter(is_free);
+    let found = places.find_map(|path| if silent::is_silent(CWD, path) { None } else { open(path) });
+    found.ok_or_else(|| Error::refused(failed, why).hint("an empty /mnt is enough"))
 }
 
 /// All mount points. The list is long, and reading it takes memory that is never freed.

@@ -346,6 +346,18 @@ fn what_is_made_around_an_instance_needs_an_empty_directory(#[case] options: &st
     assert!(ran.stdout.is_empty() && ran.stderr.contains(&words), "{}", ran.stderr);
 }
 
+/// The caller's own empty directory is left for the caller.
+#[test]
+fn what_is_made_around_an_instance_is_not_made_in_a_volume() {
+    let changes = "rm -f etc/resolv.conf; echo nameserver 127.0.0.53 >etc/resolv.conf
+                   for d in srv media home boot; do mkdir -p $d && mount -t tmpfs t $d && touch $d/x; done
+                   mount -t tmpfs -o mode=777 t mnt
+                   mknod -m 666 tun c 10 200; test ! -e dev/net/tun || mount --bind tun dev/net/tun";
+    let script = "me $SD --net user -v /mnt /x run sh -c 'echo it >/x/new'; cat /mnt/new";
+    let ran = on_a_host(changes, script).output();
+    assert_eq!(ran.stdout, "it\n", "{}", ran.stderr);
+}
+
 /// Also with a small stack.
 #[test]
 fn changes_deeper_than_a_path_can_be_are_listed() {
