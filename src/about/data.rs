@@ -62,7 +62,6 @@ pub fn check(line: &Line<'_>) -> Result<()> {
 pub fn read(line: &mut Line<'_>, timeout: Option<Timeout>) -> Result<Read> {
     let now = sys::now().or_fail("read the clock")?;
     let until = timeout.map(|timeout| now.plus(timeout.time));
-    check(line)?;
     let mut all: Vec<Data> = Vec::new();
     for (at, said) in line.options.iter().enumerate() {
         let [src, dst] = said.values;

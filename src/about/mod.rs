@@ -128,9 +128,7 @@ fn request(about: &About, line: &Line<'_>, verb: &'static Verb, words: &[&[u8]])
 fn explain(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
     let Command::Run(request) = line.check(verb, about)? else { return Err(alone()) };
     let (plain, around) = line.around()?;
-    check_changes(&around)?;
-    overlay::check_report(about, &around.copies, line.value(Id::Report))?;
-    data::check(&plain)?;
+    check_around(about, &plain, &around)?;
     if let Some(socket) = around.proxy {
         proxy::check(socket, &plain)?;
     }
@@ -140,13 +138,15 @@ fn explain(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
     print(explain::text(&rows).as_bytes())
 }
 
-/// Refuses `--changes` without a copy.
-fn check_changes(around: &Around<'_>) -> Result<()> {
+/// Refuses what can be told from the options around an instance: `--changes` without a copy, a report in a copy, a
+/// descriptor as a volume.
+fn check_around(about: &About, plain: &Line<'_>, around: &Around<'_>) -> Result<()> {
     if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
         return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
             .hint("add --overlay SRC DST"));
     }
-    Ok(())
+    overlay::check_report(about, &around.copies, plain.value(Id::Report))?;
+    data::check(plain)
 }
 
 /// Makes namespaces, copies, limits and the like. Returns the words for the set-uid program.
@@ -161,8 +161,7 @@ fn begin<'a>(
     };
     let limits = Limits::of(line)?;
     let (mut plain, around) = line.around()?;
-    check_changes(&around)?;
-    overlay::check_report(about, &around.copies, line.value(Id::Report))?;
+    check_around(about, &plain, &around)?;
     // Data and report are opened before the copies are made, so that their paths do not lead into a copy.
     let data = data::read(&mut plain, request.timeout)?;
     let stands_in = around.fake_root || around.proxy.is_some();
