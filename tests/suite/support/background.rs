@@ -84,6 +84,8 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        // Only this ends a process of another user, which cannot be killed.
+        self.close();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
