@@ -12,7 +12,7 @@ const EXECUTE: u32 = 1;
 const WRITE: u32 = 2;
 /// Tag of a dynamic entry that names a shared library.
 const NEEDED: u64 = 1;
-/// The largest size of the set-uid program.
+/// The most bytes of code and data that the set-uid program may have.
 pub const LARGEST: usize = 128 << 10;
 /// `EM_AARCH64`
 const AARCH64: u64 = 183;
@@ -27,8 +27,8 @@ struct Segment {
     align: usize,
 }
 
-/// Fails with all faults of the program in `path`. At most `largest` bytes of it may be loaded. On aarch64 the
-/// padding of segments to pages of 64 KiB does not count.
+/// Fails with all faults of the program in `path`. Its code and data may have at most `largest` bytes. The padding of
+/// segments to whole pages does not count: a page has 4 KiB or 64 KiB, and there is nothing to trust in padding.
 pub fn check(path: &Path, largest: usize) -> Result {
     let bytes = std::fs::read(path).context(path.display())?;
     let faults = faults(&bytes, largest);
@@ -39,11 +39,7 @@ pub fn check(path: &Path, largest: usize) -> Result {
 fn faults(bytes: &[u8], largest: usize) -> Option<Vec<&'static str>> {
     let segments = segments(bytes)?;
     let is_arm = number(bytes, 18, 2)? == AARCH64;
-    let size = if is_arm {
-        segments.iter().filter(|s| s.kind == LOAD).map(|s| s.size).sum()
-    } else {
-        loaded_size(&segments)
-    };
+    let size: usize = segments.iter().filter(|s| s.kind == LOAD).map(|s| s.size).sum();
     let has = |kind| segments.iter().any(|segment| segment.kind == kind);
     let any = |test: fn(&Segment) -> bool| segments.iter().any(test);
     let checks = [
