@@ -37,9 +37,11 @@ impl Plan<'_> {
     }
 }
 
-/// A step of building, once the instance has its root directory.
+/// A step of building. Before the first one, all sources are open and no mount propagates any more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// The root directory, with the homes of the host image hidden.
+    Root,
     /// A private `/tmp`.
     Tmp,
     /// Files for host names and user names.
@@ -65,7 +67,8 @@ pub enum Step {
 /// The steps, in order. `sandbox` carries them out, and `--explain` prints them. The keeper is another process, and no
 /// step. The instance's own mounts come after the caller's, so that no link in an image or a volume can make a mount of
 /// the caller cover them.
-pub const STEPS: [Step; 10] = [
+pub const STEPS: [Step; 11] = [
+    Step::Root,
     Step::Tmp,
     Step::Names,
     Step::Mounts,

@@ -83,10 +83,10 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     let mut stage = Stage::begin(privileged, job.plan.writable, of_root).or_end();
     let is_root = job.caller.uid == 0;
     let owner = Owner { uid: job.caller.uid, home: job.home.filter(|_| !is_root) };
-    set_root(&mut stage, &owner, &sources, image).or_end();
-    let mut places = Places::IN_ROOT;
+    let (mut image, mut places) = (Some(image), Places::IN_ROOT);
     for step in STEPS {
         match step {
+            Step::Root => image.take().map_or(Ok(()), |image| set_root(&mut stage, &owner, &sources, image)),
             Step::Tmp if host => stage.mount_tmp(),
             Step::Tmp => mount_tmp_of_image(&mut stage),
             Step::Names => core::mem::take(&mut sources.names).show(&mut stage),

@@ -63,7 +63,6 @@ pub fn rows(
     let homes = if list.is_empty() { Vec::new() } else { homes::hidden(about, list)? };
     let explained = Explained { about, request, plan, mode, all, around, list, homes };
     let mut rows = explained.who();
-    rows.extend(explained.root());
     for step in STEPS {
         rows.extend(explained.step(step));
     }
@@ -189,6 +188,7 @@ impl Explained<'_> {
     fn step(&self, step: Step) -> Vec<Row> {
         let fresh = |kind: &str, path: &str, options: &str| Vec::from([row([kind, "-", path, options])]);
         match step {
+            Step::Root => self.root(),
             Step::Tmp if self.all => fresh("tmpfs", "'/tmp'", &options(&Tmpfs::DEFAULT)),
             Step::Names => self.names(),
             Step::Mounts => self.mounts(false),
