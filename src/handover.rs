@@ -41,11 +41,11 @@ pub struct Task(&'static CStr);
 
 impl Task {
     /// An instance was built, but the command was not found in it: to say why.
-    pub const NOT_FOUND: Self = Task(c"not-found");
+    pub const SAY_WHY_NOT_FOUND: Self = Task(c"not-found");
     /// It is in an instance, and is to become root and then the command.
-    pub const FAKE_ROOT: Self = Task(c"fake-root");
+    pub const BECOME_ROOT: Self = Task(c"fake-root");
     /// It is in an instance, and is to relay a port to a proxy and become the command.
-    pub const RELAY: Self = Task(c"relay");
+    pub const RELAY_TO_PROXY: Self = Task(c"relay");
 
     /// To do what the command line asks for. The word is the mode that `selfdock run` would have.
     pub fn command_line(mode: Mode) -> Self {
@@ -84,7 +84,7 @@ impl About {
         let [name, task, program, words @ ..] = &*args else { return None };
         let task = Task(task);
         // The other tasks ask for no mode.
-        let has_none = [Task::NOT_FOUND, Task::FAKE_ROOT, Task::RELAY].contains(&task);
+        let has_none = [Task::SAY_WHY_NOT_FOUND, Task::BECOME_ROOT, Task::RELAY_TO_PROXY].contains(&task);
         let mode = if has_none { Mode::Unprivileged } else { task.mode()? };
         let about = About { caller, mode, program, name, environment: start.environment() };
         Some((about, task, words.to_vec()))

@@ -112,7 +112,7 @@ fn start_instance(
     let end = supervision.report_no_start(end)?;
     if end == End::Exit(NOT_FOUND) && error::unsaid_message().is_some() {
         // The second program prints the message, with advice.
-        let _ = handover::hand_over(start, Task::NOT_FOUND, signals);
+        let _ = handover::hand_over(start, Task::SAY_WHY_NOT_FOUND, signals);
     }
     Ok(end)
 }

@@ -151,7 +151,7 @@ impl Ids {
         if whole.len() > path.len() && !is_chosen {
             plain.options.extend(Said::new(Id::Env, [b"PATH", join(&[whole])]));
         }
-        let words = [INSIDE, Task::FAKE_ROOT.to_bytes(), INSIDE, number, kept, unstarted];
+        let words = [INSIDE, Task::BECOME_ROOT.to_bytes(), INSIDE, number, kept, unstarted];
         plain.command.splice(0..0, words);
         Ok(())
     }

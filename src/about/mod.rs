@@ -55,14 +55,14 @@ fn run_command_line(start: &Start) -> Result<End> {
     }
     let Some((about, task, words)) = About::take(start, caller) else { return Err(alone()) };
     let words: Vec<&[u8]> = words.iter().map(|word| word.to_bytes()).collect();
-    if task == Task::FAKE_ROOT {
+    if task == Task::BECOME_ROOT {
         fake_root::become_root(&about, &words)?;
     }
-    if task == Task::RELAY {
+    if task == Task::RELAY_TO_PROXY {
         proxy::become_client(&about, &words)?;
     }
     let line = Line::read(&words, &|name| profiles::read(&about, name))?;
-    if task == Task::NOT_FOUND {
+    if task == Task::SAY_WHY_NOT_FOUND {
         return Err(missing::why(&about, &line));
     }
     if line.has(Id::Help) || line.has(Id::Version) {

@@ -70,7 +70,7 @@ pub fn put_before<'a>(
         say(Id::Env, [name, b"localhost,127.0.0.1,::1"]);
     }
     let unstarted = Unstarted::word(unstarted, plain)?;
-    plain.command.splice(0..0, [INSIDE, Task::RELAY.to_bytes(), INSIDE, unstarted]);
+    plain.command.splice(0..0, [INSIDE, Task::RELAY_TO_PROXY.to_bytes(), INSIDE, unstarted]);
     Ok(())
 }
 
