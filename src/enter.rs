@@ -128,7 +128,10 @@ impl Note {
 pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool) -> Result<Target> {
     let failed = on("enter {=}", decimal(pid));
     let refuse = |why| Err(Error::refused(failed, why));
-    let not_an_instance = || refuse(NOT_AN_INSTANCE);
+    let not_an_instance = || {
+        // Everybody can read the status of PID 1, but for the mount options.
+        refuse(if Process::read(Pid::INIT).is_none() { HIDDEN } else { NOT_AN_INSTANCE })
+    };
 
     let ours = read(b"/proc/self/status");
     let here = ours.and_then(|text| Process::parse(rustix::process::getpid(), text));
@@ -137,31 +140,37 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
     // afterwards.
     let pin = |pid| pidfd_open(pid, PidfdFlags::empty());
     let named = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let mut pinned = match named.map_or(Err(Errno::SRCH), pin) {
+    let pinned_first = match named.map_or(Err(Errno::SRCH), pin) {
         // Without a process: a thread, or a process group.
         Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return refuse("no such process"),
         pinned => pinned.or_fail(failed)?,
     };
-    let Some(mut process) = named.and_then(Process::read) else {
-        return refuse("it has ended, or /proc hides it (hidepid)");
+    let Some(named) = named.and_then(Process::read) else { return refuse(HIDDEN) };
+    let around = |process| Instance::around(process, Some(program));
+    let of_supervisor = Instance::of(named, Some(program));
+    let Some(instance) = of_supervisor.or_else(|| around(named)) else { return not_an_instance() };
+    let chosen = representative(named, &instance)?.pid;
+    let pinned = pin(chosen).or_fail(failed)?;
+    let Some(process) = Process::read(chosen) else { return refuse("it has ended") };
+    // Its PID can have been another process's before. A child of a supervisor that is pinned is in its instance.
+    let is_child = process.parent == Some(named.pid) && process.depth > named.depth;
+    let instance = match of_supervisor.filter(|_| is_child) {
+        None if chosen != named.pid => around(process),
+        None => Some(instance),
+        found => found,
     };
-    let Some(chosen) = representative(process, here.depth, program)? else { return not_an_instance() };
-    if chosen.pid != process.pid {
-        pinned = pin(chosen.pid).or_fail(failed)?;
-        let Some(again) = Process::read(chosen.pid) else { return refuse("it has ended") };
-        process = again;
-    }
-    if let Some(why) = reason_against(&process, here.depth, caller) {
+    let Some(instance) = instance else { return not_an_instance() };
+    if let Some(why) = reason_against(&process, caller) {
         return refuse(why);
     }
-    let Some(instance) = Instance::around(process, Some(program)) else { return not_an_instance() };
     if !can_be_seen(&process, &pinned) {
         return refuse(NOT_SEEN);
     }
     let expected = expected_filters(instance, here.depth, program);
     let target =
         examine(process.pid, ours, expected, program, pinned, own_group).map_err(|e| e.within(failed))?;
-    if has_ended(&target.process).or_fail(failed)? {
+    let ended = |pinned: &OwnedFd| has_ended(pinned).or_fail(failed);
+    if ended(&target.process)? || ended(&pinned_first)? {
         // The last reads may have been from another process with this PID.
         return refuse("it has ended");
     }
@@ -170,16 +179,16 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
 
 const NOT_AN_INSTANCE: &str = "not an instance of selfdock, and not a process in one";
 
+const HIDDEN: &str = "it has ended, or /proc hides it or its supervisor (hidepid)";
+
 const NOT_SEEN: &str = "no process in it can be inspected: it holds another instance (enter that one, \
     'selfdock ps' lists it), or a program that is undumpable or not readable (started as sh -c 'CMD; :' it has a shell \
     beside it, which can be entered)";
 
 /// Why this process cannot be entered, as far as its `/proc/PID/status` tells.
-fn reason_against(process: &Process, depth: usize, caller: Caller) -> Option<&'static str> {
+fn reason_against(process: &Process, caller: Caller) -> Option<&'static str> {
     if process.ended {
         Some("it has ended")
-    } else if process.depth <= depth {
-        Some(NOT_AN_INSTANCE)
     } else if process.ids != Some((caller.uid, caller.gid)) {
         Some("it is not yours")
     } else {
@@ -187,23 +196,19 @@ fn reason_against(process: &Process, depth: usize, caller: Caller) -> Option<&'s
     }
 }
 
-/// The process whose namespaces are entered: the named one, if it is in an instance and can be inspected. If a
+/// The process whose namespaces are entered: the named one, if it is in the instance and can be inspected. If a
 /// supervisor or a hidden process was named, it is another process inside, if possible the command.
-fn representative(named: Process, depth: usize, program: Identity) -> Result<Option<Process>> {
-    let named_inside = named.depth > depth;
-    let instance = Instance::of(named, Some(program));
-    if instance.is_none() && (!named_inside || named.program().is_some()) {
-        return Ok(Some(named).filter(|_| named_inside));
+fn representative(named: Process, instance: &Instance) -> Result<Process> {
+    let is_inside = named.depth >= instance.command.depth;
+    if is_inside && named.program().is_some() {
+        return Ok(named);
     }
-    let Some(instance) = instance.or_else(|| Instance::around(named, Some(program))) else {
-        return Ok(None);
-    };
     if instance.command.program().is_some() {
-        return Ok(Some(instance.command));
+        return Ok(instance.command);
     }
     let all = process::all()?;
     let seen = instance.members(&all).find(|member| member.program().is_some());
-    Ok(Some(seen.copied().unwrap_or(instance.command)))
+    Ok(seen.copied().unwrap_or(instance.command))
 }
 
 /// Whether a process can be inspected. A command that has just started becomes so in a moment, and this waits for it.

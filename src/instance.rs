@@ -49,7 +49,9 @@ impl Instance {
         }
         let own = namespace(process.pid)?;
         let all = &process::all().ok()?;
-        let keepers = all.iter().filter(|other| other.is_pid1() && other.depth == process.depth);
+        // Other users can have any number of PID namespaces.
+        let is_alike = |other: &&Process| other.depth == process.depth && other.ids == process.ids;
+        let keepers = all.iter().filter(|other| other.is_pid1() && is_alike(other));
         let supervisors = keepers.filter_map(|keeper| keeper.parent.and_then(Process::read));
         supervisors
             .filter_map(|supervisor| Instance::of(supervisor, program))

@@ -1,8 +1,9 @@
 //! entering: A command can join only the caller's instances, and gets no more rights than they have.
 
+use crate::faults::strace_as_root;
 use crate::support::{
     Cmd, args, children, command_of, fixture, instance, instance_of_root, is_alive, keeper_of, nested,
-    on_a_host, selfdock, tree, wait_until,
+    on_a_host, scratch, selfdock, status_of, tree, wait_until,
 };
 use rstest::rstest;
 use std::ffi::OsString;
@@ -69,6 +70,8 @@ fn the_root_and_the_directory_are_the_targets() {
     assert_eq!(enter([], instance.pid()).sh("pwd; cat image").ok(), "/etc\nbusybox");
     assert_eq!(enter(args!["-C", "/usr"], instance.pid()).sh("pwd").ok(), "/usr");
     enter(args!["-C", "/nowhere"], instance.pid()).arg("true").refused("ENOENT");
+    // A link of procfs can lead out of a root directory.
+    enter(args!["-C", "/proc/self/root/usr"], instance.pid()).arg("true").refused("EXDEV");
 }
 
 /// E2: weaker joiner.
@@ -244,6 +247,35 @@ fn an_instance_of_another_user_is_refused() {
         enter([], pid).arg("true").refused("not yours");
     }
     other.close();
+    other.wait();
+}
+
+/// E1: fake instance. Another user can make any number of PID namespaces. They do not slow a joiner down that looks for
+/// an instance.
+#[test]
+fn the_pid_namespaces_of_other_users_are_not_looked_into() {
+    let other = "echo $$; exec unshare -Urpf sh -c 'read line'";
+    let root = args![fixture("setuid/probe"), "as-root", "setpriv", "--reuid=65534", "--clear-groups"];
+    let mut other = Cmd::program(root.into_iter().chain(args!["sh", "-c", other])).spawn();
+    let others = other.line();
+    wait_until("unshare has a child", || !children(others.parse().unwrap()).is_empty());
+    // These come later, so they are found later.
+    let instance = instance([]);
+    let mut inside = enter([], instance.pid()).sh("echo up; read line").spawn();
+    assert_eq!(inside.line(), "up");
+
+    // Its ancestor outside is not the supervisor of its instance. The other child waits outside.
+    let is_inside = |pid: &i32| status_of(&pid.to_string(), &["NSpid"]).split(' ').count() > 2;
+    let joined = children(inside.pid()).into_iter().find(is_inside).unwrap();
+    let (dir, words) = (scratch(), args![selfdock(), "enter", joined.to_string(), "true"]);
+    let file = dir.path().join("trace");
+    strace_as_root([], args!["-u", "tester", "-e", "trace=openat,openat2", "-o", &file], words).ok();
+    let trace = std::fs::read_to_string(&file).unwrap();
+    let looked_into = |pid: &str| trace.contains(&format!("/proc/{pid}/task/"));
+    assert!(looked_into(&instance.pid().to_string()), "{trace}");
+    assert!(!looked_into(&others), "{trace}");
+    other.close();
+    inside.close();
     other.wait();
 }
 
