@@ -122,10 +122,16 @@ impl Note {
 }
 
 /// Finds the instance of a PID: the PID of its supervisor, or of any process in it. `program` is selfdock's own file.
-/// With `own_group` the joiner stays in our control group.
+/// With `own_group` the joiner stays in our control group; otherwise this process joins that of the instance.
 // Out of line: 221 bytes less than within its caller.
 #[inline(never)]
-pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool) -> Result<Target> {
+pub fn find_target(
+    pid: u32,
+    caller: Caller,
+    program: Identity,
+    own_group: bool,
+    privileged: bool,
+) -> Result<Target> {
     let failed = on("enter {=}", decimal(pid));
     let refuse = |why| Err(Error::refused(failed, why));
     let not_an_instance = || {
@@ -174,6 +180,10 @@ pub fn find_target(pid: u32, caller: Caller, program: Identity, own_group: bool)
         // The last reads may have been from another process with this PID.
         return refuse("it has ended");
     }
+    if !privileged && !target.has_own_user_namespace() {
+        return refuse("it needs privilege, and here is none; see 'selfdock doctor'");
+    }
+    target.join_group()?;
     Ok(target)
 }
 
@@ -419,7 +429,7 @@ impl Target {
     }
 
     /// Joins its control group, with the caller's rights.
-    pub fn join_group(&self) -> Result<()> {
+    fn join_group(&self) -> Result<()> {
         let Some(group) = &self.group else { return Ok(()) };
         let path = join(&[b"/sys/fs/cgroup", group, b"/cgroup.procs"]);
         let failed = on("join its control group {}", group);

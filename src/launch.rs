@@ -82,18 +82,19 @@ fn start_instance(
     let Ok((plan, command)) = command::check::<Unsaid>(request, &environment, cwd) else {
         return hand_over(start, privilege, signals);
     };
-    check_stack(start)?;
     let installation = Installation::of_this_program();
     let read = || (open_files(request, signals), Preparations::read(installation, &plan.root));
     let (opened, prepared) = with_signals(signals, read)?;
-    let (containment, supervision) = opened?;
+    let (supervision, containment) = opened?;
     let by_its_path = |installation: &Installation| {
         start.file_name().is_some_and(|name| name.to_bytes() == installation.program())
     };
     let installed = installation.filter(by_its_path);
     let need = Need { network: request.own_network, ..Need::default() };
-    let privileged = raise(privilege, need, request.unprivileged)?;
-    let end = find_program(installed, request.no_nest, privileged.as_ref()).and_then(|program| {
+    let begin = || {
+        let containment = check_stack(start).and(containment)?;
+        let privileged = raise(privilege, need, request.unprivileged)?;
+        let program = find_program(installed, request.no_nest, privileged.as_ref())?;
         let job = Job {
             caller,
             plan,
@@ -108,8 +109,8 @@ fn start_instance(
             attended: supervision.report.as_ref().is_some_and(Report::is_attended),
         };
         spawn_and_supervise(job, privileged, need, &supervision)
-    });
-    let end = supervision.report_no_start(end)?;
+    };
+    let end = supervision.report_no_start(begin())?;
     if end == End::Exit(NOT_FOUND) && error::unsaid_message().is_some() {
         // The second program prints the message, with advice.
         let _ = handover::hand_over(start, Task::SAY_WHY_NOT_FOUND, signals);
@@ -148,9 +149,10 @@ fn with_signals<T>(signals: SignalSet, act: impl FnOnce() -> T) -> Result<T> {
     Ok(done)
 }
 
-/// Opens the files that the caller names for reading or writing, with the caller's rights.
-fn open_files(request: &Request<'_>, signals: SignalSet) -> Result<(Containment, Supervision)> {
-    Ok((Containment::new(request)?, Supervision::new(request, signals)?))
+/// Opens the files that the caller names for reading or writing, with the caller's rights. The report is the first: it
+/// tells what fails later.
+fn open_files(request: &Request<'_>, signals: SignalSet) -> Result<(Supervision, Result<Containment>)> {
+    Ok((Supervision::new(request, signals)?, Containment::new(request)))
 }
 
 /// What the supervisor does besides waiting: timeout and report.
@@ -352,14 +354,16 @@ fn start_joiner(
     let Ok(command) = Command::check::<Unsaid>(request, &start.environment(), None) else {
         return hand_over(start, privilege, signals);
     };
-    check_stack(start)?;
-    let (containment, supervision) = with_signals(signals, || open_files(request, signals))??;
+    let (supervision, containment) = with_signals(signals, || open_files(request, signals))??;
     creds::become_undumpable()?;
-    let found = own_identity().and_then(|own| enter::find_target(pid, caller, own, request.own_group));
+    let found = check_stack(start)
+        .and_then(|()| own_identity())
+        .and_then(|own| enter::find_target(pid, caller, own, request.own_group, privilege.is_some()));
     let target = match found {
         Err(error) => return supervision.report_no_start(Err(error)),
         Ok(target) => target,
     };
+    let jobs = containment?.jobs;
     let note = if supervision.has_report() { Some(enter::Note::new()?) } else { None };
     let mut keep_fds = request.keep_fds.clone();
     keep_fds.extend(note.as_ref().map(enter::Note::writer));
@@ -369,10 +373,9 @@ fn start_joiner(
         supervisor: supervisor_pidfd()?,
         gate: enter::Gate::new()?,
         note,
-        jobs: containment.jobs,
+        jobs,
         keep_fds,
     };
-    join.target.join_group()?;
     expect_end()?;
     error::leave_it_to_the_supervisor(true);
     let witness = Keeper::witness(Shared::new(false)?)?;
@@ -383,13 +386,12 @@ fn start_joiner(
             None
         }
         Some(privilege) => Some(privilege.raise(need)?),
-        None if join.target.has_own_user_namespace() => None,
-        None => {
-            let why = "the instance was made with privilege, and selfdock has none here";
-            return Err(Error::refused("enter", why).hint("see 'selfdock doctor'"));
-        }
+        None => None,
     };
-    let privileged = join.target.enter_first(caller, privileged)?;
+    let privileged = match join.target.enter_first(caller, privileged) {
+        Err(error) => return supervision.report_no_start(Err(error)),
+        Ok(privileged) => privileged,
+    };
     privileged.set_aside()?;
     let for_child = privileged.for_child();
     let started = supervision.start()?;
@@ -404,7 +406,7 @@ fn start_joiner(
     let mut kept = supervision.descriptors();
     kept.extend(note.map(enter::Note::reader));
     close_descriptors(&kept)?;
-    let mut outcome = supervision.supervise(child, &witness, false, containment.jobs)?;
+    let mut outcome = supervision.supervise(child, &witness, false, jobs)?;
     let ended = witness.end().map(drop);
     let (joining, error) = note.map(enter::Note::read).unwrap_or_default();
     outcome.usage.take_off(&joining);

@@ -197,7 +197,7 @@ fn write_no_start(report: &Report, error: &Error) {
 }
 
 /// The report of an instance that was not made.
-fn of_none(error: &Error) -> Bytes {
+pub fn of_none(error: &Error) -> Bytes {
     let end = End::Exit(error.exit_status());
     let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
     let text = report::json(&outcome, Duration::default(), Some(error.message()));

@@ -1,6 +1,7 @@
 //! `each`: a batch, like xargs. Each line of standard input is run in an instance of its own. The set-uid program
 //! makes each instance, as for `run`. This module reads the list and has no privilege.
 
+use super::attend::of_none;
 use super::data::{self, in_the_limit_of_a_file};
 use super::front::Line;
 use crate::descriptors::{is_placeholder, number_of};
@@ -497,19 +498,25 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Becomes selfdock. Returns only on failure.
+    /// Becomes selfdock. Returns only on failure, which the report tells.
     fn exec(&self) -> Error {
-        match self.prepare() {
+        let mut report = None;
+        let error = match self.prepare(&mut report) {
             Ok(words) => {
                 let (argv, envp) = (Pointers::new(&words), Pointers::new(&self.about.environment));
                 let errno = sys::execve(self.about.program, &argv, &envp);
                 Error::of(on("start {}", self.about.program.to_bytes()), errno)
             }
             Err(error) => error,
+        };
+        if let Some(file) = report {
+            let _ = files::write(file.as_fd(), of_none(&error));
         }
+        error
     }
 
-    fn prepare(&self) -> Result<Vec<&'static core::ffi::CStr>> {
+    /// The words for selfdock. Opens the report.
+    fn prepare(&self, report: &mut Option<OwnedFd>) -> Result<Vec<&'static core::ffi::CStr>> {
         let nothing = files::open(CWD, b"/dev/null", OFlags::RDONLY).or_fail("open '/dev/null'")?;
         sys::redirect(number_of(&nothing), 0).or_fail("redirect standard input")?;
         for (number, writer) in (1..).zip(self.writers) {
@@ -518,7 +525,9 @@ impl Job<'_> {
         let mut words: Vec<&[u8]> = alloc::vec![b"selfdock"];
         words.extend(&self.batch.options);
         if let Some(dir) = self.reports {
-            words.extend([&b"--report"[..], self.report(dir)?]);
+            // The descriptor stays open for selfdock, which closes it.
+            let file = report.insert(self.report(dir)?);
+            words.extend([&b"--report"[..], decimal(number_of(file))]);
         }
         words.extend([&b"run"[..], b"--"]);
         let mut is_said = false;
@@ -538,9 +547,8 @@ impl Job<'_> {
         Ok(all)
     }
 
-    /// Makes a new file for the report, and returns its descriptor. A file that an earlier command put there is
-    /// removed.
-    fn report(&self, dir: &OwnedFd) -> Result<Bytes> {
+    /// Makes a new file for the report. A file that an earlier command put there is removed.
+    fn report(&self, dir: &OwnedFd) -> Result<OwnedFd> {
         let name = join(&[decimal(self.number), b".json"]);
         let failed = on("report to {}", name);
         match report::remove(dir, name) {
@@ -549,10 +557,7 @@ impl Job<'_> {
         }
         let file = files::open(dir.as_fd(), name, report::NEW).or_fail(failed)?;
         rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).or_fail(failed)?;
-        // The descriptor stays open for selfdock, which closes it.
-        let fd = decimal(number_of(&file));
-        core::mem::forget(file);
-        Ok(fd)
+        Ok(file)
     }
 
     /// Replaces each `{}` in a word by the line. `None` if the word has no `{}`.

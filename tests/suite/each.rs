@@ -1,6 +1,7 @@
 //! each: Each line of a list is a command in an instance of its own, and the status is that of xargs.
 
 use crate::support::{Cmd, args, scratch, status_of, wait_until};
+use crate::whole_instance::field;
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::fs;
@@ -145,6 +146,17 @@ fn a_long_list_needs_no_more_memory() {
     assert!(after < before + 256, "{before} kB before, {after} kB after");
     batch.close();
     assert!(batch.wait().success());
+}
+
+#[test]
+fn a_report_says_why_the_command_of_a_line_is_not_started() {
+    let dir = scratch();
+    let cmd = each("a\0b\nwell\n", &["--report", "reports", "echo"]);
+    let ran = cmd.current_dir(dir.path()).output().exits(123);
+    assert_eq!(ran.stdout, "well\n", "{}", ran.stderr);
+    let report = fs::read_to_string(dir.path().join("reports/1.json")).unwrap();
+    assert_eq!(format!("selfdock: {}\n", field(&report, "error")), ran.stderr);
+    assert_eq!(field(&report, "status"), "XX");
 }
 
 /// R1: report. A command knows the name of the next report.

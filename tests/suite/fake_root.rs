@@ -256,5 +256,10 @@ fn it_cannot_be_entered(#[values("", "--unprivileged")] mode: &str) {
     let words = options.chain(args!["--fake-root", "run", "cat"]);
     let instance = machine.cmd(words).spawn().that_repeats();
     let why = "enter its pid namespace: operation not permitted (EPERM); it has ended, or is one with --fake-root, or";
-    Cmd::new(args!["enter", instance.pid().to_string(), "true"]).refused(why);
+    let dir = scratch();
+    let report = dir.path().join("report");
+    let ran = Cmd::new(args!["--report", &report, "enter", instance.pid().to_string(), "true"]).refused(why);
+    let report = fs::read_to_string(report).unwrap();
+    assert_eq!(field(&report, "status"), "XX", "{report}");
+    assert_eq!(format!("selfdock: {}\n", field(&report, "error")), ran.stderr);
 }

@@ -5,10 +5,11 @@
 
 use crate::proxy::Echo;
 use crate::races::rounds;
-use crate::support::{Cmd, args, scratch, selfdock};
+use crate::support::{Cmd, args, instance, scratch, selfdock, wait_until};
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
@@ -204,15 +205,28 @@ fn the_report_does_not_count_other_children_of_the_caller(
     assert!(used.iter().sum::<f64>() < 0.5, "{report}");
 }
 
+/// A filter that nobody writes holds the supervisor up, before it can write a report.
 #[test]
-fn an_early_failure_is_told_as_one() {
+fn an_end_before_the_start_is_told_as_one() {
     let dir = scratch();
-    let file = dir.path().join("report");
-    let words = args!["--output-limit", "1M", "--report", &file, "--seccomp", "/no/such", "true"];
-    Cmd::run(words).refused("/no/such");
-    let report = fs::read_to_string(&file).unwrap();
-    let seen = ["started", "exit", "signal", "status"].map(|name| field(&report, name));
-    assert_eq!(seen, ["False", "null", "null", "XX"], "{report}");
+    let script = "mkfifo filter; exec $SELFDOCK --output-limit 1M --report report --seccomp filter run true";
+    let mut running = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).spawn();
+    let (filter, mut held) = (dir.path().join("filter"), None);
+    wait_until("the supervisor waits for the filter", || {
+        held = fs::OpenOptions::new()
+            .write(true)
+            .custom_flags(nix::fcntl::OFlag::O_NONBLOCK.bits())
+            .open(&filter)
+            .ok();
+        held.is_some()
+    });
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(running.wait().signal(), Some(15));
+    // The attendant writes it when the supervisor has ended.
+    let read = || fs::read_to_string(dir.path().join("report")).unwrap();
+    wait_until("the report is written", || !read().is_empty());
+    let seen = ["started", "exit", "signal", "status"].map(|name| field(&read(), name));
+    assert_eq!(seen, ["False", "null", "null", "XX"], "{}", read());
 }
 
 /// What the second program refuses, before and after it has opened the report.
@@ -232,7 +246,17 @@ fn an_early_failure_is_told_as_one() {
 #[case::a_home("$REPORT --home run true", "HOME is not set")]
 #[case::no_source("$REPORT -b missing run true", "'missing'")]
 #[case::a_named_volume("$REPORT -v data:/x run true", "no named volumes")]
+#[case::a_filter("$REPORT --seccomp /no/such run true", "read the filter '/no/such'")]
+#[case::a_cut_filter("$REPORT --seccomp /etc/hostname run true", "not a BPF program of 8-byte instructions")]
+#[case::a_filter_with_an_attendant("$REPORT --output-limit 1k --seccomp /no/such run true", "'/no/such'")]
+#[case::a_filter_of_a_copy("$REPORT -o /usr/bin /mnt --seccomp /no/such run true", "'/no/such'")]
 #[case::inside("-H run $SD $REPORT --fake-root --no-userns run true", "--no-userns")]
+#[case::a_filter_inside("-H run $SD $REPORT --seccomp /no/such run true", "read the filter '/no/such'")]
+#[case::a_small_stack("$REPORT run true; ulimit -s 100", "the stack limit is too small")]
+#[case::a_small_stack_in_a_copy(
+    "$REPORT -o /usr/bin /mnt run true; ulimit -s 100",
+    "the stack limit is too small"
+)]
 fn the_report_tells_why_there_is_no_instance(
     #[case] line: &str,
     #[case] why: &str,
@@ -240,7 +264,8 @@ fn the_report_tells_why_there_is_no_instance(
 ) {
     let dir = scratch();
     // It replaces what an earlier run has left.
-    let script = format!("echo old >report; exec $SD {line} 9>&-");
+    let (line, before) = line.split_once("; ").unwrap_or((line, ":"));
+    let script = format!("echo old >report; {before}; exec $SD {line} 9>&-");
     let run = Cmd::program(args!["bash", "-c", script]).env("REPORT", format!("--report report {mode}"));
     let run = ["HOME", "DISPLAY", "SSH_AUTH_SOCK"].iter().fold(run, |run, name| run.env(name, ""));
     let ran = run.env("SD", selfdock()).current_dir(dir.path()).refused(why);
@@ -264,6 +289,22 @@ fn the_report_tells_why_an_instance_is_not_entered(#[case] pid: &str, #[case] wh
     assert_eq!(seen, ["False", "125", "null", "XX"], "{report}");
     assert_eq!(format!("selfdock: {}", field(&report, "error")), ran.stderr.trim_end());
     assert!(ran.stderr.contains(&why.replace('\'', "")), "{}", ran.stderr);
+}
+
+/// The instance exists, and cannot be entered in this way.
+#[rstest]
+#[case::with_a_small_stack("ulimit -s 100; exec", "the stack limit is too small")]
+#[case::without_privilege(
+    "exec setpriv --no-new-privs",
+    "it needs privilege, and here is none; see 'selfdock doctor'"
+)]
+fn the_report_tells_what_keeps_the_caller_from_entering(#[case] how: &str, #[case] why: &str) {
+    let (dir, running) = (scratch(), instance([]));
+    let script = format!("echo old >report; {how} \"$0\" --report report enter {} true", running.pid());
+    let ran = Cmd::program(args!["bash", "-c", script, selfdock()]).current_dir(dir.path()).refused(why);
+    let report = fs::read_to_string(dir.path().join("report")).unwrap();
+    assert_eq!(format!("selfdock: {}", field(&report, "error")), ran.stderr.trim_end());
+    assert_eq!(field(&report, "status"), "XX", "{report}");
 }
 
 /// The oracle is the same message where selfdock itself starts the command. The name has as many bytes as a word can
