@@ -11,6 +11,7 @@
 //! No process leaves the caller's own group. A group in use is locked. The next run removes groups that are left over.
 
 use super::front::program;
+use super::outside::Said;
 use crate::cli::scaled;
 use crate::descriptors::number_of;
 use crate::error::{Error, OrFail, Result, both, on};
@@ -396,14 +397,20 @@ fn start_scope(about: &About, busctl: Bytes) -> Result<Bytes> {
     let words = words.iter().map(|word| c_string(word)).collect::<core::result::Result<Vec<_>, _>>();
     let (words, file) = (words.or_fail(ASKING)?, c_string(busctl).or_fail(ASKING)?);
     let (argv, envp) = (Pointers::new(&words), Pointers::new(&about.environment));
+    let said = Said::new(busctl).or_fail(ASKING)?;
     let child = sys::start_child(0, || {
-        sys::execve(file, &argv, &envp);
+        if said.listen().is_ok() {
+            sys::execve(file, &argv, &envp);
+        }
         crate::error::FAILED
     });
     let ended = waitpid(Some(child.or_fail(ASKING)?), WaitOptions::empty()).or_fail(ASKING)?;
     match ended.and_then(|(_, status)| status.exit_status()) {
-        Some(0) => Ok(name),
-        _ => Err(Error::refused(ASKING, "busctl failed; its message is above")),
+        Some(0) => {
+            said.pass_on();
+            Ok(name)
+        }
+        _ => Err(said.error(both("{=} by {}", ASKING.as_bytes(), busctl))),
     }
 }
 

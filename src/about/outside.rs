@@ -2,11 +2,13 @@
 //! network. A helper process is started before the namespaces exist. It waits until they do, and then starts these
 //! programs. They are processes of the caller, as if started in a shell.
 
+use super::foreign::hint;
 use crate::descriptors::{close_descriptors, number_of};
-use crate::error::{Error, NOT_FOUND, OrFail, Result, on};
+use crate::error::{Context, Error, NOT_FOUND, OrFail, Result, is_unprintable, on, say};
 use crate::files;
 use crate::sys::{self, Disposition, Pointers, signal::PIPE};
 use crate::text::{Bytes, c_string, number};
+use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -34,7 +36,8 @@ pub struct Outside {
     start: OwnedFd,
     /// A pipe from the helper. A byte says how many jobs have succeeded.
     done: OwnedFd,
-    programs: Vec<Bytes>,
+    /// What each program says.
+    programs: Vec<Said>,
 }
 
 /// Starts the helper process.
@@ -42,6 +45,10 @@ pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
     let failed = "start a helper process outside";
     let pipe = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).or_fail(failed);
     let ((wait, start), (done, finished)) = (pipe()?, pipe()?);
+    let mut programs = Vec::new();
+    for job in jobs {
+        programs.push(Said::new(job.words[0]).or_fail(failed)?);
+    }
     let supervisor = getpid();
     let number = number_of(&start);
     let act = || {
@@ -50,18 +57,19 @@ pub fn start(jobs: &[Job], environment: &[&CStr]) -> Result<Outside> {
             return 1;
         }
         let is_ready = matches!(rustix::io::read(&wait, &mut [0u8; 1][..]), Ok(1));
+        let mut all = jobs.iter().zip(&programs);
         let mut count = 0;
-        while is_ready && jobs.get(usize::from(count)).is_some_and(|job| run(job, environment, supervisor)) {
+        while is_ready && all.next().is_some_and(|(job, said)| run(job, environment, supervisor, said)) {
             count += 1;
         }
         u8::from(rustix::io::write(&finished, &[count]).is_err())
     };
     let pid = sys::start_child(0, act).or_fail(failed)?;
-    Ok(Outside { pid, start, done, programs: jobs.iter().map(|job| job.words[0]).collect() })
+    Ok(Outside { pid, start, done, programs })
 }
 
 /// Runs a program to its end, or until it is ready. Returns whether it succeeded.
-fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
+fn run(job: &Job, environment: &[&CStr], supervisor: Pid, said: &Said) -> bool {
     let run = || {
         let (reader, writer) = rustix::pipe::pipe()?;
         let number = number_of(&writer);
@@ -77,8 +85,9 @@ fn run(job: &Job, environment: &[&CStr], supervisor: Pid) -> bool {
             // A program that stays must not hold descriptors of the caller.
             let keep: &[u32] = if job.pid_option.is_some() { &[number] } else { &[] };
             // pasta does not start if SIGPIPE is ignored, as programs in Python leave it.
-            let is_ready =
-                close_descriptors(keep).is_ok() && sys::dispose(PIPE, Disposition::Default).is_ok();
+            let is_ready = said.listen().is_ok()
+                && close_descriptors(keep).is_ok()
+                && sys::dispose(PIPE, Disposition::Default).is_ok();
             if is_ready {
                 sys::execve(words[0], &Pointers::new(&words), &Pointers::new(environment));
             }
@@ -140,7 +149,8 @@ pub fn stand_apart(kept: &[u32]) -> Result<()> {
 }
 
 impl Outside {
-    /// Tells the helper that the namespaces exist, and waits until it has run all jobs.
+    /// Tells the helper that the namespaces exist, and waits until it has run all jobs. If a program has failed, its
+    /// last words are the reason. Otherwise they are printed.
     pub fn finish(self) -> Result<()> {
         let failed = "wait for the helper process outside";
         rustix::io::write(&self.start, b".").or_fail(failed)?;
@@ -150,9 +160,91 @@ impl Outside {
         // The pipe has told the result already.
         let _ = waitpid(Some(self.pid), WaitOptions::empty());
         match self.programs.get(usize::from(count[0])) {
-            None if count_read == 1 => Ok(()),
-            Some(program) => Err(Error::refused(on("run {} outside", program), "it failed")),
+            None if count_read == 1 => {
+                self.programs.iter().for_each(Said::pass_on);
+                Ok(())
+            }
+            Some(said) => Err(said.error(on("run {} outside", said.program))),
             None => Err(Error::refused(failed, "it has ended")),
+        }
+    }
+}
+
+/// What a program writes to standard error, in a pipe: if it fails, its last words are the reason of an error.
+pub struct Said {
+    program: Bytes,
+    reader: OwnedFd,
+    writer: OwnedFd,
+}
+
+impl Said {
+    /// For a program. Nobody reads before its end, so what does not fit into the pipe is dropped.
+    pub fn new(program: Bytes) -> rustix::io::Result<Self> {
+        let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        Ok(Said { program, reader, writer })
+    }
+
+    /// Called in the process that becomes the program.
+    pub fn listen(&self) -> rustix::io::Result<()> {
+        sys::redirect(number_of(&self.writer), 2)
+    }
+
+    fn text(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(files::PIPE);
+        let _ = rustix::io::read(&self.reader, rustix::buffer::spare_capacity(&mut text));
+        text
+    }
+
+    /// Prints what a program has said that did not fail.
+    pub fn pass_on(&self) {
+        say(sys::standard(2), &self.text());
+    }
+
+    /// The error for a program that has failed.
+    pub fn error(&self, what: impl Context) -> Error {
+        Error::refused(what, reason(self.program, &self.text()).unwrap_or("it failed"))
+    }
+}
+
+/// Why a program has failed: the last line that it has written, or the first one if it has explained its usage. The
+/// program's own name before it is left out.
+fn reason(program: &[u8], text: &[u8]) -> Option<&'static str> {
+    let text = String::from_utf8_lossy(text);
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let is_usage = |line: &str| line.starts_with("Usage:");
+    let line = if lines.clone().any(is_usage) { lines.next() } else { lines.next_back() }?;
+    let path = core::str::from_utf8(program).unwrap_or_default();
+    let names = [path, path.rsplit('/').next().unwrap_or_default()];
+    let after = |name: &str| line.strip_prefix(name).and_then(|rest| rest.strip_prefix(": "));
+    let line = names.into_iter().find_map(after).unwrap_or(line);
+    // A message ends with its reason, not with a full stop.
+    let line = line.strip_suffix('.').unwrap_or(line);
+    let line: String = line.chars().map(|c| if is_unprintable(c) { '?' } else { c }).collect();
+    Some(hint(&[line.as_bytes()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reason_is_the_last_line_of_a_program() {
+        for (text, why) in [
+            (
+                "newuidmap: uid range [0-1) -> [5-6) not allowed\n",
+                Some("uid range [0-1) -> [5-6) not allowed"),
+            ),
+            ("newuidmap: Cannot determine your user name.\n\n", Some("Cannot determine your user name")),
+            ("Changing to nobody...\nFailed to bind, exiting\n", Some("Failed to bind, exiting")),
+            (
+                "/usr/bin/newuidmap: unrecognized option '--x'\nUsage: it\n  -h\n",
+                Some("unrecognized option '--x'"),
+            ),
+            ("a\u{1b}[31mb", Some("a?[31mb")),
+            ("\n \n", None),
+            ("", None),
+        ] {
+            assert_eq!(reason(b"/usr/bin/newuidmap", text.as_bytes()), why, "{text}");
         }
     }
 }

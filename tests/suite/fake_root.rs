@@ -186,6 +186,19 @@ fn what_is_missing_is_said() {
     );
 }
 
+/// newuidmap knows by its own means who the caller is.
+#[rstest]
+fn what_newuidmap_refuses_is_said_in_one_line(#[values("", "--unprivileged")] mode: &str) {
+    let machine = Machine::new();
+    fs::write(machine.dir.path().join("subuid"), "other:5:1\n").unwrap();
+    let words = mode.split_whitespace().map(OsString::from).chain(args!["--fake-root", "run", "true"]);
+    let ran = machine
+        .cmd(words)
+        .env("USER", "other")
+        .refused("newuidmap' outside: uid range [1-2) -> [5-6) not allowed");
+    assert!(!ran.stderr.contains(": newuidmap: "), "{}", ran.stderr);
+}
+
 /// A file system that is asked for the home does not answer in time, and later it does.
 #[rstest]
 #[case::of_a_copy(&["-o", "/", "/"])]

@@ -115,6 +115,25 @@ fn what_is_missing_is_said() {
         .refused("open '/dev/net/tun': no such file or directory (ENOENT); 'modprobe tun' as root");
 }
 
+/// The oracle is pasta alone.
+#[rstest]
+fn what_pasta_refuses_is_said_in_one_line(
+    #[values(&[][..], &["--unprivileged"], &["--fake-root"])] options: &[&str],
+    #[values(false, true)] inside: bool,
+) {
+    let (machine, taken) = (Machine::new(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let port = taken.local_addr().unwrap().port().to_string();
+    let alone = args!["pasta", "--config-net", "--quiet", "-t", format!("127.0.0.1/{port}"), "true"];
+    let said = Cmd::program(machine.launcher().into_iter().chain(alone)).output().stderr;
+    let reason = said.lines().last().unwrap_or_default().trim_end_matches('.');
+    assert!(reason.contains(&port), "{said}");
+    let outer = args!["run", "--dev", "/dev/net/tun", selfdock()];
+    let outer = outer.into_iter().filter(|_| inside && !options.contains(&"--fake-root"));
+    let words = outer.chain(options.iter().map(Into::into));
+    let words = words.chain(args!["--net", format!("user,tcp={port}"), "run", "true"]);
+    machine.cmd(words).refused(&format!("pasta' outside: {reason}\n"));
+}
+
 /// The program, which may not be installed, is in the user namespace of the network: with no right for the command.
 #[rstest]
 #[case::set_uid(&[], true, "")]

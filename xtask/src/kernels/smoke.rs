@@ -474,7 +474,7 @@ pub const CHECKS: &[Check] = &[
         &[Root],
         include_str!("no_systemd_group.sh"),
         |_| {
-            "no\nselfdock: ask systemd for a control group: busctl failed; its message is above\n\
+            "selfdock: ask systemd for a control group by '/run/none/busctl': no\n\
              selfdock: ask systemd for a control group: systemd made no group within 5 seconds\nstatus 125"
         },
     ),

@@ -136,8 +136,7 @@ const CHECKS: &[Check] = &[
             selfdock --memory 32M --report 1 run echo never; cat /proc/self/cgroup' & read x <up
         systemctl stop user@1000.service; echo >end; wait $!",
         |_| {
-            "Failed to connect to *bus*\n\
-             selfdock: ask systemd for a control group: busctl failed; its message is above\n\
+            "selfdock: ask systemd for a control group by '*busctl': Failed to connect to *bus*\n\
              {*\"started\":false,*\"exit\":125,*\"status\":\"XX\",*}\n0::/user.slice/user-1000.slice/session-*.scope"
         },
     ),
