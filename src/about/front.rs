@@ -223,7 +223,9 @@ impl<'a> Line<'a> {
                 return Ok(());
             }
             if value.is_some() && opt.values.is_empty() {
-                return Err(Error::refused(on("option --{=}", opt.long.as_bytes()), "takes no value"));
+                let error = Error::refused(on("option --{=}", opt.long.as_bytes()), "takes no value");
+                let is_explain = opt.id == Id::Explain;
+                return Err(if is_explain { error.hint("the only one is --explain=all") } else { error });
             }
             return self.take(opt, value, rest);
         }

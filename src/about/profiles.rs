@@ -32,6 +32,9 @@ pub fn read(about: &About, name: &[u8]) -> Result<Lines> {
     for (number, line) in (1u32..).zip(text.split(|b| *b == b'\n')) {
         let place = join(&[path, b":", decimal(number)]);
         let words = words(about, line).map_err(|error| error.within(on("{}", place)))?;
+        if words.iter().any(|word| word.contains(&0)) {
+            return Err(Error::refused(on("{}", place), "a NUL byte is in it, which no word can have"));
+        }
         if !words.is_empty() {
             lines.push((place, &*words.leak()));
         }

@@ -79,6 +79,8 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
 #[case::half_an_option("-v /a\n/b\n", "@mine", "mine:1': option --vol: needs SRC DST; DST is missing")]
 #[case::unset("-b $NO_SUCH_VARIABLE", "@mine", "mine:1': variable 'NO_SUCH_VARIABLE': not set")]
 #[case::unclosed("-e A='", "@mine", "mine:1': a quote or a brace is not closed")]
+#[case::nul("-H\n-e A=\0b", "@mine", "mine:2': a NUL byte is in it")]
+#[case::of_explain("--explain=no", "@mine", "takes no value; the only one is --explain=all")]
 #[case::itself("@mine", "@mine", "it includes itself")]
 #[case::wrong_value("--net some", "@mine", "option --net 'some': not 'none'")]
 #[case::control_characters("-\u{1b}[31m", "@mine", "unknown")]
