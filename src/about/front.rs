@@ -399,8 +399,25 @@ impl<'a> Line<'a> {
 
     /// The copy that `--overlay SRC DST` makes.
     fn copy(&self, src: &'a [u8], dst: &[u8]) -> Result<overlay::Copy<'a>> {
-        let room = self.all(Id::Tmpfs).find(|room| is_same_place(room.values[1], dst));
-        let room = room.map_or(Ok(overlay::ROOM), |room| overlay::room(room.values[0]))?;
+        let mut room = None;
+        for [options, place] in self.all(Id::Tmpfs).map(|said| said.values) {
+            if !is_same_place(place, dst) {
+                continue;
+            }
+            let wanted = overlay::room(options)?;
+            if room.replace(wanted).is_some_and(|other| other != wanted) {
+                return Err(Error::refused(
+                    on("mount on {}", place),
+                    "two different mounts are requested there",
+                ));
+            }
+            if self.has(Id::Changes) {
+                let what = both("option --tmpfs {} {}", options, place);
+                return Err(Error::refused(what, "--changes keeps the changes of the copy, and no tmpfs")
+                    .hint("leave out one of the two options"));
+            }
+        }
+        let room = room.unwrap_or(overlay::ROOM);
         let source = if is_same_place(dst, b"/") { self.image(src)? } else { overlay::Source::Dir(src) };
         Ok(overlay::Copy { source, room })
     }

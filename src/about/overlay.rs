@@ -41,8 +41,12 @@ pub const ROOM: Tmpfs = Tmpfs { size: 1 << 30, inodes: 1 << 18, mode: 0o755 };
 /// directories even if its files are small.
 pub fn room(options: &[u8]) -> Result<Tmpfs> {
     let room = Tmpfs::parse::<Error>(options)?;
-    let is_counted = options.split(|b| *b == b',').any(|option| option.starts_with(b"nr_inodes="));
-    Ok(Tmpfs { inodes: if is_counted { room.inodes } else { ROOM.inodes }, mode: ROOM.mode, ..room })
+    let has = |name: &[u8]| options.split(|b| *b == b',').any(|option| option.starts_with(name));
+    if has(b"mode=") {
+        return Err(Error::refused(on("tmpfs options {}", options), "a copy takes no mode")
+            .hint("it takes size= and nr_inodes="));
+    }
+    Ok(Tmpfs { inodes: if has(b"nr_inodes=") { room.inodes } else { ROOM.inodes }, mode: ROOM.mode, ..room })
 }
 
 /// The entries of a directory of changes: the changed files, a link to the original, and the kernel's work directory.

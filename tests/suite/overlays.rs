@@ -644,3 +644,13 @@ fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N]
         run.refused(why)
     };
 }
+#[case::with_a_mode(args!["-o", "/etc", "/mnt/w", "-t", "size=1M,mode=700", "/mnt/w"], "a copy takes no mode; ")]
+#[case::an_image_with_a_mode(args!["-o", "/", "/", "-t", "mode=700", "/"], "'mode=700': a copy takes no mode")]
+#[case::two_sizes(
+    args!["-o", "/etc", "/mnt/w", "-t", "size=1M", "/mnt/w", "-t", "size=2M", "/mnt/w/"],
+    "mount on '/mnt/w/': two different mounts are requested there"
+)]
+#[case::a_size_of_what_is_kept(
+    args!["-o", "/etc", "/mnt/w", "--changes", "/tmp/x", "-t", "size=1M", "/mnt/w"],
+    "option --tmpfs 'size=1M' '/mnt/w': --changes keeps the changes of the copy, and no tmpfs; leave out"
+)]

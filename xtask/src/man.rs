@@ -106,7 +106,8 @@ fn about_option(id: Id) -> &'static str {
         }
         Id::Tmpfs => {
             "OPTS are size, nr_inodes and mode; numbers may end in k, M, G or T. By default a tmpfs has 64 MiB,\n\
-             16384 files and mode 1777. DST may be /tmp or /dev/shm.\n"
+             16384 files and mode 1777. DST may be /tmp or /dev/shm. For a copy (\\-\\-overlay) it says how much can\n\
+             be written there. A copy takes no mode, and with \\-\\-changes none of these options.\n"
         }
         Id::Dev => "PATH cannot be pts, shm, mqueue, hugepages or fd in /dev.\n",
         Id::Mask => "A missing PATH is an error.\n",
