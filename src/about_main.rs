@@ -6,6 +6,8 @@
 #[allow(unsafe_code)]
 mod start;
 
+use selfdock::about_panicked as panicked;
+
 fn program(start: &selfdock::Start) -> ! {
     selfdock::about_main(start)
 }

@@ -117,6 +117,7 @@ mod sys;
 mod usage;
 
 pub use about::main as about_main;
+pub use about::memory::panicked as about_panicked;
 pub use error::{FAILED, panicked};
 pub use launch::main as launch_main;
 pub use sys::{Start, exit, start};

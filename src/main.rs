@@ -6,6 +6,8 @@
 #[allow(unsafe_code)]
 mod start;
 
+use selfdock::panicked;
+
 fn program(start: &selfdock::Start) -> ! {
     selfdock::launch_main(start)
 }

@@ -1,5 +1,5 @@
-//! The start of both programs, and their panic handler. The root module of each has a function `program`, which is
-//! called from here.
+//! The start of both programs, and their panic handler. The root module of each has the functions `program` and
+//! `panicked`, which are called from here.
 //!
 //! # Safety
 //!
@@ -18,7 +18,7 @@ extern "C" fn entry(stack: *const usize, dynamic: *const usize, header: *const u
 
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    selfdock::panicked(info)
+    crate::panicked(info)
 }
 
 /// Symbols that the compiler's libraries use for a panic that unwinds. In a build with debug assertions the linker

@@ -17,6 +17,7 @@ mod ps;
 pub mod presets;
 pub mod front;
 mod homes;
+pub mod memory;
 pub mod network;
 pub mod overlay;
 pub mod outside;

@@ -413,3 +413,15 @@ fn the_report_counts_where_no_signal_can_be_queued(#[case] act: &str) {
     let told = processor_seconds(&[], &format!("{act}; (sh -c 'while :; do :; done' &); sleep 1.5"));
     assert!(told > 0.2, "{told}");
 }
+
+/// selfdock itself needs more for a copy of an image than for other instances.
+#[rstest]
+#[case::a_copy("-o / / run true")]
+#[case::a_preset("--no-secrets -o / / run true")]
+#[case::inside("run sh -c 'ulimit -v 900; exec $SELFDOCK -o / / run true'")]
+fn too_little_memory_is_said(#[case] line: &str, #[values("", "--unprivileged")] mode: &str) {
+    let limit = if line.contains("ulimit") { "" } else { "ulimit -v 900; " };
+    let why = "out of memory (ENOMEM); raise 'ulimit -v', and limit only CMD by --rlimit as=SIZE\n";
+    let ran = Cmd::program(args!["sh", "-c", format!("{limit}exec $SELFDOCK {mode} {line}")]).output();
+    assert_eq!((ran.status.code(), ran.stderr), (Some(125), format!("selfdock: {why}")));
+}
