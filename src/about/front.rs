@@ -315,6 +315,18 @@ impl<'a> Line<'a> {
         })
     }
 
+    /// The option that puts something else in the place of a file, if one does. Of several the deepest counts.
+    pub fn hides(&self, file: &[u8]) -> Option<&Said<'a>> {
+        let place = |said: &Said<'a>| match said.opt.id {
+            Id::Vol | Id::Map | Id::Tmpfs => Some(said.values[1]),
+            Id::Mask | Id::MaskIfExists => Some(said.values[0]),
+            _ => None,
+        };
+        let over =
+            self.options.iter().filter(|said| place(said).is_some_and(|place| is_in_place(file, place)));
+        over.max_by_key(|said| place(said).map_or(0, |place| components(place).count()))
+    }
+
     /// The name of the command, if it was given.
     pub fn name(&self) -> Option<&[u8]> {
         self.verb.map(|verb| verb.name.as_bytes())

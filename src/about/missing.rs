@@ -2,6 +2,7 @@
 
 use super::foreign::{hint, typed};
 use super::front::{Line, is_program, program};
+use super::overlay::real_path;
 use super::presets;
 use crate::cli::Command;
 use crate::command::{NOT_IN_PATH, variable};
@@ -31,8 +32,8 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
         None if name.is_empty() => {
             Some("the name of the command is empty; is a variable of a script not set?")
         }
-        None if name.contains(&b'/') => of_path(name),
-        None => of_name(about, name),
+        None if name.contains(&b'/') => hidden(&line, name).or_else(|| of_path(name)),
+        None => program(about, name).map(|file| hidden(&line, file).unwrap_or_else(|| how_to_show(file))),
     };
     match advice {
         Some(advice) => error.hint(advice),
@@ -62,9 +63,18 @@ fn of_path(name: &[u8]) -> Option<&'static str> {
     Some(how_to_show(name))
 }
 
-/// Advice for a command that is searched for in `PATH`.
-fn of_name(about: &About, name: &[u8]) -> Option<&'static str> {
-    program(about, name).map(how_to_show)
+/// Advice if an option hides a program that exists outside.
+fn hidden(line: &Line<'_>, file: &[u8]) -> Option<&'static str> {
+    if !file.starts_with(b"/") || !is_program(file) || !line.is_of_host() {
+        return None;
+    }
+    let by = line.hides(file).or_else(|| line.hides(real_path(file)?))?;
+    let (verb, place) = match by.opt.id {
+        Id::Mask | Id::MaskIfExists => (&b" hides "[..], by.values[0]),
+        _ => (&b" has something else on "[..], by.values[1]),
+    };
+    let (file, place, option) = (typed(file), typed(place), by.opt.long.as_bytes());
+    Some(hint(&[file.as_bytes(), b" exists only outside: --", option, verb, place.as_bytes()]))
 }
 
 fn how_to_show(file: &[u8]) -> &'static str {

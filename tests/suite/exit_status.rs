@@ -107,9 +107,8 @@ fn a_program_that_exists_only_outside_is_reported_so() {
     let dir = scratch();
     let program = dir.path().join("my-program");
     copy_program(bin("nothing"), &program);
-    let hint = format!("exists only outside; add it with -m {0} {0}", dir.path().display());
+    let hint = format!("exists only outside: --tmpfs has something else on {}", dir.path().display());
     for depth in [0, 1] {
-        // The directory is hidden by a tmpfs, like one below a home.
         let hide = args!["-t", "-", dir.path()].into_iter().chain(nested(depth, []));
         let command = |words: &[OsString]| {
             let words = hide.clone().chain(words.iter().cloned());
@@ -125,6 +124,42 @@ fn a_program_that_exists_only_outside_is_reported_so() {
             "{said}"
         );
     }
+}
+
+#[rstest]
+#[case::by_its_name("--mask /usr", "true", "/usr/bin/true exists only outside: --mask hides /usr")]
+#[case::by_its_path(
+    "--mask /usr/bin",
+    "/usr/bin/true",
+    "/usr/bin/true exists only outside: --mask hides /usr/bin"
+)]
+#[case::by_a_link("--mask /usr", "/bin/true", "/bin/true exists only outside: --mask hides /usr")]
+#[case::by_a_tmpfs(
+    "-t - /usr",
+    "true",
+    "/usr/bin/true exists only outside: --tmpfs has something else on /usr"
+)]
+#[case::by_the_deepest("--mask /usr -t - /usr/bin", "true", "--tmpfs has something else on /usr/bin")]
+fn an_option_that_hides_the_program_is_named(
+    #[case] options: &str,
+    #[case] command: &str,
+    #[case] why: &str,
+    #[values("", "--unprivileged", "run $SELFDOCK")] before: &str,
+) {
+    let script = format!("exec $SELFDOCK {before} {options} run {command}");
+    let run = Cmd::program(args!["sh", "-c", script]).env("PATH", "/usr/bin:/bin");
+    let ran = run.env("SELFDOCK", selfdock()).output().exits(127);
+    assert!(ran.stderr.ends_with(&format!("{why}\n")) && ran.stderr.lines().count() == 1, "{}", ran.stderr);
+}
+
+#[test]
+fn a_program_in_a_home_is_said_to_be_hidden() {
+    let dir = scratch();
+    copy_program(bin("nothing"), dir.path().join("my-program"));
+    let run = Cmd::run(args!["my-program"]).env("PATH", dir.path()).env("HOME", dir.path());
+    let ran = run.output().exits(127);
+    let hint = format!("exists only outside; add it with -m {0} {0}\n", dir.path().display());
+    assert!(ran.stderr.ends_with(&hint), "{}", ran.stderr);
 }
 
 /// As of execvp(3), which does not search for an empty name.

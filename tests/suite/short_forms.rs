@@ -241,7 +241,7 @@ fn advice_for_a_missing_command_knows_short_forms() {
     copy_program(bin("nothing"), dir.path().join("my-program"));
     let words = args!["--home", "-t", "-", dir.path()].into_iter().chain(nested(0, args!["my-program"]));
     let ran = Cmd::run(words).env("PATH", dir.path()).env("HOME", "/home/me").output().exits(127);
-    assert!(ran.stderr.contains("add it with"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("exists only outside: --tmpfs has"), "{}", ran.stderr);
 }
 
 /// The destination is the path as it is written, also if its last name is a link.
