@@ -145,6 +145,8 @@ pub fn stand_apart(kept: &[u32]) -> Result<()> {
     setsid().or_fail(failed)?;
     let nothing = files::open(CWD, b"/dev/null", OFlags::RDWR).or_fail(failed)?;
     (0..3).try_for_each(|standard| sys::redirect(number_of(&nothing), standard)).or_fail(failed)?;
+    // A debug build ends if a descriptor is closed twice.
+    drop(nothing);
     close_descriptors(kept)
 }
 
