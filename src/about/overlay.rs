@@ -8,11 +8,13 @@
 //! directories belong to the caller, so that files can be replaced and removed. See [`own`].
 
 mod own;
+mod progress;
 mod silent;
 mod used;
 
 pub use self::used::Kept;
 
+use self::progress::Progress;
 use crate::creds::{Caller, Privileged};
 use crate::error::{Context, Error, Operation, OrFail, Quoted, Result, is_unprintable, on};
 use crate::files::{self, Identity, Kind};
@@ -222,6 +224,7 @@ pub fn lay_over(
     }
     let umask = rustix::process::umask(Mode::empty());
     let (path, stand) = make_stand(about, privileged, copies, used)?;
+    let progress = Progress::new();
     for (number, copy) in (0u64..).zip(copies) {
         let failed = copy.failed();
         make(stand.as_fd(), decimal(number)).or_fail(failed)?;
@@ -238,6 +241,7 @@ pub fn lay_over(
             works: 0,
             mounts: Vec::new(),
             kept: changes,
+            progress: &progress,
             copied: false,
             refused: false,
         };
@@ -346,6 +350,7 @@ struct Layer<'l> {
     mounts: Vec<Bytes>,
     /// The directory of changes, if they are kept.
     kept: Option<&'l Kept<'l>>,
+    progress: &'l Progress,
     /// Whether a directory of the host image is copied, and whether one cannot be.
     copied: bool,
     refused: bool,
@@ -364,7 +369,7 @@ impl Layer<'_> {
         if matches!(copy.source, Source::Roots(_)) && self.is_new() {
             for layer in &layers {
                 if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
-                    own::take_over(layer, &room.changed, b"", &room.identities)
+                    own::take_over(layer, &room.changed, b"", &room.identities, self.progress)
                         .or_fail(failed)
                         .map_err(|e| self.want_of_room(e))?;
                 }
@@ -542,7 +547,7 @@ impl Layer<'_> {
         self.works += 1;
         let work = self.work(&self.room)?;
         if !was_there || self.is_new() {
-            own::take_over(&lower, &upper, join(&[path]), &self.room.identities)
+            own::take_over(&lower, &upper, join(&[path]), &self.room.identities, self.progress)
                 .or_fail(failed)
                 .map_err(|e| self.want_of_room(e))?;
         }

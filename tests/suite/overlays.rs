@@ -1,6 +1,6 @@
 //! overlays: Changes to a copy leave its directory unchanged, and a copy permits no more than its directory.
 
-use crate::support::{Cmd, FILESYSTEMS, args, fixture, host_mounts, on_a_host, scratch, selfdock};
+use crate::support::{Cmd, FILESYSTEMS, Terminal, args, fixture, host_mounts, on_a_host, scratch, selfdock};
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -566,6 +566,27 @@ fn a_deep_directory_of_somebody_holds_up_no_copy(
     assert_eq!(on_a_host(changes, &script).ok(), "d");
 }
 
+/// One system call takes as long as the whole copy of a large image.
+#[rstest]
+#[case::discarded("")]
+#[case::kept("--changes $PWD/changes")]
+fn a_terminal_shows_the_progress_of_a_copy_that_takes_long(#[case] options: &str) {
+    const SLOW: &str = "strace -qq -f -o /dev/null -e trace=mkdirat \
+                        -e inject=mkdirat:delay_enter=1500000:when=9";
+    let dir = TempDir::new_in("/tmp").unwrap();
+    let (place, image) = (dir.path().display(), fixture("debian"));
+    let run = format!("$SELFDOCK {options} -o {} / run echo ran", image.display());
+    let script = format!("cd {place}; {SLOW} {run}");
+    let mut terminal = Terminal::start(&["sh", "-c", &script]);
+    terminal.expect("\rselfdock: preparing the copy: ");
+    terminal.expect(" directories\u{1b}[K");
+    assert!(terminal.expect("ran").ends_with("\r\u{1b}[Kran"));
+    assert!(terminal.wait().success());
+    // Elsewhere nothing is said.
+    let script = script.replace("/changes", "/others");
+    assert_eq!(Cmd::program(args!["sh", "-c", script]).ok(), "ran");
+}
+
 /// Each directory beside a mount is copied by itself. The list of mounts grows with them.
 #[test]
 fn a_copy_does_not_read_the_list_of_mounts_for_each_directory() {
@@ -634,16 +655,6 @@ fn overlays_work_nested() {
 #[case::a_volume_there(args!["-o", "/etc", "/mnt/w", "-v", "/etc", "/mnt/w"], "on '/mnt/w': two different mounts")]
 #[case::a_volume_there_before(args!["-v", "/etc", "/mnt/w/", "-o", "/etc", "/mnt/w"], "two different mounts are")]
 #[case::a_copy_there(args!["-o", "/etc", "/mnt/w", "-o", "/usr", "//mnt/w"], "two different mounts are requested")]
-#[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]
-fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
-    let is_run = words[0] != *"changes";
-    let run = Cmd::new(words);
-    if is_run {
-        run.arg("run").arg("true").refused(why)
-    } else {
-        run.refused(why)
-    };
-}
 #[case::with_a_mode(args!["-o", "/etc", "/mnt/w", "-t", "size=1M,mode=700", "/mnt/w"], "a copy takes no mode; ")]
 #[case::an_image_with_a_mode(args!["-o", "/", "/", "-t", "mode=700", "/"], "'mode=700': a copy takes no mode")]
 #[case::two_sizes(
@@ -654,3 +665,13 @@ fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N]
     args!["-o", "/etc", "/mnt/w", "--changes", "/tmp/x", "-t", "size=1M", "/mnt/w"],
     "option --tmpfs 'size=1M' '/mnt/w': --changes keeps the changes of the copy, and no tmpfs; leave out"
 )]
+#[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]
+fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
+    let is_run = words[0] != *"changes";
+    let run = Cmd::new(words);
+    if is_run {
+        run.arg("run").arg("true").refused(why)
+    } else {
+        run.refused(why)
+    };
+}

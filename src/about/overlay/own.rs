@@ -3,6 +3,7 @@
 //! replaced and removed there, as package managers do. Files are not merged. Files that package managers change in
 //! place or rename are copied.
 
+use super::progress::Progress;
 use crate::files::{self, Identity};
 use crate::host::lies_in;
 use crate::names::RESOLV;
@@ -36,7 +37,13 @@ const ELSEWHERE: &[u8] = b"?";
 /// is an error if something has run out, such as room or descriptors: the next run would take the rest for complete.
 /// `path` is the place of `from` in the image. The image can show a directory of `changes` by another path. It is not
 /// copied into itself.
-pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: &[Identity]) -> Result<()> {
+pub fn take_over(
+    from: &OwnedFd,
+    into: &OwnedFd,
+    path: Bytes,
+    changes: &[Identity],
+    progress: &Progress,
+) -> Result<()> {
     // No recursion, since the limit of the stack may be low (`ulimit -s`).
     let (mut names, mut name) = (Names(Vec::new()), Vec::new());
     let mut buffer = Vec::with_capacity(8192);
@@ -51,6 +58,7 @@ pub fn take_over(from: &OwnedFd, into: &OwnedFd, path: Bytes, changes: &[Identit
         }
         match directory(&level.from, &level.into, &name, changes) {
             Ok((from, into)) => {
+                progress.step();
                 let level = Level { from, into, path: below(level.path, &name), rest: names.0.len() };
                 take_over_files(&level, &mut buffer, &mut names)?;
                 if levels.len() < DEEPEST {
