@@ -61,13 +61,16 @@ fn walk(changed: &Path, origin: &Path, below: &str, all: &mut Vec<(String, char)
         let (name, before) = (entry.file_name(), origin.join(entry.file_name()));
         let path = format!("{below}{}", name.to_str().expect("a name"));
         let about = entry.path().symlink_metadata().expect("an entry");
-        let was_there = before.symlink_metadata().is_ok();
+        let was = before.symlink_metadata();
+        let (was_there, was_dir) = (was.is_ok(), was.is_ok_and(|about| about.is_dir()));
         if about.file_type().is_char_device() && about.rdev() == 0 {
             all.push((path, 'D'));
         } else if about.is_dir() {
-            if !was_there {
-                all.push((path.clone(), 'A'));
+            if !was_dir {
+                all.push((path.clone(), if was_there { 'M' } else { 'A' }));
             }
+            // What is in it was never there, wherever a link of that name leads.
+            let before = if was_dir { before } else { PathBuf::from("/nonexistent") };
             walk(&entry.path(), &before, &format!("{path}/"), all);
         } else if !is_same(&entry.path(), &before) {
             all.push((path, if was_there { 'M' } else { 'A' }));

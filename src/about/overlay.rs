@@ -7,16 +7,18 @@
 //! caller cannot change files of other users: a copy would have to belong to them. In a copy of an image all
 //! directories belong to the caller, so that files can be replaced and removed. See [`own`].
 
+mod listing;
 mod own;
 mod progress;
 mod silent;
 mod used;
 
+pub use self::listing::changes;
 pub use self::used::Kept;
 
 use self::progress::Progress;
 use crate::creds::{Caller, Privileged};
-use crate::error::{Context, Error, Operation, OrFail, Quoted, Result, is_unprintable, on};
+use crate::error::{Context, Error, Operation, OrFail, Result, on};
 use crate::files::{self, Identity, Kind};
 use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, lies_in, places};
@@ -30,10 +32,9 @@ use crate::process::read;
 use crate::stage::place_of_missing_name;
 use crate::sys;
 use crate::text::{Bytes, decimal, join};
-use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// The tmpfs for changes that are not kept: large enough for a build.
@@ -711,109 +712,4 @@ fn make_changes(dir: &[u8], source: &[u8]) -> Result<(OwnedFd, Bytes)> {
         _ => join(&[source]),
     };
     Ok((opened, origin))
-}
-
-/// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted, `?` for a directory
-/// that the caller cannot read, and for a path that is too long.
-pub fn changes(dir: &[u8]) -> Result<String> {
-    let failed = on("read the changes in {}", dir);
-    let opened = open(dir).or_fail(failed)?;
-    let origin = files::link_target(opened.as_fd(), ORIGIN)
-        .or_fail(failed)
-        .map_err(|e| e.hint("--changes DIR makes such a directory"))?;
-    let is_of_host = origin == b"/";
-    let origin = open(origin).ok();
-    let mut list = List { origin, is_of_host, changed: opened, rest: Vec::new(), lines: Vec::new() };
-    list.list(b"")?;
-    // No recursion, since the limit of the stack may be low (`ulimit -s`).
-    while let Some(below) = list.rest.pop() {
-        list.list(below)?;
-    }
-    list.lines.sort_by(|a, b| a[2..].cmp(&b[2..]));
-    Ok(list.lines.concat())
-}
-
-/// Whether a directory has other permissions than before. `own` has made those of a copy of an image.
-fn has_other_mode(now: &Stat, before: &Stat) -> bool {
-    let (new, old) = (now.st_mode & 0o7777, before.st_mode & 0o7777);
-    FileType::from_raw_mode(before.st_mode).is_dir() && new != old && new != old & 0o1777 | 0o700
-}
-
-struct List {
-    origin: Option<OwnedFd>,
-    /// Whether it is the host image. Not all directories of its copy have the permissions of the original.
-    is_of_host: bool,
-    changed: OwnedFd,
-    /// Directories that are still to be listed.
-    rest: Vec<Bytes>,
-    lines: Vec<String>,
-}
-
-impl List {
-    /// Lists a directory, and notes those in it.
-    fn list(&mut self, below: &[u8]) -> Result<()> {
-        let dir = join(&[CHANGED, below]);
-        let failed = on("list {}", dir);
-        let opened =
-            files::open(self.changed.as_fd(), dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW);
-        // The directory belongs to a subordinate id, which is another user here. Or its path is longer than the kernel
-        // takes, and than anybody wants to read.
-        if matches!(opened, Err(Errno::ACCESS | Errno::NAMETOOLONG)) && !below.is_empty() {
-            self.add_line('?', below);
-            return Ok(());
-        }
-        let mut names: Vec<Bytes> = Vec::new();
-        files::each_of(opened.or_fail(failed)?.as_fd(), failed, &mut |name| {
-            names.push(join(&[name]));
-            Ok(())
-        })?;
-        for name in names {
-            let path = join(&[below, b"/", name]);
-            let stat = match files::lstat(self.changed.as_fd(), join(&[CHANGED, path])) {
-                Err(Errno::NAMETOOLONG) => {
-                    self.add_line('?', path);
-                    continue;
-                }
-                stat => stat.or_fail(failed)?,
-            };
-            let kind = FileType::from_raw_mode(stat.st_mode);
-            let before = self.origin.as_ref().map(|origin| files::lstat(origin.as_fd(), &path[1..]));
-            let was_there = matches!(before, Some(Ok(_)));
-            if self.origin.as_ref().is_some_and(|origin| own::is_same(&self.changed, CHANGED, origin, path)) {
-                continue;
-            }
-            // A whiteout is a device with the number 0.
-            if kind == FileType::CharacterDevice && stat.st_rdev == 0 {
-                if !self.origin.as_ref().is_some_and(|origin| own::is_closed(origin, &path[1..])) {
-                    self.add_line('D', path);
-                }
-                continue;
-            }
-            let is_unchanged = match &before {
-                Some(Ok(before)) => {
-                    let is_ours = self.is_of_host && stat.st_mode & 0o7777 == 0o755;
-                    kind.is_dir() && (is_ours || !has_other_mode(&stat, before))
-                }
-                _ => false,
-            };
-            if !is_unchanged {
-                self.add_line(if was_there { 'M' } else { 'A' }, path);
-            }
-            if kind.is_dir() {
-                self.rest.push(path);
-            }
-        }
-        Ok(())
-    }
-
-    /// Adds a line. A command has chosen the name. It is quoted if it has characters that control the terminal, or if
-    /// it would look like a quoted name.
-    fn add_line(&mut self, what: char, path: &[u8]) {
-        let name = &path[1..];
-        let is_plain = |text: &&str| !text.starts_with('\'') && !text.chars().any(is_unprintable);
-        self.lines.push(match core::str::from_utf8(name).ok().filter(is_plain) {
-            Some(name) => alloc::format!("{what} {name}\n"),
-            None => alloc::format!("{what} {}\n", Quoted(name)),
-        });
-    }
 }

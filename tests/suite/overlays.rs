@@ -483,6 +483,48 @@ fn changes_of_the_image_can_be_kept_and_told() {
     assert_eq!(closed, "");
 }
 
+/// Replaces each kind of file by another kind. Each change is told, and what the copy shows is what the same commands
+/// leave without selfdock. `docs/recipes.md` applies it so.
+#[rstest]
+fn what_became_of_each_file_is_told_and_can_be_applied(
+    #[values("", "--unprivileged")] mode: &str,
+    #[values(false, true)] is_nested: bool,
+) {
+    const BECOME: &str =
+        "rm -r whole; mkdir -p whole/sub; echo 1 > whole/sub/new; rm -r sub; ln -s kept sub; rm gone;
+        mkdir gone; touch gone/x; rm link; mkdir link; touch link/x; rm -r dir; echo 2 > dir; ln kept hard
+        mv changed moved; mkfifo pipe; chmod 600 kept; mkdir -m 700 more; rm -r deep/er; mkdir deep/er
+        touch deep/er/b";
+    let base = TempDir::new_in(std::env::var_os("HOME").expect("a home")).expect("make a directory");
+    let (dir, place) = (base.path().join("dir"), base.path().join("changes"));
+    let prepare = "mkdir -p dir/whole/sub dir/sub dir/dir dir/deep/er/est; cd dir; ln -s /etc link
+        for file in kept changed gone whole/x whole/sub/old sub/x dir/x deep/er/a deep/er/est/c; do echo 0 > $file; done
+        cp -a . ../plain; mkdir ../new";
+    Cmd::program(args!["sh", "-e", "-c", prepare]).current_dir(base.path()).ok();
+    let run = |options: &[&str], script: &str| {
+        let outer = if is_nested { args![selfdock(), "-b", base.path(), "run"].to_vec() } else { Vec::new() };
+        let mode = mode.split_whitespace().chain(options.iter().copied()).map(OsString::from);
+        let own =
+            args!["-o", &dir, "/mnt", "-C", "/mnt", "--changes", &place, "run", "sh", "-e", "-c", script];
+        let words = outer.into_iter().chain([selfdock().into()]).chain(mode).chain(own);
+        Cmd::program(words).current_dir(base.path()).ok()
+    };
+    run(&[], BECOME);
+    Cmd::program(args!["sh", "-e", "-c", BECOME]).current_dir(base.path().join("plain")).ok();
+    let told = Cmd::new(args!["changes", place]).ok();
+    let wanted = "D changed,D deep/er/a,A deep/er/b,D deep/er/est,M dir,M gone,A gone/x,A hard,M kept,M link,A link/x,\
+                  A more,A moved,A pipe,M sub,A whole/sub/new,D whole/sub/old,D whole/x";
+    assert_eq!(told, wanted.replace(',', "\n"));
+    run(&["-v", "new", "/srv"], "cp -a . /srv");
+    // The top directory of a copy has a mode of its own.
+    Cmd::program(args!["chmod", "--reference=dir", "new"]).current_dir(base.path()).ok();
+    let list = |name: &str| {
+        let script = "find . -printf '%P %y %m %n %l\\n' | sort; find . -type f | sort | xargs head -v";
+        Cmd::program(args!["sh", "-c", script]).current_dir(base.path().join(name)).ok()
+    };
+    assert_eq!(list("new"), list("plain"));
+}
+
 /// The next run follows no link that a command made in the directory of changes.
 #[test]
 fn no_link_in_kept_changes_leads_outside() {

@@ -130,6 +130,7 @@ impl Reader {
 #[case::hide("Hide one more file", "")]
 #[case::configuration("Another configuration file", "")]
 #[case::copy("Try it in a copy", "rm -r examples; touch run-tests; chmod 755 run-tests")]
+#[case::changes("Apply changes", "rm -r examples; mkdir dir; touch gone dir/x")]
 #[case::make("Make", r"printf 'all: a b\na b:\n\techo $@ > $@\n' > Makefile")]
 #[case::cargo(
     "Cargo",
