@@ -13,7 +13,7 @@ use super::overlay::{self, Source};
 use super::proxy;
 use crate::command::current_directory;
 use crate::creds::{self, Caller, Need, Privileged};
-use crate::error::{Error, OrFail, Result};
+use crate::error::{OrFail, Result};
 use crate::files;
 use crate::handover::About;
 use crate::host::{lies_in, places};
@@ -50,15 +50,24 @@ impl Surroundings<'_, '_> {
     }
 }
 
+/// Refuses what [`Surroundings::make`] would refuse, as far as that can be told from files. Makes nothing.
+pub fn foresee(about: &About, around: &Around<'_>, plain: &Line<'_>) -> Result<()> {
+    overlay::foresee(&around.copies, around.changes)?;
+    if let Some(network) = &around.network {
+        let pid = pid_digits(rustix::process::getpid());
+        network.command(|name| front::program(about, name), about.caller, pid)?;
+    }
+    if around.fake_root {
+        Ids::find(about)?;
+    }
+    around.proxy.map_or(Ok(()), |socket| proxy::check(socket, plain))
+}
+
 fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     let (about, around, unstarted) = (all.about, all.around, all.unstarted);
     let (plain, data) = (&mut *all.plain, core::mem::take(&mut all.data));
     // Errors are reported before anything is made.
-    if around.fake_root && plain.has(Id::NoUserns) {
-        let why = "it needs a user namespace, which --no-userns forbids";
-        return Err(Error::refused("option --fake-root", why));
-    }
-    let kept = overlay::prepare(about, &around.copies, around.changes)?;
+    let kept = overlay::prepare(&around.copies, around.changes)?;
     let pid = pid_digits(rustix::process::getpid());
     let find = |name: &[u8]| front::program(about, name);
     let served =

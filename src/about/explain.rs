@@ -1,6 +1,8 @@
 //! `--explain`: prints the steps that `run` would take, a line for each, in order. It does nothing else and has no
 //! privilege. The order of the steps ([`STEPS`]) and the attributes of mounts are those that the command itself uses.
 
+mod foresee;
+
 use super::attend::Limits;
 use super::front::Around;
 use super::homes;
@@ -54,6 +56,9 @@ pub fn rows(
     limits: &Limits,
 ) -> Result<Vec<Row>> {
     let (plan, command) = &command::check(request, &about.environment, command::current_directory())?;
+    if let Some(report) = request.report {
+        foresee::foresee_report(report, request.report_required)?;
+    }
     are_there(plan)?;
     let mode = if request.unprivileged || !around.is_nothing() { Mode::Unprivileged } else { about.mode };
     let list = match plan.root {
@@ -62,6 +67,7 @@ pub fn rows(
     };
     let homes = if list.is_empty() { Vec::new() } else { homes::hidden(about, list)? };
     let explained = Explained { about, request, plan, mode, all, around, list, homes };
+    explained.foresee(command)?;
     let mut rows = explained.who();
     for step in STEPS {
         rows.extend(explained.step(step));

@@ -130,22 +130,25 @@ fn explain(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
     let Command::Run(request) = line.check(verb, about)? else { return Err(alone()) };
     let (plain, around) = line.around()?;
     check_around(about, &plain, &around)?;
-    if let Some(socket) = around.proxy {
-        proxy::check(socket, &plain)?;
-    }
+    around::foresee(about, &around, &plain)?;
     // It reads the filter, and changes nothing.
     Containment::new(&request)?;
     let rows = explain::rows(about, &request, line.explains_all(), &around, &Limits::of(line)?)?;
     print(explain::text(&rows).as_bytes())
 }
 
-/// Refuses what can be told from the options around an instance: `--changes` without a copy, a report in a copy, a
-/// descriptor as a volume.
+/// Refuses what can be told from the options around an instance: `--changes` without a copy, a copy that cannot be
+/// made, a report in a copy, a descriptor as a volume.
 fn check_around(about: &About, plain: &Line<'_>, around: &Around<'_>) -> Result<()> {
     if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
         return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
             .hint("add --overlay SRC DST"));
     }
+    if around.fake_root && plain.has(Id::NoUserns) {
+        let why = "it needs a user namespace, which --no-userns forbids";
+        return Err(Error::refused("option --fake-root", why));
+    }
+    overlay::check(about, &around.copies, around.changes)?;
     overlay::check_report(about, &around.copies, plain.value(Id::Report))?;
     data::check(plain)
 }

@@ -31,10 +31,12 @@ use crate::plan::{Tmpfs, components};
 use crate::process::read;
 use crate::stage::place_of_missing_name;
 use crate::sys;
-use crate::text::{Bytes, decimal, join};
+use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags, accessat,
+};
 use rustix::io::Errno;
 
 /// The tmpfs for changes that are not kept: large enough for a build.
@@ -113,12 +115,8 @@ impl<'a> Copy<'a> {
     }
 }
 
-/// Checks the copies before anything is mounted. Makes the directory of changes, and takes it for this run.
-pub fn prepare<'a>(
-    about: &About,
-    copies: &[Copy<'_>],
-    changes: Option<&'a [u8]>,
-) -> Result<Option<Kept<'a>>> {
+/// Refuses copies that cannot be made, and changes that cannot be kept, before anything is made.
+pub fn check(about: &About, copies: &[Copy<'_>], changes: Option<&[u8]>) -> Result<()> {
     if changes.is_some() && copies.len() > 1 {
         return Err(Error::refused("option --changes", "it keeps the changes of one --overlay only"));
     }
@@ -132,15 +130,40 @@ pub fn prepare<'a>(
         (Some(kept), [copy]) if lies_in_source(about, kept, copy) => {
             Err(Error::refused(on("keep changes in {}", kept), "it lies in the directory that is copied"))
         }
-        (Some(kept), [copy]) => match copy.dirs().last() {
-            Some(dir) => {
-                let (place, origin) = make_changes(kept, dir)?;
-                Kept::take(kept, &place, origin).map(Some)
-            }
-            None => Ok(None),
-        },
-        _ => Ok(None),
+        _ => Ok(()),
     }
+}
+
+/// Makes the directory of changes, and takes it for this run.
+pub fn prepare<'a>(copies: &[Copy<'_>], changes: Option<&'a [u8]>) -> Result<Option<Kept<'a>>> {
+    let (Some(kept), [copy]) = (changes, copies) else { return Ok(None) };
+    let Some(dir) = copy.dirs().last().copied() else { return Ok(None) };
+    let place = make_changes(kept).or_fail(on("keep changes in {}", kept)).map_err(want_of_rights)?;
+    Kept::take(kept, &place, origin_of(dir)).map(Some)
+}
+
+/// Refuses a directory of changes that [`prepare`] would refuse. Makes nothing, and does not wait for other runs.
+pub fn foresee(copies: &[Copy<'_>], changes: Option<&[u8]>) -> Result<()> {
+    let (Some(kept), [copy]) = (changes, copies) else { return Ok(()) };
+    let Some(dir) = copy.dirs().last().copied() else { return Ok(()) };
+    let failed = on("keep changes in {}", kept);
+    let may_make = |dir: BorrowedFd<'_>, path: &[u8]| {
+        accessat(dir, c_string(path)?, Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
+    };
+    let place = match open(kept) {
+        Ok(place) => place,
+        Err(Errno::NOENT) => {
+            let above = kept.iter().rposition(|b| *b == b'/').map_or(&b"."[..], |at| &kept[..=at]);
+            return may_make(CWD, above).or_fail(failed).map_err(want_of_rights);
+        }
+        Err(errno) => return Err(want_of_rights(Error::of(failed, errno))),
+    };
+    for name in [CHANGED, WORK] {
+        if files::lstat(place.as_fd(), name).err() == Some(Errno::NOENT) {
+            may_make(place.as_fd(), b".").or_fail(failed).map_err(want_of_rights)?;
+        }
+    }
+    used::is_new(&place, origin_of(dir), failed).map(drop)
 }
 
 /// Refuses a report in a directory that is copied: it would be written into the copy, and nobody could read it. Its
@@ -699,17 +722,20 @@ fn mount_points() -> Vec<Bytes> {
     mountinfo::lines(list).map(|line| line.point).collect()
 }
 
-/// Makes a directory of changes, unless it exists. Returns it, and the absolute path of its source.
-fn make_changes(dir: &[u8], source: &[u8]) -> Result<(OwnedFd, Bytes)> {
-    let failed = on("keep changes in {}", dir);
-    make(CWD, dir).or_fail(failed).map_err(want_of_rights)?;
-    let opened = open(dir).or_fail(failed).map_err(want_of_rights)?;
+/// Makes a directory of changes, unless it exists.
+fn make_changes(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
+    make(CWD, dir)?;
+    let opened = open(dir)?;
     for name in [CHANGED, WORK] {
-        make(opened.as_fd(), name).or_fail(failed).map_err(want_of_rights)?;
+        make(opened.as_fd(), name)?;
     }
-    let origin = match sys::getcwd() {
+    Ok(opened)
+}
+
+/// The absolute path of what is copied.
+fn origin_of(source: &[u8]) -> Bytes {
+    match sys::getcwd() {
         Ok(cwd) if !source.starts_with(b"/") => join(&[&cwd, b"/", source]),
         _ => join(&[source]),
-    };
-    Ok((opened, origin))
+    }
 }

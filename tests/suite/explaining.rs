@@ -279,6 +279,129 @@ fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
     Cmd::new(options.into_iter().chain(args!["--explain", "run", "true"])).refused(words);
 }
 
+/// Refusals first, each with words of its message, and then what is not refused.
+#[rstest]
+#[case::copy_of_a_file("-o D/file /mnt/x", "copy 'D/file': not a directory (ENOTDIR)")]
+#[case::copy_of_nothing("-o D/no /mnt/x", "copy 'D/no': no such file")]
+#[case::copy_of_proc("-o /proc/self /mnt/x", "files of /proc cannot be copied")]
+#[case::changes_in_the_copy("-o D/dir /mnt/x --changes D/dir/new", "it lies in the directory that is copied")]
+#[case::changes_as_the_copy("-o D/dir /mnt/x --changes D/dir", "it lies in the directory that is copied")]
+#[case::changes_in_nothing("-o D/dir /mnt/x --changes D/no/new", "keep changes in 'D/no/new': no such file")]
+#[case::changes_in_a_file("-o D/dir /mnt/x --changes D/file", "keep changes in 'D/file': not a directory")]
+#[case::changes_in_closed(
+    "-o D/dir /mnt/x --changes D/closed/new",
+    "keep changes in 'D/closed/new': permission"
+)]
+#[case::changes_not_writable(
+    "-o D/dir /mnt/x --changes D/readable",
+    "keep changes in 'D/readable': permission"
+)]
+#[case::changes_of_another("-o D/dir /mnt/x --changes D/other", "it has the changes of another directory")]
+#[case::changes_of_two("-o D/dir /mnt/x -o D/vol /mnt/y --changes D/new", "of one --overlay only")]
+#[case::start_in_nothing("-C /no/such", "enter '/no/such': no such file")]
+#[case::start_in_a_hidden_directory("-C /root/no", "enter '/root/no': no such file")]
+#[case::start_in_a_file("-C /etc/passwd", "enter '/etc/passwd': not a directory (ENOTDIR)")]
+#[case::start_below_a_file("-C /etc/passwd/x", "enter '/etc/passwd/x': not a directory (ENOTDIR)")]
+#[case::start_in_tmp("-C /tmp/no", "enter '/tmp/no'")]
+#[case::start_in_a_tmpfs("-t - /mnt/x -C /mnt/x/no", "enter '/mnt/x/no'")]
+#[case::start_in_a_volume("-v D/vol /mnt/x -C /mnt/x/no", "enter '/mnt/x/no'")]
+#[case::start_in_a_closed_directory("-v D D -C D/closed", "enter 'D/closed': permission denied")]
+#[case::start_in_an_image("--root BOX -C /no", "enter '/no'")]
+#[case::start_in_a_copy("-o D/dir /mnt/x -C /mnt/x/no", "enter '/mnt/x/no'")]
+#[case::report_in_nothing("--report D/no/report", "report to 'D/no/report': no such file")]
+#[case::report_in_a_file("--report D/file/report", "report to 'D/file/report': not a directory")]
+#[case::report_to_a_directory("--report D/dir", "report to 'D/dir': is a directory (EISDIR)")]
+#[case::report_in_a_closed_directory(
+    "--report D/closed/report",
+    "report to 'D/closed/report': permission denied"
+)]
+#[case::report_in_one_that_is_readable(
+    "--report D/readable/report",
+    "report to 'D/readable/report': permission"
+)]
+#[case::report_on_a_closed_one("--report D/link", "report to 'D/link': permission denied")]
+#[case::report_behind_a_dangling_link("--report D/dangling", "report to 'D/dangling': no such file")]
+#[case::report_to_no_descriptor("--report 77", "report to '77': file descriptor not open")]
+#[case::report_without_a_name("--report D/dir/", "not the name of a file")]
+#[case::report_to_a_negative_number("--report -1", "not the name of a file")]
+#[case::place_in_a_volume(
+    "-v D/vol /mnt/x -t - /mnt/x/no",
+    "make the mount point '/mnt/x/no': it would have to be"
+)]
+#[case::place_deep_in_a_volume(
+    "-v D/vol /mnt/x -m D/dir /mnt/x/sub/no/no",
+    "make the mount point '/mnt/x/sub/no/no'"
+)]
+#[case::place_in_a_copy("-o D/vol /mnt/x -m D/dir /mnt/x/no", "make the mount point '/mnt/x/no'")]
+#[case::place_of_selfdock("-v D/vol BIN/", "with --no-nest it is not needed")]
+#[case::no_place_of_selfdock("-v D/vol BIN/ --no-nest", "")]
+#[case::place_that_is_a_file("-v D/vol /mnt/x -m D/dir /mnt/x/file", "a directory cannot be bound on a file")]
+#[case::place_that_is_a_directory(
+    "-v D/vol /mnt/x -m D/file /mnt/x/sub",
+    "a file cannot be bound on a directory"
+)]
+#[case::tmpfs_on_a_file("-v D/vol /mnt/x -t - /mnt/x/file", "mount on '/mnt/x/file'")]
+#[case::mask_of_nothing("--mask /etc/no", "mask '/etc/no': no such file")]
+#[case::mask_in_a_volume("-v D/vol /mnt/x --mask /mnt/x/no", "mask '/mnt/x/no': no such file")]
+#[case::mask_in_an_image("--root BOX --mask /bin/no", "mask '/bin/no': no such file")]
+#[case::root_without_user_namespaces("--fake-root --no-userns", "it needs a user namespace")]
+#[case::nothing_wrong("-v D/vol /mnt/x -m D/file /mnt/x/file -t - /mnt/x/sub -C /mnt/x/sub", "")]
+#[case::a_map_that_grows("-m D/vol /mnt/x -t - /mnt/x/no/no -C /mnt/x/no", "")]
+#[case::a_link_that_leads_away("-v D/vol /mnt/x -C /mnt/x/away", "")]
+#[case::a_mount_behind_a_link("-v D/vol /mnt/x -m D/file /mnt/x/away/no", "")]
+#[case::a_way_to_a_mount("-v D/vol /new/er/x -C /new/er", "")]
+#[case::a_tmpfs_that_grows("-t - /mnt/x -m D/file /mnt/x/a/b -C /mnt/x/a", "")]
+#[case::in_the_image("--root BOX -C /bin", "")]
+#[case::in_its_tmp("--root BOX -C /tmp", "")]
+#[case::a_layer("--root BOX --root D/vol -C /sub", "")]
+#[case::what_instances_have("-C /dev/shm --mask-if-exists /etc/no", "")]
+#[case::an_empty_directory("-C /home", "")]
+#[case::the_root("-C /", "")]
+#[case::unusual_words("-C //usr/./lib/", "")]
+#[case::a_parent("-C /usr/lib/../share/..", "")]
+#[case::a_parent_of_nothing("-C /usr/no/../lib", "enter '/usr/no/../lib': no such file")]
+#[case::the_parent_of_a_file("-C /etc/passwd/..", "enter '/etc/passwd/..': not a directory")]
+#[case::the_parent_of_a_link("-v D/vol /mnt/x -C /mnt/x/away/../usr", "")]
+#[case::a_new_report("--report D/new-report", "")]
+#[case::an_old_report("--report D/file", "")]
+#[case::a_device("--report /dev/null", "")]
+#[case::changes("-o D/dir /mnt/x --changes D/kept", "")]
+fn the_plan_refuses_what_a_run_refuses(
+    #[case] options: &str,
+    #[case] words: &str,
+    #[values("", "--unprivileged", "nested")] how: &str,
+) {
+    let dir = scratch();
+    let at = dir.path().display().to_string();
+    let script =
+        "mkdir dir vol vol/sub closed readable other; touch file vol/file closed/file; ln -s /usr vol/away
+        ln -s /no other/origin; ln -s nothing dangling; touch readonly; ln -s readonly link
+        chmod 0 closed; chmod 555 readable; chmod 444 readonly";
+    Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok();
+    let bin = selfdock().parent().unwrap().display().to_string();
+    let box_ = fixture("busybox").display().to_string();
+    let filled =
+        |text: &str| text.replace("BOX", &box_).replace("BIN/", &bin).replace("D/", &format!("{at}/"));
+    let word = |word: &str| if word == "D" { at.clone() } else { filled(word) };
+    let run = |first: &str| {
+        let outer =
+            if how == "nested" { args![selfdock(), "run", "-b", &at, "-b", &box_].to_vec() } else { vec![] };
+        let mode = how.strip_prefix("--").map(|_| how.into());
+        let words: Vec<std::ffi::OsString> = options.split(' ').map(|text| word(text).into()).collect();
+        let first = Some(first).filter(|first| !first.is_empty()).map(Into::into);
+        let own = [selfdock().into()].into_iter().chain(first).chain(mode).chain(words);
+        Cmd::program(outer.into_iter().chain(own).chain(args!["run", "/bin/true"])).output()
+    };
+    let (told, done) = (run("--explain"), run(""));
+    Cmd::program(args!["chmod", "-R", "700", dir.path()]).ok();
+    assert_eq!((told.status, &told.stderr), (done.status, &done.stderr), "{}", told.stdout);
+    if words.is_empty() {
+        done.exits(0);
+    } else {
+        done.refused(&filled(words));
+    }
+}
+
 #[test]
 fn a_wrong_request_is_refused_when_it_is_explained_too() {
     Cmd::run(args!["--explain", "-v", "/a", "/proc/x", "true"]).refused("/proc");

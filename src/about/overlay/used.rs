@@ -9,7 +9,7 @@
 use super::super::outside::{stand_apart, start_orphan};
 use super::{LITERALLY, ORIGIN, Room, WORK, open, want_of_rights};
 use crate::descriptors::number_of;
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Error, Operation, OrFail, Result, on};
 use crate::files::{self, Identity};
 use crate::process::read;
 use crate::sys::{self, Duration};
@@ -54,14 +54,7 @@ impl<'a> Kept<'a> {
             let _ = poll(&mut [], Some(&Timespec { tv_sec: 0, tv_nsec: 10_000_000 }));
         }
         // Another run could have made the link until now.
-        let is_new = match files::link_target(place.as_fd(), ORIGIN) {
-            Ok(known) if known == origin => false,
-            Ok(_) | Err(Errno::INVAL) => {
-                return Err(Error::refused(failed, "it has the changes of another directory"));
-            }
-            Err(Errno::NOENT) => true,
-            Err(errno) => return Err(Error::of(failed, errno)),
-        };
+        let is_new = is_new(place, origin, failed)?;
         let watch = inotify::init(inotify::CreateFlags::CLOEXEC).ok();
         let own_pidfd = pidfd_open(getpid(), PidfdFlags::empty()).or_fail(failed)?;
         let mut kept = alloc::vec![number_of(&lock), number_of(&own_pidfd)];
@@ -120,6 +113,16 @@ impl<'a> Kept<'a> {
             let _ = crate::text::c_string(top)
                 .and_then(|top| inotify::add_watch(watch, top, inotify::WatchFlags::DELETE_SELF));
         }
+    }
+}
+
+/// Whether a directory of changes has none yet. It is an error if it has those of another directory.
+pub fn is_new(place: &OwnedFd, origin: Bytes, failed: Operation<'_>) -> Result<bool> {
+    match files::link_target(place.as_fd(), ORIGIN) {
+        Ok(known) if known == origin => Ok(false),
+        Ok(_) | Err(Errno::INVAL) => Err(Error::refused(failed, "it has the changes of another directory")),
+        Err(Errno::NOENT) => Ok(true),
+        Err(errno) => Err(Error::of(failed, errno)),
     }
 }
 
