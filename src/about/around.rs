@@ -82,6 +82,13 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     let image = in_the_limit_of_a_file(|| {
         let paths = overlay::lay_over(about, caller, &privileged, &around.copies, kept.as_ref(), &used)?;
         let image = name_copies(around, &paths, plain);
+        // `ps` can find a relative root filesystem by its mounts, but not in a copy.
+        for said in plain.options.iter_mut().filter(|said| said.opt.id == Id::Root) {
+            if !said.values[0].starts_with(b"/") && overlay::is_in_copy(about, &around.copies, said.values[0])
+            {
+                said.values[0] = overlay::real_path(said.values[0]).unwrap_or(said.values[0]);
+            }
+        }
         data.show(about, &privileged, plain)?;
         if around.network.is_some() {
             network::open_all_ports();

@@ -56,9 +56,8 @@ pub fn room(options: &[u8]) -> Result<Tmpfs> {
 
 /// The entries of a directory of changes: the changed files, a link to the original, and the kernel's work directory.
 const CHANGED: &[u8] = b"changed";
-/// How the path of a copy of the host image ends.
-pub const OF_HOST: &[u8] = b"/changed";
-/// How the path of a copy of another image begins below its place. The path of the image follows, for `ps`.
+/// How the path of the copy of an image begins below its place, for `ps`. The path of a root filesystem follows, and
+/// then the same again for each layer over it. For the host image nothing follows.
 pub const OF_IMAGE: &[u8] = b"/.selfdock-copy-of";
 const ORIGIN: &[u8] = b"origin";
 const WORK: &[u8] = b"work";
@@ -408,7 +407,7 @@ impl Layer<'_> {
         // A room that is not kept is mounted on the place.
         let place = if self.kept.is_some() { &self.place } else { &room.dir };
         let (place, path) = if matches!(copy.source, Source::Roots(_)) {
-            let path = join(&[OF_IMAGE, files::path_of(source).or_fail(failed)?]);
+            let path = path_of_copy(&layers).or_fail(failed)?;
             let made = make_all(place, path).or_fail(failed)?.ok_or(Errno::LOOP).or_fail(failed)?;
             (made.0, path)
         } else {
@@ -530,15 +529,21 @@ impl Layer<'_> {
                 let _ = files::make_file(dir.as_fd(), &own[files::parent(own).len() + 1..]);
             }
         }
-        if self.kept.is_some() {
+        let name = &OF_IMAGE[1..];
+        if self.kept.is_none() {
+            // Nobody else can reach this directory.
+            let (from, to) =
+                c_string(CHANGED).and_then(|from| Ok((from, c_string(name)?))).or_fail(failed)?;
+            rustix::fs::renameat(&self.room.dir, from, &self.room.dir, to).or_fail(failed)?;
+        } else {
             // By its descriptor: commands of other instances may rename what is on the way.
-            make(self.place.as_fd(), CHANGED).or_fail(failed)?;
-            let place = below(&self.place, CHANGED)?;
+            make(self.place.as_fd(), name).or_fail(failed)?;
+            let place = below(&self.place, name)?;
             let tree = Detached::copy(self.privileged, &root, b"", VOLUME).or_fail(failed)?;
             tree.attach(self.privileged, &place).or_fail(failed)?;
         }
         self.mark()?;
-        Ok(OF_HOST)
+        Ok(OF_IMAGE)
     }
 
     /// Shows a copy of a directory of the host. The kernel refuses a directory with submounts as a layer, since what
@@ -630,6 +635,18 @@ impl Layer<'_> {
         }
         Ok(())
     }
+}
+
+/// The path of the copy of an image below its place. It names all layers, unless it would be too long for a path.
+fn path_of_copy(layers: &[OwnedFd]) -> rustix::io::Result<Bytes> {
+    const LONG: usize = 2048;
+    let mut path: Bytes = b"";
+    for layer in layers {
+        let name = files::path_of(layer)?;
+        let name = if name == b"/" { b"" } else { name };
+        path = join(&[if path.len() > LONG { b"" } else { path }, OF_IMAGE, name]);
+    }
+    Ok(path)
 }
 
 /// Says why root may not write there: selfdock gives up all capabilities.

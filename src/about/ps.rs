@@ -1,7 +1,7 @@
 //! `selfdock ps`: lists the caller's instances, as `/proc` shows them here.
 
 use super::{foreign, overlay};
-use crate::cli::{self, Command, Request};
+use crate::cli::{self, Command, MountRequest, Request};
 use crate::error::{FAILED, OrFail, Result, is_unprintable, say};
 use crate::handover::About;
 use crate::instance::{Instance, is_below};
@@ -16,6 +16,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use rustix::event::{Timespec, poll};
+use rustix::fs::{CWD, FileType};
 use rustix::process::{Pid, WaitOptions};
 
 /// One instance.
@@ -126,55 +127,71 @@ fn command_line(supervisor: Pid, command: Pid) -> Vec<Bytes> {
 
 /// The root filesystem, as the supervisor's command line names it. Relative paths are made absolute, if possible.
 fn roots(supervisor: &[Bytes], command: Pid) -> Vec<Bytes> {
-    let place = |told: &[u8]| match told {
-        [b'/', ..] => join(&[without_place_of_copy(told)]),
-        _ => place_of_root(command, told).unwrap_or_else(|| join(&[told])),
-    };
-    match cli::parse(supervisor.get(1..).unwrap_or_default()) {
-        Ok(Command::Run(request)) if !is_of_host(&request, command) => {
-            request.roots.iter().map(|root| place(root)).collect()
-        }
-        _ => Vec::from([&b"/"[..]]),
-    }
-}
-
-/// The path of the image, if this is the path of a copy of an image.
-fn without_place_of_copy(path: &[u8]) -> &[u8] {
-    let at = path.windows(overlay::OF_IMAGE.len()).position(|part| part == overlay::OF_IMAGE);
-    at.map_or(path, |at| &path[at + overlay::OF_IMAGE.len()..])
-}
-
-/// Whether the root filesystem is the host image, or a copy of it: `-o / /`. A copy has an overlay on /usr, as no other
-/// root filesystem has that is named like this.
-fn is_of_host(request: &Request<'_>, pid: Pid) -> bool {
-    let has_copy = || {
-        let list = read(path(pid, b"mountinfo")).unwrap_or_default();
-        mountinfo::lines(list).any(|line| line.point == b"/usr" && line.kind == b"overlay")
+    let Ok(Command::Run(request)) = cli::parse(supervisor.get(1..).unwrap_or_default()) else {
+        return Vec::from([&b"/"[..]]);
     };
     match request.roots[..] {
-        [] => true,
-        [one] => request.build && one.ends_with(overlay::OF_HOST) && has_copy(),
-        _ => false,
+        [] => Vec::from([&b"/"[..]]),
+        [one] if request.build && is_copy(one) => copied(one),
+        _ => {
+            let place = |told: &&[u8]| match told {
+                [b'/', ..] => join(&[told]),
+                _ => place_of_root(command, told, &request).unwrap_or_else(|| join(&[told])),
+            };
+            request.roots.iter().map(place).collect()
+        }
     }
+}
+
+/// Whether this is the path of a copy of an image.
+fn is_copy(path: &[u8]) -> bool {
+    path.windows(overlay::OF_IMAGE.len()).any(|part| part == overlay::OF_IMAGE)
+}
+
+/// The root filesystems of which such a path is a copy.
+fn copied(mut path: &[u8]) -> Vec<Bytes> {
+    let mut all = Vec::new();
+    let next = |path: &[u8]| path.windows(overlay::OF_IMAGE.len()).position(|part| part == overlay::OF_IMAGE);
+    while let Some(at) = next(path) {
+        path = &path[at + overlay::OF_IMAGE.len()..];
+        let root = &path[..next(path).unwrap_or(path.len())];
+        all.push(join(&[if root.is_empty() { b"/" } else { root }]));
+    }
+    all
 }
 
 /// Finds the absolute path of a relative root filesystem. It looks for a mount inside at its own path, and for the
-/// same file system here. The path must end as the command line says.
-fn place_of_root(pid: Pid, named: &[u8]) -> Option<Bytes> {
-    let end = components(named).fold(&b""[..], |path, name| join(&[path, b"/", name]));
-    if end.is_empty() || components(named).any(|name| name == b"..") {
-        return None;
-    }
+/// same file system here. The path must end as the command line says. If that says nothing (`..`), all mounts of the
+/// image must lie in one directory.
+fn place_of_root(pid: Pid, named: &[u8], request: &Request<'_>) -> Option<Bytes> {
+    let names: Vec<&[u8]> = components(named).collect();
+    let known = names.iter().rposition(|name| *name == b"..").map_or(&names[..], |at| &names[at + 1..]);
+    let end = known.iter().fold(&b""[..], |path, name| join(&[path, b"/", name]));
     let (theirs, ours) = (read(path(pid, b"mountinfo"))?, read(b"/proc/self/mountinfo")?);
     let without_slash = |path: Bytes| if path == b"/" { &b""[..] } else { path };
-    mountinfo::lines(theirs).find_map(|inside| {
+    let is_of_caller = |point: &[u8]| {
+        let is_it = |dst: &[u8]| components(dst).eq(components(point));
+        request.mounts.iter().any(|mount| matches!(mount, MountRequest::Bind { dst, .. } if is_it(dst)))
+    };
+    // The instance's own files and `/dev` are of the host.
+    let is_of_image = |place: &[u8], point: &[u8]| {
+        let is_directory = || files::kind(CWD, join(&[place, point])) == Ok(FileType::Directory);
+        !end.is_empty() || (point != b"/dev" && is_directory())
+    };
+    let mut places = mountinfo::lines(theirs).filter_map(|inside| {
         let base = inside.root.strip_suffix(without_slash(inside.point))?;
+        if is_of_caller(inside.point) {
+            return None;
+        }
         mountinfo::lines(ours).filter(|mount| mount.device == inside.device).find_map(|mount| {
             let below = base.strip_prefix(without_slash(mount.root))?;
             let place = join(&[without_slash(mount.point), below]);
-            (place.ends_with(end) && files::identity_of(place).is_ok()).then_some(place)
+            let fits = place.ends_with(end) && is_of_image(place, inside.point);
+            (fits && files::identity_of(place).is_ok()).then_some(place)
         })
-    })
+    });
+    let first = places.next()?;
+    (!end.is_empty() || places.all(|place| place == first)).then_some(first)
 }
 
 /// Seconds since a process started: field 22 of its `stat`, in hundredths since the start of

@@ -181,3 +181,61 @@ fn the_root_of_a_copy_is_what_was_copied(
         table.lines().find(|row| row.trim_start().starts_with(&format!("{} ", instance.pid()))).unwrap();
     assert_eq!(row.split_whitespace().nth(4), source.to_str(), "{table}");
 }
+
+/// The values of --root are relative, with all that a path can have in it, and the image is mounted in parts.
+#[rstest]
+#[case::below("--root one", "AT/one")]
+#[case::here("--root .", "AT")]
+#[case::of_the_parent("--root ../NAME/one", "AT/one")]
+#[case::the_parent("-C / --root ..", "BELOW")]
+#[case::with_mounts("--root one -v two /new/x -v two /two/new -t - /opt", "AT/one")]
+#[case::beside_a_copy("--root one -o two /mnt", "AT/one")]
+#[case::in_a_copy("--root one -o . /mnt", "AT/one")]
+#[case::beside_an_attendant("--root one --output-limit 1M", "AT/one")]
+#[case::a_copy("--root one -o / /", "AT/one")]
+#[case::a_copy_of_a_directory("-o one /", "AT/one")]
+#[case::a_copy_of_layers("--root one --root two -o / /", "AT/one + AT/two")]
+#[case::layers("--root one --root ./two/.", "AT/one + AT/two")]
+#[case::the_host("--root /", "/")]
+#[case::a_copy_of_the_host("-o / / -v two /usr/new/x -t - /usr/share/new", "/")]
+#[case::kept_changes("-o one / --changes ../kept", "AT/one")]
+#[case::kept_changes_of_the_host("-o / / --changes ../kept", "/")]
+fn a_root_is_listed_as_it_is(
+    #[case] options: &str,
+    #[case] root: &str,
+    #[values("", "--unprivileged")] mode: &str,
+    #[values(false, true)] is_nested: bool,
+) {
+    // Changes cannot lie in what an overlay shows, and an image is not mounted on itself.
+    let base = tempfile::tempdir_in(std::env::var_os("HOME").expect("a home")).unwrap();
+    let (below, at) = (base.path().display().to_string(), base.path().join("at"));
+    let prepare = "mkdir -p at/one at/two/opt/x; for dir in . at at/one; do cp -a $IMAGE/bin $dir; done";
+    let prepare = Cmd::program(args!["sh", "-e", "-c", prepare]).env("IMAGE", fixture("busybox"));
+    prepare.current_dir(base.path()).ok();
+    let name = at.file_name().unwrap().to_string_lossy();
+    let options = options.replace("NAME", &name);
+    let words = [mode].into_iter().chain(options.split(' ')).filter(|word| !word.is_empty()).map(Into::into);
+    let inner = [selfdock().into()].into_iter().chain(words).chain(args!["run", "cat"]);
+    let outer = if is_nested { args![selfdock(), "-b", base.path(), "run"].to_vec() } else { Vec::new() };
+    let instance = Cmd::program(outer.into_iter().chain(inner)).current_dir(&at).spawn().that_repeats();
+    let pid = if is_nested { command_of(instance.pid()) } else { instance.pid() };
+    let json = Cmd::new(args!["ps", "--json"]).ok();
+    let object = json.lines().find(|line| line.starts_with(&format!("{{\"pid\":{pid},"))).unwrap();
+    let root = root.replace("AT", &at.to_string_lossy()).replace("BELOW", &below);
+    assert!(object.contains(&format!("\"root\":\"{root}\"")), "{root}: {object}");
+}
+
+/// The copy is then made in parts.
+#[rstest]
+fn a_copy_of_the_host_is_listed_as_such_whatever_is_mounted_in_it(
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("/usr/local/share", "/usr/new", "/etc/new")] place: &str,
+) {
+    let options = mode.split_whitespace().map(Into::into);
+    let inner = [selfdock().into()].into_iter().chain(options).chain(args!["-o", "/", "/", "run", "cat"]);
+    let instance = Cmd::new(args!["-t", "-", place, "run"].into_iter().chain(inner)).spawn().that_repeats();
+    let json = Cmd::new(args!["ps", "--json"]).ok();
+    let inner = format!("{{\"pid\":{},", command_of(instance.pid()));
+    let object = json.lines().find(|line| line.starts_with(&inner)).unwrap();
+    assert!(object.contains("\"root\":\"/\""), "{object}");
+}
