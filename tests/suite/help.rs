@@ -1,7 +1,8 @@
 //! help: `--help` names every command and option and fits a screen, and `--version` is one line.
 
-use crate::support::{Cmd, about, args, selfdock};
+use crate::support::{Cmd, about, args, prefix, scratch, selfdock};
 use rstest::rstest;
+use std::collections::BTreeSet;
 
 /// The table of options that the program uses.
 #[path = "../../src/options.rs"]
@@ -49,6 +50,72 @@ fn every_option_that_help_names_is_understood_with_its_values() {
             assert!(!said.contains("needs") && !said.contains(&format!("option {name}: unknown")), "{said}");
         }
     }
+}
+
+/// What a shell offers for each command line, with the completions that are installed.
+fn offers(shell: &str, lines: &[String]) -> Vec<BTreeSet<String>> {
+    let (program, place) = match shell {
+        "bash" => (include_str!("../programs/offers.bash"), "share/bash-completion/completions"),
+        "zsh" => (include_str!("../programs/offers.zsh"), "share/zsh/site-functions"),
+        _ => (include_str!("../programs/offers.fish"), "share/fish/vendor_completions.d"),
+    };
+    let dir = scratch();
+    let file = dir.path().join("program");
+    std::fs::write(&file, program).unwrap();
+    let words = args![shell, &file, prefix().join(place)].into_iter().chain(lines.iter().map(Into::into));
+    let path = format!("{}:/usr/bin:/bin", selfdock().parent().unwrap().display());
+    let seen = Cmd::program(words).env("PATH", path).env("HOME", dir.path()).ok();
+    let of_line = |part: &str| {
+        let words = part.lines().filter(|word| !word.is_empty());
+        words.map(|word| word.trim_end_matches('/').to_owned()).collect()
+    };
+    let mut all: Vec<BTreeSet<String>> = seen.split("==").map(of_line).collect();
+    all.truncate(lines.len());
+    all
+}
+
+/// The help of a command is what the shells are held against.
+#[rstest]
+fn shells_offer_what_the_help_lists(#[values("bash", "zsh", "fish")] shell: &str) {
+    let mut wanted: Vec<BTreeSet<String>> = VERBS
+        .iter()
+        .map(|verb| {
+            let help = Cmd::new(args!["help", verb.name]).ok();
+            let (_, options) = help.split_once("Usage: ").unwrap();
+            let names = options.lines().skip(1).filter_map(|line| line.split_once("--")?.1.split(' ').next());
+            names.map(|name| format!("--{name}")).collect()
+        })
+        .collect();
+    let mut lines: Vec<String> = VERBS.iter().map(|verb| format!("selfdock {} --", verb.name)).collect();
+    let help = Cmd::new(args!["--help"]).ok();
+    let verbs = help.lines().skip(3).take_while(|line| !line.is_empty());
+    wanted.push(verbs.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect());
+    lines.push("selfdock ".into());
+    for ((line, wanted), offered) in lines.iter().zip(&wanted).zip(offers(shell, &lines)) {
+        // fish also offers the profiles there, and an option together with the sign that a value may follow.
+        let words = offered.iter().filter(|word| !word.starts_with('@'));
+        let offered: BTreeSet<String> = words.map(|word| word.trim_end_matches('=').to_owned()).collect();
+        assert!(!wanted.is_empty() && *wanted == offered, "{line}: {wanted:?} and {offered:?}");
+    }
+}
+
+#[rstest]
+fn shells_offer_values(
+    #[values("bash", "zsh", "fish")] shell: &str,
+    #[values(
+        ("selfdock run --explain=", "all"),
+        ("selfdock --home=/us", "/usr"),
+        ("selfdock changes /us", "/usr"),
+        ("selfdock --changes /us", "/usr"),
+        ("selfdock --net=n", "none"),
+        ("selfdock run --seccomp ", "default")
+    )]
+    case: (&str, &str),
+) {
+    let offered = &offers(shell, &[case.0.into()])[0];
+    // Some shells offer the option together with its value, and zsh only the last part of a path.
+    let is_it = |word: &String| word.ends_with(case.1.trim_start_matches('/'));
+    assert!(offered.iter().any(is_it), "{}: {offered:?}", case.0);
 }
 
 /// C7: unprivileged features in the set-uid program.

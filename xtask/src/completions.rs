@@ -1,7 +1,11 @@
 //! Completions for bash, zsh and fish, made from the table of options.
 
-use crate::options::{Complete, EACH, ENTER, Id, OPTIONS, Opt, RUN, VERBS};
+use crate::options::{CHANGES, Complete, EACH, ENTER, Id, OPTIONS, Opt, RUN, VERBS};
 use std::fmt::Write as _;
+
+/// The values of options that can stand without one. Such a value is in the same word: `--explain=all`.
+const OPTIONAL: &[(Id, Complete)] =
+    &[(Id::Explain, Complete::Words(&["all"])), (Id::Home, Complete::Directory)];
 
 /// For bash: `complete -F`.
 pub fn bash() -> String {
@@ -11,19 +15,24 @@ pub fn bash() -> String {
             let pattern = spellings(option).map(|name| format!("{name}.{}", place + 1)).collect::<Vec<_>>();
             let _ = writeln!(cases, "        {}) {} ;;", pattern.join(" | "), bash_values(*complete));
         }
+        if let Some(complete) = optional(option) {
+            let _ = writeln!(cases, "        --{}.1) {} ;;", option.long, bash_values(complete));
+        }
     }
-    let mut options = String::new();
-    for verb in VERBS {
-        let _ = writeln!(options, "    {}) options='{}' ;;", verb.name, known_to(verb.bit));
-    }
-    let _ = writeln!(options, "    *) options='{}' ;;", known_to(u16::MAX));
     include_str!("completions/bash.in")
         .replace("@VERBS@", &verbs().join(" "))
-        .replace("    @OPTIONS@\n", &options)
+        .replace("    @OPTIONS@\n", &options_by_verb("    "))
         .replace("@ONE_VALUE@", &with_values(1).join(" | "))
         .replace("@TWO_VALUES@", &with_values(2).join(" | "))
         .replace("@BOTH@", &format!("@({})", holding_both().join("|")))
+        .replace("@DIRECTORY@", &bash_values(Complete::Directory))
         .replace("        @CASES@\n", &cases)
+}
+
+/// The cases that set `options` to the options of a command.
+fn options_by_verb(indent: &str) -> String {
+    let verbs = VERBS.iter().map(|verb| (verb.name, verb.bit)).chain([("*", u16::MAX)]);
+    verbs.map(|(name, bit)| format!("{indent}{name}) options='{}' ;;\n", known_to(bit))).collect()
 }
 
 fn verbs() -> Vec<&'static str> {
@@ -59,6 +68,11 @@ fn holding_both() -> Vec<String> {
     OPTIONS.iter().filter(|option| option.id == Id::Env).flat_map(spellings).collect()
 }
 
+/// The value of an option that can stand without one.
+fn optional(option: &Opt) -> Option<Complete> {
+    OPTIONAL.iter().find(|(id, _)| *id == option.id).map(|(_, complete)| *complete)
+}
+
 /// The beginnings of assignments to these names.
 fn assignments(names: &[&str]) -> String {
     names.iter().map(|name| format!("{name}=")).collect::<Vec<_>>().join(" ")
@@ -90,8 +104,15 @@ pub fn zsh() -> String {
         let help = quoted(option.help, "'\\''").replace(['[', ']'], "").replace(':', "\\:");
         // An option with values may be repeated.
         let repeat = if option.values.is_empty() { "" } else { "*" };
+        if let Some(complete) = optional(option) {
+            let values = zsh_values(complete);
+            let _ = writeln!(options, "        '--{}=-[{help}]:: :{values}'", option.long);
+            continue;
+        }
         for name in spellings(option) {
-            let _ = writeln!(options, "        '{repeat}{name}[{help}]{values}'");
+            // The value of a long option can follow in the same word.
+            let sign = if option.values.is_empty() || !name.starts_with("--") { "" } else { "=" };
+            let _ = writeln!(options, "        '{repeat}{name}{sign}[{help}]{values}'");
         }
     }
     let mut verbs = String::new();
@@ -99,7 +120,8 @@ pub fn zsh() -> String {
         let _ = writeln!(verbs, "        '{}:{}'", verb.name, quoted(verb.help, "'\\''"));
     }
     include_str!("completions/zsh.in")
-        .replace("        @OPTIONS@\n", &options)
+        .replace("        @SPECS@\n", &options)
+        .replace("        @OPTIONS@\n", &options_by_verb("        "))
         .replace("        @VERBS@\n", &verbs)
 }
 
@@ -127,9 +149,15 @@ pub fn fish() -> String {
     }
     let verbs = verbs().join(" ");
     let _ = writeln!(out, "complete -c selfdock -n '__selfdock_at \"options help\"' -a '{verbs}'");
+    for verb in VERBS.iter().filter(|verb| verb.bit == CHANGES) {
+        let dir = fish_values(Complete::Directory).replace(" -x", "");
+        let _ = writeln!(out, "complete -c selfdock -n '__selfdock_at \"options {}\"'{dir}", verb.name);
+    }
     for option in OPTIONS {
         let short = option.short.map_or(String::new(), |c| format!(" -s {c}"));
         let values = option.values.first().map_or(String::new(), |(_, first)| fish_values(*first));
+        // The value of an option that can stand without one is only offered behind `=`.
+        let values = optional(option).map_or(values, |complete| fish_values(complete).replace(" -x", ""));
         let help = quoted(option.help, "\\'");
         let before = format!("-n '__selfdock_at \"({})\"'", fish_places(option));
         let _ = writeln!(out, "complete -c selfdock {before}{short} -l {}{values} -d '{help}'", option.long);
@@ -228,6 +256,12 @@ mod tests {
         ("selfdock enter --", "--chdir", "--root"),
         ("selfdock --net n", "none", "host"),
         ("selfdock --net=", "none", "run"),
+        ("selfdock run --explain=", "all", "run"),
+        ("selfdock --explain=a", "all", "run"),
+        ("selfdock --explain ", "run", "all"),
+        ("selfdock --home=/et", "/etc", "run"),
+        ("selfdock --home ru", "run", "/etc"),
+        ("selfdock changes /et", "/etc", "run"),
         ("selfdock --root=/et", "/etc", "run"),
         ("selfdock -v /et", "/etc", "run"),
         ("selfdock -v /etc /us", "/usr", "run"),
