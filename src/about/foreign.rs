@@ -1,17 +1,20 @@
 //! Hints for options and commands of other programs, and for misspelt names.
 
-use crate::error::{Error, Quoted, on};
-use crate::options::{OPTIONS, VERBS};
-use crate::text::{Bytes, join};
+use crate::error::{Error, Quoted, both, on};
+use crate::files;
+use crate::options::{Id, OPTIONS, Opt, VERBS};
+use crate::text::{Bytes, join, whole};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
+use rustix::fs::{CWD, OFlags};
 
 /// Options of Docker, bubblewrap, firejail, isolate and xargs that selfdock does not have, each with a hint.
 const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     // What selfdock does without an option.
     ("--rm --remove", "not needed: nothing is left of an instance when its command ends"),
-    ("-i -it -ti --interactive --tty", "not needed: a command always has your standard input and terminal"),
+    ("-it -ti --interactive --tty", "not needed: a command always has your standard input and terminal"),
+    ("-i", "not needed: a command always has your standard input; for that of a FILE write '<FILE'"),
     ("--init --as-pid-1", "not needed: PID 1 is always selfdock's"),
     ("--read-only", "not needed: the root filesystem is always read-only; for a read-only DIR use '-B DIR'"),
     ("--die-with-parent", "not needed: an instance always ends with selfdock"),
@@ -102,7 +105,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
         "not needed: the network and its ports are the host's, unless you use '--net user,tcp=8080:80'",
     ),
     (
-        "-u --user --uid --gid --userns --group-add",
+        "-u --user --uid --gid --userns --group-add --as-uid --as-gid",
         "a command always has your user and your groups, or is uid 0 for itself by '--fake-root'",
     ),
     (
@@ -111,24 +114,30 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ),
     // Of isolate.
     ("--cg --cg-mem", "use '--memory SIZE'"),
+    ("--cg-timing --no-cg-timing", "not needed: '--report FILE' counts the time of all processes"),
+    ("--print-cg-root", "'selfdock doctor' says whether you have control groups"),
+    ("-c", "use '-C DIR'"),
+    ("--no-default-dirs -D", "use '--root DIR', which shows only what is in DIR"),
+    ("--special-files", "not needed: selfdock removes no files"),
+    ("--verbose --silent -s", "not needed: selfdock prints only errors"),
     ("--mem", "use '--rlimit as=SIZE' for each process, or '--memory SIZE' for all together"),
     ("--processes", "use '--pids N'"),
     ("--stdin", "write '<FILE', as for any command"),
     ("--stdout --stderr --stderr-to-stdout", "write '>FILE', '2>FILE' or '2>&1', as for any command"),
-    ("--stack", "use '--rlimit stack=SIZE'"),
+    ("--stack -k", "use '--rlimit stack=SIZE'"),
     ("--open-files", "use '--rlimit nofile=N'"),
     ("--core", "use '--rlimit core=SIZE'"),
     ("--inherit-fds", "use '--keep-fd N'"),
-    ("--fsize", "use '--rlimit fsize=SIZE', or '--output-limit SIZE' for what is printed"),
+    ("--fsize -f", "use '--rlimit fsize=SIZE', or '--output-limit SIZE' for what is printed"),
     ("--time", "use '--rlimit cpu=N'"),
-    ("--wall-time --extra-time", "use '--timeout TIME[,GRACE]'"),
+    ("--wall-time --extra-time -x", "use '--timeout TIME[,GRACE]'"),
     ("--meta -M", "use '--report FILE', which has a status like that of isolate"),
     (
-        "--quota --files",
+        "--quota -q --files",
         "use '-t size=SIZE,nr_inodes=N DST'; with '-o SRC DST' as well, DST is a copy of SRC with this room",
     ),
     ("--full-env", "not needed: a command has your environment unless you use '--clear-env'"),
-    ("--box-id --run --cleanup", "not needed: each run is a new instance, and nothing is left of it"),
+    ("--box-id --run --cleanup --wait", "not needed: each run is a new instance, and nothing is left of it"),
     (
         "--restart --pull --platform --link --ip --dns --add-host --sysctl -l --label --label-file --oom-kill-disable \
          --oom-score-adj --health-cmd --log-driver --runtime --storage-opt --mac-address",
@@ -169,14 +178,69 @@ fn of_others(table: &[(&str, &'static str)], word: &[u8]) -> Option<&'static str
     table.iter().find(|(names, _)| is_in(names)).map(|(_, text)| *text)
 }
 
-/// The error for an unknown option. `word` is the whole word, `name` the unknown part of it: `--name` or `-n`.
-pub fn unknown_option(word: &[u8], name: &[u8]) -> Error {
-    let of_word = of_others(OPTIONS_OF_OTHERS, word).map(|text| (word, text));
-    let (option, hint) = match of_word.or_else(|| of_others(OPTIONS_OF_OTHERS, name).map(|text| (name, text)))
-    {
-        Some(found) => found,
-        None => (name, nearest_option(name)),
+/// Options that mean different things in other programs, and the hint if the value says which program is meant.
+fn of_value(name: &[u8], value: &[u8]) -> Option<&'static str> {
+    match name {
+        b"--dir" | b"-d" if value.contains(&b'=') => {
+            Some("for IN=OUT use '-m OUT IN', or '-v OUT IN' for one that CMD can write to")
+        }
+        b"-w" if is_number(value) => Some("use '--timeout TIME[,GRACE]'"),
+        b"-p" if is_number(value) => {
+            Some("for a number of processes use '--pids N'; the ports are the host's")
+        }
+        _ => None,
+    }
+}
+
+/// The error for an option with a value that isolate's option with the same letter takes, and this one cannot.
+pub fn of_isolate(opt: &Opt, [first, second]: [&[u8]; 2]) -> Option<Error> {
+    let word = typed(first);
+    let word = word.as_bytes();
+    let is_no_file = || files::lstat(CWD, first).is_err();
+    let (why, form): (_, &[&[u8]]) = match opt.id {
+        Id::Tmpfs if is_number(first) => {
+            ("not options like size=1G", &[b"for a limit of time write --rlimit cpu=N, or --timeout ", word])
+        }
+        Id::Net if is_number(first) => {
+            ("not 'none', 'host' or 'user'", &[b"for a limit of open files write --rlimit nofile=", word])
+        }
+        Id::Bind if is_number(first) && is_no_file() => {
+            ("no such file", &[b"selfdock has no numbered boxes: each run is a new instance"])
+        }
+        Id::UnsetEnv if first.contains(&b'=') => ("not a name", &[b"to set a variable write -e ", word]),
+        // isolate counts memory in KiB. As bytes such a number would be too little for any program.
+        Id::Map if is_number(first) && is_no_file() && !second.starts_with(b"/") => {
+            let unit = if whole(first).is_some_and(|number| number < 4 << 20) { &b"K"[..] } else { b"" };
+            ("no such file", &[b"for a limit of memory write --memory ", word, unit])
+        }
+        Id::Overlay if !second.starts_with(b"/") && is_no_directory(first) => {
+            ("not a directory", &[b"for a file of output write >", word])
+        }
+        _ => return None,
     };
+    let what = both("option --{=} {}", opt.long.as_bytes(), first);
+    Some(Error::refused(what, why).hint(hint(form)))
+}
+
+fn is_no_directory(path: &[u8]) -> bool {
+    files::open(CWD, path, OFlags::PATH | OFlags::DIRECTORY).is_err()
+}
+
+/// Whether a word is a number, with a fraction or without.
+fn is_number(word: &[u8]) -> bool {
+    let mut parts = word.splitn(2, |b| *b == b'.');
+    parts.all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
+}
+
+/// The error for an unknown option. `word` is the whole word, `name` the unknown part of it: `--name` or `-n`. `value`
+/// is what follows.
+pub fn unknown_option(word: &[u8], name: &[u8], value: Option<&[u8]>) -> Error {
+    let of_name = |name| of_others(OPTIONS_OF_OTHERS, name).map(|text| (name, text));
+    let of_value = value.and_then(|value| of_value(name, value)).map(|text| (name, text));
+    let (option, hint) = of_value
+        .or_else(|| of_name(word))
+        .or_else(|| of_name(name))
+        .unwrap_or_else(|| (name, nearest_option(name)));
     Error::refused(on("option {=}", typed(option).as_bytes()), "unknown").hint(hint)
 }
 
@@ -262,7 +326,7 @@ mod tests {
     #[test]
     fn a_misspelt_name_is_recognized() {
         assert_eq!([distance(b"vol", b"vol"), distance(b"", b"ab"), distance(b"ab", b"ba")], [0, 2, 1]);
-        let said = |word: &str| format!("{}", unknown_option(word.as_bytes(), word.as_bytes()));
+        let said = |word: &str| format!("{}", unknown_option(word.as_bytes(), word.as_bytes(), None));
         for (word, near) in [
             ("--vols", "--vol?"),
             ("--chidr", "--chdir?"),

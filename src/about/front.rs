@@ -91,7 +91,7 @@ impl<'a> Line<'a> {
                 b"--" if !ended => ended = true,
                 [b'-', _, ..] if !ended => {
                     let taken = line.take_options(word, &mut rest);
-                    taken.map_err(|error| line.took_as_filter().unwrap_or(error))?;
+                    taken.map_err(|error| line.took_otherwise().unwrap_or(error))?;
                 }
                 [b'@', name @ ..] if !ended && !name.is_empty() => line.take_file(name, files, &[])?,
                 // After `--` the word is CMD, not a command of selfdock.
@@ -104,7 +104,7 @@ impl<'a> Line<'a> {
                         );
                     }
                     let verb = by_name(word);
-                    line.verb = Some(verb.map_err(|error| line.took_as_value().unwrap_or(error))?);
+                    line.verb = Some(verb.map_err(|error| line.took_otherwise().unwrap_or(error))?);
                 }
                 _ => {
                     line.command.push(word);
@@ -197,8 +197,8 @@ impl<'a> Line<'a> {
         if let [b'-', b'-', long @ ..] = word {
             let mut parts = long.splitn(2, |b| *b == b'=');
             let name = parts.next().unwrap_or_default();
-            let opt = by_long(name)?;
             let value = parts.next();
+            let opt = by_long(name, value.or(rest.first().copied()))?;
             check_tilde(opt, value)?;
             if matches!(opt.id, Id::Vol | Id::Map) && name == opt.long.as_bytes() {
                 // Like the set-uid program: after the long name, SRC may have a colon in it.
@@ -231,7 +231,8 @@ impl<'a> Line<'a> {
         }
         let mut letters = &word[1..];
         while let [letter, after @ ..] = letters {
-            let opt = by_short(word, *letter)?;
+            let opt =
+                by_short(word, *letter, if after.is_empty() { rest.first().copied() } else { Some(after) })?;
             let value = Some(after).filter(|after| !opt.values.is_empty() && !after.is_empty());
             check_tilde(opt, value)?;
             letters = if value.is_some() { b"" } else { after };
@@ -261,6 +262,16 @@ impl<'a> Line<'a> {
         }
         self.options.push(Said { opt, values, is_of_file: false });
         Ok(())
+    }
+
+    /// A better error for a line that fails: an option took a word as its value that was not meant so.
+    fn took_otherwise(&self) -> Option<Error> {
+        self.took_from_isolate().or_else(|| self.took_as_filter()).or_else(|| self.took_as_value())
+    }
+
+    /// The error for an option that has another meaning in isolate, with a value that only isolate takes.
+    fn took_from_isolate(&self) -> Option<Error> {
+        self.options.iter().find_map(|said| foreign::of_isolate(said.opt, said.values))
     }
 
     /// The error for a line in which `--seccomp` stands without a value, as firejail has it, and took CMD.
@@ -336,7 +347,7 @@ impl<'a> Line<'a> {
     pub fn verb(&self) -> Result<&'static Verb> {
         let Some(verb) = self.verb else {
             let none = || Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'");
-            return Err(self.took_as_value().unwrap_or_else(none));
+            return Err(self.took_otherwise().unwrap_or_else(none));
         };
         if let Some(said) = self.options.iter().find(|said| !has_option(verb, said.opt)) {
             let what = on("option --{=}", said.opt.long.as_bytes());
@@ -504,6 +515,9 @@ impl<'a> Line<'a> {
             let what = both("option --{=} {}", opt.long.as_bytes(), word);
             return Err(Error::refused(what, "selfdock has no named volumes")
                 .hint("SRC must be a file or a directory"));
+        }
+        if let Some(error) = self.took_from_isolate() {
+            return Err(error);
         }
         self.check_destinations(about)?;
         match self.options.last() {
@@ -738,16 +752,17 @@ pub fn by_name(word: &[u8]) -> Result<&'static Verb> {
     VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| foreign::unknown_command(word))
 }
 
-fn by_short(word: &[u8], c: u8) -> Result<&'static Opt> {
+/// Finds an option. `value` is what could be its value, for the error.
+fn by_short(word: &[u8], c: u8, value: Option<&[u8]>) -> Result<&'static Opt> {
     let found = OPTIONS.iter().find(|opt| opt.short.is_some_and(|short| short as u32 == u32::from(c)));
-    found.ok_or_else(|| foreign::unknown_option(word, &[b'-', c]))
+    found.ok_or_else(|| foreign::unknown_option(word, &[b'-', c], value))
 }
 
-fn by_long(name: &[u8]) -> Result<&'static Opt> {
+fn by_long(name: &[u8], value: Option<&[u8]>) -> Result<&'static Opt> {
     let alias =
         ALIASES.iter().chain(FRONT_ALIASES).find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
     let found = OPTIONS.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id));
-    found.ok_or_else(|| foreign::unknown_option(b"", join(&[b"--", name])))
+    found.ok_or_else(|| foreign::unknown_option(b"", join(&[b"--", name]), value))
 }
 
 /// Refuses `--home=~/x`: a shell replaces `~` only at the start of a word, and hands this on as it is.

@@ -17,6 +17,9 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
     Cmd::new(words.iter().map(Into::into)).refused(object);
 }
 
+const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for a limit of time write --rlimit \
+                             cpu=N, or --timeout 1.5";
+
 /// Options of other programs are answered with selfdock's own.
 #[rstest]
 #[case::docker(&["run", "--rm", "sh"], "option --rm: unknown; not needed: nothing is left of an instance")]
@@ -57,6 +60,42 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::firejail_list(&["--list"], "selfdock ps")]
 #[case::isolate(&["run", "--cg-mem=65536", "sh"], "use '--memory SIZE'")]
 #[case::isolate_meta(&["run", "--meta=file", "sh"], "use '--report FILE'")]
+#[case::isolate_directory(&["run", "--dir=/box=/srv:rw", "sh"], "option --dir: unknown; for IN=OUT use '-m OUT IN'")]
+#[case::isolate_directory_in_short(&["run", "-d", "box=/srv", "sh"], "option -d: unknown; for IN=OUT use '-m OUT IN'")]
+#[case::bubblewrap_directory(&["run", "--dir", "/box", "sh"], "mount points are made automatically")]
+#[case::isolate_wall_time(&["run", "-w", "2.5", "sh"], "option -w: unknown; use '--timeout TIME[,GRACE]'")]
+#[case::docker_directory(&["run", "-w", "/srv", "sh"], "option -w: unknown; use '-C DIR'")]
+#[case::isolate_processes(&["run", "-p8", "sh"], "option -p: unknown; for a number of processes use '--pids N'")]
+#[case::isolate_extra_time(&["run", "-x", "1", "sh"], "use '--timeout TIME[,GRACE]'")]
+#[case::isolate_stack_in_short(&["run", "-k", "65536", "sh"], "use '--rlimit stack=SIZE'")]
+#[case::isolate_file_size(&["run", "-f", "1024", "sh"], "use '--rlimit fsize=SIZE'")]
+#[case::isolate_quota(&["run", "-q", "1,1", "sh"], "use '-t size=SIZE,nr_inodes=N DST'")]
+#[case::isolate_start(&["run", "-c", "/srv", "sh"], "use '-C DIR'")]
+#[case::isolate_input_in_short(&["run", "-i", "in", "sh"], "for that of a FILE write '<FILE'")]
+#[case::isolate_groups(&["run", "--cg-timing", "sh"], "counts the time of all processes")]
+#[case::isolate_silent(&["run", "-s", "sh"], "selfdock prints only errors")]
+#[case::isolate_user(&["run", "--as-uid=1", "sh"], "a command always has your user")]
+#[case::isolate_time(&["run", "-t", "1.5", "-w", "3", "--run", "--", "sh"], ISOLATES_TIME)]
+#[case::isolate_time_of_a_command(&["run", "-t1.5", "/bin/true"], ISOLATES_TIME)]
+#[case::isolate_memory(
+    &["-m", "262144", "-b", "0", "--run", "--", "./prog"],
+    "option --map '262144': no such file; for a limit of memory write --memory 262144K"
+)]
+#[case::isolate_memory_of_a_command(&["run", "-m262144", "./prog"], "write --memory 262144K")]
+#[case::docker_memory_in_bytes(&["run", "-m", "536870912", "sh"], "write --memory 536870912")]
+#[case::isolate_box(&["-b", "0", "--run", "--", "./prog"], "option --bind '0': no such file; selfdock has no numbered")]
+#[case::isolate_open_files(
+    &["run", "-n", "64", "sh"],
+    "option --net '64': not 'none', 'host' or 'user'; for a limit of open files write --rlimit nofile=64"
+)]
+#[case::isolate_output(
+    &["-o", "out", "--run", "--", "./prog"],
+    "option --overlay 'out': not a directory; for a file of output write >out"
+)]
+#[case::isolate_variable(
+    &["run", "-E", "HOME=/box", "sh"],
+    "option --unset-env 'HOME=/box': not a name; to set a variable write -e HOME=/box"
+)]
 #[case::xargs(&["each", "-P", "4", "sh"], "-j N")]
 #[case::nearly_an_option(&["run", "--hotsname", "x", "sh"], "did you mean --hostname?")]
 #[case::nearly_a_command(&["docotr"], "did you mean 'doctor'?")]
@@ -123,6 +162,15 @@ fn a_wrong_command_line_names_what_is_wrong(#[case] words: &[&str], #[case] obje
 #[case::help_for_nothing(&["help", "walk"], "command 'walk': unknown")]
 fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &str) {
     Cmd::new(words.iter().map(Into::into)).refused(advice);
+}
+
+/// A number can be the name of a file.
+#[test]
+fn a_number_that_is_a_name_is_taken_as_it_is() {
+    let dir = scratch();
+    std::fs::write(dir.path().join("65536"), "1").unwrap();
+    let cmd = Cmd::run(args!["-m", "65536", "/mnt/x", "-b", "65536", "cat", "/mnt/x"]);
+    assert_eq!(cmd.current_dir(dir.path()).ok(), "1");
 }
 
 /// A name that begins with `~` can be meant.
