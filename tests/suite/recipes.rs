@@ -167,9 +167,9 @@ impl Reader {
 #[case::postgresql("PostgreSQL", "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin)")]
 #[case::judge(
     "A judge",
-    r#"mkdir tests; for n in 1 2 3 4 5 6; do echo $n > tests/$n.in; echo right > tests/$n.out; done
+    r#"mkdir tests; for n in 1 2 3 4 5 6 7; do echo $n > tests/$n.in; echo right > tests/$n.out; done
        printf '#!/bin/sh\nread n\ncase $n in 1) echo right;; 2) echo no;; 3) sleep 1000;; 4) kill -SEGV $$;;
-               5) yes & exec yes;; 6) (trap "" TERM; sleep 1000) & exit 3;; esac\n' > solution
+               5) yes & exec yes;; 6) (trap "" TERM; sleep 1000) & exit 3;; 7) while :; do :; done;; esac\n' > solution
        chmod 755 solution
        # It says in the end that one is not right.
        judge() { command examples/judge "$@" || test $? -eq 1; }; alias examples/judge=judge"#
@@ -206,6 +206,71 @@ fn the_command_lines_of_readme_work(#[case] heading: &str, #[case] before: &str)
 #[rstest]
 #[case::x11(
     "X11",
+/// How each ends. Without control groups all processes together may have more memory than one. Then the clock ends it.
+const HOSTILE: [(&str, &[&str]); 12] = [
+    ("fork_bomb", &["time limit"]),
+    ("memory", &["out of memory", "time limit"]),
+    ("disk", &["ended with status 1", "ended by signal 9"]),
+    ("descriptors", &["ended with status 1"]),
+    ("flood", &["printed too much"]),
+    ("stop", &["time limit"]),
+    ("kill_all", &["ended by signal 9"]),
+    ("daemon", &["right"]),
+    ("ignore", &["time limit"]),
+    ("busy", &["time limit"]),
+    ("busy_together", &["time limit"]),
+    ("patient", &["right"]),
+];
+
+/// The judge's example tells how each program ended, and nothing of them is left. Only what would never end by itself,
+/// and uses no processor time, is ended by the clock.
+#[rstest]
+fn a_judge_bounds_hostile_programs(
+    #[values("", "--unprivileged", "run $KEEP -b $HOME $OWN")] way: &str,
+    #[values(
+        "fork_bomb",
+        "memory",
+        "disk",
+        "descriptors",
+        "flood",
+        "stop",
+        "kill_all",
+        "daemon",
+        "ignore",
+        "busy",
+        "busy_together",
+        "patient"
+    )]
+    what: &str,
+) {
+    let reader = Reader::new();
+    let home = reader.home.path();
+    fs::create_dir_all(home.join("tests")).unwrap();
+    fs::write(home.join("tests/1.in"), format!("{what}\n")).unwrap();
+    fs::write(home.join("tests/1.out"), "right\n").unwrap();
+    let solution = home.join("solution");
+    fs::write(&solution, include_str!("../programs/hostile.py")).unwrap();
+    fs::set_permissions(&solution, fs::Permissions::from_mode(0o755)).unwrap();
+    // The judge starts selfdock in this way. An outer instance passes the descriptor of the report on.
+    let keep = "if { : >&3; } 2>/dev/null; then KEEP='--keep-fd 3'; fi";
+    let program = format!("#!/bin/sh\nKEEP=; {keep}\nexec $OWN {way} \"$@\"\n");
+    let file = home.join("selfdock");
+    fs::write(&file, program).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    let clock = if ["fork_bomb", "memory", "stop", "ignore"].contains(&what) { "3" } else { "1000" };
+    let ran = Cmd::program(args![home.join("project/examples/judge"), &solution, home.join("tests")])
+        .env("HOME", home)
+        .env("OWN", selfdock())
+        .env("CLOCK", clock)
+        .env("PATH", format!("{}:/usr/bin:/bin", home.display()))
+        .within(Duration::from_secs(300))
+        .output();
+    let (_, wanted) = HOSTILE.iter().find(|(name, _)| *name == what).unwrap();
+    let verdict = ran.stdout.lines().next().unwrap_or_default();
+    let is_it = wanted.iter().any(|wanted| verdict == format!("1: {wanted}"));
+    assert!(is_it, "{what}: {} {}", ran.stdout, ran.stderr);
+}
+
     r#"mkdir -m 1777 /tmp/.X11-unix; Xvfb -displayfd 3 3> number 2> log & trap "kill $!" EXIT
        until test -s number; do sleep 0.1; done; export DISPLAY=:$(cat number)"#
 )]
