@@ -20,7 +20,8 @@ packages=(
 )
 # Programs of docs/recipes.md with their packages. They may be installed in another way already.
 declare -A programs=(
-    [curl]=curl [go]=golang-go [make]=make [mvn]=maven [npm]=npm [psql]=postgresql [ssh-agent]=openssh-client
+    [curl]=curl [dbus-send]=dbus [go]=golang-go [make]=make
+    [mvn]=maven [npm]=npm [psql]=postgresql [ssh-agent]=openssh-client
 )
 
 sudo=()

@@ -154,6 +154,10 @@ impl Reader {
        echo '<project><modelVersion>4.0.0</modelVersion><groupId>a</groupId><artifactId>a</artifactId>
              <version>1</version><packaging>pom</packaging></project>' > pom.xml"#
 )]
+#[case::python(
+    "Python",
+    r"printf 'import unittest\nclass A(unittest.TestCase):\n  def test(self):\n    pass\n' > test_a.py"
+)]
 #[case::git(
     "Git with your identity",
     "git config --global user.name 'A U Thor'; git config --global user.email author@example.org
@@ -202,10 +206,6 @@ fn the_command_lines_of_readme_work(#[case] heading: &str, #[case] before: &str)
     Reader::new().follows(&part(README, heading), before, &[]);
 }
 
-/// They use a port or a display, so each has its own network and /tmp: those of an outer instance.
-#[rstest]
-#[case::x11(
-    "X11",
 /// How each ends. Without control groups all processes together may have more memory than one. Then the clock ends it.
 const HOSTILE: [(&str, &[&str]); 12] = [
     ("fork_bomb", &["time limit"]),
@@ -271,10 +271,19 @@ fn a_judge_bounds_hostile_programs(
     assert!(is_it, "{what}: {} {}", ran.stdout, ran.stderr);
 }
 
+/// They use a port or a display, so each has its own network and /tmp: those of an outer instance.
+#[rstest]
+#[case::x11(
+    "X11",
     r#"mkdir -m 1777 /tmp/.X11-unix; Xvfb -displayfd 3 3> number 2> log & trap "kill $!" EXIT
        until test -s number; do sleep 0.1; done; export DISPLAY=:$(cat number)"#
 )]
 #[case::service("A service", "echo hello > hello.txt")]
+#[case::bus(
+    "A session bus",
+    r#"dbus-daemon --session --fork --print-address=3 --print-pid=4 3> address 4> pid; trap 'kill $(cat pid)' EXIT
+       export DBUS_SESSION_BUS_ADDRESS="$(cat address)""#
+)]
 fn a_recipe_that_takes_a_name_of_the_host_works(#[case] heading: &str, #[case] before: &str) {
     let reader = Reader::new();
     let home = reader.home.path();
