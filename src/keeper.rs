@@ -335,7 +335,7 @@ impl Shared {
         set_parent_process_death_signal(Some(Signal::KILL)).or_fail("tie the keeper to its supervisor")?;
         if self.supervisor.load(Ordering::Acquire) == 0 {
             // The supervisor was gone before prctl(2). The kernel clears this word before it tells children.
-            sys::exit(crate::error::FAILED);
+            return Err(Error::refused("keep the instance", "its supervisor has ended"));
         }
         let failed = "confine the keeper";
         // With another name, `killall selfdock` ends only supervisors.

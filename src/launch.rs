@@ -215,7 +215,8 @@ impl Supervision {
             let signals = self.signals | sys::set_of(signal::PIPE) | sys::set_of(signal::XFSZ);
             if report.is_read_meanwhile() { with_signals(signals, write)? } else { write() }
         };
-        match self.report.as_ref().map_or(Ok(()), report) {
+        match self.report.as_ref().map_or(Ok(None), report) {
+            Ok(Some(end)) => return Ok(end),
             Err(error) if self.required => {
                 error.report_as_well();
                 return Err(error);

@@ -3,7 +3,7 @@
 use crate::descriptors::{is_placeholder, number_of};
 use crate::error::{Error, FAILED, OrFail, Result, on};
 use crate::files;
-use crate::outcome::{self, Cause, End, Outcome};
+use crate::outcome::{Cause, End, Outcome};
 use crate::sys::{self, Duration, signal::KILL};
 use crate::text::{Bytes, c_string, decimal, digits, join, number};
 use crate::usage::Of;
@@ -24,10 +24,11 @@ pub enum Report {
     File(File),
 }
 
-/// An exit status that is no errno: the command counts as killed, even if it ended by itself just before.
+/// The exit status of an attendant that has killed the command, even if the command ended by itself just before. It is
+/// no errno.
 pub const KILLED: i32 = 255;
 
-/// Another one: output of the command is lost, so selfdock has failed. The attendant has said so.
+/// The exit status of an attendant that has lost output of the command, and has said so: selfdock has failed.
 pub const LOST: i32 = 254;
 
 /// A file that selfdock made. The command can write to it, remove or replace it; at the end it is selfdock's file
@@ -111,21 +112,23 @@ impl Report {
         }
     }
 
-    /// Writes the report, completely or not at all. `error` is why the command never ran.
-    pub fn write(&self, outcome: &Outcome, wall: Duration, error: Option<Bytes>) -> Result<()> {
+    /// Writes the report, completely or not at all. `error` is why the command never ran. Returns how selfdock is to
+    /// end if the attendant decides that.
+    pub fn write(&self, outcome: &Outcome, wall: Duration, error: Option<Bytes>) -> Result<Option<End>> {
         self.put(json(outcome, wall, error))
     }
 
     /// Writes a text in the same way.
-    pub fn put(&self, text: &[u8]) -> Result<()> {
+    pub fn put(&self, text: &[u8]) -> Result<Option<End>> {
         match self {
             Report::Open(fd, attendant) => {
                 let written = files::write(fd.as_fd(), text);
-                written.and_then(|()| attendant.map_or(Ok(()), answer)).or_fail("write the report")
+                written.and_then(|()| attendant.map_or(Ok(None), answer)).or_fail("write the report")
             }
             Report::File(report) => {
                 let written = report.write(text).or_fail(on("write the report {}", report.name));
-                written.map_err(|e| e.hint_if(Errno::STALE, "another directory has replaced its directory"))
+                let moved = "another directory has replaced its directory";
+                written.map_err(|e| e.hint_if(Errno::STALE, moved)).map(|()| None)
             }
         }
     }
@@ -135,12 +138,12 @@ impl Report {
 pub const WCLONE: WaitOptions = WaitOptions::from_bits_retain(0x8000_0000);
 
 /// Waits for the end of the attendant: it passes on the output and the report. The caller can have other children.
-fn answer(attendant: Pid) -> rustix::io::Result<()> {
+fn answer(attendant: Pid) -> rustix::io::Result<Option<End>> {
     let ended = rustix::process::waitpid(Some(attendant), WCLONE).ok().flatten();
     match ended.and_then(|(_, status)| status.exit_status()) {
-        Some(0) => Ok(()),
-        Some(KILLED) => outcome::end(End::Signal(KILL)),
-        Some(LOST) => outcome::end(End::Exit(FAILED)),
+        Some(0) => Ok(None),
+        Some(KILLED) => Ok(Some(End::Signal(KILL))),
+        Some(LOST) => Ok(Some(End::Exit(FAILED))),
         // It was killed: nobody reads.
         errno => Err(errno.map_or(Errno::PIPE, Errno::from_raw_os_error)),
     }

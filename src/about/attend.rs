@@ -644,7 +644,7 @@ impl Attendant {
         for (name, value) in used.iter().flat_map(|used| &used.figures) {
             text = with(text, name, value);
         }
-        match self.report.as_ref().map_or(Ok(()), |report| report.put(text)) {
+        match self.report.as_ref().map_or(Ok(None), |report| report.put(text)) {
             written if loss.is_some() => {
                 if let Err(error) = written {
                     self.speak(error.message());
@@ -655,8 +655,8 @@ impl Attendant {
                 let errno = error.errno().unwrap_or(Errno::IO).raw_os_error();
                 u8::try_from(errno).unwrap_or(u8::MAX - 1)
             }
-            Ok(()) if self.exceeded => u8::try_from(KILLED).unwrap_or(u8::MAX),
-            Ok(()) => 0,
+            Ok(_) if self.exceeded => u8::try_from(KILLED).unwrap_or(u8::MAX),
+            Ok(_) => 0,
         }
     }
 }
