@@ -249,6 +249,11 @@ pub enum Entry<'t> {
     Home(&'t [u8], &'t [u8]),
 }
 
+/// Whether a place of the list is the kernel's own. It is never writable, and never copied.
+pub fn is_sysfs(place: &[u8]) -> bool {
+    place.starts_with(b"/sys/")
+}
+
 /// Reads a list. An incomplete entry at the end is left out.
 pub fn entries(text: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     let mut words = text.split_inclusive(|b| *b == 0).filter(|word| word.ends_with(b"\0"));

@@ -12,9 +12,9 @@
 use crate::creds::Privileged;
 use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Kind, make_entry};
-use crate::host::{EMPTY, Entry, Seen, Shown, entries, homes};
+use crate::host::{EMPTY, Entry, Seen, Shown, entries, homes, is_sysfs};
 use crate::installation::{Preparations, Prepared};
-use crate::mount::{self, Detached};
+use crate::mount;
 use crate::plan::{Mount, Source, components};
 use crate::stage::Stage;
 use crate::text::{Bytes, decimal};
@@ -40,15 +40,13 @@ impl HostRoot {
         program: Option<&[u8]>,
     ) -> Result<Self> {
         let Preparations { installation: Some(installation), list: Some(list) } = preparations else {
-            return Ok(HostRoot { prepared: None, list: look_up() });
+            return Ok(HostRoot { prepared: None, list: look_up()? });
         };
         let mut prepared = installation.copy(privileged, b"");
         if let Some(Prepared { tree, .. }) = &prepared {
-            let wanted = mounts.iter().filter(|mount| !matches!(mount.source, Source::Mask { .. }));
             // The mount point for the installed program is prepared, too.
             let program = program.filter(|path| *path != installation.program());
-            let wanted = wanted.map(|mount| mount.dst).chain(program);
-            if !has_all(tree, wanted)? {
+            if !has_mount_points(tree, mounts, program)? {
                 prepared = None;
             }
         }
@@ -89,7 +87,7 @@ impl HostRoot {
         for entry in entries(self.list) {
             match entry {
                 // In `build` sysfs is left out, since root could write there.
-                Entry::Place([b'/', b's', b'y', b's', b'/', ..]) if stage.is_writable() => {}
+                Entry::Place(place) if stage.is_writable() && is_sysfs(place) => {}
                 Entry::Place(place) => show(stage.privileged(), &old.dir, place, is_closed)?,
                 Entry::Open => is_closed = false,
                 Entry::Link(..) | Entry::Home(..) => {}
@@ -111,22 +109,28 @@ pub struct Owner<'a> {
 }
 
 /// The list that an installation would write now.
-pub fn look_up() -> Bytes {
+pub fn look_up() -> Result<Bytes> {
+    let mut want = None;
     let mut look = |path: &[u8]| match files::link_target(CWD, path) {
         Ok(target) => Seen::Link(target.to_vec()),
         Err(Errno::INVAL) => Seen::Place,
-        // Without memory nothing is known.
-        Err(errno) if files::is_want(errno) => Error::of("look up a directory of the host", errno).end(),
-        Err(_) => Seen::Nothing,
+        Err(errno) => {
+            // Without memory nothing is known.
+            want = want.or(Some(errno).filter(|errno| files::is_want(*errno)));
+            Seen::Nothing
+        }
     };
-    Shown::of_host(&mut look).0.leak()
+    let list = Shown::of_host(&mut look).0.leak();
+    want.map_or(Ok(list), |errno| Err(Error::of("look up a directory of the host", errno)))
 }
 
-/// Whether the first components of all these paths exist in the root directory. The paths are sorted, so each name is
-/// looked up once.
-fn has_all<'n>(root: &Detached, paths: impl Iterator<Item = &'n [u8]>) -> Result<bool> {
+/// Whether a root directory has the first components of all mount points. The mounts are sorted, so each name is looked
+/// up once.
+pub fn has_mount_points(root: impl AsFd, mounts: &[Mount<'_>], program: Option<&[u8]>) -> Result<bool> {
     let mut last: &[u8] = b"";
-    for name in paths.filter_map(|path| components(path).next()) {
+    let wanted = mounts.iter().filter(|mount| !matches!(mount.source, Source::Mask { .. }));
+    let wanted = wanted.map(|mount| mount.dst).chain(program);
+    for name in wanted.filter_map(|path| components(path).next()) {
         if name != last {
             match files::lstat(root.as_fd(), name) {
                 Ok(_) => {}

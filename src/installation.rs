@@ -74,17 +74,23 @@ impl Installation {
         files::read(file.as_fd(), size, MOST_BYTES).ok()
     }
 
-    /// A copy of the prepared root directory or of its `/dev`, without submounts. It must belong to root, and only
-    /// root may be able to write to it.
+    /// A copy of the prepared root directory or of its `/dev`, without submounts.
     pub fn copy(self, privileged: &Privileged, part: &[u8]) -> Option<Prepared> {
+        let (dir, nested) = self.prepared(part)?;
+        let tree = Detached::copy_one(privileged, dir, b"", DEVICE).ok()?;
+        Some(Prepared { tree, nested })
+    }
+
+    /// The prepared root directory or its `/dev`, and whether it is an outer instance's. It must belong to root, and
+    /// only root may be able to write to it.
+    pub fn prepared(self, part: &[u8]) -> Option<(OwnedFd, bool)> {
         let dir = open(self.root(part))?;
         if !is_roots(&rustix::fs::fstat(&dir).ok()?) {
             return None;
         }
         let null = if part.is_empty() { &b"dev/null"[..] } else { b"null" };
         if has_devices(&dir, null) {
-            let tree = Detached::copy_one(privileged, dir, b"", DEVICE).ok()?;
-            return Some(Prepared { tree, nested: false });
+            return Some((dir, false));
         }
         // Inside an instance the prepared directory is on a mount where devices do not work. They work on the mount
         // of the outer instance. That must be the same directory, on a mount where devices work, since a caller can
@@ -96,8 +102,7 @@ impl Installation {
         if !is_same || !has_devices(&outer, null) || !DEVICES.iter().all(|(name, ..)| is_free(name)) {
             return None;
         }
-        let tree = Detached::copy_one(privileged, outer, b"", DEVICE).ok()?;
-        Some(Prepared { tree, nested: true })
+        Some((outer, true))
     }
 }
 

@@ -65,8 +65,8 @@ pub enum Step {
 }
 
 /// The steps, in order. `sandbox` carries them out, and `--explain` prints them. The keeper is another process, and no
-/// step. The instance's own mounts come after the caller's, so that no link in an image or a volume can make a mount of
-/// the caller cover them.
+/// step. What is mounted in /dev and on /proc, and selfdock's own file, come after the caller's mounts, so that no link
+/// in an image or a volume can make a mount of the caller cover them.
 pub const STEPS: [Step; 11] = [
     Step::Root,
     Step::Tmp,

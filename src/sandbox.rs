@@ -75,18 +75,20 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     // open
     let own = open_program(job.program, &privileged).or_end();
     let has_terminal = job.containment.jobs == Jobs::Shared;
-    let (image, mut sources) =
-        Sources::open(&job.plan, job.prepared, own, has_terminal, &privileged).or_end();
+    let mut sources = Sources::open(&job.plan, job.prepared, own, has_terminal, &privileged).or_end();
     // build
-    let host = matches!(image, Image::Host(_));
+    let host = matches!(sources.image, Image::Host(_));
     let of_root = if host { of_files(job.plan.writable) } else { Attributes::NONE };
     let mut stage = Stage::begin(privileged, job.plan.writable, of_root).or_end();
     let is_root = job.caller.uid == 0;
     let owner = Owner { uid: job.caller.uid, home: job.home.filter(|_| !is_root) };
-    let (mut image, mut places) = (Some(image), Places::IN_ROOT);
+    let mut places = Places::IN_ROOT;
     for step in STEPS {
         match step {
-            Step::Root => image.take().map_or(Ok(()), |image| set_root(&mut stage, &owner, &sources, image)),
+            Step::Root => {
+                let image = core::mem::take(&mut sources.image);
+                set_root(&mut stage, &owner, &sources, image)
+            }
             Step::Tmp if host => stage.mount_tmp(),
             Step::Tmp => mount_tmp_of_image(&mut stage),
             Step::Names => core::mem::take(&mut sources.names).show(&mut stage),

@@ -55,8 +55,17 @@ pub enum OpenSource {
     },
 }
 
+impl Default for Image {
+    /// Nothing.
+    fn default() -> Self {
+        Image::Layers(Vec::new())
+    }
+}
+
 /// Everything that an instance takes from the host, opened.
 pub struct Sources {
+    /// The root filesystem.
+    pub image: Image,
     /// The caller's current directory.
     pub here: Option<Identity>,
     /// A procfs of the instance's PID namespace, for the cases in which it must be made early. In another root
@@ -86,7 +95,7 @@ impl Sources {
         own: Option<OpenProgram>,
         has_terminal: bool,
         privileged: &Privileged,
-    ) -> Result<(Image, Self)> {
+    ) -> Result<Self> {
         let here = files::identity_of(b".").ok();
         if !plan.mounts.is_empty() || !plan.devices.is_empty() || plan.root != Root::Host {
             // A copy of a tree leaves out unbindable mounts, and so uncovers what these cover. Private mounts are not
@@ -110,15 +119,15 @@ impl Sources {
             Image::Host(root) if root.is_prepared() => Dev::InRoot,
             _ => dev::open(preparations.installation, privileged)?,
         };
-        let is_shown = !plan.shows_second(preparations.installation.is_some());
-        let second = if is_shown { None } else { program.and_then(|path| open_second(path, privileged)) };
+        let is_visible = !plan.shows_second(preparations.installation.is_some());
+        let second = if is_visible { None } else { program.and_then(|path| open_second(path, privileged)) };
         let names = names::open(plan, privileged)?;
         let early =
             privileged.in_own_namespace || !matches!(&image, Image::Host(root) if root.keeps_the_old());
         let hidden = Hidden::read(privileged)?;
         let proc = if early { Some(hidden.fresh(privileged)?) } else { None };
         let programs = Programs { own, second };
-        Ok((image, Sources { here, proc, hidden, mounts, dev, devices, programs, names }))
+        Ok(Sources { image, here, proc, hidden, mounts, dev, devices, programs, names })
     }
 }
 

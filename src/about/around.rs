@@ -103,7 +103,7 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     }
     // With --fake-root selfdock is started as uid 0. Then it does not recognize the caller's homes.
     if around.fake_root && !around.copies_root && plain.is_of_host() {
-        hide_homes(about, overlay::list(about), plain)?;
+        hide_homes(about, overlay::list(about)?, plain)?;
     }
     match ids {
         // There selfdock is started as root again. It maps no ids a second time, which the kernel would refuse.
@@ -198,7 +198,7 @@ fn show_root<'a>(about: &About, source: &Source<'_>, image: Bytes, plain: &mut L
     if files::identity_of(SYSTEM).is_ok() {
         say(plain, Id::Map, [SYSTEM, SYSTEM]);
     }
-    let list = overlay::list(about);
+    let list = overlay::list(about)?;
     hide_homes(about, list, plain)?;
     let is_chosen = plain.has(Id::Chdir) || plain.has(Id::Here);
     // selfdock itself finds out whether the directory is in a mount of the caller.

@@ -40,7 +40,7 @@ const DEEPEST: usize = 32;
 pub fn report(about: &About) -> Result<u8> {
     expect_end()?;
     print_line(&installation(about))?;
-    print_line(&host_image(about))?;
+    print_line(&host_image(about)?)?;
     print_line(&kernel())?;
     for line in surroundings() {
         print_line(&line)?;
@@ -231,7 +231,7 @@ fn what_is_missing() -> String {
 }
 
 /// Whether the prepared root directory matches the host.
-fn host_image(about: &About) -> String {
+fn host_image(about: &About) -> Result<String> {
     let again = "'cargo xtask install' prepares it again";
     let installation = Installation::around(about.program.to_bytes());
     let Some(list) = installation.list() else {
@@ -241,22 +241,22 @@ fn host_image(about: &About) -> String {
         } else {
             "'cargo xtask install' prepares one"
         };
-        return format!("note  no root directory is prepared, so instances start more slowly; {why}");
+        return Ok(format!("note  no root directory is prepared, so instances start more slowly; {why}"));
     };
     if !has_device(installation.root(b"/dev/null")) {
-        return format!(
+        return Ok(format!(
             "note  the prepared root directory has no devices, so instances start more slowly; {again}"
-        );
+        ));
     }
     let is_gone = |place: &[u8]| files::link_target(CWD, place) == Err(Errno::NOENT);
     let known: Vec<Entry<'_>> = entries(list).collect();
-    let new = entries(host_root::look_up())
+    let new = entries(host_root::look_up()?)
         .filter(|entry| !known.contains(entry))
         .map(|entry| (entry, "not shown"));
     let gone = entries(list).filter(|entry| matches!(entry, Entry::Place([place @ .., _]) if is_gone(place)));
     let changes: Vec<(Entry<'_>, &str)> = new.chain(gone.map(|entry| (entry, "gone"))).collect();
     if changes.is_empty() {
-        return "ok    the prepared root directory matches the host".into();
+        return Ok("ok    the prepared root directory matches the host".into());
     }
     let mut out = String::from("note  the host has changed since selfdock was installed:");
     for (entry, change) in changes {
@@ -264,7 +264,7 @@ fn host_image(about: &About) -> String {
         let _ = write!(out, " {} is {change};", Quoted(path));
     }
     let _ = write!(out, " {again}");
-    out
+    Ok(out)
 }
 
 /// Whether this is the device /dev/null. Inside an instance it need not work.

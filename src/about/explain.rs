@@ -13,7 +13,8 @@ use crate::containment::Jobs;
 use crate::error::{OrFail, Quoted, Result, both, on};
 use crate::files;
 use crate::handover::{About, Mode};
-use crate::host::{DEVICES, Entry, entries, lies_in, places};
+use crate::host::{DEVICES, Entry, entries, is_sysfs, lies_in, places};
+use crate::host_root::has_mount_points;
 use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
 use crate::names::{self, GROUP, PASSWD};
@@ -62,11 +63,12 @@ pub fn rows(
     are_there(plan)?;
     let mode = if request.unprivileged || !around.is_nothing() { Mode::Unprivileged } else { about.mode };
     let list = match plan.root {
-        Root::Host => overlay::list(about),
+        Root::Host => overlay::list(about)?,
         Root::Dir(_) | Root::Layers(_) => b"",
     };
     let homes = if list.is_empty() { Vec::new() } else { homes::hidden(about, list)? };
-    let explained = Explained { about, request, plan, mode, all, around, list, homes };
+    let prepared = Prepared::find(about, request, plan, mode, around)?;
+    let explained = Explained { about, request, plan, mode, all, around, list, homes, prepared };
     explained.foresee(command)?;
     let mut rows = explained.who();
     for step in STEPS {
@@ -107,6 +109,38 @@ fn are_there(plan: &Plan<'_>) -> Result<()> {
     Ok(())
 }
 
+/// What the installation has prepared for this instance.
+struct Prepared {
+    /// Its root directory, with `/dev`.
+    root: bool,
+    /// A `/dev`.
+    dev: bool,
+}
+
+impl Prepared {
+    fn find(
+        about: &About,
+        request: &Request<'_>,
+        plan: &Plan<'_>,
+        mode: Mode,
+        around: &Around<'_>,
+    ) -> Result<Self> {
+        let own = about.program.to_bytes();
+        let installation = Installation::around(own);
+        // It must belong to root. In a user namespace only root's processes can see that.
+        if installation.list().is_none() || mode == Mode::Unprivileged && about.caller.uid != 0 {
+            return Ok(Prepared { root: false, dev: false });
+        }
+        let is_possible = plan.root == Root::Host && !around.copies_root;
+        let program = Some(own).filter(|own| !request.no_nest && *own != installation.program());
+        let root = match installation.prepared(b"").filter(|_| is_possible) {
+            Some((dir, _)) => has_mount_points(&dir, &plan.mounts, program)?,
+            None => false,
+        };
+        Ok(Prepared { root, dev: installation.prepared(b"/dev").is_some() })
+    }
+}
+
 /// All that the lines are made from.
 struct Explained<'t> {
     about: &'t About,
@@ -120,6 +154,7 @@ struct Explained<'t> {
     list: Bytes,
     /// The caller's homes that are hidden, if it is the host image.
     homes: Vec<Bytes>,
+    prepared: Prepared,
 }
 
 impl Explained<'_> {
@@ -158,22 +193,36 @@ impl Explained<'_> {
                 let below = attributes(MAP);
                 let last = dirs.len() - 1;
                 let image = |at| if at == last { &image } else { &below };
-                dirs.iter().enumerate().map(|(at, dir)| layer("layer", dir, image(at))).collect()
+                let layers = dirs.iter().enumerate().map(|(at, dir)| layer("layer", dir, image(at)));
+                // The directory that they are merged in.
+                let root = self.all.then(|| row(["root", "-", "'/'", &below]));
+                root.into_iter().chain(layers).collect()
             }
         }
     }
 
     fn host_image(&self, image: &str) -> Vec<Row> {
         let list = self.list;
-        let mut rows = Vec::from([row(["root", "-", "'/'", &attributes(DEVICE)])]);
+        let root = match (self.prepared.root, self.around.copies_root) {
+            (true, _) => DEVICE,
+            (false, true) => VOLUME,
+            (false, false) => MAP,
+        };
+        let mut rows = Vec::from([row(["root", "-", "'/'", &attributes(root)])]);
         let mut places = Vec::new();
+        let hides_sysfs = self.plan.writable && !self.around.copies_root;
         for entry in entries(list) {
             match entry {
+                Entry::Place(place) if hides_sysfs && is_sysfs(place) => {}
                 Entry::Place([path @ .., _]) => {
                     places.push(String::from_utf8_lossy(path).into_owned());
+                    let (kind, of) = match self.around.copies_root {
+                        true if is_sysfs(path) => ("show", attributes(MAP)),
+                        true => ("overlay", image.into()),
+                        false => ("show", image.into()),
+                    };
                     let path = quoted(path);
-                    let kind = if self.around.copies_root { "overlay" } else { "show" };
-                    rows.push(row([kind, &path, &path, image]));
+                    rows.push(row([kind, &path, &path, &of]));
                 }
                 Entry::Link(at, to) => rows.push(row(["link", &quoted(to), &quoted(at), "-"])),
                 Entry::Place(_) | Entry::Open | Entry::Home(..) => {}
@@ -203,10 +252,8 @@ impl Explained<'_> {
                 let devices = paths.map(|path| row(["device", &path, &path, &attributes(DEVICE)]));
                 // The prepared root directory has a /dev already. Devices work on a prepared one, and not on one that
                 // is made in a tmpfs.
-                let is_prepared = self.mode == Mode::SetUid && self.is_installed();
-                let dev = if is_prepared { DEVICE } else { INERT };
-                let is_own =
-                    (self.plan.root != Root::Host).then(|| row(["dev", "-", "'/dev'", &attributes(dev)]));
+                let dev = if self.prepared.dev { DEVICE } else { INERT };
+                let is_own = (!self.prepared.root).then(|| row(["dev", "-", "'/dev'", &attributes(dev)]));
                 is_own.into_iter().chain(devices).collect()
             }
             Step::Devpts if self.all => fresh("devpts", "'/dev/pts'", &attributes(TERMINALS)),

@@ -21,7 +21,7 @@ use crate::creds::{Caller, Privileged};
 use crate::error::{Context, Error, Operation, OrFail, Result, on};
 use crate::files::{self, Identity, Kind};
 use crate::handover::About;
-use crate::host::{EMPTY, Entry, entries, lies_in, places};
+use crate::host::{EMPTY, Entry, entries, is_sysfs, lies_in, places};
 use crate::host_root;
 use crate::installation::Installation;
 use crate::mount::{Detached, MAP, VOLUME};
@@ -126,7 +126,7 @@ pub fn check(about: &About, copies: &[Copy<'_>], changes: Option<&[u8]>) -> Resu
         }
     }
     match (changes, copies) {
-        (Some(kept), [copy]) if lies_in_source(about, kept, copy) => {
+        (Some(kept), [copy]) if lies_in_source(about, kept, copy)? => {
             Err(Error::refused(on("keep changes in {}", kept), "it lies in the directory that is copied"))
         }
         _ => Ok(()),
@@ -181,18 +181,18 @@ pub fn check_report(about: &About, copies: &[Copy<'_>], report: Option<&[u8]>) -
 /// Whether a path means the copy of a directory, since it lies in that. A copy of the host image is mounted elsewhere.
 pub fn is_in_copy(about: &About, copies: &[Copy<'_>], path: &[u8]) -> bool {
     let is_over = |copy: &&Copy<'_>| !matches!(copy.source, Source::Host);
-    copies.iter().filter(is_over).any(|copy| lies_in_source(about, path, copy))
+    copies.iter().filter(is_over).any(|copy| matches!(lies_in_source(about, path, copy), Ok(true)))
 }
 
 /// Whether a directory lies in what is copied, and so would be copied into itself. The directory need not exist yet.
-fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> bool {
+fn lies_in_source(about: &About, dir: &[u8], copy: &Copy<'_>) -> Result<bool> {
     let name_at = dir.iter().rposition(|b| *b == b'/').map_or(0, |at| at + 1);
     let above: &[u8] = if name_at == 0 { b"." } else { &dir[..name_at] };
-    let Some(dir) = real_path(dir).or_else(|| real_path(above)) else { return false };
-    match &copy.source {
-        Source::Host => places(list(about)).any(|place| lies_in(dir, place)),
+    let Some(dir) = real_path(dir).or_else(|| real_path(above)) else { return Ok(false) };
+    Ok(match &copy.source {
+        Source::Host => places(list(about)?).any(|place| lies_in(dir, place)),
         _ => copy.dirs().into_iter().filter_map(real_path).any(|source| lies_in(dir, source)),
-    }
+    })
 }
 
 /// The path of a file or directory without links in it.
@@ -225,8 +225,8 @@ pub fn layer_of_name(image: &[&[u8]], path: &[u8]) -> Option<OwnedFd> {
 }
 
 /// What an instance of the host image shows.
-pub fn list(about: &About) -> Bytes {
-    Installation::around(about.program.to_bytes()).list().unwrap_or_else(host_root::look_up)
+pub fn list(about: &About) -> Result<Bytes> {
+    Installation::around(about.program.to_bytes()).list().map_or_else(host_root::look_up, Ok)
 }
 
 /// Mounts the copies in the mount namespace of this process. Returns the path of each, in a tmpfs of this process: no
@@ -490,13 +490,13 @@ impl Layer<'_> {
     /// the host. Returns its path below the place of this copy.
     fn host(mut self, about: &About) -> Result<Bytes> {
         let failed = Source::OF_HOST;
-        let list = list(about);
+        let list = list(about)?;
         self.mounts = mount_points();
         let root = files::duplicate(&self.room.changed).or_fail(failed)?;
         for entry in entries(list) {
             match entry {
-                // The kernel's own files are shown as they are.
-                Entry::Place([b'/', b's', b'y', b's', b'/', ..]) => {}
+                // It is shown as it is.
+                Entry::Place(place) if is_sysfs(place) => {}
                 Entry::Place([path @ .., _]) => self.show(&root, path)?,
                 Entry::Link(at, target) => {
                     let name = &at[files::parent(at).len() + 1..];

@@ -90,6 +90,11 @@ fn the_plan_lists_exactly_what_is_visible_of_the_host() {
 #[case::a_copy(args!["--overlay", scratch().keep(), "/mnt/c", "-m", "/etc/passwd", "/mnt/p"])]
 #[case::a_copy_of_an_image(args!["--overlay", fixture("debian"), "/"])]
 #[case::limits_and_a_filter(args!["--seccomp", "none", "--rlimit", "nofile=64", "--new-session"])]
+#[case::a_missing_mount_point(args!["-m", "/etc/passwd", "/newplace"])]
+#[case::a_copy_of_the_host(args!["-o", "/", "/"])]
+#[case::a_writable_host(args!["--root", "/", "build"])]
+#[case::a_writable_host_unprivileged(args!["--unprivileged", "--root", "/", "build"])]
+#[case::a_writable_layer(args!["--root", fixture("busybox"), "--root", scratch().keep(), "build"])]
 #[case::what_may_be_missing(args!["--mask-if-exists", "/no/such", "--mask-if-exists", "/etc/ssl", "--dev",
     "/dev/kmsg"])]
 fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: [std::ffi::OsString; N]) {
@@ -97,39 +102,50 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         let known = ["ro", "rw", "nosuid", "nodev", "noexec"];
         text.split(',').filter(|word| known.contains(word)).map(String::from).collect::<BTreeSet<_>>()
     };
-    let plan = Cmd::new(options.clone().into_iter().chain(args!["--explain=all", "run", "true"])).ok();
+    let (build, options): (Vec<_>, Vec<_>) = options.into_iter().partition(|word| word == "build");
+    let verb = if build.is_empty() { "run" } else { "build" };
+    let adds_devices = options.iter().any(|word| word == "--dev");
+    let plan = Cmd::new(options.iter().cloned().chain(args!["--explain=all", verb, "true"])).ok();
     let kinds = [
-        "show", "hide", "tmpfs", "overlay", "volume", "map", "mask", "devpts", "proc", "program", "names",
-        "dev",
+        "root", "show", "hide", "tmpfs", "overlay", "volume", "map", "mask", "devpts", "proc", "program",
+        "names", "dev",
     ];
     let is_mount = |row: &Vec<&str>| row.len() == 4 && row[0] != "link" && row[0] != "command";
-    let rows: Vec<(&str, &str, _)> = plan
+    let rows: Vec<(&str, &str, _, &str)> = plan
         .lines()
         .map(|line| line.split('\t').collect::<Vec<_>>())
         .filter(is_mount)
-        .map(|row| (row[0], row[2].trim_matches('\''), attributes(row[3])))
+        .map(|row| (row[0], row[2].trim_matches('\''), attributes(row[3]), row[1]))
         .collect();
-    let table = Cmd::new(options.into_iter().chain(args!["run", "/bin/cat", "/proc/self/mountinfo"])).ok();
+    let table = Cmd::new(options.into_iter().chain(args![verb, "/bin/cat", "/proc/self/mountinfo"])).ok();
     let mounted: Vec<(&str, _)> = table
         .lines()
         .map(|line| line.split(' ').collect::<Vec<_>>())
         .map(|line| (line[4], attributes(line[5])))
         .collect();
-    for (kind, place, wanted) in rows.iter().filter(|row| kinds.contains(&row.0)) {
-        // If it covers another mount, both are on the list.
-        let is = mounted.iter().any(|mount| mount.0 == *place && mount.1 == *wanted);
+    for (kind, place, wanted, _) in rows.iter().filter(|row| kinds.contains(&row.0)) {
+        // If it covers another mount, both are on the list. A directory in which something is mounted is copied in parts.
+        let in_parts = format!("{place}/");
+        let is_there = |at: &str| at == *place || *kind == "overlay" && at.starts_with(&in_parts);
+        let is = mounted.iter().any(|mount| is_there(mount.0) && mount.1 == *wanted);
         assert!(is, "{kind} {place} of the plan is not mounted so: {table}");
     }
-    for (place, attributes) in &mounted {
+    // In /proc, they cover parts of procfs, or procfs covers them.
+    for (place, attributes) in mounted.iter().filter(|mount| !mount.0.starts_with("/proc/")) {
         let lies_in = |dir: &str| *place == dir || dir == "/" || place.starts_with(&format!("{dir}/"));
         let is_planned = rows.iter().any(|row| row.1 == *place);
-        let is_of_the_host = rows
-            .iter()
-            .any(|row| ["show", "volume", "map", "root", "layer"].contains(&row.0) && lies_in(row.1));
+        // A root directory of its own has no source, and shows nothing of the host.
+        let can_hold = ["show", "volume", "map", "root", "layer", "overlay"];
+        let holds = |kind: &str, source: &str| can_hold.contains(&kind) && source != "-";
+        let is_of_the_host = rows.iter().any(|row| holds(row.0, row.3) && lies_in(row.1));
         // Nothing can be executed in a file of names, as opposed to an entry of the image.
         let is_of_names = place.starts_with("/etc/") && attributes.contains("noexec");
         // If a mount point was made, the other entries of its directory are mounts, too.
-        assert!(is_planned || (is_of_the_host && !is_of_names), "{place} is not in the plan: {plan}");
+        let is_added_to = adds_devices && (*place == "/dev" || place.starts_with("/dev/"));
+        assert!(
+            is_planned || is_added_to || (is_of_the_host && !is_of_names),
+            "{place} is not in the plan: {plan}"
+        );
     }
 }
 
