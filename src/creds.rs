@@ -237,7 +237,7 @@ fn write_once(path: &[u8], text: &[u8]) -> Result<()> {
 }
 
 impl Privileged {
-    /// The same value for a child process, which has a copy of the capabilities.
+    /// A copy for a child process, which has a copy of the capabilities.
     #[must_use]
     pub fn for_child(&self) -> Self {
         Privileged { caller: self.caller, held: self.held, in_own_namespace: self.in_own_namespace }

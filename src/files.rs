@@ -193,7 +193,7 @@ pub fn open_in(root: &OwnedFd, path: &[u8], flags: OFlags) -> Result<OwnedFd> {
     open_path(root.as_fd(), path, flags | OFlags::PATH, resolve)
 }
 
-/// The same without any link.
+/// Opens a path below `root` with `O_PATH`. A link in it is an error.
 pub fn open_literally(root: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
     open_path(root.as_fd(), path, OFlags::PATH, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
 }

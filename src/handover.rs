@@ -57,7 +57,7 @@ impl Task {
         [Mode::SetUid, Mode::Unprivileged].into_iter().find(|mode| self == Self::command_line(*mode))
     }
 
-    /// The word.
+    /// The word of the arguments.
     pub fn to_bytes(self) -> &'static [u8] {
         self.0.to_bytes()
     }

@@ -69,7 +69,7 @@ impl Report {
         if matches!(name, [] | [b'.'] | [b'.', b'.'])
             || target.iter().all(|b| *b == b'-' || b.is_ascii_digit())
         {
-            return Err(Error::refused(failed, "not the name of a file, nor a descriptor such as 1"));
+            return Err(Error::refused(failed, "neither a file name nor a descriptor such as 1"));
         }
         let dir = files::open(CWD, above, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
         match files::lstat(dir.as_fd(), name) {

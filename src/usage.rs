@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicI64, Ordering};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage([i64; NUMBERS]);
 
-/// The resources.
+/// What is used. getrusage(2) says what each number means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Of {
     /// Microseconds in user mode.

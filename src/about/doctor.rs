@@ -94,7 +94,7 @@ fn limits(about: &About) -> Vec<String> {
     let mut all: Vec<(String, String)> = Vec::new();
     for (name, limits) in Limits::kinds() {
         let verdict = match group::can_limit(about, &limits) {
-            Ok(true) => "can be used: your control group is yours to divide".into(),
+            Ok(true) => "can be used: your control group is delegated to you".into(),
             Ok(false) => "can be used if your systemd gives selfdock a control group".into(),
             Err(error) => {
                 let why = format!("{error}").replace(&format!("option {name}: "), "");
@@ -299,7 +299,7 @@ fn kernel() -> String {
     let (verdict, what) = if version >= OLDEST_TESTED {
         ("ok   ", format!("{} and later are tested", dotted(OLDEST_TESTED)))
     } else if version >= OLDEST_KERNEL {
-        ("note ", format!("not tested; {} and later are", dotted(OLDEST_TESTED)))
+        ("note ", format!("older than the tested kernels, {} and later", dotted(OLDEST_TESTED)))
     } else {
         ("FAIL ", format!("{} or later is needed", dotted(OLDEST_KERNEL)))
     };

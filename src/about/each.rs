@@ -214,9 +214,8 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
     in_the_limit_of_a_file(|| data::keep(&mut line))?;
     let batch = Batch::of(&line)?;
     if let Some(kept) = line.value(Id::Changes).filter(|_| batch.jobs > 1) {
-        return Err(
-            Error::refused(on("option --changes {}", kept), "one run at a time uses it").hint("use -j 1")
-        );
+        return Err(Error::refused(on("option --changes {}", kept), "only one run at a time can use it")
+            .hint("use -j 1"));
     }
     // A placeholder never becomes ready.
     if is_placeholder(sys::standard(0)) == Ok(true) {

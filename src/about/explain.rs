@@ -278,7 +278,7 @@ impl Explained<'_> {
                 if self.about.caller.uid == 0 {
                     rows.push(row([
                         "cover",
-                        "what is in /proc but processes: read-only, and some of it empty",
+                        "all of /proc except processes is read-only, and some of it is empty",
                     ]));
                 }
                 if procfs::is_covered() {

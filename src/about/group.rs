@@ -268,7 +268,7 @@ fn lacking(limits: &Limits, available: &[u8], path: &[u8]) -> Error {
     }
     if is_of_version_1(read(b"/proc/cgroups").unwrap_or_default(), name) {
         return Error::refused(what, "it belongs to control groups of version 1 on this machine")
-            .hint("after a boot with cgroup_no_v1=all version 2 has it");
+            .hint("boot with cgroup_no_v1=all to move it to version 2");
     }
     Error::refused(what, "cgroup.controllers there does not list it").hint(
         "the group above has to enable it; 'systemd-run --user --scope -p Delegate=yes' makes a group that has it",

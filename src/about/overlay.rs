@@ -652,7 +652,8 @@ fn path_of_copy(layers: &[OwnedFd]) -> rustix::io::Result<Bytes> {
 /// Says why root may not write there: selfdock gives up all capabilities.
 fn want_of_rights(error: Error) -> Error {
     let is_root = rustix::process::getuid().is_root();
-    let why = "selfdock gives root no right over what belongs to other users; use a directory of root's";
+    let why =
+        "selfdock gives root no right over what belongs to other users; use a directory that belongs to root";
     if is_root { error.hint_if(Errno::ACCESS, why) } else { error }
 }
 

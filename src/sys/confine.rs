@@ -10,7 +10,7 @@ use rustix::io::{Errno, Result};
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Instruction {
-    /// The operation.
+    /// The operation: a class, and what belongs to it.
     pub code: u16,
     /// The number of instructions to skip if a test is true.
     pub yes: u8,

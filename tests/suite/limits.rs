@@ -199,9 +199,9 @@ fn the_report_tells_of_a_timeout_and_goes_to_a_descriptor() {
 #[case("/usr/report", "EACCES")]
 #[case("77", "EBADF")]
 #[case("/tmp/", "not the name of a file")]
-#[case("-", "not the name of a file, nor a descriptor such as 1")]
+#[case("-", "neither a file name nor a descriptor such as 1")]
 #[case("4294967297", "not a descriptor: the number is too large")]
-#[case("99999999999999999999", "not the name of a file, nor a descriptor such as 1")]
+#[case("99999999999999999999", "neither a file name nor a descriptor such as 1")]
 fn a_report_that_cannot_be_written_is_refused_before_the_command_runs(
     #[case] target: &str,
     #[case] words: &str,

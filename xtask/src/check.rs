@@ -15,7 +15,7 @@ Usage: cargo xtask check
 The code:
   - it is formatted, and has no warning of rustc and clippy
   - the unit tests pass, and each fuzzer runs for a moment
-  - the release programs have the right headers, and the set-uid one has at most 128 KiB
+  - the release programs have the right headers, and the set-uid one has at most 128 KiB of code
   - the debug programs start, and the other architecture builds, if its tools are installed
   - the set-uid program links only known crates, whose licences are checked if cargo-deny is installed
 

@@ -159,7 +159,7 @@ fn about_option(id: Id) -> &'static str {
             "A number is an open descriptor. A FILE is created, empty, before CMD starts, and an older file is\n\
              replaced. Devices, FIFOs and links are not replaced, but written to. When CMD has ended, selfdock\n\
              writes one line to FILE. If CMD has put another file there, selfdock replaces it. CMD can prevent a\n\
-             report in a volume; see --report-required. REPORT lists the fields. The form =N is for the programs\n\
+             report in a volume; see \\-\\-report\\-required. REPORT lists the fields. The form =N is for the programs\n\
              of selfdock themselves.\n"
         }
         Id::Memory => {
@@ -266,6 +266,33 @@ mod tests {
         let (last, others) = names.split_last().unwrap();
         let words = format!("PATH cannot be {} or {last} in /dev", others.join(", "));
         assert!(page().replace('\n', " ").contains(&words), "{words}");
+    }
+
+    #[test]
+    fn the_page_names_all_limits_and_all_names_of_secrets() {
+        let page = page().replace('\n', " ");
+        let (last, others) = crate::options::LIMITS.split_last().unwrap();
+        assert!(page.contains(&format!("NAME is {} or {last}.", others.join(", "))));
+
+        let presets = std::fs::read_to_string(crate::run::root().join("src/about/presets.rs")).unwrap();
+        let (_, list) = presets.split_once("SECRETS: &[&str] = &[").unwrap();
+        let patterns = list.split(']').next().unwrap().split('"').skip(1).step_by(2);
+        let (_, words) = page.split_once("It removes ").unwrap();
+        let words = words.split(" Case does not matter").next().unwrap();
+        let (exact, words) = words.split_once(", names that end in ").unwrap();
+        let (ends, parts) = words.split_once(", and names that contain ").unwrap();
+        for pattern in patterns {
+            let place = match (pattern.starts_with('*'), pattern.ends_with('*')) {
+                (false, false) => exact,
+                (true, false) => ends,
+                _ => parts,
+            };
+            let name = pattern.trim_matches('*');
+            assert!(
+                place.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|word| word == name),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -393,7 +393,7 @@ fn all_modules() -> String {
     names.collect::<Vec<_>>().join(" ")
 }
 
-/// What a mutant is tried with: in a moment, and then.
+/// The tests for a mutant: the quick ones, and the others.
 fn selection(mutant: &Mutant, options: &Options, state: &State, calls: &Calls) -> Result<[String; 2]> {
     if let Some(tests) = &options.by {
         return Ok([tests.clone(), String::new()]);

@@ -176,6 +176,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_readme_names_all_ready_profiles() {
+        let names = PROFILES.map(|(path, _)| path.rsplit('/').next().unwrap());
+        let readme = std::fs::read_to_string(crate::run::root().join("README.md")).unwrap();
+        assert!(readme.contains(&format!("({})", names.join(", "))), "{names:?}");
+    }
+
+    #[test]
     fn fish_finds_its_completions_where_it_looks() {
         let dir = tempfile::tempdir().unwrap();
         let local = Path::new("/usr/local");

@@ -160,7 +160,7 @@ pub fn tests_in(text: &str) -> Vec<String> {
     tests_with_comments(text).into_iter().map(|(name, _)| name).collect()
 }
 
-/// The same tests, each with its documentation.
+/// The tests of a file, each with its documentation.
 pub fn tests_with_comments(text: &str) -> Vec<(String, String)> {
     let mut tests = Vec::new();
     let mut marked = false;

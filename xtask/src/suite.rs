@@ -61,7 +61,7 @@ impl Suite {
         Ok(names)
     }
 
-    /// The same of the tests that are marked as ignored. Another command than `install-test` runs them.
+    /// The names of the selected tests that are marked as ignored. Another command than `install-test` runs them.
     pub fn list_ignored(&self, filters: &[String]) -> Result<Vec<String>> {
         self.names(&["--ignored"], filters)
     }
