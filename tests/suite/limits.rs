@@ -198,7 +198,7 @@ fn the_report_tells_of_a_timeout_and_goes_to_a_descriptor() {
 #[case("/no/such/dir/report", "ENOENT")]
 #[case("/usr/report", "EACCES")]
 #[case("77", "EBADF")]
-#[case("/tmp/", "not the name of a file")]
+#[case("/tmp/", "neither a file name")]
 #[case("-", "neither a file name nor a descriptor such as 1")]
 #[case("4294967297", "not a descriptor: the number is too large")]
 #[case("99999999999999999999", "neither a file name nor a descriptor such as 1")]
