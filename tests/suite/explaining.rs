@@ -124,7 +124,7 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
         .map(|line| (line[4], attributes(line[5])))
         .collect();
     for (kind, place, wanted, _) in rows.iter().filter(|row| kinds.contains(&row.0)) {
-        // If it covers another mount, both are on the list. A directory in which something is mounted is copied in parts.
+        // If it covers another mount, both are on the list. A directory with a mount in it is copied in parts.
         let in_parts = format!("{place}/");
         let is_there = |at: &str| at == *place || *kind == "overlay" && at.starts_with(&in_parts);
         let is = mounted.iter().any(|mount| is_there(mount.0) && mount.1 == *wanted);
