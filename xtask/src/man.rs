@@ -159,8 +159,8 @@ fn about_option(id: Id) -> &'static str {
             "A number is an open descriptor. A FILE is created, empty, before CMD starts, and an older file is\n\
              replaced. Devices, FIFOs and links are not replaced, but written to. When CMD has ended, selfdock\n\
              writes one line to FILE. If CMD has put another file there, selfdock replaces it. CMD can prevent a\n\
-             report in a volume; see \\-\\-report\\-required. REPORT lists the fields. The form =N is for the programs\n\
-             of selfdock themselves.\n"
+             report in a volume; see \\-\\-report\\-required. REPORT lists the fields. The form =N is for the\n\
+             programs of selfdock themselves.\n"
         }
         Id::Memory => {
             "SIZE may end in k, M, G or T. It is the limit of a control group, without swap. At the limit the kernel\n\
