@@ -9,15 +9,15 @@ use super::front::{self, Around, Line, Said};
 use super::homes;
 use super::network::{self, Network};
 use super::outside::{self, Job};
-use super::overlay::{self, Source};
+use super::overlay::{self, Source, Stands};
 use super::proxy;
 use crate::command::current_directory;
 use crate::creds::{self, Caller, Need, Privileged};
-use crate::error::{OrFail, Result};
+use crate::error::{OrFail, Result, both};
 use crate::files;
 use crate::handover::About;
 use crate::host::{lies_in, places};
-use crate::mount::make_private;
+use crate::mount::{find, make_private};
 use crate::names::RESOLV;
 use crate::options::Id;
 use crate::process::pid_digits;
@@ -78,9 +78,10 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     // A dumpable process can open /proc/self/fd. Its rights count only for what belongs to the caller.
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
-    let used = data::named_outside(plain);
+    let mut stands = Stands::new(about, data::named_outside(plain));
     let image = in_the_limit_of_a_file(|| {
-        let paths = overlay::lay_over(about, caller, &privileged, &around.copies, kept.as_ref(), &used)?;
+        let (copies, kept) = (&around.copies, kept.as_ref());
+        let paths = overlay::lay_over(about, caller, &privileged, copies, kept, &mut stands)?;
         let image = name_copies(around, &paths, plain);
         // `ps` can find a relative root filesystem by its mounts, but not in a copy.
         for said in plain.options.iter_mut().filter(|said| said.opt.id == Id::Root) {
@@ -89,13 +90,14 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
                 said.values[0] = overlay::real_path(said.values[0]).unwrap_or(said.values[0]);
             }
         }
-        data.show(about, &privileged, plain)?;
+        data.show(&privileged, &mut stands, plain)?;
         if around.network.is_some() {
             network::open_all_ports();
-            if let Some(path) = Network::resolver(about, &privileged, &data::named_outside(plain))? {
+            if let Some(path) = Network::resolver(&privileged, &mut stands)? {
                 plain.options.extend(Said::new(Id::Map, [path, RESOLV]));
             }
         }
+        show_bare_host(&privileged, &stands, plain)?;
         Ok(image)
     })?;
     if let Some((source, image)) = image {
@@ -159,6 +161,23 @@ fn namespaces(
         outside.finish()?;
     }
     Ok((Caller { uid: 0, gid: 0 }, creds::root_of_user_namespace(need)?))
+}
+
+/// Shows the host's root directory without the stands to the options that show it.
+fn show_bare_host(privileged: &Privileged, stands: &Stands<'_>, plain: &mut Line<'_>) -> Result<()> {
+    let mut host = None;
+    for said in plain.options.iter_mut().filter(|said| matches!(said.opt.id, Id::Vol | Id::Map)) {
+        let [src, dst] = said.values;
+        // selfdock itself has something to say about a source that cannot be opened.
+        let Ok(root) = find(src, OFlags::empty()) else { continue };
+        if files::path_of(&root).ok() == Some(b"/") {
+            if host.is_none() {
+                host = stands.bare_host(privileged, &root, both("bind {} on {}", src, dst))?;
+            }
+            said.values[0] = host.unwrap_or(src);
+        }
+    }
+    Ok(())
 }
 
 /// Puts the paths of copies into the options that show them. Returns the copy of the image, with its path.

@@ -6,15 +6,14 @@
 //! when the last process of the instance has ended.
 
 use super::front::{Line, Said};
-use super::overlay::free_place;
+use super::overlay::Stands;
 use crate::cli::{Timeout, may_be_descriptor, small};
 use crate::command::current_directory;
 use crate::creds::Privileged;
 use crate::descriptors::is_placeholder;
 use crate::error::{Error, OrFail, Result, TIMED_OUT, both};
 use crate::files::{self, Identity};
-use crate::handover::About;
-use crate::mount::{Detached, find};
+use crate::mount::find;
 use crate::options::Id;
 use crate::plan::Tmpfs;
 use crate::sys::{self, Duration, Instant, signal::XFSZ};
@@ -126,17 +125,16 @@ pub fn in_the_limit_of_a_file<T>(act: impl FnOnce() -> Result<T>) -> Result<T> {
 
 impl Read {
     /// Writes the data to files of a tmpfs in the mount namespace of this process, and puts their paths into `line`.
-    pub fn show(self, about: &About, privileged: &Privileged, line: &mut Line<'_>) -> Result<()> {
+    pub fn show(self, privileged: &Privileged, stands: &mut Stands<'_>, line: &mut Line<'_>) -> Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }
         let failed = "make files with data of descriptors";
-        let used = named_outside(line);
-        let (path, place) = free_place(about, &used, failed, "no empty directory was found for them")?;
         // A file takes whole pages, of at most 64 KiB. The rest is for the tmpfs itself.
         let size: usize = self.0.iter().map(|data| data.text.len() + (128 << 10)).sum();
         let room = Tmpfs { size: size as u64, inodes: self.0.len() as u64 + 8, mode: 0o755 };
-        let room = Detached::tmpfs(privileged, &room)?.attach(privileged, &place).or_fail(failed)?;
+        let why = "no empty directory was found for them";
+        let (path, room) = stands.make(privileged, &room, failed, why)?;
         for (number, Data { places, text, .. }) in (0u64..).zip(self.0) {
             let (name, flags) = (decimal(number), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL);
             let file = files::open(room.as_fd(), name, flags).or_fail(failed)?;

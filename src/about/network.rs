@@ -3,12 +3,10 @@
 //! the instance has a right over this network.
 
 use super::outside::Job;
-use super::overlay::free_place;
+use super::overlay::Stands;
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, OrFail, Result, on};
 use crate::files;
-use crate::handover::About;
-use crate::mount::Detached;
 use crate::names::RESOLV;
 use crate::plan::Tmpfs;
 use crate::process::read;
@@ -91,12 +89,11 @@ impl<'a> Network<'a> {
     }
 
     /// Makes a resolv.conf for the instance, if the host's names a server on the loopback. Returns its path.
-    /// `used` are paths that the options name.
-    pub fn resolver(about: &About, privileged: &Privileged, used: &[Bytes]) -> Result<Option<Bytes>> {
+    pub fn resolver(privileged: &Privileged, stands: &mut Stands<'_>) -> Result<Option<Bytes>> {
         let Some(text) = own_resolver() else { return Ok(None) };
         let failed = "make a configuration of the resolver";
-        let (path, place) = free_place(about, used, failed, "no empty directory was found for it")?;
-        let room = Detached::tmpfs(privileged, &ROOM)?.attach(privileged, &place).or_fail(failed)?;
+        let why = "no empty directory was found for it";
+        let (path, room) = stands.make(privileged, &ROOM, failed, why)?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file = files::open(room.as_fd(), b"resolv.conf", flags).or_fail(failed)?;
         files::write(file.as_fd(), text).or_fail(failed)?;

@@ -11,14 +11,16 @@ mod listing;
 mod own;
 mod progress;
 mod silent;
+mod stand;
 mod used;
 
 pub use self::listing::changes;
+pub use self::stand::Stands;
 pub use self::used::Kept;
 
 use self::progress::Progress;
 use crate::creds::{Caller, Privileged};
-use crate::error::{Context, Error, Operation, OrFail, Result, on};
+use crate::error::{Error, Operation, OrFail, Result, on};
 use crate::files::{self, Identity, Kind};
 use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, is_sysfs, lies_in, places};
@@ -61,9 +63,6 @@ const CHANGED: &[u8] = b"changed";
 pub const OF_IMAGE: &[u8] = b"/.selfdock-copy-of";
 const ORIGIN: &[u8] = b"origin";
 const WORK: &[u8] = b"work";
-
-/// Directories that can hold the copy of an image while it is made. They are usually empty, and not part of the image.
-const PLACES: &[&[u8]] = &[b"/mnt", b"/srv", b"/media", b"/home", b"/boot"];
 
 /// The source of a copy.
 #[derive(Clone, Debug)]
@@ -232,21 +231,24 @@ pub fn list(about: &About) -> Result<Bytes> {
 /// Mounts the copies in the mount namespace of this process. Returns the path of each, in a tmpfs of this process: no
 /// other process can rename what is on the way. So whoever can rename a source or the directory of changes cannot
 /// exchange the copy. The copy of a directory is mounted over its source as well. The copy of the host image is a root
-/// filesystem of its own. `used` are paths that the options name.
+/// filesystem of its own.
 pub fn lay_over(
     about: &About,
     caller: Caller,
     privileged: &Privileged,
     copies: &[Copy<'_>],
     changes: Option<&Kept<'_>>,
-    used: &[Bytes],
+    stands: &mut Stands<'_>,
 ) -> Result<Vec<Bytes>> {
     let mut paths = Vec::new();
     if copies.is_empty() {
         return Ok(paths);
     }
     let umask = rustix::process::umask(Mode::empty());
-    let (path, stand) = make_stand(about, privileged, copies, used)?;
+    let failed = copies.first().map_or("make a copy".into(), Copy::failed);
+    // A place can have a whole path in it.
+    let size = Tmpfs { size: 1 << 20, inodes: 4096 + copies.len() as u64, mode: 0o755 };
+    let (path, stand) = stands.make(privileged, &size, failed, "no empty directory was found for it")?;
     let progress = Progress::new();
     for (number, copy) in (0u64..).zip(copies) {
         let failed = copy.failed();
@@ -274,21 +276,6 @@ pub fn lay_over(
     }
     rustix::process::umask(umask);
     Ok(paths)
-}
-
-/// Mounts a tmpfs on an empty directory that no option names. The copies get directories in it.
-fn make_stand(
-    about: &About,
-    privileged: &Privileged,
-    copies: &[Copy<'_>],
-    used: &[Bytes],
-) -> Result<(Bytes, OwnedFd)> {
-    let failed = copies.first().map_or("make a copy".into(), Copy::failed);
-    let (path, place) = free_place(about, used, failed, "no empty directory was found for it")?;
-    // A place can have a whole path in it.
-    let size = Tmpfs { size: 1 << 20, inodes: 4096 + copies.len() as u64, mode: 0o755 };
-    let stand = Detached::tmpfs(privileged, &size)?.attach(privileged, &place).or_fail(failed)?;
-    Ok((path, stand))
 }
 
 /// Mounts a tmpfs on a directory, and makes the directories of an overlay in it.
@@ -710,28 +697,6 @@ fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Option<(OwnedFd, 
         };
     }
     Ok(Some((dir, was_there)))
-}
-
-/// Finds a directory that is empty for the caller, so that a mount on it hides nothing. `used` are paths that options
-/// name: what they show, or what is written there, would be in the mount. `why` says what an error is about.
-pub fn free_place(
-    about: &About,
-    used: &[Bytes],
-    failed: impl Context,
-    why: &'static str,
-) -> Result<(Bytes, OwnedFd)> {
-    let own = Installation::around(about.program.to_bytes()).root(b"/mnt");
-    let is_free = |path: &Bytes| !used.iter().any(|used| lies_in(used, path) || lies_in(path, used));
-    let open = |path: Bytes| {
-        let place =
-            files::open_path(CWD, path, OFlags::PATH | OFlags::DIRECTORY, ResolveFlags::NO_SYMLINKS).ok()?;
-        let full = || Error::refused("look", "it is not empty");
-        let is_empty = files::each_entry(place.as_fd(), on("list {}", path), &mut |_| Err(full())).is_ok();
-        is_empty.then_some((path, place))
-    };
-    let mut places = PLACES.iter().copied().chain([own]).filter(is_free);
-    let found = places.find_map(|path| if silent::is_silent(CWD, path) { None } else { open(path) });
-    found.ok_or_else(|| Error::refused(failed, why).hint("an empty /mnt is enough"))
 }
 
 /// All mount points. The list is long, and reading it takes memory that is never freed.

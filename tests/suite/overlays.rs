@@ -358,6 +358,45 @@ fn what_is_made_around_an_instance_is_not_made_in_a_volume() {
     assert_eq!(ran.stdout, "it\n", "{}", ran.stderr);
 }
 
+/// Each empty directory of the host is as it is in an instance that shows all of the host, and what is written there
+/// reaches the host.
+#[rstest]
+#[case::beside_a_copy("-o /opt/src /x")]
+#[case::without_privilege("--unprivileged -o /opt/src /x")]
+#[case::as_root_of_a_namespace("--fake-root -o /opt/src /x")]
+#[case::beside_kept_changes("-o /opt/src /x --changes /opt/kept/it")]
+#[case::in_a_copy_of_the_image("-o / /")]
+#[case::beside_data("-m /dev/fd/9 /x")]
+#[case::beside_data_and_a_copy("-m /dev/fd/9 /x/y -o /opt/src /x")]
+#[case::beside_a_resolver("--net user")]
+fn nothing_that_is_made_around_an_instance_is_seen_in_the_root_directory_of_the_host(#[case] options: &str) {
+    let changes = "for d in mnt srv media home boot; do mkdir -p $d && mount -t tmpfs -o mode=777 t $d; done
+                   mkdir -p opt/src opt/kept; echo old >opt/src/y; mount -t tmpfs -o mode=777 t opt/kept
+                   chown -R $ME opt/src
+                   rm -f etc/resolv.conf; echo nameserver 127.0.0.53 >etc/resolv.conf
+                   for ids in subuid subgid; do echo $ME:200000:65536 >etc/$ids; done
+                   echo me:x:$ME:$MY_GROUP::/:/bin/sh >>etc/passwd
+                   mknod -m 666 tun c 10 200; test ! -e dev/net/tun || mount --bind tun dev/net/tun";
+    let look = "for d in mnt srv media home boot; do ls -A /again/$d; echo it >/host/$d/out; done";
+    let script = format!(
+        "me $SD {options} -v / /host -m tmp/.. /again run sh -c '{look}' 9</etc/passwd
+         cat /mnt/out /srv/out /media/out /home/out /boot/out"
+    );
+    let ran = on_a_host(changes, &script).output();
+    assert_eq!(ran.stdout, "it\n".repeat(5), "{}", ran.stderr);
+}
+
+/// A copy is seen in the place of what was copied, also there.
+#[test]
+fn the_root_directory_of_the_host_shows_a_copy_in_the_place_of_its_source() {
+    let script = "me $SD -v /opt/src /opt/src -m /opt/src /kept run $SD -o /opt/src /x -v / /host \
+                  run sh -c 'echo new >/host/opt/src/y; cat /x/y; ls -A /host/mnt /host/srv | xargs'
+                  cat /opt/src/y";
+    let changes = "mkdir -p opt/src; echo old >opt/src/y; chown -R $ME:$MY_GROUP opt/src";
+    let ran = on_a_host(changes, script).output();
+    assert_eq!(ran.stdout, "new\n/host/mnt: /host/srv:\nold\n", "{}", ran.stderr);
+}
+
 /// Also with a small stack.
 #[test]
 fn changes_deeper_than_a_path_can_be_are_listed() {
