@@ -419,7 +419,7 @@ impl Attendant {
     }
 
     /// Reads what is left in the pipes, when all processes of the instance have ended. This output counts, even if
-    /// nobody reads it.
+    /// nobody reads it. The end of a pipe may never come, since the command can have sent it to another program.
     fn take_all(&mut self) {
         for at in [0, 1] {
             // Output beyond the limit need not be held.
@@ -428,6 +428,7 @@ impl Attendant {
                 let count = self.streams[at].read(most);
                 self.count(at, count);
             }
+            self.streams[at].from = None;
         }
     }
 

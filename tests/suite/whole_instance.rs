@@ -172,6 +172,31 @@ fn output_is_not_lost_where_the_surroundings_end() {
     assert_eq!(Cmd::program(args!["bash", "-c", script]).current_dir(dir.path()).ok(), "100000");
 }
 
+/// Another program can keep the output of a command open as long as it likes.
+#[rstest]
+#[case::alone("", "run")]
+#[case::of_a_batch("", "each")]
+#[case::in_an_instance("$SELFDOCK run -H", "run")]
+#[case::of_a_batch_in_an_instance("$SELFDOCK run -H", "each")]
+fn whoever_keeps_the_output_does_not_hold_the_end_up(
+    #[case] outer: &str,
+    #[case] verb: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let script = format!(
+        "echo 1 >list; exec {outer} python3 -c \"$HOLD\" sh -c 'exec <list; exec $SELFDOCK {mode} {verb} -v . /mnt/x \
+         --output-limit 1k --report report python3 -c \"$SEND\" /mnt/x/hold'"
+    );
+    let dir = scratch();
+    let run = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).within(Duration::from_secs(20));
+    let (hold, send) =
+        (include_str!("../programs/hold_output.py"), include_str!("../programs/send_output.py"));
+    assert_eq!(run.env("HOLD", hold).env("SEND", send).ok(), "sent\nstatus 0, 0 left");
+    let report = if verb == "each" { "report/1.json" } else { "report" };
+    let report = fs::read_to_string(dir.path().join(report)).unwrap();
+    assert_eq!(["status", "output_bytes"].map(|name| field(&report, name)), ["OK", "5"], "{report}");
+}
+
 /// A program that executes selfdock can have children, which are no part of the instance.
 #[rstest]
 fn another_child_of_the_caller_is_not_the_attendant(
