@@ -7,7 +7,7 @@ use crate::error::{Error, OrFail, Quoted, Result, on};
 use crate::files;
 use crate::handover::About;
 use crate::installation::Installation;
-use crate::text::{Bytes, decimal, join};
+use crate::text::{Bytes, bound, decimal, join};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -18,6 +18,12 @@ use rustix::io::Errno;
 
 /// The largest file that is read.
 const MOST_BYTES: usize = 64 << 10;
+
+bound! {
+    /// The maximum depth of values inside values. Each level takes some hundred bytes of stack.
+    DEEPEST = 16,
+    TOO_DEEP = "more than ", " values are inside each other"
+}
 
 /// The lines of a file: the position of each, and its words.
 pub type Lines = Vec<(Bytes, &'static [Bytes])>;
@@ -44,7 +50,7 @@ pub fn read(about: &About, name: &[u8]) -> Result<Lines> {
 
 /// The words of a line.
 pub fn words(about: &About, line: &[u8]) -> Result<Vec<Bytes>> {
-    let mut reader = Reader { about, rest: line, word: Vec::new(), is_word: false, words: Vec::new() };
+    let mut reader = Reader::new(about, line, 0);
     reader.read().map(|()| reader.words)
 }
 
@@ -127,9 +133,15 @@ struct Reader<'r> {
     word: Vec<u8>,
     is_word: bool,
     words: Vec<Bytes>,
+    /// How many values this text is inside of.
+    depth: usize,
 }
 
-impl Reader<'_> {
+impl<'r> Reader<'r> {
+    fn new(about: &'r About, rest: &'r [u8], depth: usize) -> Self {
+        Reader { about, rest, word: Vec::new(), is_word: false, words: Vec::new(), depth }
+    }
+
     fn next(&mut self) -> Option<u8> {
         self.rest.split_off_first().copied()
     }
@@ -242,8 +254,10 @@ impl Reader<'_> {
 
     /// Expands the text inside braces, as one word or none.
     fn text(&self, text: &[u8]) -> Result<Bytes> {
-        let mut inner =
-            Reader { about: self.about, rest: text, word: Vec::new(), is_word: false, words: Vec::new() };
+        if self.depth == DEEPEST {
+            return Err(Error::refused("variables", TOO_DEEP));
+        }
+        let mut inner = Reader::new(self.about, text, self.depth + 1);
         inner.read()?;
         Ok(inner.words.join(&b' ').leak())
     }
@@ -316,5 +330,12 @@ mod tests {
         }
         assert!(words("$NONE").unwrap_err().contains("'NONE': not set"));
         assert!(words("${A%x}").unwrap_err().contains("profiles know"));
+    }
+
+    #[test]
+    fn values_inside_values_have_a_bound() {
+        let nested = |depth: usize| words(&format!("{}c{}", "${NONE:-".repeat(depth), "}".repeat(depth)));
+        assert_eq!(nested(DEEPEST).unwrap(), ["c"]);
+        assert!(nested(DEEPEST + 1).unwrap_err().contains(TOO_DEEP));
     }
 }

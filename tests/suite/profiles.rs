@@ -89,6 +89,15 @@ fn an_error_in_a_file_is_reported_with_its_line(#[case] text: &str, #[case] word
     Cmd::run(args![word, "true"]).env("HOME", home.path()).refused(why);
 }
 
+/// Even a small stack is enough for a hostile file.
+#[test]
+fn values_inside_values_have_a_bound() {
+    let home = home("mine", &format!("-e A={}x{}", "${Q:-".repeat(5000), "}".repeat(5000)));
+    let script = "ulimit -s 1024; exec $SELFDOCK run @mine true";
+    let run = Cmd::program(args!["sh", "-c", script]).env("HOME", home.path());
+    run.refused("mine:1': variables: more than 16 values are inside each other");
+}
+
 /// C7: unprivileged features in the set-uid program.
 #[test]
 fn what_others_may_not_read_is_not_read() {
