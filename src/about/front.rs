@@ -14,7 +14,7 @@ use crate::options::{
     VERBS, Verb,
 };
 use crate::plan::{components, is_host};
-use crate::text::{Bytes, c_string, join};
+use crate::text::{Bytes, bound, c_string, join};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -33,6 +33,9 @@ pub struct Line<'a> {
     last_is_value: bool,
     /// The first option with Docker's form that names no file.
     named_volume: Option<(&'static Opt, &'a [u8])>,
+    /// How many files were read, and how many options were in them.
+    files: usize,
+    of_files: usize,
 }
 
 /// An option with its values.
@@ -77,6 +80,18 @@ impl Around<'_> {
 
 /// The maximum depth of files that include each other.
 const MOST_FILES: usize = 16;
+
+bound! {
+    /// The most files that are read in all. Each of two files can name the next one twice, and so on.
+    MOST_READ = 256,
+    TOO_MANY_READ = "more than ", " files are included in all"
+}
+
+bound! {
+    /// The most options in files. Each is compared with each.
+    MOST_OPTIONS = 4096,
+    TOO_MANY_OPTIONS = "more than ", " options are in files"
+}
 
 impl<'a> Line<'a> {
     /// Parses the words after the program's name. Words after `--help` or `--version` are ignored.
@@ -172,6 +187,10 @@ impl<'a> Line<'a> {
         if around.len() == MOST_FILES {
             return Err(Error::refused(failed, "more than 16 files include each other"));
         }
+        if self.files == MOST_READ {
+            return Err(Error::refused(failed, TOO_MANY_READ));
+        }
+        self.files += 1;
         let all = [around, &[name]].concat();
         let start = self.options.len();
         for (place, words) in files(name)? {
@@ -179,7 +198,7 @@ impl<'a> Line<'a> {
             while let [word, after @ ..] = rest {
                 rest = after;
                 match *word {
-                    [b'-', _, ..] if *word != b"--" => self.take_options(word, &mut rest),
+                    [b'-', _, ..] if *word != b"--" => self.take_counted(word, &mut rest, name),
                     [b'@', name @ ..] if !name.is_empty() => self.take_file(name, files, &all),
                     word => Err(Error::refused(on("{}", word), "not an option")),
                 }
@@ -189,6 +208,17 @@ impl<'a> Line<'a> {
         }
         self.settle(start);
         self.options[start..].iter_mut().for_each(|said| said.is_of_file = true);
+        Ok(())
+    }
+
+    /// Takes a word of a file, and counts its options.
+    fn take_counted(&mut self, word: &'a [u8], rest: &mut &'a [&'a [u8]], file: &[u8]) -> Result<()> {
+        let before = self.options.len();
+        self.take_options(word, rest)?;
+        self.of_files += self.options.len() - before;
+        if self.of_files > MOST_OPTIONS {
+            return Err(Error::refused(on("read the options in {}", file), TOO_MANY_OPTIONS));
+        }
         Ok(())
     }
 

@@ -98,6 +98,31 @@ fn values_inside_values_have_a_bound() {
     run.refused("mine:1': variables: more than 16 values are inside each other");
 }
 
+/// A hostile file does not take the processor for long.
+#[rstest]
+#[case::many_options(&"-eA=b ".repeat(10_000), "more than 4096 options are in files")]
+#[case::many_options_in_a_word(&format!("-{}", "H".repeat(5000)), "more than 4096 options are in files")]
+#[case::many_options_in_all(&format!("{}\n@two @two\n", "-eA=b ".repeat(2000)), "'two': more than 4096 options")]
+#[case::many_files("@0 @0", "more than 256 files are included in all")]
+fn what_a_file_may_cost_is_bounded(#[case] text: &str, #[case] why: &str) {
+    let home = home("mine", text);
+    let write =
+        |name: &str, text: &str| fs::write(home.path().join(".config/selfdock").join(name), text).unwrap();
+    write("two", &"-eA=b ".repeat(1500));
+    for level in 0..10 {
+        write(&level.to_string(), &format!("@{0} @{0}", level + 1));
+    }
+    write("10", "-H");
+    Cmd::run(args!["@mine", "true"]).env("HOME", home.path()).refused(why);
+}
+
+/// As many as there may be are taken.
+#[test]
+fn a_file_can_have_many_options() {
+    let home = home("mine", &format!("{}-e B=last", "-eA=b ".repeat(4095)));
+    assert_eq!(Cmd::run(args!["@mine"]).env("HOME", home.path()).sh("echo $A $B").ok(), "b last");
+}
+
 /// C7: unprivileged features in the set-uid program.
 #[test]
 fn what_others_may_not_read_is_not_read() {
