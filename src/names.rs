@@ -6,10 +6,11 @@
 
 use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
-use crate::files::{self, Kind};
+use crate::files;
+use crate::host::lies_in;
 use crate::mount::{Detached, INERT, find};
 use crate::plan::{Plan, Root};
-use crate::stage::Stage;
+use crate::stage::{PLACES_OF_NAMES, Stage};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -74,6 +75,19 @@ pub const PASSWD: &[u8] = b"/etc/passwd";
 /// The groups. group(5)
 pub const GROUP: &[u8] = b"/etc/group";
 
+/// Opens a file of names of the host. If it is missing, or closed to the caller, it is left out. So is what is no
+/// regular file, or lies elsewhere: a link can lead through the directory of another user, who can lead it to what is
+/// hidden.
+pub fn open_of_host(path: &[u8]) -> Option<OwnedFd> {
+    let fd = find(path, OFlags::empty()).ok()?;
+    let place = files::path_of(&fd).ok()?;
+    let is_regular = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode).is_file();
+    // The kernel tells there with which network it was started.
+    let is_of_kernel = place.starts_with(b"/proc/") && place.ends_with(b"/net/pnp");
+    let is_in_place = is_of_kernel || PLACES_OF_NAMES.iter().any(|dir| lies_in(place, dir));
+    Some(fd).filter(|_| is_regular && is_in_place)
+}
+
 /// The groups of this process.
 pub fn group_ids() -> &'static [Bytes] {
     let mut ids = Vec::new();
@@ -85,10 +99,8 @@ pub fn group_ids() -> &'static [Bytes] {
 }
 
 impl Names {
-    /// If the file is missing on the host, or closed to the caller, it is left out.
     fn add_file(&mut self, path: &'static [u8], privileged: &Privileged) -> Result<()> {
-        let Ok(fd) = find(path, OFlags::empty()) else { return Ok(()) };
-        if Kind::of(&fd) == Ok(Kind::File) {
+        if let Some(fd) = open_of_host(path) {
             let tree =
                 Detached::copy(privileged, &fd, b"", INERT).or_fail(on("bind {} in the instance", path))?;
             self.files.push((path, tree));

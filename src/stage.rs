@@ -27,9 +27,9 @@ bound! {
 /// What to do if the entries of a directory cannot be shown beside a new one.
 const IN_THE_IMAGE: &str = "make the mount point in the image";
 
-/// Where a link of a file of names may lead, if it leads to nothing in the instance: `/etc` itself, and the directories
-/// in which services of the host write such files. An instance has nothing there.
-const PLACES_OF_NAMES: [&[u8]; 3] = [b"/etc", b"/run", b"/mnt"];
+/// Where a link of a file of names may lead, on the host and in the instance: `/etc` itself, directories that show
+/// what is installed, and those in which services of the host write such files.
+pub const PLACES_OF_NAMES: [&[u8]; 6] = [b"/etc", b"/run", b"/mnt", b"/usr", b"/nix", b"/gnu"];
 
 /// The options of the tmpfs for a new root directory and for scratch files: it has room for names only.
 const SCRATCH: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };

@@ -303,7 +303,7 @@ impl Explained<'_> {
         }
         let has_place =
             |path: &&Bytes| self.plan.root == Root::Host || overlay::has_place_of_name(self.image(), path);
-        let of_hosts = names::of_hosts(self.plan).iter().filter(|path| files::identity_of(path).is_ok());
+        let of_hosts = names::of_hosts(self.plan).iter().filter(|path| names::open_of_host(path).is_some());
         let mut rows: Vec<Row> = of_hosts.filter(has_place).map(|path| line(&quoted(path), path)).collect();
         let of_users: &[Bytes] = if names::has_own_users(self.plan) { &[PASSWD, GROUP] } else { &[] };
         let lacking = of_users.iter().filter(|path| self.lacks_a_name(path));

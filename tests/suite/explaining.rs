@@ -338,8 +338,8 @@ fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
 #[case::report_on_a_closed_one("--report D/link", "report to 'D/link': permission denied")]
 #[case::report_behind_a_dangling_link("--report D/dangling", "report to 'D/dangling': no such file")]
 #[case::report_to_no_descriptor("--report 77", "report to '77': file descriptor not open")]
-#[case::report_without_a_name("--report D/dir/", "not the name of a file")]
-#[case::report_to_a_negative_number("--report -1", "not the name of a file")]
+#[case::report_without_a_name("--report D/dir/", "neither a file name")]
+#[case::report_to_a_negative_number("--report -1", "neither a file name")]
 #[case::place_in_a_volume(
     "-v D/vol /mnt/x -t - /mnt/x/no",
     "make the mount point '/mnt/x/no': it would have to be"

@@ -405,6 +405,23 @@ fn a_resolver_behind_a_link_into_a_hidden_directory_is_shown(
     assert_eq!(on_a_host(&changes, &script).output().stdout.trim_end(), seen);
 }
 
+/// The link goes through a directory of another user, who leads it to a hidden file, or to what is no regular file.
+#[rstest]
+fn a_resolver_that_another_user_leads_elsewhere_is_not_shown(
+    #[values("echo secret >home/secret; ln -s /home/secret", "mkfifo")] leads: &str,
+    #[values("run", "--unprivileged run", "run $SD run", "--root /srv/img -m /usr /usr run")] words: &str,
+) {
+    let changes = format!(
+        "mkdir -p run/svc home srv/img; {leads} run/svc/resolver; chown 65534 run/svc
+         rm -f etc/resolv.conf; ln -s ../run/svc/resolver etc/resolv.conf
+         cd srv/img; mkdir etc proc dev tmp usr opt; touch etc/resolv.conf
+         for name in bin lib lib64; do ln -s usr/$name $name; done; cd ../.."
+    );
+    let look = "test -p /etc/resolv.conf && echo fifo || cat /etc/resolv.conf 2>/dev/null; echo looked";
+    let script = format!("me $SD {words} sh -c '{look}'");
+    assert_eq!(on_a_host(&changes, &script).ok(), "looked");
+}
+
 /// F4: hung or foreign mounts, links where directories are. What would be mounted on demand stays as it is.
 #[rstest]
 #[case::the_way_to_a_home("/opt/x", "run true")]
