@@ -32,7 +32,6 @@ use rustix::thread::move_into_link_name_space;
 
 /// A process of the instance to enter, with its namespaces and restrictions.
 pub struct Target {
-    process: OwnedFd,
     root: OwnedFd,
     cwd: OwnedFd,
     spaces: Spaces,
@@ -157,7 +156,7 @@ pub fn find_target(
     let Some(instance) = of_supervisor.or_else(|| around(named)) else { return not_an_instance() };
     let chosen = representative(named, &instance)?.pid;
     let pinned = pin(chosen).or_fail(failed)?;
-    let Some(process) = Process::read(chosen) else { return refuse("it has ended") };
+    let Some(process) = Process::read(chosen) else { return refuse(ENDED) };
     // Its PID can have been another process's before. A child of a supervisor that is pinned is in its instance.
     let is_child = process.parent == Some(named.pid) && process.depth > named.depth;
     let instance = match of_supervisor.filter(|_| is_child) {
@@ -169,17 +168,17 @@ pub fn find_target(
     if let Some(why) = reason_against(&process, caller) {
         return refuse(why);
     }
+    // The last reads may have been from another process with this PID, or have failed for that reason.
+    let has_ended = || [&pinned, &pinned_first].iter().any(|pinned| has_ended(pinned) != Ok(false));
     if !can_be_seen(&process, &pinned) {
-        return refuse(NOT_SEEN);
+        return refuse(if has_ended() { ENDED } else { NOT_SEEN });
     }
     let expected = expected_filters(instance, here.depth, program);
-    let target =
-        examine(process.pid, ours, expected, program, pinned, own_group).map_err(|e| e.within(failed))?;
-    let ended = |pinned: &OwnedFd| has_ended(pinned).or_fail(failed);
-    if ended(&target.process)? || ended(&pinned_first)? {
-        // The last reads may have been from another process with this PID.
-        return refuse("it has ended");
+    let examined = examine(process.pid, ours, expected, program, own_group);
+    if has_ended() {
+        return refuse(ENDED);
     }
+    let target = examined.map_err(|e| e.within(failed))?;
     if !privileged && !target.has_own_user_namespace() {
         return refuse("it needs privilege, and here is none; see 'selfdock doctor'");
     }
@@ -188,6 +187,8 @@ pub fn find_target(
 }
 
 const NOT_AN_INSTANCE: &str = "not an instance of selfdock, and not a process in one";
+
+const ENDED: &str = "it has ended";
 
 const HIDDEN: &str = "it has ended, or /proc hides it or its supervisor (hidepid)";
 
@@ -198,7 +199,7 @@ const NOT_SEEN: &str = "no process in it can be inspected: it holds another inst
 /// Why this process cannot be entered, as far as its `/proc/PID/status` tells.
 fn reason_against(process: &Process, caller: Caller) -> Option<&'static str> {
     if process.ended {
-        Some("it has ended")
+        Some(ENDED)
     } else if process.ids != Some((caller.uid, caller.gid)) {
         Some("it is not yours")
     } else {
@@ -242,7 +243,6 @@ fn examine(
     ours: Bytes,
     expected: Option<Vec<OurFilter>>,
     program: Identity,
-    process: OwnedFd,
     own_group: bool,
 ) -> Result<Target> {
     // SECCOMP_MODE_STRICT, seccomp(2)
@@ -271,7 +271,6 @@ fn examine(
         return refuse("set-uid programs would work in it");
     }
     let target = Target {
-        process,
         root: open(b"root")?,
         cwd: open(b"cwd")?,
         no_new_privs,
@@ -401,7 +400,8 @@ pub fn group_to_join(theirs: Bytes, ours: Bytes) -> Result<Option<Bytes>> {
 }
 
 /// The namespaces of an instance with `--fake-root` belong to two user namespaces.
-const NOT_JOINED: &str = "it has ended, or is one with --fake-root, or a policy forbids it";
+const NOT_JOINED: &str = "it has ended, or has another user namespace inside (--fake-root, unshare -U), or a policy \
+    forbids it";
 
 /// setns(2)
 fn join_namespace(space: &OwnedFd, kind: &'static [u8]) -> Result<()> {

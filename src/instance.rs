@@ -42,7 +42,12 @@ impl Instance {
     pub fn around(process: Process, program: Option<Identity>) -> Option<Self> {
         let mut above = process;
         while above.depth >= process.depth {
-            above = Process::read(above.parent?)?;
+            let child = above;
+            above = Process::read(child.parent?)?;
+            // Otherwise the parent has ended, and its PID may be another process's.
+            if Process::read(child.pid)?.parent != child.parent {
+                return None;
+            }
         }
         if let Some(instance) = Instance::of(above, program) {
             return Some(instance);
@@ -53,9 +58,13 @@ impl Instance {
         let is_alike = |other: &&Process| other.depth == process.depth && other.ids == process.ids;
         let keepers = all.iter().filter(|other| other.is_pid1() && is_alike(other));
         let supervisors = keepers.filter_map(|keeper| keeper.parent.and_then(Process::read));
-        supervisors
-            .filter_map(|supervisor| Instance::of(supervisor, program))
-            .find(|instance| instance.members(all).any(|member| namespace(member.pid) == Some(own)))
+        supervisors.filter_map(|supervisor| Instance::of(supervisor, program)).find(|instance| {
+            instance.members(all).any(|member| {
+                // Its PID may be another process's by now.
+                namespace(member.pid) == Some(own)
+                    && Process::read(member.pid).is_some_and(|now| now.parent == member.parent)
+            })
+        })
     }
 
     /// The processes of the instance without the keeper, the command first. Processes of inner instances are not

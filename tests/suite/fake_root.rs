@@ -268,7 +268,8 @@ fn it_cannot_be_entered(#[values("", "--unprivileged")] mode: &str) {
     let options = [mode].into_iter().filter(|mode| !mode.is_empty()).map(OsString::from);
     let words = options.chain(args!["--fake-root", "run", "cat"]);
     let instance = machine.cmd(words).spawn().that_repeats();
-    let why = "enter its pid namespace: operation not permitted (EPERM); it has ended, or is one with --fake-root, or";
+    let why = "enter its pid namespace: operation not permitted (EPERM); it has ended, or has another user \
+               namespace inside (--fake-root";
     let dir = scratch();
     let report = dir.path().join("report");
     let ran = Cmd::new(args!["--report", &report, "enter", instance.pid().to_string(), "true"]).refused(why);
