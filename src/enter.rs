@@ -133,11 +133,6 @@ pub fn find_target(
 ) -> Result<Target> {
     let failed = on("enter {=}", decimal(pid));
     let refuse = |why| Err(Error::refused(failed, why));
-    let not_an_instance = || {
-        // Everybody can read the status of PID 1, but for the mount options.
-        refuse(if Process::read(Pid::INIT).is_none() { HIDDEN } else { NOT_AN_INSTANCE })
-    };
-
     let ours = read(b"/proc/self/status");
     let here = ours.and_then(|text| Process::parse(rustix::process::getpid(), text));
     let (Some(ours), Some(here)) = (ours, here) else { return refuse("/proc cannot be read") };
@@ -151,6 +146,7 @@ pub fn find_target(
         pinned => pinned.or_fail(failed)?,
     };
     let Some(named) = named.and_then(Process::read) else { return refuse(HIDDEN) };
+    let not_an_instance = || refuse(reason_for_none(&pinned_first));
     let around = |process| Instance::around(process, Some(program));
     let of_supervisor = Instance::of(named, Some(program));
     let Some(instance) = of_supervisor.or_else(|| around(named)) else { return not_an_instance() };
@@ -169,13 +165,15 @@ pub fn find_target(
         return refuse(why);
     }
     // The last reads may have been from another process with this PID, or have failed for that reason.
-    let has_ended = || [&pinned, &pinned_first].iter().any(|pinned| has_ended(pinned) != Ok(false));
+    let has_ended =
+        |within| [&pinned, &pinned_first].iter().any(|pinned| ends_within(pinned, within) != Ok(false));
     if !can_be_seen(&process, &pinned) {
-        return refuse(if has_ended() { ENDED } else { NOT_SEEN });
+        return refuse(if has_ended(0) { ENDED } else { NOT_SEEN });
     }
     let expected = expected_filters(instance, here.depth, program);
     let examined = examine(process.pid, ours, expected, program, own_group);
-    if has_ended() {
+    // A process that ends loses its namespaces and groups some time before.
+    if has_ended(if examined.is_ok() { 0 } else { 10 }) {
         return refuse(ENDED);
     }
     let target = examined.map_err(|e| e.within(failed))?;
@@ -195,6 +193,18 @@ const HIDDEN: &str = "it has ended, or /proc hides it or its supervisor (hidepid
 const NOT_SEEN: &str = "no process in it can be inspected: it holds another instance (enter that one, \
     'selfdock ps' lists it), or a program that is undumpable or not readable (started as sh -c 'CMD; :' it has a shell \
     beside it, which can be entered)";
+
+/// Why no instance was found for a process.
+fn reason_for_none(pinned: &OwnedFd) -> &'static str {
+    if has_ended(pinned) != Ok(false) {
+        ENDED
+    } else if Process::read(Pid::INIT).is_none() {
+        // Everybody can read its status, but for the options of procfs.
+        HIDDEN
+    } else {
+        NOT_AN_INSTANCE
+    }
+}
 
 /// Why this process cannot be entered, as far as its `/proc/PID/status` tells.
 fn reason_against(process: &Process, caller: Caller) -> Option<&'static str> {
