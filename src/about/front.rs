@@ -88,7 +88,7 @@ bound! {
 }
 
 bound! {
-    /// The most options in files. Each is compared with each.
+    /// The most options in files. Those of a kind that counts once are compared with each other.
     MOST_OPTIONS = 4096,
     TOO_MANY_OPTIONS = "more than ", " options are in files"
 }
@@ -153,7 +153,8 @@ impl<'a> Line<'a> {
                 (true, false) => false,
                 _ => place > at,
             };
-            if all.iter().enumerate().any(|other| replaces(other.1, said) && is_stronger(other)) {
+            let is_replaced = |other: (usize, &Said<'_>)| is_of_one(other.1, said) && is_stronger(other);
+            if is_single(said) && all.iter().enumerate().any(is_replaced) {
                 continue;
             }
             // A variable that this place sets or removes by name stays so, whatever a file behind it says.
@@ -703,14 +704,18 @@ impl<'a> Said<'a> {
     }
 }
 
-/// Whether an option replaces another one, since only one of them counts.
-fn replaces(other: &Said<'_>, said: &Said<'_>) -> bool {
-    let is_single = match said.opt.id {
-        Id::Home => true,
-        Id::Rlimit => is_of_one_limit(other.values[0], said.values[0]),
+/// Whether only one option of this kind counts.
+fn is_single(said: &Said<'_>) -> bool {
+    match said.opt.id {
+        Id::Home | Id::Rlimit => true,
         id => !said.opt.values.is_empty() && !REPEATABLE.contains(&id),
-    };
-    other.opt.id == said.opt.id && is_single
+    }
+}
+
+/// Whether two options are of one kind; if they set a limit, of the same one.
+fn is_of_one(other: &Said<'_>, said: &Said<'_>) -> bool {
+    let is_limit = said.opt.id == Id::Rlimit;
+    other.opt.id == said.opt.id && (!is_limit || is_of_one_limit(other.values[0], said.values[0]))
 }
 
 fn is_of_one_limit(one: &[u8], other: &[u8]) -> bool {
