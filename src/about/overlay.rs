@@ -404,7 +404,7 @@ impl Layer<'_> {
         // Before Linux 6.15 only a mount that is attached can be copied.
         let again = Detached::copy_one(self.privileged, &overlay, b"", VOLUME).or_fail(failed)?;
         again.attach(self.privileged, &place).or_fail(failed)?;
-        self.note(&overlay);
+        self.note(&overlay)?;
         if let Some(way) = way {
             enter(&overlay, way)?;
         }
@@ -444,10 +444,8 @@ impl Layer<'_> {
     }
 
     /// Notes a copy that has been mounted.
-    fn note(&self, copy: &OwnedFd) {
-        if let Some(kept) = self.kept {
-            kept.holds(copy);
-        }
+    fn note(&self, copy: &OwnedFd) -> Result<()> {
+        self.kept.map_or(Ok(()), |kept| kept.holds(copy))
     }
 
     /// The work directory of the next overlay.
@@ -589,7 +587,7 @@ impl Layer<'_> {
             made => made.or_fail(failed)?,
         };
         self.copied = true;
-        tree.attach(self.privileged, &upper).or_fail(failed).map(|copy| self.note(&copy))
+        tree.attach(self.privileged, &upper).or_fail(failed).and_then(|copy| self.note(&copy))
     }
 
     fn show_parts(

@@ -397,6 +397,21 @@ fn the_root_directory_of_the_host_shows_a_copy_in_the_place_of_its_source() {
     assert_eq!(ran.stdout, "new\n/host/mnt: /host/srv:\nold\n", "{}", ran.stderr);
 }
 
+/// Otherwise a second copy could use the directory while a process outside still has a file of the first one open.
+#[rstest]
+#[case::no_instance("instances", "fs.inotify.max_user_instances or the limit of open files is reached")]
+#[case::no_watch("watches", "fs.inotify.max_user_watches is reached")]
+fn changes_are_not_kept_in_a_directory_that_cannot_be_watched(#[case] what: &str, #[case] why: &str) {
+    let script = format!(
+        "mkdir /tmp/src; chown $ME /tmp/src; mount -t tmpfs -o mode=777 t /opt/kept
+         me unshare -r sh -c 'echo 0 >/proc/sys/user/max_inotify_{what}
+         exec $SD -o /tmp/src /x --changes /opt/kept/it run echo ran'; echo $?; ls /opt/kept/it/changed"
+    );
+    let ran = on_a_host("mkdir opt/kept", &script).output();
+    assert_eq!(ran.stdout, "125\n", "{}", ran.stderr);
+    assert!(ran.stderr.contains("watch the copy") && ran.stderr.contains(why), "{}", ran.stderr);
+}
+
 /// Also with a small stack.
 #[test]
 fn changes_deeper_than_a_path_can_be_are_listed() {

@@ -13,7 +13,7 @@ use crate::error::{Error, Operation, OrFail, Result, on};
 use crate::files::{self, Identity};
 use crate::process::read;
 use crate::sys::{self, Duration};
-use crate::text::{Bytes, decimal, join};
+use crate::text::{Bytes, c_string, decimal, join};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, OFlags, flock, inotify};
@@ -30,7 +30,7 @@ pub struct Kept<'a> {
     pub is_new: bool,
     /// The directory that is locked.
     locked: Identity,
-    /// Watches the copies. A caller can have too many watches; then the end of the supervisor counts.
+    /// Watches the copies. A kernel can be without watches; then the end of the supervisor counts.
     watch: Option<OwnedFd>,
 }
 
@@ -55,7 +55,12 @@ impl<'a> Kept<'a> {
         }
         // Another run could have made the link until now.
         let is_new = is_new(place, origin, failed)?;
-        let watch = inotify::init(inotify::CreateFlags::CLOEXEC).ok();
+        let watch = match inotify::init(inotify::CreateFlags::CLOEXEC) {
+            Err(Errno::NOSYS) => None,
+            watch => {
+                Some(watch.or_fail(on("keep changes in {}: watch the copy", dir)).map_err(want_of_watches)?)
+            }
+        };
         let own_pidfd = pidfd_open(getpid(), PidfdFlags::empty()).or_fail(failed)?;
         let mut kept = alloc::vec![number_of(&lock), number_of(&own_pidfd)];
         kept.extend(watch.as_ref().map(number_of));
@@ -107,13 +112,22 @@ impl<'a> Kept<'a> {
     }
 
     /// Notes that a copy uses the directory.
-    pub fn holds(&self, copy: &OwnedFd) {
-        if let Some(watch) = &self.watch {
-            let top = join(&[files::name_of(copy), b"/."]);
-            let _ = crate::text::c_string(top)
-                .and_then(|top| inotify::add_watch(watch, top, inotify::WatchFlags::DELETE_SELF));
-        }
+    pub fn holds(&self, copy: &OwnedFd) -> Result<()> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let top = join(&[files::name_of(copy), b"/."]);
+        c_string(top)
+            .and_then(|top| inotify::add_watch(watch, top, inotify::WatchFlags::DELETE_SELF))
+            .or_fail(on("keep changes in {}: watch the copy", self.dir))
+            .map(drop)
+            .map_err(want_of_watches)
     }
+}
+
+/// Without a watch another run could use the directory while this copy is still mounted. inotify(7)
+fn want_of_watches(error: Error) -> Error {
+    error
+        .hint_if(Errno::MFILE, "fs.inotify.max_user_instances or the limit of open files is reached")
+        .hint_if(Errno::NOSPC, "fs.inotify.max_user_watches is reached")
 }
 
 /// Whether a directory of changes has none yet. It is an error if it has those of another directory.
