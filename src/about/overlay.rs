@@ -678,8 +678,8 @@ fn open_to_its_owner(work: &OwnedFd) {
     }
 }
 
-/// Makes a directory with its parents. Returns it, and whether it existed. Returns `None` if the copy has a link on the
-/// way: a command has put it there, and it stays.
+/// Makes a directory with its parents. Returns it, and whether it existed. Returns `None` if the copy has a link or
+/// file on the way: a command has put it there, and it stays.
 fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Option<(OwnedFd, bool)>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let (mut dir, mut was_there) = (files::open_path(root.as_fd(), b".", flags, LITERALLY)?, true);
@@ -690,7 +690,7 @@ fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Option<(OwnedFd, 
             Err(errno) => return Err(errno),
         };
         dir = match files::open_path(dir.as_fd(), name, flags, LITERALLY) {
-            Err(Errno::LOOP) => return Ok(None),
+            Err(Errno::LOOP | Errno::NOTDIR) => return Ok(None),
             opened => opened?,
         };
     }

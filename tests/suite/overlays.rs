@@ -397,6 +397,23 @@ fn the_root_directory_of_the_host_shows_a_copy_in_the_place_of_its_source() {
     assert_eq!(ran.stdout, "new\n/host/mnt: /host/srv:\nold\n", "{}", ran.stderr);
 }
 
+/// As a link there, which stays, too.
+#[rstest]
+#[case::an_empty_directory("rmdir /media && echo it >/media", "cat /media", "it")]
+#[case::a_fifo("rmdir /media && mkfifo /media", "test -p /media && echo it", "it")]
+#[case::a_parent("mv /var /var.old && echo it >/var", "cat /var", "it")]
+fn a_file_in_the_place_of_a_directory_stays_in_kept_changes(
+    #[case] change: &str,
+    #[case] look: &str,
+    #[case] seen: &str,
+) {
+    let kept = TempDir::new_in(std::env::var_os("HOME").expect("a home")).expect("make a directory");
+    let place = kept.path().join("changes");
+    let run = |script: &str| Cmd::new(args!["-o", "/", "/", "--changes", place, "run", "sh", "-c", script]);
+    run(change).ok();
+    assert_eq!(run(look).ok(), seen);
+}
+
 /// Otherwise a second copy could use the directory while a process outside still has a file of the first one open.
 #[rstest]
 #[case::no_instance("instances", "fs.inotify.max_user_instances or the limit of open files is reached")]
