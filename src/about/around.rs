@@ -208,9 +208,9 @@ fn show_root<'a>(about: &About, source: &Source<'_>, image: Bytes, plain: &mut L
     say(plain, Id::Root, [image, b""]);
     if !matches!(source, Source::Host) {
         let is_said = |path: &[u8]| plain.options.iter().any(|said| said.values[1] == path);
-        let names = overlay::names_of_copy(&[image], plain.value(Id::Net) == Some(b"none"), is_said);
-        for path in names {
-            say(plain, Id::Map, [path, path]);
+        let names = overlay::names_of_copy(about, &[image], plain.value(Id::Net) == Some(b"none"), is_said);
+        for names in names {
+            say(plain, Id::Map, names.into());
         }
         return Ok(());
     }

@@ -297,8 +297,9 @@ impl Explained<'_> {
         // These are maps on a copy of an image, which is writable.
         if self.around.copies_root && self.plan.root != Root::Host {
             let is_taken = |path: &[u8]| self.plan.mounts.iter().any(|mount| mount.dst == path);
-            let maps = overlay::names_of_copy(self.image(), self.plan.own_network, is_taken);
-            let map = |path: &Bytes| row(["map", &quoted(path), &quoted(path), &attributes(MAP)]);
+            let maps = overlay::names_of_copy(self.about, self.image(), self.plan.own_network, is_taken);
+            let map =
+                |(_, path): &(Bytes, Bytes)| row(["map", &quoted(path), &quoted(path), &attributes(MAP)]);
             return maps.iter().map(map).collect();
         }
         let has_place =

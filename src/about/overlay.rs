@@ -19,6 +19,7 @@ pub use self::stand::Stands;
 pub use self::used::Kept;
 
 use self::progress::Progress;
+use super::homes;
 use crate::creds::{Caller, Privileged};
 use crate::error::{Error, Operation, OrFail, Result, on};
 use crate::files::{self, Identity, Kind};
@@ -26,7 +27,7 @@ use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, is_sysfs, lies_in, places};
 use crate::host_root;
 use crate::installation::Installation;
-use crate::mount::{Detached, MAP, VOLUME};
+use crate::mount::{Detached, MAP, VOLUME, find};
 use crate::mountinfo;
 use crate::names::{HOSTS, RESOLV};
 use crate::plan::{Tmpfs, components};
@@ -200,11 +201,23 @@ pub fn real_path(path: &[u8]) -> Option<Bytes> {
 }
 
 /// The host's files with names of hosts that a copy of an image gets, as an image that is read-only gets them. It gets
-/// none that is taken, since the caller or the network of the instance has another one there.
-pub fn names_of_copy(image: &[&[u8]], own_network: bool, is_taken: impl Fn(&[u8]) -> bool) -> Vec<Bytes> {
-    let is_there = |path: &Bytes| files::identity_of(path).is_ok() && has_place_of_name(image, path);
+/// none that is taken, since the caller or the network of the instance has another one there. Returns the path of each
+/// without links, and the one that the copy has it at.
+pub fn names_of_copy(
+    about: &About,
+    image: &[&[u8]],
+    own_network: bool,
+    is_taken: impl Fn(&[u8]) -> bool,
+) -> Vec<(Bytes, Bytes)> {
+    let may_show = list(about).and_then(|list| homes::may_show_names(about, list));
+    let real = |path: &Bytes| {
+        let file = find(path, OFlags::empty()).ok().filter(|file| Kind::of(file) == Ok(Kind::File))?;
+        let real = files::path_of(&file).ok()?;
+        may_show.as_ref().is_ok_and(|may_show| may_show(real)).then_some(real)
+    };
     let names = if own_network { &[][..] } else { &[RESOLV, HOSTS] };
-    names.iter().copied().filter(|path| !is_taken(path) && is_there(path)).collect()
+    let free = names.iter().copied().filter(|path| !is_taken(path) && has_place_of_name(image, path));
+    free.filter_map(|path| Some((real(&path)?, path))).collect()
 }
 
 /// Whether a file of names can be shown at a path of these layers. See `Stage::place_of_name`.
@@ -504,7 +517,8 @@ impl Layer<'_> {
             let no_layer = || Error::refused(failed, "no file system of it can be a layer");
             return Err(self.kept.map_or_else(no_layer, Kept::refuse));
         }
-        own::copy_resolver(|dir| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP))
+        let into = |dir: &[u8]| make_all(&root, dir)?.map(|made| made.0).ok_or(Errno::LOOP);
+        own::copy_resolver(&root, homes::may_show_names(about, list)?, into)
             .or_fail(failed)
             .map_err(|e| self.want_of_room(e))?;
         if self.kept.is_none() {

@@ -385,6 +385,13 @@ fn a_home_in_a_file_system_that_does_not_answer_holds_up_no_run(
 #[case::without_privilege("../run/some/resolver", "$SD --unprivileged run", "it")]
 #[case::as_root_of_a_namespace("../run/some/resolver", "$SD --fake-root run", "it")]
 #[case::in_a_copy("../run/some/resolver", "$SD -o / / run", "it")]
+#[case::through_a_link_between("/run/link/resolver", "$SD run", "it")]
+#[case::through_a_link_between_in_a_copy("/run/link/resolver", "$SD -o / / run", "it")]
+#[case::through_a_link_between_in_kept_changes(
+    "/run/link/resolver",
+    "$SD -o / / --changes /tmp/kept/it run",
+    "it"
+)]
 #[case::with_a_new_mount_point("../run/some/resolver", "$SD -m /usr /new/ly run", "it")]
 #[case::beside_a_volume("../run/some/resolver", "$SD -m /usr /run/beside run", "it\nbeside")]
 #[case::without_a_network("../run/some/resolver", "$SD --net none run", "")]
@@ -395,13 +402,14 @@ fn a_resolver_behind_a_link_into_a_hidden_directory_is_shown(
     #[case] seen: &str,
 ) {
     let changes = format!(
-        "mkdir -p run/some var; ln -sfn /run var/run; rm -f etc/resolv.conf; ln -s {link} etc/resolv.conf
+        "mkdir -p run/some run/link tmp/kept var; ln -sfn /run var/run; ln -s ../some/resolver run/link
+         mount -t tmpfs -o mode=777 t tmp/kept; rm -f etc/resolv.conf; ln -s {link} etc/resolv.conf
          for at in run/some/resolver mnt/resolver srv/resolver; do echo it >$at; done; touch run/some/beside
          for ids in subuid subgid; do echo $ME:200000:65536 >etc/$ids; done
          echo me:x:$ME:$MY_GROUP::/:/bin/sh >>etc/passwd"
     );
     let look = "cat /etc/resolv.conf 2>/dev/null; ls /run; ls /run/some 2>/dev/null | grep -v ^resolver$";
-    let script = format!("me {run} sh -c '{look}' | grep -v ^some$");
+    let script = format!("me {run} sh -c '{look}' | grep -vx 'some\\|link'");
     assert_eq!(on_a_host(&changes, &script).output().stdout.trim_end(), seen);
 }
 
@@ -420,6 +428,29 @@ fn a_resolver_that_another_user_leads_elsewhere_is_not_shown(
     let look = "test -p /etc/resolv.conf && echo fifo || cat /etc/resolv.conf 2>/dev/null; echo looked";
     let script = format!("me $SD {words} sh -c '{look}'");
     assert_eq!(on_a_host(&changes, &script).ok(), "looked");
+}
+
+/// The links to the resolver's configuration can lead through a directory of another user, who points them there.
+#[rstest]
+#[case::in_the_home("$SD -o / / run", "/home/me")]
+#[case::in_a_home_that_is_shown("$SD -o / / run", "/opt/home/me")]
+#[case::in_a_home_in_a_place_of_names("$SD -o / / run", "/mnt/me")]
+#[case::of_a_session("$SD -o / / run", "/run/user/7")]
+#[case::in_kept_changes("$SD -o / / --changes /tmp/kept/it run", "/home/me")]
+#[case::in_a_copy_of_an_image("$SD -o /opt/img / -m /usr /usr run", "/home/me")]
+fn no_link_to_the_resolver_shows_a_file_of_the_caller_in_a_copy(#[case] run: &str, #[case] dir: &str) {
+    let changes = format!(
+        "mkdir -p run/service tmp/kept .{dir} opt/img/usr opt/img/etc; mount -t tmpfs -o mode=777 t tmp/kept
+         for name in bin lib lib64; do ln -s usr/$name opt/img; done
+         echo secret >.{dir}/file; chown -R $ME .{dir}; chmod 700 .{dir}
+         ln -s {dir}/file run/service/resolver; ln -sf /run/service/resolver etc/resolv.conf"
+    );
+    let script = format!(
+        "export HOME=/home/me; case {dir} in /run/*) ;; *) HOME={dir} ;; esac
+         me {run} sh -c 'cat /etc/resolv.conf {dir}/file; echo ran' 2>/dev/null
+         grep -rlx secret /tmp/kept"
+    );
+    assert_eq!(on_a_host(&changes, &script).output().stdout, "ran\n");
 }
 
 /// F4: hung or foreign mounts, links where directories are. What would be mounted on demand stays as it is.

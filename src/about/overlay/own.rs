@@ -6,11 +6,15 @@
 use super::progress::Progress;
 use crate::files::{self, Identity};
 use crate::host::lies_in;
+use crate::mount::find;
 use crate::names::RESOLV;
+use crate::stage::place_of_missing_name;
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, Stat, accessat, mknodat};
+use rustix::fs::{
+    Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, accessat, mknodat,
+};
 use rustix::io::{Errno, Result};
 
 /// Directories whose files are all copied: the databases of package managers, and the configuration of the system.
@@ -193,7 +197,7 @@ pub fn copy(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
     unless_out(match files::kind(from.as_fd(), name) {
         Ok(FileType::Symlink) => files::link_target(from.as_fd(), name)
             .and_then(|target| files::make_link(target, into.as_fd(), name)),
-        Ok(FileType::RegularFile) => copy_file(from, into, name),
+        Ok(FileType::RegularFile) => copy_file(from, name, into, name),
         other => other.map(drop),
     })
 }
@@ -223,9 +227,9 @@ fn new_file(into: &OwnedFd, name: &[u8], stat: &Stat, how: OFlags) -> Result<Own
 
 /// Copies a file. It gets its name when it is complete: a run can be killed meanwhile, and the next one takes a file
 /// with this name for complete. open(2), `O_TMPFILE`
-fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
-    let stat = files::lstat(from.as_fd(), name)?;
-    let source = files::open(from.as_fd(), name, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
+fn copy_file(from: &OwnedFd, source: &[u8], into: &OwnedFd, name: &[u8]) -> Result<()> {
+    let stat = files::lstat(from.as_fd(), source)?;
+    let source = files::open(from.as_fd(), source, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
     let source = match source {
         Err(_) if stat.st_size == 0 => {
             return new_file(into, name, &stat, OFlags::CREATE | OFlags::EXCL).map(drop);
@@ -238,15 +242,30 @@ fn copy_file(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
     rustix::fs::linkat(CWD, unnamed, into, name, AtFlags::SYMLINK_FOLLOW)
 }
 
-/// Copies resolv.conf, if it is a link to a file that is not shown. `into` makes a directory in the copy.
-pub fn copy_resolver(into: impl Fn(&[u8]) -> Result<OwnedFd>) -> Result<()> {
+/// Copies the resolver's configuration, if it is a link to a file that is not shown. The copy is put where the link
+/// ends in the root filesystem `root`: further links on the way may lie in directories that are not shown. `is_shown`
+/// says whether the host's file at a path may be shown. `into` makes a directory in the copy.
+pub fn copy_resolver(
+    root: &OwnedFd,
+    is_shown: impl Fn(&[u8]) -> bool,
+    into: impl Fn(&[u8]) -> Result<OwnedFd>,
+) -> Result<()> {
     let copy = || {
-        files::link_target(CWD, RESOLV)?;
-        let file = files::open(CWD, RESOLV, OFlags::PATH)?;
-        let path = files::path_of(&file)?;
-        let into = into(files::parent(path))?;
-        let from = files::open(CWD, files::parent(path), OFlags::PATH | OFlags::DIRECTORY)?;
-        copy_file(&from, &into, &path[files::parent(path).len() + 1..])
+        let target = files::link_target(CWD, RESOLV)?;
+        let path = files::path_of(&find(RESOLV, OFlags::empty())?)?;
+        // A command can have changed the link.
+        let is_same = files::link_target(root.as_fd(), &RESOLV[1..])? == target;
+        let place = place_of_missing_name(root, RESOLV).filter(|_| is_same && is_shown(path));
+        let place = place.ok_or(Errno::NOENT)?;
+        // The owner of a directory on the way may change it meanwhile.
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let from = files::open_path(CWD, files::parent(path), flags, ResolveFlags::NO_SYMLINKS)?;
+        let into = into(files::parent(place))?;
+        let name = |path: Bytes| &path[files::parent(path).len() + 1..];
+        match files::kind(from.as_fd(), name(path))? {
+            FileType::RegularFile => copy_file(&from, name(path), &into, name(place)),
+            _ => Err(Errno::INVAL),
+        }
     };
     // On another failure there is no such file, or it is shown already.
     unless_out(copy())
