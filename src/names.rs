@@ -84,8 +84,9 @@ pub fn open_of_host(path: &[u8]) -> Option<OwnedFd> {
     let is_regular = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode).is_file();
     // The kernel tells there with which network it was started.
     let is_of_kernel = place.starts_with(b"/proc/") && place.ends_with(b"/net/pnp");
-    let is_in_place = is_of_kernel || PLACES_OF_NAMES.iter().any(|dir| lies_in(place, dir));
-    Some(fd).filter(|_| is_regular && is_in_place)
+    // Sessions keep their keys in /run/user.
+    let is_in_place = !lies_in(place, b"/run/user") && PLACES_OF_NAMES.iter().any(|dir| lies_in(place, dir));
+    Some(fd).filter(|_| is_regular && (is_of_kernel || is_in_place))
 }
 
 /// The groups of this process.

@@ -416,7 +416,12 @@ fn a_resolver_behind_a_link_into_a_hidden_directory_is_shown(
 /// The link goes through a directory of another user, who leads it to a hidden file, or to what is no regular file.
 #[rstest]
 fn a_resolver_that_another_user_leads_elsewhere_is_not_shown(
-    #[values("echo secret >home/secret; ln -s /home/secret", "mkfifo")] leads: &str,
+    #[values(
+        "echo secret >home/secret; ln -s /home/secret",
+        "mkdir -p run/user/1; echo secret >run/user/1/key; ln -s /run/user/1/key",
+        "mkfifo"
+    )]
+    leads: &str,
     #[values("run", "--unprivileged run", "run $SD run", "--root /srv/img -m /usr /usr run")] words: &str,
 ) {
     let changes = format!(
