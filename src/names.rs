@@ -10,7 +10,7 @@ use crate::files;
 use crate::host::lies_in;
 use crate::mount::{Detached, INERT, find};
 use crate::plan::{Plan, Root};
-use crate::stage::{PLACES_OF_NAMES, Stage};
+use crate::stage::{PLACES_OF_NAMES, SESSIONS, Stage};
 use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -84,8 +84,7 @@ pub fn open_of_host(path: &[u8]) -> Option<OwnedFd> {
     let is_regular = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode).is_file();
     // The kernel tells there with which network it was started.
     let is_of_kernel = place.starts_with(b"/proc/") && place.ends_with(b"/net/pnp");
-    // Sessions keep their keys in /run/user.
-    let is_in_place = !lies_in(place, b"/run/user") && PLACES_OF_NAMES.iter().any(|dir| lies_in(place, dir));
+    let is_in_place = !lies_in(place, SESSIONS) && PLACES_OF_NAMES.iter().any(|dir| lies_in(place, dir));
     Some(fd).filter(|_| is_regular && (is_of_kernel || is_in_place))
 }
 

@@ -31,6 +31,9 @@ const IN_THE_IMAGE: &str = "make the mount point in the image";
 /// what is installed, and those in which services of the host write such files.
 pub const PLACES_OF_NAMES: [&[u8]; 6] = [b"/etc", b"/run", b"/mnt", b"/usr", b"/nix", b"/gnu"];
 
+/// A directory in one of these that has other files: those of a session of the caller, such as keys.
+pub const SESSIONS: &[u8] = b"/run/user";
+
 /// The options of the tmpfs for a new root directory and for scratch files: it has room for names only.
 const SCRATCH: Tmpfs = Tmpfs { size: 64 << 20, inodes: 65536, mode: 0o755 };
 

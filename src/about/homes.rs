@@ -7,13 +7,10 @@ use crate::error::{OrFail, Result, on};
 use crate::files;
 use crate::handover::About;
 use crate::host::{homes, lies_in, places};
-use crate::stage::{PLACES_OF_NAMES, home_to_hide};
+use crate::stage::{PLACES_OF_NAMES, SESSIONS, home_to_hide};
 use crate::text::{Bytes, decimal};
 use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
-
-/// Files of a session of the caller, such as keys. They lie in a directory for files of names.
-const SESSIONS: &[u8] = b"/run/user";
 
 /// Which files of the host may be shown as its files of names: those in a directory for such files, or in one of
 /// `list`, which an instance shows. None is in a home of the caller: links to a file of names can lead through a
