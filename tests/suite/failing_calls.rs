@@ -1,5 +1,6 @@
 //! failing-calls: Whichever system call fails, a command gets exactly its instance, or is not started.
 
+use crate::support::machine::Machine;
 use crate::support::{Cmd, args, bin, fixture};
 use rstest::rstest;
 use std::time::Duration;
@@ -78,4 +79,14 @@ fn a_user_namespace_without_its_ids_is_refused(
 fn a_process_that_would_keep_its_capabilities_is_not_started() {
     let words = args!["inject", "0.0:prctl-8:2", "false-success", crate::support::selfdock(), "run", "true"];
     torture(words).output().refused("give up privilege: the kernel would still keep capabilities");
+}
+
+/// C2: incomplete drop. What makes a network around an instance starts selfdock there with the rights that it says, or
+/// not at all. In the second program the third capset(2) hands them on.
+#[test]
+fn rights_that_cannot_be_handed_on_are_named() {
+    let words = args![bin("torture"), "inject", "0.1:capset:3", "EPERM", crate::support::selfdock()];
+    let machine = Machine::new();
+    let words = machine.launcher_as(0).into_iter().chain(words).chain(args!["--net", "user", "run", "true"]);
+    Cmd::program(words).output().refused("hand on capabilities: operation not permitted (EPERM)");
 }

@@ -1,5 +1,6 @@
 //! faults: Whatever fails, lies or is killed meanwhile, no right is gained and nothing is left.
 
+use crate::support::machine::Machine;
 use crate::support::{
     Cmd, args, bin, children, fixture, host_mounts, is_alive, prepared, scratch, selfdock, wait_until,
 };
@@ -10,6 +11,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::time::Instant;
 
 /// strace runs as root, since set-uid bits do not count under an unprivileged tracer. The program runs as the user of
@@ -257,8 +259,9 @@ fn a_call_that_falsely_reports_dropped_rights_is_detected(
 #[rstest]
 #[case::when_they_were_changed(&[], 2)]
 #[case::when_all_is_given_up(&[], 3)]
-#[case::in_a_user_namespace(&["--unprivileged"], 2)]
-#[case::when_all_is_given_up_there(&["--unprivileged"], 3)]
+#[case::before_a_user_namespace(&["--unprivileged"], 2)]
+#[case::in_a_user_namespace(&["--unprivileged"], 3)]
+#[case::when_all_is_given_up_there(&["--unprivileged"], 4)]
 fn ids_are_read_back(
     #[case] options: &[&str],
     #[case] when: usize,
@@ -268,6 +271,104 @@ fn ids_are_read_back(
     let words = options.iter().map(Into::into).chain(args!["run", bin("nothing")]);
     let ran = strace(args!["-e", inject, "-e", "signal=none", "-o", "/dev/null"], words).output();
     ran.refused("the ids are not the caller's");
+}
+
+/// C2: incomplete drop. The call that fails is named, also where a later check would find the same.
+#[rstest]
+#[case::the_ids("tester", "setresuid", "become the caller")]
+#[case::capabilities("tester", "capset", "set capabilities")]
+#[case::the_flag_that_keeps_them("tester", "prctl", "stop keeping capabilities")]
+#[case::the_rights_of_root("root", "prctl", "end the rights of root")]
+fn what_cannot_be_given_up_is_named(#[case] user: &str, #[case] call: &str, #[case] what: &str) {
+    let is_named = |when: u32| {
+        let inject = format!("inject={call}:error=EPERM:when={when}");
+        let options = args!["-u", user, "-e", inject, "-e", "signal=none", "-o", "/dev/null"];
+        let ran = strace_as_root([], options, args![selfdock(), "run", bin("nothing")]).output();
+        let is_it = ran.stderr.starts_with(&format!("selfdock: {what}: operation not permitted (EPERM)"));
+        is_it && ran.status.code() == Some(125)
+    };
+    assert!((1..=12).any(is_named));
+}
+
+/// The calls of the first process in the first two programs: selfdock and the second program.
+fn calls_of_first(file: &Path) -> Vec<String> {
+    let text = fs::read_to_string(file).unwrap();
+    let first = text.split_once(' ').expect("a line").0;
+    let of_first = text.lines().filter_map(|line| Some(line.strip_prefix(first)?.trim().to_owned()));
+    let mut programs = 0;
+    of_first
+        .take_while(|call| {
+            programs += usize::from(call.starts_with("execve("));
+            programs <= 2
+        })
+        .collect()
+}
+
+/// C2: incomplete drop; C7: unprivileged features in the set-uid program. What makes something around an instance
+/// gives up its rights before it starts selfdock there, or does not start it.
+#[rstest]
+#[case::a_copy("tester", "", "-o /etc/skel /srv")]
+#[case::a_copy_of_root("root", "", "-o /etc/skel /srv")]
+#[case::a_copy_of_root_without_new_privileges("root", "setpriv --no-new-privs", "-o /etc/skel /srv")]
+#[case::a_namespace_of_root("tester", "", "--fake-root")]
+#[case::a_network("tester", "", "--net user")]
+fn nothing_starts_inside_what_cannot_give_up_its_rights(
+    #[case] user: &str,
+    #[case] launcher: &str,
+    #[case] options: &str,
+) {
+    let (machine, dir) = (Machine::new(), scratch());
+    let file = dir.path().join("trace");
+    let run = |trace: &[OsString]| {
+        let launcher = launcher.split_whitespace().map(OsString::from);
+        let trace =
+            args!["-u", user, "-e", "signal=none", "-o", &file].into_iter().chain(trace.iter().cloned());
+        let words = args![selfdock()].into_iter().chain(options.split(' ').map(OsString::from));
+        let words = words.chain(args!["run", bin("nothing")]);
+        strace_as_root(machine.launcher_as(0).into_iter().chain(launcher), trace, words).output()
+    };
+    assert!(run(&args!["-e", "trace=capset,capget,getresuid,execve"]).status.success());
+    let calls = calls_of_first(&file);
+    for call in ["capset", "capget", "getresuid"] {
+        let count = calls.iter().filter(|line| line.starts_with(&format!("{call}("))).count();
+        assert!(count > 2, "{calls:?}");
+        for when in 1..=count {
+            let inject = format!("inject={call}:error=EPERM:when={when}");
+            let ran = run(&args!["-e", format!("trace={call}"), "-e", inject]);
+            assert_eq!(ran.status.code(), Some(125), "{call} {when} of {count}: {}", ran.stderr);
+        }
+    }
+}
+
+/// C1: capabilities, securebits. Root keeps more with `no_new_privs`, where an exec gives it nothing.
+#[rstest]
+#[case::before_the_second_program("--help")]
+#[case::around_an_instance("-o /etc/skel /srv run true")]
+fn root_that_cannot_ask_for_new_privileges_keeps_nothing(#[case] words: &str) {
+    let dir = scratch();
+    let file = dir.path().join("trace");
+    let run = |inject: &[OsString]| {
+        let words = args![selfdock()].into_iter().chain(words.split(' ').map(OsString::from));
+        let trace = args!["-e", "trace=prctl,capset,execve", "-e", "signal=none", "-o", &file];
+        let ran = strace_as_root([], trace.into_iter().chain(inject.iter().cloned()), words).output();
+        // The calls of other processes fail as well.
+        assert!(ran.status.success() || !inject.is_empty(), "{}", ran.stderr);
+        calls_of_first(&file)
+    };
+    let all = run(&[]);
+    let prctl = all.iter().filter(|call| call.starts_with("prctl("));
+    let asking = prctl.enumerate().filter(|(_, call)| call.starts_with("prctl(PR_GET_NO_NEW_PRIVS"));
+    let mut found = 0;
+    for (at, _) in asking {
+        let calls = run(&args!["-e", format!("inject=prctl:error=EINVAL:when={}", at + 1)]);
+        let after = calls.iter().skip_while(|call| !call.starts_with("prctl(PR_GET_NO_NEW_PRIVS"));
+        let mut after = after.skip_while(|call| !call.contains("(INJECTED)"));
+        let Some(set) = after.find(|call| call.starts_with("capset(")) else { continue };
+        let keeps_none = ["permitted=0,", "permitted=1<<CAP_SETFCAP,"].iter().any(|kept| set.contains(kept));
+        assert!(set.contains("effective=0,") && keeps_none, "{calls:?}");
+        found += 1;
+    }
+    assert!(found > 0, "{all:?}");
 }
 
 /// C1: capabilities, securebits. The same holds for the flags by which a process keeps capabilities, or gets root's

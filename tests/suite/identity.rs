@@ -1,6 +1,7 @@
 //! identity: A command runs with the caller's user, groups and no capability, and owns what it makes.
 
 use crate::faults::strace_as_root;
+use crate::support::machine::Machine;
 use crate::support::{
     Cmd, args, children, command_of, copy_program, fixture, instance, keeper_of, nested, no_capability,
     on_a_host, own_status, scratch, selfdock, status_of, wait_until,
@@ -44,22 +45,31 @@ fn capability_steps(user: &str, launcher: &str, words: &[OsString]) -> String {
     let trace = args!["-u", user, "-e", "trace=capset,getresuid", "-e", "signal=none", "-o", &file];
     let launcher = launcher.split_whitespace().map(Into::into);
     strace_as_root(launcher, trace, args![selfdock()].into_iter().chain(words.iter().cloned())).output();
+    let text = fs::read_to_string(file).unwrap();
+    let mut lines: Vec<String> = steps_of(&text).into_iter().map(|(_, steps)| steps.join(" > ")).collect();
+    lines.sort();
+    lines.join("\n")
+}
+
+/// The steps of each process of a trace, by its PID.
+fn steps_of(trace: &str) -> Vec<(String, Vec<String>)> {
     let mut processes: Vec<(String, Vec<String>)> = Vec::new();
     let is_step = |line: &&str| line.contains("capset(") || line.contains("getresuid(");
-    for line in fs::read_to_string(file).unwrap().lines().filter(is_step) {
+    for line in trace.lines().filter(is_step) {
         let (pid, call) = line.split_once(' ').unwrap();
-        let reads_ids = call.contains("getresuid(");
-        assert!(reads_ids || call.contains("inheritable=0}"), "{call}");
         let set = |name: &str| {
             let (_, set) = call.split_once(name).unwrap_or_default();
             let set = set.split([',', '}']).next().unwrap().to_lowercase();
             ["1<<cap_", "sys_", "checkpoint_"].iter().fold(set, |set, word| set.replace(word, ""))
         };
-        let step = match [set("effective="), set("permitted=")] {
-            _ if reads_ids => "ids".to_owned(),
-            [effective, permitted] if effective == "0" && permitted == "0" => "none".to_owned(),
-            [effective, permitted] if effective == permitted => format!("all of {permitted}"),
-            [effective, permitted] => format!("{effective} of {permitted}"),
+        let step = match ["effective=", "permitted=", "inheritable="].map(set) {
+            _ if call.contains("getresuid(") => "ids".to_owned(),
+            [effective, permitted, inheritable] if inheritable != "0" => {
+                format!("{effective} of {permitted} and for others {inheritable}")
+            }
+            [effective, permitted, _] if effective == "0" && permitted == "0" => "none".to_owned(),
+            [effective, permitted, _] if effective == permitted => format!("all of {permitted}"),
+            [effective, permitted, _] => format!("{effective} of {permitted}"),
         };
         match processes.iter_mut().find(|(process, _)| process == pid) {
             Some((_, steps)) => {
@@ -77,9 +87,7 @@ fn capability_steps(user: &str, launcher: &str, words: &[OsString]) -> String {
             None => processes.push((pid.to_owned(), vec![step])),
         }
     }
-    let mut lines: Vec<String> = processes.into_iter().map(|(_, steps)| steps.join(" > ")).collect();
-    lines.sort();
-    lines.join("\n")
+    processes
 }
 
 /// C1: capabilities, securebits; C7: unprivileged features in the set-uid program. The processes are the one that
@@ -160,6 +168,32 @@ fn capabilities_are_given_up_step_by_step(
     let words = options.split_whitespace().chain(["run", "true"]);
     let words = words.map(|word| if word == "IMAGE" { fixture("busybox").into() } else { word.into() });
     assert_eq!(capability_steps(user, launcher, &words.collect::<Vec<_>>()), wanted.join("\n"));
+}
+
+/// C1: capabilities, securebits; C7: unprivileged features in the set-uid program. What makes something around an
+/// instance holds what that takes, and hands on no more than selfdock itself may hold.
+#[rstest]
+#[case::a_namespace_of_root(
+    "--fake-root",
+    "ids > ids > none > ids > none > ids > \
+     all of chown|dac_override|fowner|fsetid|setgid|setuid|setpcap|chroot|admin|setfcap|restore > none > ids"
+)]
+#[case::a_network(
+    "--net user",
+    "ids > ids > none > ids > none > ids > \
+     all of chown|dac_override|fowner|fsetid|net_admin|chroot|admin|restore > \
+     KEPT of KEPT and for others KEPT > ids"
+)]
+fn around_an_instance_capabilities_are_given_up_step_by_step(#[case] options: &str, #[case] wanted: &str) {
+    let (machine, dir) = (Machine::new(), scratch());
+    let file = dir.path().join("trace");
+    let trace = args!["-u", "tester", "-e", "trace=capset,getresuid", "-e", "signal=none", "-o", &file];
+    let words = args![selfdock()].into_iter().chain(options.split(' ').map(Into::into));
+    strace_as_root(machine.launcher_as(0), trace, words.chain(args!["run", "true"])).output().ok();
+    // The others are those that serve it. selfdock itself follows in the same process.
+    let first = steps_of(&fs::read_to_string(file).unwrap()).swap_remove(0).1.join(" > ");
+    let wanted = wanted.replace("KEPT", "net_admin|chroot|admin|restore");
+    assert!(first.starts_with(&(wanted.clone() + " > ids > ")), "{first}\n{wanted}");
 }
 
 /// C3: ptrace window. The supervisor and the keeper share their memory with the process that builds. Nobody with the

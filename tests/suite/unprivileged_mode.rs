@@ -1,6 +1,6 @@
 //! unprivileged-mode: Without privilege an instance is the same, in a user namespace of its own.
 
-use crate::support::{Cmd, about, args, fixture, nested, scratch, selfdock};
+use crate::support::{Cmd, about, args, fixture, nested, on_a_host, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -101,6 +101,16 @@ fn nothing_hidden_or_read_only_is_regained() {
                   ls -A /home | grep .";
     let ran = Cmd::run(args!["--unprivileged", "unshare", "-Urm"]).sh(attack).output();
     assert!(!ran.status.success(), "{}", ran.stdout);
+}
+
+/// K7: masked /proc. The kernel takes only a mapped group.
+#[test]
+fn a_group_that_sees_all_processes_outside_need_not_be_mapped() {
+    let change = "mount -t proc -o hidepid=2,gid=77 proc proc";
+    let ask = "run awk '$3 == \"proc\" { print $4 }' /proc/mounts";
+    let seen = on_a_host(change, &format!("me $SD {ask}; me $SD --unprivileged {ask}")).ok();
+    let options = |group: &str| format!("rw,nosuid,nodev,noexec,relatime{group},hidepid=invisible");
+    assert_eq!(seen, [options(",gid=77"), options("")].join("\n"));
 }
 
 /// M3: set-uid in a user's tree.

@@ -35,7 +35,12 @@ impl Machine {
 
     /// The words that start a program on it, as the user of the tests.
     pub fn launcher(&self) -> Vec<OsString> {
-        let (uid, gid) = (nix::unistd::getuid(), nix::unistd::getgid());
+        self.launcher_as(nix::unistd::getuid().as_raw())
+    }
+
+    /// The words that start a program on it as another user, with the group of the tests.
+    pub fn launcher_as(&self, uid: u32) -> Vec<OsString> {
+        let gid = nix::unistd::getgid();
         let script = include_str!("../../programs/machine.sh");
         let cwd = self.dir.path();
         let ids = [uid.to_string(), gid.to_string()];
