@@ -744,6 +744,7 @@ impl Stage<'_> {
                         failed(format!("{} is not there", mount.dst), Errno::Missing)
                     };
                 };
+                self.prepare_scratch()?;
                 let is_dir = self.view.root.dir(&at).is_some();
                 let node = if is_dir {
                     Node::Dir(self.view.new_dir(0o755, INERT))
@@ -829,6 +830,11 @@ impl Stage<'_> {
         let Some(dir) = self.view.root.dir(above).cloned() else {
             return failed(format!("{above:?} is no directory"), Errno::NoDirectory);
         };
+        if dir.flags.read_only && !above.is_empty() {
+            self.prepare_scratch()?;
+        }
+        // It can have got an entry.
+        let dir = self.view.root.dir(above).expect("a directory").clone();
         if dir.flags.read_only {
             if above.is_empty() && self.view.is_of_host {
                 // Whether an entry can be added to the root directory depends on how the root directory was made.
@@ -866,16 +872,27 @@ impl Stage<'_> {
         Ok(at)
     }
 
-    /// Mounts a file system in the root directory. Its place must not be a link.
+    /// Mounts a file system in the root directory.
     fn own_file_system(&mut self, name: &str, dir: Dir) -> Result {
-        let at = vec![name.to_owned()];
-        match self.view.literally(&at)? {
-            Ok(()) if self.view.root.dir(&at).is_some() => {}
-            Err(Errno::Missing) => drop(self.make(at.clone(), true)?),
-            _ => return refuse(format!("/{name} is no directory")),
-        }
+        let at = self.own_mount_point(name)?;
         self.view.root.put(&at, Node::Dir(dir));
         Ok(())
+    }
+
+    /// A directory in the root directory. It must not be a link.
+    fn own_mount_point(&mut self, name: &str) -> Result<Names> {
+        let at = vec![name.to_owned()];
+        match self.view.literally(&at)? {
+            Ok(()) if self.view.root.dir(&at).is_some() => Ok(at),
+            Err(Errno::Missing) => self.make(at, true),
+            _ => refuse(format!("/{name} is no directory")),
+        }
+    }
+
+    /// selfdock makes its own files and directories in a tmpfs that lies on `/proc` until procfs covers it. `build`
+    /// makes `/proc` in the image for it, if it is missing. A directory of the image that is copied later shows it.
+    fn prepare_scratch(&mut self) -> Result {
+        self.own_mount_point("proc").map(drop)
     }
 
     /// selfdock's own file at its path, if the image has that path, and the second program beside it.
