@@ -1,10 +1,9 @@
 //! recipes: The command lines in the documents do what the documents say.
 
 use crate::support::machine::Machine;
-use crate::support::{Cmd, args, fixture, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, make_program, scratch, selfdock};
 use rstest::rstest;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -95,9 +94,7 @@ impl Reader {
             fs::create_dir_all(dir).unwrap();
         }
         for (name, text) in EXAMPLES {
-            let file = project.join("examples").join(name);
-            fs::write(&file, text).unwrap();
-            fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+            make_program(text, project.join("examples").join(name));
         }
         Self { home }
     }
@@ -254,14 +251,11 @@ fn a_judge_bounds_hostile_programs(
     fs::write(home.join("tests/1.in"), format!("{what}\n")).unwrap();
     fs::write(home.join("tests/1.out"), "right\n").unwrap();
     let solution = home.join("solution");
-    fs::write(&solution, include_str!("../programs/hostile.py")).unwrap();
-    fs::set_permissions(&solution, fs::Permissions::from_mode(0o755)).unwrap();
+    make_program(include_str!("../programs/hostile.py"), &solution);
     // The judge starts selfdock in this way. An outer instance passes the descriptor of the report on.
     let keep = "if { : >&3; } 2>/dev/null; then KEEP='--keep-fd 3'; fi";
     let program = format!("#!/bin/sh\nKEEP=; {keep}\nexec $OWN {way} \"$@\"\n");
-    let file = home.join("selfdock");
-    fs::write(&file, program).unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
+    make_program(&program, home.join("selfdock"));
     let clock = if ["fork_bomb", "memory", "stop", "ignore"].contains(&what) { "3" } else { "1000" };
     let ran = Cmd::program(args![home.join("project/examples/judge"), &solution, home.join("tests")])
         .env("HOME", home)

@@ -1,7 +1,9 @@
 //! Paths, and the kernel's data about this process.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use tempfile::TempDir;
 
 fn told(name: &str) -> PathBuf {
@@ -51,6 +53,15 @@ pub fn scratch() -> TempDir {
 pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
     let done = std::process::Command::new("cp").arg(from.as_ref()).arg(to.as_ref()).status();
     assert!(done.expect("start cp").success(), "cp failed");
+}
+
+/// Makes a program of a text, in a separate process for the same reason.
+pub fn make_program(text: &str, to: impl AsRef<Path>) {
+    let mut install = std::process::Command::new("install");
+    let install = install.args(["-m", "755", "/dev/stdin"]).arg(to.as_ref()).stdin(Stdio::piped());
+    let mut install = install.spawn().expect("start install");
+    install.stdin.take().expect("stdin is a pipe").write_all(text.as_bytes()).expect("write a program");
+    assert!(install.wait().expect("wait for install").success(), "install failed");
 }
 
 /// The lines of this process's own /proc/self/status with these names.
