@@ -190,9 +190,8 @@ const ENDED: &str = "it has ended";
 
 const HIDDEN: &str = "it has ended, or /proc hides it or its supervisor (hidepid)";
 
-const NOT_SEEN: &str = "no process in it can be inspected: it holds another instance (enter that one, \
-    'selfdock ps' lists it), or a program that is undumpable or not readable (started as sh -c 'CMD; :' it has a shell \
-    beside it, which can be entered)";
+const NOT_SEEN: &str = "no process in it can be inspected: it holds another instance (enter that one: \
+    'selfdock ps'), or a program that is undumpable or not readable (sh -c 'CMD; :' keeps a shell beside it, to enter)";
 
 /// Why no instance was found for a process.
 fn reason_for_none(pinned: &OwnedFd) -> &'static str {

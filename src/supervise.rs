@@ -259,6 +259,10 @@ impl<'a> Watch<'a> {
         // By default all other signals end a process.
         if !matches!(signal, CHLD | CONT | STOP..=TTOU | URG | WINCH) {
             self.last_signal = Some(signal);
+            // With a deadline this process did not stop, so no shell can continue a stopped command.
+            if !matches!(self.deadline, Deadline::None) && is_stopped(self.command) {
+                self.send(CONT)?;
+            }
         }
         // After the deadline the keeper is not asked, since it could be kept from answering.
         let is_past = matches!(self.deadline, Deadline::Kill(_) | Deadline::Leave(_));

@@ -139,7 +139,7 @@ fn an_instance_that_cannot_be_read_is_listed(
     let ran = on_a_host(changes, &script).env("CLOSED", CLOSED).output();
     let (seen, said) = match can_be_entered {
         true => ("1\nentered\n", ""),
-        false => ("1\n", "undumpable or not readable (started as sh -c 'CMD; :'"),
+        false => ("1\n", "undumpable or not readable (sh -c 'CMD; :'"),
     };
     assert_eq!(ran.stdout, seen, "{}", ran.stderr);
     assert!(ran.stderr.contains(said), "{}", ran.stderr);

@@ -40,6 +40,7 @@ fn default_of(signal: i32) -> Default {
 
 const CHLD: i32 = 17;
 const CONT: i32 = 18;
+const TERM: i32 = 15;
 
 /// SIGTTIN, SIGTTOU and SIGTSTP do not stop a session leader, whoever sends them.
 const OF_JOBS: [i32; 3] = [20, 21, 22];
@@ -431,6 +432,21 @@ every_way! {
         job.signal(CONT);
         // The shell has seen no stop.
         job.becomes("exited 6");
+        job.transcript();
+    }
+}
+
+every_way! {
+    /// S3: a stop against the deadline. No shell can continue the command, so a signal that ends it must do that, too.
+    #[rstest]
+    fn a_command_that_is_stopped_before_its_deadline_can_be_ended(way) {
+        let start = way.start(Setting::Deadline);
+        let mut job = start.sh("kill -STOP $$; sleep 1000");
+        let stopped = |pid: &i32| status_of(&pid.to_string(), &["State"]).starts_with("State: T");
+        wait_until("the command is stopped", || tree(job.pid()).iter().any(stopped));
+        job.settle();
+        job.signal(TERM);
+        job.becomes("signaled 15");
         job.transcript();
     }
 }

@@ -78,6 +78,20 @@ fn timeout_ends_it(#[values("run", "run $SELFDOCK run")] words: &str) {
     assert_eq!(told(&format!("$SELFDOCK {words}")), told("env"));
 }
 
+/// With a deadline selfdock does not stop, so the terminal stays with a stopped command.
+#[rstest]
+fn a_command_that_was_stopped_before_its_deadline_can_be_interrupted(
+    #[values("run", "--unprivileged run", "run $SELFDOCK run", "run $SELFDOCK --timeout 1000 run")] words: &str,
+) {
+    let mut terminal = shell("bash");
+    terminal.send(&format!("$SELFDOCK --timeout 1000 {words} sh -c 'echo up-$((6*7)); exec sleep 1000'\n"));
+    terminal.expect("up-42\r\n");
+    terminal.send("\x1a");
+    terminal.wait_for_a_stop();
+    terminal.press_until("\x03", "ready> ");
+    assert_eq!(last_status(&mut terminal), "130\r\n");
+}
+
 #[rstest]
 fn a_signal_of_the_terminal_arrives_once(#[values("run", "run $SELFDOCK run")] words: &str) {
     let count = |start: &str| {

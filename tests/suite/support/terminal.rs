@@ -80,6 +80,12 @@ impl Terminal {
         panic!("no '{text}' after {key:?} on the terminal:\n{}", self.shown);
     }
 
+    /// Waits until a process of the session is stopped.
+    pub fn wait_for_a_stop(&self) {
+        let is_stopped = |pid: &i32| place::status_of(&pid.to_string(), &["State"]).starts_with("State: T");
+        wait_until("a process is stopped", || self.left().iter().any(is_stopped));
+    }
+
     fn shows(&mut self, text: &str, limit: Duration) -> Option<String> {
         let start = Instant::now();
         loop {
