@@ -89,5 +89,12 @@ def patient():
     time.sleep(1.5)
 
 
+def copier():
+    # The path of its input is no secret. What lies beside it should be.
+    tests = os.path.dirname(os.readlink("/proc/self/fd/0"))
+    sys.stdout.write(open(f"{tests}/1.out").read())
+    sys.exit()
+
+
 globals()[sys.stdin.readline().strip()]()
 print("right")

@@ -205,7 +205,7 @@ fn the_command_lines_of_readme_work(#[case] heading: &str, #[case] before: &str)
 }
 
 /// How each ends. Without control groups all processes together may have more memory than one. Then the clock ends it.
-const HOSTILE: [(&str, &[&str]); 12] = [
+const HOSTILE: [(&str, &[&str]); 13] = [
     ("fork_bomb", &["time limit"]),
     ("memory", &["out of memory", "time limit"]),
     ("disk", &["ended with status 1", "ended by signal 9"]),
@@ -218,6 +218,7 @@ const HOSTILE: [(&str, &[&str]); 12] = [
     ("busy", &["time limit"]),
     ("busy_together", &["time limit"]),
     ("patient", &["right"]),
+    ("copier", &["ended with status 1"]),
 ];
 
 /// The judge's example tells how each program ended, and nothing of them is left. Only what would never end by itself,
@@ -237,7 +238,8 @@ fn a_judge_bounds_hostile_programs(
         "ignore",
         "busy",
         "busy_together",
-        "patient"
+        "patient",
+        "copier"
     )]
     what: &str,
 ) {
@@ -247,6 +249,7 @@ fn a_judge_bounds_hostile_programs(
     let _other = bomb.is_none().then(|| ALONE.read().unwrap_or_else(PoisonError::into_inner));
     let reader = Reader::new();
     let home = reader.home.path();
+    // As in the recipe, the tests are beside the program.
     fs::create_dir_all(home.join("tests")).unwrap();
     fs::write(home.join("tests/1.in"), format!("{what}\n")).unwrap();
     fs::write(home.join("tests/1.out"), "right\n").unwrap();
@@ -268,6 +271,20 @@ fn a_judge_bounds_hostile_programs(
     let verdict = ran.stdout.lines().next().unwrap_or_default();
     let is_it = wanted.iter().any(|wanted| verdict == format!("1: {wanted}"));
     assert!(is_it, "{what}: {} {}", ran.stdout, ran.stderr);
+}
+
+#[test]
+fn an_example_says_how_it_is_used() {
+    let reader = Reader::new();
+    for (name, _) in EXAMPLES {
+        for words in [&[][..], &["/no/such/dir/a", "/no/such/dir/b", "c"][..]] {
+            let program = reader.home.path().join("project/examples").join(name);
+            let ran = Cmd::program(args![program].into_iter().chain(words.iter().map(Into::into))).output();
+            assert_eq!(ran.status.code(), Some(2), "{name} {words:?}: {}", ran.stderr);
+            assert!(ran.stderr.starts_with(&format!("usage: {name} ")), "{name}: {}", ran.stderr);
+            assert_eq!(ran.stderr.lines().count(), 1, "{name}: {}", ran.stderr);
+        }
+    }
 }
 
 /// They use a port or a display, so each has its own network and /tmp: those of an outer instance.
