@@ -22,8 +22,8 @@ pub use cmd::{Cmd, instance, instance_of_root, nested};
 pub use host::{FILESYSTEMS, on_a_host, on_a_host_over};
 pub use job::{Job, Transcript};
 pub use place::{
-    about, bin, copy_program, fixture, host_mounts, make_program, no_capability, own_status, prefix, prepared, scratch,
-    selfdock, status_of,
+    about, bin, copy_program, fixture, host_mounts, make_program, no_capability, own_status, prefix,
+    prepared, scratch, selfdock, status_of,
 };
 pub use processes::{children, command_of, is_alive, is_first, is_own, keeper_of, patient, tree, wait_until};
 pub use ran::Ran;

@@ -78,10 +78,26 @@ fn timeout_ends_it(#[values("run", "run $SELFDOCK run")] words: &str) {
     assert_eq!(told(&format!("$SELFDOCK {words}")), told("env"));
 }
 
+/// The process group of an interactive shell inside has its leader outside, so dash cannot give the terminal back to it.
+/// README tells the way around this.
+#[rstest]
+fn an_interactive_shell_ends_as_without_selfdock(#[values("bash --norc", "dash +m")] inner: &str) {
+    let told = |start: &str| {
+        let mut terminal = shell("bash");
+        terminal.send(&format!("{start} {inner}\n"));
+        terminal.expect("ready> ");
+        terminal.send("echo up-$((6*7)); exit 5\n");
+        terminal.expect("up-42\r\n");
+        last_status(&mut terminal)
+    };
+    assert_eq!(told("$SELFDOCK run"), told("env"));
+}
+
 /// With a deadline selfdock does not stop, so the terminal stays with a stopped command.
 #[rstest]
 fn a_command_that_was_stopped_before_its_deadline_can_be_interrupted(
-    #[values("run", "--unprivileged run", "run $SELFDOCK run", "run $SELFDOCK --timeout 1000 run")] words: &str,
+    #[values("run", "--unprivileged run", "run $SELFDOCK run", "run $SELFDOCK --timeout 1000 run")]
+    words: &str,
 ) {
     let mut terminal = shell("bash");
     terminal.send(&format!("$SELFDOCK --timeout 1000 {words} sh -c 'echo up-$((6*7)); exec sleep 1000'\n"));

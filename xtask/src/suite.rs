@@ -171,10 +171,13 @@ impl Suite {
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }
-        child.wait().context("wait for the suite")?;
+        let ended = child.wait().context("wait for the suite")?;
         stop.release();
         let silent: Vec<_> =
             tests.into_iter().filter(|test| outcomes.iter().all(|o| o.test != *test)).collect();
+        if !silent.is_empty() {
+            println!("xtask: the suite has ended before {} of its tests: {ended}", silent.len());
+        }
         let failed = |test| Outcome { test, verdict: Verdict::Failed, said: Vec::new() };
         outcomes.extend(silent.into_iter().map(failed));
         Ok(outcomes)
