@@ -125,7 +125,8 @@ impl Reader {
 #[case::same_place("The same place inside", "")]
 #[case::subdirectory(
     "From a subdirectory",
-    r"git init -q; mkdir sub; printf 'all:\n\t@echo built in $$PWD\n' > rules.mk; cd sub; echo include ../rules.mk > Makefile"
+    r"git init -q; mkdir sub; printf 'all:\n\t@echo built in $$PWD\n' > rules.mk
+       cd sub; echo include ../rules.mk > Makefile"
 )]
 #[case::profile("Options that you use again", "")]
 #[case::secrets("Without your secrets", "")]

@@ -78,8 +78,8 @@ fn timeout_ends_it(#[values("run", "run $SELFDOCK run")] words: &str) {
     assert_eq!(told(&format!("$SELFDOCK {words}")), told("env"));
 }
 
-/// The process group of an interactive shell inside has its leader outside, so dash cannot give the terminal back to it.
-/// README tells the way around this.
+/// The process group of an interactive shell inside has its leader outside, so dash cannot give the terminal back to
+/// it. README tells the way around this.
 #[rstest]
 fn an_interactive_shell_ends_as_without_selfdock(#[values("bash --norc", "dash +m")] inner: &str) {
     let told = |start: &str| {
