@@ -140,6 +140,17 @@ fn a_name_that_the_image_has_is_not_added_twice() {
     assert_eq!(seen, format!("own:x:{uid}:0::/:/bin/sh"));
 }
 
+/// The group of a process can also be one of its supplementary groups.
+#[test]
+fn a_group_is_added_once() {
+    let changes =
+        "echo mine:x:$MY_GROUP: >>etc/group; mkdir -p srv/img; cd srv/img; mkdir etc proc dev tmp usr opt
+                   for name in bin lib lib64; do ln -s usr/$name $name; done; cd ../..";
+    let script = "setpriv --reuid=$ME --regid=$MY_GROUP --groups=$MY_GROUP \
+                      $SD --root /srv/img -m /usr /usr run grep -c \":x:$MY_GROUP:\" /etc/group";
+    assert_eq!(on_a_host(changes, script).ok(), "1");
+}
+
 /// A copy would cost memory in every instance.
 #[rstest]
 #[case::at_most(1 << 20, true)]

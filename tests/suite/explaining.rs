@@ -149,6 +149,21 @@ fn the_plan_matches_the_mounts_of_the_instance<const N: usize>(#[case] options: 
     }
 }
 
+/// The users of an image are those of the file in the image, wherever a link leads outside.
+#[rstest]
+#[case::an_image_that_lacks_the_caller("touch real", "1\n1\n")]
+#[case::an_image_that_knows_the_caller("echo own:x:$ME:0::/:/bin/sh >real", "0\n0\n")]
+fn users_of_an_image_are_looked_up_in_it(#[case] real: &str, #[case] planned_and_made: &str) {
+    let changes = format!(
+        "echo me:x:$ME:$MY_GROUP::/:/bin/sh >>etc/passwd; mkdir -p srv/img; cd srv/img; mkdir etc proc dev tmp usr opt
+         for name in bin lib lib64; do ln -s usr/$name $name; done; ln -s /real etc/passwd; {real}; cd ../.."
+    );
+    let script = "run='--root /srv/img -m /usr /usr run'
+                  me $SD --explain=all $run true | grep '^names' | grep -c passwd
+                  me $SD $run cat /proc/self/mountinfo | grep -c ' /real '";
+    assert_eq!(on_a_host(&changes, script).output().stdout, planned_and_made);
+}
+
 fn image_that_knows_the_caller() -> std::path::PathBuf {
     let image = user_image();
     let uid = nix::unistd::getuid();

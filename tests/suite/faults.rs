@@ -111,6 +111,20 @@ fn a_home_that_cannot_be_looked_up_prevents_the_run(
     assert_eq!((ran.stdout.as_str(), ran.status.code()), ("", Some(125)));
 }
 
+/// F4: hung or foreign mounts, links where directories are. On the way to a home the kernel is asked for what it knows
+/// already. From Linux 6.6 on, FUSE does not ask its server then in any case.
+#[rstest]
+fn on_the_way_to_a_home_no_file_system_is_asked(#[values(&[], &["--unprivileged"])] mode: &[&str]) {
+    let dir = scratch();
+    let file = dir.path().join("trace");
+    let words = mode.iter().map(Into::into).chain(args!["run", bin("nothing")]);
+    strace(args!["-e", "trace=statx", "-o", &file], words).env("HOME", "/opt/home-of-a-test/me").ok();
+    let text = fs::read_to_string(file).unwrap();
+    let calls: Vec<_> = text.lines().filter(|line| line.contains("\"opt/home-of-a-test")).collect();
+    assert!(!calls.is_empty(), "{text}");
+    assert!(calls.iter().all(|call| call.contains("AT_STATX_DONT_SYNC")), "{calls:?}");
+}
+
 /// F3: fault injection. A layer that cannot be listed because something has run out is not taken for a closed one.
 #[rstest]
 fn layers_that_cannot_be_listed_for_want_of_something_refuse(
@@ -125,7 +139,7 @@ fn layers_that_cannot_be_listed_for_want_of_something_refuse(
         fs::write(layer.path().join(name).join("f"), "").unwrap();
     }
     let layers = args!["--root", fixture("busybox"), "--root", one.path(), "--root", two.path()];
-    let words = args!["run", "/bin/busybox", "ls", "/shared", "/one", "/two"];
+    let words = args!["run", "/bin/busybox", "ls", "-F", "/shared", "/one", "/two"];
     let words: Vec<OsString> = layers.into_iter().chain(words).collect();
     let all = Cmd::new(words.clone()).ok();
     assert_eq!(all, "/one:\nf\n\n/shared:\none\ntwo\n\n/two:\nf");
@@ -142,6 +156,16 @@ fn layers_that_cannot_be_listed_for_want_of_something_refuse(
     assert!(refused > 3, "{refused}");
 }
 
+/// Only a root directory that is no mount is called a chroot.
+#[rstest]
+#[case::of_a_chroot("EINVAL", "the root directory is a chroot")]
+#[case::of_something_else("ENOMEM", "make mounts private: out of memory (ENOMEM)")]
+fn an_error_says_why_mounts_cannot_be_made_private(#[case] errno: &str, #[case] why: &str) {
+    let inject = format!("inject=mount_setattr:error={errno}:when=1");
+    let fault = args!["-e", "trace=mount_setattr", "-e", inject, "-o", "/dev/null"];
+    strace(fault, args!["run", "true"]).output().refused(why);
+}
+
 /// P5: destination escape. An entry that the kernel does not describe is an empty directory, and never what it leads
 /// to. One that is gone is left out.
 #[rstest]
@@ -149,7 +173,7 @@ fn layers_that_cannot_be_listed_for_want_of_something_refuse(
 #[case::gone("ENOENT", "")]
 fn a_link_that_cannot_be_looked_at_leads_nowhere(#[case] errno: &str, #[case] seen: &str) {
     let image = user_image();
-    symlink("/etc", image.path().join("out")).unwrap();
+    symlink("/bin", image.path().join("out")).unwrap();
     let fault = args!["-P", "out", "-e", "trace=statx", "-e", format!("inject=statx:error={errno}")];
     let words =
         args!["--root", image.path(), "-t", "-", "/new", "run", "sh", "-c", "ls / | grep out; ls -A /out/"];

@@ -303,9 +303,10 @@ fn a_process_file_mounted_over_proc_is_refused() {
 /// K1: fake /proc.
 #[rstest]
 fn without_a_procfs_outside_there_is_none_inside(
+    #[values("", "mount -t tmpfs fake /proc; mkdir /proc/self; ln -s $SD /proc/self/exe;")] fake: &str,
     #[values("$SD run true", "$SD --unprivileged run true")] run: &str,
 ) {
-    assert_eq!(on_a_host("", &format!("umount -l /proc; me {run}")).output().status.code(), Some(125));
+    assert_eq!(on_a_host("", &format!("umount -l /proc; {fake} me {run}")).output().status.code(), Some(125));
 }
 
 /// A program that exchanges two names.

@@ -357,21 +357,26 @@ fn a_home_stays_hidden_while_others_rename(#[case] who: &str, #[case] run: &str)
 /// up. All that is mounted there is hidden.
 #[rstest]
 fn a_home_in_a_file_system_that_does_not_answer_holds_up_no_run(
-    #[values("hung/me", "hung/a/b", "link/me", "fine/../hung/me", "foreign/me", "dead/me")] home: &str,
+    #[values("hung/me", "hung/a/b", "link/me", "deep/me", "fine/../hung/me", "foreign/me", "dead/me")]
+    home: &str,
     #[values("run", "run $SD run", "--unprivileged run", "-t - /new run", "--root / build")] words: &str,
 ) {
-    // The caller cannot access the other two, so nothing has to be hidden.
-    let list = "cd /opt/x; echo *; ls -A hung link foreign dead 2>/dev/null | xargs";
     let script = format!(
         "{FILESYSTEMS}
          filesystems /opt/x
          me timeout 10 env HOME=/opt/x/{home} $SD {words} true; echo $?
-         case {home} in hung* | link* | fine*) me timeout 10 env HOME=/opt/x/{home} $SD {words} sh -c '{list}' ;; esac
+         within() {{ me timeout 10 env HOME=/opt/x/{home} $SD {words} sh -c \"$1\"; }}
+         closed='ls -A /opt/x/foreign /opt/x/dead 2>&1'
+         case {home} in
+             foreign* | dead*) [ \"$(within \"$closed\")\" = \"$(me sh -c \"$closed\")\" ] && echo as outside ;;
+             *) within 'cd /opt/x; echo *; ls -A hung link foreign dead 2>/dev/null | xargs' ;;
+         esac
          kill $servers 2>/dev/null; umount -l /opt/x/hung"
     );
-    let ran = on_a_host("mkdir -p opt/x; ln -s hung opt/x/link", &script).output();
-    let is_seen = !home.starts_with("foreign") && !home.starts_with("dead");
-    let seen = if is_seen { "dead fine foreign hung link\nhung: link:\n" } else { "" };
+    let ran = on_a_host("mkdir -p opt/x; ln -s hung opt/x/link; ln -s hung/a opt/x/deep", &script).output();
+    // The caller cannot access the other two, so nothing has to be hidden.
+    let is_closed = home.starts_with("foreign") || home.starts_with("dead");
+    let seen = if is_closed { "as outside\n" } else { "dead deep fine foreign hung link\nhung: link:\n" };
     assert_eq!(ran.stdout, format!("0\n{seen}"), "{}", ran.stderr);
 }
 
@@ -411,6 +416,15 @@ fn a_resolver_behind_a_link_into_a_hidden_directory_is_shown(
     let look = "cat /etc/resolv.conf 2>/dev/null; ls /run; ls /run/some 2>/dev/null | grep -v ^resolver$";
     let script = format!("me {run} sh -c '{look}' | grep -vx 'some\\|link'");
     assert_eq!(on_a_host(&changes, &script).output().stdout.trim_end(), seen);
+}
+
+/// It is in the host's `/etc`.
+#[test]
+fn a_resolver_that_is_no_link_takes_no_mount() {
+    let script =
+        "me $SD run sh -c 'cat /etc/resolv.conf; grep -c \" /etc/resolv.conf \" /proc/self/mountinfo'";
+    let ran = on_a_host("rm -f etc/resolv.conf; echo it >etc/resolv.conf", script).output();
+    assert_eq!(ran.stdout, "it\n0\n", "{}", ran.stderr);
 }
 
 /// The link goes through a directory of another user, who leads it to a hidden file, or to what is no regular file.
@@ -493,6 +507,24 @@ fn a_home_on_a_disk_that_a_program_serves_holds_up_no_run(
     assert_eq!(ran.stdout, "here\n0\n", "{}", ran.stderr);
 }
 
+/// F4: hung or foreign mounts, links where directories are. Without statmount(2) a file system without a block device
+/// counts as one that need not answer.
+#[rstest]
+fn a_home_that_does_not_answer_is_hidden_on_an_older_kernel(
+    #[values("run", "--unprivileged run")] words: &str,
+) {
+    let script = format!(
+        "{FILESYSTEMS}
+         filesystems /opt/x
+         python3 -c \"$OLDER_KERNEL\" setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups \\
+             timeout 10 env HOME=/opt/x/hung/me $SD {words} sh -c 'ls -A /opt/x/hung; echo here'; echo $?
+         kill $servers 2>/dev/null; umount -l /opt/x/hung"
+    );
+    let older_kernel = include_str!("../programs/older_kernel.py");
+    let ran = on_a_host("mkdir -p opt/x", &script).env("OLDER_KERNEL", older_kernel).output();
+    assert_eq!(ran.stdout, "here\n0\n", "{}", ran.stderr);
+}
+
 /// F3: fault injection. Either everything on the list is shown, or there is an error.
 #[rstest]
 fn no_place_is_left_out_for_want_of_memory(#[values("", "--unprivileged")] mode: &str) {
@@ -516,6 +548,18 @@ fn what_is_beside_a_home_on_a_mount_of_its_own_is_shown(#[values("run", "--unpri
     let kernel = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     let expected = if kernel >= (6, 8) { "/opt/own/me: /opt/own/other: f\n" } else { "" };
     assert_eq!(ran.stdout.replace('\n', ""), expected.replace('\n', ""), "{}", ran.stderr);
+}
+
+/// The places of the list are shown, whatever is mounted there.
+#[rstest]
+fn what_is_beside_a_home_in_a_place_of_the_list_is_shown(#[values("run", "--unprivileged run")] words: &str) {
+    let changes = format!(
+        "mount -t ramfs place var/lib/dpkg; mkdir -p var/lib/dpkg/a/me var/lib/dpkg/a/other
+         echo {CANARY} > var/lib/dpkg/a/me/f; touch var/lib/dpkg/a/other/f; chown $ME var/lib/dpkg/a/me"
+    );
+    let script =
+        format!("me env HOME=/var/lib/dpkg/a/me $SD {words} ls -A /var/lib/dpkg/a/me /var/lib/dpkg/a/other");
+    assert_eq!(on_a_host(&changes, &script).ok(), "/var/lib/dpkg/a/me:\n\n/var/lib/dpkg/a/other:\nf");
 }
 
 /// The directory of a program is not a home, and a directory of another user is not, either.

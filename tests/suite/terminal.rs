@@ -1,6 +1,6 @@
 //! terminal: An instance shares the terminal as any job does, and cannot type into it.
 
-use crate::support::{Terminal, status_of};
+use crate::support::{Terminal, on_a_host, selfdock, status_of};
 use rstest::rstest;
 
 /// A shell outside, on its own terminal.
@@ -203,4 +203,20 @@ fn programs_find_the_name_of_their_terminal(
     ));
     terminal.expect("not a tty");
     terminal.expect("none-42");
+}
+
+/// A session without a terminal would get the first one that selfdock opens in it.
+#[test]
+fn no_file_of_names_becomes_the_terminal_of_a_command() {
+    let changes = "mkdir -p srv/img; (cd srv/img; mkdir -p .$PREFIX etc inner proc dev tmp usr opt
+                   for name in bin lib lib64; do ln -s usr/$name $name; done)
+                   mkdir -p srv/outer; cp -a srv/img/. srv/outer; ln -s /dev/pts/0 srv/outer/etc/passwd";
+    let program = "import os, subprocess, sys; terminal = os.ttyname(os.openpty()[1])
+assert os.path.samefile('/etc/passwd', terminal), terminal
+inner = '--new-session --root /inner -m /usr /usr run cut -f7'.split() + ['-d ', '/proc/self/stat']
+sys.exit(subprocess.call([os.environ['SELFDOCK'], *inner], stdin=subprocess.DEVNULL))";
+    let script = "me $SD --root /srv/outer -m /usr /usr -m $PREFIX $PREFIX -m /srv/img /inner \
+                      run python3 -c \"$PROGRAM\"";
+    let ran = on_a_host(changes, script).env("PROGRAM", program).env("SELFDOCK", selfdock()).output();
+    assert_eq!(ran.stdout, "0\n", "{}", ran.stderr);
 }
