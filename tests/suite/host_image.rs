@@ -507,6 +507,22 @@ fn a_home_on_a_disk_that_a_program_serves_holds_up_no_run(
     assert_eq!(ran.stdout, "here\n0\n", "{}", ran.stderr);
 }
 
+/// A step back leads out of it again.
+#[rstest]
+fn a_home_beside_a_file_system_that_does_not_answer_is_hidden(
+    #[values("run", "--unprivileged run")] words: &str,
+) {
+    let script = format!(
+        "{FILESYSTEMS}
+         filesystems /opt/x
+         mkdir /opt/x/fine/me; echo {CANARY} >/opt/x/fine/me/f; chown $ME /opt/x/fine/me
+         me timeout 10 env HOME=/opt/x/hung/../fine/me $SD {words} sh -c 'ls -A /opt/x/fine/me; ls /opt/x/fine'; echo $?
+         kill $servers 2>/dev/null; umount -l /opt/x/hung"
+    );
+    let ran = on_a_host("mkdir -p opt/x", &script).output();
+    assert_eq!(ran.stdout, "f\nme\n0\n", "{}", ran.stderr);
+}
+
 /// F4: hung or foreign mounts, links where directories are. Without statmount(2) a file system without a block device
 /// counts as one that need not answer.
 #[rstest]
