@@ -335,13 +335,29 @@ fn variables<'a>(about: &About, options: Vec<Said<'a>>) -> Vec<Said<'a>> {
 }
 
 /// Whether a name matches a pattern: `*` matches any characters, `?` matches one.
-fn matches(pattern: &[u8], name: &[u8]) -> bool {
-    match (pattern, name) {
-        ([], []) => true,
-        ([b'*', rest @ ..], _) => (0..=name.len()).any(|at| matches(rest, &name[at..])),
-        ([b'?', rest @ ..], [_, after @ ..]) => matches(rest, after),
-        ([letter, rest @ ..], [same, after @ ..]) => letter == same && matches(rest, after),
-        _ => false,
+///
+/// Where the rest does not match, only the last `*` is tried with more characters. Those before it match as few as
+/// possible, which leaves the most to the rest. So the time is at most the product of both lengths.
+fn matches(mut pattern: &[u8], mut name: &[u8]) -> bool {
+    // What follows the last `*`, and the part of the name that is to match it.
+    let mut last = None;
+    loop {
+        match (pattern, name) {
+            ([b'*', rest @ ..], _) => {
+                pattern = rest;
+                last = Some((rest, name));
+            }
+            ([b'?', rest @ ..], [_, after @ ..]) => (pattern, name) = (rest, after),
+            ([letter, rest @ ..], [same, after @ ..]) if letter == same => (pattern, name) = (rest, after),
+            ([], []) => return true,
+            _ => match last {
+                Some((rest, [_, after @ ..])) => {
+                    (pattern, name) = (rest, after);
+                    last = Some((rest, after));
+                }
+                _ => return false,
+            },
+        }
     }
 }
 
@@ -412,8 +428,21 @@ mod tests {
             ("A?C", "AC", false),
             ("A", "AB", false),
             ("*", "", true),
+            ("", "A", false),
+            ("?*", "", false),
+            ("A**B", "AB", true),
+            ("*AB*ABC", "AABABABC", true),
+            ("*AB*ABC", "AABC", false),
         ] {
             assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), is, "{pattern} {name}");
         }
+    }
+
+    /// Tried with each way to share out the name among the stars, this would take for ever.
+    #[test]
+    fn a_pattern_of_many_stars_takes_no_time() {
+        let (pattern, name) = ("*A".repeat(30), "A".repeat(100));
+        assert!(matches(pattern.as_bytes(), name.as_bytes()));
+        assert!(!matches((pattern + "*B").as_bytes(), name.as_bytes()));
     }
 }
