@@ -721,10 +721,11 @@ fn mount_points() -> Vec<Bytes> {
 fn make_changes(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
     make(CWD, dir)?;
     let opened = open(dir)?;
-    for name in [CHANGED, WORK] {
-        make(opened.as_fd(), name)?;
+    make(opened.as_fd(), CHANGED)?;
+    match files::make_directory(opened.as_fd(), WORK, used::MODE.as_raw_mode()) {
+        Ok(()) | Err(Errno::EXIST) => Ok(opened),
+        Err(errno) => Err(errno),
     }
-    Ok(opened)
 }
 
 /// The absolute path of what is copied.

@@ -175,6 +175,19 @@ fn one_run_at_a_time_uses_a_directory_of_changes(
     cmd(&["true"]).ok();
 }
 
+/// Who can open the directory that is locked can lock it as well, and then no run could use it.
+#[rstest]
+fn nobody_else_can_lock_a_directory_of_changes(#[values("", "--unprivileged")] mode: &str) {
+    let (dir, kept) = (tree(), TempDir::new_in(std::env::var_os("HOME").expect("a home")).unwrap());
+    let script = format!(
+        r#"umask 0; mkdir -p old/work; for changes in old new; do
+               $SELFDOCK {mode} --changes $changes -o "$0" /mnt/w run true; stat -c %a $changes/work
+           done"#
+    );
+    let cmd = Cmd::program(args!["sh", "-c", script, dir.path()]).current_dir(kept.path());
+    assert_eq!(cmd.env("SELFDOCK", selfdock()).ok(), "700\n700");
+}
+
 /// The next run takes nothing for complete that a killed one has left.
 #[test]
 fn a_first_run_that_is_killed_leaves_nothing_half_made() {

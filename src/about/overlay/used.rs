@@ -16,7 +16,7 @@ use crate::sys::{self, Duration};
 use crate::text::{Bytes, c_string, decimal, join};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{FlockOperation, OFlags, flock, inotify};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, inotify};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 
@@ -34,6 +34,9 @@ pub struct Kept<'a> {
     watch: Option<OwnedFd>,
 }
 
+/// The permissions of the directory that is locked. Who can open it can lock it, and then nobody could use it.
+pub const MODE: Mode = Mode::RWXU;
+
 /// How long to wait for the end of a run. The kernel unmounts a copy some milliseconds after the end of its instance.
 const PATIENCE: Duration = Duration { seconds: 2, nanoseconds: 0 };
 
@@ -45,6 +48,7 @@ impl<'a> Kept<'a> {
         let lock = files::open_path(place.as_fd(), WORK, flags, LITERALLY)
             .or_fail(failed)
             .map_err(|e| e.hint_if(Errno::LOOP, "selfdock follows no links in a directory of changes"))?;
+        let _ = rustix::fs::fchmod(&lock, MODE);
         let until = sys::now().or_fail("read the clock")?.plus(PATIENCE);
         // A file system without locks is used without one.
         while flock(&lock, FlockOperation::NonBlockingLockExclusive) == Err(Errno::AGAIN) {
