@@ -25,7 +25,7 @@ use crate::process::{Process, has_ended};
 use crate::report::{self, KILLED, LOST, Report, WCLONE};
 use crate::sys::{
     self, Duration, Instant,
-    signal::{KILL, PIPE, XFSZ},
+    signal::{BY_WRITING, KILL},
 };
 use crate::text::{Bytes, decimal, join};
 use crate::usage::Usage;
@@ -33,7 +33,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal, waitpid};
@@ -185,10 +185,9 @@ pub fn report_no_start(line: &Line<'_>, error: &Error) {
 /// Says why there will be no instance, and writes it into the report. A reader of the report may take long, and signals
 /// must be able to end the wait.
 fn write_no_start(report: &Report, error: &Error) {
-    let by_writing = sys::set_of(PIPE) | sys::set_of(XFSZ);
     let before = sys::exchange_mask(sys::ALL_SIGNALS).unwrap_or(sys::ALL_SIGNALS);
     error.report();
-    let written = sys::block_only(before | by_writing).or_fail("unblock signals");
+    let written = sys::block_only(before | BY_WRITING).or_fail("unblock signals");
     let written = written.and_then(|()| report.put(of_none(error)));
     let _ = sys::block_only(sys::ALL_SIGNALS);
     if let Err(other) = written {
@@ -292,10 +291,13 @@ impl Stream {
         self.from.is_none() && !self.is_held()
     }
 
-    /// Passes on a part of the held output, as much as the reader has room for.
+    /// Passes on a part of the held output, as much as the reader has room for. Poll may say that there is room, and
+    /// the write waits all the same: a terminal has room for less than one line, or somebody else writes to the same
+    /// pipe. The caller uses the same open file, so `O_NONBLOCK` would be the caller's as well. Opening it again needs
+    /// rights that the caller may lack, and can make another terminal. So the write is interrupted after a moment.
     fn write(&mut self) {
-        let end = self.held.len().min(self.gone + PIPE_BUF);
-        match rustix::io::write(sys::standard(self.standard), &self.held[self.gone..end]) {
+        let part = &self.held[self.gone..self.held.len().min(self.gone + PIPE_BUF)];
+        match sys::interrupted(|| rustix::io::write(sys::standard(self.standard), part)) {
             Ok(count) => self.gone += count,
             Err(Errno::INTR | Errno::AGAIN) => {}
             Err(errno) => {
@@ -458,6 +460,13 @@ impl Attendant {
             return Ok(());
         }
         let mut rest = || {
+            // A signal may end this process. Output that cannot be written raises none.
+            let _ = sys::block_only(BY_WRITING);
+            for stream in &mut self.streams {
+                if give_up_reading(stream.standard).is_err() {
+                    stream.gone = stream.held.len();
+                }
+            }
             while !self.is_over() {
                 self.turn(None);
             }
@@ -660,6 +669,19 @@ impl Attendant {
             Ok(_) => 0,
         }
     }
+}
+
+/// Opens a FIFO for writing only, which the caller has opened for both (`1<>FIFO`). Otherwise this process would be the
+/// reader that it waits for. fifo(7)
+fn give_up_reading(standard: i32) -> rustix::io::Result<()> {
+    let fd = sys::standard(standard);
+    let is_fifo = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Fifo;
+    if is_fifo && rustix::fs::fcntl_getfl(fd)? & OFlags::RWMODE == OFlags::RDWR {
+        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
+        let opened = files::open(CWD, files::name_of(&fd), flags)?;
+        return sys::redirect(number_of(&opened), number_of(&fd));
+    }
+    Ok(())
 }
 
 /// Whether this process is in the first PID namespace. The kernel gives that one a fixed inode number.

@@ -1,7 +1,7 @@
 //! Signals: those that selfdock knows by name, masks, waiting, sending. signal(7)
 
 use super::time::Duration;
-use super::{NULL, as_register, call, nr};
+use super::{NULL, arch, as_register, call, nr};
 use core::ptr;
 use rustix::io::Result;
 use rustix::process::Pid;
@@ -20,6 +20,8 @@ pub const SEGV: i32 = 11;
 pub const SYS: i32 = 31;
 /// `SIGPIPE`
 pub const PIPE: i32 = 13;
+/// `SIGALRM`
+pub const ALRM: i32 = 14;
 /// `SIGTERM`
 pub const TERM: i32 = 15;
 /// `SIGXCPU`
@@ -54,6 +56,11 @@ pub const fn set_of(signal: i32) -> SignalSet {
     1 << (signal - 1)
 }
 
+/// The signals of a write: to a pipe without a reader, beyond the limit for a file, and in the background to a terminal
+/// that stops such writers. While they are blocked, the first two writes fail, and the third succeeds. `termios(3)`,
+/// `TOSTOP`
+pub const BY_WRITING: SignalSet = set_of(PIPE) | set_of(XFSZ) | set_of(TTOU);
+
 /// Sets the mask of blocked signals. sigprocmask(2).
 pub fn block_only(set: SignalSet) -> Result<()> {
     exchange_mask(set).map(drop)
@@ -69,7 +76,46 @@ pub fn exchange_mask(set: SignalSet) -> Result<SignalSet> {
     Ok(before)
 }
 
-/// The disposition of a signal. There are no handlers.
+/// Runs `act` with SIGALRM unblocked, and sends SIGALRM to this process after a moment, again and again. The signal
+/// does nothing, but ends a system call that waits: EINTR, or what was written so far. It is sent again because it can
+/// come before the call. If there can be no timer, `act` may wait. A process that calls this uses neither the signal
+/// nor the timer in another way. setitimer(2)
+pub fn interrupted<T>(act: impl FnOnce() -> T) -> T {
+    const SIG_BLOCK: usize = 0;
+    const SIG_UNBLOCK: usize = 1;
+    /// Ten milliseconds.
+    const MOMENT: usize = 10_000;
+    extern "C" fn handle(_: i32) {}
+    let [flags, restorer] = arch::after_handler();
+    let action = [handle as *const () as usize, flags, restorer, 0];
+    let set = set_of(ALRM);
+    let change = |how| {
+        // SAFETY: reads eight bytes of this frame.
+        let _ = unsafe { call(nr::RT_SIGPROCMASK, [how, ptr::from_ref(&set) as usize, NULL, 8, 0, 0]) };
+    };
+    // struct itimerval: seconds and microseconds of the interval, and of the time to the first signal.
+    let time = |micros| {
+        let time = [0, micros, 0, micros];
+        // SAFETY: reads the 32 bytes of this frame. ITIMER_REAL is 0.
+        unsafe { call(nr::SETITIMER, [0, time.as_ptr() as usize, NULL, 0, 0, 0]) }.is_ok()
+    };
+    // SAFETY: reads the 32 bytes of this frame. The handler changes nothing, and lives as long as the program. It
+    // returns to `restorer`, which is code for that.
+    let handled =
+        unsafe { call(nr::RT_SIGACTION, [as_register(ALRM), action.as_ptr() as usize, NULL, 8, 0, 0]) };
+    let is_timed = handled.is_ok() && time(MOMENT);
+    if is_timed {
+        change(SIG_UNBLOCK);
+    }
+    let done = act();
+    if is_timed {
+        time(0);
+        change(SIG_BLOCK);
+    }
+    done
+}
+
+/// The disposition of a signal. No handler is among them: [`interrupted`] has the only one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Disposition {

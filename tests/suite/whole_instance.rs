@@ -374,6 +374,48 @@ fn standard_error_that_nobody_reads_does_not_hold_the_end_up(#[case] line: &str,
     assert!(seen.starts_with(expected), "{seen}");
 }
 
+/// A timeout holds, whatever becomes of the terminal. A terminal can say that there is room, and then let a writer
+/// wait.
+#[rstest]
+#[case::unread("inner", "run", "yes")]
+#[case::unread_input("outer", "run", "yes")]
+#[case::stopped("stopped", "run", "python3 -c \"$STOP\"")]
+#[case::of_a_batch("inner", "each", "yes")]
+fn a_terminal_that_takes_nothing_does_not_hold_the_end_up(
+    #[case] how: &str,
+    #[case] verb: &str,
+    #[case] command: &str,
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("", "$SELFDOCK run -b .")] outer: &str,
+) {
+    let script = format!(
+        "echo x >list; exec python3 -c \"$PROGRAM\" {how} {outer} $SELFDOCK {mode} --timeout 1,1 --report report \
+         --output-limit 1G {verb} {command} <list"
+    );
+    let dir = scratch();
+    let (program, stop) =
+        (include_str!("../programs/with_unread_terminal.py"), include_str!("../programs/stop_terminal.py"));
+    let run = Cmd::program(args!["sh", "-c", script]).env("PROGRAM", program).env("STOP", stop);
+    let ran = run.current_dir(dir.path()).within(Duration::from_secs(30)).ok();
+    // In another instance no process is left.
+    let left = if outer.is_empty() { "\nleft -15" } else { "" };
+    assert_eq!(ran, format!("{}{left}", if verb == "each" { 123 } else { 124 }));
+    let report = if verb == "each" { "report/1.json" } else { "report" };
+    let report = fs::read_to_string(dir.path().join(report)).unwrap();
+    assert_eq!(field(&report, "status"), "TO", "{report}");
+}
+
+/// Who passes on what is left must not be the reader that it waits for.
+#[rstest]
+fn a_fifo_that_is_open_for_both_keeps_no_process(#[values("", "--unprivileged")] mode: &str) {
+    let script = format!(
+        "mkfifo fifo; $SELFDOCK {mode} --timeout 1,1 --output-limit 1M run head -c 300000 /dev/zero 1<>fifo; echo $?"
+    );
+    let dir = scratch();
+    // `Cmd` checks that nothing is left.
+    assert_eq!(Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "124");
+}
+
 #[test]
 fn a_reader_that_goes_away_ends_the_command_as_without_the_limit() {
     let script = "$SELFDOCK run --output-limit 1G yes | head -1; echo ${PIPESTATUS[0]}";

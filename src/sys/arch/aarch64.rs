@@ -13,6 +13,7 @@ pub mod nr {
     pub const SET_TID_ADDRESS: usize = 96;
     pub const UNSHARE: usize = 97;
     pub const FUTEX: usize = 98;
+    pub const SETITIMER: usize = 103;
     pub const CLOCK_GETTIME: usize = 113;
     pub const SCHED_SETAFFINITY: usize = 122;
     pub const KILL: usize = 129;
@@ -155,6 +156,12 @@ pub unsafe fn start_on_stack((n, first, second): (usize, usize, usize), child: *
             in("x2") 0, in("x3") 0, in("x4") 0, out("x30") _);
     }
     out
+}
+
+/// The flags and the `restorer` of a signal handler. There is none: when the handler returns, the kernel leads the
+/// process to code of its own. sigaction(2), vdso(7)
+pub fn after_handler() -> [usize; 2] {
+    [0, 0]
 }
 
 // These loops copy single bytes, since little is copied. The accesses are volatile, so that the compiler does not

@@ -1,6 +1,6 @@
 //! x86-64.
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 
 /// System call numbers. `arch/x86/entry/syscalls/syscall_64.tbl`
 #[allow(missing_docs)]
@@ -9,7 +9,9 @@ pub mod nr {
     pub const MPROTECT: usize = 10;
     pub const RT_SIGACTION: usize = 13;
     pub const RT_SIGPROCMASK: usize = 14;
+    pub const RT_SIGRETURN: usize = 15;
     pub const IOCTL: usize = 16;
+    pub const SETITIMER: usize = 38;
     pub const SOCKET: usize = 41;
     pub const CLONE: usize = 56;
     pub const EXECVE: usize = 59;
@@ -158,6 +160,20 @@ pub unsafe fn start_on_stack((n, first, second): (usize, usize, usize), child: *
             out("rcx") _, out("r11") _);
     }
     out
+}
+
+/// The flags and the `restorer` of a signal handler: where the kernel leads a process when the handler returns.
+/// sigaction(2), `SA_RESTORER`
+pub fn after_handler() -> [usize; 2] {
+    const SA_RESTORER: usize = 0x0400_0000;
+    [SA_RESTORER, restore as *const () as usize]
+}
+
+/// Goes on where the signal came. sigreturn(2)
+// SAFETY: this is the whole function: it has no frame, and does not return.
+#[unsafe(naked)]
+extern "C" fn restore() {
+    naked_asm!("mov eax, {number}", "syscall", "ud2", number = const nr::RT_SIGRETURN)
 }
 
 // `rep movsb` is fast on every processor since Ivy Bridge (ERMS), and is one line.
