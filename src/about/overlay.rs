@@ -4,8 +4,10 @@
 //! whatever the mode of selfdock. `user_namespaces(7)`; Documentation/filesystems/overlayfs.rst
 //!
 //! The copy keeps the permissions of the directory, except for its top directory, which belongs to the caller. The
-//! caller cannot change files of other users: a copy would have to belong to them. In a copy of an image all
-//! directories belong to the caller, so that files can be replaced and removed. See [`own`].
+//! caller cannot change files of other users: a copy would have to belong to them. Nor files of other groups, even if
+//! the caller is a member: the user namespace maps only the caller's first group. Directories that the caller may write
+//! to belong to the caller in the copy, and all directories in a copy of an image. So files can be replaced and removed
+//! there. See [`own`].
 
 mod listing;
 mod own;
@@ -389,13 +391,14 @@ impl Layer<'_> {
         }
         let Some(source) = layers.last() else { return Err(Error::of(failed, Errno::NOENT)) };
         let (room, way) = (&self.room, way_to_current(source));
-        if matches!(copy.source, Source::Roots(_)) && self.is_new() {
-            for layer in &layers {
-                if rustix::fs::fstat(layer).or_fail(failed)?.st_uid != self.caller.uid {
-                    own::take_over(layer, &room.changed, b"", &room.identities, self.progress)
-                        .or_fail(failed)
-                        .map_err(|e| self.want_of_room(e))?;
-                }
+        let is_image = matches!(copy.source, Source::Roots(_));
+        for layer in layers.iter().filter(|_| self.is_new()) {
+            let takes = if is_image { own::TakesOver::All } else { own::TakesOver::Writable };
+            let path: Bytes = if is_image { b"" } else { own::ELSEWHERE };
+            if own::is_of_others(layer, self.caller, takes).or_fail(failed)? {
+                own::take_over(layer, &room.changed, path, takes, &room.identities, self.progress)
+                    .or_fail(failed)
+                    .map_err(|e| self.want_of_room(e))?;
             }
         }
         let work = self.work(room)?;
@@ -406,7 +409,7 @@ impl Layer<'_> {
         let overlay = overlay.map_err(|errno| self.blame(failed, errno, &layers))?;
         // A room that is not kept is mounted on the place.
         let place = if self.kept.is_some() { &self.place } else { &room.dir };
-        let (place, path) = if matches!(copy.source, Source::Roots(_)) {
+        let (place, path) = if is_image {
             let path = path_of_copy(&layers).or_fail(failed)?;
             let made = make_all(place, path).or_fail(failed)?.ok_or(Errno::LOOP).or_fail(failed)?;
             (made.0, path)
@@ -575,7 +578,8 @@ impl Layer<'_> {
         self.works += 1;
         let work = self.work(&self.room)?;
         if !was_there || self.is_new() {
-            own::take_over(&lower, &upper, join(&[path]), &self.room.identities, self.progress)
+            let (takes, changes) = (own::TakesOver::All, &self.room.identities);
+            own::take_over(&lower, &upper, join(&[path]), takes, changes, self.progress)
                 .or_fail(failed)
                 .map_err(|e| self.want_of_room(e))?;
         }

@@ -490,6 +490,54 @@ fn a_copy_shows_and_permits_no_more_than_its_directory() {
     assert_eq!(Cmd::new(words).ok(), format!("{own}\ninert\nclosed\nkept\n1"));
 }
 
+/// The kernel maps only one group of the caller. The oracle is the directory without selfdock.
+#[rstest]
+fn a_copy_can_be_written_to_where_a_supplementary_group_permits_it(
+    #[values("$ME:4", "0:4", "0:$MY_GROUP")] owner: &str,
+    #[values("opt/g", "opt/g/sub opt/g/own/deep")] whose: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let changes = format!(
+        "mkdir -p opt/g/sub opt/g/own/deep opt/g/closed opt/g/sticky
+         touch opt/g/f opt/g/sub/f opt/g/own/deep/f opt/g/sticky/f
+         chown -R $ME:$MY_GROUP opt/g; chown -R {owner} {whose}; chown -R 0:0 opt/g/closed opt/g/sticky
+         chmod -R g+w opt/g; chmod 2775 opt/g opt/g/sub; chmod 1777 opt/g/sticky
+         cp -a opt/g opt/plain; cp -a opt/g opt/before"
+    );
+    let change = "cd $0; touch sub/new own/deep/new; echo x >sub/g; mv sub/g sub/f; rm own/deep/f
+         touch closed/new 2>/dev/null || echo closed; mv own/deep own/deeper
+         rm -f sticky/f 2>/dev/null || echo sticky; find . | sort; cat sub/f";
+    let script = format!(
+        "as() {{ setpriv --reuid=$ME --regid=$MY_GROUP --groups=$MY_GROUP,4 -- \"$@\"; }}
+         as $SD {mode} -o /opt/g /y run sh -c '{change}' /y; echo ==; as sh -c '{change}' /opt/plain
+         diff -r /opt/g /opt/before"
+    );
+    let ran = on_a_host(&changes, &script).ok();
+    let (copy, plain) = ran.split_once("\n==\n").unwrap_or_default();
+    assert_eq!(copy, plain);
+    assert!(plain.starts_with("closed\nsticky\n") && plain.ends_with("x"), "{plain}");
+}
+
+/// Also in a copy of an image: selfdock makes mount points there.
+#[rstest]
+fn an_image_of_a_supplementary_group_can_be_copied(
+    #[values("opt/im", "opt/im/*")] whose: &str,
+    #[values("", "--unprivileged", "--fake-root")] mode: &str,
+    #[values("-r /opt/im", "-r /usr/share/doc -r /opt/im")] root: &str,
+) {
+    let changes = format!(
+        "mkdir -p opt/im/etc opt/im/usr; for dir in bin lib lib64; do ln -s usr/$dir opt/im/$dir; done
+         chown $ME:$MY_GROUP opt/im; chown -R $ME:4 {whose}; {}",
+        crate::fake_root::WITH_IDS
+    );
+    let script = format!(
+        "setpriv --reuid=$ME --regid=$MY_GROUP --groups=$MY_GROUP,4 -- \
+             $SD {mode} -o / / {root} -m /usr /usr run sh -c '
+             echo new >/etc/new; cat /etc/new; test -s /etc/hosts; echo $?'"
+    );
+    assert_eq!(on_a_host(&changes, &script).ok(), "new\n0");
+}
+
 /// What the mount covers would become visible.
 #[test]
 fn a_directory_with_a_mount_in_it_is_not_copied() {

@@ -1,9 +1,11 @@
-//! Directories in the upper layer of an overlay, which belong to the caller and lie over directories of other users.
+//! Directories in the upper layer of an overlay, which belong to the caller and lie over directories of other users, or
+//! of other groups.
 //! The kernel merges both, and the merged directory belongs to the owner of the upper one. So files can be made,
 //! replaced and removed there, as package managers do. Files are not merged. Files that package managers change in
 //! place or rename are copied.
 
 use super::progress::Progress;
+use crate::creds::Caller;
 use crate::files::{self, Identity};
 use crate::host::lies_in;
 use crate::mount::find;
@@ -34,17 +36,60 @@ const STATE: &[&[u8]] = &[b"/etc", b"/var", b"/lib/apk"];
 const DEEPEST: usize = 100;
 
 /// Stands for a path that is in none of these directories.
-const ELSEWHERE: &[u8] = b"?";
+pub const ELSEWHERE: &[u8] = b"?";
+
+/// What the kernel shows for an id that the user namespace does not map. proc(5), `/proc/sys/kernel/overflowgid`
+const UNMAPPED: u32 = 65534;
+
+/// Which directories are taken over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum TakesOver {
+    /// All that the caller can list.
+    All,
+    /// Those that the caller may write to, since nobody else may do more in a copy of a directory.
+    Writable,
+}
+
+/// Whether the kernel could not copy directories of this one into the upper layer, since their user or group has no id
+/// in the user namespace. A group can be one that the caller is a member of. The top directory and those in it are
+/// examined. A root filesystem of another user counts, too.
+pub fn is_of_others(dir: &OwnedFd, caller: Caller, takes: TakesOver) -> Result<bool> {
+    let is_unmapped = |stat: &Stat| {
+        stat.st_uid == UNMAPPED && caller.uid != UNMAPPED || stat.st_gid == UNMAPPED && caller.gid != UNMAPPED
+    };
+    let top = rustix::fs::fstat(dir)?;
+    if takes == TakesOver::Writable && !may_write(dir) {
+        return Ok(false);
+    }
+    if is_unmapped(&top) || takes == TakesOver::All && top.st_uid != caller.uid {
+        return Ok(true);
+    }
+    let mut found = false;
+    // What cannot be listed is not taken over either.
+    let _ = files::each_entry(dir.as_fd(), "list a layer".into(), &mut |name| {
+        let stat = files::lstat(dir.as_fd(), name);
+        found |= stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_dir() && is_unmapped(&stat));
+        Ok(())
+    });
+    Ok(found)
+}
+
+/// Whether the caller may make and remove entries in a directory.
+fn may_write(dir: &OwnedFd) -> bool {
+    let how = Access::WRITE_OK | Access::EXEC_OK;
+    accessat(dir, c".", how, AtFlags::empty()).is_ok()
+}
 
 /// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
 /// Directories that the caller may not list stay closed. Most errors are ignored: that entry then stays as it was. It
 /// is an error if something has run out, such as room or descriptors: the next run would take the rest for complete.
-/// `path` is the place of `from` in the image. The image can show a directory of `changes` by another path. It is not
-/// copied into itself.
+/// `path` is the place of `from` in the image, or [`ELSEWHERE`]. The image can show a directory of `changes` by another
+/// path. It is not copied into itself.
 pub fn take_over(
     from: &OwnedFd,
     into: &OwnedFd,
     path: Bytes,
+    takes: TakesOver,
     changes: &[Identity],
     progress: &Progress,
 ) -> Result<()> {
@@ -60,7 +105,7 @@ pub fn take_over(
             levels.pop();
             continue;
         }
-        match directory(&level.from, &level.into, &name, changes) {
+        match directory(&level.from, &level.into, &name, takes, changes) {
             Ok((from, into)) => {
                 progress.step();
                 let level = Level { from, into, path: below(level.path, &name), rest: names.0.len() };
@@ -174,6 +219,7 @@ fn directory(
     from: &OwnedFd,
     into: &OwnedFd,
     name: &[u8],
+    takes: TakesOver,
     changes: &[Identity],
 ) -> Result<(OwnedFd, OwnedFd)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
@@ -181,6 +227,11 @@ fn directory(
     let stat = rustix::fs::fstat(&from)?;
     if changes.contains(&(stat.st_dev, stat.st_ino)) {
         return Err(Errno::LOOP);
+    }
+    // In a sticky directory its owner may remove what belongs to others.
+    let is_sticky = stat.st_mode & 0o1000 != 0 && stat.st_uid == UNMAPPED;
+    if takes == TakesOver::Writable && (is_sticky || !may_write(&from)) {
+        return Err(Errno::PERM);
     }
     let mode = stat.st_mode & 0o1777;
     match files::make_directory(into.as_fd(), name, mode | 0o700) {
