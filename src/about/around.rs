@@ -13,7 +13,7 @@ use super::overlay::{self, Source, Stands};
 use super::proxy;
 use crate::command::current_directory;
 use crate::creds::{self, Caller, Need, Privileged};
-use crate::error::{OrFail, Result, both};
+use crate::error::{OrFail, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::host::{lies_in, places};
@@ -166,13 +166,22 @@ fn namespaces(
 /// Shows the host's root directory without the stands to the options that show it.
 fn show_bare_host(privileged: &Privileged, stands: &Stands<'_>, plain: &mut Line<'_>) -> Result<()> {
     let mut host = None;
-    for said in plain.options.iter_mut().filter(|said| matches!(said.opt.id, Id::Vol | Id::Map)) {
+    // `/` alone as a root filesystem is the host image.
+    let is_host = plain.is_of_host();
+    let shows = |said: &&mut Said<'_>| match said.opt.id {
+        Id::Vol | Id::Map => true,
+        id => id == Id::Root && !is_host,
+    };
+    for said in plain.options.iter_mut().filter(shows) {
         let [src, dst] = said.values;
         // selfdock itself has something to say about a source that cannot be opened.
         let Ok(root) = find(src, OFlags::empty()) else { continue };
         if files::path_of(&root).ok() == Some(b"/") {
             if host.is_none() {
-                host = stands.bare_host(privileged, &root, both("bind {} on {}", src, dst))?;
+                host = match said.opt.id {
+                    Id::Root => stands.bare_host(privileged, &root, on("use the root filesystem {}", src)),
+                    _ => stands.bare_host(privileged, &root, both("bind {} on {}", src, dst)),
+                }?;
             }
             said.values[0] = host.unwrap_or(src);
         }

@@ -17,7 +17,7 @@ mod stand;
 mod used;
 
 pub use self::listing::changes;
-pub use self::stand::Stands;
+pub use self::stand::{BARE_HOST, Stands};
 pub use self::used::Kept;
 
 use self::progress::Progress;

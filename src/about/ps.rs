@@ -135,6 +135,7 @@ fn roots(supervisor: &[Bytes], command: Pid) -> Vec<Bytes> {
         [one] if request.build && is_copy(one) => copied(one),
         _ => {
             let place = |told: &&[u8]| match told {
+                told if told.ends_with(overlay::BARE_HOST) => b"/",
                 [b'/', ..] => join(&[told]),
                 _ => place_of_root(command, told, &request).unwrap_or_else(|| join(&[told])),
             };

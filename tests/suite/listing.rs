@@ -40,7 +40,8 @@ fn layers_are_listed_with_their_absolute_paths() {
     let dir = scratch();
     let places = ["one/opt/x", "t w o/opt/y"].map(|place| dir.path().join(place));
     places.iter().for_each(|place| std::fs::create_dir_all(place).unwrap());
-    for how in [&[][..], &["--unprivileged"]] {
+    // With a copy, `/` is shown by another path.
+    for how in [&[][..], &["--unprivileged"], &["-o", "one", "/opt/x"]] {
         let words =
             how.iter().map(Into::into).chain(args!["--root", "/", "--root", "one", "--root", "t w o", "cat"]);
         let instance = Cmd::run(words).current_dir(dir.path()).spawn().that_repeats();

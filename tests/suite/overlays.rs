@@ -399,6 +399,23 @@ fn nothing_that_is_made_around_an_instance_is_seen_in_the_root_directory_of_the_
     assert_eq!(ran.stdout, "it\n".repeat(5), "{}", ran.stderr);
 }
 
+/// `/` can be the root filesystem by another name, or a layer. The oracle is the same root without the option.
+#[rstest]
+fn nothing_that_is_made_around_an_instance_is_seen_in_its_root_filesystem(
+    #[values("-r / -r /opt/layer", "-r tmp/..", "-r /opt/link", "-r tmp/.. -r /opt/layer")] root: &str,
+    #[values("-m /dev/fd/9 /opt/f", "-o /opt/src /opt/d", "--unprivileged -m /dev/fd/9 /opt/f")] option: &str,
+) {
+    let changes = "for d in mnt srv media home boot; do mkdir -p $d && mount -t tmpfs -o mode=777 t $d; done
+                   mkdir -p opt/src opt/layer/new opt/d; touch opt/f; chown -R $ME opt/src; ln -s / opt/link";
+    let script = format!(
+        "look='ls -A /mnt /srv /media /home /boot | xargs'
+         me $SD {root} {option} run sh -c \"$look\" 9</etc/passwd; me $SD {root} run sh -c \"$look\""
+    );
+    let ran = on_a_host(changes, &script).output();
+    let looked = "/boot: /home: /media: /mnt: /srv:\n";
+    assert_eq!(ran.stdout, format!("{looked}{looked}"), "{}", ran.stderr);
+}
+
 /// A copy is seen in the place of what was copied, also there.
 #[test]
 fn the_root_directory_of_the_host_shows_a_copy_in_the_place_of_its_source() {

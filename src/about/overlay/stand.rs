@@ -20,8 +20,8 @@ use rustix::mount::{UnmountFlags, unmount};
 /// Directories that can hold a stand. They are usually empty, and not part of the image.
 const PLACES: &[&[u8]] = &[b"/mnt", b"/srv", b"/media", b"/home", b"/boot"];
 
-/// Where the host's root directory is shown without the stands.
-const HOST: &[u8] = b"host";
+/// Where the host's root directory is shown without the stands. `ps` knows it by this name.
+pub const BARE_HOST: &[u8] = b"/.selfdock-host";
 
 /// The stands of this process.
 pub struct Stands<'a> {
@@ -80,11 +80,12 @@ impl<'a> Stands<'a> {
         failed: impl Context + Copy,
     ) -> Result<Option<Bytes>> {
         let Some((path, stand)) = self.made.first() else { return Ok(None) };
-        files::make_directory(stand.as_fd(), HOST, 0o755).or_fail(failed)?;
-        let at = files::open(stand.as_fd(), HOST, OFlags::PATH).or_fail(failed)?;
+        let name = &BARE_HOST[1..];
+        files::make_directory(stand.as_fd(), name, 0o755).or_fail(failed)?;
+        let at = files::open(stand.as_fd(), name, OFlags::PATH).or_fail(failed)?;
         let tree = Detached::copy(privileged, root, b"", VOLUME).or_fail(failed)?;
         tree.attach(privileged, &at).or_fail(failed)?;
-        let host = join(&[path, b"/", HOST]);
+        let host = join(&[path, BARE_HOST]);
         for (stand, _) in &self.made {
             let place = c_string(join(&[host, stand])).or_fail(failed)?;
             unmount(place, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW).or_fail(failed)?;
