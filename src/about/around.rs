@@ -13,7 +13,7 @@ use super::overlay::{self, Source, Stands};
 use super::proxy;
 use crate::command::current_directory;
 use crate::creds::{self, Caller, Need, Privileged};
-use crate::error::{OrFail, Result, both, on};
+use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::host::{lies_in, places};
@@ -59,6 +59,13 @@ pub fn foresee(about: &About, around: &Around<'_>, plain: &Line<'_>) -> Result<(
     }
     if around.fake_root {
         Ids::find(about)?;
+    }
+    // selfdock mounts these itself.
+    let (of_proxy, of_both) = (around.proxy.is_some(), around.fake_root || around.proxy.is_some());
+    for (is_needed, place) in [(of_both, fake_root::INSIDE), (of_proxy, proxy::SOCKET)] {
+        if is_needed && plain.takes(place) {
+            return Err(Error::refused(on("mount on {}", place), "two different mounts are requested there"));
+        }
     }
     around.proxy.map_or(Ok(()), |socket| proxy::check(socket, plain))
 }
@@ -224,7 +231,12 @@ fn show_root<'a>(about: &About, source: &Source<'_>, image: Bytes, plain: &mut L
         return Ok(());
     }
     if files::identity_of(SYSTEM).is_ok() {
-        say(plain, Id::Map, [SYSTEM, SYSTEM]);
+        if plain.covers(SYSTEM) {
+            // What the caller mounts or hides is there in the host image, too.
+            overlay::make_directory(image, SYSTEM).or_fail(on("make the directory {}", SYSTEM))?;
+        } else {
+            say(plain, Id::Map, [SYSTEM, SYSTEM]);
+        }
     }
     let list = overlay::list(about)?;
     hide_homes(about, list, plain)?;

@@ -10,13 +10,13 @@ use super::overlay;
 use crate::cli::{EnvChange, Filter, Request, may_be_descriptor};
 use crate::command::{self, Command};
 use crate::containment::Jobs;
-use crate::error::{OrFail, Quoted, Result, both, on};
+use crate::error::{Error, OrFail, Quoted, Result, both, on};
 use crate::files;
 use crate::handover::{About, Mode};
 use crate::host::{DEVICES, Entry, entries, is_sysfs, lies_in, places};
 use crate::host_root::has_mount_points;
 use crate::installation::{Installation, beside, second_program};
-use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, of_files};
+use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, find, of_files};
 use crate::names::{self, GROUP, PASSWD};
 use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, components, is_in_shm};
 use crate::procfs;
@@ -27,7 +27,8 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use rustix::fd::AsFd;
-use rustix::fs::CWD;
+use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
 
 /// The names of namespaces, as unshare(1) has them.
 const NAMESPACES: [(u32, &str); 7] = [
@@ -91,7 +92,9 @@ fn are_there(plan: &Plan<'_>) -> Result<()> {
     let is_there = |path: &[u8]| files::identity_of(path).map(drop);
     for Mount { dst, source } in &plan.mounts {
         if let Source::Bind { src, .. } = source {
-            is_there(src).or_fail(both("open {} to bind it on {}", src, dst))?;
+            let found =
+                if may_be_descriptor(src) { is_there(src) } else { find(src, OFlags::empty()).map(drop) };
+            found.or_fail(both("open {} to bind it on {}", src, dst))?;
         }
     }
     let roots: &[&[u8]] = match &plan.root {
@@ -100,7 +103,7 @@ fn are_there(plan: &Plan<'_>) -> Result<()> {
         Root::Layers(dirs) => dirs,
     };
     for dir in roots {
-        is_there(dir).or_fail(on("use the root filesystem {}", dir))?;
+        find(dir, OFlags::DIRECTORY).or_fail(on("use the root filesystem {}", dir))?;
     }
     for path in &plan.devices {
         let path = join(&[b"/dev/", path]);
@@ -210,10 +213,15 @@ impl Explained<'_> {
         };
         let mut rows = Vec::from([row(["root", "-", "'/'", &attributes(root)])]);
         let mut places = Vec::new();
-        let hides_sysfs = self.plan.writable && !self.around.copies_root;
+        let is_covered = |place: &[u8]| self.plan.mounts.iter().any(|mount| lies_in(place, mount.dst));
+        let hides_sysfs = |place: &[u8]| {
+            // What covers it in a copy is shown in its place.
+            let in_copy = || is_covered(place.strip_suffix(b"\0").unwrap_or(place));
+            if self.around.copies_root { in_copy() } else { self.plan.writable }
+        };
         for entry in entries(list) {
             match entry {
-                Entry::Place(place) if hides_sysfs && is_sysfs(place) => {}
+                Entry::Place(place) if is_sysfs(place) && hides_sysfs(place) => {}
                 Entry::Place([path @ .., _]) => {
                     places.push(String::from_utf8_lossy(path).into_owned());
                     let (kind, of) = match self.around.copies_root {
@@ -302,10 +310,17 @@ impl Explained<'_> {
                 |(_, path): &(Bytes, Bytes)| row(["map", &quoted(path), &quoted(path), &attributes(MAP)]);
             return maps.iter().map(map).collect();
         }
+        // A copy of the host image has a copy of such a file, unless it lies in a hidden home.
+        let may_show = homes::may_show_names(self.about, self.list);
+        let may_show = |path: &&Bytes| {
+            let real = overlay::real_path(path);
+            !self.around.copies_root || may_show.as_ref().is_ok_and(|may_show| real.is_some_and(may_show))
+        };
         let has_place =
             |path: &&Bytes| self.plan.root == Root::Host || overlay::has_place_of_name(self.image(), path);
         let of_hosts = names::of_hosts(self.plan).iter().filter(|path| names::open_of_host(path).is_some());
-        let mut rows: Vec<Row> = of_hosts.filter(has_place).map(|path| line(&quoted(path), path)).collect();
+        let mut rows: Vec<Row> =
+            of_hosts.filter(may_show).filter(has_place).map(|path| line(&quoted(path), path)).collect();
         let of_users: &[Bytes] = if names::has_own_users(self.plan) { &[PASSWD, GROUP] } else { &[] };
         let lacking = of_users.iter().filter(|path| self.lacks_a_name(path));
         rows.extend(lacking.filter(has_place).map(|path| line("-", path)));
@@ -338,7 +353,7 @@ impl Explained<'_> {
     fn mounts(&self, in_shm: bool) -> Vec<Row> {
         let of_step = self.plan.mounts.iter().filter(|mount| is_in_shm(mount.dst) == in_shm);
         let line = |Mount { dst, source }: &Mount<'_>| match source {
-            Source::Bind { src, .. } if self.around.copies.iter().any(|copy| copy.is_of(src)) => {
+            Source::Bind { src, writable: true } if self.around.copies.iter().any(|copy| copy.is_of(src)) => {
                 row(["overlay", &quoted(src), &quoted(dst), &attributes(VOLUME)])
             }
             // Every path in a directory that is copied means the copy.
@@ -396,6 +411,8 @@ impl Explained<'_> {
                 (join(&[src]), join(&[src, &path[dst.len()..]]))
             }
             (Some(_), _) => return false,
+            // They are the instance's own.
+            _ if matches!(components(path).next(), Some(b"tmp" | b"dev" | b"proc")) => return false,
             (None, Root::Host) => {
                 let is_hidden = |path: &[u8]| self.homes.iter().any(|home| lies_in(path, home));
                 let place = places(self.list).find(|place| lies_in(path, place));
@@ -406,7 +423,9 @@ impl Explained<'_> {
                 (join(&[place]), join(&[path]))
             }
             (None, Root::Dir(dir)) => of_image(dir),
-            (None, Root::Layers(dirs)) => match dirs.iter().rev().find(|dir| is_in(dir, path)) {
+            // In a copy the kernel merges the layers.
+            (None, Root::Layers(_)) if self.around.copies_root => return false,
+            (None, Root::Layers(dirs)) => match layer_that_shows(dirs, path) {
                 Some(dir) => of_image(dir),
                 None => return false,
             },
@@ -499,6 +518,42 @@ impl Explained<'_> {
 /// Whether a root filesystem has a file, as far as the caller can see.
 fn is_in(dir: &[u8], path: &[u8]) -> bool {
     files::lstat(CWD, join(&[dir, path])).is_ok()
+}
+
+/// The layer whose directory an instance shows at a path. `None` if several fill it, or none has it. See
+/// [`crate::layers`].
+fn layer_that_shows<'d>(dirs: &[&'d [u8]], path: &[u8]) -> Option<&'d [u8]> {
+    let mut layers: Vec<&[u8]> = dirs.iter().rev().copied().collect();
+    let mut at: Bytes = b"";
+    for name in components(path) {
+        at = join(&[at, b"/", name]);
+        let mut filled = Vec::new();
+        let mut first = None;
+        for dir in layers {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW;
+            match files::open(CWD, join(&[dir, at]), flags) {
+                Ok(found) => {
+                    first = first.or(Some(dir));
+                    let full = || Error::refused("look", "it is not empty");
+                    if files::each_of(found.as_fd(), "list a layer".into(), &mut |_| Err(full())).is_err() {
+                        filled.push(dir);
+                    }
+                }
+                Err(Errno::NOENT) => {}
+                // Nothing is merged with a link, with a file, and with what the caller cannot list.
+                Err(_) => {
+                    filled.extend(Some(dir).filter(|_| first.is_none()));
+                    break;
+                }
+            }
+        }
+        match *filled {
+            [] => return first,
+            [dir] => return Some(dir),
+            _ => layers = filled,
+        }
+    }
+    None
 }
 
 fn row_of(dst: &str, source: &Source<'_>) -> Row {

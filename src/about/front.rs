@@ -357,6 +357,15 @@ impl<'a> Line<'a> {
         })
     }
 
+    /// Whether the caller mounts or hides something on this very path.
+    pub fn takes(&self, place: &[u8]) -> bool {
+        self.options.iter().any(|said| match said.opt.id {
+            Id::Vol | Id::Map | Id::Tmpfs => is_same_place(place, said.values[1]),
+            Id::Mask | Id::MaskIfExists => is_same_place(place, said.values[0]),
+            _ => false,
+        })
+    }
+
     /// The option that puts something else in the place of a file, if one does. Of several the deepest counts.
     pub fn hides(&self, file: &[u8]) -> Option<&Said<'a>> {
         let place = |said: &Said<'a>| match said.opt.id {

@@ -715,6 +715,11 @@ fn make_all(root: &OwnedFd, path: &[u8]) -> rustix::io::Result<Option<(OwnedFd, 
     Ok(Some((dir, was_there)))
 }
 
+/// Makes a directory in a copy of the image, with its parents.
+pub fn make_directory(image: &[u8], path: &[u8]) -> rustix::io::Result<()> {
+    make_all(&open(image)?, path).map(drop)
+}
+
 /// All mount points. The list is long, and reading it takes memory that is never freed.
 fn mount_points() -> Vec<Bytes> {
     let list = read(b"/proc/self/mountinfo").unwrap_or_default();

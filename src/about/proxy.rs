@@ -31,7 +31,7 @@ use rustix::net::{
 const PORT: u16 = 3128;
 
 /// The path of the socket in the instance. It is in no image.
-const SOCKET: &[u8] = b"/dev/shm/selfdock-proxy";
+pub const SOCKET: &[u8] = b"/dev/shm/selfdock-proxy";
 
 /// The variables that name a proxy. Most programs read the names in small letters. curl reads no other for HTTP.
 const VARIABLES: [&[u8]; 4] = [b"http_proxy", b"https_proxy", b"HTTP_PROXY", b"HTTPS_PROXY"];

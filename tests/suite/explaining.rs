@@ -92,6 +92,10 @@ fn the_plan_lists_exactly_what_is_visible_of_the_host() {
 #[case::limits_and_a_filter(args!["--seccomp", "none", "--rlimit", "nofile=64", "--new-session"])]
 #[case::a_missing_mount_point(args!["-m", "/etc/passwd", "/newplace"])]
 #[case::a_copy_of_the_host(args!["-o", "/", "/"])]
+#[case::a_copy_and_a_map_of_its_source(args!["-o", "/usr/share/doc", "/mnt/c", "-m", "/usr/share/doc", "/mnt/d"])]
+#[case::a_copy_of_the_host_with_other_sysfs(args!["-o", "/", "/", "-m", "/etc", "/sys/devices/system"])]
+#[case::a_copy_of_the_host_without_sysfs(args!["-o", "/", "/", "--mask", "/sys/devices/system"])]
+#[case::a_copy_of_the_host_with_a_mount_in_sysfs(args!["-o", "/", "/", "-t", "-", "/sys/devices/system/cpu"])]
 #[case::a_writable_host(args!["--root", "/", "build"])]
 #[case::a_writable_host_unprivileged(args!["--unprivileged", "--root", "/", "build"])]
 #[case::a_writable_layer(args!["--root", fixture("busybox"), "--root", scratch().keep(), "build"])]
@@ -202,6 +206,11 @@ fn the_plan_has_a_console_where_the_instance_has_one() {
 #[case::no_path_of_the_shell("real/in", "-e PWD=.", "/")]
 #[case::shown_by_itself("/usr/lib", "", "/usr/lib")]
 #[case::in_another_image("real/in", "--root $BOX", "/")]
+#[case::in_a_layer_below_the_private_tmp("real/in", "--root $BOX --root /", "/")]
+#[case::in_the_root_by_another_name("real/in", "--root /usr/..", "/")]
+#[case::in_merged_layers("/opt", "--root $PWD/layer --root /", "/")]
+#[case::in_the_layer_that_fills_it("/etc", "--root / --root $PWD/layer", "/etc")]
+#[case::in_the_only_layer_that_has_it("/usr/lib", "--root / --root $PWD/layer", "/usr/lib")]
 fn the_plan_says_where_the_command_starts(
     #[case] dir: &str,
     #[case] options: &str,
@@ -209,7 +218,9 @@ fn the_plan_says_where_the_command_starts(
     #[values("", "--unprivileged")] mode: &str,
 ) {
     let home = tempfile::tempdir_in("/tmp").unwrap();
-    std::fs::create_dir_all(home.path().join("real/in")).unwrap();
+    for dir in ["real/in", "layer/opt/x", "layer/etc"] {
+        std::fs::create_dir_all(home.path().join(dir)).unwrap();
+    }
     std::os::unix::fs::symlink("real", home.path().join("link")).unwrap();
     let script = format!(
         r#"set -- {mode} {options}
@@ -375,6 +386,42 @@ fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
 #[case::mask_of_nothing("--mask /etc/no", "mask '/etc/no': no such file")]
 #[case::mask_in_a_volume("-v D/vol /mnt/x --mask /mnt/x/no", "mask '/mnt/x/no': no such file")]
 #[case::mask_in_an_image("--root BOX --mask /bin/no", "mask '/bin/no': no such file")]
+#[case::mask_of_no_name_in_an_image("--root BOX --mask /etc/no", "mask '/etc/no': no such file")]
+#[case::mask_of_a_name_in_an_image("--root BOX --mask /etc/hosts", "")]
+#[case::mask_below_a_mask("--mask /etc --mask /etc/passwd", "mask '/etc/passwd': no such file")]
+#[case::mask_of_sysfs_in_a_copy("-o / / --mask /sys/devices/system", "")]
+#[case::other_sysfs_in_a_copy("-o / / -m D/dir /sys/devices/system", "")]
+#[case::start_below_a_mask("--mask /etc -C /etc/apt", "enter '/etc/apt': no such file")]
+#[case::start_in_a_mask("--mask /etc -C /etc", "")]
+#[case::start_in_a_masked_file("--mask /etc/passwd -C /etc/passwd", "enter '/etc/passwd': not a directory")]
+#[case::start_below_a_masked_file("--mask /etc/passwd -C /etc/passwd/x", "enter '/etc/passwd/x': not a dir")]
+#[case::start_in_a_closed_tmpfs("-t mode=77 /mnt/x -C /mnt/x", "enter '/mnt/x': permission denied")]
+#[case::start_in_a_closed_shm("-t mode=0 /dev/shm -C /dev/shm", "enter '/dev/shm': permission denied")]
+#[case::start_in_a_tmpfs_of_the_caller("-t mode=700 /mnt/x -C /mnt/x", "")]
+#[case::root_that_is_a_file("--root D/file", "use the root filesystem 'D/file': not a directory (ENOTDIR)")]
+#[case::layer_that_is_a_file("--root D/file --root BOX", "use the root filesystem 'D/file': not a directory")]
+#[case::root_that_is_closed(
+    "--root D/closed",
+    "change the root directory: permission denied (EACCES); you may"
+)]
+#[case::link_of_the_kernel(
+    "-m /proc/self/cwd /mnt/x",
+    "open '/proc/self/cwd' to bind it on '/mnt/x': too many links"
+)]
+#[case::place_below_a_file("-v D/file /etc/passwd/x", "mount on '/etc/passwd/x': not a directory (ENOTDIR)")]
+#[case::tmpfs_below_a_file("-t - /etc/passwd/x/y", "mount on '/etc/passwd/x/y': not a directory (ENOTDIR)")]
+#[case::place_below_a_volume(
+    "-v D/file /mnt/x -t - /mnt/x/y",
+    "mount on '/mnt/x/y': not a directory (ENOTDIR)"
+)]
+#[case::place_in_a_copy_of_what_is_read_only(
+    "-o /usr /usr -m D/dir /usr/share/newx",
+    "point '/usr/share/newx': it"
+)]
+#[case::place_of_the_second_program(
+    "--root BOX -v D/prog BIN/",
+    "selfdock-about': it would have to be made in a"
+)]
 #[case::root_without_user_namespaces("--fake-root --no-userns", "it needs a user namespace")]
 #[case::nothing_wrong("-v D/vol /mnt/x -m D/file /mnt/x/file -t - /mnt/x/sub -C /mnt/x/sub", "")]
 #[case::a_map_that_grows("-m D/vol /mnt/x -t - /mnt/x/no/no -C /mnt/x/no", "")]
@@ -407,7 +454,7 @@ fn the_plan_refuses_what_a_run_refuses(
     let script =
         "mkdir dir vol vol/sub closed readable other; touch file vol/file closed/file; ln -s /usr vol/away
         ln -s /no other/origin; ln -s nothing dangling; touch readonly; ln -s readonly link
-        chmod 0 closed; chmod 555 readable; chmod 444 readonly";
+        mkdir prog; touch prog/selfdock; chmod 0 closed; chmod 555 readable; chmod 444 readonly";
     Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok();
     let bin = selfdock().parent().unwrap().display().to_string();
     let box_ = fixture("busybox").display().to_string();
@@ -431,6 +478,52 @@ fn the_plan_refuses_what_a_run_refuses(
     } else {
         done.refused(&filled(words));
     }
+}
+
+#[rstest]
+fn the_plan_refuses_a_closed_root_filesystem(
+    #[values("run", "--explain")] how: &str,
+    #[values(false, true)] is_copy: bool,
+) {
+    let (root, copy) = (fixture("p"), if is_copy { args!["-o", "/", "/"].to_vec() } else { Vec::new() });
+    let words = args![how, "--root", &root].into_iter().chain(copy);
+    let why =
+        if is_copy { format!("copy '{}': permission", root.display()) } else { "you may not enter".into() };
+    Cmd::new(words.chain(args![if how == "run" { "true" } else { "run" }])).refused(&why);
+}
+
+/// The oracle is the run.
+#[rstest]
+fn the_plan_refuses_mounts_in_the_place_of_selfdocks_own(
+    #[values(
+        "--net none --proxy /tmp/s -m /etc/passwd /dev/shm/selfdock-proxy",
+        "--net none --proxy /tmp/s -m /etc/passwd /dev/shm/selfdock-about",
+        "--fake-root --mask /dev/shm/selfdock-about"
+    )]
+    options: &str,
+) {
+    let script = format!(
+        "python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"/tmp/s\")'; chmod 666 /tmp/s
+         for explain in '' --explain; do me $SD $explain {options} run echo never 2>&1; echo $?; done"
+    );
+    let ran = on_a_host(crate::fake_root::WITH_IDS, &script).ok();
+    let place = options.split(' ').next_back().unwrap_or_default();
+    let refused = format!("selfdock: mount on '{place}': two different mounts are requested there\n125\n");
+    assert_eq!(ran + "\n", refused.repeat(2));
+}
+
+/// No file of names is in a home, wherever that lies.
+#[test]
+fn the_plan_of_a_copy_has_the_resolver_that_the_copy_has() {
+    let changes =
+        "mkdir -p mnt/me mnt/other; for dir in me other; do echo nameserver 127.0.0.53 >mnt/$dir/resolv; done
+                   chown -R $ME mnt/me";
+    let script = "for dir in me other; do
+             ln -sf /mnt/$dir/resolv /etc/resolv.conf
+             HOME=/mnt/me me $SD -o / / run cat /etc/resolv.conf 2>/dev/null
+             HOME=/mnt/me me $SD --explain -o / / run true | grep -c '^names.*/etc/resolv.conf'
+         done";
+    assert_eq!(on_a_host(changes, script).output().stdout, "0\nnameserver 127.0.0.53\n1\n");
 }
 
 #[test]

@@ -1,15 +1,17 @@
 //! What `run` would refuse while it builds the instance, with the same words. `sandbox`, `stage` and `report` refuse it
 //! there. This module makes nothing. What it cannot tell without making something, it lets pass.
 
-use super::Explained;
+use super::{Explained, overlay};
 use crate::cli::may_be_descriptor;
 use crate::command::Command;
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files::{self, Kind};
 use crate::host::{EMPTY, Entry, entries, lies_in, places};
-use crate::names::RESOLV;
+use crate::installation::{beside, second_program};
+use crate::names::{GROUP, HOSTS, PASSWD, RESOLV};
 use crate::plan::{Mount, Root, Source, components, is_in_shm};
 use crate::report::Report;
+use crate::stage::place_of_missing_name;
 use crate::text::{Bytes, c_string, join, number};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
@@ -31,17 +33,43 @@ fn is_nothing(found: &Found) -> bool {
 impl Explained<'_> {
     /// Refuses mounts that cannot be made, and a directory in which the command cannot start.
     pub fn foresee(&self, command: &Command<'_>) -> Result<()> {
+        self.foresee_root()?;
         let mounts = &self.plan.mounts;
         for (at, mount) in mounts.iter().enumerate().filter(|(_, mount)| !is_in_shm(mount.dst)) {
             self.foresee_mount(mount, &mounts[..at])?;
         }
         let own = self.about.program.to_bytes();
-        let is_missing = || is_nothing(&self.look(own, mounts)) && self.would_grow_a_volume(own, mounts);
-        if !self.request.no_nest && is_missing() {
-            return Err(Error::refused(on("make the mount point {}", own), IN_A_VOLUME)
-                .hint("with --no-nest it is not needed"));
+        let is_bound = self.plan.shows_second(self.is_installed()) && !self.plan.writable;
+        let second = second_program(own).ok().filter(|_| is_bound).map(|_| beside(own));
+        for program in [own].into_iter().chain(second).filter(|_| !self.request.no_nest) {
+            if is_nothing(&self.look(program, mounts)) && self.would_grow_a_volume(program, mounts) {
+                return Err(Error::refused(on("make the mount point {}", program), IN_A_VOLUME)
+                    .hint("with --no-nest it is not needed"));
+            }
         }
         if command.has_chosen_directory() { self.foresee_start(command.directory()) } else { Ok(()) }
+    }
+
+    /// Refuses a root filesystem that the caller may not enter. Where a copy is made, the caller has all rights over
+    /// its own directories.
+    fn foresee_root(&self) -> Result<()> {
+        let Root::Dir(dir) = &self.plan.root else { return Ok(()) };
+        let Ok(root) = files::open(CWD, dir, OFlags::PATH) else { return Ok(()) };
+        let is_closed = may(root.as_fd(), b".", Access::EXEC_OK) == Err(Errno::ACCESS);
+        if !is_closed || self.has_more_rights() {
+            return Ok(());
+        }
+        if self.around.copies_root {
+            let is_own = rustix::fs::fstat(&root).is_ok_and(|stat| stat.st_uid == self.about.caller.uid);
+            return if is_own { Ok(()) } else { Err(Error::of(on("copy {}", dir), Errno::ACCESS)) };
+        }
+        Err(Error::of("change the root directory", Errno::ACCESS)
+            .hint("you may not enter the root filesystem"))
+    }
+
+    /// Whether the caller may have more rights in the instance than here, as root has with ids of its own.
+    fn has_more_rights(&self) -> bool {
+        self.around.fake_root || self.about.caller.uid == 0
     }
 
     /// `before` are the mounts that are made earlier.
@@ -55,6 +83,9 @@ impl Explained<'_> {
                     .hint("--mask-if-exists accepts a missing path")),
                 _ => Ok(()),
             },
+            _ if matches!(found, Some(Err(Errno::NOTDIR))) => {
+                Err(Error::of(on("mount on {}", dst), Errno::NOTDIR))
+            }
             _ if is_nothing(&found) && self.would_grow_a_volume(dst, before) => {
                 Err(Error::refused(on("make the mount point {}", dst), IN_A_VOLUME)
                     .hint("make it there first"))
@@ -88,7 +119,10 @@ impl Explained<'_> {
             rest = files::parent(rest);
             if let Some(Ok(dir)) = look_below(src, rest) {
                 let is_read_only = |how: StatVfsMountFlags| how.contains(StatVfsMountFlags::RDONLY);
-                return !self.plan.writable && fstatvfs(dir).is_ok_and(|stat| !is_read_only(stat.f_flag));
+                // A copy is writable, whatever its source is.
+                let is_copy = || overlay::is_in_copy(self.about, &self.around.copies, src);
+                return !self.plan.writable
+                    && fstatvfs(dir).is_ok_and(|stat| !is_read_only(stat.f_flag) || is_copy());
             }
         }
         false
@@ -118,6 +152,14 @@ impl Explained<'_> {
 
     /// Whether a directory can be entered; `None` if that cannot be told.
     fn foresee_directory(&self, path: &[u8]) -> Option<rustix::io::Result<()>> {
+        let of_tmpfs = match around(path, &self.plan.mounts) {
+            Some(Mount { dst, source: Source::Tmpfs(tmpfs) }) if *dst == path => Some(tmpfs),
+            _ => Some(&self.plan.shm).filter(|_| path == b"/dev/shm"),
+        };
+        // A tmpfs belongs to the caller.
+        if of_tmpfs.is_some_and(|tmpfs| tmpfs.mode & 0o100 == 0) && !self.has_more_rights() {
+            return Some(Err(Errno::ACCESS));
+        }
         let found = self.look(path, &self.plan.mounts)?;
         Some(found.and_then(|found| match Kind::of(&found)? {
             Kind::File => Err(Errno::NOTDIR),
@@ -135,12 +177,24 @@ impl Explained<'_> {
         {
             return None;
         }
-        let Some(Mount { dst, source }) = around(path, mounts) else { return self.look_in_image(path) };
+        let Some(at) = mounts.iter().rposition(|mount| lies_in(path, mount.dst)) else {
+            return self.look_in_image(path);
+        };
+        let Mount { dst, source } = &mounts[at];
         match source {
             Source::Bind { src, .. } if may_be_descriptor(src) || self.shows_changes() => None,
             Source::Bind { src, .. } => look_below(src, &path[dst.len()..]),
             Source::Tmpfs(_) if path != *dst => NOTHING,
-            Source::Tmpfs(_) | Source::Mask { .. } => None,
+            Source::Tmpfs(_) => None,
+            // A mask is an empty directory or file, as what it hides.
+            Source::Mask { .. } => match self.look(dst, &mounts[..at])? {
+                Ok(hidden) if Kind::of(&hidden) == Ok(Kind::File) => {
+                    Some(if path == *dst { Ok(hidden) } else { Err(Errno::NOTDIR) })
+                }
+                Ok(_) if path == *dst => None,
+                Ok(_) => NOTHING,
+                Err(errno) => Some(Err(errno)),
+            },
         }
     }
 
@@ -166,8 +220,22 @@ impl Explained<'_> {
                 found.find(|found| !is_nothing(found)).unwrap_or(NOTHING)
             }
         };
-        // selfdock makes files of names there.
-        if first == b"etc" && is_nothing(&found) { None } else { found }
+        if is_nothing(&found) && self.may_make_name(path) { None } else { found }
+    }
+
+    /// Whether selfdock may make a file of names at this path of an image, or below it. It makes none in `build`, and
+    /// in a copy of an image only those of hosts.
+    fn may_make_name(&self, path: &[u8]) -> bool {
+        let names: &[Bytes] = match (self.plan.writable, self.around.copies_root) {
+            (_, true) => &[RESOLV, HOSTS],
+            (true, false) => &[],
+            (false, false) => &[RESOLV, HOSTS, PASSWD, GROUP],
+        };
+        let place = |name: &Bytes| match overlay::layer_of_name(self.image(), name) {
+            Some(root) => place_of_missing_name(&root, name),
+            None => Some(*name),
+        };
+        names.iter().filter_map(place).any(|place| lies_in(place, path))
     }
 
     fn look_in_host(&self, path: &[u8]) -> Found {
@@ -181,7 +249,7 @@ impl Explained<'_> {
         let is_made = places(self.list).any(|place| lies_in(place, path))
             || entries(self.list).any(is_link)
             || EMPTY.iter().any(|name| name.as_bytes() == &path[1..])
-            || super::overlay::real_path(RESOLV).is_some_and(|file| lies_in(file, path));
+            || overlay::real_path(RESOLV).is_some_and(|file| lies_in(file, path));
         if is_made { None } else { NOTHING }
     }
 }
