@@ -9,17 +9,19 @@ use super::front::{self, Around, Line, Said};
 use super::homes;
 use super::network::{self, Network};
 use super::outside::{self, Job};
-use super::overlay::{self, Source, Stands};
+use super::overlay::{self, Copy, Source, Stands};
 use super::proxy;
+use crate::cli::may_be_descriptor;
 use crate::command::current_directory;
 use crate::creds::{self, Caller, Need, Privileged};
 use crate::error::{Error, OrFail, Result, both, on};
-use crate::files;
+use crate::files::{self, Kind};
 use crate::handover::About;
 use crate::host::{lies_in, places};
 use crate::mount::{find, make_private};
 use crate::names::RESOLV;
 use crate::options::Id;
+use crate::plan::components;
 use crate::process::pid_digits;
 use crate::sys::{self, Attributes, namespace};
 use crate::text::{Bytes, join};
@@ -86,9 +88,10 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
     creds::become_dumpable()?;
     make_private(Attributes::NONE)?;
     let mut stands = Stands::new(about, data::named_outside(plain));
+    let points = mount_points(about, around, plain);
     let image = in_the_limit_of_a_file(|| {
         let (copies, kept) = (&around.copies, kept.as_ref());
-        let paths = overlay::lay_over(about, caller, &privileged, copies, kept, &mut stands)?;
+        let paths = overlay::lay_over(about, caller, &privileged, copies, kept, &points, &mut stands)?;
         let image = name_copies(around, &paths, plain);
         // `ps` can find a relative root filesystem by its mounts, but not in a copy.
         for said in plain.options.iter_mut().filter(|said| said.opt.id == Id::Root) {
@@ -127,6 +130,27 @@ fn make_with_namespaces(all: &mut Surroundings<'_, '_>) -> Result<()> {
             privileged.renounce()
         }
     }
+}
+
+/// The mount points that a copy of an image needs.
+fn mount_points(about: &About, around: &Around<'_>, plain: &Line<'_>) -> Vec<(Bytes, Kind)> {
+    let Some(image) = around.copies.iter().find_map(Copy::roots) else { return Vec::new() };
+    let is_said = |path: &[u8]| plain.options.iter().any(|said| said.values[1] == path);
+    let names = overlay::names_of_copy(about, image, plain.value(Id::Net) == Some(b"none"), is_said);
+    let place = |said: &Said<'_>| {
+        let [src, dst] = said.values;
+        let kind = match said.opt.id {
+            Id::Tmpfs => Kind::Directory,
+            // A descriptor is shown as a file.
+            Id::Vol | Id::Map if may_be_descriptor(src) => Kind::File,
+            Id::Vol | Id::Map => find(src, OFlags::empty()).and_then(Kind::of).ok()?,
+            Id::Here => return current_directory().map(|dir| (dir, Kind::Directory)),
+            _ => return None,
+        };
+        let path = components(dst).fold(&b""[..], |path, name| join(&[path, b"/", name]));
+        (dst.starts_with(b"/") && !path.is_empty()).then_some((path, kind))
+    };
+    overlay::mount_points_of_copy(image, &names, plain.options.iter().filter_map(place))
 }
 
 /// Makes the namespaces. In the user namespace the caller keeps its ids, or is root. With `no_new_privs` root has later

@@ -67,6 +67,10 @@ pub const OF_IMAGE: &[u8] = b"/.selfdock-copy-of";
 const ORIGIN: &[u8] = b"origin";
 const WORK: &[u8] = b"work";
 
+/// In the tmpfs of the copies: the lowest layer of a copy of an image, with the mount points that the image lacks. So
+/// none is made among the changes.
+const MOUNT_POINTS: &[u8] = b"mount-points";
+
 /// The source of a copy.
 #[derive(Clone, Debug)]
 pub enum Source<'a> {
@@ -93,6 +97,14 @@ pub struct Copy<'a> {
 }
 
 impl<'a> Copy<'a> {
+    /// The root filesystems that are copied as an image, if it is not that of the host.
+    pub fn roots(&self) -> Option<&[&'a [u8]]> {
+        match &self.source {
+            Source::Roots(roots) => Some(roots),
+            _ => None,
+        }
+    }
+
     /// Whether this directory alone is copied.
     pub fn is_of(&self, src: &[u8]) -> bool {
         matches!(self.source, Source::Dir(dir) if dir == src)
@@ -246,13 +258,14 @@ pub fn list(about: &About) -> Result<Bytes> {
 /// Mounts the copies in the mount namespace of this process. Returns the path of each, in a tmpfs of this process: no
 /// other process can rename what is on the way. So whoever can rename a source or the directory of changes cannot
 /// exchange the copy. The copy of a directory is mounted over its source as well. The copy of the host image is a root
-/// filesystem of its own.
+/// filesystem of its own. `points` are mount points that a copy of another image needs.
 pub fn lay_over(
     about: &About,
     caller: Caller,
     privileged: &Privileged,
     copies: &[Copy<'_>],
     changes: Option<&Kept<'_>>,
+    points: &[(Bytes, Kind)],
     stands: &mut Stands<'_>,
 ) -> Result<Vec<Bytes>> {
     let mut paths = Vec::new();
@@ -286,7 +299,11 @@ pub fn lay_over(
             refused: false,
         };
         let place = join(&[path, b"/", decimal(number)]);
-        let below = if matches!(copy.source, Source::Host) { layer.host(about) } else { layer.lay(copy) };
+        let below = if matches!(copy.source, Source::Host) {
+            layer.host(about)
+        } else {
+            layer.lay(copy, &stand, points)
+        };
         paths.push(join(&[place, below?]));
     }
     rustix::process::umask(umask);
@@ -383,7 +400,7 @@ struct Layer<'l> {
 
 impl Layer<'_> {
     /// Mounts the copy in its place, and over the last of its directories. Returns its path below the place.
-    fn lay(self, copy: &Copy<'_>) -> Result<Bytes> {
+    fn lay(self, copy: &Copy<'_>, stand: &OwnedFd, points: &[(Bytes, Kind)]) -> Result<Bytes> {
         let failed = copy.failed();
         let mut layers = Vec::new();
         for dir in &copy.dirs() {
@@ -402,7 +419,9 @@ impl Layer<'_> {
             }
         }
         let work = self.work(room)?;
-        let overlay = self.overlay(&layers, &room.changed, &work);
+        let with_points =
+            if is_image { with_mount_points(stand, &layers, points).or_fail(failed)? } else { None };
+        let overlay = self.overlay(with_points.as_ref().unwrap_or(&layers), &room.changed, &work);
         if self.kept.is_some() {
             open_to_its_owner(&work);
         }
@@ -638,6 +657,46 @@ impl Layer<'_> {
         }
         Ok(())
     }
+}
+
+/// The layers of an image over one that has the mount points that all of them lack. `None` if they lack none. One that
+/// cannot be made here is made in the copy.
+fn with_mount_points(
+    stand: &OwnedFd,
+    layers: &[OwnedFd],
+    points: &[(Bytes, Kind)],
+) -> rustix::io::Result<Option<Vec<OwnedFd>>> {
+    let lacks = |layer: &OwnedFd, path: &[u8]| files::open_literally(layer, path).err() == Some(Errno::NOENT);
+    let mut missing =
+        points.iter().filter(|(path, _)| layers.iter().all(|layer| lacks(layer, path))).peekable();
+    if missing.peek().is_none() {
+        return Ok(None);
+    }
+    make(stand.as_fd(), MOUNT_POINTS)?;
+    let lowest = files::open(stand.as_fd(), MOUNT_POINTS, OFlags::PATH | OFlags::DIRECTORY)?;
+    for (path, kind) in missing {
+        let above = files::parent(path);
+        if let Ok(Some((dir, _))) = make_all(&lowest, above) {
+            let _ = files::make_entry(&dir, &path[above.len() + 1..], *kind);
+        }
+    }
+    let layers = layers.iter().map(files::duplicate).collect::<rustix::io::Result<Vec<OwnedFd>>>()?;
+    Ok(Some([lowest].into_iter().chain(layers).collect()))
+}
+
+/// The mount points that a copy of an image needs: selfdock's own, and those of these files of names and mounts.
+pub fn mount_points_of_copy(
+    image: &[&[u8]],
+    names: &[(Bytes, Bytes)],
+    mounts: impl Iterator<Item = (Bytes, Kind)>,
+) -> Vec<(Bytes, Kind)> {
+    let place = |(_, path): &(Bytes, Bytes)| match layer_of_name(image, path) {
+        Some(root) => place_of_missing_name(&root, path),
+        None => Some(*path),
+    };
+    let own = [&b"/dev"[..], b"/proc", b"/tmp"].map(|path| (path, Kind::Directory));
+    let names = names.iter().filter_map(place).map(|path| (path, Kind::File));
+    own.into_iter().chain(names).chain(mounts).collect()
 }
 
 /// The path of the copy of an image below its place. It names all layers, unless it would be too long for a path.

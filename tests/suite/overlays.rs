@@ -632,6 +632,38 @@ fn changes_of_the_image_can_be_kept_and_told() {
     assert_eq!(closed, "");
 }
 
+/// selfdock's own mount points are no changes, and what the command makes in their place is one. Without the host's
+/// network an instance has no files for names of hosts.
+#[rstest]
+fn the_mount_points_of_a_copy_are_no_changes(
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("--root IMAGE", "--root IMAGE --root LAYER")] root: &str,
+) {
+    let base = TempDir::new_in(std::env::var_os("HOME").expect("a home")).expect("make a directory");
+    let at = base.path().display().to_string();
+    let prepare = "mkdir -p image layer/x; for name in bin lib lib64; do ln -s usr/$name image; done";
+    Cmd::program(args!["sh", "-c", prepare]).current_dir(base.path()).ok();
+    let root = root.replace("IMAGE", &format!("{at}/image")).replace("LAYER", &format!("{at}/layer"));
+    let run = |options: &str, script: &str| {
+        let words = format!("{mode} {root} -o / / --changes {at}/changes -m /usr /usr {options} run");
+        let words: Vec<OsString> = words.split_whitespace().map(OsString::from).collect();
+        Cmd::new(words).sh(script).ok()
+    };
+    let told = || Cmd::new(args!["changes", base.path().join("changes")]).ok();
+    run("-m /etc/passwd /opt/deep/file -t - /srv/new", "test -s /etc/hosts && ls /dev/null /opt/deep/file");
+    assert_eq!(told(), "");
+    run("", "echo x >/new; echo y >/opt");
+    assert_eq!(told(), "A new\nA opt");
+    // Then they are seen, if selfdock had made them.
+    assert_eq!(
+        run("--net none", "ls -d /etc /srv 2>/dev/null; mkdir /etc; touch /etc/hosts; ls -A /etc"),
+        "hosts"
+    );
+    assert_eq!(told(), "A etc\nA etc/hosts\nA new\nA opt");
+    run("", "test -s /etc/hosts");
+    assert_eq!(told(), "A etc\nA etc/hosts\nA new\nA opt");
+}
+
 /// Replaces each kind of file by another kind. Each change is told, and what the copy shows is what the same commands
 /// leave without selfdock. `docs/recipes.md` applies it so.
 #[rstest]
