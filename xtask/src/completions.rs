@@ -81,13 +81,11 @@ fn assignments(names: &[&str]) -> String {
 fn bash_values(complete: Complete) -> String {
     match complete {
         Complete::Nothing => ":".into(),
-        Complete::File => "compopt -o filenames; COMPREPLY=($(compgen -f -- \"$cur\"))".into(),
-        Complete::Directory => "compopt -o filenames; COMPREPLY=($(compgen -d -- \"$cur\"))".into(),
-        Complete::Words(words) => {
-            format!("compopt -o nospace; COMPREPLY=($(compgen -W '{}' -- \"$cur\"))", words.join(" "))
-        }
+        Complete::File => "compopt -o filenames; _selfdock_offer -f".into(),
+        Complete::Directory => "compopt -o filenames; _selfdock_offer -d".into(),
+        Complete::Words(words) => format!("compopt -o nospace; _selfdock_offer -W '{}'", words.join(" ")),
         Complete::Assignments(names) => {
-            format!("compopt -o nospace; COMPREPLY=($(compgen -W '{}' -- \"$cur\"))", assignments(names))
+            format!("compopt -o nospace; _selfdock_offer -W '{}'", assignments(names))
         }
     }
 }
@@ -199,6 +197,7 @@ fn fish_values(complete: Complete) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
 
     #[test]
     fn every_option_and_command_is_completed() {
@@ -232,6 +231,10 @@ mod tests {
 
     /// The completions of bash for a command line.
     fn bash_offers(line: &str) -> Vec<String> {
+        bash_offers_in(Path::new("."), line)
+    }
+
+    fn bash_offers_in(dir: &Path, line: &str) -> Vec<String> {
         let words: Vec<String> = split(line).iter().map(|word| format!("'{word}'")).collect();
         let script = format!(
             "{}\nselfdock() {{ printf '%s\\n' 'PID COMMAND' '812 813' @cargo @judge; }}; \
@@ -240,8 +243,8 @@ mod tests {
             bash(),
             words.join(" ")
         );
-        let out =
-            std::process::Command::new("bash").args(["--norc", "-c", &script]).output().expect("start bash");
+        let mut bash = std::process::Command::new("bash");
+        let out = bash.args(["--norc", "-c", &script]).current_dir(dir).output().expect("start bash");
         assert!(out.stderr.is_empty(), "{line}: {}", String::from_utf8_lossy(&out.stderr));
         String::from_utf8_lossy(&out.stdout).lines().map(str::to_owned).collect()
     }
@@ -293,6 +296,18 @@ mod tests {
             assert!(offers.iter().any(|offer| offer == offered), "{line}: {offered} not in {offers:?}");
             assert!(!offers.iter().any(|offer| offer == not), "{line}: {not} in {offers:?}");
         }
+    }
+
+    #[test]
+    fn bash_offers_a_name_with_a_space_as_one() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("sp ace")).unwrap();
+        for line in
+            ["-b sp", "--bind=sp", "-v sp", "-v /etc sp", "-C sp", "--home=sp", "--report sp", "ls sp"]
+        {
+            assert_eq!(bash_offers_in(dir.path(), &format!("selfdock run {line}")), ["sp ace"], "{line}");
+        }
+        assert_eq!(bash_offers_in(dir.path(), "selfdock changes sp"), ["sp ace"]);
     }
 
     /// The completions of fish for each line.
