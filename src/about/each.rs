@@ -19,6 +19,7 @@ use crate::sys::{
 use crate::text::{Bytes, bound, c_string, decimal, join, number};
 use crate::{files, process, report};
 use alloc::vec::Vec;
+use core::fmt::Write as _;
 use core::mem::MaybeUninit;
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -142,6 +143,8 @@ fn is_unread() -> bool {
 struct Slot {
     /// Its supervisor.
     pid: Option<Pid>,
+    /// The number of its line.
+    number: u64,
     /// Its standard output and standard error, with `--group`.
     outputs: Option<[Output; 2]>,
 }
@@ -338,6 +341,7 @@ impl Work<'_> {
             // The child builds its words in its own memory, which is freed when it ends.
             let act = || Job { about, batch, reports, writers: &writers, number, line, mask }.exec().report();
             self.slots[at].pid = Some(sys::start_child(0, act).or_fail("start an instance")?);
+            self.slots[at].number = number;
         }
         Ok(())
     }
@@ -400,6 +404,7 @@ impl Work<'_> {
             let slot = self.slots.iter_mut().find(|slot| slot.pid == Some(pid));
             let (Some(end), Some(slot)) = (end, slot) else { continue };
             slot.pid = None;
+            let number = slot.number;
             if let Some(outputs) = slot.outputs.take() {
                 self.tally.clear();
                 (1..).zip(&outputs).try_for_each(|(number, output)| output.print_to(number))?;
@@ -409,6 +414,11 @@ impl Work<'_> {
             if by_pipe && is_unread() {
                 self.tally.signal.get_or_insert(PIPE);
                 self.tally.is_over = true;
+            }
+            // What ends the whole batch is no news of one line.
+            if let (End::Signal(signal), None) = (end, self.tally.signal) {
+                self.tally.clear();
+                say_killed(number, signal);
             }
             self.tally.add(end, self.batch.halt)?;
         }
@@ -442,6 +452,28 @@ impl Work<'_> {
                 Err(_) => return,
             }
         }
+    }
+}
+
+/// Says that a signal ended a command, as xargs(1) does. It uses no memory, since no memory is freed here.
+fn say_killed(number: u64, signal: i32) {
+    let mut line = ShortText { room: [0; 80], length: 0 };
+    let _ = writeln!(line, "selfdock: line {number}: the command was ended by signal {signal}");
+    say(sys::standard(2), &line.room[..line.length]);
+}
+
+/// A short text on the stack.
+struct ShortText {
+    room: [u8; 80],
+    length: usize,
+}
+
+impl core::fmt::Write for ShortText {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        let end = self.length + text.len();
+        self.room.get_mut(self.length..end).ok_or(core::fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 

@@ -73,6 +73,22 @@ fn the_status_is_that_of_xargs(#[case] script: &str, #[case] status: i32) {
     assert_eq!(ran.status.code(), Some(status));
 }
 
+/// xargs does so, too, and ends there.
+#[rstest]
+fn a_signal_that_ends_a_command_is_told_with_its_line(
+    #[values(&[][..], &["--group"], &["-j2"])] options: &[&str],
+    #[values(("SEGV", 11), ("KILL", 9), ("PIPE", 13))] signal: (&str, i32),
+) {
+    let script = format!("test $0 != 2 || kill -{} $$; echo $0", signal.0);
+    let words = [options, &["sh", "-c", &script]].concat();
+    let ran = each("1\n\n2\n3\n", &words).output().exits(125);
+    let said = format!("selfdock: line 2: the command was ended by signal {}\n", signal.1);
+    assert_eq!((&*ran.stdout, &*ran.stderr), ("1\n3\n", &*said));
+    let xargs =
+        Cmd::program(args!["xargs", "-n1", "sh", "-c", &script]).stdin("1\n\n2\n3\n").output().exits(125);
+    assert!(xargs.stderr.contains(&format!("terminated by signal {}", signal.1)), "{}", xargs.stderr);
+}
+
 #[test]
 fn a_command_that_cannot_be_run_has_its_status() {
     each("1\n", &["no-such-command"]).output().exits(127);
