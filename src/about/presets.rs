@@ -4,7 +4,7 @@
 use super::front::{Line, Said, is_pattern};
 use super::overlay;
 use crate::command::{current_directory, home, variable};
-use crate::error::{Error, OrFail, Result, on};
+use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::options::{Id, Opt};
@@ -14,6 +14,7 @@ use crate::text::{Bytes, join};
 use alloc::collections::btree_map::{BTreeMap, Entry};
 use alloc::vec::Vec;
 use rustix::fs::{CWD, OFlags};
+use rustix::io::Errno;
 
 /// The tmpfs for `--home`: enough for what programs write to a home while they run.
 const HOME: &[u8] = b"size=1G,nr_inodes=256k,mode=700";
@@ -108,6 +109,11 @@ fn expand<'a>(about: &About, said: Said<'a>, all: &mut Vec<Said<'a>>) -> Result<
     let mut preset = Preset { about, opt: said.opt, all };
     let path = said.values[0];
     match said.opt.id {
+        Id::Mask | Id::MaskIfExists if !matches!(path, [] | [b'/', ..]) => {
+            let here =
+                current_directory().ok_or_else(|| preset.lacks("the current directory has no path"))?;
+            preset.say(said.opt.id, [join(&[here, b"/", path]), b""]);
+        }
         Id::Bind => preset.show(Id::Vol, path)?,
         Id::BindRo => preset.show(Id::Map, path)?,
         Id::BindIfExists if is_there(path) => preset.show(Id::Vol, path)?,
@@ -174,6 +180,10 @@ impl<'a> Preset<'_, 'a> {
     fn home(&mut self, dir: &'a [u8]) -> Result<()> {
         let home = self.variable("HOME").filter(|home| home.starts_with(b"/"));
         let home = home.ok_or_else(|| self.lacks("HOME is not set to a path"))?;
+        if files::open(CWD, home, OFlags::PATH | OFlags::DIRECTORY).err() == Some(Errno::NOTDIR) {
+            let what = both("option --{=}: use {} as the home", self.opt.long.as_bytes(), home);
+            return Err(Error::refused(what, "HOME names a file").hint("set HOME to a directory"));
+        }
         if dir.is_empty() {
             self.say(Id::Tmpfs, [HOME, home]);
         } else {
@@ -188,18 +198,26 @@ impl<'a> Preset<'_, 'a> {
         Ok(names.iter().fold(dir, |path, name| join(&[path, b"/", name])))
     }
 
-    /// Adds the socket of the display, abstract sockets if the display has one, and the file of cookies. X(7)
+    /// Adds the socket of a local display, abstract sockets if the display has one, and the file of cookies. X(7)
     fn x11(&mut self) -> Result<()> {
         let display = self.variable("DISPLAY").ok_or_else(|| self.lacks("DISPLAY is not set"))?;
         let local = display.strip_prefix(b"unix").unwrap_or(display);
+        let refuse =
+            |why| Err(Error::refused(both("option --{=}: find the display {}", b"x11", display), why));
+        if !display.contains(&b':') {
+            return refuse("not of the form HOST:NUMBER");
+        }
         if let Some(number) = local.strip_prefix(b":") {
             let number = number.split(|b| *b == b'.').next().unwrap_or_default();
             let socket = join(&[b"/tmp/.X11-unix/X", number]);
-            if is_there(socket) {
+            let (has_file, is_abstract) = (is_there(socket), is_listening(socket));
+            if has_file {
                 self.show(Id::Map, socket)?;
+            } else if is_abstract == Some(false) {
+                return refuse("it has no socket in /tmp/.X11-unix, and no abstract one");
             }
             // Clients try the abstract socket first. If it exists and refuses them, they do not try the other.
-            if !is_there(socket) || is_listening(socket) {
+            if is_abstract.unwrap_or(!has_file) {
                 self.say(Id::Abstract, [b"", b""]);
             }
         }
@@ -222,12 +240,14 @@ impl<'a> Preset<'_, 'a> {
             if let Some(path) = part.strip_prefix(b"path=") {
                 return self.show_socket(path);
             }
-            if part.starts_with(b"abstract=") {
+            let name = part.strip_prefix(b"abstract=");
+            // A name with % in it is encoded.
+            if name.is_some_and(|name| name.contains(&b'%') || is_listening(name) != Some(false)) {
                 self.say(Id::Abstract, [b"", b""]);
                 return Ok(());
             }
         }
-        Err(self.lacks("DBUS_SESSION_BUS_ADDRESS names no socket"))
+        Err(self.lacks("DBUS_SESSION_BUS_ADDRESS names no socket that exists"))
     }
 
     /// Adds the sockets of `PulseAudio` and `PipeWire`, and the cookie of `PulseAudio`.
@@ -266,10 +286,10 @@ impl<'a> Preset<'_, 'a> {
     }
 }
 
-/// Whether there is an abstract socket of this name. proc(5), `/proc/net/unix`
-fn is_listening(name: &[u8]) -> bool {
+/// Whether there is an abstract socket of this name. `None` if the list cannot be read. proc(5), `/proc/net/unix`
+fn is_listening(name: &[u8]) -> Option<bool> {
     let end = join(&[b" @", name]);
-    read(b"/proc/net/unix").is_some_and(|list| list.split(|b| *b == b'\n').any(|line| line.ends_with(end)))
+    read(b"/proc/net/unix").map(|list| list.split(|b| *b == b'\n').any(|line| line.ends_with(end)))
 }
 
 fn is_there(path: &[u8]) -> bool {

@@ -199,6 +199,39 @@ fn a_preset_says_what_is_not_there() {
     let odd = "tcp:host=localhost";
     let said = Cmd::run(args!["--dbus", "true"]).env("DBUS_SESSION_BUS_ADDRESS", odd);
     said.refused("DBUS_SESSION_BUS_ADDRESS names no socket");
+    let gone = "unix:abstract=/no/such/bus,guid=1";
+    let said = Cmd::run(args!["--dbus", "true"]).env("DBUS_SESSION_BUS_ADDRESS", gone);
+    said.refused("DBUS_SESSION_BUS_ADDRESS names no socket that exists");
+    for display in [":4711", ":4711.0", "unix:4711", ":"] {
+        let said = Cmd::run(args!["--x11", "true"]).env("DISPLAY", display);
+        said.refused(&format!(
+            "option --x11: find the display '{display}': it has no socket in /tmp/.X11-unix, and"
+        ));
+    }
+    Cmd::run(args!["--x11", "true"]).env("DISPLAY", "bad").refused("'bad': not of the form HOST:NUMBER");
+    // That of another machine, as ssh has it.
+    Cmd::run(args!["--x11", "true"]).env("DISPLAY", "localhost:10.0").ok();
+    Cmd::run(args!["--home", "true"])
+        .env("HOME", "/etc/passwd")
+        .refused("use '/etc/passwd' as the home: HOME names a");
+}
+
+/// As `-b`, `-v` and `-C` have it.
+#[test]
+fn a_mask_may_be_relative() {
+    let dir = scratch();
+    fs::write(dir.path().join("hidden"), "1").unwrap();
+    for option in ["--mask", "--mask-if-exists"] {
+        for name in ["hidden", "./hidden"] {
+            let cmd = Cmd::run(args!["-H", option, name, "cat", "hidden"]).current_dir(dir.path());
+            assert_eq!(cmd.ok(), "");
+        }
+    }
+    assert_eq!(Cmd::run(args!["-H", "cat", "hidden"]).current_dir(dir.path()).ok(), "1");
+    let plan = Cmd::run(args!["--explain", "-H", "--mask", "hidden", "true"]).current_dir(dir.path()).ok();
+    assert!(plan.contains(&format!("'{}/hidden'", dir.path().display())), "{plan}");
+    Cmd::run(args!["-H", "--mask", "none", "true"]).current_dir(dir.path()).refused("(ENOENT)");
+    Cmd::run(args!["-H", "--mask", "../x", "true"]).current_dir(dir.path()).refused("contains '..'");
 }
 
 #[test]
