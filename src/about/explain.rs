@@ -455,12 +455,14 @@ impl Explained<'_> {
         for (is, words) in [
             (request.no_nest, "no_new_privs"),
             (request.no_user_namespaces, "no user namespaces"),
-            (request.abstract_sockets, "abstract sockets of the host's network"),
             (request.new_session, "a session of its own"),
         ] {
             if is {
                 rows.push(row(["restrict", words]));
             }
+        }
+        if request.abstract_sockets {
+            rows.push(row(["allow", "abstract sockets of the host's network"]));
         }
         match request.filter() {
             Filter::Default if !self.all => {}
