@@ -151,7 +151,7 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
     let root = match request.roots.as_slice() {
         [] if request.build => {
             return Err(E::refused("build", "no root filesystem is named")
-                .hint("name one with --root DIR (the host's: --root /)"));
+                .hint("name one with --root DIR; 'run -o / /' has a writable copy of the host's"));
         }
         [] => Root::Host,
         [dir] if is_host(dir) => Root::Host,

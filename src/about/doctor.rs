@@ -342,7 +342,7 @@ fn control_groups(list: &[u8]) -> String {
         (false, true) => "version 1",
         (false, false) => "versions 1 and 2 side by side",
     };
-    let advice = "'selfdock enter' cannot join another one; --own-cgroup stays in yours";
+    let advice = "'selfdock enter' cannot join that of an instance; 'enter --own-cgroup' works";
     format!("note  control groups have {versions}: {advice}")
 }
 

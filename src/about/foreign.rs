@@ -63,6 +63,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--keep-var-tmp", "use '-v /var/tmp /var/tmp'"),
     ("--noexec", "use '-m SRC DST' for a SRC on a mount that is noexec"),
     ("--trace --tracelog", "use 'selfdock run strace CMD'"),
+    ("--debug", "use '--explain=all', which shows what would be done"),
     ("--netfilter", "'--net user' and '--proxy SOCKET' say what can be reached"),
     ("--apparmor", "the profile that your shell is in holds inside, too"),
     (
@@ -94,7 +95,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--entrypoint", "write the command after 'run'"),
     ("-P", "for N commands at a time use '-j N'; the ports are the host's"),
     ("--max-procs", "use '-j N'"),
-    ("-I --max-args --replace", "each line is one command; {} stands for it"),
+    ("-I -L --max-args --max-lines --replace", "each line is one command; {} stands for it"),
     ("-d --detach --background", "selfdock has no daemon; use '&', setsid or systemd-run"),
     // What selfdock cannot do.
     ("--name --cidfile", "an instance has no name, only a PID: see 'selfdock ps'"),
@@ -116,7 +117,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--cg --cg-mem", "use '--memory SIZE'"),
     ("--cg-timing --no-cg-timing", "not needed: '--report FILE' counts the time of all processes"),
     ("--print-cg-root", "'selfdock doctor' says whether you have control groups"),
-    ("-c", "use '-C DIR'"),
+    ("-c", "use '-C DIR' for a directory, and 'selfdock run sh -c LINE' for a line of shell"),
     ("--no-default-dirs -D", "use '--root DIR', which shows only what is in DIR"),
     ("--special-files", "not needed: selfdock removes no files"),
     ("--verbose --silent -s", "not needed: selfdock prints only errors"),
@@ -192,14 +193,27 @@ fn of_value(name: &[u8], value: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// The error for an option with a value that isolate's option with the same letter takes, and this one cannot.
-pub fn of_isolate(opt: &Opt, [first, second]: [&[u8]; 2]) -> Option<Error> {
+/// The error for an option with a value that another program's option of the same name takes, and this one cannot: that
+/// of isolate, of Docker or, in a batch, of xargs.
+pub fn of_same_name(opt: &Opt, [first, second]: [&[u8]; 2], is_batch: bool) -> Option<Error> {
     let word = typed(first);
     let word = word.as_bytes();
     let is_no_file = || files::lstat(CWD, first).is_err();
+    let mut parts = first.splitn(2, |b| *b == b':');
+    let docker = parts.next().map(|place| (typed(place), typed(parts.next().unwrap_or(b"-"))));
     let (why, form): (_, &[&[u8]]) = match opt.id {
         Id::Tmpfs if is_number(first) => {
             ("not options like size=1G", &[b"for a limit of time write --rlimit cpu=N, or --timeout ", word])
+        }
+        Id::Tmpfs if matches!(first, b"-i" | b"-it" | b"--tty" | b"--interactive") => {
+            ("not options like size=1G", &[b"a command always has your standard input and terminal"])
+        }
+        Id::Tmpfs if first.starts_with(b"/") => {
+            let (place, options) = docker.as_ref()?;
+            ("the options stand before DST", &[b"write --tmpfs ", options.as_bytes(), b" ", place.as_bytes()])
+        }
+        Id::Net if is_number(first) && is_batch => {
+            ("not 'none', 'host' or 'user'", &[b"each line is one command; {} stands for it"])
         }
         Id::Net if is_number(first) => {
             ("not 'none', 'host' or 'user'", &[b"for a limit of open files write --rlimit nofile=", word])

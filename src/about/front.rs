@@ -297,12 +297,13 @@ impl<'a> Line<'a> {
 
     /// A better error for a line that fails: an option took a word as its value that was not meant so.
     fn took_otherwise(&self) -> Option<Error> {
-        self.took_from_isolate().or_else(|| self.took_as_filter()).or_else(|| self.took_as_value())
+        self.took_from_another().or_else(|| self.took_as_filter()).or_else(|| self.took_as_value())
     }
 
-    /// The error for an option that has another meaning in isolate, with a value that only isolate takes.
-    fn took_from_isolate(&self) -> Option<Error> {
-        self.options.iter().find_map(|said| foreign::of_isolate(said.opt, said.values))
+    /// The error for an option that has another meaning in another program, with a value that only that one takes.
+    fn took_from_another(&self) -> Option<Error> {
+        let is_batch = self.verb.is_some_and(|verb| verb.bit == EACH);
+        self.options.iter().find_map(|said| foreign::of_same_name(said.opt, said.values, is_batch))
     }
 
     /// The error for a line in which `--seccomp` stands without a value, as firejail has it, and took CMD.
@@ -556,7 +557,7 @@ impl<'a> Line<'a> {
             return Err(Error::refused(what, "selfdock has no named volumes")
                 .hint("SRC must be a file or a directory"));
         }
-        if let Some(error) = self.took_from_isolate() {
+        if let Some(error) = self.took_from_another() {
             return Err(error);
         }
         self.check_destinations(about)?;
@@ -577,6 +578,21 @@ impl<'a> Line<'a> {
                 let form = [b"write --", opt.long.as_bytes(), foreign::values(opt), b" CMD"];
                 Err(Error::refused(what, "no CMD is left").hint(foreign::hint(&form)))
             }
+            Some(Said { opt, values: [file, _], is_of_file: false })
+                if self.command.is_empty() && self.is_program_for_file(about, opt, file) =>
+            {
+                let name = opt.long.as_bytes();
+                let what = both("option --{=}: took {} as its value", name, file);
+                let form = [
+                    b"write --",
+                    name,
+                    foreign::values(opt),
+                    b" CMD, or ./",
+                    file,
+                    b" for a file of this name",
+                ];
+                Err(Error::refused(what, "no CMD is left").hint(foreign::hint(&form)))
+            }
             Some(Said { opt, .. }) if matches!(opt.id, Id::Bind | Id::BindRo) => {
                 let refuse = |what| {
                     Err(Error::refused(what, "the option takes one PATH")
@@ -595,6 +611,20 @@ impl<'a> Line<'a> {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether an option took the name of a program, which was probably meant as CMD, for a file: there is none of this
+    /// name.
+    fn is_program_for_file(&self, about: &About, opt: &Opt, value: &[u8]) -> bool {
+        let takes_file = matches!(opt.values, [(_, Complete::File | Complete::Directory)]);
+        let has_command = self.verb.is_some_and(|verb| verb.bit & (RUN | BUILD | ENTER) != 0);
+        // A refused line still writes its report, so that of --report would make the file.
+        takes_file
+            && opt.id != Id::Report
+            && has_command
+            && !value.contains(&b'/')
+            && files::lstat(CWD, value).is_err()
+            && program(about, value).is_some()
     }
 
     /// Refuses a DST that is an option or a program.

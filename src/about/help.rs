@@ -2,7 +2,7 @@
 
 use super::front::{by_name, has_option};
 use crate::error::Result;
-use crate::options::{Complete, EXAMPLES, GROUPS, Group, OPTIONS, Opt, VERBS};
+use crate::options::{CHANGES, Complete, EXAMPLES, GROUPS, Group, OPTIONS, Opt, VERBS};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::Write as _;
@@ -36,9 +36,21 @@ pub fn about(words: &[&[u8]]) -> Result<String> {
     let usage = format!("selfdock [OPTION...] {} [OPTION...] {}", verb.name, verb.usage);
     let mut out = format!("selfdock {}: {}\n\nUsage: {}\n", verb.name, verb.help, usage.trim_end());
     options(&mut out, |opt| has_option(verb, opt));
+    if verb.bit == CHANGES {
+        out.push_str(MARKS);
+    }
     out.push_str("\n'man selfdock' says more.\n");
     Ok(out)
 }
+
+/// The marks of `selfdock changes`.
+const MARKS: &str = "
+Each path has a line with a mark:
+  A  added
+  M  changed, or a directory with other permissions
+  D  removed
+  ?  cannot be listed
+";
 
 /// Lists only the names of the options of some groups.
 fn names(out: &mut String, groups: &[Group], command: &str) {

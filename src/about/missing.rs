@@ -9,7 +9,9 @@ use crate::command::{NOT_IN_PATH, variable};
 use crate::error::{Error, NOT_FOUND, on};
 use crate::files;
 use crate::handover::About;
+use crate::host::SHOWN;
 use crate::options::Id;
+use crate::plan::components;
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
@@ -27,13 +29,15 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
     let shell = variable(&about.environment, b"SHELL").unwrap_or(b"sh");
     let name = request.command.first().copied().unwrap_or(shell);
     let error = Error::of(on("run {}", name), Errno::NOENT).status(NOT_FOUND);
-    let advice = match swallowed(about, &line) {
+    let advice = match swallowed(about, &line).or_else(|| written_for_a_shell(name)) {
         Some(advice) => Some(advice),
         None if name.is_empty() => {
             Some("the name of the command is empty; is a variable of a script not set?")
         }
-        None if name.contains(&b'/') => hidden(&line, name).or_else(|| of_path(name)),
-        None => program(about, name).map(|file| hidden(&line, file).unwrap_or_else(|| how_to_show(file))),
+        None if name.contains(&b'/') => hidden(&line, name).or_else(|| of_path(&line, name)),
+        None => {
+            program(about, name).map(|file| hidden(&line, file).unwrap_or_else(|| how_to_show(&line, file)))
+        }
     };
     match advice {
         Some(advice) => error.hint(advice),
@@ -52,15 +56,35 @@ fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
     Some(hint(&[b"-e took ", typed(value).as_bytes(), b" as VALUE; write -e NAME=VALUE as one word"]))
 }
 
+/// Advice for a line of shell as one word, and for a variable before the command.
+fn written_for_a_shell(name: &[u8]) -> Option<&'static str> {
+    if files::lstat(CWD, name).is_ok() {
+        return None;
+    }
+    if let Some(at) = name.iter().position(|b| *b == b'=') {
+        let is_of_name = |b: &u8| b.is_ascii_alphanumeric() || *b == b'_';
+        let is_name = at > 0 && name[..at].iter().all(is_of_name) && !name[0].is_ascii_digit();
+        if is_name {
+            return Some(hint(&[b"to set a variable write -e ", typed(name).as_bytes()]));
+        }
+    }
+    if !name.contains(&b' ') {
+        return None;
+    }
+    let is_plain = !name.iter().any(|b| matches!(b, b'\'' | b'\\') || b.is_ascii_control());
+    let script = if is_plain { typed(name) } else { "LINE".into() };
+    Some(hint(&[b"for a line of shell write sh -c ", script.as_bytes()]))
+}
+
 /// Advice for a command that is a path.
-fn of_path(name: &[u8]) -> Option<&'static str> {
+fn of_path(line: &Line<'_>, name: &[u8]) -> Option<&'static str> {
     if !is_program(name) {
         return files::lstat(CWD, name).is_err().then_some("it does not exist outside either");
     }
     if !name.starts_with(b"/") {
         return Some("it exists only outside; -H adds the current directory");
     }
-    Some(how_to_show(name))
+    Some(how_to_show(line, name))
 }
 
 /// Advice if an option hides a program that exists outside.
@@ -77,7 +101,17 @@ fn hidden(line: &Line<'_>, file: &[u8]) -> Option<&'static str> {
     Some(hint(&[file.as_bytes(), b" exists only outside: --", option, verb, place.as_bytes()]))
 }
 
-fn how_to_show(file: &[u8]) -> &'static str {
+/// Advice for a program that exists outside only. In another root filesystem a program of the host's would lack its
+/// libraries.
+fn how_to_show(line: &Line<'_>, file: &[u8]) -> &'static str {
+    let [(_, of_system), ..] = SHOWN else { return NOT_IN_PATH };
+    let is_of_system = |dir: &[u8]| of_system.split(' ').any(|name| name.as_bytes() == dir);
+    if !line.is_of_host() && components(file).next().is_some_and(is_of_system) {
+        return hint(&[
+            typed(file).as_bytes(),
+            b" exists only outside; the root filesystem needs one of its own",
+        ]);
+    }
     let (file, dir) = (typed(file), typed(files::parent(file)));
     let dir = dir.as_bytes();
     hint(&[file.as_bytes(), b" exists only outside; add it with -m ", dir, b" ", dir])

@@ -282,7 +282,8 @@ fn unclosed() -> Error {
 }
 
 fn unset(name: &[u8]) -> Error {
-    Error::refused(on("variable {}", name), "not set").hint("${NAME:-VALUE} gives a default")
+    Error::refused(on("variable {}", name), "not set")
+        .hint("set it, or give it a default in the file: ${NAME:-VALUE}")
 }
 
 #[cfg(test)]

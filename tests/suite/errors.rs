@@ -71,6 +71,13 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::isolate_file_size(&["run", "-f", "1024", "sh"], "use '--rlimit fsize=SIZE'")]
 #[case::isolate_quota(&["run", "-q", "1,1", "sh"], "use '-t size=SIZE,nr_inodes=N DST'")]
 #[case::isolate_start(&["run", "-c", "/srv", "sh"], "use '-C DIR'")]
+#[case::a_line_of_a_shell(&["run", "-c", "echo a"], "'selfdock run sh -c LINE' for a line of shell")]
+#[case::firejail_debug(&["run", "--debug", "ls"], "option --debug: unknown; use '--explain=all'")]
+#[case::docker_tty(&["run", "-t", "-i", "sh"], "'-i': not options like size=1G; a command always has your standard")]
+#[case::docker_tmpfs(&["run", "--tmpfs", "/x", "ls"], "--tmpfs '/x': the options stand before DST; write")]
+#[case::docker_tmpfs_of_a_size(&["run", "--tmpfs", "/x:size=10M", "/bin/true"], "write --tmpfs size=10M /x")]
+#[case::docker_tmpfs_before_run(&["--tmpfs=/x", "run", "true"], "write --tmpfs - /x")]
+#[case::docker_build(&["build", "touch", "/foo"], "name one with --root DIR; 'run -o / /' has a writable copy")]
 #[case::isolate_input_in_short(&["run", "-i", "in", "sh"], "for that of a FILE write '<FILE'")]
 #[case::isolate_groups(&["run", "--cg-timing", "sh"], "counts the time of all processes")]
 #[case::isolate_silent(&["run", "-s", "sh"], "selfdock prints only errors")]
@@ -97,6 +104,8 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
     "option --unset-env 'HOME=/box': not a name; to set a variable write -e HOME=/box"
 )]
 #[case::xargs(&["each", "-P", "4", "sh"], "-j N")]
+#[case::xargs_of_one(&["each", "-n1", "true"], "--net '1': not 'none', 'host' or 'user'; each line is one command")]
+#[case::xargs_of_one_line(&["each", "-L1", "true"], "option -L: unknown; each line is one command")]
 #[case::nearly_an_option(&["run", "--hotsname", "x", "sh"], "did you mean --hostname?")]
 #[case::nearly_a_command(&["docotr"], "did you mean 'doctor'?")]
 #[case::a_program(&["ls"], "selfdock run ls")]
@@ -140,6 +149,14 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
     &["run", "-E", "sh"],
     "option --unset-env: took 'sh' as NAME: no CMD is left; write --unset-env NAME CMD"
 )]
+#[case::a_command_that_became_a_volume(&["run", "-b", "ls"], "option --bind: took 'ls' as its value: no CMD is left")]
+#[case::a_command_that_became_a_volume_if_it_exists(
+    &["build", "--root", "/", "--bind-if-exists", "ls"],
+    "option --bind-if-exists: took 'ls' as its value: no CMD is left"
+)]
+#[case::a_command_that_became_changes(&["run", "-o", "/", "/", "--changes", "ls"], "--changes: took 'ls' as its value")]
+#[case::a_command_that_became_a_mask(&["run", "--mask-if-exists", "ls"], "write --mask-if-exists PATH CMD")]
+#[case::nothing_to_mask(&["run", "--mask", "", "true"], "mask '': not an absolute path")]
 #[case::a_home_of_the_shell(
     &["run", "--home=~/x", "sh"],
     "option --home '~/x': the shell replaces ~ only at the start of a word; write --home=\"$HOME\"/x"
@@ -162,6 +179,50 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::help_for_nothing(&["help", "walk"], "command 'walk': unknown")]
 fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &str) {
     Cmd::new(words.iter().map(Into::into)).refused(advice);
+}
+
+/// A word that was the whole command of another program.
+#[rstest]
+#[case::a_line_of_shell("ls -l /", "; for a line of shell write sh -c 'ls -l /'\n")]
+#[case::a_pipe("ls | wc", "; for a line of shell write sh -c 'ls | wc'\n")]
+#[case::a_line_with_quotes("echo 'a b'", "; for a line of shell write sh -c LINE\n")]
+#[case::a_variable("FOO=1", "; to set a variable write -e FOO=1\n")]
+#[case::no_variable("1=1", "; no directory of PATH in the instance has it\n")]
+fn a_missing_program_that_is_a_line_is_answered_with_a_hint(
+    #[case] word: &str,
+    #[case] advice: &str,
+    #[values("run", "-o / / run", "--unprivileged run", "each")] how: &str,
+) {
+    let ran = Cmd::new(how.split(' ').map(Into::into)).arg(word).arg("env").stdin("1\n").output().exits(127);
+    assert!(ran.stderr.ends_with(advice), "{}", ran.stderr);
+}
+
+/// What a word names is meant so.
+#[test]
+fn a_program_whose_name_has_a_space_is_no_line_of_shell() {
+    let dir = scratch();
+    let program = dir.path().join("a b=c");
+    std::fs::copy("/bin/true", &program).unwrap();
+    let ran = Cmd::run(args![&program]).env("HOME", dir.path()).output().exits(127);
+    assert!(ran.stderr.contains("exists only outside; add it with -m"), "{}", ran.stderr);
+    Cmd::run(args!["-b", dir.path(), &program]).ok();
+}
+
+/// The last word can be a file for a shell.
+#[test]
+fn a_file_for_a_shell_is_taken_as_it_is() {
+    let dir = scratch();
+    let run = |words: &[&str]| {
+        let cmd = Cmd::run(words.iter().map(Into::into)).env("SHELL", "/bin/sh");
+        cmd.current_dir(dir.path()).stdin("echo $((6 * 7))").ok()
+    };
+    assert_eq!(run(&["--report", "./ls"]), "42");
+    assert!(dir.path().join("ls").exists());
+    for words in
+        [&["--report", "ls"][..], &["--report=ls"], &["--report", "used.json"], &["-b", "ls"], &["-b", "."]]
+    {
+        assert_eq!(run(words), "42", "{words:?}");
+    }
 }
 
 /// A number can be the name of a file.

@@ -79,7 +79,8 @@ fn about_command(bit: u16) -> &'static str {
              for each instance. The standard input of CMD is empty. Options of \\fBeach\\fR itself follow this\n\
              word. With \\-\\-report DIR the report of line N is DIR/N.json. Everyone who can write to DIR can\n\
              change it. With \\-\\-group the output of a command is kept in memory, and printed when the command\n\
-             has ended: first standard output, then standard error. EXIT STATUS says what \\fBeach\\fR returns.\n\
+             has ended: first standard output, then standard error. If a signal ends a command, a line on stderr\n\
+             names the line and the signal. EXIT STATUS says what \\fBeach\\fR returns.\n\
              Without \\-\\-halt the other commands still run if one fails. When nobody reads the output any more\n\
              and a command ends by SIGPIPE, no more commands start, and selfdock ends by SIGPIPE. If selfdock is\n\
              killed by SIGKILL, running commands continue to their end.\n"
@@ -130,7 +131,8 @@ fn about_option(id: Id) -> &'static str {
         }
         Id::X11 => {
             "It adds the socket of DISPLAY in /tmp/.X11\\-unix, the cookies of XAUTHORITY and, if the display has an\n\
-             abstract socket, \\-\\-abstract. X does not protect clients from each other.\n"
+             abstract socket, \\-\\-abstract. A local display without any socket is refused. X does not protect\n\
+             clients from each other.\n"
         }
         Id::Wayland => "It adds the socket that WAYLAND_DISPLAY names in XDG_RUNTIME_DIR.\n",
         Id::Dbus => {
