@@ -67,7 +67,7 @@ impl Gate {
     /// A closed gate.
     pub fn new() -> Result<Self> {
         let flags = rustix::event::EventfdFlags::CLOEXEC;
-        rustix::event::eventfd(0, flags).or_fail("make an eventfd for the joiner").map(Gate)
+        rustix::event::eventfd(0, flags).or_fail("make an eventfd").map(Gate)
     }
 
     /// Opens the gate.
@@ -94,7 +94,7 @@ impl Note {
     /// An empty note.
     pub fn new() -> Result<Self> {
         let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-        pipe_with(flags).or_fail("make a pipe for the joiner").map(|(reader, writer)| Note(reader, writer))
+        pipe_with(flags).or_fail("make a pipe").map(|(reader, writer)| Note(reader, writer))
     }
 
     /// The supervisor's end.
