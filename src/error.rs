@@ -3,6 +3,7 @@
 use crate::errno::explained;
 use crate::quote::quote;
 pub use crate::quote::{Quoted, is_unprintable};
+use crate::sys::signal::BY_WRITING;
 use crate::text::{Bytes, join};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -251,11 +252,9 @@ impl Error {
         }
     }
 
-    /// Prints the message on standard error, in one write, and returns the exit status. A signal from this write
-    /// (SIGPIPE, SIGXFSZ) does not change the status.
+    /// Prints the message on standard error, in one write, and returns the exit status.
     /// While an instance is built, its supervisor prints it when the others have ended.
     pub fn report(&self) -> u8 {
-        let _ = crate::sys::block_only(crate::sys::ALL_SIGNALS);
         if self.note() && !LATER.load(Ordering::Relaxed) {
             say_unsaid_message();
         }
@@ -342,8 +341,10 @@ pub fn leave_it_to_the_supervisor(yes: bool) {
 /// Whether only the supervisor prints messages.
 static LATER: AtomicBool = AtomicBool::new(false);
 
-/// Prints a message of this program on standard error.
+/// Prints a message of this program on standard error. A reader may take long, so a signal may end this process from
+/// here on. Those of the write itself do not: they would change the exit status.
 pub fn say_error(message: &[u8]) {
+    let _ = crate::sys::block_only(BY_WRITING);
     say(crate::sys::standard(2), join(&[b"selfdock: ", message, b"\n"]));
 }
 

@@ -212,7 +212,7 @@ impl Supervision {
             let none = (!outcome.started).then_some(&b"selfdock was ended before CMD was started"[..]);
             let write = || report.write(outcome, wall, error.or(none));
             // A reader may take long; signals must be able to end the wait. Those of the write itself do not.
-            let signals = self.signals | sys::set_of(signal::PIPE) | sys::set_of(signal::XFSZ);
+            let signals = self.signals | signal::BY_WRITING;
             if report.is_read_meanwhile() { with_signals(signals, write)? } else { write() }
         };
         match self.report.as_ref().map_or(Ok(None), report) {

@@ -1,10 +1,11 @@
 //! The supervisor: it waits for the command, passes signals on, and ends as the command ended. It has no privilege,
 //! and no descriptors except the caller's first three, unless an option needs one.
 //!
-//! It blocks all signals, from before the command exists to its own end, and takes them one by one. So no signal ever
-//! acts on the supervisor itself. The command blocks no signal, from its first instruction on. So each signal is
-//! passed on, and acts there as on any process: first it ends the building of the instance, and later it does what
-//! the command has set. signal(7), `rt_sigtimedwait(2)`.
+//! It blocks all signals, from before the command exists to the end of the command, and takes them one by one. So no
+//! signal acts on the supervisor itself, unless it has to wait for the reader of a report or a message. The command
+//! blocks no signal, from its first instruction on. So each signal is passed on, and acts there as on any process:
+//! first it ends the building of the instance, and later it does what the command has set. signal(7),
+//! `rt_sigtimedwait(2)`.
 
 use crate::cli::Timeout;
 use crate::containment::{Jobs, is_a_job};

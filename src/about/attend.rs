@@ -182,15 +182,12 @@ pub fn report_no_start(line: &Line<'_>, error: &Error) {
     }
 }
 
-/// Says why there will be no instance, and writes it into the report. A reader of the report may take long, and signals
-/// must be able to end the wait.
+/// Says why there will be no instance, and writes it into the report. A reader may take long, and signals must be able
+/// to end the wait.
 fn write_no_start(report: &Report, error: &Error) {
-    let before = sys::exchange_mask(sys::ALL_SIGNALS).unwrap_or(sys::ALL_SIGNALS);
     error.report();
-    let written = sys::block_only(before | BY_WRITING).or_fail("unblock signals");
-    let written = written.and_then(|()| report.put(of_none(error)));
-    let _ = sys::block_only(sys::ALL_SIGNALS);
-    if let Err(other) = written {
+    let _ = sys::block_only(BY_WRITING);
+    if let Err(other) = report.put(of_none(error)) {
         other.report_as_well();
     }
 }
@@ -229,7 +226,7 @@ impl Unstarted<'_> {
     /// In the second program: writes the message to the pipe, or prints it if there is none, and exits.
     pub fn end(fd: Option<&OwnedFd>, error: &Error) -> ! {
         // Without a reader, as after the attendant was killed, the write must fail and not raise SIGPIPE.
-        let _ = sys::block_only(sys::ALL_SIGNALS);
+        let _ = sys::block_only(BY_WRITING);
         let left = fd.map(|fd| files::write(fd.as_fd(), error.message()));
         sys::exit(if left == Some(Ok(())) { error.exit_status() } else { error.report() })
     }

@@ -25,7 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, MemfdFlags, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 /// The request for a batch.
@@ -177,8 +177,8 @@ impl Output {
         }
     }
 
-    /// Writes all of it to a standard descriptor.
-    fn print_to(&self, standard: i32) -> Result<()> {
+    /// Writes all of it to a standard descriptor. A reader may take long. Then a signal to end the batch gives EINTR.
+    fn print_to(&self, standard: i32, ending: SignalSet) -> Result<()> {
         let failed = "write the output";
         self.drain()?;
         rustix::fs::seek(&self.kept, rustix::fs::SeekFrom::Start(0)).or_fail(failed)?;
@@ -186,10 +186,25 @@ impl Output {
         loop {
             match rustix::io::read(&self.kept, &mut buffer).or_fail(failed)? {
                 0 => return Ok(()),
-                count => files::write(sys::standard(standard), &buffer[..count]).or_fail(failed)?,
+                count => write_unless_ended(standard, &buffer[..count], ending).or_fail(failed)?,
             }
         }
     }
+}
+
+/// Writes all of `text` to a standard descriptor, unless it has to wait, and a signal of `ending` comes. A pipe that
+/// can be written has room for one part.
+fn write_unless_ended(standard: i32, text: &[u8], ending: SignalSet) -> rustix::io::Result<()> {
+    let fd = sys::standard(standard);
+    for part in text.chunks(PIPE_BUF) {
+        while poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], Some(&MOMENT.into()))? == 0 {
+            if sys::pending()? & ending != 0 {
+                return Err(Errno::INTR);
+            }
+        }
+        files::write(fd, part)?;
+    }
+    Ok(())
 }
 
 /// The results so far.
@@ -248,10 +263,15 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
     work.tally.clear();
     if let Err(error) = done {
         work.end_all();
-        if error.errno() != Some(Errno::PIPE) {
-            return Err(error);
-        }
-        work.tally.signal = Some(PIPE);
+        let signal = match error.errno() {
+            Some(Errno::PIPE) => Some(PIPE),
+            Some(Errno::INTR) => {
+                let signal = sys::wait_signal(work.masks.ending(), Some(Duration::default()));
+                signal.ok().map(|taken| taken.signal)
+            }
+            _ => None,
+        };
+        work.tally.signal = Some(signal.ok_or(error)?);
     }
     match work.tally.signal {
         Some(signal) => Ok(End::Signal(signal)),
@@ -282,6 +302,13 @@ struct Masks {
     before: SignalSet,
     awaited: SignalSet,
     during: SignalSet,
+}
+
+impl Masks {
+    /// The signals that end the batch.
+    fn ending(&self) -> SignalSet {
+        self.awaited & !set_of(CHLD)
+    }
 }
 
 /// A running batch.
@@ -407,7 +434,8 @@ impl Work<'_> {
             let number = slot.number;
             if let Some(outputs) = slot.outputs.take() {
                 self.tally.clear();
-                (1..).zip(&outputs).try_for_each(|(number, output)| output.print_to(number))?;
+                let ending = self.masks.ending();
+                (1..).zip(&outputs).try_for_each(|(number, output)| output.print_to(number, ending))?;
             }
             // xargs(1) starts no more either.
             let by_pipe = [End::Signal(PIPE), End::Exit(after_signal(PIPE))].contains(&end);

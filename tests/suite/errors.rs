@@ -404,3 +404,33 @@ fn a_root_that_cannot_be_used_says_why(#[case] change: &str, #[case] words: &str
 }
 
 const NOEXEC: &str = "mount --bind srv/img srv/img; mount -o remount,bind,noexec srv/img";
+
+/// Who does not read what selfdock prints can still end it. A command can spoil its report, so that there is a message.
+#[rstest]
+#[case::of_a_report(
+    "{mode} --report report run -b . sh -c \"trap '' TERM; rm report; mkdir report\"",
+    "report"
+)]
+#[case::of_an_attended_report(
+    "{mode} --output-limit 1k --report report run -b . sh -c \"trap '' TERM; rm report; mkdir report\"",
+    "report"
+)]
+#[case::of_an_option("run --no-such-option", "")]
+#[case::of_a_build("{mode} run -m /no/such /mnt true", "")]
+#[case::of_a_mount("{mode} run -m /usr /etc/passwd true", "")]
+#[case::of_a_command("{mode} run nosuch", "")]
+#[case::of_a_joiner("enter 999999999 true", "")]
+#[case::output_of_a_batch("{mode} each --group echo", "")]
+fn what_nobody_reads_does_not_keep_selfdock(
+    #[case] line: &str,
+    #[case] path: &str,
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("", "$SELFDOCK run -b .")] outer: &str,
+) {
+    let line = line.replace("{mode}", mode);
+    let script = format!("echo x >list; exec python3 -c \"$PROGRAM\" \"$0\" {outer} $SELFDOCK {line} <list");
+    let dir = scratch();
+    let cmd = Cmd::program(args!["sh", "-c", script, path]).current_dir(dir.path());
+    let program = include_str!("../programs/end_while_unread.py");
+    assert_eq!(cmd.env("PROGRAM", program).env("SELFDOCK", selfdock()).ok(), "-15");
+}
