@@ -412,8 +412,9 @@ fn a_fifo_that_is_open_for_both_keeps_no_process(#[values("", "--unprivileged")]
         "mkfifo fifo; $SELFDOCK {mode} --timeout 1,1 --output-limit 1M run head -c 300000 /dev/zero 1<>fifo; echo $?"
     );
     let dir = scratch();
-    // `Cmd` checks that nothing is left.
-    assert_eq!(Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok(), "124");
+    // `Cmd` checks that nothing is left. The end may take longer than the grace.
+    let status = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).ok();
+    assert!(["124", "137"].contains(&&*status), "{status}");
 }
 
 #[test]

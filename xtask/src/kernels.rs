@@ -29,13 +29,14 @@ const HELP: &str = "\
 Boot other kernels in qemu, and check what of selfdock depends on the kernel.
 
 Usage: cargo xtask kernels [--kernel VERSION]... [--arch ARCH] [--image FILE] [--fetch]
-                            [--full | --systemd] [--only TEXT]...
+                            [--root NAME] [--full | --systemd] [--only TEXT]...
 
   --kernel VERSION   boot only this kernel: 6.1, 6.12 or newest. These are the kernels of Debian's bookworm, trixie
                      and sid. For aarch64 there is also newest-16k, with pages of 16 KiB
   --arch ARCH        boot kernels for x86_64 or aarch64 (default: as this machine)
   --image FILE       boot the kernel in FILE, in place of the first of Debian's. It needs the options of that kernel,
                      and overlayfs built in
+  --root NAME        boot only with this root filesystem: initramfs or mounted
   --full             run the whole suite, in a guest with a disk. This needs root, and takes hours
   --systemd          check the limits of an instance in a Debian where systemd is the first process. This needs root
   --only TEXT        run only the checks whose names contain TEXT. With --full TEXT chooses tests, as volumes:: does,
@@ -135,6 +136,7 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     }
     let arch: Option<String> = args.opt_value_from_str("--arch").context("--arch")?;
     let kernels: Vec<String> = args.values_from_str("--kernel").context("--kernel")?;
+    let root_of_guest: Option<String> = args.opt_value_from_str("--root").context("--root")?;
     let image: Option<PathBuf> = args.opt_value_from_str("--image").context("--image")?;
     let full = args.contains("--full");
     let with_systemd = args.contains("--systemd");
@@ -143,6 +145,9 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     no_more(args)?;
     if full && with_systemd {
         return Err("--full and --systemd are two kinds of guest: take one".into());
+    }
+    if let Some(unknown) = root_of_guest.as_ref().filter(|name| !ROOTS.contains(&name.as_str())) {
+        return Err(format!("--root '{unknown}': not one of {}", ROOTS.join(", ")));
     }
     let name = arch.unwrap_or_else(|| std::env::consts::ARCH.into());
     let arch = ARCHES.iter().find(|arch| arch.target.0 == name);
@@ -183,9 +188,11 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     // The checks of a guest run one after the other, so a guest uses little more than one CPU. The suite uses two.
     let cpus = available_parallelism().map_or(1, NonZero::get);
     let at_once = if full { 1 } else { cpus };
+    let is_chosen = |root: &&&str| root_of_guest.as_ref().is_none_or(|name| name == **root);
     let roots: &[&str] = if full || with_systemd { &[""] } else { &ROOTS };
+    let roots: Vec<_> = roots.iter().filter(|root| full || with_systemd || is_chosen(root)).collect();
     let guests: Vec<_> =
-        kernels.iter().flat_map(|kernel| roots.iter().map(move |root| (kernel, *root))).collect();
+        kernels.iter().flat_map(|kernel| roots.iter().map(move |root| (kernel, **root))).collect();
     let failed = find_in_all(&guests, at_once, |((kernel, fetched), root)| {
         let faults = try_one(kernel, fetched, root);
         if faults.is_empty() {
