@@ -146,6 +146,9 @@ bound! {
     TOO_MANY_LAYERS = "at most ", " are possible"
 }
 
+/// Why a place is refused that two options want.
+pub const TWO_MOUNTS: &str = "two different mounts are requested there";
+
 /// Makes the plan. `cwd` is the caller's current directory.
 pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Result<Plan<'a>, E> {
     let root = match request.roots.as_slice() {
@@ -207,10 +210,7 @@ fn add<'a, E: Fault>(plan: &mut Plan<'a>, mount: MountRequest<'a>, own_shm: &mut
             let tmpfs = Tmpfs::parse(options)?;
             if components(dst).eq(components(b"/dev/shm")) && dst.starts_with(b"/") {
                 if core::mem::replace(own_shm, true) && plan.shm != tmpfs {
-                    return Err(E::refused(
-                        "mount on '/dev/shm'",
-                        "two different mounts are requested there",
-                    ));
+                    return Err(E::refused("mount on '/dev/shm'", TWO_MOUNTS));
                 }
                 plan.shm = tmpfs;
             } else {
@@ -232,7 +232,7 @@ fn insert<'a, E: Fault>(mounts: &mut Vec<Mount<'a>>, mount: Mount<'a>) -> Result
                 Source::Mask { .. } => on("mask {}", mount.dst),
                 _ => on("mount on {}", mount.dst),
             };
-            Err(E::refused(what, "two different mounts are requested there"))
+            Err(E::refused(what, TWO_MOUNTS))
         }
         Err(at) => {
             mounts.insert(at, mount);

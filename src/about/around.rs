@@ -21,7 +21,7 @@ use crate::host::{lies_in, places};
 use crate::mount::{find, make_private};
 use crate::names::RESOLV;
 use crate::options::Id;
-use crate::plan::components;
+use crate::plan::{TWO_MOUNTS, components};
 use crate::process::pid_digits;
 use crate::sys::{self, Attributes, namespace};
 use crate::text::{Bytes, join};
@@ -66,7 +66,7 @@ pub fn foresee(about: &About, around: &Around<'_>, plain: &Line<'_>) -> Result<(
     let (of_proxy, of_both) = (around.proxy.is_some(), around.fake_root || around.proxy.is_some());
     for (is_needed, place) in [(of_both, fake_root::INSIDE), (of_proxy, proxy::SOCKET)] {
         if is_needed && plain.takes(place) {
-            return Err(Error::refused(on("mount on {}", place), "two different mounts are requested there"));
+            return Err(Error::refused(on("mount on {}", place), TWO_MOUNTS));
         }
     }
     around.proxy.map_or(Ok(()), |socket| proxy::check(socket, plain))

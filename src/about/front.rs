@@ -13,7 +13,7 @@ use crate::options::{
     ALIASES, BUILD, CHANGES, Complete, EACH, ENTER, FRONT_ALIASES, HELP, Id, OPTIONS, Opt, REPEATABLE, RUN,
     VERBS, Verb,
 };
-use crate::plan::{components, is_host};
+use crate::plan::{TWO_MOUNTS, components, is_host};
 use crate::text::{Bytes, bound, c_string, join};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -458,7 +458,7 @@ impl<'a> Line<'a> {
             return Ok(());
         }
         let place = components(place).fold(&b""[..], |path, name| join(&[path, b"/", name]));
-        Err(Error::refused(on("mount on {}", place), "two different mounts are requested there"))
+        Err(Error::refused(on("mount on {}", place), TWO_MOUNTS))
     }
 
     /// The copy that `--overlay SRC DST` makes.
@@ -470,10 +470,7 @@ impl<'a> Line<'a> {
             }
             let wanted = overlay::room(options)?;
             if room.replace(wanted).is_some_and(|other| other != wanted) {
-                return Err(Error::refused(
-                    on("mount on {}", place),
-                    "two different mounts are requested there",
-                ));
+                return Err(Error::refused(on("mount on {}", place), TWO_MOUNTS));
             }
             if self.has(Id::Changes) {
                 let what = both("option --tmpfs {} {}", options, place);
