@@ -1,8 +1,8 @@
 //! one-life: However it is started and whatever happens to it, a command lives and ends as without selfdock.
 
 use crate::support::{
-    Cmd, Job, Setting, Start, Transcript, Way, args, bin, every_way, is_alive, is_first, is_own, own_status,
-    patient, same_as_without, status_of, tree, wait_until,
+    Cmd, Job, Setting, Start, Transcript, Way, args, bin, every_way, is_alive, is_first, is_own, is_stopped,
+    own_status, patient, same_as_without, status_of, tree, wait_until,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -420,15 +420,20 @@ every_way! {
     }
 }
 
+/// A command that has stopped itself. When it is continued, it goes on with `script`.
+fn stopped_before_its_deadline(start: &Start, script: &str) -> Job {
+    let job = start.sh(&format!("kill -STOP $$; {script}"));
+    wait_until("the command is stopped", || tree(job.pid()).iter().any(|pid| is_stopped(*pid)));
+    job.settle();
+    job
+}
+
 every_way! {
     /// S3: a stop against the deadline.
     #[rstest]
     fn with_a_deadline_a_stop_stops_nothing_but_the_command(way) {
         let start = way.start(Setting::Deadline);
-        let mut job = start.sh("kill -STOP $$; exit 6");
-        let stopped = |pid: &i32| status_of(&pid.to_string(), &["State"]).starts_with("State: T");
-        wait_until("the command is stopped", || tree(job.pid()).iter().any(stopped));
-        job.settle();
+        let mut job = stopped_before_its_deadline(&start, "exit 6");
         job.signal(CONT);
         // The shell has seen no stop.
         job.becomes("exited 6");
@@ -441,10 +446,7 @@ every_way! {
     #[rstest]
     fn a_command_that_is_stopped_before_its_deadline_can_be_ended(way) {
         let start = way.start(Setting::Deadline);
-        let mut job = start.sh("kill -STOP $$; sleep 1000");
-        let stopped = |pid: &i32| status_of(&pid.to_string(), &["State"]).starts_with("State: T");
-        wait_until("the command is stopped", || tree(job.pid()).iter().any(stopped));
-        job.settle();
+        let mut job = stopped_before_its_deadline(&start, "sleep 1000");
         job.signal(TERM);
         job.becomes("signaled 15");
         job.transcript();

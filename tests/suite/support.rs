@@ -25,7 +25,9 @@ pub use place::{
     about, bin, copy_program, fixture, host_mounts, make_program, no_capability, own_status, prefix,
     prepared, scratch, selfdock, status_of,
 };
-pub use processes::{children, command_of, is_alive, is_first, is_own, keeper_of, patient, tree, wait_until};
+pub use processes::{
+    children, command_of, is_alive, is_first, is_own, is_stopped, keeper_of, patient, tree, wait_until,
+};
 pub use ran::Ran;
 pub use terminal::Terminal;
 pub(crate) use way::every_way;

@@ -49,6 +49,11 @@ pub fn is_alive(pid: i32) -> bool {
     stat(pid).is_some_and(|fields| is_running(&fields))
 }
 
+/// Whether a process is stopped.
+pub fn is_stopped(pid: i32) -> bool {
+    super::place::status_of(&pid.to_string(), &["State"]).starts_with("State: T")
+}
+
 /// Whether a process with these fields of `stat` has not ended.
 fn is_running(fields: &[String]) -> bool {
     const EXITING: u32 = 4; // PF_EXITING, include/linux/sched.h

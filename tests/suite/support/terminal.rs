@@ -1,6 +1,6 @@
 //! A real terminal, for interactive tests.
 
-use super::processes::{MARK, SESSION, deadline, kill_all, left_of, wait_until};
+use super::processes::{MARK, SESSION, deadline, is_stopped, kill_all, left_of, wait_until};
 use super::{log, place};
 use nix::fcntl::{OFlag, open};
 use nix::poll::{PollFd, PollFlags, poll};
@@ -82,8 +82,7 @@ impl Terminal {
 
     /// Waits until a process of the session is stopped.
     pub fn wait_for_a_stop(&self) {
-        let is_stopped = |pid: &i32| place::status_of(&pid.to_string(), &["State"]).starts_with("State: T");
-        wait_until("a process is stopped", || self.left().iter().any(is_stopped));
+        wait_until("a process is stopped", || self.left().iter().any(|pid| is_stopped(*pid)));
     }
 
     fn shows(&mut self, text: &str, limit: Duration) -> Option<String> {
