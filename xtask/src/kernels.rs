@@ -188,11 +188,10 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     // The checks of a guest run one after the other, so a guest uses little more than one CPU. The suite uses two.
     let cpus = available_parallelism().map_or(1, NonZero::get);
     let at_once = if full { 1 } else { cpus };
-    let is_chosen = |root: &&&str| root_of_guest.as_ref().is_none_or(|name| name == **root);
-    let roots: &[&str] = if full || with_systemd { &[""] } else { &ROOTS };
-    let roots: Vec<_> = roots.iter().filter(|root| full || with_systemd || is_chosen(root)).collect();
+    let is_chosen = |root: &&str| root_of_guest.as_ref().is_none_or(|name| name == root);
+    let roots = if full || with_systemd { vec![""] } else { ROOTS.into_iter().filter(is_chosen).collect() };
     let guests: Vec<_> =
-        kernels.iter().flat_map(|kernel| roots.iter().map(move |root| (kernel, **root))).collect();
+        kernels.iter().flat_map(|kernel| roots.iter().map(move |root| (kernel, *root))).collect();
     let failed = find_in_all(&guests, at_once, |((kernel, fetched), root)| {
         let faults = try_one(kernel, fetched, root);
         if faults.is_empty() {
