@@ -10,23 +10,21 @@ use crate::cli::{self, Filter};
 use crate::command::Command;
 use crate::containment::{Jobs, have_own_keys};
 use crate::creds::{self, Caller, Privileged};
-use crate::descriptors::{close_descriptors, number_of};
-use crate::error::{self, Error, FAILED, OrFail, Result, on};
+use crate::descriptors::close_descriptors;
+use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Identity, identity};
 use crate::instance::Instance;
-use crate::lifeline::die_with_supervisor;
+use crate::keeper::Shared;
 use crate::mount::find;
 use crate::process::{self, Process, arguments, ends_within, field, has_ended, path, read, status};
 use crate::stage::{change_root, refuse_jail};
 use crate::sys::{self, Whose};
 use crate::text::{Bytes, decimal, join, whole};
-use crate::usage::{self, Usage};
 use crate::{filter, limits, mountinfo};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, OFlags, ResolveFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use rustix::thread::move_into_link_name_space;
 
@@ -44,80 +42,14 @@ pub struct Target {
 }
 
 /// All that the joiner needs.
-pub struct Join<'a> {
+pub struct Join {
     pub target: Target,
     /// The command to run.
-    pub command: Command<'a>,
-    /// A pidfd of the supervisor.
-    pub supervisor: OwnedFd,
-    /// Opens when the supervisor has no privilege any more.
-    pub gate: Gate,
-    /// For a report: tells the supervisor what the joiner knows.
-    pub note: Option<Note>,
+    pub command: Command<'static>,
     /// The process group and session of the command.
     pub jobs: Jobs,
-    /// The descriptors of `--keep-fd`, and the note, which is closed at exec.
+    /// The descriptors of `--keep-fd`.
     pub keep_fds: Vec<u32>,
-}
-
-/// A gate between processes with separate memory. It opens once. eventfd(2)
-pub struct Gate(OwnedFd);
-
-impl Gate {
-    /// A closed gate.
-    pub fn new() -> Result<Self> {
-        let flags = rustix::event::EventfdFlags::CLOEXEC;
-        rustix::event::eventfd(0, flags).or_fail("make an eventfd").map(Gate)
-    }
-
-    /// Opens the gate.
-    pub fn open(&self) -> Result<()> {
-        rustix::io::write(&self.0, &1u64.to_ne_bytes()).or_fail("release the joiner").map(drop)
-    }
-
-    /// Waits until the gate is open. Signals are not blocked meanwhile.
-    fn wait(&self) -> Result<()> {
-        loop {
-            match rustix::io::read(&self.0, &mut [0; 8]) {
-                Err(Errno::INTR) => {}
-                done => return done.or_fail("wait for the supervisor").map(drop),
-            }
-        }
-    }
-}
-
-/// A message from the joiner to its supervisor: the resources that joining used, and why there is no command, if it
-/// failed. pipe(2)
-pub struct Note(OwnedFd, OwnedFd);
-
-impl Note {
-    /// An empty note.
-    pub fn new() -> Result<Self> {
-        let flags = PipeFlags::CLOEXEC | PipeFlags::NONBLOCK;
-        pipe_with(flags).or_fail("make a pipe").map(|(reader, writer)| Note(reader, writer))
-    }
-
-    /// The supervisor's end.
-    pub fn reader(&self) -> u32 {
-        number_of(&self.0)
-    }
-
-    /// The joiner's end.
-    pub fn writer(&self) -> u32 {
-        number_of(&self.1)
-    }
-
-    /// Adds text to the note. What does not fit into the pipe is dropped.
-    fn add(&self, text: &[u8]) {
-        let _ = rustix::io::write(&self.1, text);
-    }
-
-    /// Reads the note, after the joiner has ended.
-    pub fn read(&self) -> (Usage, Option<Bytes>) {
-        let text = files::read(self.0.as_fd(), 4096, files::PIPE).unwrap_or_default();
-        let (used, why) = text.split_at(text.len().min(usage::BYTES));
-        (Usage::of_bytes(used), Some(why).filter(|why| !why.is_empty()))
-    }
 }
 
 /// Finds the instance of a PID: the PID of its supervisor, or of any process in it. `program` is selfdock's own file.
@@ -477,32 +409,22 @@ impl Target {
     }
 }
 
-/// The joiner's side. Processes inside can see the joiner, so it stays undumpable until it executes the command.
-/// Returns only on failure, with an exit status.
-pub fn become_command(join: &Join<'_>, privileged: Privileged) -> u8 {
-    // In its own memory.
-    error::leave_it_to_the_supervisor(false);
-    let joined = match die_with_supervisor(&join.supervisor) {
-        // It has printed why, if it could.
-        Ok(false) => return FAILED,
-        Ok(true) => become_joiner(join, privileged),
-        Err(error) => Err(error),
-    };
-    if let Some(note) = &join.note {
-        note.add(&sys::usage(Whose::Own).unwrap_or_default().to_bytes());
-    }
-    let status = match joined {
+/// The joiner's side. Returns only on failure.
+///
+/// Processes inside can see the joiner. It stays undumpable until it executes the command, as the memory that it
+/// shares with its supervisor is: nobody can trace or inspect it.
+pub fn become_command(join: &Join, privileged: Privileged, shared: &Shared) -> Error {
+    let joined = become_joiner(join, privileged, shared);
+    // Part of a report alone, and of no use if it cannot be read.
+    shared.building.set(&sys::usage(Whose::Own).unwrap_or_default());
+    match joined {
         Ok(()) => join.command.exec(),
         Err(error) => error,
     }
-    .report();
-    if let Some((note, why)) = join.note.as_ref().zip(error::first_message()) {
-        note.add(why);
-    }
-    status
 }
 
-fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
+fn become_joiner(join: &Join, mut privileged: Privileged, shared: &Shared) -> Result<()> {
+    shared.die_with_supervisor()?;
     sys::block_only(0).or_fail("unblock signals")?;
     join.jobs.separate()?;
     have_own_keys(join.target.filters.iter().any(|filter| matches!(filter, OurFilter::Default)))?;
@@ -514,7 +436,7 @@ fn become_joiner(join: &Join<'_>, mut privileged: Privileged) -> Result<()> {
             OurFilter::NoUserNamespaces => filter::forbid_user_namespaces(&privileged)?,
         }
     }
-    join.gate.wait()?;
+    shared.unprivileged.wait();
     close_descriptors(&join.keep_fds)?;
     privileged.relinquish()?;
     if join.target.no_new_privs {

@@ -332,10 +332,10 @@ pub fn unsaid_message() -> Option<Bytes> {
     if SAID.load(Ordering::Acquire) { None } else { first_message() }
 }
 
-/// Whether only the supervisor prints messages from here on, when the other processes have ended. A process that failed
-/// could be killed before it has written its line: the end of the keeper kills the command.
-pub fn leave_it_to_the_supervisor(yes: bool) {
-    LATER.store(yes, Ordering::Relaxed);
+/// From here on only the supervisor prints messages, when the other processes have ended. A process that failed could
+/// be killed before it has written its line: the end of the keeper kills the command.
+pub fn leave_it_to_the_supervisor() {
+    LATER.store(true, Ordering::Relaxed);
 }
 
 /// Whether only the supervisor prints messages.

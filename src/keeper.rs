@@ -129,6 +129,18 @@ impl Shared {
         Ok(())
     }
 
+    /// Asks the kernel to kill this process when the supervisor ends. Later changes only drop capabilities, which keeps
+    /// the signal. `prctl(2)`, `PR_SET_PDEATHSIG`
+    pub fn die_with_supervisor(&self) -> Result<()> {
+        let failed = "tie a process to its supervisor";
+        set_parent_process_death_signal(Some(Signal::KILL)).or_fail(failed)?;
+        if self.supervisor.load(Ordering::Acquire) == 0 {
+            // The supervisor was gone before prctl(2). The kernel clears this word before it tells children.
+            return Err(Error::refused(failed, "it has ended"));
+        }
+        Ok(())
+    }
+
     /// Made by the supervisor before it starts other processes. With `counts`, the usage of all processes in the
     /// instance is reported at the end.
     pub fn new(counts: bool) -> Result<&'static Self> {
@@ -332,11 +344,7 @@ impl Shared {
     }
 
     fn become_keeper(&'static self, role: Role) -> Result<()> {
-        set_parent_process_death_signal(Some(Signal::KILL)).or_fail("tie the keeper to its supervisor")?;
-        if self.supervisor.load(Ordering::Acquire) == 0 {
-            // The supervisor was gone before prctl(2). The kernel clears this word before it tells children.
-            return Err(Error::refused("keep the instance", "its supervisor has ended"));
-        }
+        self.die_with_supervisor()?;
         let failed = "confine the keeper";
         // With another name, `killall selfdock` ends only supervisors.
         rustix::thread::set_name(c"keeper").or_fail(failed)?;

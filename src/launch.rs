@@ -11,7 +11,7 @@ use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, say};
 use crate::handover::{self, Mode, Task};
 use crate::installation::{Installation, OwnFile, Preparations, own_identity, own_program};
 use crate::keeper::{Init, Keeper, Shared};
-use crate::lifeline::{end_with_the_outer_supervisor, expect_end, supervisor_pidfd};
+use crate::lifeline::{end_with_the_outer_supervisor, expect_end};
 use crate::outcome::{self, Cause, End, Outcome};
 use crate::report::Report;
 use crate::sandbox::{self, Job};
@@ -281,7 +281,7 @@ fn spawn_and_supervise(
     let counts_strays = supervision.has_report() && matches!(sys::wait(None), Err(Errno::CHILD));
     let shared = Shared::new(supervision.has_report())?;
     privileged.set_aside()?;
-    error::leave_it_to_the_supervisor(true);
+    error::leave_it_to_the_supervisor();
     let own_network = job.plan.own_network;
     let keeper = Keeper::start(shared, Init { privileged: privileged.for_child(), own_network, empty })?;
     let started = supervision.start()?;
@@ -365,21 +365,12 @@ fn start_joiner(
         Ok(target) => target,
     };
     let jobs = containment?.jobs;
-    let note = if supervision.has_report() { Some(enter::Note::new()?) } else { None };
-    let mut keep_fds = request.keep_fds.clone();
-    keep_fds.extend(note.as_ref().map(enter::Note::writer));
-    let join = Join {
-        target,
-        command,
-        supervisor: supervisor_pidfd()?,
-        gate: enter::Gate::new()?,
-        note,
-        jobs,
-        keep_fds,
-    };
+    let join = Join { target, command, jobs, keep_fds: request.keep_fds.clone() };
     expect_end()?;
-    error::leave_it_to_the_supervisor(true);
-    let witness = Keeper::witness(Shared::new(false)?)?;
+    // The processes in the instance are not this supervisor's to count.
+    let shared = Shared::new(false)?;
+    error::leave_it_to_the_supervisor();
+    let witness = Keeper::witness(shared)?;
     let need = Need { enter: true, ..Need::default() };
     let privileged = match privilege {
         Some(privilege) if join.target.has_own_user_namespace() => {
@@ -396,22 +387,17 @@ fn start_joiner(
     privileged.set_aside()?;
     let for_child = privileged.for_child();
     let started = supervision.start()?;
-    // Processes inside can inspect the joiner before it executes the command, so it has its own memory.
-    let child = sys::start_child(0, || enter::become_command(&join, for_child))
+    let act = move || enter::become_command(&join, for_child, shared).report();
+    let child = sys::start_beside(Stack::Command, None, act)
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "the instance has ended"))?;
-    privileged.relinquish()?;
+    become_supervisor(privileged, &supervision)?;
     forget_what_came_before(&witness)?;
-    join.gate.open()?;
-    let note = join.note.as_ref();
-    let mut kept = supervision.descriptors();
-    kept.extend(note.map(enter::Note::reader));
-    close_descriptors(&kept)?;
+    shared.unprivileged.open();
     let mut outcome = supervision.supervise(child, &witness, false, jobs)?;
     let ended = witness.end().map(drop);
-    let (joining, error) = note.map(enter::Note::read).unwrap_or_default();
-    outcome.usage.take_off(&joining);
-    supervision.report_outcome(&outcome, started, ended, error)
+    outcome.usage.take_off(&shared.building.get());
+    supervision.report_outcome(&outcome, started, ended, error::first_message())
 }
 
 /// Gives up all privilege and every descriptor that is not needed. From here on this process has only its caller's

@@ -12,8 +12,8 @@
 //! - The *command* starts as the process that builds the instance. It is in all other namespaces of the instance. Its
 //!   PID inside is the PID of the supervisor outside.
 //!
-//! `enter` starts a *joiner* in the namespaces of an instance. The joiner has its own supervisor. It also has its own
-//! memory, because processes inside can inspect it before it executes the command.
+//! `enter` starts a *joiner* in the namespaces of an instance. The joiner has its own supervisor, and shares the memory
+//! of that one in the same way.
 //!
 //! **Ids.** All of these processes have the caller's uid, gid and groups, from before the command line is read.
 //! Beyond the rights of its caller selfdock has `CAP_SYS_ADMIN`, and the other capabilities that the request needs.

@@ -1,6 +1,5 @@
 //! The resource usage of processes. getrusage(2).
 
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicI64, Ordering};
 
 /// The usage of one or more processes: a number for each of [`Of`].
@@ -27,9 +26,6 @@ pub enum Of {
 }
 
 const NUMBERS: usize = 7;
-
-/// The number of bytes of [`Usage::to_bytes`].
-pub const BYTES: usize = NUMBERS * size_of::<i64>();
 
 impl Usage {
     /// Makes it from numbers in the order of [`Of`].
@@ -58,24 +54,6 @@ impl Usage {
             *all = all.saturating_sub(*before).max(0);
         }
         self.0[Of::Peak as usize] = peak;
-    }
-
-    /// As bytes, for a process with other memory.
-    pub fn to_bytes(self) -> Vec<u8> {
-        let mut all = Vec::with_capacity(BYTES);
-        for number in self.0 {
-            all.extend_from_slice(&number.to_ne_bytes());
-        }
-        all
-    }
-
-    /// From bytes. Missing numbers are 0.
-    pub fn of_bytes(bytes: &[u8]) -> Self {
-        let mut usage = Usage::default();
-        for (number, bytes) in usage.0.iter_mut().zip(bytes.as_chunks().0) {
-            *number = i64::from_ne_bytes(*bytes);
-        }
-        usage
     }
 }
 
@@ -117,9 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn usage_survives_as_bytes_and_in_a_tally() {
+    fn usage_survives_in_a_tally() {
         let usage = Usage::new([1 << 40, 0, 0, 0, 0, 3, 9]);
-        assert_eq!(Usage::of_bytes(&usage.to_bytes()), usage);
         let tally = Tally::default();
         tally.set(&usage);
         assert_eq!(tally.get(), usage);

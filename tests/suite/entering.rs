@@ -152,7 +152,7 @@ fn the_report_of_a_joiner_tells_whether_its_command_started() {
     let instance = instance([]);
     let report = |word: &str| {
         let ran = enter(args!["--report", "2"], instance.pid()).arg(word).output();
-        ran.stderr.lines().last().unwrap().to_owned()
+        ran.stderr.lines().find(|line| line.starts_with('{')).unwrap().to_owned()
     };
     let seen = report("no-such-command");
     assert!(seen.contains("\"started\":false,\"error\":\"run 'no-such-command': no such file"), "{seen}");
