@@ -292,6 +292,24 @@ fn an_example_says_how_it_is_used() {
     }
 }
 
+#[rstest]
+#[case::proxy_in_the_place_of_a_file("proxy", ["taken", "a.org"], "proxy: make the socket 'taken': Address already in use")]
+#[case::judge_without_tests("judge", ["taken", "."], "judge: '.' has no *.in")]
+fn an_example_says_what_it_cannot_do_and_leaves_files_alone(
+    #[case] name: &str,
+    #[case] words: [&str; 2],
+    #[case] said: &str,
+) {
+    let reader = Reader::new();
+    let project = reader.home.path().join("project");
+    std::fs::write(project.join("taken"), "text").unwrap();
+    let program = project.join("examples").join(name);
+    let ran = Cmd::program(args![program, words[0], words[1]]).current_dir(&project).output();
+    assert_eq!(ran.stderr.trim_end(), said);
+    assert!(!ran.status.success());
+    assert_eq!(std::fs::read_to_string(project.join("taken")).unwrap(), "text");
+}
+
 /// They use a port or a display, so each has its own network and /tmp: those of an outer instance.
 #[rstest]
 #[case::x11(
