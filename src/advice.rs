@@ -11,6 +11,9 @@ pub const TOO_MANY: &str =
 /// For EAGAIN of clone(2).
 pub const CROWDED: &str = "the limit of processes (ulimit -u) or of memory is reached";
 
+/// For ENOENT of the start directory.
+pub const NOT_SHOWN: &str = "the instance has no such directory; -b shows one of the host";
+
 /// Adds advice to an error of unshare(2) or clone(2).
 pub fn of_start(error: Error, unprivileged: bool) -> Error {
     let error = error.hint_if(Errno::AGAIN, CROWDED).hint_if(

@@ -25,7 +25,7 @@ const ERRNOS: &[u8] = b"\
 4 EINTR interrupted
 5 EIO input or output error
 6 ENXIO no such device or address
-7 E2BIG too many arguments
+7 E2BIG arguments and variables are too large
 8 ENOEXEC not an executable format
 9 EBADF file descriptor not open
 11 EAGAIN resource temporarily unavailable

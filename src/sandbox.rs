@@ -1,6 +1,6 @@
 //! The command's side: builds the instance from a copy of the host's mounts, and executes the command.
 
-use crate::advice::TOO_MANY;
+use crate::advice::{NOT_SHOWN, TOO_MANY};
 use crate::command::Command;
 use crate::containment::{Containment, Jobs};
 use crate::creds::{Caller, Privileged};
@@ -272,7 +272,8 @@ fn show_file(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
 fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>) -> Result<OwnedFd> {
     let dir = command.directory();
     if command.has_chosen_directory() {
-        return open_in(root, dir, OFlags::DIRECTORY).or_fail(on("enter {}", dir));
+        let opened = open_in(root, dir, OFlags::DIRECTORY).or_fail(on("enter {}", dir));
+        return opened.map_err(|e| e.hint_if(Errno::NOENT, NOT_SHOWN));
     }
     let of_shell = command.shells_directory();
     // Mostly they are equal.

@@ -340,7 +340,10 @@ fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
 )]
 #[case::changes_of_another("-o D/dir /mnt/x --changes D/other", "it has the changes of another directory")]
 #[case::changes_of_two("-o D/dir /mnt/x -o D/vol /mnt/y --changes D/new", "of one --overlay only")]
-#[case::start_in_nothing("-C /no/such", "enter '/no/such': no such file")]
+#[case::start_in_nothing(
+    "-C /no/such",
+    "(ENOENT); the instance has no such directory; -b shows one of the host"
+)]
 #[case::start_in_a_hidden_directory("-C /root/no", "enter '/root/no': no such file")]
 #[case::start_in_a_file("-C /etc/passwd", "enter '/etc/passwd': not a directory (ENOTDIR)")]
 #[case::start_below_a_file("-C /etc/passwd/x", "enter '/etc/passwd/x': not a directory (ENOTDIR)")]

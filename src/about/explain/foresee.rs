@@ -2,6 +2,7 @@
 //! there. This module makes nothing. What it cannot tell without making something, it lets pass.
 
 use super::{Explained, overlay};
+use crate::advice::NOT_SHOWN;
 use crate::cli::may_be_descriptor;
 use crate::command::Command;
 use crate::error::{Error, OrFail, Result, both, on};
@@ -136,7 +137,7 @@ impl Explained<'_> {
                 match self.foresee_directory(at) {
                     // Root of its own ids has more rights there.
                     Some(Err(Errno::ACCESS)) if self.around.fake_root => return Ok(()),
-                    Some(Err(errno)) => return Err(Error::of(failed, errno)),
+                    Some(Err(errno)) => return Err(Error::of(failed, errno).hint_if(Errno::NOENT, NOT_SHOWN)),
                     None if name == b".." && !at.is_empty() => return Ok(()),
                     _ => {}
                 }
