@@ -148,7 +148,7 @@ impl<'a> Watch<'a> {
                 self.deadline = Deadline::Kill(after(grace)?);
                 self.send(TERM)?;
                 // A stopped command must be continued to handle SIGTERM.
-                self.send(CONT)?;
+                self.continue_group()?;
             }
             Deadline::Kill(_) => {
                 self.deadline = Deadline::Leave(after(PATIENCE)?);
@@ -262,7 +262,7 @@ impl<'a> Watch<'a> {
             self.last_signal = Some(signal);
             // With a deadline this process did not stop, so no shell can continue a stopped command.
             if !matches!(self.deadline, Deadline::None) && is_stopped(self.command) {
-                self.send(CONT)?;
+                self.continue_group()?;
             }
         }
         // After the deadline the keeper is not asked, since it could be kept from answering.
@@ -294,13 +294,23 @@ impl<'a> Watch<'a> {
         sys::group_of(Some(self.command)) == sys::group_of(None)
     }
 
+    /// Continues all that a terminal has stopped: a shell that goes on alone waits for a child that does not.
+    fn continue_group(&self) -> Result<()> {
+        told(sys::group_of(Some(self.command)).and_then(sys::continue_group))
+    }
+
     /// The command has not been waited for, so the PID is still its own.
     fn send(&self, signal: i32) -> Result<()> {
-        match sys::kill(self.command, signal) {
-            // The command has ended meanwhile, or has changed its ids. The next wait tells.
-            Ok(()) | Err(Errno::SRCH | Errno::PERM) => Ok(()),
-            Err(errno) => Err(Error::of("pass on a signal", errno)),
-        }
+        told(sys::kill(self.command, signal))
+    }
+}
+
+/// The result of kill(2).
+fn told(sent: rustix::io::Result<()>) -> Result<()> {
+    match sent {
+        // The command has ended meanwhile, or has changed its ids. The next wait tells.
+        Ok(()) | Err(Errno::SRCH | Errno::PERM) => Ok(()),
+        Err(errno) => Err(Error::of("pass on a signal", errno)),
     }
 }
 

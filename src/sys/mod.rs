@@ -30,8 +30,8 @@ pub use memory::*;
 pub use mount::*;
 pub use process::*;
 pub use signal::{
-    ALL_SIGNALS, Disposition, QUEUED, SignalSet, Taken, block_only, dispose, exchange_mask, interrupted,
-    kill, kill_all_others, let_groups_be_served, pending, queue, set_of, wait_signal,
+    ALL_SIGNALS, Disposition, QUEUED, SignalSet, Taken, block_only, continue_group, dispose, exchange_mask,
+    interrupted, kill, kill_all_others, let_groups_be_served, pending, queue, set_of, wait_signal,
 };
 pub use time::*;
 pub use usage::*;

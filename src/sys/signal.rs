@@ -185,6 +185,12 @@ pub fn kill(pid: Pid, signal: i32) -> Result<()> {
         .map(drop)
 }
 
+/// Sends SIGCONT to a process group ([`group_of`](super::group_of)); 0 is that of this process. kill(2)
+pub fn continue_group(group: usize) -> Result<()> {
+    // SAFETY: two numbers. SIGCONT ends no process.
+    unsafe { call(nr::KILL, [group.wrapping_neg(), as_register(CONT), 0, 0, 0, 0]) }.map(drop)
+}
+
 /// Sends SIGKILL to every process in this PID namespace except its first and this one. Returns an error if there is
 /// none. kill(2), with -1. A process that is just being made is not missed: fork checks for signals under the lock
 /// that is held here (`copy_process()`).

@@ -98,9 +98,13 @@ fn an_interactive_shell_ends_as_without_selfdock(#[values("bash --norc", "dash +
 fn a_command_that_was_stopped_before_its_deadline_can_be_interrupted(
     #[values("run", "--unprivileged run", "run $SELFDOCK run", "run $SELFDOCK --timeout 1000 run")]
     words: &str,
+    #[values("UP; exec sleep 1000", "(UP; exec sleep 1000); echo end", "sleep 1000 | (UP; exec cat)")] script: &str,
 ) {
     let mut terminal = shell("bash");
-    terminal.send(&format!("$SELFDOCK --timeout 1000 {words} sh -c 'echo up-$((6*7)); exec sleep 1000'\n"));
+    terminal.send(&format!(
+        "$SELFDOCK --timeout 1000 {words} sh -c '{}'\n",
+        script.replace("UP", "echo up-$((6*7))")
+    ));
     terminal.expect("up-42\r\n");
     terminal.send("\x1a");
     terminal.wait_for_a_stop();
