@@ -210,10 +210,7 @@ impl Supervision {
         let report = |report: &Report| {
             let wall = sys::now().or_fail("read the clock")?.since(started);
             let none = (!outcome.started).then_some(&b"selfdock was ended before CMD was started"[..]);
-            let write = || report.write(outcome, wall, error.or(none));
-            // A reader may take long; signals must be able to end the wait. Those of the write itself do not.
-            let signals = self.signals | signal::BY_WRITING;
-            if report.is_read_meanwhile() { with_signals(signals, write)? } else { write() }
+            self.write(report, outcome, wall, error.or(none))
         };
         match self.report.as_ref().map_or(Ok(None), report) {
             Ok(Some(end)) => return Ok(end),
@@ -230,6 +227,19 @@ impl Supervision {
         Ok(outcome.end)
     }
 
+    fn write(
+        &self,
+        report: &Report,
+        outcome: &Outcome,
+        wall: Duration,
+        why: Option<Bytes>,
+    ) -> Result<Option<End>> {
+        let write = || report.write(outcome, wall, why);
+        // A reader may take long; signals must be able to end the wait. Those of the write itself do not.
+        let signals = self.signals | signal::BY_WRITING;
+        if report.is_read_meanwhile() { with_signals(signals, write)? } else { write() }
+    }
+
     /// Writes a report that says that the command never ran, if no report was written yet.
     fn report_no_start(&self, ended: Result<End>) -> Result<End> {
         let Some(report) = self.report.as_ref().filter(|_| !self.reported.get()) else { return ended };
@@ -238,7 +248,8 @@ impl Supervision {
             let outcome = Outcome { end, cause: Cause::Command, started: false, usage: Usage::default() };
             // The first failure is said first.
             error.report();
-            if let Err(second) = report.write(&outcome, Duration::default(), why) {
+            error::say_unsaid_message();
+            if let Err(second) = self.write(report, &outcome, Duration::default(), why) {
                 second.report_as_well();
             }
         }
@@ -356,16 +367,25 @@ fn start_joiner(
         return hand_over(start, privilege, signals);
     };
     let (supervision, containment) = with_signals(signals, || open_files(request, signals))??;
-    creds::become_undumpable()?;
-    let found = check_stack(start)
-        .and_then(|()| own_identity())
-        .and_then(|own| enter::find_target(pid, caller, own, request.own_group, privilege.is_some()));
-    let target = match found {
-        Err(error) => return supervision.report_no_start(Err(error)),
-        Ok(target) => target,
+    let begin = || {
+        creds::become_undumpable()?;
+        check_stack(start)?;
+        let own = own_identity()?;
+        let target = enter::find_target(pid, caller, own, request.own_group, privilege.is_some())?;
+        let join = Join { target, command, jobs: containment?.jobs, keep_fds: request.keep_fds.clone() };
+        join_and_supervise(join, caller, privilege, &supervision)
     };
-    let jobs = containment?.jobs;
-    let join = Join { target, command, jobs, keep_fds: request.keep_fds.clone() };
+    supervision.report_no_start(begin())
+}
+
+/// Starts the joiner, gives up all privilege, and waits.
+fn join_and_supervise(
+    join: Join,
+    caller: Caller,
+    privilege: Option<Privilege>,
+    supervision: &Supervision,
+) -> Result<End> {
+    let jobs = join.jobs;
     expect_end()?;
     // The processes in the instance are not this supervisor's to count.
     let shared = Shared::new(false)?;
@@ -380,10 +400,7 @@ fn start_joiner(
         Some(privilege) => Some(privilege.raise(need)?),
         None => None,
     };
-    let privileged = match join.target.enter_first(caller, privileged) {
-        Err(error) => return supervision.report_no_start(Err(error)),
-        Ok(privileged) => privileged,
-    };
+    let privileged = join.target.enter_first(caller, privileged)?;
     privileged.set_aside()?;
     let for_child = privileged.for_child();
     let started = supervision.start()?;
@@ -391,7 +408,7 @@ fn start_joiner(
     let child = sys::start_beside(Stack::Command, None, act)
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "the instance has ended"))?;
-    become_supervisor(privileged, &supervision)?;
+    become_supervisor(privileged, supervision)?;
     forget_what_came_before(&witness)?;
     shared.unprivileged.open();
     let mut outcome = supervision.supervise(child, &witness, false, jobs)?;

@@ -156,6 +156,16 @@ fn the_report_of_a_joiner_tells_whether_its_command_started() {
     };
     let seen = report("no-such-command");
     assert!(seen.contains("\"started\":false,\"error\":\"run 'no-such-command': no such file"), "{seen}");
+    let seen = Cmd::program(args!["prlimit", "--nproc=0", selfdock(), "enter", "--report", "2"])
+        .arg(instance.pid().to_string())
+        .arg("true")
+        .output()
+        .exits(125);
+    assert!(
+        seen.stderr.contains("\"started\":false,\"error\":\"start a witness of signals: "),
+        "{}",
+        seen.stderr
+    );
     let seen = report("true");
     assert!(seen.contains("\"started\":true,\"error\":null,\"exit\":0"), "{seen}");
 }

@@ -434,3 +434,16 @@ fn what_nobody_reads_does_not_keep_selfdock(
     let program = include_str!("../programs/end_while_unread.py");
     assert_eq!(cmd.env("PROGRAM", program).env("SELFDOCK", selfdock()).ok(), "-15");
 }
+
+/// A failure to start the first process is told in the report, and then in a message.
+#[rstest]
+fn a_report_of_no_start_that_nobody_reads_does_not_keep_selfdock(
+    #[values("", "--unprivileged")] mode: &str,
+    #[values("", "--output-limit 1k")] option: &str,
+) {
+    let words = format!("prlimit --nproc=0 $SELFDOCK {mode} {option} --report 2 run true");
+    let script = format!("exec python3 -c \"$PROGRAM\" '' {words}");
+    let program = include_str!("../programs/end_while_unread.py");
+    let ran = Cmd::program(args!["sh", "-c", script]).env("PROGRAM", program).env("SELFDOCK", selfdock());
+    assert_eq!(ran.ok(), "-15");
+}
