@@ -249,6 +249,10 @@ impl<'a> Line<'a> {
                 return Ok(());
             }
             if opt.id == Id::Home {
+                if value == Some(b"") {
+                    let error = Error::refused("option --home", "DIR is empty");
+                    return Err(error.hint("write --home for an empty home that is discarded"));
+                }
                 let dir = value.unwrap_or_else(|| directory_of_home(rest));
                 self.options.push(Said { opt, values: [dir, b""], is_of_file: false });
                 return Ok(());

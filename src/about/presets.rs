@@ -180,9 +180,14 @@ impl<'a> Preset<'_, 'a> {
     fn home(&mut self, dir: &'a [u8]) -> Result<()> {
         let home = self.variable("HOME").filter(|home| home.starts_with(b"/"));
         let home = home.ok_or_else(|| self.lacks("HOME is not set to a path"))?;
-        if files::open(CWD, home, OFlags::PATH | OFlags::DIRECTORY).err() == Some(Errno::NOTDIR) {
-            let what = both("option --{=}: use {} as the home", self.opt.long.as_bytes(), home);
-            return Err(Error::refused(what, "HOME names a file").hint("set HOME to a directory"));
+        let is_file =
+            |path| files::open(CWD, path, OFlags::PATH | OFlags::DIRECTORY).err() == Some(Errno::NOTDIR);
+        let failed = |path| on("option --home: use {} as the home", path);
+        if is_file(home) {
+            return Err(Error::refused(failed(home), "HOME names a file").hint("set HOME to a directory"));
+        }
+        if is_file(dir) {
+            return Err(Error::of(failed(dir), Errno::NOTDIR));
         }
         if dir.is_empty() {
             self.say(Id::Tmpfs, [HOME, home]);

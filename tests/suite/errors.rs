@@ -161,6 +161,11 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
     &["run", "--home=~/x", "sh"],
     "option --home '~/x': the shell replaces ~ only at the start of a word; write --home=\"$HOME\"/x"
 )]
+#[case::a_home_without_a_name(&["run", "--home=", "sh"], "option --home: DIR is empty; write --home for an empty home")]
+#[case::a_home_that_is_a_file(
+    &["run", "--home=/etc/passwd", "sh"],
+    "option --home: use '/etc/passwd' as the home: not a directory (ENOTDIR)"
+)]
 #[case::a_root_of_the_shell(&["run", "--root=~/debian", "sh"], "write --root=\"$HOME\"/debian")]
 #[case::a_volume_of_the_shell(&["run", "--vol=~", "/mnt", "sh"], "write --vol=\"$HOME\"")]
 #[case::a_start_of_the_shell(&["run", "-C~/x", "sh"], "write --chdir=\"$HOME\"/x")]
