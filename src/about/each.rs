@@ -108,12 +108,14 @@ impl List {
         }
     }
 
-    /// Reads more of the list.
-    pub fn read(&mut self, from: BorrowedFd<'_>) -> Result<()> {
+    /// Reads more of the list. The next line has this number.
+    pub fn read(&mut self, from: BorrowedFd<'_>, number: u64) -> Result<()> {
         self.room.drain(..self.start);
         self.start = 0;
         if self.room.len() > LONGEST {
-            return Err(Error::refused("read the list", "a line is longer than an argument may be"));
+            check_text(&self.room, number)?;
+            let what = "read the list: line {=} is longer than an argument may be (128 KiB)";
+            return Err(Error::plain(on(what, decimal(number))));
         }
         match rustix::io::read(from, rustix::buffer::spare_capacity(&mut self.room)) {
             Ok(0) => self.is_over = true,
@@ -122,6 +124,15 @@ impl List {
         }
         Ok(())
     }
+}
+
+/// Refuses a NUL byte in a line, which could not be in an argument.
+fn check_text(line: &[u8], number: u64) -> Result<()> {
+    if line.contains(&0) {
+        let what = on("read the list: line {=} contains a NUL byte", decimal(number));
+        return Err(Error::plain(what).hint("add -0 for the output of find -print0"));
+    }
+    Ok(())
 }
 
 /// Whether the list can be read without waiting.
@@ -347,10 +358,11 @@ impl Work<'_> {
             }
             let list = &mut self.list;
             while !list.is_over && !list.room[list.start..].contains(&list.end) && can_be_read() {
-                list.read(sys::standard(0))?;
+                list.read(sys::standard(0), self.tally.started + 1)?;
             }
             let Some(line) = list.ready() else { break };
             self.tally.started += 1;
+            check_text(line, self.tally.started)?;
             let mut writers = Vec::new();
             if self.batch.group {
                 let ((out, to_out), (err, to_err)) = (Output::new()?, Output::new()?);
@@ -380,7 +392,8 @@ impl Work<'_> {
             sys::block_only(self.masks.before).or_fail("unblock signals")?;
             let ready = poll(&mut [PollFd::new(&sys::standard(0), PollFlags::IN)], None);
             sys::block_only(self.masks.during).or_fail("block signals")?;
-            return ready.or_fail("wait for the list").and_then(|_| self.list.read(sys::standard(0)));
+            ready.or_fail("wait for the list")?;
+            return self.list.read(sys::standard(0), self.tally.started + 1);
         }
         let all_taken = self.slots.iter().all(|slot| slot.pid.is_some());
         let mut limit =

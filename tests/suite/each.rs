@@ -129,9 +129,12 @@ fn errors_are_reported_before_the_list_is_read(#[case] words: &[&str], #[case] w
     each("1\n2\n", words).refused(why);
 }
 
-#[test]
-fn a_line_that_no_command_can_take_is_refused() {
-    each(&"x".repeat(200_000), &["true"]).refused("longer than an argument may be");
+#[rstest]
+#[case::too_long(&format!("1\n{}", "x".repeat(200_000)), "line 2 is longer than an argument may be (128 KiB)")]
+#[case::of_find_print0("1\n\na\0b\0", "line 2 contains a NUL byte; add -0 for the output of find -print0")]
+#[case::of_a_long_find(&"x\0".repeat(100_000), "line 1 contains a NUL byte; add -0")]
+fn a_line_that_no_command_can_take_is_refused(#[case] list: &str, #[case] why: &str) {
+    each(list, &["true"]).refused(&format!("read the list: {why}"));
 }
 
 #[rstest]
@@ -167,9 +170,10 @@ fn a_long_list_needs_no_more_memory() {
 #[test]
 fn a_report_says_why_the_command_of_a_line_is_not_started() {
     let dir = scratch();
-    let cmd = each("a\0b\nwell\n", &["--report", "reports", "echo"]);
+    // Two such lines are too long for one argument.
+    let cmd = each(&format!("{}\nwell\n", "x".repeat(100_000)), &["--report", "reports", "echo", "{}{}"]);
     let ran = cmd.current_dir(dir.path()).output().exits(123);
-    assert_eq!(ran.stdout, "well\n", "{}", ran.stderr);
+    assert_eq!(ran.stdout, "wellwell\n", "{}", ran.stderr);
     let report = fs::read_to_string(dir.path().join("reports/1.json")).unwrap();
     assert_eq!(format!("selfdock: {}\n", field(&report, "error")), ran.stderr);
     assert_eq!(field(&report, "status"), "XX");
