@@ -24,7 +24,7 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ),
     ("--pid --ipc --uts --cgroupns", "an instance always has its own, and cannot share those of the host"),
     ("--unshare-all", "not needed: an instance shares only the network, and '--net none' unshares that"),
-    ("--unshare-net", "use '--net none'"),
+    ("--unshare-net --no-net --no-network --nonet --offline", "use '--net none'"),
     ("--share-net", "not needed: the network is the host's unless you use '--net none'"),
     ("--unshare-user --unshare-user-try", "use '--unprivileged' if you need a user namespace"),
     ("--disable-userns", "use '--no-userns'"),
