@@ -251,12 +251,18 @@ pub fn is_in_shm(path: &[u8]) -> bool {
     path.starts_with(b"/dev/shm/")
 }
 
+/// The advice for a mount on the root directory.
+const ROOT_IS_SHOWN: &str =
+    "the host's root is shown read-only anyway, without homes; --root DIR shows another one";
+
 /// Checks and normalizes the destination of an operation.
 fn destination<E: Fault>(path: &[u8], operation: &str) -> Result<Bytes, E> {
     let refuse = |why| Err(E::refused(both("{=} {}", operation.as_bytes(), path), why));
     let tidy = absolute(path, operation)?;
     match components(path).next() {
-        None => refuse("the root directory cannot be a destination"),
+        None => {
+            refuse("the root directory cannot be a destination").map_err(|fault: E| fault.hint(ROOT_IS_SHOWN))
+        }
         Some(b"dev") if is_in_shm(tidy) => Ok(tidy),
         Some(b"proc" | b"dev") => refuse("/proc and /dev are the instance's own"),
         Some(_) => Ok(tidy),

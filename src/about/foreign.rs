@@ -185,6 +185,9 @@ fn of_value(name: &[u8], value: &[u8]) -> Option<&'static str> {
         b"--dir" | b"-d" if value.contains(&b'=') => {
             Some("for IN=OUT use '-m OUT IN', or '-v OUT IN' for one that CMD can write to")
         }
+        b"--ro-bind" if value == b"/" => Some(
+            "not needed for '/ /': the host's root is shown read-only anyway, without homes; else use '-m SRC DST'",
+        ),
         b"-w" if is_number(value) => Some("use '--timeout TIME[,GRACE]'"),
         b"-p" if is_number(value) => {
             Some("for a number of processes use '--pids N'; the ports are the host's")

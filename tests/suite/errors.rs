@@ -43,6 +43,11 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::no_memory(&["run", "--memory", "0", "true"], "more than 0")]
 #[case::no_processors(&["run", "--cpus", "0", "true"], "more than 0")]
 #[case::bubblewrap(&["run", "--ro-bind", "/usr", "/mnt", "sh"], "use '-m SRC DST'")]
+#[case::bubblewrap_root(&["--ro-bind", "/", "/", "run", "sh"], "not needed for '/ /': the host's root is shown read-only")]
+#[case::the_root_as_a_destination(
+    &["run", "-m", "/", "/", "sh"],
+    "the root directory cannot be a destination; the host's root is shown read-only anyway, without homes; --root DIR"
+)]
 #[case::bubblewrap_with_a_value(&["run", "--setenv=A", "b", "sh"], "use '-e NAME VALUE'")]
 #[case::bubblewrap_network(&["--unshare-all", "run", "sh"], "--net none")]
 #[case::without_network(&["run", "--no-net", "sh"], "option --no-net: unknown; use '--net none'")]
