@@ -5,7 +5,7 @@ use super::profiles::Lines;
 use super::{foreign, network::Network, overlay};
 use crate::cli::{Command, Request, holds_both, may_be_descriptor, may_have_mode, scaled};
 use crate::command::{self, current_directory};
-use crate::error::{Error, Result, both, on};
+use crate::error::{Error, Quoted, Result, both, on};
 use crate::files;
 use crate::handover::About;
 use crate::host::lies_in;
@@ -15,6 +15,7 @@ use crate::options::{
 };
 use crate::plan::{TWO_MOUNTS, components, is_host};
 use crate::text::{Bytes, bound, c_string, join};
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -321,16 +322,24 @@ impl<'a> Line<'a> {
         Some(Error::refused(what, "no such file").hint("write --seccomp default CMD"))
     }
 
-    /// The error for a line in which the last option took the command of selfdock as its value: `-e NAME run CMD`.
+    /// The error for a line in which the last option took the command of selfdock as its value: `-e NAME run CMD`, or
+    /// `-v run CMD`.
     fn took_as_value(&self) -> Option<Error> {
         let Said { opt, values, .. } = self.options.last()?;
-        let (word, (name, _)) = values.iter().zip(opt.values).rfind(|(word, _)| !word.is_empty())?;
-        let verb = VERBS.iter().find(|verb| verb.name.as_bytes() == *word)?;
-        let template =
-            if *name == "VALUE" { "option --{=}: took {} as VALUE" } else { "option --{=}: took {}" };
-        let form = [b"write --", opt.long.as_bytes(), foreign::values(opt), b" ", verb.name.as_bytes()];
+        let (name, [first, second]) = (opt.long.as_bytes(), *values);
+        let last = if second.is_empty() { first } else { second };
+        let (verb, took) = match (by_name(last), by_name(first)) {
+            (Ok(verb), _) if opt.id == Id::Env => (verb, format!("{} as VALUE", Quoted(last))),
+            (Ok(verb), _) => (verb, format!("{}", Quoted(last))),
+            (_, Ok(verb)) if !second.starts_with(b"/") => {
+                (verb, format!("{} and {}", Quoted(first), Quoted(second)))
+            }
+            _ => return None,
+        };
+        let what = both("option --{=}: took {=}", name, took.as_bytes());
+        let form = [b"write --", name, foreign::values(opt), b" ", verb.name.as_bytes()];
         let hint = if opt.id == Id::Env { "write -e NAME=VALUE as one word" } else { foreign::hint(&form) };
-        Some(Error::refused(both(template, opt.long.as_bytes(), word), "no command is left").hint(hint))
+        Some(Error::refused(what, "no command is left").hint(hint))
     }
 
     /// Whether `--explain=all` was given.
@@ -391,8 +400,7 @@ impl<'a> Line<'a> {
     /// The command. It is an error if the command does not take all options.
     pub fn verb(&self) -> Result<&'static Verb> {
         let Some(verb) = self.verb else {
-            let none = || Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'");
-            return Err(self.took_otherwise().unwrap_or_else(none));
+            return Err(self.took_otherwise().unwrap_or_else(|| self.lacks_verb()));
         };
         if let Some(said) = self.options.iter().find(|said| !has_option(verb, said.opt)) {
             let what = on("option --{=}", said.opt.long.as_bytes());
@@ -412,6 +420,20 @@ impl<'a> Line<'a> {
             return Err(Error::refused("help", "takes at most one command"));
         }
         Ok(verb)
+    }
+
+    /// The error for a line without a command of selfdock.
+    fn lacks_verb(&self) -> Error {
+        let [word, rest @ ..] = &*self.command else {
+            return Error::plain("no command given; try 'selfdock run sh', or 'selfdock --help'");
+        };
+        let (verb, cmd) = match by_name(word) {
+            Ok(verb) => (verb.name, rest.first().copied().unwrap_or(b"CMD")),
+            Err(_) => ("run", *word),
+        };
+        let cmd = foreign::typed(cmd);
+        let form = [b"write selfdock ", verb.as_bytes(), b" -- ", cmd.as_bytes()];
+        Error::plain(on("no command given: {} stands after --", word)).hint(foreign::hint(&form))
     }
 
     /// The line in plain options, and what the second program makes around the instance. A copy of a directory becomes
@@ -884,7 +906,6 @@ mod tests {
     use super::*;
     use crate::cli;
     use crate::options::{Class, SYNTAX, WORDS};
-    use alloc::format;
 
     /// A reader of files that finds none.
     fn none(name: &[u8]) -> Result<Lines> {

@@ -144,6 +144,20 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
     "option --chdir: took 'run': no command is left; write --chdir DIR run"
 )]
 #[case::a_run_that_became_a_destination(&["-v", "/etc", "run", "sh"], "--vol: took 'run': no command is left")]
+#[case::a_run_that_became_a_source(
+    &["-v", "run", "true"],
+    "option --vol: took 'run' and 'true': no command is left; write --vol SRC DST run"
+)]
+#[case::a_run_that_became_options(&["-t", "run", "true", "x"], "option --tmpfs: took 'run' and 'true'")]
+#[case::a_run_that_became_a_name(
+    &["-e", "run", "true"],
+    "option --env: took 'run' and 'true': no command is left; write -e NAME=VALUE as one word"
+)]
+#[case::a_run_that_stands_too_late(
+    &["--", "run", "true"],
+    "no command given: 'run' stands after --; write selfdock run -- true"
+)]
+#[case::a_command_that_stands_too_early(&["-H", "--", "ls", "-l"], "'ls' stands after --; write selfdock run -- ls")]
 #[case::a_filter_of_firejail(
     &["run", "--seccomp", "true"],
     "read the filter 'true': no such file or directory (ENOENT); if that is CMD, write --seccomp default CMD"
