@@ -230,6 +230,12 @@ pub fn of_same_name(opt: &Opt, [first, second]: [&[u8]; 2], is_batch: bool) -> O
             let unit = if whole(first).is_some_and(|number| number < 4 << 20) { &b"K"[..] } else { b"" };
             ("no such file", &[b"for a limit of memory write --memory ", word, unit])
         }
+        Id::Vol | Id::Map | Id::Overlay
+            if first.contains(&b':') && is_no_file() && !second.starts_with(b"/") =>
+        {
+            let (place, dst) = docker.as_ref()?;
+            ("DST is not an absolute path", &[b"write ", place.as_bytes(), b":/", dst.as_bytes()])
+        }
         Id::Overlay if !second.starts_with(b"/") && is_no_directory(first) => {
             ("not a directory", &[b"for a file of output write >", word])
         }

@@ -121,6 +121,9 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::one_value(&["run", "-v", "/etc"], "needs SRC DST; DST is missing")]
 #[case::no_value(&["run", "-v"], "needs SRC DST")]
 #[case::a_named_volume(&["run", "-v", "data:/data", "sh"], "selfdock has no named volumes")]
+#[case::a_relative_volume(&["run", "-v", ".:w", "ls"], "option --vol '.:w': DST is not an absolute path; write .:/w")]
+#[case::a_relative_map_before_words(&["run", "-m", "/etc:w", "ls", "-l"], "option --map '/etc:w': DST is not an absolute")]
+#[case::a_relative_copy(&["run", "-o", "/etc:w", "ls"], "option --overlay '/etc:w': DST is not an absolute path")]
 #[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "neither SRC:DST nor SRC:DST:ro")]
 #[case::a_mode_after_a_word(
     &["run", "-v", "/etc", "/mnt/x:ro", "true"],
