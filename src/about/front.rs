@@ -403,10 +403,7 @@ impl<'a> Line<'a> {
             return Err(self.took_otherwise().unwrap_or_else(|| self.lacks_verb()));
         };
         if let Some(said) = self.options.iter().find(|said| !has_option(verb, said.opt)) {
-            let what = on("option --{=}", said.opt.long.as_bytes());
-            let of_run = verb.bit == EACH && said.opt.verbs & RUN != 0;
-            let hint = if of_run { "use --explain with run" } else { "see 'selfdock --help'" };
-            return Err(Error::refused(what, "not for this command").hint(hint));
+            return Err(belongs_to_another(verb, said.opt));
         }
         if !self.command.is_empty() && verb.usage.find("CMD").is_none() && verb.bit & (HELP | CHANGES) == 0 {
             return Err(Error::refused(on("{=}", verb.name.as_bytes()), "takes no arguments"));
@@ -802,6 +799,18 @@ pub fn is_pattern(name: &[u8]) -> bool {
 pub fn has_option(verb: &Verb, opt: &Opt) -> bool {
     let of_run = verb.bit == EACH && opt.verbs & RUN != 0 && opt.id != Id::Explain;
     opt.verbs == 0 || of_run || opt.verbs & verb.bit != 0
+}
+
+/// The error for an option that a command does not take.
+fn belongs_to_another(verb: &Verb, opt: &Opt) -> Error {
+    let name = verb.name.as_bytes();
+    let owner = VERBS.iter().find(|owner| owner.bit == opt.verbs).map(|owner| owner.name.as_bytes());
+    let hint = match owner {
+        _ if verb.bit == EACH && opt.id == Id::Explain => "use --explain with run",
+        Some(owner) => foreign::hint(&[b"it belongs to '", owner, b"'"]),
+        None => foreign::hint(&[b"see 'selfdock help ", name, b"'"]),
+    };
+    Error::refused(on("option --{=}", opt.long.as_bytes()), "not for this command").hint(hint)
 }
 
 /// Refuses `-v SRC DST:ro`, which Docker's users expect to be read-only.
