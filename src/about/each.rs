@@ -235,9 +235,7 @@ struct Tally {
 
 /// Runs the batch and returns the exit status. An error in the options is reported once, before the list is read.
 pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
-    if line.command.is_empty() {
-        return Err(Error::refused("each", "no command is given").hint("selfdock each CMD {} < LIST"));
-    }
+    check_command(&line.command)?;
     line.check(verb, about)?;
     let mut line = line.clone();
     in_the_limit_of_a_file(|| data::keep(&mut line))?;
@@ -287,6 +285,19 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
     match work.tally.signal {
         Some(signal) => Ok(End::Signal(signal)),
         None => Ok(End::Exit(work.tally.status)),
+    }
+}
+
+/// Refuses a batch without a command, and a list that stands in the line, as for GNU parallel. A list on a terminal
+/// is not meant then.
+fn check_command(command: &[&[u8]]) -> Result<()> {
+    let refuse = |why| Err(Error::refused("each", why).hint("selfdock each CMD {} < LIST"));
+    match command.iter().position(|word| *word == b":::") {
+        _ if command.is_empty() => refuse("no command is given"),
+        Some(at) if at == 0 || sys::is_terminal(0) => {
+            refuse("the list is standard input, and not behind :::")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -151,6 +151,14 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--symlink --remount-ro", "put the file in a directory, and use '-m SRC DST'"),
 ];
 
+/// Options of other programs that mean something else after these commands of selfdock, each with a hint.
+const OPTIONS_AFTER: &[(&str, &str, &str)] = &[
+    ("ps", "-q --quiet", "use 'selfdock ps --json'"),
+    ("each", "-a --arg-file", "the list is standard input: selfdock each CMD < FILE"),
+    ("each", "-k --keep-order", "use '--group', with the outputs in the order in which the commands end"),
+    ("each", "-d --delimiter", "lines end in newline, or in NUL with '-0'"),
+];
+
 /// Commands of other programs, each with a hint.
 const COMMANDS_OF_OTHERS: &[(&str, &str)] = &[
     ("exec attach join", "use 'selfdock enter PID CMD'"),
@@ -255,12 +263,17 @@ fn is_number(word: &[u8]) -> bool {
     parts.all(|part| !part.is_empty() && part.iter().all(u8::is_ascii_digit))
 }
 
-/// The error for an unknown option. `word` is the whole word, `name` the unknown part of it: `--name` or `-n`. `value`
-/// is what follows.
-pub fn unknown_option(word: &[u8], name: &[u8], value: Option<&[u8]>) -> Error {
+/// The error for an unknown option after a command, if that is known. `word` is the whole word, `name` the unknown part
+/// of it: `--name` or `-n`. `value` is what follows.
+pub fn unknown_option(verb: Option<&[u8]>, word: &[u8], name: &[u8], value: Option<&[u8]>) -> Error {
     let of_name = |name| of_others(OPTIONS_OF_OTHERS, name).map(|text| (name, text));
     let of_value = value.and_then(|value| of_value(name, value)).map(|text| (name, text));
-    let (option, hint) = of_value
+    let is_after = |(after, names, _): &&(&str, &str, &str)| {
+        verb == Some(after.as_bytes()) && names.split(' ').any(|known| known.as_bytes() == name)
+    };
+    let of_verb = OPTIONS_AFTER.iter().find(is_after).map(|(.., text)| (name, *text));
+    let (option, hint) = of_verb
+        .or(of_value)
         .or_else(|| of_name(word))
         .or_else(|| of_name(name))
         .unwrap_or_else(|| (name, nearest_option(name)));
@@ -349,7 +362,7 @@ mod tests {
     #[test]
     fn a_misspelt_name_is_recognized() {
         assert_eq!([distance(b"vol", b"vol"), distance(b"", b"ab"), distance(b"ab", b"ba")], [0, 2, 1]);
-        let said = |word: &str| format!("{}", unknown_option(word.as_bytes(), word.as_bytes(), None));
+        let said = |word: &str| format!("{}", unknown_option(None, word.as_bytes(), word.as_bytes(), None));
         for (word, near) in [
             ("--vols", "--vol?"),
             ("--chidr", "--chdir?"),
@@ -364,7 +377,9 @@ mod tests {
 
     #[test]
     fn options_of_other_programs_are_not_ours() {
-        for (names, text) in OPTIONS_OF_OTHERS.iter().chain(COMMANDS_OF_OTHERS) {
+        let after = OPTIONS_AFTER.iter().map(|(_, names, text)| (names, text));
+        let all = OPTIONS_OF_OTHERS.iter().chain(COMMANDS_OF_OTHERS).map(|(names, text)| (names, text));
+        for (names, text) in all.chain(after) {
             assert!(!text.is_empty());
             for name in names.split(' ') {
                 let ours = |opt: &crate::options::Opt| {

@@ -230,7 +230,7 @@ impl<'a> Line<'a> {
             let mut parts = long.splitn(2, |b| *b == b'=');
             let name = parts.next().unwrap_or_default();
             let value = parts.next();
-            let opt = by_long(name, value.or(rest.first().copied()))?;
+            let opt = by_long(self.name(), name, value.or(rest.first().copied()))?;
             check_tilde(opt, value)?;
             if matches!(opt.id, Id::Vol | Id::Map) && name == opt.long.as_bytes() {
                 // Like the set-uid program: after the long name, SRC may have a colon in it.
@@ -267,8 +267,8 @@ impl<'a> Line<'a> {
         }
         let mut letters = &word[1..];
         while let [letter, after @ ..] = letters {
-            let opt =
-                by_short(word, *letter, if after.is_empty() { rest.first().copied() } else { Some(after) })?;
+            let next = if after.is_empty() { rest.first().copied() } else { Some(after) };
+            let opt = by_short(self.name(), word, *letter, next)?;
             let value = Some(after).filter(|after| !opt.values.is_empty() && !after.is_empty());
             check_tilde(opt, value)?;
             letters = if value.is_some() { b"" } else { after };
@@ -858,17 +858,17 @@ pub fn by_name(word: &[u8]) -> Result<&'static Verb> {
     VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| foreign::unknown_command(word))
 }
 
-/// Finds an option. `value` is what could be its value, for the error.
-fn by_short(word: &[u8], c: u8, value: Option<&[u8]>) -> Result<&'static Opt> {
+/// Finds an option. `verb` is the command, and `value` is what could be its value, for the error.
+fn by_short(verb: Option<&[u8]>, word: &[u8], c: u8, value: Option<&[u8]>) -> Result<&'static Opt> {
     let found = OPTIONS.iter().find(|opt| opt.short.is_some_and(|short| short as u32 == u32::from(c)));
-    found.ok_or_else(|| foreign::unknown_option(word, &[b'-', c], value))
+    found.ok_or_else(|| foreign::unknown_option(verb, word, &[b'-', c], value))
 }
 
-fn by_long(name: &[u8], value: Option<&[u8]>) -> Result<&'static Opt> {
+fn by_long(verb: Option<&[u8]>, name: &[u8], value: Option<&[u8]>) -> Result<&'static Opt> {
     let alias =
         ALIASES.iter().chain(FRONT_ALIASES).find(|(word, _)| word.as_bytes() == name).map(|(_, id)| *id);
     let found = OPTIONS.iter().find(|opt| opt.long.as_bytes() == name || alias == Some(opt.id));
-    found.ok_or_else(|| foreign::unknown_option(b"", join(&[b"--", name]), value))
+    found.ok_or_else(|| foreign::unknown_option(verb, b"", join(&[b"--", name]), value))
 }
 
 /// Refuses `--home=~/x`: a shell replaces `~` only at the start of a word, and hands this on as it is.

@@ -1,6 +1,6 @@
 //! each: Each line of a list is a command in an instance of its own, and the status is that of xargs.
 
-use crate::support::{Cmd, args, scratch, status_of, wait_until};
+use crate::support::{Cmd, Terminal, args, scratch, status_of, wait_until};
 use crate::whole_instance::field;
 use nix::sys::signal::Signal;
 use rstest::rstest;
@@ -117,6 +117,7 @@ fn each_command_has_its_report() {
 
 #[rstest]
 #[case::no_command(&[], "no command is given")]
+#[case::a_list_of_parallel(&[":::", "a", "b"], "the list is standard input, and not behind :::")]
 #[case::no_number(&["-j", "x", "true"], "not a number from 0 to 4096")]
 #[case::no_value(&["-j"], "--jobs: needs N")]
 #[case::unknown(&["--nope", "true"], "option --nope: unknown")]
@@ -127,6 +128,15 @@ fn each_command_has_its_report() {
 #[case::no_directory(&["--report", "/no/such/dir", "true"], "(ENOENT)")]
 fn errors_are_reported_before_the_list_is_read(#[case] words: &[&str], #[case] why: &str) {
     each("1\n2\n", words).refused(why);
+}
+
+/// It would wait for ever for what nobody wants to type.
+#[test]
+fn a_list_in_the_line_is_refused_on_a_terminal() {
+    let mut terminal = Terminal::start(&["sh", "-c", "$SELFDOCK each echo ::: a b; echo ended-$?"]);
+    terminal.expect("not behind :::");
+    terminal.expect("ended-125");
+    assert_eq!(each("c\n", &["echo", ":::", "a"]).ok(), "::: a c");
 }
 
 #[rstest]
