@@ -49,16 +49,11 @@ bound! {
 
 impl<'a> Batch<'a> {
     fn of(line: &Line<'a>) -> Result<Self> {
-        let mut batch = Batch { jobs: 1, command: line.command.clone(), ..Batch::default() };
+        let mut batch = Batch { jobs: jobs(line)?, command: line.command.clone(), ..Batch::default() };
         for said in &line.options {
             let value = said.values[0];
             match said.opt.id {
-                Id::Jobs => {
-                    let many = number(value, 10).and_then(|many| usize::try_from(many).ok());
-                    let many = many.filter(|many| *many <= MOST_JOBS);
-                    batch.jobs =
-                        many.ok_or_else(|| Error::refused(on("option --jobs {}", value), NOT_JOBS))?;
-                }
+                Id::Jobs => {}
                 Id::Null => batch.nul = true,
                 Id::Group => batch.group = true,
                 Id::Halt => batch.halt = true,
@@ -66,11 +61,21 @@ impl<'a> Batch<'a> {
                 _ => batch.options.extend(said.words()),
             }
         }
-        if batch.jobs == 0 {
-            batch.jobs =
-                rustix::thread::sched_getaffinity(None).map_or(1, |cpus| cpus.count() as usize).max(1);
-        }
         Ok(batch)
+    }
+}
+
+/// How many commands run at a time.
+fn jobs(line: &Line<'_>) -> Result<usize> {
+    let Some(value) = line.value(Id::Jobs) else { return Ok(1) };
+    let many = number(value, 10).and_then(|many| usize::try_from(many).ok());
+    match many.filter(|many| *many <= MOST_JOBS) {
+        Some(0) => Ok(rustix::thread::sched_getaffinity(None).map_or(1, |cpus| cpus.count() as usize).max(1)),
+        Some(many) => Ok(many),
+        None if line.command.is_empty() => {
+            Err(Error::refused(on("option --jobs: took {} as N", value), NOT_JOBS).hint("write --jobs N CMD"))
+        }
+        None => Err(Error::refused(on("option --jobs {}", value), NOT_JOBS)),
     }
 }
 
@@ -235,7 +240,7 @@ struct Tally {
 
 /// Runs the batch and returns the exit status. An error in the options is reported once, before the list is read.
 pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
-    check_command(&line.command)?;
+    check_command(line)?;
     line.check(verb, about)?;
     let mut line = line.clone();
     in_the_limit_of_a_file(|| data::keep(&mut line))?;
@@ -288,12 +293,13 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
     }
 }
 
-/// Refuses a batch without a command, and a list that stands in the line, as for GNU parallel. A list on a terminal
-/// is not meant then.
-fn check_command(command: &[&[u8]]) -> Result<()> {
+/// Refuses a batch without a command, which -j may have taken, and a list that stands in the line, as for GNU parallel.
+/// A list on a terminal is not meant then.
+fn check_command(line: &Line<'_>) -> Result<()> {
+    jobs(line)?;
     let refuse = |why| Err(Error::refused("each", why).hint("selfdock each CMD {} < LIST"));
-    match command.iter().position(|word| *word == b":::") {
-        _ if command.is_empty() => refuse("no command is given"),
+    match line.command.iter().position(|word| *word == b":::") {
+        _ if line.command.is_empty() => refuse("no command is given"),
         Some(at) if at == 0 || sys::is_terminal(0) => {
             refuse("the list is standard input, and not behind :::")
         }

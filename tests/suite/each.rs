@@ -119,6 +119,7 @@ fn each_command_has_its_report() {
 #[case::no_command(&[], "no command is given")]
 #[case::a_list_of_parallel(&[":::", "a", "b"], "the list is standard input, and not behind :::")]
 #[case::no_number(&["-j", "x", "true"], "not a number from 0 to 4096")]
+#[case::a_command_that_became_a_number(&["-j", "true"], "option --jobs: took 'true' as N: not a number from 0 to 4096")]
 #[case::no_value(&["-j"], "--jobs: needs N")]
 #[case::unknown(&["--nope", "true"], "option --nope: unknown")]
 #[case::a_value_too_many(&["--halt=x", "true"], "option --halt: takes no value")]
