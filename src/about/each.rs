@@ -3,6 +3,7 @@
 
 use super::attend::of_none;
 use super::data::{self, in_the_limit_of_a_file};
+use super::foreign::hint;
 use super::front::Line;
 use crate::descriptors::{is_placeholder, number_of};
 use crate::error::{
@@ -308,8 +309,13 @@ fn check_command(line: &Line<'_>) -> Result<()> {
 }
 
 /// Opens the directory of reports, and makes it if it is missing. It is opened only once, since a command could
-/// replace it by another directory.
+/// replace it by another directory. A number is a descriptor in other commands.
 fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
+    if number(dir, 10).is_some() {
+        let form = [b"for a directory of this name write ./", dir];
+        return Err(Error::refused(on("option --report {}", dir), "each writes a directory of reports")
+            .hint(hint(&form)));
+    }
     match files::make_directory(CWD, dir, 0o777) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(Error::of(on("make the directory {}", dir), errno)),

@@ -124,6 +124,10 @@ fn each_command_has_its_report() {
 #[case::unknown(&["--nope", "true"], "option --nope: unknown")]
 #[case::a_value_too_many(&["--halt=x", "true"], "option --halt: takes no value")]
 #[case::no_right(&["--report", "/usr", "true"], "(EACCES)")]
+#[case::a_descriptor(
+    &["--report", "3", "true"],
+    "option --report '3': each writes a directory of reports; for a directory of this name write ./3"
+)]
 #[case::wrong(&["--net", "some", "true"], "not 'none', 'host' or 'user'")]
 #[case::explained(&["--explain", "true"], "use --explain with run")]
 #[case::no_directory(&["--report", "/no/such/dir", "true"], "(ENOENT)")]

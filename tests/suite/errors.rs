@@ -43,7 +43,7 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::no_memory(&["run", "--memory", "0", "true"], "more than 0")]
 #[case::no_processors(&["run", "--cpus", "0", "true"], "more than 0")]
 #[case::bubblewrap(&["run", "--ro-bind", "/usr", "/mnt", "sh"], "use '-m SRC DST'")]
-#[case::bubblewrap_root(&["--ro-bind", "/", "/", "run", "sh"], "not needed for '/ /': the host's root is shown read-only")]
+#[case::bubblewrap_root(&["--ro-bind", "/", "/", "run", "sh"], "not needed for '/ /': the host's root is shown")]
 #[case::the_root_as_a_destination(
     &["run", "-m", "/", "/", "sh"],
     "the root directory cannot be a destination; the host's root is shown read-only anyway, without homes; --root DIR"
@@ -118,7 +118,7 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::docker_quiet(&["ps", "-q"], "option -q: unknown; use 'selfdock ps --json'")]
 #[case::xargs_of_a_file(&["each", "-a", "list", "echo"], "the list is standard input: selfdock each CMD < FILE")]
 #[case::xargs_of_a_long_file(&["each", "--arg-file=list", "echo"], "option --arg-file: unknown; the list is standard")]
-#[case::xargs_with_a_delimiter(&["each", "-d,", "echo"], "option -d: unknown; lines end in newline, or in NUL with '-0'")]
+#[case::xargs_with_a_delimiter(&["each", "-d,", "echo"], "-d: unknown; lines end in newline, or in NUL with '-0'")]
 #[case::parallel_in_order(&["each", "-k", "echo"], "option -k: unknown; use '--group'")]
 #[case::nearly_an_option(&["run", "--hotsname", "x", "sh"], "did you mean --hostname?")]
 #[case::nearly_a_command(&["docotr"], "did you mean 'doctor'?")]
@@ -127,7 +127,7 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::no_value(&["run", "-v"], "needs SRC DST")]
 #[case::a_named_volume(&["run", "-v", "data:/data", "sh"], "selfdock has no named volumes")]
 #[case::a_relative_volume(&["run", "-v", ".:w", "ls"], "option --vol '.:w': DST is not an absolute path; write .:/w")]
-#[case::a_relative_map_before_words(&["run", "-m", "/etc:w", "ls", "-l"], "option --map '/etc:w': DST is not an absolute")]
+#[case::a_relative_map_with_words(&["run", "-m", "/etc:w", "ls", "-l"], "--map '/etc:w': DST is not an absolute path")]
 #[case::a_relative_copy(&["run", "-o", "/etc:w", "ls"], "option --overlay '/etc:w': DST is not an absolute path")]
 #[case::a_mode_of_volumes(&["run", "-v", "/etc:/mnt:nocopy", "sh"], "neither SRC:DST nor SRC:DST:ro")]
 #[case::a_mode_after_a_word(
