@@ -414,9 +414,8 @@ fn cures(about: &About) -> String {
         }
     }
     if is_filtered() {
-        add(
-            "a filter may be the reason: --security-opt seccomp=unconfined in Docker, RestrictNamespaces= in a unit",
-        );
+        add("a filter may be the reason: --no-userns of an outer instance, that of Docker (--security-opt \
+             seccomp=unconfined), RestrictNamespaces= in a unit");
     }
     if procfs::is_covered() {
         add("/proc is masked here: --security-opt systempaths=unconfined in Docker, unmask=ALL in podman");

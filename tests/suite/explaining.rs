@@ -592,6 +592,12 @@ fn the_doctor_says_why_privilege_is_missing() {
 }
 
 #[test]
+fn the_doctor_names_an_outer_instance_without_user_namespaces() {
+    let ran = Cmd::run(args!["--no-nest", "--no-userns", selfdock(), "doctor"]).output().exits(1);
+    assert!(ran.stdout.contains("a filter may be the reason: --no-userns of an outer instance"), "{}", ran.stdout);
+}
+
+#[test]
 fn the_doctor_fails_where_nothing_works() {
     // It has no privilege, and a root directory in which the kernel allows no user namespace.
     let script = include_str!("../programs/doctor_in_an_image.py");
