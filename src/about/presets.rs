@@ -119,6 +119,7 @@ fn expand<'a>(about: &About, said: Said<'a>, all: &mut Vec<Said<'a>>) -> Result<
         Id::BindIfExists if is_there(path) => preset.show(Id::Vol, path)?,
         Id::BindRoIfExists if is_there(path) => preset.show(Id::Map, path)?,
         Id::BindIfExists | Id::BindRoIfExists => {}
+        Id::Changes if path.is_empty() => return Err(preset.lacks("the path is empty")),
         Id::Home => preset.home(path)?,
         Id::X11 => preset.x11()?,
         Id::Wayland => {

@@ -187,6 +187,9 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 )]
 #[case::a_command_that_became_changes(&["run", "-o", "/", "/", "--changes", "ls"], "--changes: took 'ls' as its value")]
 #[case::a_command_that_became_a_mask(&["run", "--mask-if-exists", "ls"], "write --mask-if-exists PATH CMD")]
+#[case::nothing_for_changes(&["run", "-o", "/", "/", "--changes", "", "true"], "option --changes: the path is empty")]
+#[case::nothing_for_changes_of_a_batch(&["each", "--changes=", "true"], "option --changes: the path is empty")]
+#[case::no_changes_to_list(&["changes", ""], "read the changes in '': the path is empty")]
 #[case::nothing_to_mask(&["run", "--mask", "", "true"], "mask '': not an absolute path")]
 #[case::a_home_of_the_shell(
     &["run", "--home=~/x", "sh"],

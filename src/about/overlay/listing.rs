@@ -1,7 +1,7 @@
 //! `selfdock changes`: what is in a directory of changes, compared with the original.
 
 use super::{CHANGED, ORIGIN, open, own};
-use crate::error::{Operation, OrFail, Quoted, Result, is_unprintable, on};
+use crate::error::{Error, Operation, OrFail, Quoted, Result, is_unprintable, on};
 use crate::files;
 use crate::text::{Bytes, join};
 use alloc::string::String;
@@ -14,6 +14,9 @@ use rustix::io::Errno;
 /// that the caller cannot read, and for a path that is too long.
 pub fn changes(dir: &[u8]) -> Result<String> {
     let failed = on("read the changes in {}", dir);
+    if dir.is_empty() {
+        return Err(Error::refused(failed, "the path is empty"));
+    }
     let opened = open(dir).or_fail(failed)?;
     let origin = files::link_target(opened.as_fd(), ORIGIN)
         .or_fail(failed)
