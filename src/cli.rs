@@ -399,12 +399,13 @@ fn limit<E: Fault>(word: &[u8]) -> Result<(&'static str, Option<u64>), E> {
 
 fn assignment<'a, E: Fault>(first: &'a [u8], second: &'a [u8]) -> Result<EnvChange<'a>, E> {
     match first.iter().position(|b| *b == b'=') {
-        Some(at) => Ok(EnvChange::Set(variable(&first[..at])?, &first[at + 1..])),
-        None => Ok(EnvChange::Set(variable(first)?, second)),
+        Some(at) => Ok(EnvChange::Set(variable_name(&first[..at])?, &first[at + 1..])),
+        None => Ok(EnvChange::Set(variable_name(first)?, second)),
     }
 }
 
-fn variable<E: Fault>(name: &[u8]) -> Result<&[u8], E> {
+/// Checks the name of a variable.
+pub fn variable_name<E: Fault>(name: &[u8]) -> Result<&[u8], E> {
     if name.is_empty() || name.iter().any(|b| *b == b'=') {
         return Err(E::refused(on("variable {}", name), "not a name"));
     }
@@ -416,7 +417,7 @@ fn unset<E: Fault>(name: &[u8]) -> Result<&[u8], E> {
     if name.iter().any(|b| matches!(b, b'*' | b'?')) {
         return Err(E::refused(on("variable {}", name), "a pattern, not a name"));
     }
-    variable(name)
+    variable_name(name)
 }
 
 fn network<E: Fault>(word: &[u8]) -> Result<bool, E> {

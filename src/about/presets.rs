@@ -3,6 +3,7 @@
 
 use super::front::{Line, Said, is_pattern};
 use super::overlay;
+use crate::cli::variable_name;
 use crate::command::{current_directory, home, variable};
 use crate::error::{Error, OrFail, Result, both, on};
 use crate::files;
@@ -120,6 +121,10 @@ fn expand<'a>(about: &About, said: Said<'a>, all: &mut Vec<Said<'a>>) -> Result<
         Id::BindRoIfExists if is_there(path) => preset.show(Id::Map, path)?,
         Id::BindIfExists | Id::BindRoIfExists => {}
         Id::Changes if path.is_empty() => return Err(preset.lacks("the path is empty")),
+        Id::Pass => {
+            variable_name::<Error>(path)?;
+            all.push(said);
+        }
         Id::Home => preset.home(path)?,
         Id::X11 => preset.x11()?,
         Id::Wayland => {

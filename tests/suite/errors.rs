@@ -190,6 +190,8 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::nothing_for_changes(&["run", "-o", "/", "/", "--changes", "", "true"], "option --changes: the path is empty")]
 #[case::nothing_for_changes_of_a_batch(&["each", "--changes=", "true"], "option --changes: the path is empty")]
 #[case::no_changes_to_list(&["changes", ""], "read the changes in '': the path is empty")]
+#[case::nothing_to_pass(&["run", "--pass", "", "true"], "variable '': not a name")]
+#[case::a_value_to_pass(&["run", "--pass=A=b", "true"], "variable 'A=b': not a name")]
 #[case::nothing_to_mask(&["run", "--mask", "", "true"], "mask '': not an absolute path")]
 #[case::a_home_of_the_shell(
     &["run", "--home=~/x", "sh"],
