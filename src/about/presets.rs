@@ -242,7 +242,10 @@ impl<'a> Preset<'_, 'a> {
     /// Adds the socket of the session bus. dbus-daemon(1)
     fn dbus(&mut self) -> Result<()> {
         let address = self.variable("DBUS_SESSION_BUS_ADDRESS");
-        let Some(address) = address else { return self.show_socket(self.runtime(&[b"bus"])?) };
+        let Some(address) = address else {
+            let lacks = || self.lacks("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set");
+            return self.show_socket(self.runtime(&[b"bus"]).map_err(|_| lacks())?);
+        };
         let parts = address.split(|b| *b == b';').flat_map(|one| {
             let one = one.strip_prefix(b"unix:").unwrap_or_default();
             one.split(|b| *b == b',')

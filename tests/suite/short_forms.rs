@@ -186,7 +186,7 @@ fn a_display_is_a_socket_or_an_abstract_one() {
 #[rstest]
 #[case("--x11", "DISPLAY is not set")]
 #[case("--wayland", "XDG_RUNTIME_DIR is not set")]
-#[case("--dbus", "XDG_RUNTIME_DIR is not set")]
+#[case("--dbus", "neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set")]
 #[case("--pulse", "XDG_RUNTIME_DIR is not set")]
 #[case("--ssh-agent", "SSH_AUTH_SOCK is not set")]
 fn a_preset_says_what_it_lacks(#[case] option: &str, #[case] why: &str) {
