@@ -346,7 +346,8 @@ fn timeout<E: Fault>(word: &[u8]) -> Result<Timeout, E> {
         .zip(grace)
         .map(|(time, grace)| Timeout { time, grace })
         .ok_or_else(|| {
-            E::refused(on("option --timeout {}", word), "not a time of more than 0, such as 1.5 or 10m")
+            let why = "not a time of more than 0 and at most 366d, such as 1.5 or 10m";
+            E::refused(on("option --timeout {}", word), why)
         })
 }
 

@@ -10,6 +10,7 @@
 //! Some instances start the second program in place of the command. The supervisor cannot know whether that program
 //! has become the command. The attendant knows, and reports it ([`Unstarted`]).
 
+use super::foreign::about_unit;
 use super::front::{Line, Said};
 use super::group::{self, Group};
 use crate::cli::{Timeout, scaled, small};
@@ -54,8 +55,8 @@ impl Limits {
         for said in &line.options {
             let value = said.values[0];
             if said.opt.id == Id::OutputLimit {
-                let refused =
-                    || Error::refused(on("option --output-limit {}", value), "not an amount, like 64M");
+                let what = on("option --output-limit {}", value);
+                let refused = || about_unit(Error::refused(what, "not an amount, like 64M"), value);
                 all.output = Some(scaled(value).ok_or_else(refused)?);
             }
             all.group.add(said.opt.id, value)?;

@@ -1,5 +1,6 @@
 //! Hints for options and commands of other programs, and for misspelt names.
 
+use crate::cli::scaled;
 use crate::error::{Error, Quoted, both, on};
 use crate::files;
 use crate::options::{Id, OPTIONS, Opt, VERBS};
@@ -344,6 +345,14 @@ fn distance(from: &[u8], to: &[u8]) -> usize {
         before = core::mem::replace(&mut last, row);
     }
     last.last().copied().unwrap_or(0)
+}
+
+/// Adds advice to the error for an amount, if it has a unit as in other programs: `1GB`.
+pub fn about_unit(error: Error, amount: &[u8]) -> Error {
+    let bare = amount.strip_suffix(b"B").unwrap_or(amount);
+    let bare = bare.strip_suffix(b"i").unwrap_or(bare);
+    let is_known = bare != amount && scaled(bare).is_some_and(|number| number > 0);
+    if is_known { error.hint(hint(&[b"write ", bare])) } else { error }
 }
 
 /// The values of an option, as its help names them, each after a space.

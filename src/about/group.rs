@@ -10,6 +10,7 @@
 //!
 //! No process leaves the caller's own group. A group in use is locked. The next run removes groups that are left over.
 
+use super::foreign::about_unit;
 use super::front::program;
 use super::outside::Said;
 use crate::cli::scaled;
@@ -57,7 +58,8 @@ impl Limits {
             }
             _ => return Ok(()),
         };
-        let refused = || Error::refused(both("option --{=} {}", name.as_bytes(), value), like);
+        let refused =
+            || about_unit(Error::refused(both("option --{=} {}", name.as_bytes(), value), like), value);
         *slot = Some(positive(taken).filter(|number| *number < 1 << 62).ok_or_else(refused)?);
         Ok(())
     }

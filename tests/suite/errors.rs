@@ -40,6 +40,7 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::docker_memory(&["run", "-m", "512m", "true"], "as DST: not an absolute path; for a limit of memory")]
 #[case::docker_volumes_of_another(&["run", "--volumes-from", "x", "sh"], "name the volumes again")]
 #[case::no_time(&["run", "--timeout", "0", "true"], "more than 0")]
+#[case::too_much_time(&["run", "--timeout", "99999999999", "true"], "of more than 0 and at most 366d")]
 #[case::no_memory(&["run", "--memory", "0", "true"], "more than 0")]
 #[case::no_processors(&["run", "--cpus", "0", "true"], "more than 0")]
 #[case::bubblewrap(&["run", "--ro-bind", "/usr", "/mnt", "sh"], "use '-m SRC DST'")]

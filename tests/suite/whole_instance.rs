@@ -504,6 +504,8 @@ fn explain_tells_of_limits() {
 #[rstest]
 #[case("--output-limit", "x", "not an amount")]
 #[case("--output-limit", "", "not an amount")]
+#[case("--output-limit", "1MB", "not an amount, like 64M; write 1M")]
+#[case("--memory", "1GiB", "not an amount of more than 0, like 512M; write 1G")]
 #[case("--memory", "0", "not an amount")]
 #[case("--memory", "-1", "not an amount")]
 #[case("--pids", "1k", "not a number")]
