@@ -512,6 +512,9 @@ impl Explained<'_> {
         let is_same = |path: &&[u8]| command.has_chosen_directory() || self.leads_to_the_directory(path);
         match [dir, command.shells_directory()].into_iter().find(is_same) {
             Some(path) => quoted(path),
+            None if command::current_directory().is_none() => {
+                "'/', since the current directory has no path".into()
+            }
             None => format!("'/', since {} is not shown", quoted(dir)),
         }
     }

@@ -236,6 +236,14 @@ fn the_plan_says_where_the_command_starts(
     assert_eq!(ran.ok(), format!("{starts}\n{starts}"));
 }
 
+#[test]
+fn the_plan_says_that_the_current_directory_is_gone() {
+    let home = scratch();
+    let script = "mkdir gone; cd gone; rmdir ../gone; $SELFDOCK --explain run true | grep ^directory";
+    let told = Cmd::program(args!["sh", "-c", script]).current_dir(home.path()).env("SELFDOCK", selfdock());
+    assert_eq!(told.ok(), "directory\t'/', since the current directory has no path");
+}
+
 /// What is hidden has the name that the plan gives it, whatever the name in HOME is.
 #[rstest]
 #[case::by_its_name("/opt/all/u", "$ME", "/", "'/opt/all/u'\n'/', since '/opt/all/u/d' is not shown")]
