@@ -73,7 +73,7 @@ pub const VERBS: &[Verb] = &[
     Verb { name: "profiles", usage: "", bit: PROFILES, class: Front,
            help: "list the profiles, which are used as @NAME" },
     Verb { name: "help", usage: "[WORD]", bit: HELP, class: Front,
-           help: "show this help, or the help of a command WORD" },
+           help: "show this help, or that of a command or option" },
     Verb { name: "version", usage: "", bit: VERSION, class: Front,
            help: "show the version" },
 ];

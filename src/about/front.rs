@@ -105,7 +105,7 @@ impl<'a> Line<'a> {
             rest = after;
             match *word {
                 b"--" if !ended => ended = true,
-                [b'-', _, ..] if !ended => {
+                [b'-', _, ..] if !ended && !line.asks_about(word) => {
                     let taken = line.take_options(word, &mut rest);
                     taken.map_err(|error| line.took_otherwise().unwrap_or(error))?;
                 }
@@ -140,6 +140,12 @@ impl<'a> Line<'a> {
         }
         line.settle(0);
         Ok(line)
+    }
+
+    /// Whether an option is the word of `help`.
+    fn asks_about(&self, option: &[u8]) -> bool {
+        let is_general = matches!(option, b"-h" | b"--help" | b"-V" | b"--version");
+        self.verb.is_some_and(|verb| verb.bit == HELP) && !is_general
     }
 
     /// Leaves one value of each option that can have only one. What stands here itself replaces what comes from a file;
@@ -856,6 +862,15 @@ fn is_directory(path: &CStr) -> bool {
 /// Finds a command by its name.
 pub fn by_name(word: &[u8]) -> Result<&'static Verb> {
     VERBS.iter().find(|verb| verb.name.as_bytes() == word).ok_or_else(|| foreign::unknown_command(word))
+}
+
+/// Finds an option by its name, with its dashes or without.
+pub fn option_by_name(word: &[u8]) -> Result<&'static Opt> {
+    match word {
+        [b'-', b'-', name @ ..] => by_long(None, name, None),
+        [b'-', letter, ..] => by_short(None, word, *letter, None),
+        name => by_long(None, name, None),
+    }
 }
 
 /// Finds an option. `verb` is the command, and `value` is what could be its value, for the error.

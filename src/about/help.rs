@@ -1,6 +1,6 @@
 //! The text of `--help`, made from the table of options.
 
-use super::front::{by_name, has_option};
+use super::front::{by_name, has_option, option_by_name};
 use crate::error::Result;
 use crate::options::{CHANGES, Complete, EXAMPLES, GROUPS, Group, OPTIONS, Opt, VERBS};
 use alloc::format;
@@ -32,16 +32,34 @@ pub fn text() -> String {
 /// The text of `selfdock help`, or of `selfdock help WORD`.
 pub fn about(words: &[&[u8]]) -> Result<String> {
     let Some(word) = words.first() else { return Ok(text()) };
-    let verb = by_name(word)?;
+    let verb = match by_name(word) {
+        Ok(verb) => verb,
+        Err(unknown) => {
+            let is_option = matches!(word, [b'-', _, ..]);
+            let opt = option_by_name(word).map_err(|error| if is_option { error } else { unknown })?;
+            return Ok(about_option(opt));
+        }
+    };
     let usage = format!("selfdock [OPTION...] {} [OPTION...] {}", verb.name, verb.usage);
     let mut out = format!("selfdock {}: {}\n\nUsage: {}\n", verb.name, verb.help, usage.trim_end());
     options(&mut out, |opt| has_option(verb, opt));
     if verb.bit == CHANGES {
         out.push_str(MARKS);
     }
-    out.push_str("\n'man selfdock' says more.\n");
+    out.push_str(MORE);
     Ok(out)
 }
+
+/// The part of the help that is about an option.
+fn about_option(opt: &Opt) -> String {
+    let mut out = String::new();
+    options(&mut out, |other| other.id == opt.id);
+    out.push_str(MORE);
+    out.trim_start().into()
+}
+
+/// The end of the help of a command, or of an option.
+const MORE: &str = "\n'man selfdock' says more.\n";
 
 /// The marks of `selfdock changes`.
 const MARKS: &str = "

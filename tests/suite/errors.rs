@@ -221,6 +221,7 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
 #[case::an_option_of_a_batch(&["run", "-j", "4", "true"], "--jobs: not for this command; it belongs to 'each'")]
 #[case::an_option_of_a_list(&["doctor", "--json"], "--json: not for this command; it belongs to 'ps'")]
 #[case::an_option_of_run(&["enter", "-H", "1"], "--here: not for this command; see 'selfdock help enter'")]
+#[case::help_for_no_option(&["help", "--rm"], "option --rm: unknown; not needed")]
 #[case::help_for_nothing(&["help", "walk"], "command 'walk': unknown")]
 fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &str) {
     Cmd::new(words.iter().map(Into::into)).refused(advice);

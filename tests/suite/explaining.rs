@@ -602,7 +602,11 @@ fn the_doctor_says_why_privilege_is_missing() {
 #[test]
 fn the_doctor_names_an_outer_instance_without_user_namespaces() {
     let ran = Cmd::run(args!["--no-nest", "--no-userns", selfdock(), "doctor"]).output().exits(1);
-    assert!(ran.stdout.contains("a filter may be the reason: --no-userns of an outer instance"), "{}", ran.stdout);
+    assert!(
+        ran.stdout.contains("a filter may be the reason: --no-userns of an outer instance"),
+        "{}",
+        ran.stdout
+    );
 }
 
 #[test]

@@ -175,6 +175,19 @@ fn help_and_version_are_commands_too() {
 }
 
 #[rstest]
+#[case("--timeout", "timeout")]
+#[case("timeout", "timeout")]
+#[case("-v", "vol")]
+#[case("--changes", "changes")]
+fn help_for_an_option_is_its_part_of_the_help(#[case] word: &str, #[case] name: &str) {
+    let help = Cmd::new(args!["help", word]).ok();
+    let option = OPTIONS.iter().find(|option| option.long == name).unwrap();
+    let line = format!(" --{name} ");
+    assert!(help.lines().any(|said| said.contains(&line) && said.ends_with(option.help)), "{help}");
+    assert_eq!(help.matches("--").count(), 1 + option.help.matches("--").count(), "{help}");
+}
+
+#[rstest]
 #[case(&["run"])]
 #[case(&["run", "--"])]
 fn options_after_the_command_belong_to_the_command(#[case] words: &[&str]) {
