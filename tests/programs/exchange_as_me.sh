@@ -4,5 +4,5 @@ mkdir -p srv/own/img
     for name in bin sbin lib lib64; do ln -s usr/$name $name; done)
 chown -R $ME srv/own
 exchange() {
-    exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 python3 -c "$EXCHANGE" "$@"
+    exec setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout $LONG python3 -c "$EXCHANGE" "$@"
 }

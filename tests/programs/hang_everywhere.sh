@@ -5,5 +5,5 @@ for dir in / /*/ /usr/*/ /var/*/ /var/lib/*/; do
     case $dir in /proc/ | /sys/ | /dev/) continue ;; esac
     [ -L ${dir%/} ] || { mkdir ${dir}hung && mount --bind /srv/x/hung ${dir}hung; } || echo failed
 done
-eval "$WHO timeout 10 $SD $WORDS echo ran"; echo $?
+eval "$WHO timeout $LONG $SD $WORDS echo ran"; echo $?
 kill $servers 2>/dev/null; umount -l /srv/x/hung

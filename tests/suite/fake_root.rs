@@ -241,7 +241,7 @@ fn a_home_in_a_hung_file_system_holds_up_no_run(
         "{FILESYSTEMS}
          filesystems /opt/x
          ln -s /opt/x/hung /opt/x/link; mkdir /opt/x/late; touch /opt/x/late/secret; chown $ME /opt/x/late
-         me env HOME=/opt/x/{home} timeout 20 $SD {options} run ls -A /opt/x/{place}; echo $?
+         me env HOME=/opt/x/{home} timeout $LONG $SD {options} run ls -A /opt/x/{place}; echo $?
          kill $servers 2>/dev/null; umount -l /opt/x/hung"
     );
     let ran = on_a_host(&format!("mkdir -p opt/x; {WITH_IDS}"), &script).output();

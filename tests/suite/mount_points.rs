@@ -201,7 +201,7 @@ fn file_systems_beside_a_mount_point_do_not_matter(
     let script = format!(
         "{FILESYSTEMS}
          filesystems '{place}'
-         me timeout 10 $SD {words} sh -c 'ls {inside}/fine; test -e {inside}/new && echo made'; echo $?
+         me timeout $LONG $SD {words} sh -c 'ls {inside}/fine; test -e {inside}/new && echo made'; echo $?
          kill $servers 2>/dev/null; umount -l '{place}/hung'"
     );
     let ran = on_a_host(changes, &script).output();
@@ -241,7 +241,7 @@ fn a_busy_directory_does_not_prevent_a_run(#[case] words: &str) {
          for name in bin lib lib64; do ln -s usr/$name opt/image/$name; done
          touch opt/other/busy/x";
     let script = format!(
-        "setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout 15 \
+        "setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups timeout $LONG \
          python3 -c \"$CHANGE\" /opt/busy /opt/image/busy & busy=$!; sleep 0.6
          for i in $(seq 30); do me $SD {words} true || echo failed; done; kill $busy; wait; echo done"
     );

@@ -311,9 +311,9 @@ fn file_systems_of_others_hold_up_no_copy(
     let script = format!(
         "{FILESYSTEMS}
          filesystems {place}
-         {who} timeout 20 $SD {mode} -o / / run sh -c 'ls -A {place}/hung {place}/dead {place}/foreign | xargs'; echo $?
+         {who} timeout $LONG $SD {mode} -o / / run sh -c 'ls -A {place}/hung {place}/dead {place}/foreign | xargs'; echo $?
          mkdir /tmp/kept; mount -t tmpfs -o mode=1777 t /tmp/kept
-         {who} timeout 20 $SD {mode} -o / / --changes /tmp/kept/here run true; echo $?
+         {who} timeout $LONG $SD {mode} -o / / --changes /tmp/kept/here run true; echo $?
          kill $servers 2>/dev/null; umount -l {place}/hung"
     )
     .replace("PLACE", place);
@@ -333,7 +333,7 @@ fn no_hung_file_system_is_taken_for_an_empty_directory(
     let script = format!(
         "{FILESYSTEMS}
          filesystems /opt/x; mount --bind /opt/x/hung /mnt; mount --bind /opt/x/hung /srv
-         me timeout 20 $SD {options} run echo ran 9</etc/passwd; echo $?
+         me timeout $LONG $SD {options} run echo ran 9</etc/passwd; echo $?
          kill $servers 2>/dev/null; umount -l /opt/x/hung"
     );
     let ran = on_a_host("mkdir -p opt/x", &script).output();

@@ -49,6 +49,13 @@ pub fn has_scopes() -> bool {
     told.parse().is_ok_and(|version: u32| version >= 6)
 }
 
+/// The version of the kernel.
+pub fn kernel() -> (u32, u32) {
+    let release = nix::sys::utsname::uname().unwrap().release().to_string_lossy().into_owned();
+    let mut numbers = release.split(['.', '-']).map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}
+
 /// The directories that the tests may not search, for three different reasons.
 pub const FORBIDDEN: [&str; 3] = ["p", "p710", "p705"];
 

@@ -2,10 +2,12 @@
 
 use super::cmd::{Cmd, args};
 use super::place::{fixture, prefix, selfdock};
+use super::processes::patient;
+use std::time::Duration;
 
 /// Runs `script` as root on a copy of this host's root filesystem, in a mount namespace. First root runs `changes`, a
-/// shell script that starts in the new root directory. In `script`, `$SD` is selfdock, `$PREFIX` its prefix, and `me`
-/// runs a command as this test's user. The real host is not changed.
+/// shell script that starts in the new root directory. In `script`, `$SD` is selfdock, `$PREFIX` its prefix, `me` runs a
+/// command as this test's user, and `$LONG` is a time in seconds that only what waits for ever takes. The real host is not changed.
 ///
 /// The copy is an overlay: changes go to a tmpfs.
 pub fn on_a_host(changes: &str, script: &str) -> Cmd {
@@ -25,6 +27,7 @@ pub fn on_a_host_over(over: &str, changes: &str, script: &str) -> Cmd {
         .env("SCRIPT", script)
         .env("SD", selfdock())
         .env("PREFIX", prefix())
+        .env("LONG", patient(Duration::from_secs(20)).as_secs().to_string())
         .env("ME", nix::unistd::getuid().to_string())
         .env("MY_GROUP", nix::unistd::getgid().to_string())
 }
