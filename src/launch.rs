@@ -7,7 +7,8 @@ use crate::containment::{Containment, Jobs};
 use crate::creds::{self, Caller, Need, Privilege, Privileged};
 use crate::descriptors::{close_descriptors, fill_standard_descriptors};
 use crate::enter::{self, Join};
-use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid, say};
+use crate::error::{self, Error, NOT_FOUND, OrEnd, OrFail, Result, Unsaid};
+use crate::files;
 use crate::handover::{self, Mode, Task};
 use crate::installation::{Installation, OwnFile, Preparations, own_identity, own_program};
 use crate::keeper::{Init, Keeper, Shared};
@@ -47,19 +48,22 @@ fn run_command_line(start: &Start) -> End {
         Error::refused("start", "the list of arguments is empty").end()
     };
     let end = match cli::parse(args) {
-        Ok(cli::Command::Version) => {
-            say(sys::standard(1), cli::VERSION);
-            Ok(End::Exit(0))
-        }
+        Ok(cli::Command::Version) if print_version(signals).or_end() => Ok(End::Exit(0)),
         Ok(cli::Command::Run(request)) => start_instance(&request, start, signals, caller, privilege),
         Ok(cli::Command::Enter(pid, request)) => {
             start_joiner(pid, &request, start, signals, caller, privilege)
         }
-        Err(Unsaid) => hand_over(start, privilege, signals),
+        Ok(cli::Command::Version) | Err(Unsaid) => hand_over(start, privilege, signals),
     };
     let end = end.unwrap_or_else(|error| End::Exit(error.report()));
     error::say_unsaid_message();
     end
+}
+
+/// Returns whether it could. If not, the second program tries again, and says why it cannot.
+fn print_version(signals: SignalSet) -> Result<bool> {
+    let print = || files::write(sys::standard(1), cli::VERSION).is_ok();
+    with_signals(signals | signal::BY_WRITING, print)
 }
 
 /// Becomes the second program, which reports errors of the command line.

@@ -373,6 +373,7 @@ fn output_that_cannot_be_written_is_an_error(
     #[values(
         "cat /etc/hostname",
         "$SELFDOCK --help",
+        "$SELFDOCK --version",
         "$SELFDOCK help run",
         "$SELFDOCK run --explain true",
         "$SELFDOCK profiles",
@@ -467,6 +468,7 @@ const NOEXEC: &str = "mount --bind srv/img srv/img; mount -o remount,bind,noexec
 #[case::of_a_command("{mode} run nosuch", "")]
 #[case::of_a_joiner("enter 999999999 true", "")]
 #[case::output_of_a_batch("{mode} each --group echo", "")]
+#[case::version("--version", "")]
 fn what_nobody_reads_does_not_keep_selfdock(
     #[case] line: &str,
     #[case] path: &str,
