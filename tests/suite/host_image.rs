@@ -517,7 +517,8 @@ fn a_home_beside_a_file_system_that_does_not_answer_is_hidden(
         "{FILESYSTEMS}
          filesystems /opt/x
          mkdir /opt/x/fine/me; echo {CANARY} >/opt/x/fine/me/f; chown $ME /opt/x/fine/me
-         me timeout $LONG env HOME=/opt/x/hung/../fine/me $SD {words} sh -c 'ls -A /opt/x/fine/me; ls /opt/x/fine'; echo $?
+         me timeout $LONG env HOME=/opt/x/hung/../fine/me $SD {words} sh -c 'ls -A /opt/x/fine/me; ls /opt/x/fine'
+         echo $?
          kill $servers 2>/dev/null; umount -l /opt/x/hung"
     );
     let ran = on_a_host("mkdir -p opt/x", &script).output();

@@ -311,7 +311,8 @@ fn file_systems_of_others_hold_up_no_copy(
     let script = format!(
         "{FILESYSTEMS}
          filesystems {place}
-         {who} timeout $LONG $SD {mode} -o / / run sh -c 'ls -A {place}/hung {place}/dead {place}/foreign | xargs'; echo $?
+         {who} timeout $LONG $SD {mode} -o / / run sh -c 'ls -A {place}/hung {place}/dead {place}/foreign | xargs'
+         echo $?
          mkdir /tmp/kept; mount -t tmpfs -o mode=1777 t /tmp/kept
          {who} timeout $LONG $SD {mode} -o / / --changes /tmp/kept/here run true; echo $?
          kill $servers 2>/dev/null; umount -l {place}/hung"

@@ -293,7 +293,7 @@ fn an_example_says_how_it_is_used() {
 }
 
 #[rstest]
-#[case::proxy_in_the_place_of_a_file("proxy", ["taken", "a.org"], "proxy: make the socket 'taken': Address already in use")]
+#[case::proxy_at_a_file("proxy", ["taken", "a.org"], "proxy: make the socket 'taken': Address already in use")]
 #[case::judge_without_tests("judge", ["taken", "."], "judge: '.' has no *.in")]
 fn an_example_says_what_it_cannot_do_and_leaves_files_alone(
     #[case] name: &str,
