@@ -46,6 +46,8 @@ pub struct Join {
     pub target: Target,
     /// The command to run.
     pub command: Command<'static>,
+    /// The root directory of the supervisor. The joiner starts in another one.
+    pub own_root: &'static OwnedFd,
     /// The process group and session of the command.
     pub jobs: Jobs,
     /// The descriptors of `--keep-fd`.
@@ -380,11 +382,9 @@ impl Target {
     }
 
     /// Enters the other namespaces, its root directory and its current directory.
-    fn enter_rest(&self, command: &Command<'_>) -> Result<()> {
-        let own = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
+    fn enter_rest(&self, command: &Command<'_>, own_root: &OwnedFd) -> Result<()> {
         change_root(&self.root)?;
-        refuse_jail(&own, &own)?;
-        drop(own);
+        refuse_jail(own_root, own_root)?;
         for (kind, space) in &self.spaces.rest {
             join_namespace(space, kind)?;
         }
@@ -417,10 +417,12 @@ pub fn become_command(join: &Join, privileged: Privileged, shared: &Shared) -> E
     let joined = become_joiner(join, privileged, shared);
     // Part of a report alone, and of no use if it cannot be read.
     shared.building.set(&sys::usage(Whose::Own).unwrap_or_default());
-    match joined {
+    let failed = match joined {
         Ok(()) => join.command.exec(),
         Err(error) => error,
-    }
+    };
+    shared.give_up();
+    failed
 }
 
 fn become_joiner(join: &Join, mut privileged: Privileged, shared: &Shared) -> Result<()> {
@@ -429,7 +431,7 @@ fn become_joiner(join: &Join, mut privileged: Privileged, shared: &Shared) -> Re
     join.jobs.separate()?;
     have_own_keys(join.target.filters.iter().any(|filter| matches!(filter, OurFilter::Default)))?;
     privileged.take_up(true)?;
-    join.target.enter_rest(&join.command)?;
+    join.target.enter_rest(&join.command, join.own_root)?;
     for filter in &join.target.filters {
         match filter {
             OurFilter::Default => filter::install_default(&privileged)?,

@@ -116,6 +116,11 @@ impl Shared {
         self.complete.store(1, Ordering::Release);
     }
 
+    /// Says that the command could not be executed.
+    pub fn give_up(&self) {
+        self.complete.store(0, Ordering::Release);
+    }
+
     /// Whether the instance is still being built.
     pub fn is_building(&self) -> bool {
         self.complete.load(Ordering::Acquire) == 0

@@ -13,17 +13,21 @@ use crate::handover::{self, Mode, Task};
 use crate::installation::{Installation, OwnFile, Preparations, own_identity, own_program};
 use crate::keeper::{Init, Keeper, Shared};
 use crate::lifeline::{end_with_the_outer_supervisor, expect_end};
+use crate::mount::find;
 use crate::outcome::{self, Cause, End, Outcome};
 use crate::report::Report;
 use crate::sandbox::{self, Job};
+use crate::stage::change_root;
 use crate::supervise::Watch;
 use crate::sys::{self, Duration, Instant, SignalSet, Stack, Start, namespace, signal};
 use crate::text::Bytes;
 use crate::usage::Usage;
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::process::{Pid, getpid};
+use rustix::process::{Pid, chroot, getpid};
 
 /// The start of the set-uid program.
 pub fn main(start: &Start) -> ! {
@@ -376,7 +380,9 @@ fn start_joiner(
         check_stack(start)?;
         let own = own_identity()?;
         let target = enter::find_target(pid, caller, own, request.own_group, privilege.is_some())?;
-        let join = Join { target, command, jobs: containment?.jobs, keep_fds: request.keep_fds.clone() };
+        let own_root = find(b"/", OFlags::DIRECTORY).or_fail("open '/'")?;
+        let (jobs, keep_fds) = (containment?.jobs, request.keep_fds.clone());
+        let join = Join { target, command, own_root: Box::leak(Box::new(own_root)), jobs, keep_fds };
         join_and_supervise(join, caller, privilege, &supervision)
     };
     supervision.report_no_start(begin())
@@ -389,7 +395,7 @@ fn join_and_supervise(
     privilege: Option<Privilege>,
     supervision: &Supervision,
 ) -> Result<End> {
-    let jobs = join.jobs;
+    let (jobs, own_root) = (join.jobs, join.own_root);
     expect_end()?;
     // The processes in the instance are not this supervisor's to count.
     let shared = Shared::new(false)?;
@@ -408,8 +414,12 @@ fn join_and_supervise(
     privileged.set_aside()?;
     let for_child = privileged.for_child();
     let started = supervision.start()?;
+    // Processes inside see the joiner, and can read its list of mounts. No mount lies below this directory.
+    chroot(c"/proc/self/fdinfo").or_fail("hide the mounts of the joiner")?;
     let act = move || enter::become_command(&join, for_child, shared).report();
-    let child = sys::start_beside(Stack::Command, None, act)
+    let child = sys::start_beside(Stack::Command, None, act);
+    change_root(own_root)?;
+    let child = child
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "the instance has ended"))?;
     become_supervisor(privileged, supervision)?;
@@ -418,7 +428,10 @@ fn join_and_supervise(
     let mut outcome = supervision.supervise(child, &witness, false, jobs)?;
     let ended = witness.end().map(drop);
     outcome.usage.take_off(&shared.building.get());
-    supervision.report_outcome(&outcome, started, ended, error::first_message())
+    error::say_unsaid_message();
+    // The message may also be that of a witness who failed.
+    let error = error::first_message().filter(|_| shared.is_building());
+    supervision.report_outcome(&outcome, started, ended, error)
 }
 
 /// Gives up all privilege and every descriptor that is not needed. From here on this process has only its caller's

@@ -51,6 +51,20 @@ fn options_stand_before_and_after_the_pid() {
     Cmd::new(args!["enter", &pid, "--root", "/", "true"]).refused("not for this command");
 }
 
+/// Processes inside see a joiner before it is in the instance.
+#[rstest]
+fn a_joiner_shows_no_mounts_of_the_host(#[values(&[], &["--unprivileged"])] options: &[&str]) {
+    let instance = instance(options.iter().map(OsString::from));
+    // It stays for a while where it starts.
+    let late = args!["-u", "tester", "-e", "trace=setsid", "-e", "inject=setsid:delay_enter=3000000"];
+    let words = args![selfdock(), "enter", instance.pid().to_string(), "true"];
+    let mut joining = strace_as_root([], late.into_iter().chain(args!["-o", "/dev/null"]), words).spawn();
+    let script = "until grep -q selfdock /proc/[0-9]*/comm; do :; done
+                  for list in /proc/[0-9]*/mountinfo; do cmp -s $list /proc/self/mountinfo || cat $list; done";
+    assert_eq!(enter([], instance.pid()).sh(script).ok(), "");
+    assert!(joining.wait().success());
+}
+
 /// E2: weaker joiner; C1: capabilities, securebits.
 #[test]
 fn the_joiner_has_what_the_target_has_and_no_more() {
