@@ -161,11 +161,20 @@ fn layers_that_cannot_be_listed_for_want_of_something_refuse(
 #[case::of_a_chroot("EINVAL", "the root directory is a chroot")]
 #[case::of_something_else("ENOMEM", "make mounts private: out of memory (ENOMEM)")]
 fn an_error_says_why_mounts_cannot_be_made_private(#[case] errno: &str, #[case] why: &str) {
-    // Before Linux 6.15 the attributes of selfdock's own file are set by this call.
-    let when = if kernel() >= (6, 15) { 1 } else { 2 };
-    let inject = format!("inject=mount_setattr:error={errno}:when={when}");
-    let fault = args!["-e", "trace=mount_setattr", "-e", inject, "-o", "/dev/null"];
-    strace(fault, args!["run", "true"]).output().refused(why);
+    // Before Linux 6.15 this call also sets the attributes of what is copied, and before 6.8 it makes a copy of /proc
+    // private.
+    let here = if kernel() >= (6, 15) {
+        1
+    } else if kernel() >= (6, 8) {
+        3
+    } else {
+        4
+    };
+    for (wrapper, when) in [(Vec::new(), here), (older_kernel(), 4)] {
+        let inject = format!("inject=mount_setattr:error={errno}:when={when}");
+        let fault = args!["-e", "trace=mount_setattr", "-e", inject, "-o", "/dev/null"];
+        strace_under(wrapper, fault, selfdock(), args!["run", "true"]).output().refused(why);
+    }
 }
 
 /// P5: destination escape. An entry that the kernel does not describe is an empty directory, and never what it leads
