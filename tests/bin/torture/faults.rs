@@ -397,10 +397,7 @@ impl Sweep {
         let seen: Vec<&str> = ran.stdout.lines().collect();
         let should: Vec<&str> = self.portrait.iter().map(String::as_str).collect();
         let said: Vec<&str> = ran.stderr.lines().collect();
-        // A joiner has its own memory, and does not know that its supervisor fails at the same time.
-        let apart = self.mode.target.is_some() && inject.is_some_and(|(point, _)| point.process.is_none());
-        let is_told =
-            said.len() <= 1 + usize::from(apart) && said.iter().all(|line| line.starts_with("selfdock: "));
+        let is_told = said.len() <= 1 && said.iter().all(|line| line.starts_with("selfdock: "));
         let want = matches!(how, Some(How::Fails(errno)) if WANT.contains(&errno));
         let may_lack =
             (self.mode.layered && !want) || inject.is_some_and(|(point, how)| may_lack(point, how));
@@ -570,7 +567,8 @@ fn is_made_either_way(line: &str) -> bool {
 /// The lines that a portrait must have in any case. A layer that cannot be listed is left out without a refusal. So is
 /// a place that is gone.
 fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
-    let entries = [" ro,nosuid,nodev,relatime ", " rw,nosuid,nodev,relatime "];
+    // The last is selfdock's own file: an upgrade may have replaced it.
+    let entries = [" ro,nosuid,nodev,relatime ", " rw,nosuid,nodev,relatime ", " ro,nodev,relatime "];
     let is_entry = |line: &str| entries.iter().any(|flags| line.contains(flags));
     let is_list = |line: &str| line.starts_with("/ [") || line.starts_with("/dev [");
     let is_of_a_layer = |line: &str| is_layered && (is_entry(line) || is_list(line));
