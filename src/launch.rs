@@ -25,9 +25,9 @@ use crate::usage::Usage;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::Cell;
-use rustix::fs::OFlags;
+use rustix::fs::{CWD, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, chroot, getpid};
+use rustix::process::{Pid, chroot, fchdir, getpid};
 
 /// The start of the set-uid program.
 pub fn main(start: &Start) -> ! {
@@ -414,11 +414,14 @@ fn join_and_supervise(
     privileged.set_aside()?;
     let for_child = privileged.for_child();
     let started = supervision.start()?;
+    // A relative path of a report needs it. Where it cannot be opened, there is no such report.
+    let here = files::open(CWD, b".", OFlags::PATH | OFlags::DIRECTORY);
     // Processes inside see the joiner, and can read its list of mounts. No mount lies below this directory.
     chroot(c"/proc/self/fdinfo").or_fail("hide the mounts of the joiner")?;
     let act = move || enter::become_command(&join, for_child, shared).report();
     let child = sys::start_beside(Stack::Command, None, act);
     change_root(own_root)?;
+    here.map_or(Ok(()), fchdir).or_fail("return to the current directory")?;
     let child = child
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "the instance has ended"))?;

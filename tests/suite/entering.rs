@@ -180,7 +180,9 @@ fn the_report_of_a_joiner_tells_whether_its_command_started() {
         "{}",
         seen.stderr
     );
-    let seen = report("true");
+    let dir = scratch();
+    enter(args!["--report", "here"], instance.pid()).arg("true").current_dir(dir.path()).ok();
+    let seen = std::fs::read_to_string(dir.path().join("here")).unwrap();
     assert!(seen.contains("\"started\":true,\"error\":null,\"exit\":0"), "{seen}");
 }
 
