@@ -570,7 +570,7 @@ fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
     // The last is selfdock's own file: an upgrade may have replaced it.
     let entries = [" ro,nosuid,nodev,relatime ", " rw,nosuid,nodev,relatime ", " ro,nodev,relatime "];
     let is_entry = |line: &str| entries.iter().any(|flags| line.contains(flags));
-    let is_list = |line: &str| line.starts_with("/ [") || line.starts_with("/dev [");
+    let is_list = |line: &str| ["/ [", "/dev [", "/dev/shm ["].iter().any(|start| line.starts_with(start));
     let is_of_a_layer = |line: &str| is_layered && (is_entry(line) || is_list(line));
     let fixed = lines
         .iter()
