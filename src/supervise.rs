@@ -148,7 +148,7 @@ impl<'a> Watch<'a> {
                 self.deadline = Deadline::Kill(after(grace)?);
                 self.send(TERM)?;
                 // A stopped command must be continued to handle SIGTERM.
-                self.continue_group()?;
+                self.send(CONT)?;
             }
             Deadline::Kill(_) => {
                 self.deadline = Deadline::Leave(after(PATIENCE)?);
@@ -258,17 +258,19 @@ impl<'a> Watch<'a> {
     /// whole process group.
     fn pass_on(&mut self, signal: i32) -> Result<()> {
         // By default all other signals end a process.
-        if !matches!(signal, CHLD | CONT | STOP..=TTOU | URG | WINCH) {
+        let ends = !matches!(signal, CHLD | CONT | STOP..=TTOU | URG | WINCH);
+        if ends {
             self.last_signal = Some(signal);
-            // With a deadline this process did not stop, so no shell can continue a stopped command.
-            if !matches!(self.deadline, Deadline::None) && is_stopped(self.command) {
-                self.continue_group()?;
-            }
         }
+        // With a deadline this process did not stop, so no shell can continue a stopped command.
+        let is_to_continue = ends && !matches!(self.deadline, Deadline::None) && is_stopped(self.command);
         // After the deadline the keeper is not asked, since it could be kept from answering.
         let is_past = matches!(self.deadline, Deadline::Kill(_) | Deadline::Leave(_));
         if !is_past && self.is_together() && self.witness.has_seen(signal, self.time_left()?) {
-            return Ok(());
+            return if is_to_continue { self.continue_group() } else { Ok(()) };
+        }
+        if is_to_continue {
+            self.send(CONT)?;
         }
         let leads = self.has_own_session || leads_a_session(self.command);
         if OF_JOBS.contains(&signal) && leads && !self.is_cared_for(signal) {
@@ -294,7 +296,8 @@ impl<'a> Watch<'a> {
         sys::group_of(Some(self.command)) == sys::group_of(None)
     }
 
-    /// Continues all that a terminal has stopped: a shell that goes on alone waits for a child that does not.
+    /// Continues all that a terminal has stopped, and has sent a signal now: a shell that goes on alone would wait for a
+    /// child that does not.
     fn continue_group(&self) -> Result<()> {
         told(sys::group_of(Some(self.command)).and_then(sys::continue_group))
     }
