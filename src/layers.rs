@@ -115,7 +115,7 @@ fn directories<'l>(
         let mut filled = Vec::with_capacity(all.len());
         let mut spare = None;
         for entry in all {
-            match is_empty(privileged, &entry.1) {
+            match is_empty(privileged, &entry.1)? {
                 Ok(true) => spare = spare.or(Some(entry)),
                 Ok(false) => filled.push(entry),
                 Err(error) if error.errno().is_some_and(files::is_want) => return Err(error),
@@ -132,13 +132,14 @@ fn directories<'l>(
     Ok(all)
 }
 
-fn is_empty(privileged: &Privileged, dir: &OwnedFd) -> Result<bool> {
+/// Fails if the rights cannot be exchanged. Inside is what the caller's rights let see.
+fn is_empty(privileged: &Privileged, dir: &OwnedFd) -> Result<Result<bool>> {
     let mut empty = true;
-    privileged.without(|| {
+    let listed = privileged.without(|| {
         each_entry(dir.as_fd(), "list a layer".into(), &mut |_| {
             empty = false;
             Ok(())
         })
-    })??;
-    Ok(empty)
+    })?;
+    Ok(listed.map(|()| empty))
 }

@@ -125,10 +125,18 @@ fn on_the_way_to_a_home_no_file_system_is_asked(#[values(&[], &["--unprivileged"
     assert!(calls.iter().all(|call| call.contains("AT_STATX_DONT_SYNC")), "{calls:?}");
 }
 
-/// F3: fault injection. A layer that cannot be listed because something has run out is not taken for a closed one.
+/// F3: fault injection. A layer that cannot be listed because something has run out is not taken for a closed one, nor
+/// one for which the rights to list it could not be given up or taken back.
 #[rstest]
 fn layers_that_cannot_be_listed_for_want_of_something_refuse(
-    #[values("openat:error=EMFILE", "openat:error=ENFILE", "openat:error=ENOMEM", "statx:error=ENOMEM")]
+    #[values(
+        "openat:error=EMFILE",
+        "openat:error=ENFILE",
+        "openat:error=ENOMEM",
+        "statx:error=ENOMEM",
+        "capset:error=EPERM",
+        "capget:error=EPERM"
+    )]
     fault: &str,
 ) {
     let (one, two) = (scratch(), scratch());
