@@ -78,8 +78,14 @@ pub fn load(args: Arguments) -> Result {
 fn as_root(kind: &str, help: &str, args: Arguments) -> Result {
     with_installation(&["torture", kind], help, args, |suite, words, stop| {
         let program = suite.program.with_file_name("fixtures/bin/torture");
+        // No signal is blocked or ignored, as in a login shell: `Stop::watch` blocks some here.
         let mut command = Command::new("setsid");
-        command.arg("--wait").arg(program).arg(kind).args(words).current_dir("/");
+        command
+            .args(["--wait", "env", "--default-signal"])
+            .arg(program)
+            .arg(kind)
+            .args(words)
+            .current_dir("/");
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command.envs(suite.env.iter().map(|(name, value)| (name, value)));
         let mut child = command.spawn().context("start it")?;
