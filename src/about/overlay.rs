@@ -725,7 +725,11 @@ const MOUNTS: &str =
 
 /// Makes a directory, unless it exists.
 fn make(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<()> {
-    match files::make_directory(dir, name, 0o755) {
+    make_with_mode(dir, name, Mode::from_raw_mode(0o755))
+}
+
+fn make_with_mode(dir: BorrowedFd<'_>, name: &[u8], mode: Mode) -> rustix::io::Result<()> {
+    match files::make_directory(dir, name, mode.as_raw_mode()) {
         Err(Errno::EXIST) => Ok(()),
         made => made,
     }
@@ -785,15 +789,13 @@ fn mount_points() -> Vec<Bytes> {
     mountinfo::lines(list).map(|line| line.point).collect()
 }
 
-/// Makes a directory of changes, unless it exists.
+/// Makes a directory of changes, unless it exists. It is closed to others, since the directories above the original
+/// can be.
 fn make_changes(dir: &[u8]) -> rustix::io::Result<OwnedFd> {
-    make(CWD, dir)?;
+    make_with_mode(CWD, dir, used::MODE)?;
     let opened = open(dir)?;
     make(opened.as_fd(), CHANGED)?;
-    match files::make_directory(opened.as_fd(), WORK, used::MODE.as_raw_mode()) {
-        Ok(()) | Err(Errno::EXIST) => Ok(opened),
-        Err(errno) => Err(errno),
-    }
+    make_with_mode(opened.as_fd(), WORK, used::MODE).map(|()| opened)
 }
 
 /// The absolute path of what is copied.

@@ -188,6 +188,33 @@ fn nobody_else_can_lock_a_directory_of_changes(#[values("", "--unprivileged")] m
     assert_eq!(cmd.env("SELFDOCK", selfdock()).ok(), "700\n700");
 }
 
+/// What belongs to the caller and a supplementary group belongs to the first group in the copy. The oracle is what a
+/// member of that group may do with the original.
+#[rstest]
+fn kept_changes_permit_others_no_more_than_their_original(#[values("", "--unprivileged")] mode: &str) {
+    let changes = "cd opt; mkdir -p im/etc im/usr im/var; for dir in bin lib lib64; do ln -s usr/$dir im/$dir; done
+         cd ..; ( cd opt/im; mkdir team mine other; echo x | tee etc/team etc/mine etc/acl etc/all >etc/odd; : >var/lock
+         chown 0:4 team etc/* var/lock; chown $ME:$MY_GROUP mine etc/mine etc/acl
+         chmod 2775 team mine; chmod 640 etc/team etc/mine; chmod 644 etc/all; chmod 664 etc/odd; chmod 660 var/lock
+         # user::rw-, user:12345:r--, group::---, mask::r--, other::---
+         python3 -c \"import os, struct; os.setxattr('etc/acl', 'system.posix_acl_access', struct.pack('<I', 2) +
+             b''.join(struct.pack('<HHi', *e) for e in
+                 [(1, 6, -1), (2, 4, 12345), (4, 0, -1), (16, 4, -1), (32, 0, -1)]))\" )
+         mount -t tmpfs -o mode=1777 t tmp";
+    let script = format!(
+        "as() {{ setpriv --reuid=$ME --regid=$MY_GROUP --groups=$MY_GROUP,4 -- \"$@\"; }}
+         as $SD {mode} -o / / -r /opt/im -m /usr /usr --changes /tmp/c run true; as $SD changes /tmp/c
+         cd /tmp/c; stat -c %a . ; chmod 755 .; cd changed
+         stat -c '%a %n' team mine etc/acl etc/all etc/mine etc/odd etc/team var/lock
+         may() {{ setpriv --reuid=12346 --regid=$MY_GROUP --clear-groups -- find \"$@\" -type f -readable | sort; }}
+         may etc; cd /opt/im; may etc"
+    );
+    let modes = "755 team\n775 mine\n600 etc/acl\n644 etc/all\n640 etc/mine\n644 etc/odd\n600 etc/team\n600 var/lock";
+    let readable = "etc/all\netc/mine\netc/odd";
+    let seen = on_a_host(changes, &script).ok();
+    assert_eq!(seen, format!("700\n{modes}\n{readable}\n{readable}"));
+}
+
 /// The next run takes nothing for complete that a killed one has left.
 #[test]
 fn a_first_run_that_is_killed_leaves_nothing_half_made() {

@@ -44,9 +44,11 @@ fn names_in(dir: BorrowedFd<'_>, failed: Operation<'_>) -> Result<Vec<Bytes>> {
 }
 
 /// Whether a directory has other permissions than before. `own` has made those of a copy of an image.
-fn has_other_mode(now: &Stat, before: &Stat) -> bool {
+fn has_other_mode(now: &Stat, before: &Stat, has_acl: impl FnOnce() -> bool) -> bool {
     let (new, old) = (now.st_mode & 0o7777, before.st_mode & 0o7777);
-    new != old && new != old & 0o1777 | 0o700
+    new != old
+        && new != old & 0o1777 | 0o700
+        && new != own::permissions(before, has_acl(), now.st_gid) | 0o700
 }
 
 fn is_directory(stat: &Stat) -> bool {
@@ -133,9 +135,10 @@ impl List {
         }
         let (is_dir, was_dir) = (is_directory(&stat), before.as_ref().is_some_and(is_directory));
         let is_ours = self.is_of_host && stat.st_mode & 0o7777 == 0o755;
+        let has_acl = || origin.is_some_and(|origin| own::has_acl(origin, &path[1..]));
         let is_unchanged = is_dir
             && was_dir
-            && (is_ours || before.as_ref().is_some_and(|before| !has_other_mode(&stat, before)));
+            && (is_ours || before.as_ref().is_some_and(|before| !has_other_mode(&stat, before, has_acl)));
         if !is_unchanged {
             self.add_line(if before.is_some() { 'M' } else { 'A' }, path);
         }

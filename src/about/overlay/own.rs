@@ -13,6 +13,7 @@ use crate::names::RESOLV;
 use crate::stage::place_of_missing_name;
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{
     Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, accessat, mknodat,
@@ -233,13 +234,50 @@ fn directory(
     if takes == TakesOver::Writable && (is_sticky || !may_write(&from)) {
         return Err(Errno::PERM);
     }
-    let mode = stat.st_mode & 0o1777;
-    match files::make_directory(into.as_fd(), name, mode | 0o700) {
-        Ok(()) | Err(Errno::EXIST) => {}
+    let has_acl = is_acl(rustix::fs::fgetxattr(&from, ACL, &mut [0; 1]));
+    let made = files::make_directory(into.as_fd(), name, permissions(&stat, has_acl, UNMAPPED) | 0o700);
+    let into = match made {
+        Ok(()) | Err(Errno::EXIST) => files::open(into.as_fd(), name, flags)?,
         Err(errno) => return Err(errno),
+    };
+    made.or(Ok(())).and_then(|()| permit(&into, &stat, has_acl)).map(|()| (from, into))
+}
+
+const ACL: &CStr = c"system.posix_acl_access";
+
+fn is_acl(asked: Result<usize>) -> bool {
+    !matches!(asked, Err(Errno::NODATA | Errno::NOTSUP))
+}
+
+/// Whether a file or directory has an ACL.
+pub fn has_acl(dir: &OwnedFd, name: &[u8]) -> bool {
+    let path = c_string(join(&[files::name_of(dir), b"/", name]));
+    is_acl(path.and_then(|path| rustix::fs::lgetxattr(path, ACL, &mut [0; 1])))
+}
+
+/// The permissions of a copy that belongs to `group`. If the original belongs to another one, this group and others get
+/// what the original gives to both its group and others: nobody knows who is in which group. An ACL is not copied, and
+/// the group bits are its mask. acl(5)
+pub fn permissions(original: &Stat, has_acl: bool, group: u32) -> u32 {
+    let mode = original.st_mode & 0o1777;
+    let both = mode & mode >> 3 & 7;
+    match original.st_gid {
+        _ if has_acl => mode & !0o77,
+        same if same == group && same != UNMAPPED => mode,
+        _ => mode & !0o77 | both << 3 | both,
     }
-    let into = files::open(into.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW)?;
-    Ok((from, into))
+}
+
+/// Gives a new copy all permissions of the original, if it belongs to the same group. It has those for another group.
+fn permit(copy: &OwnedFd, original: &Stat, has_acl: bool) -> Result<()> {
+    let mode = original.st_mode & 0o1777;
+    if permissions(original, has_acl, UNMAPPED) == mode
+        || permissions(original, has_acl, rustix::fs::fstat(copy)?.st_gid) != mode
+    {
+        return Ok(());
+    }
+    let is_dir = FileType::from_raw_mode(original.st_mode).is_dir();
+    rustix::fs::fchmod(copy, Mode::from_raw_mode(if is_dir { mode | 0o700 } else { mode & 0o777 }))
 }
 
 /// Copies a file or a link, if the caller can read it. It is an error if something has run out: the copy would be cut
@@ -264,30 +302,34 @@ pub fn unless_out(made: Result<()>) -> Result<()> {
 
 fn copy_if_empty(from: &OwnedFd, into: &OwnedFd, name: &[u8]) -> Result<()> {
     let copied = match files::lstat(from.as_fd(), name) {
-        Ok(stat) if stat.st_size == 0 => new_file(into, name, &stat, OFlags::CREATE | OFlags::EXCL).map(drop),
+        Ok(stat) if stat.st_size == 0 => new_empty_file(from, name, &stat, into, name),
         stat => stat.map(drop),
     };
     unless_out(copied)
 }
 
 /// Makes a file with the permissions of another one. No bit of the umask is set meanwhile.
-fn new_file(into: &OwnedFd, name: &[u8], stat: &Stat, how: OFlags) -> Result<OwnedFd> {
-    let mode = Mode::from_raw_mode(stat.st_mode & 0o777);
-    rustix::fs::openat(into, c_string(name)?, OFlags::WRONLY | OFlags::CLOEXEC | how, mode)
+fn new_file(into: &OwnedFd, name: &[u8], stat: &Stat, has_acl: bool, how: OFlags) -> Result<OwnedFd> {
+    let mode = Mode::from_raw_mode(permissions(stat, has_acl, UNMAPPED) & 0o777);
+    let file = rustix::fs::openat(into, c_string(name)?, OFlags::WRONLY | OFlags::CLOEXEC | how, mode)?;
+    permit(&file, stat, has_acl).map(|()| file)
+}
+
+fn new_empty_file(from: &OwnedFd, source: &[u8], stat: &Stat, into: &OwnedFd, name: &[u8]) -> Result<()> {
+    new_file(into, name, stat, has_acl(from, source), OFlags::CREATE | OFlags::EXCL).map(drop)
 }
 
 /// Copies a file. It gets its name when it is complete: a run can be killed meanwhile, and the next one takes a file
 /// with this name for complete. open(2), `O_TMPFILE`
 fn copy_file(from: &OwnedFd, source: &[u8], into: &OwnedFd, name: &[u8]) -> Result<()> {
     let stat = files::lstat(from.as_fd(), source)?;
-    let source = files::open(from.as_fd(), source, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
-    let source = match source {
-        Err(_) if stat.st_size == 0 => {
-            return new_file(into, name, &stat, OFlags::CREATE | OFlags::EXCL).map(drop);
-        }
-        source => source?,
+    let opened = files::open(from.as_fd(), source, OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK);
+    let source = match opened {
+        Err(_) if stat.st_size == 0 => return new_empty_file(from, source, &stat, into, name),
+        opened => opened?,
     };
-    let file = new_file(into, b".", &stat, OFlags::TMPFILE)?;
+    let has_acl = is_acl(rustix::fs::fgetxattr(&source, ACL, &mut [0; 1]));
+    let file = new_file(into, b".", &stat, has_acl, OFlags::TMPFILE)?;
     while rustix::fs::sendfile(&file, &source, None, 1 << 20)? > 0 {}
     let (unnamed, name) = (c_string(files::name_of(&file))?, c_string(name)?);
     rustix::fs::linkat(CWD, unnamed, into, name, AtFlags::SYMLINK_FOLLOW)
@@ -329,7 +371,11 @@ pub fn is_same(changed: &OwnedFd, below: &[u8], origin: &OwnedFd, path: &[u8]) -
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let is_same = || -> Result<bool> {
         let (new, old) = (files::lstat(changed.as_fd(), here)?, files::lstat(origin.as_fd(), &path[1..])?);
-        let is_alike = new.st_mode == old.st_mode && new.st_size == old.st_size;
+        let has_mode = |mode| new.st_mode & 0o7777 == mode;
+        let is_alike = FileType::from_raw_mode(new.st_mode) == FileType::from_raw_mode(old.st_mode)
+            && new.st_size == old.st_size
+            && (has_mode(old.st_mode & 0o7777)
+                || has_mode(permissions(&old, has_acl(origin, &path[1..]), new.st_gid)));
         match FileType::from_raw_mode(new.st_mode) {
             FileType::Symlink if is_alike => {
                 Ok(files::link_target(changed.as_fd(), here)?
