@@ -188,6 +188,29 @@ fn nobody_else_can_lock_a_directory_of_changes(#[values("", "--unprivileged")] m
     assert_eq!(cmd.env("SELFDOCK", selfdock()).ok(), "700\n700");
 }
 
+/// The user of this directory chose its mode and put a file into it.
+#[rstest]
+#[case::without_a_mark(
+    "echo mine >c/work/mine",
+    "keep changes in 'c': selfdock has not made what is in 'work'"
+)]
+#[case::of_another("ln -s /usr c/origin", "it has the changes of another directory")]
+fn a_directory_that_selfdock_did_not_make_stays_as_it_is(
+    #[case] act: &str,
+    #[case] why: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let (dir, kept) = (tree(), TempDir::new_in(std::env::var_os("HOME").expect("a home")).unwrap());
+    let script = format!(
+        r#"mkdir -p c/work; chmod 2775 c/work; {act}; $SELFDOCK {mode} --changes c -o "$0" /mnt/w run true
+           stat -c %a c/work"#
+    );
+    let cmd = Cmd::program(args!["sh", "-c", script, dir.path()]).current_dir(kept.path());
+    let ran = cmd.env("SELFDOCK", selfdock()).output();
+    assert_eq!(ran.stdout, "2775\n");
+    assert!(ran.stderr.contains(why), "{}", ran.stderr);
+}
+
 /// What belongs to the caller and a supplementary group belongs to the first group in the copy. The oracle is what a
 /// member of that group may do with the original.
 #[rstest]
@@ -209,7 +232,8 @@ fn kept_changes_permit_others_no_more_than_their_original(#[values("", "--unpriv
          may() {{ setpriv --reuid=12346 --regid=$MY_GROUP --clear-groups -- find \"$@\" -type f -readable | sort; }}
          may etc; cd /opt/im; may etc"
     );
-    let modes = "755 team\n775 mine\n600 etc/acl\n644 etc/all\n640 etc/mine\n644 etc/odd\n600 etc/team\n600 var/lock";
+    let modes =
+        "755 team\n775 mine\n600 etc/acl\n644 etc/all\n640 etc/mine\n644 etc/odd\n600 etc/team\n600 var/lock";
     let readable = "etc/all\netc/mine\netc/odd";
     let seen = on_a_host(changes, &script).ok();
     assert_eq!(seen, format!("700\n{modes}\n{readable}\n{readable}"));

@@ -13,7 +13,7 @@ use crate::error::{Error, Operation, OrFail, Result, on};
 use crate::files::{self, Identity};
 use crate::process::read;
 use crate::sys::{self, Duration};
-use crate::text::{Bytes, c_string, decimal, join};
+use crate::text::{Bytes, c_string, decimal, join, number};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, inotify};
@@ -44,10 +44,8 @@ impl<'a> Kept<'a> {
     /// Takes a directory of changes for the instance whose supervisor this process becomes.
     pub fn take(dir: &'a [u8], place: &OwnedFd, origin: Bytes) -> Result<Self> {
         let failed = on("keep changes in {}", dir);
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-        let lock = files::open_path(place.as_fd(), WORK, flags, LITERALLY)
-            .or_fail(failed)
-            .map_err(|e| e.hint_if(Errno::LOOP, "selfdock follows no links in a directory of changes"))?;
+        let lock = open_work(place, failed)?;
+        is_new(place, origin, failed)?;
         let _ = rustix::fs::fchmod(&lock, MODE);
         let until = sys::now().or_fail("read the clock")?.plus(PATIENCE);
         // A file system without locks is used without one.
@@ -134,14 +132,33 @@ fn want_of_watches(error: Error) -> Error {
         .hint_if(Errno::NOSPC, "fs.inotify.max_user_watches is reached")
 }
 
-/// Whether a directory of changes has none yet. It is an error if it has those of another directory.
+/// Whether a directory of changes has none yet. It is an error if it has those of another directory, or is none.
 pub fn is_new(place: &OwnedFd, origin: Bytes, failed: Operation<'_>) -> Result<bool> {
     match files::link_target(place.as_fd(), ORIGIN) {
         Ok(known) if known == origin => Ok(false),
         Ok(_) | Err(Errno::INVAL) => Err(Error::refused(failed, "it has the changes of another directory")),
-        Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOENT) => check_work(place, failed).map(|()| true),
         Err(errno) => Err(Error::of(failed, errno)),
     }
+}
+
+fn open_work(place: &OwnedFd, failed: Operation<'_>) -> Result<OwnedFd> {
+    files::open_path(place.as_fd(), WORK, OFlags::RDONLY | OFlags::DIRECTORY, LITERALLY)
+        .or_fail(failed)
+        .map_err(|e| e.hint_if(Errno::LOOP, "selfdock follows no links in a directory of changes"))
+}
+
+/// Refuses a work directory that no run has made. One that was killed can have left numbers in it.
+fn check_work(place: &OwnedFd, failed: Operation<'_>) -> Result<()> {
+    let work = match open_work(place, failed) {
+        Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(()),
+        opened => opened?,
+    };
+    files::each_entry(work.as_fd(), failed, &mut |name| match number(name, 10) {
+        Some(_) => Ok(()),
+        None => Err(Error::refused(failed, "selfdock has not made what is in 'work'")
+            .hint("use a directory that is new or empty")),
+    })
 }
 
 /// Whether something is still watched. proc(5), `/proc/PID/fdinfo`
