@@ -99,6 +99,8 @@ impl Attendant {
         if limits.output.is_some() {
             for stream in streams.iter_mut().filter(|stream| is_written(stream.standard)) {
                 let (from, to) = pipe_with(PipeFlags::CLOEXEC).or_fail(FAILED)?;
+                // The command can take back what poll has told of.
+                rustix::io::ioctl_fionbio(&from, true).or_fail(FAILED)?;
                 (stream.from, stream.to) = (Some(from), Some(to));
             }
         }

@@ -417,6 +417,20 @@ fn a_fifo_that_is_open_for_both_keeps_no_process(#[values("", "--unprivileged")]
     assert!(["124", "137"].contains(&&*status), "{status}");
 }
 
+/// The command reads the pipe after the attendant has asked whether there is something in it. The attendant would wait
+/// for more, and for ever.
+#[test]
+fn a_command_that_takes_its_output_back_does_not_hold_the_end_up() {
+    let script = "exec python3 -c \"$HOLD\" strace -f -qq -o /dev/null -e trace=read \
+         -e inject=read:delay_enter=20000 $SELFDOCK -v . /mnt/x --output-limit 1M run python3 -c \"$TAKE\" /mnt/x/hold";
+    let dir = scratch();
+    let run = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).env("SELFDOCK", selfdock());
+    let (hold, take) =
+        (include_str!("../programs/hold_output.py"), include_str!("../programs/take_output_back.py"));
+    let seen = run.env("HOLD", hold).env("TAKE", take).within(Duration::from_secs(30)).ok();
+    assert_eq!(seen.trim_start_matches('x'), "status 0, 0 left");
+}
+
 #[test]
 fn a_reader_that_goes_away_ends_the_command_as_without_the_limit() {
     let script = "$SELFDOCK run --output-limit 1G yes | head -1; echo ${PIPESTATUS[0]}";
