@@ -33,7 +33,7 @@ use crate::usage::Usage;
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, FileType, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
@@ -308,6 +308,17 @@ impl Stream {
         }
     }
 
+    /// Makes sure that this process is no reader of the output. Without another reader nobody can read it any more. If
+    /// the caller may not open it again, somebody may still come.
+    fn give_up_reading(&mut self) {
+        let fd = sys::standard(self.standard);
+        match open_to_write_only(fd) {
+            Ok(Some(opened)) => drop(sys::redirect(number_of(&opened), number_of(&fd))),
+            Err(Errno::NXIO) => self.gone = self.held.len(),
+            _ => {}
+        }
+    }
+
     /// Reads at most `most` bytes, and adds them to the held output. Returns how many.
     fn read(&mut self, most: usize) -> usize {
         let Some(from) = &self.from else { return 0 };
@@ -463,9 +474,7 @@ impl Attendant {
             // A signal may end this process. Output that cannot be written raises none.
             let _ = sys::block_only(BY_WRITING);
             for stream in &mut self.streams {
-                if give_up_reading(stream.standard).is_err() {
-                    stream.gone = stream.held.len();
-                }
+                stream.give_up_reading();
             }
             while !self.is_over() {
                 self.turn(None);
@@ -673,15 +682,11 @@ impl Attendant {
 
 /// Opens a FIFO for writing only, which the caller has opened for both (`1<>FIFO`). Otherwise this process would be the
 /// reader that it waits for. fifo(7)
-fn give_up_reading(standard: i32) -> rustix::io::Result<()> {
-    let fd = sys::standard(standard);
+fn open_to_write_only(fd: BorrowedFd<'_>) -> rustix::io::Result<Option<OwnedFd>> {
     let is_fifo = FileType::from_raw_mode(rustix::fs::fstat(fd)?.st_mode) == FileType::Fifo;
-    if is_fifo && rustix::fs::fcntl_getfl(fd)? & OFlags::RWMODE == OFlags::RDWR {
-        let flags = OFlags::WRONLY | OFlags::NONBLOCK;
-        let opened = files::open(CWD, files::name_of(&fd), flags)?;
-        return sys::redirect(number_of(&opened), number_of(&fd));
-    }
-    Ok(())
+    let is_for_both = is_fifo && rustix::fs::fcntl_getfl(fd)? & OFlags::RWMODE == OFlags::RDWR;
+    let open = || files::open(CWD, files::name_of(&fd), OFlags::WRONLY | OFlags::NONBLOCK);
+    is_for_both.then(open).transpose()
 }
 
 /// Whether this process is in the first PID namespace. The kernel gives that one a fixed inode number.

@@ -417,6 +417,19 @@ fn a_fifo_that_is_open_for_both_keeps_no_process(#[values("", "--unprivileged")]
     assert!(["124", "137"].contains(&&*status), "{status}");
 }
 
+/// The caller cannot open it again, so whoever passes on what is left stays its reader.
+#[rstest]
+fn output_to_a_fifo_that_is_closed_to_the_caller_is_not_lost(#[values("", "--unprivileged")] mode: &str) {
+    let script = format!(
+        "mkfifo fifo; exec 9<>fifo; chmod 0 fifo
+         $SELFDOCK {mode} --output-limit 1M run head -c 100000 /dev/zero >&9 9<&-
+         echo $?; timeout 9 head -c 100000 <&9 | wc -c"
+    );
+    let dir = scratch();
+    let seen = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).env("SELFDOCK", selfdock());
+    assert_eq!(seen.ok(), "0\n100000");
+}
+
 /// The command reads the pipe after the attendant has asked whether there is something in it. The attendant would wait
 /// for more, and for ever.
 #[test]
