@@ -25,7 +25,7 @@ use crate::outcome::{Cause, End, Outcome};
 use crate::process::{Process, has_ended};
 use crate::report::{self, KILLED, LOST, Report, WCLONE};
 use crate::sys::{
-    self, Duration, Instant,
+    self, Duration, Instant, SignalSet,
     signal::{BY_WRITING, KILL},
 };
 use crate::text::{Bytes, decimal, join};
@@ -678,6 +678,27 @@ impl Attendant {
             Ok(_) => 0,
         }
     }
+}
+
+/// Writes all of `text`. Once it has to wait, one of the signals `ending`, which are blocked, ends that: EINTR. A
+/// terminal can let a writer wait although poll says that it has room.
+pub fn write_unless_ended(fd: BorrowedFd<'_>, text: &[u8], ending: SignalSet) -> rustix::io::Result<()> {
+    let mut rest = text;
+    while !rest.is_empty() {
+        match sys::interrupted(|| rustix::io::write(fd, rest)) {
+            Ok(count) if count == rest.len() => break,
+            Ok(count) => rest = &rest[count..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let _ = poll(&mut [], Some(&MOMENT));
+            }
+            Err(errno) => return Err(errno),
+        }
+        if sys::pending()? & ending != 0 {
+            return Err(Errno::INTR);
+        }
+    }
+    Ok(())
 }
 
 /// Opens a FIFO for writing only, which the caller has opened for both (`1<>FIFO`). Otherwise this process would be the

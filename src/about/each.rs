@@ -1,21 +1,20 @@
 //! `each`: a batch, like xargs. Each line of standard input is run in an instance of its own. The set-uid program
 //! makes each instance, as for `run`. This module reads the list and has no privilege.
 
-use super::attend::of_none;
+use super::attend::{of_none, write_unless_ended};
 use super::data::{self, in_the_limit_of_a_file};
 use super::foreign::hint;
 use super::front::Line;
 use crate::descriptors::{is_placeholder, number_of};
 use crate::error::{
     Error, GIVES_UP, NOT_EXECUTABLE, NOT_FOUND, ONE_FAILED, ONE_GAVE_UP, ONE_WAS_KILLED, OrFail, Result, on,
-    say,
 };
 use crate::handover::About;
 use crate::options::{Id, Verb};
 use crate::outcome::{End, after_signal};
 use crate::sys::{
     self, Disposition, Duration, Instant, Pointers, SignalSet, set_of,
-    signal::{CHLD, HUP, INT, PIPE, QUIT, TERM, XFSZ},
+    signal::{CHLD, ENDING, PIPE, TERM, XFSZ},
 };
 use crate::text::{Bytes, bound, c_string, decimal, join, number};
 use crate::{files, process, report};
@@ -26,7 +25,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{CWD, MemfdFlags, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
+use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::Pid;
 
 /// The request for a batch.
@@ -203,25 +202,12 @@ impl Output {
         loop {
             match rustix::io::read(&self.kept, &mut buffer).or_fail(failed)? {
                 0 => return Ok(()),
-                count => write_unless_ended(standard, &buffer[..count], ending).or_fail(failed)?,
+                count => {
+                    write_unless_ended(sys::standard(standard), &buffer[..count], ending).or_fail(failed)?
+                }
             }
         }
     }
-}
-
-/// Writes all of `text` to a standard descriptor, unless it has to wait, and a signal of `ending` comes. A pipe that
-/// can be written has room for one part.
-fn write_unless_ended(standard: i32, text: &[u8], ending: SignalSet) -> rustix::io::Result<()> {
-    let fd = sys::standard(standard);
-    for part in text.chunks(PIPE_BUF) {
-        while poll(&mut [PollFd::from_borrowed_fd(fd, PollFlags::OUT)], Some(&MOMENT.into()))? == 0 {
-            if sys::pending()? & ending != 0 {
-                return Err(Errno::INTR);
-            }
-        }
-        files::write(fd, part)?;
-    }
-    Ok(())
 }
 
 /// The results so far.
@@ -236,6 +222,8 @@ struct Tally {
     is_over: bool,
     /// The signal that was sent to end the batch.
     signal: Option<i32>,
+    /// The signals that end the batch.
+    ending: SignalSet,
     shown: Instant,
 }
 
@@ -260,7 +248,7 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
     // Signals that the caller ignores are not waited for: a blocked signal would be delivered although it is ignored.
     let ignored = process::status(rustix::process::getpid()).unwrap_or_default();
     let ignored = process::field(ignored, "SigIgn:").and_then(|set| number(set, 16)).unwrap_or(0);
-    let awaited = [CHLD, HUP, INT, QUIT, TERM].iter().fold(0, |set, signal| set | set_of(*signal)) & !ignored;
+    let awaited = (set_of(CHLD) | ENDING) & !ignored;
     // A write to a closed pipe, or beyond the limit for a file, returns an error. So these signals stay blocked.
     let masks = Masks { before, awaited, during: before | awaited | set_of(PIPE) | set_of(XFSZ) };
     sys::block_only(masks.during).or_fail("block signals")?;
@@ -272,21 +260,16 @@ pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
         slots: (0..batch.jobs).map(|_| Slot::default()).collect(),
         printed: epoll::create(epoll::CreateFlags::CLOEXEC).or_fail("wait for output")?,
         list: List::new(batch.nul),
-        tally: Tally::default(),
+        tally: Tally { ending: ENDING & !ignored, ..Tally::default() },
     };
-    let done = work.run_all();
-    work.tally.clear();
-    if let Err(error) = done {
-        work.end_all();
-        let signal = match error.errno() {
-            Some(Errno::PIPE) => Some(PIPE),
-            Some(Errno::INTR) => {
-                let signal = sys::wait_signal(work.masks.ending(), Some(Duration::default()));
-                signal.ok().map(|taken| taken.signal)
-            }
-            _ => None,
-        };
-        work.tally.signal = Some(signal.ok_or(error)?);
+    if let Err(error) = work.run_all().and_then(|()| work.tally.clear()) {
+        work.end_all(&error);
+        let _ = work.tally.clear();
+        match error.errno() {
+            Some(Errno::PIPE) => work.tally.signal = Some(PIPE),
+            Some(Errno::INTR) if work.tally.signal.is_some() => {}
+            _ => return Err(error),
+        }
     }
     match work.tally.signal {
         Some(signal) => Ok(End::Signal(signal)),
@@ -336,13 +319,6 @@ struct Masks {
     before: SignalSet,
     awaited: SignalSet,
     during: SignalSet,
-}
-
-impl Masks {
-    /// The signals that end the batch.
-    fn ending(&self) -> SignalSet {
-        self.awaited & !set_of(CHLD)
-    }
 }
 
 /// A running batch.
@@ -425,7 +401,12 @@ impl Work<'_> {
             self.wait_for_output()?;
             limit = Some(Duration::default());
         }
-        match sys::wait_signal(self.masks.awaited, limit) {
+        self.take_signal(self.masks.awaited, limit)
+    }
+
+    /// Takes a signal. One that ends the batch is passed on to the commands.
+    fn take_signal(&mut self, awaited: SignalSet, limit: Option<Duration>) -> Result<()> {
+        match sys::wait_signal(awaited, limit) {
             Ok(taken) if taken.signal == CHLD => {}
             Ok(taken) => {
                 (self.tally.signal, self.tally.is_over) = (Some(taken.signal), true);
@@ -469,8 +450,8 @@ impl Work<'_> {
             slot.pid = None;
             let number = slot.number;
             if let Some(outputs) = slot.outputs.take() {
-                self.tally.clear();
-                let ending = self.masks.ending();
+                self.tally.clear()?;
+                let ending = self.tally.ending;
                 (1..).zip(&outputs).try_for_each(|(number, output)| output.print_to(number, ending))?;
             }
             // xargs(1) starts no more either.
@@ -481,8 +462,8 @@ impl Work<'_> {
             }
             // What ends the whole batch is no news of one line.
             if let (End::Signal(signal), None) = (end, self.tally.signal) {
-                self.tally.clear();
-                say_killed(number, signal);
+                self.tally.clear()?;
+                self.tally.say_killed(number, signal)?;
             }
             self.tally.add(end, self.batch.halt)?;
         }
@@ -498,9 +479,13 @@ impl Work<'_> {
         }
     }
 
-    /// Ends the running commands after an error, and waits for them.
-    fn end_all(&mut self) {
-        self.tell_all(TERM);
+    /// Ends the running commands after an error, and waits for them. If a signal has interrupted this process, the
+    /// commands get that one.
+    fn end_all(&mut self, error: &Error) {
+        match error.errno() {
+            Some(Errno::INTR) => drop(self.take_signal(self.tally.ending, Some(Duration::default()))),
+            _ => self.tell_all(TERM),
+        }
         while self.is_running() {
             match sys::wait(None) {
                 Ok(Some((pid, status, _))) if End::of(status).is_some() => {
@@ -511,19 +496,12 @@ impl Work<'_> {
                     for output in self.slots.iter().flat_map(|slot| slot.outputs.iter().flatten()) {
                         let _ = output.drain();
                     }
-                    let _ = sys::wait_signal(set_of(CHLD), Some(MOMENT));
+                    let _ = self.take_signal(self.masks.awaited, Some(MOMENT));
                 }
                 Err(_) => return,
             }
         }
     }
-}
-
-/// Says that a signal ended a command, as xargs(1) does. It uses no memory, since no memory is freed here.
-fn say_killed(number: u64, signal: i32) {
-    let mut line = ShortText { room: [0; 80], length: 0 };
-    let _ = writeln!(line, "selfdock: line {number}: the command was ended by signal {signal}");
-    say(sys::standard(2), &line.room[..line.length]);
 }
 
 /// A short text on the stack.
@@ -542,6 +520,26 @@ impl core::fmt::Write for ShortText {
 }
 
 impl Tally {
+    /// Prints on standard error. Only a signal that ends the batch counts as an error. After that nobody waits for a
+    /// reader.
+    fn say(&self, text: &[u8]) -> Result<()> {
+        if self.signal.is_some() {
+            let _ = sys::interrupted(|| rustix::io::write(sys::standard(2), text));
+            return Ok(());
+        }
+        match write_unless_ended(sys::standard(2), text, self.ending) {
+            Err(Errno::INTR) => Err(Error::of("write the standard error", Errno::INTR)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Says that a signal ended a command, as xargs(1) does. It uses no memory, since no memory is freed here.
+    fn say_killed(&self, number: u64, signal: i32) -> Result<()> {
+        let mut line = ShortText { room: [0; 80], length: 0 };
+        let _ = writeln!(line, "selfdock: line {number}: the command was ended by signal {signal}");
+        self.say(&line.room[..line.length])
+    }
+
     fn add(&mut self, end: End, halt: bool) -> Result<()> {
         let status = match end {
             End::Exit(0) => 0,
@@ -568,16 +566,17 @@ impl Tally {
             let [ended, failed] = [self.ended, self.failed].map(decimal);
             let running = decimal(self.started - self.ended);
             let line = [b"\r", ended, b" ended, ", failed, b" failed, ", running, b" running\x1b[K"];
-            say(sys::standard(2), join(&line));
+            self.say(join(&line))?;
         }
         Ok(())
     }
 
-    fn clear(&mut self) {
-        if self.shown != Instant::default() {
-            self.shown = Instant::default();
-            say(sys::standard(2), b"\r\x1b[K");
+    fn clear(&mut self) -> Result<()> {
+        if self.shown == Instant::default() {
+            return Ok(());
         }
+        self.shown = Instant::default();
+        self.say(b"\r\x1b[K")
     }
 }
 

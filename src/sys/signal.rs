@@ -61,6 +61,9 @@ pub const fn set_of(signal: i32) -> SignalSet {
 /// `TOSTOP`
 pub const BY_WRITING: SignalSet = set_of(PIPE) | set_of(XFSZ) | set_of(TTOU);
 
+/// The signals that users and service managers send to end a program.
+pub const ENDING: SignalSet = set_of(HUP) | set_of(INT) | set_of(QUIT) | set_of(TERM);
+
 /// Sets the mask of blocked signals. sigprocmask(2).
 pub fn block_only(set: SignalSet) -> Result<()> {
     exchange_mask(set).map(drop)
@@ -78,40 +81,51 @@ pub fn exchange_mask(set: SignalSet) -> Result<SignalSet> {
 
 /// Runs `act` with SIGALRM unblocked, and sends SIGALRM to this process after a moment, again and again. The signal
 /// does nothing, but ends a system call that waits: EINTR, or what was written so far. It is sent again because it can
-/// come before the call. If there can be no timer, `act` may wait. A process that calls this uses neither the signal
-/// nor the timer in another way. setitimer(2)
+/// come before the call. If there can be no timer, `act` may wait. So it may if the caller has set an alarm, which
+/// passes to a new program, and ends this one. setitimer(2), alarm(2)
 pub fn interrupted<T>(act: impl FnOnce() -> T) -> T {
-    const SIG_BLOCK: usize = 0;
     const SIG_UNBLOCK: usize = 1;
     /// Ten milliseconds.
     const MOMENT: usize = 10_000;
     extern "C" fn handle(_: i32) {}
-    let [flags, restorer] = arch::after_handler();
-    let action = [handle as *const () as usize, flags, restorer, 0];
-    let set = set_of(ALRM);
-    let change = |how| {
-        // SAFETY: reads eight bytes of this frame.
-        let _ = unsafe { call(nr::RT_SIGPROCMASK, [how, ptr::from_ref(&set) as usize, NULL, 8, 0, 0]) };
-    };
     // struct itimerval: seconds and microseconds of the interval, and of the time to the first signal.
-    let time = |micros| {
-        let time = [0, micros, 0, micros];
-        // SAFETY: reads the 32 bytes of this frame. ITIMER_REAL is 0.
-        unsafe { call(nr::SETITIMER, [0, time.as_ptr() as usize, NULL, 0, 0, 0]) }.is_ok()
+    let time = |new: [usize; 4]| {
+        let mut old = [0; 4];
+        // SAFETY: reads the 32 bytes of this frame, and writes 32 others. ITIMER_REAL is 0.
+        let set =
+            unsafe { call(nr::SETITIMER, [0, new.as_ptr() as usize, old.as_mut_ptr() as usize, 0, 0, 0]) };
+        set.map(|_| old)
     };
-    // SAFETY: reads the 32 bytes of this frame. The handler changes nothing, and lives as long as the program. It
-    // returns to `restorer`, which is code for that.
-    let handled =
-        unsafe { call(nr::RT_SIGACTION, [as_register(ALRM), action.as_ptr() as usize, NULL, 8, 0, 0]) };
-    let is_timed = handled.is_ok() && time(MOMENT);
-    if is_timed {
-        change(SIG_UNBLOCK);
+    match time([0; 4]) {
+        Ok([0, 0, 0, 0]) => {}
+        Ok(alarm) => {
+            let _ = time(alarm);
+            return act();
+        }
+        Err(_) => return act(),
     }
+    let [flags, restorer] = arch::after_handler();
+    let exchange_action = |new: [usize; 4]| {
+        let mut old = [0; 4];
+        let (signal, new, old_at) = (as_register(ALRM), new.as_ptr() as usize, old.as_mut_ptr() as usize);
+        // SAFETY: reads the 32 bytes of this frame, and writes 32 others. The handler changes nothing, and lives as
+        // long as the program. It returns to `restorer`, which is code for that.
+        unsafe { call(nr::RT_SIGACTION, [signal, new, old_at, 8, 0, 0]) }.map(|_| old)
+    };
+    let Ok(action) = exchange_action([handle as *const () as usize, flags, restorer, 0]) else {
+        return act();
+    };
+    let (set, mut mask): (SignalSet, SignalSet) = (set_of(ALRM), 0);
+    let (new, old) = (ptr::from_ref(&set) as usize, ptr::from_mut(&mut mask) as usize);
+    // SAFETY: reads eight bytes of this frame, and writes eight others.
+    let is_open = unsafe { call(nr::RT_SIGPROCMASK, [SIG_UNBLOCK, new, old, 8, 0, 0]) }.is_ok();
+    let _ = time([0, MOMENT, 0, MOMENT]);
     let done = act();
-    if is_timed {
-        time(0);
-        change(SIG_BLOCK);
+    let _ = time([0; 4]);
+    if is_open {
+        let _ = block_only(mask);
     }
+    let _ = exchange_action(action);
     done
 }
 

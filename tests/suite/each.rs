@@ -163,6 +163,43 @@ fn a_signal_ends_the_whole_batch(#[values(Signal::SIGTERM, Signal::SIGINT)] sign
     batch.leaves_nothing();
 }
 
+/// A terminal can say that there is room, and then let a writer wait.
+#[rstest]
+#[case::output("1", "--group sh -c 'yes | head -c 200000'", "x")]
+#[case::progress("2", "true", "x")]
+fn a_signal_ends_a_batch_whose_terminal_nobody_reads(
+    #[case] terminal: &str,
+    #[case] line: &str,
+    #[case] list: &str,
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let script = format!("echo {list} | exec python3 -c \"$PROGRAM\" '' $SELFDOCK {mode} each {line}");
+    let cmd = Cmd::program(args!["sh", "-c", script]).env("TERMINAL", terminal);
+    let cmd = cmd.env("PROGRAM", include_str!("../programs/end_while_unread.py"));
+    assert_eq!(cmd.env("SELFDOCK", crate::support::selfdock()).ok(), "-15");
+}
+
+/// Also if the batch waits until somebody reads.
+#[test]
+fn commands_get_the_signals_that_the_batch_gets() {
+    let dir = scratch();
+    let script =
+        "printf '1\\n2\\n' >list; mkfifo out; exec 3<>out; exec $SELFDOCK -b . each -j2 --group sh -c '
+            test {} = 2 || exec head -c 100000 /dev/zero; trap \"echo INT >>got\" INT
+            trap \"echo TERM >>got; exit\" TERM; touch up; while :; do sleep 0.05; done' <list >&3";
+    let cmd = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path());
+    let mut batch = cmd.env("SELFDOCK", crate::support::selfdock()).spawn();
+    let is_up = || dir.path().join("up").exists() && crate::support::children(batch.pid()).len() == 1;
+    wait_until("one runs, and the other has ended", is_up);
+    let got = || fs::read_to_string(dir.path().join("got")).unwrap_or_default();
+    batch.signal(Signal::SIGINT);
+    wait_until("it gets a signal", || !got().is_empty());
+    batch.signal(Signal::SIGTERM);
+    batch.wait();
+    assert_eq!(got(), "INT\nTERM\n");
+    batch.leaves_nothing();
+}
+
 /// Lines that have been run are forgotten, however long the list is.
 #[test]
 fn a_long_list_needs_no_more_memory() {

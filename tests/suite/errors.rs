@@ -469,6 +469,7 @@ const NOEXEC: &str = "mount --bind srv/img srv/img; mount -o remount,bind,noexec
 #[case::of_a_joiner("enter 999999999 true", "")]
 #[case::output_of_a_batch("{mode} each --group echo", "")]
 #[case::version("--version", "")]
+#[case::of_a_batch("{mode} each sh -c 'kill -9 $$'", "")]
 fn what_nobody_reads_does_not_keep_selfdock(
     #[case] line: &str,
     #[case] path: &str,
