@@ -26,7 +26,7 @@ use crate::process::{Process, has_ended};
 use crate::report::{self, KILLED, LOST, Report, WCLONE};
 use crate::sys::{
     self, Duration, Instant, SignalSet,
-    signal::{BY_WRITING, KILL},
+    signal::{BY_WRITING, ENDING, KILL},
 };
 use crate::text::{Bytes, decimal, join};
 use crate::usage::Usage;
@@ -663,7 +663,7 @@ impl Attendant {
         for (name, value) in used.iter().flat_map(|used| &used.figures) {
             text = with(text, name, value);
         }
-        match self.report.as_ref().map_or(Ok(None), |report| report.put(text)) {
+        match self.report.as_mut().map_or(Ok(()), |report| put_unless_ended(report, text)) {
             written if loss.is_some() => {
                 if let Err(error) = written {
                     self.speak(error.message());
@@ -674,8 +674,8 @@ impl Attendant {
                 let errno = error.errno().unwrap_or(Errno::IO).raw_os_error();
                 u8::try_from(errno).unwrap_or(u8::MAX - 1)
             }
-            Ok(_) if self.exceeded => u8::try_from(KILLED).unwrap_or(u8::MAX),
-            Ok(_) => 0,
+            Ok(()) if self.exceeded => u8::try_from(KILLED).unwrap_or(u8::MAX),
+            Ok(()) => 0,
         }
     }
 }
@@ -699,6 +699,17 @@ pub fn write_unless_ended(fd: BorrowedFd<'_>, text: &[u8], ending: SignalSet) ->
         }
     }
     Ok(())
+}
+
+/// Writes a report. Where nobody reads it, a signal ends that, and so does the end of the last reader.
+fn put_unless_ended(report: &mut Report, text: &[u8]) -> Result<()> {
+    let Report::Open(fd, None) = report else { return report.put(text).map(drop) };
+    match open_to_write_only(fd.as_fd()) {
+        Ok(Some(opened)) => *fd = opened,
+        Err(Errno::NXIO) => return Err(Error::of("write the report", Errno::PIPE)),
+        _ => {}
+    }
+    write_unless_ended(fd.as_fd(), text, ENDING).or_fail("write the report")
 }
 
 /// Opens a FIFO for writing only, which the caller has opened for both (`1<>FIFO`). Otherwise this process would be the

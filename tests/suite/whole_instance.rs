@@ -6,6 +6,7 @@
 use crate::proxy::Echo;
 use crate::races::rounds;
 use crate::support::{Cmd, args, instance, scratch, selfdock, wait_until};
+use nix::errno::Errno;
 use rstest::rstest;
 use std::ffi::OsString;
 use std::fs;
@@ -428,6 +429,23 @@ fn output_to_a_fifo_that_is_closed_to_the_caller_is_not_lost(#[values("", "--unp
     let dir = scratch();
     let seen = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).env("SELFDOCK", selfdock());
     assert_eq!(seen.ok(), "0\n100000");
+}
+
+/// Neither by a signal nor without a reader.
+#[rstest]
+fn a_report_that_nobody_reads_keeps_no_process(
+    #[values(("signal", Errno::EINTR), ("close", Errno::EPIPE))] how: (&str, Errno),
+    #[values("", "--unprivileged")] mode: &str,
+) {
+    let program = include_str!("../programs/leave_a_report.py");
+    let script = format!(
+        "exec python3 -c \"$PROGRAM\" {} $SELFDOCK {mode} --output-limit 1M --report 9 run true",
+        how.0
+    );
+    let dir = scratch();
+    let cmd = Cmd::program(args!["sh", "-c", script]).current_dir(dir.path()).env("PROGRAM", program);
+    let seen = cmd.env("SELFDOCK", selfdock()).within(Duration::from_secs(30)).ok();
+    assert_eq!(seen, format!("-15\n{}", how.1 as i32));
 }
 
 /// The command reads the pipe after the attendant has asked whether there is something in it. The attendant would wait
