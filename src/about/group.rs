@@ -516,7 +516,8 @@ impl Group {
             // An earlier instance whose supervisor had this PID can have left its group. Such a group has limits and
             // counts already, so it is not used again. `remove_stale` cannot remove it while processes are in it.
             let name = if again == 0 { own_name } else { join(&[own_name, b"-", decimal(again)]) };
-            match files::make_directory(above.as_fd(), name, 0o755) {
+            // Who can open it can lock it, and this process would wait.
+            match files::make_directory(above.as_fd(), name, 0o711) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(errno) => return Err(Error::of(failed, errno).hint_if(Errno::AGAIN, TOO_DEEP)),

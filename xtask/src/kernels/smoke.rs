@@ -367,6 +367,13 @@ pub const CHECKS: &[Check] = &[
         |_| "*/selfdock.rest\n0::/*/selfdock.rest",
     ),
     check(
+        "nobody else can lock the group of an instance",
+        USER,
+        "mkfifo up end; $S --memory 32M -v $PWD /mnt run sh -c 'echo >/mnt/up; read x </mnt/end' & read x <up
+        stat -c %a $GROUP/selfdock.[0-9]*; echo >end; wait",
+        |_| "711",
+    ),
+    check(
         "a group is gone when the supervisor was killed",
         USER,
         "mkfifo up; $S --memory 32M --report report -v $PWD /mnt run sh -c 'echo >/mnt/up; sleep 50' & read x <up
