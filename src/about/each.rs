@@ -203,7 +203,7 @@ impl Output {
             match rustix::io::read(&self.kept, &mut buffer).or_fail(failed)? {
                 0 => return Ok(()),
                 count => {
-                    write_unless_ended(sys::standard(standard), &buffer[..count], ending).or_fail(failed)?
+                    write_unless_ended(sys::standard(standard), &buffer[..count], ending).or_fail(failed)?;
                 }
             }
         }
