@@ -4,7 +4,7 @@
 use super::group::{self, Limits};
 use crate::containment::kernel_keeps_signals_inside;
 use crate::creds;
-use crate::descriptors::{number_of, placeholder};
+use crate::descriptors::number_of;
 use crate::error::{FAILED, OrFail, Quoted, Result};
 use crate::files;
 use crate::filter;
@@ -23,7 +23,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::fmt::Write as _;
 use rustix::fd::AsFd;
-use rustix::fs::{CWD, OFlags, StatVfsMountFlags};
+use rustix::fs::{CWD, MemfdFlags, OFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, WaitOptions, getpid};
@@ -137,7 +137,8 @@ impl Trial {
     fn start(about: &About, words: &[&'static CStr]) -> Result<Self> {
         let failed = "try selfdock";
         let (reader, writer) = pipe_with(PipeFlags::CLOEXEC).or_fail(failed)?;
-        let nowhere = placeholder().or_fail(failed)?;
+        // The version. Where there is no /dev/null, a file in memory takes it.
+        let nowhere = rustix::fs::memfd_create(c"nowhere", MemfdFlags::CLOEXEC).or_fail(failed)?;
         let (argv, envp) = (Pointers::new(words), Pointers::new(&about.environment));
         let child = sys::start_child(0, || {
             if sys::redirect(number_of(&nowhere), 1).is_ok() && sys::redirect(number_of(&writer), 2).is_ok() {
