@@ -401,7 +401,10 @@ impl Sweep {
         let want = matches!(how, Some(How::Fails(errno)) if WANT.contains(&errno));
         let may_lack =
             (self.mode.layered && !want) || inject.is_some_and(|(point, how)| may_lack(point, how));
-        let (mut has, mut should_have) = (essence(&seen, may_lack), essence(&should, may_lack));
+        let looks = inject.is_some_and(|(point, _)| LOOKS.contains(&point.call.as_str()));
+        let is_gone = looks && matches!(how, Some(How::Fails(errno)) if GONE.contains(&errno));
+        let essence = |lines: &[&str]| essence(lines, may_lack, is_gone);
+        let (mut has, mut should_have) = (essence(&seen), essence(&should));
         if inject.is_some_and(|(point, how)| LANDLOCK.contains(&point.call.as_str()) && how != How::Lies) {
             for lines in [&mut has, &mut should_have] {
                 lines.retain(|line| !line.starts_with("reaches an abstract socket"));
@@ -566,12 +569,14 @@ fn is_made_either_way(line: &str) -> bool {
 
 /// The lines that a portrait must have in any case. A layer that cannot be listed is left out without a refusal. So is
 /// a place that is gone.
-fn essence(lines: &[&str], is_layered: bool) -> BTreeSet<String> {
+fn essence(lines: &[&str], is_layered: bool, is_gone: bool) -> BTreeSet<String> {
     // The last is selfdock's own file: an upgrade may have replaced it.
     let entries = [" ro,nosuid,nodev,relatime ", " rw,nosuid,nodev,relatime ", " ro,nodev,relatime "];
     let is_entry = |line: &str| entries.iter().any(|flags| line.contains(flags));
     let is_list = |line: &str| ["/ [", "/dev [", "/dev/shm ["].iter().any(|start| line.starts_with(start));
-    let is_of_a_layer = |line: &str| is_layered && (is_entry(line) || is_list(line));
+    // What is not there needs no cover.
+    let is_cover = |line: &str| is_gone && line.contains("/proc/") && line.contains(",noexec,relatime");
+    let is_of_a_layer = |line: &str| is_cover(line) || is_layered && (is_entry(line) || is_list(line));
     let fixed = lines
         .iter()
         .filter(|line| !is_convenience(line) && !is_made_either_way(line) && !is_of_a_layer(line));
