@@ -8,8 +8,8 @@ cargo xtask check
 cargo xtask install-test --report "${REPORT:-target/properties.json}"
 # What many instances leave. The suite has the short forms of the other kinds.
 cargo xtask torture load --spawns 3000 --alive 500
-# The oldest supported kernel, in a guest without acceleration, which uses one CPU: meanwhile the rest runs on the other.
-# `cargo xtask kernels` has the other kernels, and boots each also from its initramfs.
+# The oldest supported kernel, in a guest without acceleration, which uses one CPU: meanwhile the rest runs on the
+# other. `cargo xtask kernels` has the other kernels, and boots each also from its initramfs.
 guest=
 if grep -q '^ID=debian' /etc/os-release; then
     cargo xtask kernels --kernel 6.1 --root mounted > target/guest.log 2>&1 &

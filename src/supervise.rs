@@ -296,8 +296,8 @@ impl<'a> Watch<'a> {
         sys::group_of(Some(self.command)) == sys::group_of(None)
     }
 
-    /// Continues all that a terminal has stopped, and has sent a signal now: a shell that goes on alone would wait for a
-    /// child that does not.
+    /// Continues all that a terminal has stopped, and has sent a signal now: a shell that goes on alone would wait for
+    /// a child that does not.
     fn continue_group(&self) -> Result<()> {
         told(sys::group_of(Some(self.command)).and_then(sys::continue_group))
     }

@@ -6,8 +6,9 @@ use super::processes::patient;
 use std::time::Duration;
 
 /// Runs `script` as root on a copy of this host's root filesystem, in a mount namespace. First root runs `changes`, a
-/// shell script that starts in the new root directory. In `script`, `$SD` is selfdock, `$PREFIX` its prefix, `me` runs a
-/// command as this test's user, and `$LONG` is a time in seconds that only what waits for ever takes. The real host is not changed.
+/// shell script that starts in the new root directory. In `script`, `$SD` is selfdock, `$PREFIX` its prefix, `me` runs
+/// a command as this test's user, and `$LONG` is a time in seconds that only what waits for ever takes. The real host
+/// is not changed.
 ///
 /// The copy is an overlay: changes go to a tmpfs.
 pub fn on_a_host(changes: &str, script: &str) -> Cmd {
