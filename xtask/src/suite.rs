@@ -4,10 +4,12 @@ use crate::properties::of_test;
 use crate::run::{Context, Result};
 use crate::stop::Stop;
 use std::io::{BufRead, BufReader};
+use std::num::NonZero;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 /// Who runs the tests.
@@ -78,7 +80,9 @@ impl Suite {
     pub fn run(&self, tests: Vec<String>, stop: &Stop) -> Result<Vec<Outcome>> {
         let (alone, others): (Vec<_>, Vec<_>) =
             tests.into_iter().partition(|test| of_test(test).is_some_and(|property| property.alone));
-        let mut outcomes = self.pass(others, "4", stop)?;
+        // Many tests wait: three at a time keep a processor busy.
+        let cpus = available_parallelism().map_or(1, NonZero::get);
+        let mut outcomes = self.pass(others, &(3 * cpus).to_string(), stop)?;
         outcomes.extend(self.pass(alone, "1", stop)?);
         Ok(outcomes)
     }
