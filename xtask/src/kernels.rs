@@ -146,6 +146,9 @@ pub fn main(mut args: pico_args::Arguments) -> Result {
     if full && with_systemd {
         return Err("--full and --systemd are two kinds of guest: take one".into());
     }
+    if (full || with_systemd) && root_of_guest.is_some() {
+        return Err("--root chooses a guest of the checks: leave it out with --full and --systemd".into());
+    }
     if let Some(unknown) = root_of_guest.as_ref().filter(|name| !ROOTS.contains(&name.as_str())) {
         return Err(format!("--root '{unknown}': not one of {}", ROOTS.join(", ")));
     }
