@@ -6,4 +6,5 @@ kind, source = ("fuseblk", device[0]) if device else ("fuse", "fuse")
 fd = os.open("/dev/fuse", os.O_RDWR)
 options = f"fd={fd},rootmode=40000,user_id=0,group_id=0{more}"
 if ctypes.CDLL(None).mount(source.encode(), place.encode(), kind.encode(), 6, options.encode()): sys.exit("no FUSE here")
-time.sleep(30)
+# Longer than a test waits for what it holds up.
+time.sleep(1.5 * int(os.environ["LONG"]))
