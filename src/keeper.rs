@@ -97,7 +97,7 @@ impl Gate {
     }
 
     /// Waits until the gate is open. If the process that should open it ends instead, the waiting process ends too:
-    /// the keeper's end ends its namespace, and the supervisor's end the keeper.
+    /// the keeper's end ends its namespace, and the supervisor's end the keeper and a joiner.
     pub fn wait(&self) {
         let awaited = self.0.compare_exchange(0, Self::AWAITED, Ordering::AcqRel, Ordering::Acquire);
         if awaited == Err(Self::OPEN) {
