@@ -81,8 +81,9 @@ pub fn find_target(
     };
     let Some(named) = named.and_then(Process::read) else { return refuse(HIDDEN) };
     let not_an_instance = || refuse(reason_for_none(&pinned_first));
-    let around = |process| Instance::around(process, Some(program));
-    let of_supervisor = Instance::of(named, Some(program));
+    // No capability is in effect here: what cannot be inspected shows no program, also to root.
+    let around = |process| Instance::around(process, None);
+    let of_supervisor = Instance::of(named, None);
     let Some(instance) = of_supervisor.or_else(|| around(named)) else { return not_an_instance() };
     let chosen = representative(named, &instance)?.pid;
     let pinned = pin(chosen).or_fail(failed)?;
@@ -104,7 +105,7 @@ pub fn find_target(
     if !can_be_seen(&process, &pinned) {
         return refuse(if has_ended(0) { ENDED } else { NOT_SEEN });
     }
-    let expected = expected_filters(instance, here.depth, program);
+    let expected = expected_filters(instance, here.depth);
     let examined = examine(process.pid, ours, expected, program, own_group);
     // A process that ends loses its namespaces and groups some time before.
     if has_ended(if examined.is_ok() { 0 } else { 10 }) {
@@ -277,7 +278,7 @@ enum OurFilter {
 
 /// The filters of an instance and of those around it, as the command lines of their supervisors say. Nobody else can
 /// change these. `None` if a filter is not ours, or unknown.
-fn expected_filters(mut instance: Instance, depth: usize, program: Identity) -> Option<Vec<OurFilter>> {
+fn expected_filters(mut instance: Instance, depth: usize) -> Option<Vec<OurFilter>> {
     let mut filters = Vec::new();
     loop {
         let words = arguments(instance.supervisor.pid);
@@ -295,7 +296,7 @@ fn expected_filters(mut instance: Instance, depth: usize, program: Identity) -> 
         if instance.supervisor.depth <= depth {
             return Some(filters);
         }
-        instance = Instance::around(instance.supervisor, Some(program))?;
+        instance = Instance::around(instance.supervisor, None)?;
     }
 }
 

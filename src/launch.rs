@@ -421,7 +421,10 @@ fn join_and_supervise(
     let act = move || enter::become_command(&join, for_child, shared).report();
     let child = sys::start_beside(Stack::Command, None, act);
     change_root(own_root)?;
-    here.map_or(Ok(()), fchdir).or_fail("return to the current directory")?;
+    match here {
+        Err(errno) if !files::is_want(errno) => {}
+        here => here.and_then(fchdir).or_fail("return to the current directory")?,
+    }
     let child = child
         .or_fail("start a process in the instance")
         .map_err(|e| e.hint_if(Errno::NOMEM, "the instance has ended"))?;
