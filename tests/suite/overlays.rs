@@ -4,7 +4,8 @@ use crate::support::{Cmd, FILESYSTEMS, Terminal, args, fixture, host_mounts, on_
 use nix::sys::signal::Signal;
 use rstest::rstest;
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use tempfile::TempDir;
 
@@ -663,9 +664,11 @@ fn a_file_of_another_owner_can_be_replaced_and_not_changed() {
     assert!(said[7].contains("No such file"), "{ran}");
 }
 
-#[test]
-fn changes_of_the_image_can_be_kept_and_told() {
+/// A directory gets the set-group-ID bit from that it is made in. This is no change of a command.
+#[rstest]
+fn changes_of_the_image_can_be_kept_and_told(#[values(0o700, 0o2700)] mode: u32) {
     let kept = TempDir::new_in(std::env::var_os("HOME").expect("a home")).expect("make a directory");
+    fs::set_permissions(kept.path(), Permissions::from_mode(mode)).expect("set the permissions");
     let place = kept.path().join("changes");
     let run =
         |script: &str| Cmd::new(args!["--changes", place, "-o", "/", "/", "run", "sh", "-c", script]).ok();
@@ -682,6 +685,33 @@ fn changes_of_the_image_can_be_kept_and_told() {
     assert_eq!(changes(), "M etc/hosts\nA new\nD usr/share/perl5");
     let closed = Cmd::program(args!["find", place.join("work"), "!", "-perm", "-700"]).ok();
     assert_eq!(closed, "");
+}
+
+/// Without the original each changed file would be listed as a new one, and no removed file at all.
+#[test]
+fn changes_are_not_listed_without_their_original() {
+    let base = scratch();
+    let at = |name: &str| base.path().join(name);
+    fs::create_dir(at("dir")).unwrap();
+    fs::write(at("dir/file"), "1").unwrap();
+    let run =
+        Cmd::run(args!["-o", at("dir"), "/mnt", "--changes", at("kept"), "sh", "-c", "echo 2 > /mnt/file"]);
+    run.ok();
+    let changes = || Cmd::new(args!["changes", at("kept")]);
+    let original = at("dir").canonicalize().unwrap();
+    let refused =
+        |why: &str| changes().refused(&format!("compare the changes with '{}': {why}", original.display()));
+    fs::rename(at("dir"), at("moved")).unwrap();
+    refused("no such file or directory (ENOENT); the changed files are in 'changed'");
+    fs::rename(at("moved"), at("dir")).unwrap();
+    let permit = |name: &str, mode| fs::set_permissions(at(name), Permissions::from_mode(mode)).unwrap();
+    permit("dir", 0);
+    refused("permission denied (EACCES)");
+    permit("dir", 0o755);
+    permit("kept/changed", 0);
+    changes().refused(&format!("list '{}': permission denied (EACCES)", at("kept/changed").display()));
+    permit("kept/changed", 0o700);
+    assert_eq!(changes().ok(), "M file");
 }
 
 /// selfdock's own mount points are no changes, and what the command makes in their place is one. Without the host's
@@ -940,7 +970,7 @@ fn overlays_work_nested() {
     args!["-o", "/etc", "/mnt/w", "--changes", "/tmp/x", "-t", "size=1M", "/mnt/w"],
     "option --tmpfs 'size=1M' '/mnt/w': --changes keeps the changes of the copy, and no tmpfs; leave out"
 )]
-#[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc'")]
+#[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc': no run has kept changes in it; --changes DIR")]
 fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
     let is_run = words[0] != *"changes";
     let run = Cmd::new(words);

@@ -7,7 +7,7 @@ use crate::text::{Bytes, join};
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FileType, OFlags, Stat};
+use rustix::fs::{Access, AtFlags, FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 /// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted, `?` for a directory
@@ -18,12 +18,16 @@ pub fn changes(dir: &[u8]) -> Result<String> {
         return Err(Error::refused(failed, "the path is empty"));
     }
     let opened = open(dir).or_fail(failed)?;
-    let origin = files::link_target(opened.as_fd(), ORIGIN)
-        .or_fail(failed)
-        .map_err(|e| e.hint("--changes DIR makes such a directory"))?;
+    let origin = match files::link_target(opened.as_fd(), ORIGIN) {
+        Err(Errno::NOENT | Errno::INVAL) => Err(Error::refused(failed, "no run has kept changes in it")),
+        target => target.or_fail(failed),
+    };
+    let origin = origin.map_err(|e| e.hint("--changes DIR makes such a directory"))?;
     let is_of_host = origin == b"/";
-    let origin = open(origin).ok();
-    let mut list = List { origin, is_of_host, changed: opened, rest: Vec::new(), lines: Vec::new() };
+    let origin = open_original(origin)?;
+    let inherited = files::lstat(opened.as_fd(), CHANGED).or_fail(failed)?.st_mode & 0o2000;
+    let mut list =
+        List { dir, origin, is_of_host, changed: opened, inherited, rest: Vec::new(), lines: Vec::new() };
     list.rest.push(Changed { path: b"", was_there: true, hides: false });
     // No recursion, since the limit of the stack may be low (`ulimit -s`).
     while let Some(dir) = list.rest.pop() {
@@ -31,6 +35,15 @@ pub fn changes(dir: &[u8]) -> Result<String> {
     }
     list.lines.sort_by(|a, b| a[2..].cmp(&b[2..]));
     Ok(list.lines.concat())
+}
+
+/// Opens the original. Without it each changed file would count as a new one.
+fn open_original(dir: &[u8]) -> Result<OwnedFd> {
+    let opened = open(dir).and_then(|opened| {
+        rustix::fs::accessat(&opened, c".", Access::EXEC_OK, AtFlags::empty()).map(|()| opened)
+    });
+    let opened = opened.or_fail(on("compare the changes with {}", dir));
+    opened.map_err(|e| e.hint("the changed files are in 'changed'"))
 }
 
 /// The names in a directory that is open for reading.
@@ -41,14 +54,6 @@ fn names_in(dir: BorrowedFd<'_>, failed: Operation<'_>) -> Result<Vec<Bytes>> {
         Ok(())
     })?;
     Ok(names)
-}
-
-/// Whether a directory has other permissions than before. `own` has made those of a copy of an image.
-fn has_other_mode(now: &Stat, before: &Stat, has_acl: impl FnOnce() -> bool) -> bool {
-    let (new, old) = (now.st_mode & 0o7777, before.st_mode & 0o7777);
-    new != old
-        && new != old & 0o1777 | 0o700
-        && new != own::permissions(before, has_acl(), now.st_gid) | 0o700
 }
 
 fn is_directory(stat: &Stat) -> bool {
@@ -62,11 +67,15 @@ fn is_opaque(dir: &OwnedFd) -> bool {
     rustix::fs::fgetxattr(dir, c"user.overlay.opaque", &mut value) == Ok(1) && value == *b"y"
 }
 
-struct List {
-    origin: Option<OwnedFd>,
+struct List<'d> {
+    /// The path of the directory of changes.
+    dir: &'d [u8],
+    origin: OwnedFd,
     /// Whether it is the host image. Not all directories of its copy have the permissions of the original.
     is_of_host: bool,
     changed: OwnedFd,
+    /// The set-group-ID bit, if directories have got it from that they were made in. inode(7)
+    inherited: u32,
     /// Directories that are still to be listed.
     rest: Vec<Changed>,
     lines: Vec<String>,
@@ -82,11 +91,12 @@ struct Changed {
     hides: bool,
 }
 
-impl List {
+impl List<'_> {
     /// Lists a directory, and notes those in it.
     fn list(&mut self, Changed { path: below, was_there, hides }: Changed) -> Result<()> {
         let dir = join(&[CHANGED, below]);
-        let failed = on("list {}", dir);
+        let path = join(&[self.dir, b"/", dir]);
+        let failed = on("list {}", path);
         let opened =
             files::open(self.changed.as_fd(), dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW);
         // The directory belongs to a subordinate id, which is another user here. Or its path is longer than the kernel
@@ -114,14 +124,14 @@ impl List {
         hides: bool,
         failed: Operation<'_>,
     ) -> Result<()> {
-        let stat = match files::lstat(self.changed.as_fd(), join(&[CHANGED, path])) {
+        let mut stat = match files::lstat(self.changed.as_fd(), join(&[CHANGED, path])) {
             Err(Errno::NAMETOOLONG) => {
                 self.add_line('?', path);
                 return Ok(());
             }
             stat => stat.or_fail(failed)?,
         };
-        let origin = self.origin.as_ref().filter(|_| of_original);
+        let origin = of_original.then_some(&self.origin);
         let before = origin.and_then(|origin| files::lstat(origin.as_fd(), &path[1..]).ok());
         if origin.is_some_and(|origin| own::is_same(&self.changed, CHANGED, origin, path)) {
             return Ok(());
@@ -134,11 +144,14 @@ impl List {
             return Ok(());
         }
         let (is_dir, was_dir) = (is_directory(&stat), before.as_ref().is_some_and(is_directory));
+        if is_dir {
+            stat.st_mode &= !self.inherited;
+        }
         let is_ours = self.is_of_host && stat.st_mode & 0o7777 == 0o755;
         let has_acl = || origin.is_some_and(|origin| own::has_acl(origin, &path[1..]));
         let is_unchanged = is_dir
             && was_dir
-            && (is_ours || before.as_ref().is_some_and(|before| !has_other_mode(&stat, before, has_acl)));
+            && (is_ours || before.as_ref().is_some_and(|before| own::has_mode_of(&stat, before, has_acl)));
         if !is_unchanged {
             self.add_line(if before.is_some() { 'M' } else { 'A' }, path);
         }
@@ -150,10 +163,10 @@ impl List {
 
     /// Adds what the original has in a directory and the copy does not show. `names` are those in the copy.
     fn add_hidden(&mut self, below: Bytes, names: &[Bytes]) {
-        let Some(origin) = &self.origin else { return };
         let failed = on("list {}", below);
         let path = join(&[b".", below]);
-        let dir = files::open(origin.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW);
+        let dir =
+            files::open(self.origin.as_fd(), path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW);
         // What cannot be listed was not seen by the command either.
         let hidden = dir.or_fail(failed).and_then(|dir| names_in(dir.as_fd(), failed)).unwrap_or_default();
         for name in hidden.iter().filter(|name| !names.contains(name)) {

@@ -258,7 +258,7 @@ pub fn has_acl(dir: &OwnedFd, name: &[u8]) -> bool {
 /// The permissions of a copy that belongs to `group`. If the original belongs to another one, this group and others get
 /// what the original gives to both its group and others: nobody knows who is in which group. An ACL is not copied, and
 /// the group bits are its mask. acl(5)
-pub fn permissions(original: &Stat, has_acl: bool, group: u32) -> u32 {
+fn permissions(original: &Stat, has_acl: bool, group: u32) -> u32 {
     let mode = original.st_mode & 0o1777;
     let both = mode & mode >> 3 & 7;
     match original.st_gid {
@@ -266,6 +266,14 @@ pub fn permissions(original: &Stat, has_acl: bool, group: u32) -> u32 {
         same if same == group && same != UNMAPPED => mode,
         _ => mode & !0o77 | both << 3 | both,
     }
+}
+
+/// Whether a copy has permissions that it can have got when it was made.
+pub fn has_mode_of(copy: &Stat, original: &Stat, has_acl: impl FnOnce() -> bool) -> bool {
+    let owner = if FileType::from_raw_mode(original.st_mode).is_dir() { 0o700 } else { 0 };
+    let (mode, same) = (copy.st_mode & 0o7777, original.st_mode & 0o7777);
+    [same, same & 0o1777 | owner].contains(&mode)
+        || mode == permissions(original, has_acl(), copy.st_gid) | owner
 }
 
 /// Gives a new copy all permissions of the original, if it belongs to the same group. It has those for another group.
@@ -371,11 +379,9 @@ pub fn is_same(changed: &OwnedFd, below: &[u8], origin: &OwnedFd, path: &[u8]) -
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK;
     let is_same = || -> Result<bool> {
         let (new, old) = (files::lstat(changed.as_fd(), here)?, files::lstat(origin.as_fd(), &path[1..])?);
-        let has_mode = |mode| new.st_mode & 0o7777 == mode;
         let is_alike = FileType::from_raw_mode(new.st_mode) == FileType::from_raw_mode(old.st_mode)
             && new.st_size == old.st_size
-            && (has_mode(old.st_mode & 0o7777)
-                || has_mode(permissions(&old, has_acl(origin, &path[1..]), new.st_gid)));
+            && has_mode_of(&new, &old, || has_acl(origin, &path[1..]));
         match FileType::from_raw_mode(new.st_mode) {
             FileType::Symlink if is_alike => {
                 Ok(files::link_target(changed.as_fd(), here)?
