@@ -14,9 +14,10 @@ use crate::error::{Error, OrFail, Result, on};
 use crate::files::{self, Kind, make_entry};
 use crate::host::{EMPTY, Entry, Seen, Shown, entries, homes, is_sysfs};
 use crate::installation::{Preparations, Prepared};
-use crate::mount;
+use crate::mount::{self, Detached};
 use crate::plan::{Mount, Source, components};
 use crate::stage::Stage;
+use crate::sys::Attributes;
 use crate::text::{Bytes, decimal};
 use core::ffi::CStr;
 use rustix::fd::{AsFd, OwnedFd};
@@ -88,7 +89,7 @@ impl HostRoot {
             match entry {
                 // In `build` sysfs is left out, since root could write there.
                 Entry::Place(place) if stage.is_writable() && is_sysfs(place) => {}
-                Entry::Place(place) => show(stage.privileged(), &old.dir, place, is_closed)?,
+                Entry::Place(place) => show(stage, &old.dir, place, is_closed)?,
                 Entry::Open => is_closed = false,
                 Entry::Link(..) | Entry::Home(..) => {}
             }
@@ -177,12 +178,14 @@ fn make(stage: &Stage, list: Bytes) -> Result<()> {
 }
 
 /// Binds a directory of the host on its own path. `place` ends with a NUL. The directory is looked up below the old
-/// root directory, without following links, so that none leads elsewhere. If only root can have made a link there
-/// (`is_closed`), links are followed: this takes one call instead of four, and a link through the root directory
-/// leads into the new one. The mounts in it have been tightened, and stay so. It is no error if the directory is
-/// missing, or if the caller may not go there: then it stays empty, as the installation made it.
-fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8], is_closed: bool) -> Result<()> {
+/// root directory, without following links, so that none leads elsewhere. Its file system is not asked, since it may
+/// never answer. If only root can have made a link there (`is_closed`), links are followed: this takes one call instead
+/// of five, and a link through the root directory leads into the new one. The mounts in it have been tightened, and
+/// stay so. It is no error if the directory is missing, or if the caller may not go there: then it stays empty, as the
+/// installation made it.
+fn show(stage: &Stage, old: &OwnedFd, place: &[u8], is_closed: bool) -> Result<()> {
     let (Ok(path), [b'/', name @ .., 0]) = (CStr::from_bytes_with_nul(place), place) else { return Ok(()) };
+    let privileged = stage.privileged();
     let show = || {
         if is_closed {
             let below = crate::sys::c_str(&place[1..]).ok_or(Errno::INVAL)?;
@@ -190,8 +193,8 @@ fn show(privileged: &Privileged, old: &OwnedFd, place: &[u8], is_closed: bool) -
         }
         let rules = ResolveFlags::NO_SYMLINKS | ResolveFlags::BENEATH;
         let dir = files::open_path(old.as_fd(), name, OFlags::PATH | OFlags::DIRECTORY, rules)?;
-        rustix::process::fchdir(&dir)?;
-        mount::bind_here(privileged, path)
+        let tree = Detached::copy(privileged, &dir, b"", Attributes::NONE)?;
+        tree.attach_at(privileged, stage.root(), name).map(drop)
     };
     match show() {
         Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS | Errno::LOOP) => Ok(()),
