@@ -40,6 +40,13 @@ pub fn check<'a, E: Fault>(
     cwd: Option<&'a [u8]>,
 ) -> Result<(Plan<'a>, Command<'a>), E> {
     let command = Command::check(request, environment, cwd)?;
+    match request.chdir {
+        Some(b"") => return Err(E::refused("option --chdir", "the path is empty")),
+        Some(dir) if cwd.is_none() && !dir.starts_with(b"/") => {
+            return Err(E::refused(on("option --chdir {}", dir), plan::NO_PATH));
+        }
+        _ => {}
+    }
     Ok((plan::make(request, cwd)?, command))
 }
 
@@ -75,7 +82,7 @@ impl<'a> Command<'a> {
             None => cwd.unwrap_or(b"/"),
         };
         let limits = limits::check(&request.limits)?.leak();
-        let chosen = request.chdir.is_some();
+        let chosen = request.chdir.is_some() || request.here;
         Ok(Command { words: words.leak(), environment, directory, chosen, of_shell, limits })
     }
 
@@ -94,7 +101,7 @@ impl<'a> Command<'a> {
         variable(self.environment, b"PWD").unwrap_or(self.directory)
     }
 
-    /// Whether the caller chose this directory.
+    /// Whether the caller chose this directory, by `-C` or as a volume by `-H`.
     pub fn has_chosen_directory(&self) -> bool {
         self.chosen
     }

@@ -177,12 +177,15 @@ pub fn make<'a, E: Fault>(request: &Request<'a>, cwd: Option<&'a [u8]>) -> Resul
         add(&mut plan, *mount, &mut own_shm)?;
     }
     if request.here {
-        let dir = cwd.ok_or_else(|| E::refused("option --here", "the current directory has no path here"))?;
+        let dir = cwd.ok_or_else(|| E::refused("option --here", NO_PATH))?;
         add(&mut plan, MountRequest::Bind { src: dir, dst: dir, writable: true }, &mut own_shm)
             .map_err(|fault: E| fault.hint("--here binds the current directory: start in another one"))?;
     }
     Ok(plan)
 }
+
+/// Why nothing can be found by the path of the current directory. It can have been removed.
+pub const NO_PATH: &str = "the current directory has no path here";
 
 /// Whether a root filesystem that is named alone is the host image.
 pub fn is_host(dir: &[u8]) -> bool {

@@ -490,6 +490,34 @@ fn here_works_below_a_hidden_directory() {
     assert!(dir.path().join("made").exists());
 }
 
+/// It would be the start, which is never another directory without a word.
+#[rstest]
+fn here_is_refused_in_a_directory_that_the_caller_may_not_enter(
+    #[values("", "--unprivileged", "--explain")] option: &str,
+) {
+    let dir = scratch();
+    let script = format!("chmod 0 .; exec \"$0\" {option} -H run pwd");
+    let words = args!["sh", "-c", script, selfdock()];
+    let refused = Cmd::program(words).current_dir(dir.path());
+    let path = dir.path().canonicalize().unwrap();
+    refused.refused(&format!("enter '{}': permission denied (EACCES)", path.display()));
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[rstest]
+#[case::as_a_volume("-H")]
+#[case::itself("-C .")]
+#[case::below("-C sub")]
+fn a_start_in_a_removed_directory_is_refused(
+    #[case] start: &str,
+    #[values("", "--unprivileged", "--explain")] option: &str,
+) {
+    let dir = scratch();
+    let script = format!("mkdir gone; cd gone; rmdir ../gone; exec \"$0\" {option} {start} run pwd");
+    let refused = Cmd::program(args!["sh", "-c", script, selfdock()]).current_dir(dir.path());
+    refused.refused("the current directory has no path here");
+}
+
 #[test]
 fn the_start_is_the_callers_directory_where_it_is_the_same() {
     let dir = scratch();
@@ -503,6 +531,7 @@ fn the_start_is_the_callers_directory_where_it_is_the_same() {
 #[rstest]
 #[case::absent("/no/such/dir", "(ENOENT)")]
 #[case::file("/etc/passwd", "(ENOTDIR)")]
+#[case::empty("", "option --chdir: the path is empty")]
 fn a_start_that_is_no_directory_is_refused(#[case] dir: &str, #[case] errno: &str) {
     Cmd::run(args!["-C", dir, "true"]).refused(errno);
 }
