@@ -7,6 +7,6 @@ for COMP_LINE; do
     read -ra COMP_WORDS <<< "${COMP_LINE//=/ = }"
     [[ $COMP_LINE == *' ' ]] && COMP_WORDS+=('')
     COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-    _selfdock
+    _selfdock selfdock "${COMP_WORDS[COMP_CWORD]}"
     printf '%s\n' "${COMPREPLY[@]}" ==
 done

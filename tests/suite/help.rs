@@ -1,6 +1,6 @@
 //! help: `--help` names every command and option and fits a screen, and `--version` is one line.
 
-use crate::support::{Cmd, about, args, prefix, scratch, selfdock};
+use crate::support::{Cmd, Terminal, about, args, prefix, scratch, selfdock};
 use rstest::rstest;
 use std::collections::BTreeSet;
 
@@ -116,6 +116,21 @@ fn shells_offer_values(
     // Some shells offer the option together with its value, and zsh only the last part of a path.
     let is_it = |word: &String| word.ends_with(case.1.trim_start_matches('/'));
     assert!(offered.iter().any(is_it), "{}: {offered:?}", case.0);
+}
+
+/// Whether bash replaces the whole word or what is behind the '@' depends on its settings.
+#[rstest]
+fn bash_completes_the_name_of_a_profile_behind_its_sign(
+    #[values("shopt -s hostcomplete", "shopt -u hostcomplete", "COMP_WORDBREAKS=' ='")] setting: &str,
+) {
+    let mut shell = Terminal::start(&["bash", "--norc", "--noprofile", "-i"]);
+    let file = prefix().join("share/bash-completion/completions/selfdock");
+    let dir = scratch();
+    shell.send(&format!("source {}; {setting}; PATH=${{SELFDOCK%/*}}:$PATH\n", file.display()));
+    shell.send(&format!("cd {}; echo re''ady\n", dir.path().display()));
+    shell.expect("ready");
+    shell.send("selfdock --explain run @pyt\ttrue | grep ^command\n");
+    shell.expect("command\t'true'");
 }
 
 /// C7: unprivileged features in the set-uid program.
