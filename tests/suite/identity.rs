@@ -1,10 +1,10 @@
 //! identity: A command runs with the caller's user, groups and no capability, and owns what it makes.
 
-use crate::faults::strace_as_root;
+use crate::faults::{older_kernel, strace_as_root};
 use crate::support::machine::Machine;
 use crate::support::{
-    Cmd, args, children, command_of, copy_program, fixture, instance, keeper_of, nested, no_capability,
-    on_a_host, own_status, scratch, selfdock, status_of, wait_until,
+    Cmd, args, children, command_of, copy_program, fixture, instance, keeper_of, kernel, nested,
+    no_capability, on_a_host, own_status, scratch, selfdock, status_of, wait_until,
 };
 use rstest::rstest;
 use std::ffi::OsString;
@@ -39,12 +39,16 @@ fn a_program_that_is_installed_set_gid_refuses(#[case] mode: &str) {
 
 /// What the processes of a command line set as their capabilities: those in effect, of those that stay permitted; and
 /// when they read their ids back: `ids`. One line for each process, sorted, with `>` between its steps.
-fn capability_steps(user: &str, launcher: &str, words: &[OsString]) -> String {
+fn capability_steps(user: &str, launcher: &[OsString], words: &[OsString]) -> String {
     let dir = scratch();
     let file = dir.path().join("trace");
     let trace = args!["-u", user, "-e", "trace=capset,getresuid", "-e", "signal=none", "-o", &file];
-    let launcher = launcher.split_whitespace().map(Into::into);
-    strace_as_root(launcher, trace, args![selfdock()].into_iter().chain(words.iter().cloned())).output();
+    strace_as_root(
+        launcher.iter().cloned(),
+        trace,
+        args![selfdock()].into_iter().chain(words.iter().cloned()),
+    )
+    .output();
     let text = fs::read_to_string(file).unwrap();
     let mut lines: Vec<String> = steps_of(&text).into_iter().map(|(_, steps)| steps.join(" > ")).collect();
     lines.sort();
@@ -88,6 +92,17 @@ fn steps_of(trace: &str) -> Vec<(String, Vec<String>)> {
         }
     }
     processes
+}
+
+/// The steps on a kernel before Linux 6.11: the process that builds reads the list of mounts, with none in effect.
+fn on_an_older_kernel(line: &str) -> String {
+    match line.split_once(" > ") {
+        Some((first, rest)) if !first.contains("restore") && !rest.starts_with("0 of ") => {
+            let set = first.strip_prefix("all of ").map(|set| format!("0 of {set} > {first} > "));
+            format!("{first} > {}{rest}", set.unwrap_or_default())
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// C1: capabilities, securebits; C7: unprivileged features in the set-uid program. The processes are the one that
@@ -164,10 +179,17 @@ fn capabilities_are_given_up_step_by_step(
     #[case] launcher: &str,
     #[case] options: &str,
     #[case] wanted: &[&str],
+    #[values(false, true)] is_older: bool,
 ) {
     let words = options.split_whitespace().chain(["run", "true"]);
     let words = words.map(|word| if word == "IMAGE" { fixture("busybox").into() } else { word.into() });
-    assert_eq!(capability_steps(user, launcher, &words.collect::<Vec<_>>()), wanted.join("\n"));
+    let mut wanted: Vec<String> = wanted.iter().map(|line| (*line).to_owned()).collect();
+    let mut launcher: Vec<OsString> = launcher.split_whitespace().map(Into::into).collect();
+    if is_older || kernel() < (6, 11) {
+        launcher.splice(..0, older_kernel());
+        wanted = wanted.iter().map(|line| on_an_older_kernel(line)).collect();
+    }
+    assert_eq!(capability_steps(user, &launcher, &words.collect::<Vec<_>>()), wanted.join("\n"));
 }
 
 /// C1: capabilities, securebits; C7: unprivileged features in the set-uid program. What makes something around an
@@ -235,7 +257,8 @@ fn capabilities_are_given_up_before_another_program_starts(
     #[case] wanted: &str,
 ) {
     let wanted = wanted.replace("KEPT", "setpcap|net_admin|chroot|admin|setfcap|restore");
-    assert_eq!(capability_steps(user, launcher, &args!["--help"]), wanted);
+    let launcher: Vec<OsString> = launcher.split_whitespace().map(Into::into).collect();
+    assert_eq!(capability_steps(user, &launcher, &args!["--help"]), wanted);
 }
 
 #[rstest]
@@ -252,7 +275,7 @@ fn capabilities_are_given_up_before_another_program_starts(
 fn capabilities_of_a_joiner_are_given_up_step_by_step(#[case] options: &str, #[case] wanted: &[&str]) {
     let instance = instance(options.split_whitespace().map(Into::into));
     let words = args!["enter", instance.pid().to_string(), "true"];
-    assert_eq!(capability_steps("tester", "", &words), wanted.join("\n"));
+    assert_eq!(capability_steps("tester", &[], &words), wanted.join("\n"));
 }
 
 /// C1: capabilities, securebits.

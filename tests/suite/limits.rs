@@ -391,7 +391,7 @@ fn a_report_that_cannot_be_written_is_told_beside_why_there_is_no_command(
 fn the_supervisor_of_a_report_does_not_grow() {
     const STOPS: &str = include_str!("../programs/stop_and_continue.py");
     // With a deadline the supervisor does not stop with the command.
-    let options = args!["--report", "/dev/null", "--timeout", "1m"];
+    let options = args!["--report", "/dev/null", "--timeout", "1h"];
     let mut instance = Cmd::run(options.into_iter().chain(args!["python3", "-c", STOPS])).spawn();
     let pid = instance.pid().to_string();
     let memory = || status_of(&pid, &["VmRSS"]).split(' ').nth(1).unwrap().parse::<u64>().unwrap();
