@@ -223,7 +223,7 @@ impl<'a> Request<'a> {
         let is_odd = match opt.id {
             // The last word of the line may have been meant as CMD.
             Id::Env => takes_two && rest.is_empty(),
-            Id::UnsetEnv => value.is_none() && rest.is_empty(),
+            Id::UnsetEnv | Id::Report => value.is_none() && rest.is_empty(),
             Id::Vol | Id::Map => may_be_descriptor(first) || may_have_mode(second),
             _ => false,
         };

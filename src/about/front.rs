@@ -575,6 +575,21 @@ impl<'a> Line<'a> {
         all
     }
 
+    /// Refuses a report in the place of a program, which was probably meant as CMD. Unlike other refusals this one must
+    /// not be reported: the report would replace the program.
+    pub fn check_report(&self, about: &About) -> Result<()> {
+        match self.options.last() {
+            Some(Said { opt, values: [file, _], is_of_file: false })
+                if opt.id == Id::Report
+                    && self.command.is_empty()
+                    && (is_program(file) || self.is_program_for_file(about, opt, file)) =>
+            {
+                Err(took_as_value(opt, file))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Refuses a line in which CMD was probably taken as a value of an option, or a value as CMD. Otherwise a shell
     /// would start instead of CMD.
     pub fn check_the_last(&self, about: &About) -> Result<()> {
@@ -605,19 +620,11 @@ impl<'a> Line<'a> {
                 Err(Error::refused(what, "no CMD is left").hint(foreign::hint(&form)))
             }
             Some(Said { opt, values: [file, _], is_of_file: false })
-                if self.command.is_empty() && self.is_program_for_file(about, opt, file) =>
+                if self.command.is_empty()
+                    && opt.id != Id::Report
+                    && self.is_program_for_file(about, opt, file) =>
             {
-                let name = opt.long.as_bytes();
-                let what = both("option --{=}: took {} as its value", name, file);
-                let form = [
-                    b"write --",
-                    name,
-                    foreign::values(opt),
-                    b" CMD, or ./",
-                    file,
-                    b" for a file of this name",
-                ];
-                Err(Error::refused(what, "no CMD is left").hint(foreign::hint(&form)))
+                Err(took_as_value(opt, file))
             }
             Some(Said { opt, .. }) if matches!(opt.id, Id::Bind | Id::BindRo) => {
                 let refuse = |what| {
@@ -644,9 +651,7 @@ impl<'a> Line<'a> {
     fn is_program_for_file(&self, about: &About, opt: &Opt, value: &[u8]) -> bool {
         let takes_file = matches!(opt.values, [(_, Complete::File | Complete::Directory)]);
         let has_command = self.verb.is_some_and(|verb| verb.bit & (RUN | BUILD | ENTER) != 0);
-        // A refused line still writes its report, so that of --report would make the file.
         takes_file
-            && opt.id != Id::Report
             && has_command
             && !value.contains(&b'/')
             && files::lstat(CWD, value).is_err()
@@ -910,9 +915,25 @@ fn needs_values(opt: &Opt, missing: usize) -> Error {
     }
 }
 
-/// Finds a program in `PATH`, as the caller.
+/// The error if an option took CMD for its value.
+fn took_as_value(opt: &Opt, file: &[u8]) -> Error {
+    let name = opt.long.as_bytes();
+    let what = both("option --{=}: took {} as its value", name, file);
+    let mut form = alloc::vec![b"write --", name, foreign::values(opt), b" CMD"];
+    if files::lstat(CWD, file).is_err() {
+        form.extend([b", or ./", file, b" for a file of this name"]);
+    }
+    Error::refused(what, "no CMD is left").hint(foreign::hint(&form))
+}
+
+/// Finds a program in the caller's `PATH`, as the caller.
 pub fn program(about: &About, name: &[u8]) -> Option<Bytes> {
-    let path = command::variable(&about.environment, b"PATH").unwrap_or(command::DEFAULT_PATH);
+    program_in(&about.environment, name)
+}
+
+/// Finds a program in the `PATH` of this environment, as the caller.
+pub fn program_in(environment: &[&CStr], name: &[u8]) -> Option<Bytes> {
+    let path = command::variable(environment, b"PATH").unwrap_or(command::DEFAULT_PATH);
     let file = |dir: &[u8]| join(&[if dir.is_empty() { b"." } else { dir }, b"/", name]);
     path.split(|b| *b == b':').map(file).find(|file| is_program(file))
 }

@@ -79,6 +79,7 @@ fn run_command_line(start: &Start) -> Result<End> {
         }
         error
     };
+    line.check_report(&about)?;
     line.check_the_last(&about).map_err(reported)?;
     let line = presets::expanded(line.clone(), &about).map_err(reported)?;
     match verb.bit {

@@ -254,6 +254,23 @@ fn a_program_whose_name_has_a_space_is_no_line_of_shell() {
     Cmd::run(args!["-b", dir.path(), &program]).ok();
 }
 
+/// The report would replace the program, and a shell would start in its place.
+#[rstest]
+fn a_report_does_not_replace_a_program(
+    #[values("", "--unprivileged", "-e A=1", "-o / /")] options: &str,
+    #[values("./tool", "tool", "ls")] file: &str,
+) {
+    let dir = scratch();
+    let script = "printf '#!/bin/sh\n' > tool; chmod 755 tool; exec \"$@\"";
+    let words = options.split_whitespace().chain(["-H", "run", "--report", file]).map(Into::into);
+    let words = args!["sh", "-c", script, "sh", selfdock()].into_iter().chain(words);
+    let refused =
+        format!("option --report: took '{file}' as its value: no CMD is left; write --report FILE|FD CMD");
+    Cmd::program(words).current_dir(dir.path()).refused(&refused);
+    assert_eq!(std::fs::read_to_string(dir.path().join("tool")).unwrap(), "#!/bin/sh\n");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+}
+
 /// The last word can be a file for a shell.
 #[test]
 fn a_file_for_a_shell_is_taken_as_it_is() {
