@@ -2,6 +2,7 @@
 //! makes each instance, as for `run`. This module reads the list and has no privilege.
 
 use super::attend::{of_none, write_unless_ended};
+use super::check_copies;
 use super::data::{self, in_the_limit_of_a_file};
 use super::foreign::hint;
 use super::front::Line;
@@ -231,6 +232,7 @@ struct Tally {
 pub fn run(about: &About, line: &Line<'_>, verb: &Verb) -> Result<End> {
     check_command(line)?;
     line.check(verb, about)?;
+    check_copies(about, &line.around()?.1)?;
     let mut line = line.clone();
     in_the_limit_of_a_file(|| data::keep(&mut line))?;
     let batch = Batch::of(&line)?;

@@ -138,18 +138,23 @@ fn explain(about: &About, line: &Line<'_>, verb: &Verb) -> Result<()> {
     print(explain::text(&rows).as_bytes())
 }
 
-/// Refuses what can be told from the options around an instance: `--changes` without a copy, a copy that cannot be
-/// made, a report in a copy, a descriptor as a volume.
-fn check_around(about: &About, plain: &Line<'_>, around: &Around<'_>) -> Result<()> {
+/// Refuses `--changes` without a copy, and a copy that cannot be made.
+fn check_copies(about: &About, around: &Around<'_>) -> Result<()> {
     if let Some(kept) = around.changes.filter(|_| around.copies.is_empty()) {
         return Err(Error::refused(on("option --changes {}", kept), "there is no --overlay")
             .hint("add --overlay SRC DST"));
     }
+    overlay::check(about, &around.copies, around.changes)
+}
+
+/// Refuses what can be told from the options around an instance, as also a report in a copy and a descriptor as a
+/// volume.
+fn check_around(about: &About, plain: &Line<'_>, around: &Around<'_>) -> Result<()> {
+    check_copies(about, around)?;
     if around.fake_root && plain.has(Id::NoUserns) {
         let why = "it needs a user namespace, which --no-userns forbids";
         return Err(Error::refused("option --fake-root", why));
     }
-    overlay::check(about, &around.copies, around.changes)?;
     overlay::check_report(about, &around.copies, plain.value(Id::Report))?;
     data::check(plain)
 }

@@ -132,6 +132,8 @@ fn each_command_has_its_report() {
     "option --report '3': each writes a directory of reports; for a directory of this name write ./3"
 )]
 #[case::wrong(&["--net", "some", "true"], "not 'none', 'host' or 'user'")]
+#[case::nothing_to_keep(&["--changes", "x", "true"], "option --changes 'x': there is no --overlay")]
+#[case::nothing_to_copy(&["-o", "/no/such", "/x", "true"], "copy '/no/such': no such file or directory (ENOENT)")]
 #[case::explained(&["--explain", "true"], "use --explain with run")]
 #[case::no_directory(&["--report", "/no/such/dir", "true"], "(ENOENT)")]
 fn errors_are_reported_before_the_list_is_read(#[case] words: &[&str], #[case] why: &str) {
