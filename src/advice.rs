@@ -6,13 +6,17 @@ use rustix::io::Errno;
 
 /// For ENOSPC of unshare(2).
 pub const TOO_MANY: &str =
-    "user.max_mnt_namespaces, max_ipc_namespaces, max_net_namespaces or a similar limit is reached";
+    "user.max_mnt_namespaces, max_ipc_namespaces, max_net_namespaces or the like is reached";
 
 /// For EAGAIN of clone(2).
 pub const CROWDED: &str = "the limit of processes (ulimit -u) or of memory is reached";
 
 /// For ENOENT of the start directory.
 pub const NOT_SHOWN: &str = "the instance has no such directory; -b shows one of the host";
+
+/// For EINVAL of move_mount(2).
+pub const DIRECTORY_ON_FILE: &str = "a directory cannot be bound on a file";
+pub const FILE_ON_DIRECTORY: &str = "a file cannot be bound on a directory";
 
 /// Adds advice to an error of unshare(2) or clone(2).
 pub fn of_start(error: Error, unprivileged: bool) -> Error {
@@ -21,8 +25,7 @@ pub fn of_start(error: Error, unprivileged: bool) -> Error {
         "selfdock has no privilege, and no user namespace can be made here: 'selfdock doctor' says why",
     );
     if unprivileged && user_namespaces_are_off() {
-        return error
-            .hint("user namespaces are disabled (user.max_user_namespaces is 0): see 'selfdock doctor'");
+        return error.hint("user namespaces are disabled (user.max_user_namespaces is 0)");
     }
     let too_deep = "32 instances are nested (a #! line with selfdock must name an interpreter), or \
                     user.max_pid_namespaces is reached";

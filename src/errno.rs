@@ -48,15 +48,17 @@ const ERRNOS: &[u8] = b"\
 32 EPIPE broken pipe
 34 ERANGE out of range
 36 ENAMETOOLONG file name too long
-38 ENOSYS not in this kernel, or a filter of system calls refuses it
+38 ENOSYS not in this kernel, or refused by a filter of system calls
 40 ELOOP too many links, or a link where none is allowed
-75 EOVERFLOW an id is not mapped in this user namespace; 'unshare --map-current-user' maps your ids
+75 EOVERFLOW an id is not mapped here; 'unshare --map-current-user' maps your ids
 87 EUSERS too many user namespaces
 95 EOPNOTSUPP not supported
 107 ENOTCONN the server of the file system is gone
 110 ETIMEDOUT timed out
+112 EHOSTDOWN host is down
 116 ESTALE stale file handle
-122 EDQUOT disk quota exceeded";
+122 EDQUOT disk quota exceeded
+126 ENOKEY key not available";
 
 #[cfg(test)]
 mod tests {

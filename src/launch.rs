@@ -454,7 +454,7 @@ fn check_stack(start: &Start) -> Result<()> {
     let used = start.stack_in_use(core::ptr::from_ref(&here) as usize) as u64;
     match rustix::process::getrlimit(rustix::process::Resource::Stack).current {
         Some(limit) if limit < used + NEEDED as u64 => {
-            Err(Error::refused("start", "the stack limit is too small").hint("'ulimit -s' shows it"))
+            Err(Error::refused("start", "the stack limit is too small").hint("'ulimit -s' shows the limit"))
         }
         _ => Ok(()),
     }

@@ -1,6 +1,6 @@
 //! The command's side: builds the instance from a copy of the host's mounts, and executes the command.
 
-use crate::advice::{NOT_SHOWN, TOO_MANY};
+use crate::advice::{DIRECTORY_ON_FILE, FILE_ON_DIRECTORY, NOT_SHOWN, TOO_MANY};
 use crate::command::Command;
 use crate::containment::{Containment, Jobs};
 use crate::creds::{Caller, Privileged};
@@ -199,16 +199,19 @@ fn mount_all(stage: &mut Stage, mounts: Vec<Opened>) -> Result<()> {
             }
             OpenSource::Tmpfs(options) => {
                 let target = stage.open_destination(dst, Kind::Directory)?;
-                stage.mount_tmpfs(dst, &options, target)?;
+                let mounted = stage.mount_tmpfs(dst, &options, target);
+                mounted.map_err(|e| e.hint_if(Errno::INVAL, DIRECTORY_ON_FILE))?;
             }
             OpenSource::Bind { src, tree, kind } => {
                 let target = stage.open_destination(dst, kind)?;
                 let attached =
                     tree.attach(stage.privileged(), &target).or_fail(both("bind {} on {}", src, dst));
-                attached.map_err(|e| match kind {
-                    Kind::Directory => e.hint_if(Errno::INVAL, "a directory cannot be bound on a file"),
-                    Kind::File => e.hint_if(Errno::INVAL, "a file cannot be bound on a directory"),
-                })?;
+                let other = match kind {
+                    Kind::Directory => DIRECTORY_ON_FILE,
+                    Kind::File => FILE_ON_DIRECTORY,
+                };
+                let limit = "fs.mount-max is reached";
+                attached.map_err(|e| e.hint_if(Errno::INVAL, other).hint_if(Errno::NOSPC, limit))?;
             }
         }
     }

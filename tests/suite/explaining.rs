@@ -393,7 +393,10 @@ fn a_source_that_is_missing_is_an_error_of_the_plan<const N: usize>(
     "-v D/vol /mnt/x -m D/file /mnt/x/sub",
     "a file cannot be bound on a directory"
 )]
-#[case::tmpfs_on_a_file("-v D/vol /mnt/x -t - /mnt/x/file", "mount on '/mnt/x/file'")]
+#[case::tmpfs_on_a_file(
+    "-v D/vol /mnt/x -t - /mnt/x/file",
+    "mount on '/mnt/x/file': invalid argument (EINVAL); a directory cannot be bound on a file"
+)]
 #[case::mask_of_nothing("--mask /etc/no", "mask '/etc/no': no such file")]
 #[case::mask_in_a_volume("-v D/vol /mnt/x --mask /mnt/x/no", "mask '/mnt/x/no': no such file")]
 #[case::mask_in_an_image("--root BOX --mask /bin/no", "mask '/bin/no': no such file")]

@@ -2,7 +2,7 @@
 //! there. This module makes nothing. What it cannot tell without making something, it lets pass.
 
 use super::{Explained, overlay};
-use crate::advice::NOT_SHOWN;
+use crate::advice::{DIRECTORY_ON_FILE, FILE_ON_DIRECTORY, NOT_SHOWN};
 use crate::cli::may_be_descriptor;
 use crate::command::Command;
 use crate::error::{Error, OrFail, Result, both, on};
@@ -95,15 +95,17 @@ impl Explained<'_> {
                 let failed = both("bind {} on {}", src, dst);
                 match files::open(CWD, src, OFlags::PATH).and_then(Kind::of) {
                     Ok(Kind::Directory) if kind_is(Kind::File) => {
-                        Err(Error::of(failed, Errno::INVAL).hint("a directory cannot be bound on a file"))
+                        Err(Error::of(failed, Errno::INVAL).hint(DIRECTORY_ON_FILE))
                     }
                     Ok(Kind::File) if kind_is(Kind::Directory) => {
-                        Err(Error::of(failed, Errno::INVAL).hint("a file cannot be bound on a directory"))
+                        Err(Error::of(failed, Errno::INVAL).hint(FILE_ON_DIRECTORY))
                     }
                     _ => Ok(()),
                 }
             }
-            Source::Tmpfs(_) if kind_is(Kind::File) => Err(Error::of(on("mount on {}", dst), Errno::INVAL)),
+            Source::Tmpfs(_) if kind_is(Kind::File) => {
+                Err(Error::of(on("mount on {}", dst), Errno::INVAL).hint(DIRECTORY_ON_FILE))
+            }
             Source::Tmpfs(_) => Ok(()),
         }
     }
