@@ -343,7 +343,7 @@ fn control_groups(list: &[u8]) -> String {
         (false, true) => "version 1",
         (false, false) => "versions 1 and 2 side by side",
     };
-    let advice = "'selfdock enter' cannot join that of an instance; 'enter --own-cgroup' works";
+    let advice = "'selfdock enter' joins no instance that is in others than you; 'enter --own-cgroup' does";
     format!("note  control groups have {versions}: {advice}")
 }
 

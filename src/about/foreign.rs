@@ -17,7 +17,10 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("-it -ti --interactive --tty", "not needed: a command always has your standard input and terminal"),
     ("-i", "not needed: a command always has your standard input; for that of a FILE write '<FILE'"),
     ("--init --as-pid-1", "not needed: PID 1 is always selfdock's"),
-    ("--read-only", "not needed: the root filesystem is always read-only; for a read-only DIR use '-B DIR'"),
+    (
+        "--read-only --readonly --ro",
+        "not needed: the root filesystem is always read-only; for a read-only DIR use '-B DIR'",
+    ),
     ("--die-with-parent", "not needed: an instance always ends with selfdock"),
     (
         "--unshare-pid --unshare-ipc --unshare-uts --unshare-cgroup --unshare-cgroup-try --ipc-namespace",
@@ -41,12 +44,13 @@ const OPTIONS_OF_OTHERS: &[(&str, &str)] = &[
     ("--tty-hack", "not needed: a command always has your terminal"),
     // What has another name here.
     ("--mount", "use '-v SRC DST', or '-m SRC DST' for read-only"),
-    ("--ro-bind --ro-bind-try", "use '-m SRC DST'"),
+    ("--ro-bind", "use '-m SRC DST'"),
+    ("--ro-bind-try", "use '--bind-ro-if-exists PATH', or '-m SRC DST'"),
     ("--bind-try", "use '--bind-if-exists PATH', or '-v SRC DST'"),
     ("--bind-fd --ro-bind-fd", "use '-v /proc/self/fd/N DST', or -m"),
     ("--dev-bind --dev-bind-try --device", "use '--dev PATH'"),
     ("--dir", "mount points are made automatically; '-t - DIR' makes an empty directory"),
-    ("--whitelist --read-write", "use '-b DIR'"),
+    ("--whitelist --read-write --rw", "use '-b DIR'"),
     ("--gpus", "use '--gpu'"),
     (
         "--nosound --no3d --nodbus",
@@ -157,6 +161,7 @@ const OPTIONS_AFTER: &[(&str, &str, &str)] = &[
     ("ps", "-q --quiet", "use 'selfdock ps --json'"),
     ("each", "-a --arg-file", "the list is standard input: selfdock each CMD < FILE"),
     ("each", "-k --keep-order", "use '--group', with the outputs in the order in which the commands end"),
+    ("each", "--no-run-if-empty", "not needed: an empty list runs no command"),
     ("each", "-d --delimiter", "lines end in newline, or in NUL with '-0'"),
 ];
 
@@ -181,7 +186,22 @@ const COMMANDS_OF_OTHERS: &[(&str, &str)] = &[
         "selfdock has no image store; '--root DIR' uses any directory",
     ),
     ("create start", "use 'selfdock run CMD'"),
+    ("xargs parallel", "use 'selfdock each CMD < LIST'"),
 ];
+
+/// Images of Docker that people start most.
+const IMAGES: &str = "alpine archlinux centos debian fedora mysql nginx postgres redis rockylinux ubuntu";
+
+/// Advice if a command that nobody has is meant as an image of Docker: `ubuntu`, `NAME:TAG`, `docker.io/NAME`.
+pub fn of_image(command: &[u8]) -> Option<&'static str> {
+    let mut parts = command.rsplit(|b| *b == b'/');
+    let (name, is_of_registry) = (parts.next()?, parts.last().is_some_and(|host| host.ends_with(b".io")));
+    let mut words = name.split(|b| matches!(b, b':' | b'@'));
+    let is_known = words.next().is_some_and(|name| IMAGES.split(' ').any(|known| known.as_bytes() == name));
+    let has_tag = words.next().is_some() && !matches!(command, [b'/' | b'.', ..]);
+    (is_known || has_tag || is_of_registry)
+        .then_some("selfdock has no images: write CMD alone, with --root DIR for a root filesystem of yours")
+}
 
 fn of_others(table: &[(&str, &'static str)], word: &[u8]) -> Option<&'static str> {
     let is_in = |names: &str| names.split(' ').any(|name| name.as_bytes() == word);
@@ -212,12 +232,15 @@ pub fn of_same_name(opt: &Opt, [first, second]: [&[u8]; 2], is_batch: bool) -> O
     let word = word.as_bytes();
     let is_no_file = || files::lstat(CWD, first).is_err();
     let mut parts = first.splitn(2, |b| *b == b':');
-    let docker = parts.next().map(|place| (typed(place), typed(parts.next().unwrap_or(b"-"))));
+    let docker = parts.next().map(|place| {
+        let dst = parts.next().unwrap_or(b"-");
+        (typed(place), typed(if dst.is_empty() { &b"DST"[..] } else { dst }))
+    });
     let (why, form): (_, &[&[u8]]) = match opt.id {
         Id::Tmpfs if is_number(first) => {
             ("not options like size=1G", &[b"for a limit of time write --rlimit cpu=N, or --timeout ", word])
         }
-        Id::Tmpfs if matches!(first, b"-i" | b"-it" | b"--tty" | b"--interactive") => {
+        Id::Tmpfs if matches!(first, b"i" | b"-i" | b"-it" | b"--tty" | b"--interactive") => {
             ("not options like size=1G", &[b"a command always has your standard input and terminal"])
         }
         Id::Tmpfs if first.starts_with(b"/") => {

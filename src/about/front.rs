@@ -393,8 +393,11 @@ impl<'a> Line<'a> {
             Id::Mask | Id::MaskIfExists => Some(said.values[0]),
             _ => None,
         };
-        let over =
-            self.options.iter().filter(|said| place(said).is_some_and(|place| is_in_place(file, place)));
+        let is_over = |place| {
+            is_in_place(file, place)
+                || overlay::real_path(place).is_some_and(|place| is_in_place(file, place))
+        };
+        let over = self.options.iter().filter(|said| place(said).is_some_and(is_over));
         over.max_by_key(|said| place(said).map_or(0, |place| components(place).count()))
     }
 

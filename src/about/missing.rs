@@ -1,11 +1,11 @@
 //! Says why a command was not found in its instance, and what to do. It searches outside, with the caller's rights.
 
-use super::foreign::{hint, typed};
-use super::front::{Line, is_program, program};
+use super::foreign::{hint, of_image, typed};
+use super::front::{Line, is_program, program, program_in};
 use super::overlay::real_path;
 use super::presets;
 use crate::cli::Command;
-use crate::command::{NOT_IN_PATH, variable};
+use crate::command::{NOT_IN_PATH, change, variable};
 use crate::error::{Error, NOT_FOUND, on};
 use crate::files;
 use crate::handover::About;
@@ -35,9 +35,10 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
             Some("the name of the command is empty; is a variable of a script not set?")
         }
         None if name.contains(&b'/') => hidden(&line, name).or_else(|| of_path(&line, name)),
-        None => {
-            program(about, name).map(|file| hidden(&line, file).unwrap_or_else(|| how_to_show(&line, file)))
-        }
+        None => change::<Error>(&about.environment, &request.env)
+            .ok()
+            .and_then(|environment| program_in(&environment, name))
+            .map(|file| hidden(&line, file).unwrap_or_else(|| how_to_show(&line, file))),
     };
     match advice {
         Some(advice) => error.hint(advice),
@@ -56,7 +57,7 @@ fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
     Some(hint(&[b"-e took ", typed(value).as_bytes(), b" as VALUE; write -e NAME=VALUE as one word"]))
 }
 
-/// Advice for a line of shell as one word, and for a variable before the command.
+/// Advice for a line of shell as one word, for a variable before the command, and for an image of Docker.
 fn written_for_a_shell(name: &[u8]) -> Option<&'static str> {
     if files::lstat(CWD, name).is_ok() {
         return None;
@@ -69,7 +70,7 @@ fn written_for_a_shell(name: &[u8]) -> Option<&'static str> {
         }
     }
     if !name.contains(&b' ') {
-        return None;
+        return of_image(name);
     }
     let is_plain = !name.iter().any(|b| matches!(b, b'\'' | b'\\') || b.is_ascii_control());
     let script = if is_plain { typed(name) } else { "LINE".into() };
@@ -81,10 +82,13 @@ fn of_path(line: &Line<'_>, name: &[u8]) -> Option<&'static str> {
     if !is_program(name) {
         return files::lstat(CWD, name).is_err().then_some("it does not exist outside either");
     }
-    if !name.starts_with(b"/") {
-        return Some("it exists only outside; -H adds the current directory");
+    if name.starts_with(b"/") {
+        return Some(how_to_show(line, name));
     }
-    Some(how_to_show(line, name))
+    if line.has(Id::Here) || name.starts_with(b"../") {
+        return real_path(name).map(|file| how_to_show(line, file));
+    }
+    Some("it exists only outside; -H adds the current directory")
 }
 
 /// Advice if an option hides a program that exists outside.

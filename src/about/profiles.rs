@@ -13,7 +13,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
 use rustix::fd::AsFd;
-use rustix::fs::{CWD, Dir, OFlags};
+use rustix::fs::{CWD, Dir, FileType, OFlags};
 use rustix::io::Errno;
 
 /// The largest file that is read.
@@ -107,8 +107,10 @@ fn names(dir: &[u8]) -> rustix::io::Result<Vec<Bytes>> {
     for entry in Dir::read_from(&fd)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
+        let is_file =
+            matches!(entry.file_type(), FileType::RegularFile | FileType::Symlink | FileType::Unknown);
         // Hidden files and backups of editors are no profiles.
-        if !name.starts_with(b".") && !name.ends_with(b"~") {
+        if is_file && !name.starts_with(b".") && !name.ends_with(b"~") {
             names.push(join(&[name]));
         }
     }
@@ -171,7 +173,8 @@ impl<'r> Reader<'r> {
                 }
                 b'"' => self.quoted()?,
                 b'\\' => {
-                    let byte = self.next().ok_or_else(unclosed)?;
+                    let goes_on = || Error::plain("a backslash at its end does not continue the line");
+                    let byte = self.next().ok_or_else(goes_on)?;
                     self.push(&[byte]);
                 }
                 b'$' => self.variable()?,

@@ -139,6 +139,12 @@ fn a_program_that_exists_only_outside_is_reported_so() {
     "true",
     "/usr/bin/true exists only outside: --tmpfs has something else on /usr"
 )]
+#[case::by_what_a_link_leads_to(
+    "-t - /bin",
+    "true",
+    "/usr/bin/true exists only outside: --tmpfs has something else on /bin"
+)]
+#[case::by_nothing("-e PATH=/nowhere", "true", "no directory of PATH in the instance has it")]
 #[case::by_the_deepest("--mask /usr -t - /usr/bin", "true", "--tmpfs has something else on /usr/bin")]
 fn an_option_that_hides_the_program_is_named(
     #[case] options: &str,

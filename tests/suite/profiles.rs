@@ -61,7 +61,9 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
     let config = home.path().join(".config");
     assert_eq!(who("@judge", &[("HOME", Path::new("/none"))]), "nobody");
     assert_eq!(who("@judge", &[("HOME", Path::new("/none")), ("XDG_CONFIG_HOME", &config)]), "mine");
+    fs::create_dir(config.join("selfdock/directory")).unwrap();
     let listed = Cmd::new(args!["profiles"]).env("HOME", home.path()).ok();
+    assert!(!listed.contains("@directory"), "{listed}");
     assert!(listed.contains("@judge       My own judge.\n"), "{listed}");
     for name in ["browser", "cargo", "go", "maven", "npm", "python", "x11"] {
         assert!(listed.contains(&format!("@{name} ")), "{listed}");
@@ -79,6 +81,7 @@ fn a_file_is_found_by_its_path_or_in_directories_of_profiles() {
 #[case::half_an_option("-v /a\n/b\n", "@mine", "mine:1': option --vol: needs SRC DST; DST is missing")]
 #[case::unset("-b $NO_SUCH_VARIABLE", "@mine", "mine:1': variable 'NO_SUCH_VARIABLE': not set")]
 #[case::unclosed("-e A='", "@mine", "mine:1': a quote or a brace is not closed")]
+#[case::continued("-e A \\\n1", "@mine", "mine:1': a backslash at its end does not continue the line")]
 #[case::nul("-H\n-e A=\0b", "@mine", "mine:2': a NUL byte is in it")]
 #[case::of_explain("--explain=no", "@mine", "takes no value; the only one is --explain=all")]
 #[case::itself("@mine", "@mine", "it includes itself")]
