@@ -5,7 +5,7 @@
 
 use crate::proxy::Echo;
 use crate::races::rounds;
-use crate::support::{Cmd, args, instance, scratch, selfdock, wait_until};
+use crate::support::{Cmd, args, instance, patient, scratch, selfdock, wait_until};
 use nix::errno::Errno;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -389,9 +389,10 @@ fn a_terminal_that_takes_nothing_does_not_hold_the_end_up(
     #[values("", "--unprivileged")] mode: &str,
     #[values("", "$SELFDOCK run -b .")] outer: &str,
 ) {
+    let time = patient(Duration::from_secs(1)).as_secs();
     let script = format!(
-        "echo x >list; exec python3 -c \"$PROGRAM\" {how} {outer} $SELFDOCK {mode} --timeout 1,1 --report report \
-         --output-limit 1G {verb} {command} <list"
+        "echo x >list; exec python3 -c \"$PROGRAM\" {how} {outer} $SELFDOCK {mode} --timeout {time},1 \
+         --report report --output-limit 1G {verb} {command} <list"
     );
     let dir = scratch();
     let (program, stop) =
@@ -602,13 +603,15 @@ const HOSTILE: [(&str, &str, &[&str], &[&str]); 10] = [
 /// A judge without control groups: 20 runs, or with `torture races` as many as fit into the time.
 #[rstest]
 fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")] mode: &str) {
-    const LIMITS: [&str; 19] = [
+    let time = patient(Duration::from_secs(1)).as_secs();
+    let (timeout, longest) = (format!("{time},0.2"), 30 * time);
+    let limits = [
         "--net",
         "none",
         "--new-session",
         "--no-userns",
         "--timeout",
-        "1,0.2",
+        &timeout,
         "--output-limit",
         "64k",
         "--rlimit",
@@ -627,7 +630,7 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
         for (name, script, allowed, more) in HOSTILE {
             let dir = scratch();
             let file = dir.path().join("report");
-            let options = mode.split_whitespace().chain(LIMITS).chain(more.iter().copied());
+            let options = mode.split_whitespace().chain(limits).chain(more.iter().copied());
             let bomb = if name == "a fork bomb" { "200" } else { "2000" };
             let words = args!["--report", &file, "--rlimit", format!("nproc={bomb}")];
             let run = Cmd::run(words.into_iter().chain(options.map(Into::into))).sh(script);
@@ -640,7 +643,10 @@ fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")]
             // The report agrees with what the caller sees.
             let seen = ran.status.code().map_or_else(|| "null".into(), |code| code.to_string());
             assert_eq!(field(&report, "exit"), seen, "{name}: {report}");
-            assert!(field(&report, "wall_seconds").parse::<f64>().unwrap() < 30.0, "{name}: {report}");
+            assert!(
+                field(&report, "wall_seconds").parse::<f64>().unwrap() < longest as f64,
+                "{name}: {report}"
+            );
         }
     }
 }
