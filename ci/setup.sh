@@ -7,7 +7,7 @@ packages=(
     busybox-static # a root filesystem
     g++ gcc libc6-dev # the fuzzer's; static helpers, and a real program to build in an instance
     git less python3 # real programs
-    fakechroot     # with mmdebstrap, for the root filesystems of docs/recipes.md
+    fakechroot fakeroot  # with mmdebstrap, for the root filesystems of docs/recipes.md
     libcap2-bin    # setcap, for files with capabilities
     man-db mandoc  # to check the man page
     mmdebstrap     # a Debian root filesystem
