@@ -258,6 +258,9 @@ pub fn is_in_shm(path: &[u8]) -> bool {
 const ROOT_IS_SHOWN: &str =
     "the host's root is shown read-only anyway, without homes; --root DIR shows another one";
 
+/// The advice for a mount in `/dev`.
+const OF_DEV: &str = "--dev PATH shows a device or a socket of /dev";
+
 /// Checks and normalizes the destination of an operation.
 fn destination<E: Fault>(path: &[u8], operation: &str) -> Result<Bytes, E> {
     let refuse = |why| Err(E::refused(both("{=} {}", operation.as_bytes(), path), why));
@@ -267,7 +270,9 @@ fn destination<E: Fault>(path: &[u8], operation: &str) -> Result<Bytes, E> {
             refuse("the root directory cannot be a destination").map_err(|fault: E| fault.hint(ROOT_IS_SHOWN))
         }
         Some(b"dev") if is_in_shm(tidy) => Ok(tidy),
-        Some(b"proc" | b"dev") => refuse("/proc and /dev are the instance's own"),
+        Some(b"proc" | b"dev") => {
+            refuse("/proc and /dev are the instance's own").map_err(|fault: E| fault.hint(OF_DEV))
+        }
         Some(_) => Ok(tidy),
     }
 }

@@ -217,6 +217,10 @@ const ISOLATES_TIME: &str = "option --tmpfs '1.5': not options like size=1G; for
     "option --vol: took 'ls' as DST: not an absolute path; write --vol SRC DST CMD"
 )]
 #[case::a_command_with_arguments_that_did(&["run", "-t", "size=1M", "ls", "/"], "--tmpfs: took 'ls' as DST")]
+#[case::a_socket_of_the_host(
+    &["run", "-v", "/dev/log", "/dev/log", "true"],
+    "/proc and /dev are the instance's own; --dev PATH shows a device or a socket of /dev"
+)]
 #[case::here_in_the_root_directory(&["run", "--here", "true"], "--here binds the current directory")]
 #[case::an_option_of_a_batch(&["run", "-j", "4", "true"], "--jobs: not for this command; it belongs to 'each'")]
 #[case::an_option_of_a_list(&["doctor", "--json"], "--json: not for this command; it belongs to 'ps'")]
