@@ -54,7 +54,8 @@ pub struct Join {
     pub keep_fds: Vec<u32>,
 }
 
-/// Finds the instance of a PID: the PID of its supervisor, or of any process in it. `program` is selfdock's own file.
+/// Finds the instance of a PID: the PID of its supervisor, or of any process in it. `program` is selfdock's own file,
+/// which shows as the program of a supervisor in a user namespace of the caller's.
 /// With `own_group` the joiner stays in our control group; otherwise this process joins that of the instance.
 // Out of line: 196 bytes less than within its caller.
 #[inline(never)]
@@ -81,9 +82,8 @@ pub fn find_target(
     };
     let Some(named) = named.and_then(Process::read) else { return refuse(HIDDEN) };
     let not_an_instance = || refuse(reason_for_none(&pinned_first));
-    // No capability is in effect here: what cannot be inspected shows no program, also to root.
-    let around = |process| Instance::around(process, None);
-    let of_supervisor = Instance::of(named, None);
+    let around = |process| Instance::around(process, Some(program));
+    let of_supervisor = Instance::of(named, Some(program));
     let Some(instance) = of_supervisor.or_else(|| around(named)) else { return not_an_instance() };
     let chosen = representative(named, &instance)?.pid;
     let pinned = pin(chosen).or_fail(failed)?;
@@ -105,7 +105,7 @@ pub fn find_target(
     if !can_be_seen(&process, &pinned) {
         return refuse(if has_ended(0) { ENDED } else { NOT_SEEN });
     }
-    let expected = expected_filters(instance, here.depth);
+    let expected = expected_filters(instance, here.depth, program);
     let examined = examine(process.pid, ours, expected, program, own_group);
     // A process that ends loses its namespaces and groups some time before.
     if has_ended(if examined.is_ok() { 0 } else { 10 }) {
@@ -278,7 +278,7 @@ enum OurFilter {
 
 /// The filters of an instance and of those around it, as the command lines of their supervisors say. Nobody else can
 /// change these. `None` if a filter is not ours, or unknown.
-fn expected_filters(mut instance: Instance, depth: usize) -> Option<Vec<OurFilter>> {
+fn expected_filters(mut instance: Instance, depth: usize, program: Identity) -> Option<Vec<OurFilter>> {
     let mut filters = Vec::new();
     loop {
         let words = arguments(instance.supervisor.pid);
@@ -296,7 +296,7 @@ fn expected_filters(mut instance: Instance, depth: usize) -> Option<Vec<OurFilte
         if instance.supervisor.depth <= depth {
             return Some(filters);
         }
-        instance = Instance::around(instance.supervisor, None)?;
+        instance = Instance::around(instance.supervisor, Some(program))?;
     }
 }
 

@@ -19,8 +19,8 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// The instance of a supervisor; `None` if the process is not one. `program` is selfdock's own file, for
-    /// a caller that may have capabilities: root sees the program of processes that others cannot inspect.
+    /// The instance of a supervisor; `None` if the process is not one. `program` is selfdock's own file, since root
+    /// can see the program of processes that others cannot inspect.
     pub fn of(supervisor: Process, program: Option<Identity>) -> Option<Self> {
         let ours = |process: &Process| process.ids == supervisor.ids && is_hidden(process, program);
         if !ours(&supervisor) {

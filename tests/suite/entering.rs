@@ -13,6 +13,20 @@ fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Cmd {
     Cmd::new(args!["enter"].into_iter().chain(options).chain(args![pid.to_string()]))
 }
 
+/// The caller has all capabilities over a user namespace of the caller's, and sees the program of the supervisor there.
+#[rstest]
+#[case::of_a_copy("$SELFDOCK -o . /mnt run")]
+#[case::of_another_program("unshare --map-current-user $SELFDOCK run")]
+#[case::of_both("unshare --map-current-user $SELFDOCK -o . /mnt run")]
+fn an_instance_in_a_user_namespace_of_the_caller_can_be_entered(#[case] start: &str) {
+    let dir = scratch();
+    let script = format!("exec {start} cat");
+    let run = Cmd::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).current_dir(dir.path());
+    let instance = run.spawn().that_repeats();
+    let own = nix::unistd::getuid().to_string();
+    assert_eq!(Cmd::new(args!["enter", instance.pid().to_string(), "id", "-u"]).ok(), own);
+}
+
 #[rstest]
 #[case::set_uid(args![])]
 #[case::unprivileged(args!["--unprivileged"])]
