@@ -181,8 +181,8 @@ fn make(stage: &Stage, list: Bytes) -> Result<()> {
 /// root directory, without following links, so that none leads elsewhere. Its file system is not asked, since it may
 /// never answer. If only root can have made a link there (`is_closed`), links are followed: this takes one call instead
 /// of five, and a link through the root directory leads into the new one. The mounts in it have been tightened, and
-/// stay so. It is no error if the directory is missing, or if the caller may not go there: then it stays empty, as the
-/// installation made it.
+/// stay so. It is no error if the directory is missing, or lies in one that the caller may not enter: then it stays
+/// empty, as the installation made it.
 fn show(stage: &Stage, old: &OwnedFd, place: &[u8], is_closed: bool) -> Result<()> {
     let (Ok(path), [b'/', name @ .., 0]) = (CStr::from_bytes_with_nul(place), place) else { return Ok(()) };
     let privileged = stage.privileged();

@@ -188,28 +188,23 @@ pub fn is_mount(dir: BorrowedFd<'_>, name: &[u8]) -> rustix::io::Result<bool> {
 
 /// Whether an entry of a directory is the mount point of a file system that may never answer, since another program or
 /// machine serves it. The kernel knows this without asking the file system. Such a file system has no block device, and
-/// its type is none of those that the kernel serves alone. FUSE on a block device is one, too. `None` if the kernel
-/// does not tell the type, before Linux 6.8: then FUSE on a block device counts as a disk. statx(2), statmount(2)
-pub fn silence(dir: BorrowedFd<'_>, name: &[u8]) -> Option<bool> {
-    const LOCAL: &[u8] = b"btrfs,zfs,tmpfs,overlay,bcachefs,proc";
+/// its type (from Linux 6.8 on) is none of those that the kernel serves alone. FUSE on a block device is one, too, but
+/// counts as a disk before Linux 6.8. statx(2), statmount(2)
+pub fn may_be_silent(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
+    const LOCAL: &[u8] = b"btrfs,zfs,tmpfs,overlay,bcachefs";
     let at = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let wanted = StatxFlags::from_bits_retain(sys::Number::Unique as u32);
-    let stat = c_string(name).and_then(|name| rustix::fs::statx(dir, name, at, wanted));
-    let Some(stat) = stat.ok().filter(|stat| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
-    else {
-        return Some(false);
+    let Ok(stat) = c_string(name).and_then(|name| rustix::fs::statx(dir, name, at, wanted)) else {
+        return false;
     };
-    match (sys::describe_mount(stat.stx_mnt_id).ok().and_then(|mount| mount.kind), stat.stx_dev_major) {
-        (Some(kind), 0) => Some(!mountinfo::has(LOCAL, &kind)),
-        (Some(kind), _) => Some(kind == b"fuseblk"),
-        (None, 0) => None,
-        (None, _) => Some(false),
-    }
-}
-
-/// Whether an entry of a directory may be the mount point of such a file system.
-pub fn may_be_silent(dir: BorrowedFd<'_>, name: &[u8]) -> bool {
-    silence(dir, name) != Some(false)
+    let kind = || sys::describe_mount(stat.stx_mnt_id).ok()?.kind;
+    stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)
+        && match (kind(), stat.stx_dev_major) {
+            (Some(kind), 0) => !mountinfo::has(LOCAL, &kind),
+            // FUSE on a block device.
+            (Some(kind), _) => kind == b"fuseblk",
+            (None, major) => major == 0,
+        }
 }
 
 /// Whether a lookup that is at `at`, an absolute path below `root`, has gone into a file system that may never answer.

@@ -8,13 +8,13 @@ use crate::creds::Privileged;
 use crate::error::{OrFail, Result, on};
 use crate::files;
 use crate::host::lies_in;
-use crate::mount::{Detached, INERT, find, silence};
+use crate::mount::{Detached, INERT, find};
 use crate::plan::{Plan, Root};
 use crate::stage::{PLACES_OF_NAMES, SESSIONS, Stage};
-use crate::text::{Bytes, c_string, decimal, join};
+use crate::text::{Bytes, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags};
+use rustix::fs::{CWD, FileType, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use rustix::process::{getgid, getgroups, getuid};
 
@@ -79,33 +79,13 @@ pub const GROUP: &[u8] = b"/etc/group";
 /// regular file, or lies elsewhere: a link can lead through the directory of another user, who can lead it to what is
 /// hidden.
 pub fn open_of_host(path: &[u8]) -> Option<OwnedFd> {
-    let fd = find_of_host(path)?;
+    let fd = find(path, OFlags::empty()).ok()?;
     let place = files::path_of(&fd).ok()?;
-    let is_regular = files::kind(fd.as_fd(), b"").ok()?.is_file();
+    let is_regular = FileType::from_raw_mode(rustix::fs::fstat(&fd).ok()?.st_mode).is_file();
     // The kernel tells there with which network it was started.
     let is_of_kernel = place.starts_with(b"/proc/") && place.ends_with(b"/net/pnp");
     let is_in_place = !lies_in(place, SESSIONS) && PLACES_OF_NAMES.iter().any(|dir| lies_in(place, dir));
     Some(fd).filter(|_| is_regular && (is_of_kernel || is_in_place))
-}
-
-/// Finds a file of names of the host. A file system that may never answer is not asked: what the kernel does not
-/// remember of it is left out. openat2(2), `RESOLVE_CACHED`
-pub fn find_of_host(path: &[u8]) -> Option<OwnedFd> {
-    let rules = ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    match rustix::fs::openat2(CWD, c_string(path).ok()?, flags, Mode::empty(), rules) {
-        Err(_) if leads_into_silence(path) => None,
-        Err(_) => find(path, OFlags::empty()).ok(),
-        found => found.ok(),
-    }
-}
-
-/// Whether a link of the host leads into a file system that may never answer, as far as the kernel tells.
-fn leads_into_silence(path: &[u8]) -> bool {
-    let Ok(target) = files::link_target(CWD, path) else { return false };
-    let above = if target.starts_with(b"/") { b"" } else { files::parent(path) };
-    let whole = join(&[above, b"/", target]);
-    (1..whole.len()).any(|at| whole[at] == b'/' && silence(CWD, &whole[..at]) == Some(true))
 }
 
 /// The groups of this process.

@@ -29,9 +29,9 @@ use crate::handover::About;
 use crate::host::{EMPTY, Entry, entries, is_sysfs, lies_in, places};
 use crate::host_root;
 use crate::installation::Installation;
-use crate::mount::{Detached, MAP, VOLUME};
+use crate::mount::{Detached, MAP, VOLUME, find};
 use crate::mountinfo;
-use crate::names::{HOSTS, RESOLV, find_of_host};
+use crate::names::{HOSTS, RESOLV};
 use crate::plan::{Tmpfs, components};
 use crate::process::read;
 use crate::stage::place_of_missing_name;
@@ -225,7 +225,7 @@ pub fn names_of_copy(
 ) -> Vec<(Bytes, Bytes)> {
     let may_show = list(about).and_then(|list| homes::may_show_names(about, list));
     let real = |path: &Bytes| {
-        let file = find_of_host(path).filter(|file| Kind::of(file) == Ok(Kind::File))?;
+        let file = find(path, OFlags::empty()).ok().filter(|file| Kind::of(file) == Ok(Kind::File))?;
         let real = files::path_of(&file).ok()?;
         may_show.as_ref().is_ok_and(|may_show| may_show(real)).then_some(real)
     };

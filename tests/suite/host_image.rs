@@ -525,25 +525,6 @@ fn a_shown_place_that_does_not_answer_holds_up_no_run(
     assert_eq!(ran.stdout, "ran\n0\n", "{}", ran.stderr);
 }
 
-/// F4: hung or foreign mounts, links where directories are. Linux tells from 6.8 on what need not answer.
-#[rstest]
-fn a_resolver_that_does_not_answer_holds_up_no_run(
-    #[values("hung", "dead")] what: &str,
-    #[values("run", "--unprivileged run", "-r / -r /srv/more run", "run $SD run", "-o / / run")] words: &str,
-) {
-    let is_told = kernel() >= (6, 8) || what == "dead";
-    let (limit, expected) = if is_told { ("$LONG", "ran\n0\n") } else { ("10", "124\n") };
-    let script = format!(
-        "{FILESYSTEMS}
-         filesystems /mnt/x
-         me timeout {limit} $SD {words} echo ran; echo $?
-         kill $servers 2>/dev/null; umount -l /mnt/x/hung"
-    );
-    let changes = format!("mkdir -p mnt/x srv/more; ln -sf ../mnt/x/{what}/resolv.conf etc/resolv.conf");
-    let ran = on_a_host(&changes, &script).output();
-    assert_eq!(ran.stdout, expected, "{}", ran.stderr);
-}
-
 /// A step back leads out of it again.
 #[rstest]
 fn a_home_beside_a_file_system_that_does_not_answer_is_hidden(

@@ -8,7 +8,8 @@ use super::progress::Progress;
 use crate::creds::Caller;
 use crate::files::{self, Identity};
 use crate::host::lies_in;
-use crate::names::{RESOLV, find_of_host};
+use crate::mount::find;
+use crate::names::RESOLV;
 use crate::stage::place_of_missing_name;
 use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
@@ -352,7 +353,7 @@ pub fn copy_resolver(
 ) -> Result<()> {
     let copy = || {
         let target = files::link_target(CWD, RESOLV)?;
-        let path = files::path_of(&find_of_host(RESOLV).ok_or(Errno::NOENT)?)?;
+        let path = files::path_of(&find(RESOLV, OFlags::empty())?)?;
         // A command can have changed the link.
         let is_same = files::link_target(root.as_fd(), &RESOLV[1..])? == target;
         let place = place_of_missing_name(root, RESOLV).filter(|_| is_same && is_shown(path));
