@@ -14,7 +14,7 @@ use crate::options::{
     VERBS, Verb,
 };
 use crate::plan::{TWO_MOUNTS, components, is_host};
-use crate::text::{Bytes, bound, c_string, join};
+use crate::text::{Bytes, bound, c_string, join, number};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -30,7 +30,7 @@ pub struct Line<'a> {
     pub options: Vec<Said<'a>>,
     /// The words that follow the options.
     pub command: Vec<&'a [u8]>,
-    /// Whether the last word of the line is the second value of an option.
+    /// Whether the last word of the line is the last value of an option, without the option's name.
     last_is_value: bool,
     /// The first option with Docker's form that names no file.
     named_volume: Option<(&'static Opt, &'a [u8])>,
@@ -299,6 +299,8 @@ impl<'a> Line<'a> {
             }
             if opt.values.len() > 1 && !holds_both(opt.id, values[0]) {
                 values[1] = next(1)?;
+                self.last_is_value = rest.is_empty();
+            } else if opt.values.len() == 1 && value.is_none() {
                 self.last_is_value = rest.is_empty();
             }
         }
@@ -585,6 +587,9 @@ impl<'a> Line<'a> {
             Some(Said { opt, values: [file, _], is_of_file: false })
                 if opt.id == Id::Report
                     && self.command.is_empty()
+                    && self.last_is_value
+                    && !may_be_descriptor(file)
+                    && number(file, 10).is_none()
                     && (is_program(file) || self.is_program_for_file(about, opt, file)) =>
             {
                 Err(took_as_value(opt, file))

@@ -287,6 +287,19 @@ fn a_report_does_not_replace_a_program(
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
+/// A descriptor is no program, whatever the file of its name is. A value in the same word is no CMD.
+#[rstest]
+#[case::a_descriptor("--report 5", "5")]
+#[case::a_descriptor_by_its_path("--report /dev/fd/5", "5")]
+#[case::one_word("--report=tool", "tool")]
+fn a_report_for_a_shell_is_taken_as_it_is(#[case] option: &str, #[case] file: &str) {
+    let dir = scratch();
+    let script = format!("touch 5 tool; chmod 755 5 tool; exec $SELFDOCK --no-secrets -H run {option} 5>>5");
+    let run = Cmd::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).env("SHELL", "/bin/sh");
+    run.current_dir(dir.path()).stdin("exit 3\n").output().exits(3);
+    assert!(std::fs::read_to_string(dir.path().join(file)).unwrap().starts_with('{'));
+}
+
 /// The last word can be a file for a shell.
 #[test]
 fn a_file_for_a_shell_is_taken_as_it_is() {
