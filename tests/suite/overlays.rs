@@ -701,6 +701,16 @@ fn changes_of_the_image_can_be_kept_and_told(#[values(0o700, 0o2700)] mode: u32)
     assert_eq!(closed, "");
 }
 
+/// The set-group-ID bit of a directory can also be a change.
+#[test]
+fn a_set_group_id_bit_that_a_command_sets_is_listed() {
+    let (dir, kept) = (tree(), scratch());
+    let options = args!["-o", dir.path(), "/mnt", "--changes", kept.path(), "run"];
+    Cmd::new(options.into_iter().chain(args!["chmod", "-R", "g+s", "/mnt"])).ok();
+    let told = Cmd::new(args!["changes", kept.path()]).ok();
+    assert!(told.lines().any(|line| line == "M sub"), "{told}");
+}
+
 /// Without the original each changed file would be listed as a new one, and no removed file at all.
 #[test]
 fn changes_are_not_listed_without_their_original() {

@@ -25,7 +25,8 @@ pub fn changes(dir: &[u8]) -> Result<String> {
     let origin = origin.map_err(|e| e.hint("--changes DIR makes such a directory"))?;
     let is_of_host = origin == b"/";
     let origin = open_original(origin)?;
-    let inherited = files::lstat(opened.as_fd(), CHANGED).or_fail(failed)?.st_mode & 0o2000;
+    // A command can change the directories below this one, and not this one.
+    let inherited = rustix::fs::fstat(&opened).or_fail(failed)?.st_mode & 0o2000;
     let mut list =
         List { dir, origin, is_of_host, changed: opened, inherited, rest: Vec::new(), lines: Vec::new() };
     list.rest.push(Changed { path: b"", was_there: true, hides: false });
