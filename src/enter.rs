@@ -55,8 +55,8 @@ pub struct Join {
 }
 
 /// Finds the instance of a PID: the PID of its supervisor, or of any process in it. `program` is selfdock's own file,
-/// which shows as the program of a supervisor in a user namespace of the caller's.
-/// With `own_group` the joiner stays in our control group; otherwise this process joins that of the instance.
+/// which shows as the program of a supervisor in a user namespace of the caller's. With `own_group` the joiner stays in
+/// our control group; otherwise this process joins that of the instance.
 // Out of line: 196 bytes less than within its caller.
 #[inline(never)]
 pub fn find_target(

@@ -275,7 +275,7 @@ fn a_judge_bounds_hostile_programs(
         .env("HOME", home)
         .env("OWN", selfdock())
         .env("CLOCK", clock)
-        .env("LIMIT", judges_limit())
+        .env("LIMIT", if what.starts_with("busy") { "1".into() } else { judges_limit() })
         .env("PATH", format!("{}:/usr/bin:/bin", home.display()))
         .within(Duration::from_secs(300))
         .output();
