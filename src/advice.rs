@@ -14,7 +14,7 @@ pub const CROWDED: &str = "the limit of processes (ulimit -u) or of memory is re
 /// For ENOENT of the start directory.
 pub const NOT_SHOWN: &str = "the instance has no such directory; -b shows one of the host";
 
-/// For EINVAL of move_mount(2).
+/// For EINVAL of `move_mount(2)`.
 pub const DIRECTORY_ON_FILE: &str = "a directory cannot be bound on a file";
 pub const FILE_ON_DIRECTORY: &str = "a file cannot be bound on a directory";
 

@@ -195,7 +195,8 @@ const IMAGES: &str = "alpine archlinux centos debian fedora mysql nginx postgres
 /// Advice if a command that nobody has is meant as an image of Docker: `ubuntu`, `NAME:TAG`, `docker.io/NAME`.
 pub fn of_image(command: &[u8]) -> Option<&'static str> {
     let mut parts = command.rsplit(|b| *b == b'/');
-    let (name, is_of_registry) = (parts.next()?, parts.last().is_some_and(|host| host.ends_with(b".io")));
+    let (name, is_of_registry) =
+        (parts.next()?, parts.next_back().is_some_and(|host| host.ends_with(b".io")));
     let mut words = name.split(|b| matches!(b, b':' | b'@'));
     let is_known = words.next().is_some_and(|name| IMAGES.split(' ').any(|known| known.as_bytes() == name));
     let has_tag = words.next().is_some() && !matches!(command, [b'/' | b'.', ..]);

@@ -329,9 +329,10 @@ mod tests {
 
     #[test]
     fn what_is_not_closed_or_not_set_is_an_error() {
-        for line in ["'a", "\"a", "a\\", "${A", "${A:-{}"] {
+        for line in ["'a", "\"a", "${A", "${A:-{}"] {
             assert!(words(line).unwrap_err().contains("not closed"), "{line}");
         }
+        assert!(words("a\\").unwrap_err().contains("does not continue the line"));
         assert!(words("$NONE").unwrap_err().contains("'NONE': not set"));
         assert!(words("${A%x}").unwrap_err().contains("profiles know"));
     }

@@ -994,7 +994,10 @@ fn overlays_work_nested() {
     args!["-o", "/etc", "/mnt/w", "--changes", "/tmp/x", "-t", "size=1M", "/mnt/w"],
     "option --tmpfs 'size=1M' '/mnt/w': --changes keeps the changes of the copy, and no tmpfs; leave out"
 )]
-#[case::no_changes(args!["changes", "/etc"], "read the changes in '/etc': no run has kept changes in it; --changes DIR")]
+#[case::no_changes(
+    args!["changes", "/etc"],
+    "read the changes in '/etc': no run has kept changes in it; --changes DIR makes such a directory"
+)]
 fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N], #[case] why: &str) {
     let is_run = words[0] != *"changes";
     let run = Cmd::new(words);

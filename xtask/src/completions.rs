@@ -239,7 +239,7 @@ mod tests {
         let script = format!(
             "{}\nselfdock() {{ printf '%s\\n' 'PID COMMAND' '812 813' @cargo @judge; }}; \
              compopt() {{ :; }}; COMP_LINE='{line}'; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
-             _selfdock; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+             _selfdock selfdock \"${{COMP_WORDS[COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             bash(),
             words.join(" ")
         );
