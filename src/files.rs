@@ -6,7 +6,7 @@ use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use core::mem::MaybeUninit;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, StatxFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, StatxFlags};
 use rustix::io::{Errno, Result};
 
 /// A copy of a descriptor, which is none of the standard ones and is closed at exec.
@@ -78,6 +78,11 @@ pub fn kind(dir: BorrowedFd<'_>, name: &[u8]) -> Result<FileType> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     let stat = rustix::fs::statx(dir, c_string(name)?, flags | AtFlags::EMPTY_PATH, StatxFlags::TYPE)?;
     Ok(FileType::from_raw_mode(stat.stx_mode.into()))
+}
+
+/// Whether the caller may do this with a file. `faccessat2(2)`
+pub fn may(dir: BorrowedFd<'_>, path: &[u8], how: Access) -> Result<()> {
+    rustix::fs::accessat(dir, c_string(path)?, how, AtFlags::empty())
 }
 
 /// Makes a directory. mkdirat(2)

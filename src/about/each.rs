@@ -307,8 +307,7 @@ fn report_directory(dir: &[u8]) -> Result<OwnedFd> {
     }
     let failed = on("report to {}", dir);
     let fd = files::open(CWD, dir, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-    rustix::fs::accessat(&fd, c".", rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::empty())
-        .or_fail(failed)?;
+    files::may(fd.as_fd(), b".", rustix::fs::Access::WRITE_OK).or_fail(failed)?;
     Ok(fd)
 }
 

@@ -29,7 +29,7 @@ pub fn why(about: &About, line: &Line<'_>) -> Error {
     let shell = variable(&about.environment, b"SHELL").unwrap_or(b"sh");
     let name = request.command.first().copied().unwrap_or(shell);
     let error = Error::of(on("run {}", name), Errno::NOENT).status(NOT_FOUND);
-    let advice = match swallowed(about, &line).or_else(|| written_for_a_shell(name)) {
+    let advice = match swallowed(about, &line).or_else(|| written_for_another(name)) {
         Some(advice) => Some(advice),
         None if name.is_empty() => {
             Some("the name of the command is empty; is a variable of a script not set?")
@@ -58,7 +58,7 @@ fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
 }
 
 /// Advice for a line of shell as one word, for a variable before the command, and for an image of Docker.
-fn written_for_a_shell(name: &[u8]) -> Option<&'static str> {
+fn written_for_another(name: &[u8]) -> Option<&'static str> {
     if files::lstat(CWD, name).is_ok() {
         return None;
     }

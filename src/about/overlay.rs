@@ -39,9 +39,7 @@ use crate::sys;
 use crate::text::{Bytes, c_string, decimal, join};
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags, accessat,
-};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, StatxFlags};
 use rustix::io::Errno;
 
 /// The tmpfs for changes that are not kept: large enough for a build.
@@ -160,9 +158,8 @@ pub fn foresee(copies: &[Copy<'_>], changes: Option<&[u8]>) -> Result<()> {
     let (Some(kept), [copy]) = (changes, copies) else { return Ok(()) };
     let Some(dir) = copy.dirs().last().copied() else { return Ok(()) };
     let failed = on("keep changes in {}", kept);
-    let may_make = |dir: BorrowedFd<'_>, path: &[u8]| {
-        accessat(dir, c_string(path)?, Access::WRITE_OK | Access::EXEC_OK, AtFlags::empty())
-    };
+    let may_make =
+        |dir: BorrowedFd<'_>, path: &[u8]| files::may(dir, path, Access::WRITE_OK | Access::EXEC_OK);
     let place = match open(kept) {
         Ok(place) => place,
         Err(Errno::NOENT) => {

@@ -6,18 +6,16 @@ use crate::advice::{DIRECTORY_ON_FILE, FILE_ON_DIRECTORY, NOT_SHOWN};
 use crate::cli::may_be_descriptor;
 use crate::command::Command;
 use crate::error::{Error, OrFail, Result, both, on};
-use crate::files::{self, Kind};
+use crate::files::{self, Kind, may};
 use crate::host::{EMPTY, Entry, entries, lies_in, places};
 use crate::installation::{beside, second_program};
 use crate::names::{GROUP, HOSTS, PASSWD, RESOLV};
 use crate::plan::{Mount, Root, Source, components, is_in_shm};
 use crate::report::Report;
 use crate::stage::place_of_missing_name;
-use crate::text::{Bytes, c_string, join, number};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, accessat, fstatvfs,
-};
+use crate::text::{Bytes, join, number};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{Access, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, fstatvfs};
 use rustix::io::Errno;
 
 /// What is at a path of the instance: a file outside, or an error. `None` if that cannot be told.
@@ -274,11 +272,6 @@ fn look_below(dir: &[u8], path: &[u8]) -> Found {
         Ok(_) | Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Some(found),
         Err(_) => None,
     }
-}
-
-/// Whether the caller may do this with a file. `faccessat2(2)`
-fn may(dir: BorrowedFd<'_>, path: &[u8], how: Access) -> rustix::io::Result<()> {
-    accessat(dir, c_string(path)?, how, AtFlags::empty())
 }
 
 /// Refuses a report that could not be opened. See [`Report::open`].

@@ -7,7 +7,7 @@ use crate::text::{Bytes, join};
 use alloc::string::String;
 use alloc::vec::Vec;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Access, AtFlags, FileType, OFlags, Stat};
+use rustix::fs::{Access, FileType, OFlags, Stat};
 use rustix::io::Errno;
 
 /// The list of changes, a line for each path: `A` for added, `M` for modified, `D` for deleted, `?` for a directory
@@ -40,9 +40,8 @@ pub fn changes(dir: &[u8]) -> Result<String> {
 
 /// Opens the original. Without it each changed file would count as a new one.
 fn open_original(dir: &[u8]) -> Result<OwnedFd> {
-    let opened = open(dir).and_then(|opened| {
-        rustix::fs::accessat(&opened, c".", Access::EXEC_OK, AtFlags::empty()).map(|()| opened)
-    });
+    let opened =
+        open(dir).and_then(|opened| files::may(opened.as_fd(), b".", Access::EXEC_OK).map(|()| opened));
     let opened = opened.or_fail(on("compare the changes with {}", dir));
     opened.map_err(|e| e.hint("the changed files are in 'changed'"))
 }

@@ -15,9 +15,7 @@ use crate::text::{Bytes, c_string, join};
 use alloc::vec::Vec;
 use core::ffi::CStr;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{
-    Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, accessat, mknodat,
-};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Stat, mknodat};
 use rustix::io::{Errno, Result};
 
 /// Directories whose files are all copied: the databases of package managers, and the configuration of the system.
@@ -77,8 +75,7 @@ pub fn is_of_others(dir: &OwnedFd, caller: Caller, takes: TakesOver) -> Result<b
 
 /// Whether the caller may make and remove entries in a directory.
 fn may_write(dir: &OwnedFd) -> bool {
-    let how = Access::WRITE_OK | Access::EXEC_OK;
-    accessat(dir, c".", how, AtFlags::empty()).is_ok()
+    files::may(dir.as_fd(), b".", Access::WRITE_OK | Access::EXEC_OK).is_ok()
 }
 
 /// Makes a directory in `into` for each directory in `from` that the caller can list, with the same permissions.
@@ -200,9 +197,8 @@ fn take_away(into: &OwnedFd, name: &[u8]) -> Result<()> {
 
 /// Whether the caller may not read a file or directory. An empty file does not count.
 pub fn is_closed(dir: &OwnedFd, path: &[u8]) -> bool {
-    let may_read = |path| accessat(dir, path, Access::READ_OK, AtFlags::empty());
     let is_empty = || files::lstat(dir.as_fd(), path).is_ok_and(|stat| stat.st_size == 0);
-    c_string(path).and_then(may_read) == Err(Errno::ACCESS) && !is_empty()
+    files::may(dir.as_fd(), path, Access::READ_OK) == Err(Errno::ACCESS) && !is_empty()
 }
 
 /// The path of an entry, if it can lie in one of the directories above. Memory is never freed, and most entries lie
