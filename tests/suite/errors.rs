@@ -231,24 +231,18 @@ fn a_mistake_is_answered_with_a_hint(#[case] words: &[&str], #[case] advice: &st
     Cmd::new(words.iter().map(Into::into)).refused(advice);
 }
 
+const NO_IMAGES: &str =
+    "; selfdock has no images: write CMD alone, with --root DIR for a root filesystem of yours\n";
+
 /// A word that was the whole command of another program.
 #[rstest]
 #[case::a_line_of_shell("ls -l /", "; for a line of shell write sh -c 'ls -l /'\n")]
 #[case::a_pipe("ls | wc", "; for a line of shell write sh -c 'ls | wc'\n")]
 #[case::a_line_with_quotes("echo 'a b'", "; for a line of shell write sh -c LINE\n")]
 #[case::a_variable("FOO=1", "; to set a variable write -e FOO=1\n")]
-#[case::an_image(
-    "ubuntu",
-    "; selfdock has no images: write CMD alone, with --root DIR for a root filesystem of yours\n"
-)]
-#[case::an_image_with_a_tag(
-    "me/tool:1.2",
-    "; selfdock has no images: write CMD alone, with --root DIR for a root filesystem of yours\n"
-)]
-#[case::an_image_of_a_registry(
-    "docker.io/library/busybox",
-    "; selfdock has no images: write CMD alone, with --root DIR for a root filesystem of yours\n"
-)]
+#[case::an_image("ubuntu", NO_IMAGES)]
+#[case::an_image_with_a_tag("me/tool:1.2", NO_IMAGES)]
+#[case::an_image_of_a_registry("docker.io/library/busybox", NO_IMAGES)]
 #[case::no_variable("1=1", "; no directory of PATH in the instance has it\n")]
 fn a_missing_program_that_is_a_line_is_answered_with_a_hint(
     #[case] word: &str,

@@ -1,7 +1,7 @@
 //! recipes: The command lines in the documents do what the documents say.
 
 use crate::support::machine::Machine;
-use crate::support::{Cmd, args, fixture, kernel, make_program, patient, scratch, selfdock};
+use crate::support::{Cmd, args, fixture, kernel, make_program, scratch, second, selfdock};
 use rstest::rstest;
 use std::fs;
 use std::sync::{PoisonError, RwLock};
@@ -113,7 +113,7 @@ impl Reader {
             .current_dir(self.home.path().join("project"))
             .within(Duration::from_secs(300));
         if part.commands.contains("examples/judge") {
-            run = run.env("LIMIT", judges_limit());
+            run = run.env("LIMIT", second().to_string());
         }
         let said = run.output().exits(0).stdout;
         let (_, said) = said.split_once("the recipe begins\n").expect("what was to be prepared is");
@@ -229,11 +229,6 @@ const HOSTILE: [(&str, &[&str]); 13] = [
     ("copier", &["ended with status 1"]),
 ];
 
-/// The seconds that examples/judge gives a program: one, on a machine that is not emulated.
-fn judges_limit() -> String {
-    patient(Duration::from_secs(1)).as_secs().to_string()
-}
-
 /// The judge's example tells how each program ended, and nothing of them is left. Only what would never end by itself,
 /// and uses no processor time, is ended by the clock.
 #[rstest]
@@ -277,7 +272,7 @@ fn a_judge_bounds_hostile_programs(
         .env("HOME", home)
         .env("OWN", selfdock())
         .env("CLOCK", clock)
-        .env("LIMIT", if what.starts_with("busy") { "1".into() } else { judges_limit() })
+        .env("LIMIT", if what.starts_with("busy") { 1 } else { second() }.to_string())
         .env("PATH", format!("{}:/usr/bin:/bin", home.display()))
         .within(Duration::from_secs(300))
         .output();

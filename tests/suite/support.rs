@@ -26,7 +26,8 @@ pub use place::{
     prepared, scratch, selfdock, status_of,
 };
 pub use processes::{
-    children, command_of, is_alive, is_first, is_own, is_stopped, keeper_of, patient, tree, wait_until,
+    children, command_of, is_alive, is_first, is_own, is_stopped, keeper_of, patient, second, tree,
+    wait_until,
 };
 pub use ran::Ran;
 pub use terminal::Terminal;

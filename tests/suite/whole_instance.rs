@@ -5,7 +5,7 @@
 
 use crate::proxy::Echo;
 use crate::races::rounds;
-use crate::support::{Cmd, args, instance, patient, scratch, selfdock, wait_until};
+use crate::support::{Cmd, args, instance, scratch, second, selfdock, wait_until};
 use nix::errno::Errno;
 use rstest::rstest;
 use std::ffi::OsString;
@@ -389,7 +389,7 @@ fn a_terminal_that_takes_nothing_does_not_hold_the_end_up(
     #[values("", "--unprivileged")] mode: &str,
     #[values("", "$SELFDOCK run -b .")] outer: &str,
 ) {
-    let time = patient(Duration::from_secs(1)).as_secs();
+    let time = second();
     let script = format!(
         "echo x >list; exec python3 -c \"$PROGRAM\" {how} {outer} $SELFDOCK {mode} --timeout {time},1 \
          --report report --output-limit 1G {verb} {command} <list"
@@ -603,7 +603,7 @@ const HOSTILE: [(&str, &str, &[&str], &[&str]); 10] = [
 /// A judge without control groups: 20 runs, or with `torture races` as many as fit into the time.
 #[rstest]
 fn a_hostile_program_ends_bounded_and_truly_told(#[values("", "--unprivileged")] mode: &str) {
-    let time = patient(Duration::from_secs(1)).as_secs();
+    let time = second();
     let (timeout, longest) = (format!("{time},0.2"), 30 * time);
     let limits = [
         "--net",

@@ -16,6 +16,11 @@ pub fn patient(time: Duration) -> Duration {
     time * times.unwrap_or(1)
 }
 
+/// The seconds that stand for one where programs have a limit of time: more on a machine that is emulated.
+pub fn second() -> u64 {
+    patient(Duration::from_secs(1)).as_secs()
+}
+
 /// How long a test waits for what must come.
 pub(super) fn deadline() -> Duration {
     patient(Duration::from_secs(30))
