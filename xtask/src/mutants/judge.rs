@@ -181,7 +181,12 @@ impl Court {
         [programs, original]: [&Path; 2],
         selection: &Selection,
     ) -> Result<Option<String>> {
-        self.place(programs)?;
+        if let Err(error) = self.place(programs) {
+            // A program without a place for its prefix is the mutant's fault if the original has one.
+            self.place(original)?;
+            eprintln!("it cannot be installed: {error}");
+            return Ok(Some("the installation".into()));
+        }
         for part in parts(&self.tests, selection) {
             let Part { mut tests, calls } = part;
             self.suite.env.retain(|(name, _)| *name != FAILING_CALLS);
