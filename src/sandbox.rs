@@ -6,7 +6,7 @@ use crate::containment::{Containment, Jobs};
 use crate::creds::{Caller, Privileged};
 use crate::descriptors::close_descriptors;
 use crate::dev::{self, Dev, Places};
-use crate::error::{Error, OrEnd, OrFail, Result, both, on};
+use crate::error::{Error, OrEnd, OrFail, Result, both, on, say};
 use crate::files::{Identity, Kind, identity, open_in};
 use crate::host_root::Owner;
 use crate::installation::{OpenProgram, OwnFile, Preparations, Programs, open_program};
@@ -128,10 +128,7 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     if job.plan.own_network {
         sys::loopback_up().or_fail("bring up loopback").or_end();
     }
-    let start = start_directory(&root, &job.command, sources.here).or_end();
-    drop(root);
-    rustix::process::fchdir(&start).or_fail(on("enter {}", job.command.directory())).or_end();
-    drop(start);
+    let is_there = enter_start_directory(root, &job.command, sources.here).or_end();
     rustix::process::umask(umask);
     job.containment.filter(&privileged).or_end();
     let mut keep_fds = &*job.keep_fds;
@@ -141,6 +138,9 @@ fn build(job: Job<'static>, mut privileged: Privileged) -> Command<'static> {
     // drop
     close_descriptors(keep_fds).or_end();
     privileged.relinquish().or_end();
+    if !is_there {
+        tell_of_root();
+    }
     job.containment.finish(job.no_nest).or_end();
     job.command
 }
@@ -270,21 +270,41 @@ fn show_file(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
     tree.attach(stage.privileged(), target).or_fail(on("bind selfdock on {}", path)).map(drop)
 }
 
-/// The directory in which the command starts: the caller's choice. Otherwise the caller's own directory, if it is the
-/// same inside, by the path that the kernel knows or by the one that the shell knows. Otherwise the root directory.
-fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>) -> Result<OwnedFd> {
+/// Enters the directory in which the command starts: the caller's choice. Otherwise the caller's own directory, if it is
+/// the same inside, by the path that the kernel knows or by the one that the shell knows. Otherwise the root directory:
+/// then it returns `false`.
+// Inlined, it takes 400 bytes more.
+#[inline(never)]
+fn enter_start_directory(root: OwnedFd, command: &Command<'_>, here: Option<Identity>) -> Result<bool> {
     let dir = command.directory();
+    let mut start = None;
     if command.has_chosen_directory() {
-        let opened = open_in(root, dir, OFlags::DIRECTORY).or_fail(on("enter {}", dir));
-        return opened.map_err(|e| e.hint_if(Errno::NOENT, NOT_SHOWN));
-    }
-    let of_shell = command.shells_directory();
-    // Mostly they are equal.
-    for path in [dir, of_shell].into_iter().take(if of_shell == dir { 1 } else { 2 }) {
-        match open_in(root, path, OFlags::DIRECTORY) {
-            Ok(fd) if here.is_some() && identity(&fd).ok() == here => return Ok(fd),
-            _ => {}
+        let opened = open_in(&root, dir, OFlags::DIRECTORY).or_fail(on("enter {}", dir));
+        start = Some(opened.map_err(|e| e.hint_if(Errno::NOENT, NOT_SHOWN))?);
+    } else {
+        let of_shell = command.shells_directory();
+        // Mostly they are equal.
+        for path in [dir, of_shell].into_iter().take(if of_shell == dir { 1 } else { 2 }) {
+            match open_in(&root, path, OFlags::DIRECTORY) {
+                Ok(fd) if here.is_some() && identity(&fd).ok() == here => {
+                    start = Some(fd);
+                    break;
+                }
+                _ => {}
+            }
         }
     }
-    open_in(root, b"/", OFlags::DIRECTORY).or_fail("enter '/'")
+    let is_there = start.is_some() || dir == b"/";
+    rustix::process::fchdir(start.unwrap_or(root)).or_fail(on("enter {}", dir))?;
+    Ok(is_there)
+}
+
+/// Tells who sits at a terminal where the command starts. Others are not told: with nobody to read it, the message could
+/// end the run, and `each` would print it for each line.
+#[cold]
+#[inline(never)]
+fn tell_of_root() {
+    if [0, 2].into_iter().all(sys::is_terminal) {
+        say(sys::standard(2), b"selfdock: starts in '/': the current directory is not shown (-H shows it)\n");
+    }
 }

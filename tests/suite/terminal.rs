@@ -209,6 +209,29 @@ fn programs_find_the_name_of_their_terminal(
     terminal.expect("none-42");
 }
 
+#[rstest]
+fn a_start_in_the_root_directory_is_told_on_a_terminal(
+    #[values("run", "--unprivileged run", "--root / run", "run $SELFDOCK run")] words: &str,
+) {
+    let told = |terminal: &mut Terminal, line: &str| {
+        terminal.send(&format!("{line}; echo status-$?-$((6*7))\n"));
+        terminal.expect("status-0-42\r\n").matches("selfdock: starts in '/'").count()
+    };
+    let mut terminal = shell("bash");
+    terminal.send("cd /tmp\n");
+    assert_eq!(told(&mut terminal, &format!("$SELFDOCK {words} true")), 1);
+    // Others may not read it.
+    assert_eq!(told(&mut terminal, &format!("$SELFDOCK {words} true < /dev/null")), 0);
+    assert_eq!(told(&mut terminal, &format!("$SELFDOCK {words} true 2>&1 | cat")), 0);
+    assert_eq!(told(&mut terminal, &format!("$SELFDOCK -C / {words} true")), 0);
+    assert_eq!(told(&mut terminal, "$SELFDOCK -H run true"), 0);
+    assert_eq!(told(&mut terminal, "seq 5 | $SELFDOCK each true"), 0);
+    for shown in ["/", "/usr/bin"] {
+        terminal.send(&format!("cd {shown}\n"));
+        assert_eq!(told(&mut terminal, &format!("$SELFDOCK {words} true")), 0);
+    }
+}
+
 /// A session without a terminal would get the first one that selfdock opens in it.
 #[test]
 fn no_file_of_names_becomes_the_terminal_of_a_command() {
