@@ -1009,3 +1009,17 @@ fn what_cannot_be_copied_is_refused<const N: usize>(#[case] words: [OsString; N]
         run.refused(why)
     };
 }
+
+/// Root has no capability in the second program, so that all callers see the same.
+#[rstest]
+#[case::of_the_caller(&[], "permission denied (EACCES)\n")]
+#[case::of_another_user(&["as-root"], "selfdock gives up root's capabilities, too: the owner can list them\n")]
+fn closed_changes_are_not_taken_for_none(#[case] launcher: &[&str], #[case] end: &str) {
+    let dir = scratch();
+    let mode = if launcher.is_empty() { 0 } else { 0o700 };
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+    let start = launcher.iter().flat_map(|role| args![fixture("setuid/probe"), role]);
+    let ran = Cmd::program(start.chain(args![selfdock(), "changes", dir.path()])).output().exits(125);
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+    assert!(ran.stderr.ends_with(end), "{}", ran.stderr);
+}

@@ -17,12 +17,12 @@ pub fn changes(dir: &[u8]) -> Result<String> {
     if dir.is_empty() {
         return Err(Error::refused(failed, "the path is empty"));
     }
-    let opened = open(dir).or_fail(failed)?;
+    let opened = open(dir).or_fail(failed).map_err(no_changes)?;
     let origin = match files::link_target(opened.as_fd(), ORIGIN) {
         Err(Errno::NOENT | Errno::INVAL) => Err(Error::refused(failed, "no run has kept changes in it")),
         target => target.or_fail(failed),
     };
-    let origin = origin.map_err(|e| e.hint("--changes DIR makes such a directory"))?;
+    let origin = origin.map_err(no_changes)?;
     let is_of_host = origin == b"/";
     let origin = open_original(origin)?;
     // A command can change the directories below this one, and not this one.
@@ -36,6 +36,16 @@ pub fn changes(dir: &[u8]) -> Result<String> {
     }
     list.lines.sort_by(|a, b| a[2..].cmp(&b[2..]));
     Ok(list.lines.concat())
+}
+
+fn no_changes(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::ACCESS) if rustix::process::geteuid().is_root() => {
+            error.hint("selfdock gives up root's capabilities, too: the owner can list them")
+        }
+        None | Some(Errno::NOENT | Errno::NOTDIR) => error.hint("--changes DIR makes such a directory"),
+        Some(_) => error,
+    }
 }
 
 /// Opens the original. Without it each changed file would count as a new one.
