@@ -199,7 +199,11 @@ pub fn of_image(command: &[u8]) -> Option<&'static str> {
         (parts.next()?, parts.next_back().is_some_and(|host| host.ends_with(b".io")));
     let mut words = name.split(|b| matches!(b, b':' | b'@'));
     let is_known = words.next().is_some_and(|name| IMAGES.split(' ').any(|known| known.as_bytes() == name));
-    let has_tag = words.next().is_some() && !matches!(command, [b'/' | b'.', ..]);
+    let is_tag =
+        |tag: &[u8]| !tag.is_empty() && tag.iter().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(b));
+    let is_digest = name.split(|b| *b == b'@').nth(1).is_none_or(|digest| digest.starts_with(b"sha256:"));
+    let has_tag =
+        words.next().is_some_and(is_tag) && is_digest && !matches!(command, [b'/' | b'.' | b':' | b'@', ..]);
     (is_known || has_tag || is_of_registry)
         .then_some("selfdock has no images: write CMD alone, with --root DIR for a root filesystem of yours")
 }

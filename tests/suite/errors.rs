@@ -243,6 +243,10 @@ const NO_IMAGES: &str =
 #[case::an_image("ubuntu", NO_IMAGES)]
 #[case::an_image_with_a_tag("me/tool:1.2", NO_IMAGES)]
 #[case::an_image_of_a_registry("docker.io/library/busybox", NO_IMAGES)]
+#[case::an_image_with_a_digest("tool@sha256:0a1b", NO_IMAGES)]
+#[case::no_image("me@host", "; no directory of PATH in the instance has it\n")]
+#[case::no_profile("@", "; no directory of PATH in the instance has it\n")]
+#[case::no_tag("x:", "; no directory of PATH in the instance has it\n")]
 #[case::no_variable("1=1", "; no directory of PATH in the instance has it\n")]
 fn a_missing_program_that_is_a_line_is_answered_with_a_hint(
     #[case] word: &str,
