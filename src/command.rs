@@ -78,7 +78,7 @@ impl<'a> Command<'a> {
         }
         let directory = match request.chdir {
             Some(dir) if dir.starts_with(b"/") => dir,
-            Some(dir) => join(&[cwd.unwrap_or(b""), b"/", dir]),
+            Some(dir) => join(&[cwd.filter(|cwd| *cwd != b"/").unwrap_or(b""), b"/", dir]),
             None => cwd.unwrap_or(b"/"),
         };
         let limits = limits::check(&request.limits)?.leak();
