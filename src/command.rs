@@ -78,7 +78,10 @@ impl<'a> Command<'a> {
         }
         let directory = match request.chdir {
             Some(dir) if dir.starts_with(b"/") => dir,
-            Some(dir) => join(&[cwd.filter(|cwd| *cwd != b"/").unwrap_or(b""), b"/", dir]),
+            Some(dir) => {
+                let cwd = cwd.unwrap_or(b"/");
+                join(&[cwd, if cwd.len() == 1 { b"" } else { b"/" }, dir])
+            }
             None => cwd.unwrap_or(b"/"),
         };
         let limits = limits::check(&request.limits)?.leak();
