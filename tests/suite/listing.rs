@@ -154,7 +154,7 @@ fn ps_says_if_proc_hides_processes(#[case] hidepid: &str) {
     let changes = format!("mount -t proc -o hidepid={hidepid} proc proc");
     let script = "user=\"setpriv --reuid=$ME --regid=$MY_GROUP --clear-groups\"
         $user $SD run sleep 9 & target=$!; sleep 0.2
-        command=$(pgrep -x -u $ME sleep -n)
+        command=$(pgrep -x -P $target sleep)
         $user $SD ps; $user $SD enter $target true; $user $SD enter $command true
         kill $target; $user $SD enter 4000000 true";
     let ran = on_a_host(&changes, script).output();
