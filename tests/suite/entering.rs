@@ -27,11 +27,25 @@ fn an_instance_in_a_user_namespace_of_the_caller_can_be_entered(#[case] start: &
     assert_eq!(Cmd::new(args!["enter", instance.pid().to_string(), "id", "-u"]).ok(), own);
 }
 
+/// Selfdock's own processes stand for no instance, also where they can be inspected.
+#[rstest]
+#[case::set_uid("run")]
+#[case::with_a_user_namespace("-o . /mnt run")]
+#[case::of_the_inner_one("run $SELFDOCK --unprivileged run")]
+fn an_instance_that_holds_only_another_one_is_refused(#[case] start: &str) {
+    let dir = scratch();
+    let script = format!("exec $SELFDOCK {start} $SELFDOCK run cat");
+    let run = Cmd::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).current_dir(dir.path());
+    let outer = run.spawn().that_repeats();
+    enter([], outer.pid()).arg("true").refused("it holds another instance (enter that one");
+}
+
 #[rstest]
 #[case::set_uid(args![])]
 #[case::unprivileged(args!["--unprivileged"])]
 #[case::own_network(args!["--net", "none", "--hostname", "box"])]
 #[case::image(args!["--root", fixture("busybox")])]
+#[case::copy(args!["-o", "/etc/ssl", "/mnt"])]
 fn a_command_joins_by_the_supervisor_or_any_process<const N: usize>(#[case] options: [OsString; N]) {
     let instance = instance(options);
     let (keeper, command) = (keeper_of(instance.pid()), command_of(instance.pid()));
