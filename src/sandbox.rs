@@ -270,9 +270,9 @@ fn show_file(stage: &mut Stage, path: &[u8], tree: Detached) -> Result<()> {
     tree.attach(stage.privileged(), target).or_fail(on("bind selfdock on {}", path)).map(drop)
 }
 
-/// Enters the directory in which the command starts: the caller's choice. Otherwise the caller's own directory, if it is
-/// the same inside, by the path that the kernel knows or by the one that the shell knows. Otherwise the root directory:
-/// then it returns `false`.
+/// Enters the directory in which the command starts: the caller's choice. Otherwise the caller's own directory, if it
+/// is the same inside, by the path that the kernel knows or by the one that the shell knows. Otherwise the root
+/// directory: then it returns `false`.
 // Inlined, it takes 400 bytes more.
 #[inline(never)]
 fn enter_start_directory(root: OwnedFd, command: &Command<'_>, here: Option<Identity>) -> Result<bool> {
@@ -299,10 +299,8 @@ fn enter_start_directory(root: OwnedFd, command: &Command<'_>, here: Option<Iden
     Ok(is_there)
 }
 
-/// Tells who sits at a terminal where the command starts. Others are not told: with nobody to read it, the message could
-/// end the run, and `each` would print it for each line.
-#[cold]
-#[inline(never)]
+/// Tells who sits at a terminal where the command starts. Others are not told: with nobody to read it, the message
+/// could end the run, and `each` would print it for each line.
 fn tell_of_root() {
     if [0, 2].into_iter().all(sys::is_terminal) {
         say(sys::standard(2), b"selfdock: starts in '/': the current directory is not shown (-H shows it)\n");

@@ -237,7 +237,8 @@ mod tests {
     fn bash_offers_in(dir: &Path, line: &str) -> Vec<String> {
         let words: Vec<String> = split(line).iter().map(|word| format!("'{word}'")).collect();
         let script = format!(
-            "{}\nselfdock() {{ printf '%s\\n' 'PID COMMAND' '812 813' @cargo @judge \"@'a b'\" \"@'z\\$(id>pwned)'\"; }}; \
+            "{}\nselfdock() {{ printf '%s\\n' 'PID COMMAND' '812 813' @cargo @judge \
+             \"@'a b'\" \"@'z\\$(id>pwned)'\"; }}; \
              compopt() {{ :; }}; COMP_LINE='{line}'; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
              _selfdock selfdock \"${{COMP_WORDS[COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             bash(),
