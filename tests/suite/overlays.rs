@@ -906,7 +906,7 @@ fn a_terminal_shows_the_progress_of_a_copy_that_takes_long(#[case] options: &str
                         -e inject=mkdirat:delay_enter=1500000:when=9";
     let dir = TempDir::new_in("/tmp").unwrap();
     let (place, image) = (dir.path().display(), fixture("debian"));
-    let run = format!("$SELFDOCK {options} -o {} / run echo ran", image.display());
+    let run = format!("$SELFDOCK {options} -C / -o {} / run echo ran", image.display());
     let script = format!("cd {place}; {SLOW} {run}");
     let mut terminal = Terminal::start(&["sh", "-c", &script]);
     terminal.expect("\rselfdock: preparing the copy: ");
