@@ -3,6 +3,7 @@
 use crate::support::{Cmd, Terminal, about, args, prefix, scratch, selfdock};
 use rstest::rstest;
 use std::collections::BTreeSet;
+use std::path::Path;
 
 /// The table of options that the program uses.
 #[path = "../../src/options.rs"]
@@ -54,17 +55,21 @@ fn every_option_that_help_names_is_understood_with_its_values() {
 
 /// What a shell offers for each command line, with the completions that are installed.
 fn offers(shell: &str, lines: &[String]) -> Vec<BTreeSet<String>> {
+    offers_in(scratch().path(), shell, lines)
+}
+
+/// The same with this directory as `HOME` and as the current one.
+fn offers_in(dir: &Path, shell: &str, lines: &[String]) -> Vec<BTreeSet<String>> {
     let (program, place) = match shell {
         "bash" => (include_str!("../programs/offers.bash"), "share/bash-completion/completions"),
         "zsh" => (include_str!("../programs/offers.zsh"), "share/zsh/site-functions"),
         _ => (include_str!("../programs/offers.fish"), "share/fish/vendor_completions.d"),
     };
-    let dir = scratch();
-    let file = dir.path().join("program");
+    let file = dir.join("program");
     std::fs::write(&file, program).unwrap();
     let words = args![shell, &file, prefix().join(place)].into_iter().chain(lines.iter().map(Into::into));
     let path = format!("{}:/usr/bin:/bin", selfdock().parent().unwrap().display());
-    let seen = Cmd::program(words).env("PATH", path).env("HOME", dir.path()).ok();
+    let seen = Cmd::program(words).env("PATH", path).env("HOME", dir).current_dir(dir).ok();
     let of_line = |part: &str| {
         let words = part.lines().filter(|word| !word.is_empty());
         words.map(|word| word.trim_end_matches('/').to_owned()).collect()
@@ -72,6 +77,21 @@ fn offers(shell: &str, lines: &[String]) -> Vec<BTreeSet<String>> {
     let mut all: Vec<BTreeSet<String>> = seen.split("==").map(of_line).collect();
     all.truncate(lines.len());
     all
+}
+
+/// A command inside can make such profiles, if their directory is a volume.
+#[rstest]
+fn a_shell_runs_nothing_of_the_names_of_profiles(#[values("bash", "zsh", "fish")] shell: &str) {
+    let home = scratch();
+    let profiles = home.path().join(".config/selfdock");
+    std::fs::create_dir_all(&profiles).unwrap();
+    for name in ["plain", "a b", "z$(id>pwned)", "it's"] {
+        std::fs::write(profiles.join(name), "").unwrap();
+    }
+    let all = offers_in(home.path(), shell, &["selfdock run @".into()]).remove(0);
+    assert!(all.contains("@plain"), "{all:?}");
+    assert!(all.iter().all(|word| !word.contains(['\'', '$']) && word != "@a" && word != "a"), "{all:?}");
+    assert!(!home.path().join("pwned").exists());
 }
 
 /// The help of a command is what the shells are held against.
