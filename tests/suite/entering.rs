@@ -2,15 +2,22 @@
 
 use crate::faults::strace_as_root;
 use crate::support::{
-    Cmd, args, children, command_of, fixture, instance, instance_of_root, is_alive, keeper_of, nested,
-    on_a_host, scratch, selfdock, status_of, tree, wait_until,
+    Background, Cmd, args, children, command_of, fixture, instance, instance_of_root, is_alive, keeper_of,
+    nested, on_a_host, scratch, selfdock, status_of, tree, wait_until,
 };
 use rstest::rstest;
 use std::ffi::OsString;
+use tempfile::TempDir;
 
 /// `selfdock enter OPTIONS PID`; the command follows.
 fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Cmd {
     Cmd::new(args!["enter"].into_iter().chain(options).chain(args![pid.to_string()]))
+}
+
+/// An instance of `cat` that these words start, as a shell takes them, in this directory.
+fn started_by(words: &str, dir: &TempDir) -> Background {
+    let start = Cmd::program(args!["sh", "-c", format!("exec {words} cat")]).env("SELFDOCK", selfdock());
+    start.current_dir(dir.path()).spawn().that_repeats()
 }
 
 /// The caller has all capabilities over a user namespace of the caller's, and sees the program of the supervisor there.
@@ -20,23 +27,19 @@ fn enter(options: impl IntoIterator<Item = OsString>, pid: i32) -> Cmd {
 #[case::of_both("unshare --map-current-user $SELFDOCK -o . /mnt run")]
 fn an_instance_in_a_user_namespace_of_the_caller_can_be_entered(#[case] start: &str) {
     let dir = scratch();
-    let script = format!("exec {start} cat");
-    let run = Cmd::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).current_dir(dir.path());
-    let instance = run.spawn().that_repeats();
+    let instance = started_by(start, &dir);
     let own = nix::unistd::getuid().to_string();
     assert_eq!(Cmd::new(args!["enter", instance.pid().to_string(), "id", "-u"]).ok(), own);
 }
 
 /// Selfdock's own processes stand for no instance, also where they can be inspected.
 #[rstest]
-#[case::set_uid("run")]
-#[case::with_a_user_namespace("-o . /mnt run")]
-#[case::of_the_inner_one("run $SELFDOCK --unprivileged run")]
+#[case::set_uid("$SELFDOCK run")]
+#[case::with_a_user_namespace("$SELFDOCK -o . /mnt run")]
+#[case::of_the_inner_one("$SELFDOCK run $SELFDOCK --unprivileged run")]
 fn an_instance_that_holds_only_another_one_is_refused(#[case] start: &str) {
     let dir = scratch();
-    let script = format!("exec $SELFDOCK {start} $SELFDOCK run cat");
-    let run = Cmd::program(args!["sh", "-c", script]).env("SELFDOCK", selfdock()).current_dir(dir.path());
-    let outer = run.spawn().that_repeats();
+    let outer = started_by(&format!("{start} $SELFDOCK run"), &dir);
     enter([], outer.pid()).arg("true").refused("it holds another instance (enter that one");
 }
 
