@@ -38,6 +38,7 @@ pub fn changes(dir: &[u8]) -> Result<String> {
     Ok(list.lines.concat())
 }
 
+/// Adds advice for a directory in which no changes are found.
 fn no_changes(error: Error) -> Error {
     match error.errno() {
         Some(Errno::ACCESS) if rustix::process::geteuid().is_root() => {
