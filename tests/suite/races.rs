@@ -1,7 +1,8 @@
 //! races: Whatever is exchanged, reused or replaced meanwhile, nothing else is shown, entered or written.
 
 use crate::support::{
-    Cmd, Ran, args, children, command_of, fixture, host_mounts, on_a_host, scratch, selfdock, status_of, tree,
+    Cmd, Ran, args, children, command_of, fixture, host_mounts, on_a_host, scratch, selfdock, status_of,
+    tree, wait_until,
 };
 use crate::volumes::user_image;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
@@ -164,9 +165,19 @@ fn a_process_that_unshares_meanwhile_is_entered_whole_or_not_at_all() {
     let own = names.map(|name| fs::read_link(format!("/proc/{command}/ns/{name}")).unwrap());
     let script = "grep -E '^Cap(Prm|Eff)' /proc/self/status
                   for n in user mnt uts ipc; do readlink /proc/self/ns/$n; done";
-    let mut entered = 0;
-    for _ in rounds(150) {
-        let Some(child) = tree(command).get(1).copied() else { continue };
+    let (mut entered, mut child) = (0, command);
+    for round in rounds(150) {
+        // A child can live for two seconds, longer than all rounds take. So it is tried a few times, and ended.
+        if round % 5 == 0 {
+            let last = child;
+            wait_until("it starts another process", || {
+                if last != command {
+                    let _ = kill(Pid::from_raw(last), Signal::SIGKILL);
+                }
+                child = tree(command).get(1).copied().unwrap_or(last);
+                child != last
+            });
+        }
         let ran: Ran = Cmd::new(args!["enter", child.to_string()]).sh(script).output();
         match ran.status.code() {
             Some(0) => {
