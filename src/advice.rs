@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 /// For ENOSPC of unshare(2).
 pub const TOO_MANY: &str =
-    "user.max_mnt_namespaces, max_ipc_namespaces, max_net_namespaces or the like is reached";
+    "a limit of namespaces (user.max_*_namespaces) is reached: 'selfdock doctor' says which";
 
 /// For EAGAIN of clone(2).
 pub const CROWDED: &str = "the limit of processes (ulimit -u) or of memory is reached";

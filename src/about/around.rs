@@ -11,6 +11,7 @@ use super::network::{self, Network};
 use super::outside::{self, Job};
 use super::overlay::{self, Copy, Source, Stands};
 use super::proxy;
+use crate::advice::TOO_MANY;
 use crate::cli::may_be_descriptor;
 use crate::command::current_directory;
 use crate::creds::{self, Caller, Need, Privileged};
@@ -172,10 +173,9 @@ fn namespaces(
         if commands.is_empty() { None } else { Some(outside::start(&commands, &about.environment)?) };
     creds::allow_to_map_root(about.caller)?;
     let none = "user namespaces are disabled here; 'selfdock doctor' says why";
-    let reached = "user.max_user_namespaces, max_mnt_namespaces or max_net_namespaces is reached";
     sys::unshare(namespace::USER | namespace::MOUNT | network)
         .or_fail("make a user namespace")
-        .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, reached))?;
+        .map_err(|e| e.hint_if(Errno::PERM, none).hint_if(Errno::NOSPC, TOO_MANY))?;
     let need = Need { overlay: true, network: needs_network, ..Need::default() };
     // Otherwise this process's files in /proc belong to root.
     creds::become_dumpable()?;

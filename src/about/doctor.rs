@@ -15,7 +15,7 @@ use crate::installation::{Installation, has_number_of_null};
 use crate::lifeline::expect_end;
 use crate::process;
 use crate::procfs;
-use crate::sys::{self, Instruction, Number, Pointers};
+use crate::sys::{self, Instruction, Number, Pointers, namespace};
 use crate::text::{c_string, decimal, number};
 use alloc::format;
 use alloc::string::String;
@@ -149,10 +149,13 @@ impl Trial {
         let child = child.or_fail(failed)?;
         drop(writer);
         let words = files::read(reader.as_fd(), 1024, MOST_WORDS).or_fail(failed)?;
+        let mut words: String = String::from_utf8_lossy(words).into();
         // The advice to run doctor is useless in doctor.
-        let advice = "'selfdock doctor' says why";
-        let words = String::from_utf8_lossy(words).replace(&format!(": {advice}"), "");
-        let words = words.replace(&format!("; {advice}"), "");
+        for advice in
+            [": 'selfdock doctor' says why", "; 'selfdock doctor' says why", ": 'selfdock doctor' says which"]
+        {
+            words = words.replace(advice, "");
+        }
         Ok(Trial { status: status_of(child), words: words.trim().into() })
     }
 
@@ -307,7 +310,8 @@ fn kernel() -> String {
     format!("{verdict} kernel {release} ({what})")
 }
 
-/// Restrictions of this process that can make selfdock fail: filters, a chroot, a security policy, control groups.
+/// Restrictions of this process that can make selfdock fail: filters, a chroot, a security policy, limits of
+/// namespaces, control groups.
 fn surroundings() -> Vec<String> {
     let mut all = Vec::new();
     let note = |all: &mut Vec<String>, text: String| all.push(format!("note  {text}"));
@@ -327,8 +331,30 @@ fn surroundings() -> Vec<String> {
     if !matches!(&*label, "" | "unconfined" | "kernel") {
         note(&mut all, format!("a policy confines this process: {label} (AppArmor or SELinux)"));
     }
+    for limit in limits_that_are_reached() {
+        let or = if matches!(limit, "user" | "pid") { ", or 32 are nested" } else { "" };
+        note(&mut all, format!("user.max_{limit}_namespaces is reached{or}"));
+    }
     all.push(control_groups(process::read(b"/proc/self/cgroup").unwrap_or_default()));
     all
+}
+
+/// The limits of namespaces that are reached here. The kernel does not say which it was, so each kind is tried in a
+/// user namespace of its own. namespaces(7)
+fn limits_that_are_reached() -> Vec<&'static str> {
+    const KINDS: [(u32, &str); 6] = [
+        (namespace::MOUNT, "mnt"),
+        (namespace::PID, "pid"),
+        (namespace::IPC, "ipc"),
+        (namespace::UTS, "uts"),
+        (namespace::CGROUP, "cgroup"),
+        (namespace::NETWORK, "net"),
+    ];
+    let is_reached = |kind: u32| can(|| sys::unshare(namespace::USER | kind) == Err(Errno::NOSPC));
+    if is_reached(0) {
+        return ["user"].into();
+    }
+    KINDS.iter().filter(|(kind, _)| is_reached(*kind)).map(|(_, name)| *name).collect()
 }
 
 /// Tells the version of the control groups, by `/proc/PID/cgroup`. cgroups(7)

@@ -440,18 +440,36 @@ fn output_that_cannot_be_written_is_an_error(
     }
 }
 
-/// The nesting depth is not the only limit of namespaces.
+/// The nesting depth is not the only limit of namespaces. The kernel does not say which one is reached.
 #[rstest]
-#[case("pid", "run")]
-#[case("mnt", "run")]
-#[case("ipc", "run")]
-#[case("net", "-n none run")]
-#[case("user", "-o /etc /mnt/w run")]
+#[case::mount("mnt", "run")]
+#[case::ipc("ipc", "run")]
+#[case::uts("uts", "run")]
+#[case::cgroup("cgroup", "run")]
+#[case::network("net", "-n none run")]
+#[case::user("user", "-o /etc /mnt/w run")]
 fn a_limit_of_namespaces_is_named(#[case] kind: &str, #[case] words: &str) {
-    let script = format!("echo 0 > /proc/sys/user/max_{kind}_namespaces; exec $SELFDOCK {words} true");
+    let machine = |command: &str| {
+        let script = format!("echo 0 > /proc/sys/user/max_{kind}_namespaces; exec $SELFDOCK {command}");
+        Cmd::program(args!["unshare", "-Urm", "sh", "-c", script]).env("SELFDOCK", selfdock()).output()
+    };
+    let refused = machine(&format!("{words} true")).exits(125);
+    assert!(
+        refused.stderr.contains("max_*_namespaces) is reached: 'selfdock doctor' says"),
+        "{}",
+        refused.stderr
+    );
+    let said = machine("doctor").stdout;
+    assert!(said.contains(&format!("note  user.max_{kind}_namespaces is reached")), "{said}");
+    assert!(!said.contains("doctor' says"), "{said}");
+}
+
+#[test]
+fn a_limit_of_pid_namespaces_is_named() {
+    let script = "echo 0 > /proc/sys/user/max_pid_namespaces; $SELFDOCK run true; $SELFDOCK doctor";
     let ran = Cmd::program(args!["unshare", "-Urm", "sh", "-c", script]).env("SELFDOCK", selfdock()).output();
-    let ran = ran.exits(125);
-    assert!(ran.stderr.contains(&format!("max_{kind}_namespaces")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("or user.max_pid_namespaces is reached"), "{}", ran.stderr);
+    assert!(ran.stdout.contains("note  user.max_pid_namespaces is reached"), "{}", ran.stdout);
 }
 
 /// Under a Landlock policy for files the kernel forbids mounts.

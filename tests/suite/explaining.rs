@@ -545,6 +545,21 @@ fn a_wrong_request_is_refused_when_it_is_explained_too() {
     Cmd::run(args!["--explain", "-v", "/a", "/proc/x", "true"]).refused("/proc");
 }
 
+/// The option that the plan names is tried as it stands there.
+#[test]
+fn the_plan_says_how_to_show_the_control_group() {
+    let changes = "umount -l sys; mount -t sysfs sys sys; mount -t cgroup2 cgroup2 sys/fs/cgroup";
+    let script = "
+        plan=$(me $SD --explain=all run true | grep '^control group')
+        option=${plan#*not shown; }
+        option=${option% shows its limits}
+        eval \"me $SD run $option cat /sys/fs/cgroup/cgroup.controllers\" | cmp - /sys/fs/cgroup$(
+            sed -n s/^0:://p /proc/self/cgroup)/cgroup.controllers && echo shown
+        eval \"me $SD --explain=all run $option true\" | grep -c '^control group'
+        me $SD --explain run true | grep -c '^control group'";
+    assert_eq!(on_a_host(changes, script).output().stdout, "shown\n0\n0\n");
+}
+
 #[test]
 fn the_doctor_says_that_all_is_well() {
     let seen = Cmd::new(args!["doctor"]).ok();
