@@ -16,6 +16,7 @@ use crate::plan::{Plan, STEPS, Step, Tmpfs, components, is_in_shm};
 use crate::procfs::Hidden;
 use crate::sources::{Image, OpenSource, Opened, Sources};
 use crate::stage::Stage;
+use crate::sys::signal::BY_WRITING;
 use crate::sys::{self, Attributes};
 use alloc::vec::Vec;
 use rustix::fd::OwnedFd;
@@ -303,6 +304,9 @@ fn start_directory(root: &OwnedFd, command: &Command<'_>, here: Option<Identity>
 /// could end the run, and `each` would print it for each line.
 fn tell_of_root() {
     if [0, 2].into_iter().all(sys::is_terminal) {
+        // A terminal with `tostop` would stop a job in the background.
+        let _ = sys::block_only(BY_WRITING);
         say(sys::standard(2), b"selfdock: starts in '/': the current directory is not shown (-H shows it)\n");
+        let _ = sys::block_only(0);
     }
 }

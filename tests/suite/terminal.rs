@@ -232,6 +232,17 @@ fn a_start_in_the_root_directory_is_told_on_a_terminal(
     }
 }
 
+/// With `tostop` a terminal stops a job in the background that writes to it.
+#[rstest]
+fn what_is_told_on_a_terminal_stops_no_job(
+    #[values("run", "--timeout 20 run", "run $SELFDOCK run")] words: &str,
+) {
+    let mut terminal = shell("bash");
+    terminal.send("cd /tmp; stty tostop; set -m\n");
+    terminal.send(&format!("$SELFDOCK {words} true & wait $!; echo status-$?-$((6*7))\n"));
+    assert!(terminal.expect("-42\r\n").ends_with("status-0-42\r\n"));
+}
+
 /// A session without a terminal would get the first one that selfdock opens in it.
 #[test]
 fn no_file_of_names_becomes_the_terminal_of_a_command() {
