@@ -42,6 +42,9 @@ pub struct File {
     open: Option<OwnedFd>,
 }
 
+/// Why a report does not go through a link.
+pub const LINK_TO_FILE: &str = "a link to a file: name the file";
+
 impl Report {
     /// Opens the target. A number is a descriptor. A required report must have room.
     pub fn open(target: &[u8], required: bool) -> Result<Self> {
@@ -76,10 +79,11 @@ impl Report {
             Ok(old) if !FileType::from_raw_mode(old.st_mode).is_file() => {
                 let fd = files::open(dir.as_fd(), name, TO.union(OFlags::APPEND)).or_fail(failed)?;
                 let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
-                // A link to a file counts as a file, except for links to open descriptors.
+                // A command in a volume could have made a link to a file outside. Links to open descriptors are the
+                // kernel's.
                 let is_open = above.starts_with(b"/dev/") || above.starts_with(b"/proc/");
                 if FileType::from_raw_mode(stat.st_mode).is_file() && !is_open {
-                    rustix::fs::ftruncate(&fd, 0).or_fail(failed)?;
+                    return Err(Error::refused(failed, LINK_TO_FILE));
                 }
                 return Ok(Report::Open(fd, None));
             }

@@ -330,7 +330,6 @@ fn a_command_that_never_started_was_ended_by_what_ended_the_building(
 #[rstest]
 #[case::a_device("", "/dev/null", "test -c /dev/null")]
 #[case::a_fifo("mkfifo -m 666 fifo; (timeout 5 cat fifo > said) &", "fifo", "test -p fifo")]
-#[case::a_link("echo older > file; ln -s file link", "link", "test -L link && mv file said")]
 #[case::standard_error(
     "exec 2> said; echo before >&2",
     "/dev/stderr",
@@ -349,6 +348,28 @@ $SD --report {target} run true; {after} && echo stays >&3; wait
     let seen =
         Cmd::program(args!["bash", "-c", script]).env("SD", crate::support::selfdock()).output().stdout;
     assert_eq!(seen, if target == "/dev/null" { "stays\n" } else { "stays\n1\n" });
+}
+
+/// R1: report. A command in a volume can leave a link in the place of the next report.
+#[rstest]
+fn a_report_does_not_follow_a_link_to_a_file(#[values("rep/next", "./rep/next")] report: &str) {
+    let dir = scratch();
+    let script = format!(
+        "cd {}; mkdir rep; echo precious > victim
+         $SD -v rep \"$PWD/rep\" run ln -s ../victim \"$PWD/rep/next\"
+         $SD --report {report} run echo ran; echo $?
+         $SD --explain --report {report} run echo ran; echo $?
+         cat victim",
+        dir.path().display()
+    );
+    let ran = Cmd::program(args!["bash", "-c", script]).env("SD", crate::support::selfdock()).output();
+    assert_eq!(ran.stdout, "125\n125\nprecious\n", "{}", ran.stderr);
+    let refusal = format!("selfdock: report to '{report}': a link to a file: name the file");
+    assert!(
+        ran.stderr.lines().count() == 2 && ran.stderr.lines().all(|line| line == refusal),
+        "{}",
+        ran.stderr
+    );
 }
 
 #[test]

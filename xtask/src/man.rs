@@ -159,9 +159,10 @@ fn about_option(id: Id) -> &'static str {
         }
         Id::Report => {
             "A number is an open descriptor. A FILE is created, empty, before CMD starts, and an older file is\n\
-             replaced. Devices, FIFOs and links are not replaced, but written to. When CMD has ended, selfdock\n\
-             writes one line to FILE. If CMD has put another file there, selfdock replaces it. CMD can prevent a\n\
-             report in a volume; see \\-\\-report\\-required. REPORT lists the fields. The form =N is for the\n\
+             replaced. Devices, FIFOs and links to them are not replaced, but written to. A link to a file is\n\
+             refused, since an earlier command could have made it. When CMD has ended, selfdock writes one line to\n\
+             FILE. If CMD has put another file there, selfdock replaces it. CMD can prevent a report in a volume;\n\
+             see \\-\\-report\\-required. REPORT lists the fields. The form =N is for the\n\
              programs of selfdock themselves.\n"
         }
         Id::Memory => {

@@ -11,7 +11,7 @@ use crate::host::{EMPTY, Entry, entries, lies_in, places};
 use crate::installation::{beside, second_program};
 use crate::names::{GROUP, HOSTS, PASSWD, RESOLV};
 use crate::plan::{Mount, Root, Source, components, is_in_shm};
-use crate::report::Report;
+use crate::report::{LINK_TO_FILE, Report};
 use crate::stage::place_of_missing_name;
 use crate::text::{Bytes, join, number};
 use rustix::fd::{AsFd, OwnedFd};
@@ -289,7 +289,18 @@ pub fn foresee_report(target: &[u8], required: bool) -> Result<()> {
         return Report::open(target, required).map(drop);
     }
     let dir = files::open(CWD, above, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
-    may_report(&dir, name).or_fail(failed)
+    may_report(&dir, name).or_fail(failed)?;
+    let is_open = above.starts_with(b"/dev/") || above.starts_with(b"/proc/");
+    if !is_open && is_link_to_file(&dir, name) {
+        return Err(Error::refused(failed, LINK_TO_FILE));
+    }
+    Ok(())
+}
+
+fn is_link_to_file(dir: &OwnedFd, name: &[u8]) -> bool {
+    let is_link = files::kind(dir.as_fd(), name) == Ok(FileType::Symlink);
+    let target = files::open(dir.as_fd(), name, OFlags::PATH).and_then(|fd| files::kind(fd.as_fd(), b""));
+    is_link && target == Ok(FileType::RegularFile)
 }
 
 fn may_report(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {
