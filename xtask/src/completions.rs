@@ -237,7 +237,7 @@ mod tests {
     fn bash_offers_in(dir: &Path, line: &str) -> Vec<String> {
         let words: Vec<String> = split(line).iter().map(|word| format!("'{word}'")).collect();
         let script = format!(
-            "{}\nselfdock() {{ printf '%s\\n' 'PID COMMAND' '812 813' @cargo @judge; }}; \
+            "{}\nselfdock() {{ printf '%s\\n' '   PID COMMAND' '   812 813' @cargo @judge; }}; \
              compopt() {{ :; }}; COMP_LINE='{line}'; COMP_WORDS=({}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
              _selfdock selfdock \"${{COMP_WORDS[COMP_CWORD]}}\"; printf '%s\\n' \"${{COMPREPLY[@]}}\"",
             bash(),
@@ -316,7 +316,7 @@ mod tests {
         let file = home.path().join("selfdock.fish");
         std::fs::write(&file, fish()).unwrap();
         let mut script = format!(
-            "source {}; function selfdock; printf 'PID COMMAND\\n812 813\\n@cargo\\n@judge\\n'; end\n",
+            "source {}; function selfdock; printf '   PID COMMAND\\n   812 813\\n@cargo\\n@judge\\n'; end\n",
             file.display()
         );
         for line in lines {
