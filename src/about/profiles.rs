@@ -7,6 +7,7 @@ use crate::error::{Error, OrFail, Quoted, Result, on};
 use crate::files;
 use crate::handover::About;
 use crate::installation::Installation;
+use crate::quote::is_unprintable;
 use crate::text::{Bytes, bound, decimal, join};
 use alloc::format;
 use alloc::string::String;
@@ -125,7 +126,7 @@ fn purpose(path: &[u8]) -> String {
     let text = read().unwrap_or_default();
     let line = text.split(|b| *b == b'\n').next().unwrap_or_default();
     let said = line.strip_prefix(b"#").map(<[u8]>::trim_ascii).unwrap_or_default();
-    core::str::from_utf8(said).unwrap_or_default().chars().filter(|c| !c.is_control()).collect()
+    core::str::from_utf8(said).unwrap_or_default().chars().filter(|c| !is_unprintable(*c)).collect()
 }
 
 /// Splits a line into words as a shell does, but never splits the value of a variable.
