@@ -131,6 +131,8 @@ impl Sources {
     }
 }
 
+// Out of line: 45 bytes less.
+#[inline(never)]
 fn open_mount(mount: &Mount<'static>, privileged: &Privileged) -> Result<Opened> {
     let source = match mount.source {
         Source::Bind { src, writable } => {
