@@ -227,8 +227,10 @@ impl<'a> Request<'a> {
             Id::Vol | Id::Map => may_be_descriptor(first) || may_have_mode(second),
             _ => false,
         };
+        // The value was forgotten, and an option of this name would be lost.
+        let is_dashed = value.is_none() && matches!(first, [b'-', _, ..]) || second.first() == Some(&b'-');
         // A shell leaves `~` as it is in the middle of a word.
-        if is_odd || value.is_some() && first.first() == Some(&b'~') {
+        if is_odd || is_dashed || value.is_some() && first.first() == Some(&b'~') {
             return Err(Unsaid);
         }
         self.add(opt.id, opt.long, first, second)?;
@@ -501,6 +503,10 @@ mod tests {
             "run -m /dev/fd/3 /x sh",
             "run -m /proc/self/fd/3 /x sh",
             "run --map=/dev/stdin /x sh",
+            "run --report --no-userns sh",
+            "run -e A --no-userns sh",
+            "run --env=A --no-userns sh",
+            "run --changes -H sh",
         ] {
             let words: Vec<&[u8]> = words.split_whitespace().map(str::as_bytes).collect();
             assert_eq!(parse(&words).map(drop), Err(Unsaid), "{words:?}");

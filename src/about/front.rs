@@ -289,6 +289,9 @@ impl<'a> Line<'a> {
         let mut values: [&[u8]; 2] = [b"", b""];
         if !opt.values.is_empty() {
             values[0] = value.map_or_else(|| next(0), Ok)?;
+            if value.is_none() {
+                check_value(opt, 0, values[0])?;
+            }
             if let Some(said) = Said::of_one_word(opt, values[0])? {
                 let src = said.values[0];
                 if !src.contains(&b'/') && files::lstat(CWD, src).is_err() {
@@ -299,6 +302,7 @@ impl<'a> Line<'a> {
             }
             if opt.values.len() > 1 && !holds_both(opt.id, values[0]) {
                 values[1] = next(1)?;
+                check_value(opt, 1, values[1])?;
                 self.last_is_value = rest.is_empty();
             } else if opt.values.len() == 1 && value.is_none() {
                 self.last_is_value = rest.is_empty();
@@ -778,7 +782,11 @@ impl<'a> Said<'a> {
                 said.values[0] = join(&[self.values[0], b"=", self.values[1]]);
             }
         }
-        [join(&[b"--", self.opt.long.as_bytes()])].into_iter().chain(said.values.into_iter().take(values))
+        let (name, [first, _]) = (self.opt.long.as_bytes(), said.values);
+        // The set-uid program takes it for an option in a word of its own.
+        let is_joined = values > 0 && matches!(first, [b'-', _, ..]);
+        let option = if is_joined { join(&[b"--", name, b"=", first]) } else { join(&[b"--", name]) };
+        [option].into_iter().chain(said.values.into_iter().take(values).skip(usize::from(is_joined)))
     }
 }
 
@@ -921,6 +929,28 @@ fn needs_values(opt: &Opt, missing: usize) -> Error {
         Some((name, _)) if missing > 0 => error.hint(foreign::hint(&[name.as_bytes(), b" is missing"])),
         _ => error,
     }
+}
+
+/// Refuses an option as a value in a word of its own: the value was forgotten, and that option would be lost without a
+/// word. What is not absolute is no DST, and is refused as such.
+fn check_value(opt: &Opt, which: usize, word: &[u8]) -> Result<()> {
+    let (name, value) = (opt.long.as_bytes(), opt.values[which].0);
+    let is_option = match word {
+        [b'-', b'-', long @ ..] => OPTIONS.iter().any(|other| other.long.as_bytes() == long),
+        [b'-', letter] => which == 0 && OPTIONS.iter().any(|other| other.short == Some(char::from(*letter))),
+        _ => false,
+    };
+    if !is_option || value == "DST" {
+        return Ok(());
+    }
+    let what = both("option --{=}: took {}", name, word);
+    let why = Error::refused(what, "it is an option");
+    let form = if which > 0 {
+        b"write -e NAME=VALUE as one word".to_vec()
+    } else {
+        [b"write --", name, b"=", word].concat()
+    };
+    Err(why.hint(foreign::hint(&[value.as_bytes(), b" is missing; if it is meant so, ", &form])))
 }
 
 /// The error if an option took CMD for its value.

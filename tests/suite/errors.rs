@@ -440,6 +440,38 @@ fn output_that_cannot_be_written_is_an_error(
     }
 }
 
+/// The option would be lost without a word.
+#[rstest]
+#[case::a_report(&["--report", "--no-userns", "true"], "option --report: took '--no-userns': it is an option; FILE|FD")]
+#[case::a_letter(&["--report", "-H", "true"], "option --report: took '-H': it is an option; FILE|FD is missing")]
+#[case::a_name(&["--pass", "--no-secrets", "env"], "option --pass: took '--no-secrets': it is an option")]
+#[case::a_pattern(&["-E", "--clear-env", "env"], "option --unset-env: took '--clear-env': it is an option")]
+#[case::a_directory(&["--changes", "--no-nest", "true"], "write --changes=--no-nest")]
+#[case::a_host(&["--hostname", "--no-userns", "true"], "option --hostname: took '--no-userns': it is an option")]
+#[case::a_value(&["-e", "X", "--no-userns", "true"], "VALUE is missing; if it is meant so, write -e NAME=VALUE")]
+fn an_option_is_no_value_of_another(#[case] words: &[&str], #[case] why: &str) {
+    let dir = scratch();
+    Cmd::run(words.iter().map(Into::into)).current_dir(dir.path()).refused(why);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_value_can_begin_with_a_dash() {
+    assert_eq!(Cmd::run(args!["-e", "X", "--sysroot=/x", "-E", "-Y", "printenv", "X"]).ok(), "--sysroot=/x");
+    assert_eq!(Cmd::run(args!["-e", "X=--no-userns", "printenv", "X"]).ok(), "--no-userns");
+    assert_eq!(Cmd::run(args!["-e", "X", "-H", "printenv", "X"]).ok(), "-H");
+    let dir = scratch();
+    std::fs::create_dir(dir.path().join("-dir")).unwrap();
+    std::fs::write(dir.path().join("-dir/file"), "seen").unwrap();
+    let seen = |words: &[&str]| {
+        let words = words.iter().map(Into::into).chain(args!["cat", "/mnt/y/file"]);
+        Cmd::run(words).current_dir(dir.path()).ok()
+    };
+    for words in [&["-v", "-dir", "/mnt/y"][..], &["--map=-dir", "/mnt/y"], &["-o", "-dir", "/mnt/y"]] {
+        assert_eq!(seen(words), "seen", "{words:?}");
+    }
+}
+
 /// The nesting depth is not the only limit of namespaces. The kernel does not say which one is reached.
 #[rstest]
 #[case::mount("mnt", "run")]
