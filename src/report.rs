@@ -79,10 +79,8 @@ impl Report {
             Ok(old) if !FileType::from_raw_mode(old.st_mode).is_file() => {
                 let fd = files::open(dir.as_fd(), name, TO.union(OFlags::APPEND)).or_fail(failed)?;
                 let stat = rustix::fs::fstat(&fd).or_fail(failed)?;
-                // A command in a volume could have made a link to a file outside. Links to open descriptors are the
-                // kernel's.
-                let is_open = above.starts_with(b"/dev/") || above.starts_with(b"/proc/");
-                if FileType::from_raw_mode(stat.st_mode).is_file() && !is_open {
+                // A command in a volume could have made a link to a file outside.
+                if FileType::from_raw_mode(stat.st_mode).is_file() && !may_hold_descriptors(above) {
                     return Err(Error::refused(failed, LINK_TO_FILE));
                 }
                 return Ok(Report::Open(fd, None));
@@ -175,6 +173,11 @@ impl File {
 const TO: OFlags = OFlags::WRONLY.union(OFlags::NOCTTY);
 /// The flags to make a new report.
 pub const NEW: OFlags = OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW);
+
+/// Whether links in this directory are the kernel's, to open descriptors, or lead to those.
+pub fn may_hold_descriptors(dir: &[u8]) -> bool {
+    dir.starts_with(b"/dev/") || dir.starts_with(b"/proc/")
+}
 
 /// Removes a file. unlinkat(2)
 pub fn remove(dir: &OwnedFd, name: &[u8]) -> rustix::io::Result<()> {

@@ -11,7 +11,7 @@ use crate::host::{EMPTY, Entry, entries, lies_in, places};
 use crate::installation::{beside, second_program};
 use crate::names::{GROUP, HOSTS, PASSWD, RESOLV};
 use crate::plan::{Mount, Root, Source, components, is_in_shm};
-use crate::report::{LINK_TO_FILE, Report};
+use crate::report::{LINK_TO_FILE, Report, may_hold_descriptors};
 use crate::stage::place_of_missing_name;
 use crate::text::{Bytes, join, number};
 use rustix::fd::{AsFd, OwnedFd};
@@ -290,8 +290,7 @@ pub fn foresee_report(target: &[u8], required: bool) -> Result<()> {
     }
     let dir = files::open(CWD, above, OFlags::PATH | OFlags::DIRECTORY).or_fail(failed)?;
     may_report(&dir, name).or_fail(failed)?;
-    let is_open = above.starts_with(b"/dev/") || above.starts_with(b"/proc/");
-    if !is_open && is_link_to_file(&dir, name) {
+    if !may_hold_descriptors(above) && is_link_to_file(&dir, name) {
         return Err(Error::refused(failed, LINK_TO_FILE));
     }
     Ok(())
