@@ -5,6 +5,7 @@ mod foresee;
 
 use super::attend::Limits;
 use super::front::Around;
+use super::group;
 use super::homes;
 use super::overlay;
 use crate::cli::{EnvChange, Filter, Request, may_be_descriptor};
@@ -19,9 +20,9 @@ use crate::installation::{Installation, beside, second_program};
 use crate::mount::{DEVICE, INERT, MAP, OWN_FILE, PROC, TERMINALS, VOLUME, find, of_files};
 use crate::names::{self, GROUP, PASSWD};
 use crate::plan::{Mount, Plan, Root, STEPS, Source, Step, Tmpfs, components, is_in_shm};
+use crate::procfs;
 use crate::sys::{self, Attributes, Duration, namespace};
 use crate::text::{Bytes, decimal, join};
-use crate::{process, procfs};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -510,14 +511,13 @@ impl Explained<'_> {
     /// How to show the limits of the caller's control group, which no instance has of itself. cgroups(7)
     fn control_group(&self) -> Option<Row> {
         const PLACE: &[u8] = b"/sys/fs/cgroup";
-        let groups = process::read(b"/proc/self/cgroup")?;
-        let group = groups.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"0::"))?;
-        let dir = join(&[PLACE, group]);
-        let is_shown =
-            self.plan.mounts.iter().any(|mount| lies_in(PLACE, mount.dst) || lies_in(mount.dst, PLACE));
-        if !self.all || is_shown || files::lstat(CWD, join(&[dir, b"/cgroup.procs"])).is_err() {
+        let covers = |mount: &Mount<'_>| lies_in(PLACE, mount.dst) || lies_in(mount.dst, PLACE);
+        if !self.all || self.plan.mounts.iter().any(covers) {
             return None;
         }
+        let group = group::own_path()?;
+        let dir = join(&[PLACE, group]);
+        files::lstat(CWD, join(&[dir, b"/cgroup.procs"])).ok()?;
         let shows =
             format!("not shown; -m {} {} shows its limits", quoted(dir), String::from_utf8_lossy(PLACE));
         Some(row(["control group", &quoted(group), &shows]))

@@ -190,7 +190,7 @@ fn slice(about: &About) -> Bytes {
 }
 
 /// The path of the caller's group in the hierarchy. cgroups(7), `/proc/PID/cgroup`
-fn own_path() -> Option<Bytes> {
+pub fn own_path() -> Option<Bytes> {
     let text = read(b"/proc/self/cgroup")?;
     text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"0::"))
 }
