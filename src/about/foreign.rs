@@ -344,6 +344,9 @@ pub fn typed(word: &[u8]) -> String {
     }
 }
 
+/// The advice where `-e NAME` took the next word.
+pub const ONE_WORD: &str = "write -e NAME=VALUE as one word";
+
 /// Makes a hint of several parts.
 pub fn hint(parts: &[&[u8]]) -> &'static str {
     core::str::from_utf8(join(parts)).unwrap_or("see 'selfdock --help'")

@@ -350,7 +350,7 @@ impl<'a> Line<'a> {
         };
         let what = both("option --{=}: took {=}", name, took.as_bytes());
         let form = [b"write --", name, foreign::values(opt), b" ", verb.name.as_bytes()];
-        let hint = if opt.id == Id::Env { "write -e NAME=VALUE as one word" } else { foreign::hint(&form) };
+        let hint = if opt.id == Id::Env { foreign::ONE_WORD } else { foreign::hint(&form) };
         Some(Error::refused(what, "no command is left").hint(hint))
     }
 
@@ -619,7 +619,7 @@ impl<'a> Line<'a> {
                 if opt.id == Id::Env && self.last_is_value && program(about, last).is_some() =>
             {
                 let what = both("option --{=}: took {} as VALUE", opt.long.as_bytes(), last);
-                Err(Error::refused(what, "no CMD is left").hint("write -e NAME=VALUE as one word"))
+                Err(Error::refused(what, "no CMD is left").hint(foreign::ONE_WORD))
             }
             Some(Said { opt, values: [name, _], .. })
                 if matches!(opt.id, Id::Pass | Id::UnsetEnv)
@@ -946,7 +946,7 @@ fn check_value(opt: &Opt, which: usize, word: &[u8]) -> Result<()> {
     let what = both("option --{=}: took {}", name, word);
     let why = Error::refused(what, "it is an option");
     let form = if which > 0 {
-        b"write -e NAME=VALUE as one word".to_vec()
+        foreign::ONE_WORD.as_bytes().to_vec()
     } else {
         [b"write --", name, b"=", word].concat()
     };

@@ -1,6 +1,6 @@
 //! Says why a command was not found in its instance, and what to do. It searches outside, with the caller's rights.
 
-use super::foreign::{hint, of_image, typed};
+use super::foreign::{ONE_WORD, hint, of_image, typed};
 use super::front::{Line, is_program, program, program_in};
 use super::overlay::real_path;
 use super::presets;
@@ -54,7 +54,7 @@ fn swallowed(about: &About, line: &Line<'_>) -> Option<&'static str> {
     if said.opt.id != Id::Env || value.is_empty() || program(about, value).is_none() {
         return None;
     }
-    Some(hint(&[b"-e took ", typed(value).as_bytes(), b" as VALUE; write -e NAME=VALUE as one word"]))
+    Some(hint(&[b"-e took ", typed(value).as_bytes(), b" as VALUE; ", ONE_WORD.as_bytes()]))
 }
 
 /// Advice for a line of shell as one word, for a variable before the command, and for an image of Docker.
