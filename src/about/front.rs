@@ -246,6 +246,9 @@ impl<'a> Line<'a> {
                     _ => None,
                 };
                 if let Some((src, dst @ [b'/', ..], after)) = said {
+                    if value.is_none() {
+                        check_value(opt, 0, src)?;
+                    }
                     self.options.push(Said { opt, values: [src, dst], is_of_file: false });
                     (*rest, self.last_is_value) = (after, after.is_empty());
                     return Ok(());
@@ -936,8 +939,14 @@ fn needs_values(opt: &Opt, missing: usize) -> Error {
 fn check_value(opt: &Opt, which: usize, word: &[u8]) -> Result<()> {
     let (name, value) = (opt.long.as_bytes(), opt.values[which].0);
     let is_option = match word {
-        [b'-', b'-', long @ ..] => OPTIONS.iter().any(|other| other.long.as_bytes() == long),
-        [b'-', letter] => which == 0 && OPTIONS.iter().any(|other| other.short == Some(char::from(*letter))),
+        [b'-', b'-', long @ ..] => {
+            let long = long.split(|b| *b == b'=').next();
+            let aliases = ALIASES.iter().chain(FRONT_ALIASES).map(|(alias, _)| *alias);
+            OPTIONS.iter().map(|other| other.long).chain(aliases).any(|other| Some(other.as_bytes()) == long)
+        }
+        [b'-', letter, ..] => {
+            which == 0 && OPTIONS.iter().any(|other| other.short == Some(char::from(*letter)))
+        }
         _ => false,
     };
     if !is_option || value == "DST" {

@@ -447,6 +447,10 @@ fn output_that_cannot_be_written_is_an_error(
 #[case::a_name(&["--pass", "--no-secrets", "env"], "option --pass: took '--no-secrets': it is an option")]
 #[case::a_pattern(&["-E", "--clear-env", "env"], "option --unset-env: took '--clear-env': it is an option")]
 #[case::a_directory(&["--changes", "--no-nest", "true"], "write --changes=--no-nest")]
+#[case::with_a_value(&["--report", "--net=none", "true"], "option --report: took '--net=none': it is an option")]
+#[case::letters(&["-E", "-nnone", "true"], "option --unset-env: took '-nnone': it is an option")]
+#[case::another_name(&["--report", "--rootfs", "true"], "option --report: took '--rootfs': it is an option")]
+#[case::a_source(&["--vol", "--here", "/mnt/x", "true"], "option --vol: took '--here': it is an option; SRC is")]
 #[case::a_host(&["--hostname", "--no-userns", "true"], "option --hostname: took '--no-userns': it is an option")]
 #[case::a_value(&["-e", "X", "--no-userns", "true"], "VALUE is missing; if it is meant so, write -e NAME=VALUE")]
 fn an_option_is_no_value_of_another(#[case] words: &[&str], #[case] why: &str) {
