@@ -957,7 +957,7 @@ fn check_value(opt: &Opt, which: usize, word: &[u8]) -> Result<()> {
     let form = if which > 0 {
         foreign::ONE_WORD.as_bytes().to_vec()
     } else {
-        [b"write --", name, b"=", word].concat()
+        [b"write --", name, b"=", foreign::typed(word).as_bytes()].concat()
     };
     Err(why.hint(foreign::hint(&[value.as_bytes(), b" is missing; if it is meant so, ", &form])))
 }
@@ -966,9 +966,10 @@ fn check_value(opt: &Opt, which: usize, word: &[u8]) -> Result<()> {
 fn took_as_value(opt: &Opt, file: &[u8]) -> Error {
     let name = opt.long.as_bytes();
     let what = both("option --{=}: took {} as its value", name, file);
+    let path = foreign::typed(join(&[b"./", file]));
     let mut form = alloc::vec![b"write --", name, foreign::values(opt), b" CMD"];
     if files::lstat(CWD, file).is_err() {
-        form.extend([b", or ./", file, b" for a file of this name"]);
+        form.extend([b", or ", path.as_bytes(), b" for a file of this name"]);
     }
     Error::refused(what, "no CMD is left").hint(foreign::hint(&form))
 }

@@ -449,6 +449,7 @@ fn output_that_cannot_be_written_is_an_error(
 #[case::a_directory(&["--changes", "--no-nest", "true"], "write --changes=--no-nest")]
 #[case::with_a_value(&["--report", "--net=none", "true"], "option --report: took '--net=none': it is an option")]
 #[case::letters(&["-E", "-nnone", "true"], "option --unset-env: took '-nnone': it is an option")]
+#[case::with_an_escape(&["-E", "-e\u{1b}[2J", "true"], "write --unset-env='-e\\u{1b}[2J'")]
 #[case::another_name(&["--report", "--rootfs", "true"], "option --report: took '--rootfs': it is an option")]
 #[case::a_source(&["--vol", "--here", "/mnt/x", "true"], "option --vol: took '--here': it is an option; SRC is")]
 #[case::a_host(&["--hostname", "--no-userns", "true"], "option --hostname: took '--no-userns': it is an option")]
